@@ -1,0 +1,157 @@
+"""Every error a user can meet: what, where, why, what to do next, and the exit code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """The documented, stable exit codes of `orch`."""
+
+    DONE = 0
+    FAILED = 1
+    USAGE = 2
+    CHANGES = 3
+    INVALID = 4
+    CONFLICT = 5
+    LOCKED = 6
+    UNREACHABLE = 7
+    INTERRUPTED = 130
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Mark:
+    """A place in a file; line and column count from 1."""
+
+    path: str
+    line: int = 0
+    column: int = 0
+
+    def __str__(self) -> str:
+        return ":".join([self.path, *(str(n) for n in (self.line, self.column) if n)])
+
+
+class OrchError(Exception):
+    """What went wrong, in one sentence.
+
+    `where` is the place in a file, `detail` further facts (several lines are fine), `hint` the next thing to do.
+    A subclass sets `exit_code` and `kind`, the stable name that machines read.
+    """
+
+    exit_code = ExitCode.FAILED
+    kind = "failed"
+
+    def __init__(self, what: str, *, where: Mark | None = None, detail: str = "", hint: str = "") -> None:
+        super().__init__(what)
+        self.what = what
+        self.where = where
+        self.detail = detail
+        self.hint = hint
+
+
+class UsageError(OrchError):
+    """The command line asks for something that makes no sense."""
+
+    exit_code = ExitCode.USAGE
+    kind = "usage"
+
+
+class InvalidError(OrchError):
+    """The manifest or a migration file is wrong."""
+
+    exit_code = ExitCode.INVALID
+    kind = "invalid"
+
+
+class InvalidGroup(InvalidError):
+    """Several findings at once, in the order of the files."""
+
+    def __init__(self, errors: Iterable[InvalidError]) -> None:
+        self.errors = tuple(errors)
+        super().__init__(f"{len(self.errors)} problem(s) found")
+
+    @staticmethod
+    def raise_if(errors: Iterable[InvalidError]) -> None:
+        """Raise nothing, the one error, or all of them as a group."""
+        found = tuple(errors)
+        if len(found) == 1:
+            raise found[0]
+        if found:
+            raise InvalidGroup(found)
+
+
+class ConflictError(OrchError):
+    """History, pointer and files do not agree, and going on could lose something."""
+
+    exit_code = ExitCode.CONFLICT
+    kind = "conflict"
+
+
+class StalePlanError(ConflictError):
+    """A database or its files changed after the plan was made."""
+
+    kind = "stale_plan"
+
+
+class LockError(OrchError):
+    """Somebody else holds the migration lock, or the lock cannot be trusted."""
+
+    exit_code = ExitCode.LOCKED
+    kind = "locked"
+
+
+class ConnectError(OrchError):
+    """A server cannot be reached, or refuses who we are. `transient` errors may pass by waiting."""
+
+    exit_code = ExitCode.UNREACHABLE
+    kind = "unreachable"
+
+    def __init__(
+        self, what: str, *, where: Mark | None = None, detail: str = "", hint: str = "", transient: bool = False
+    ) -> None:
+        super().__init__(what, where=where, detail=detail, hint=hint)
+        self.transient = transient
+
+
+class NotPermittedError(OrchError):
+    """The server knows us, but a right is missing."""
+
+    exit_code = ExitCode.UNREACHABLE
+    kind = "not_permitted"
+
+
+class DatabaseMissingError(OrchError):
+    """The server answers, and has no such database."""
+
+    kind = "database_missing"
+
+
+class ConnectionLostError(OrchError):
+    """The connection broke while something ran; what became of it must be asked, never guessed."""
+
+    kind = "connection_lost"
+
+
+class LockTimeoutError(OrchError):
+    """A statement waited longer than `lock_timeout` for a lock on a table."""
+
+    kind = "lock_timeout"
+
+
+class StatementError(OrchError):
+    """The server refused a statement. `code` is the SQLSTATE or the MongoDB error code."""
+
+    kind = "statement"
+
+    def __init__(self, what: str, *, where: Mark | None = None, detail: str = "", hint: str = "", code: str = "") -> None:
+        super().__init__(what, where=where, detail=detail, hint=hint)
+        self.code = code
+
+
+class InterruptedRunError(OrchError):
+    """The run was stopped by a signal."""
+
+    exit_code = ExitCode.INTERRUPTED
+    kind = "interrupted"

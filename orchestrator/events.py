@@ -1,0 +1,226 @@
+"""The closed union of what happens in a run. Every view is a fold over these, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from orchestrator.errors import ExitCode, InvalidGroup, OrchError
+from orchestrator.model import Direction
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An error as data, already free of secrets."""
+
+    kind: str
+    exit_code: int
+    what: str
+    where: str = ""
+    detail: str = ""
+    hint: str = ""
+    code: str = ""
+
+    @staticmethod
+    def of(error: BaseException, redact: Callable[[str], str]) -> Failure:
+        """Make data of an error; one that is not ours is a fault of the tool and says so."""
+        if isinstance(error, OrchError):
+            return Failure(
+                kind=error.kind,
+                exit_code=int(error.exit_code),
+                what=redact(error.what),
+                where=redact(str(error.where)) if error.where else "",
+                detail=redact(error.detail),
+                hint=redact(error.hint),
+                code=getattr(error, "code", ""),
+            )
+        return Failure(
+            kind="internal",
+            exit_code=int(ExitCode.FAILED),
+            what=redact(f"unexpected {type(error).__name__}: {error}"),
+            hint="this is a fault in orch; ORCH_DEBUG=1 shows where it happened",
+        )
+
+    @staticmethod
+    def all_of(error: BaseException, redact: Callable[[str], str]) -> tuple[Failure, ...]:
+        """Make data of an error that may hold several."""
+        errors = error.errors if isinstance(error, InvalidGroup) else (error,)
+        return tuple(Failure.of(one, redact) for one in errors)
+
+
+@dataclass(frozen=True, slots=True)
+class RunStarted:
+    """The plan is about to be executed; `databases` have work, in plan order."""
+
+    run_id: str
+    databases: tuple[str, ...]
+    steps: int
+
+
+@dataclass(frozen=True, slots=True)
+class ServerWaiting:
+    """A server is not ready yet and is tried again."""
+
+    database: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseStarted:
+    """All that this database depends on is done; its work begins."""
+
+    database: str
+    steps: int
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseCreated:
+    """The database was missing and is there now. `by_other`: somebody else was quicker."""
+
+    database: str
+    by_other: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LockWaiting:
+    """Somebody else holds the migration lock."""
+
+    database: str
+    holder: str
+
+
+@dataclass(frozen=True, slots=True)
+class Adopted:
+    """Versions that golang-migrate applied or took back were written into our history."""
+
+    database: str
+    versions: tuple[int, ...]
+    direction: Direction
+
+
+@dataclass(frozen=True, slots=True)
+class StepStarted:
+    """A migration file begins, at statement `first` of `total` (both from 0)."""
+
+    database: str
+    version: int
+    name: str
+    direction: Direction
+    first: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class StatementDone:
+    """One statement of a file that cannot run in one transaction is done and recorded."""
+
+    database: str
+    version: int
+    applied: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class StepRetrying:
+    """A step is tried again after something that passes by itself."""
+
+    database: str
+    version: int
+    reason: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class StepFinished:
+    """A migration is done and recorded. `seconds` is its duration."""
+
+    database: str
+    version: int
+    name: str
+    direction: Direction
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something a person should know, that is no failure."""
+
+    database: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseFinished:
+    """All steps of this database are done; `version` is where it stands, `applied` how many steps this run made."""
+
+    database: str
+    version: int | None
+    applied: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseFailed:
+    """A root cause."""
+
+    database: str
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseBlocked:
+    """Not begun, because of the databases in `by`, which failed or were blocked themselves."""
+
+    database: str
+    by: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseSkipped:
+    """Not begun, because the run was stopped."""
+
+    database: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stopping:
+    """A signal came. `now`: running statements are being cancelled, not waited for."""
+
+    now: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RunFinished:
+    """The end: always the last event. `seconds` since the run began."""
+
+    run_id: str
+    seconds: float
+    exit_code: int
+    succeeded: tuple[str, ...] = field(default=())
+    failed: tuple[str, ...] = field(default=())
+    blocked: tuple[str, ...] = field(default=())
+    skipped: tuple[str, ...] = field(default=())
+
+
+Event = (
+    RunStarted
+    | ServerWaiting
+    | DatabaseStarted
+    | DatabaseCreated
+    | LockWaiting
+    | Adopted
+    | StepStarted
+    | StatementDone
+    | StepRetrying
+    | StepFinished
+    | Notice
+    | DatabaseFinished
+    | DatabaseFailed
+    | DatabaseBlocked
+    | DatabaseSkipped
+    | Stopping
+    | RunFinished
+)
+
+Sink = Callable[[Event], None]
+"""Where events go; called from several threads, so a sink must be safe to call so."""

@@ -1,0 +1,225 @@
+"""The nouns of the design, frozen: what is declared, what is on disk, what a database remembers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from orchestrator.errors import Mark
+
+HISTORY_FORMAT = 1
+"""The version of the rows that this release writes; rows of a later one are read, never written over."""
+
+
+class Direction(Enum):
+    """Which file of a migration runs."""
+
+    UP = "up"
+    DOWN = "down"
+
+
+class Origin(Enum):
+    """How a revision came to be."""
+
+    APPLIED = "applied"
+    ADOPTED = "adopted"
+    BASELINE = "baseline"
+    MARKED = "marked"
+
+
+# ---------------------------------------------------------------- what is declared
+
+
+@dataclass(frozen=True, slots=True)
+class CreateOptions:
+    """What CREATE DATABASE and a database's first minutes need. PostgreSQL only."""
+
+    owner: str | None = None
+    encoding: str | None = None
+    locale: str | None = None
+    template: str | None = None
+    extensions: tuple[str, ...] = ()
+    connection_limit: int | None = None
+    maintenance_database: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How migrations run; times in seconds, None means no limit."""
+
+    lock_timeout: float | None = 10.0
+    statement_timeout: float | None = None
+    out_of_order: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """One database of the estate. `dsn` is a template, never a resolved value."""
+
+    id: str
+    engine: str
+    name: str
+    dsn: str
+    directory: Path
+    server: str | None = None
+    depends_on: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+    create: CreateOptions = CreateOptions()
+    settings: Settings = Settings()
+    mark: Mark = Mark("databases.yaml")
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """The whole of `databases.yaml`. `render` is the section of that name, as it stands."""
+
+    path: Path
+    databases: tuple[Database, ...]
+    history_name: str = "orch_history"
+    render: Mapping[str, Any] = field(default_factory=dict)
+
+    def database(self, id: str) -> Database:
+        """Return the database with this full id; KeyError if there is none."""
+        for database in self.databases:
+            if database.id == id:
+                return database
+        raise KeyError(id)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Target:
+    """Where a database is, resolved. Holds secrets: it has no readable repr and is never logged.
+
+    `url` is what the driver gets (no `x-` parameters in it), `parameters` are golang-migrate's `x-…` ones,
+    `endpoint` is `host:port` for people, `server_key` is the same for all databases of one server and login.
+    """
+
+    database_id: str
+    engine: str
+    url: str
+    database: str
+    endpoint: str
+    server_key: str
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    history_name: str = "orch_history"
+
+    def __repr__(self) -> str:
+        return f"Target({self.database_id} at {self.endpoint})"
+
+
+# ---------------------------------------------------------------- what is on disk
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A migration file: its path as shown to people, its normalised checksum (`sha256:…`), where to read it."""
+
+    path: str
+    location: Path
+    checksum: str
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """A versioned pair of files; either may be missing."""
+
+    version: int
+    name: str
+    up: File | None = None
+    down: File | None = None
+
+    def file(self, direction: Direction) -> File | None:
+        """Return the file that runs in this direction."""
+        return self.up if direction is Direction.UP else self.down
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """The smallest thing that runs and is recorded as a whole.
+
+    `source` is the text in the file, `body` what the engine sends (SQL text, or a MongoDB command), `offset` the
+    position of `source` in the file in characters, `line` its first line, `atomic` whether it can commit together
+    with its progress record.
+    """
+
+    source: str
+    body: Any
+    offset: int
+    line: int
+    atomic: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """A parsed file. `atomic`: all of it commits in one transaction, with its record."""
+
+    file: File
+    text: str
+    statements: tuple[Statement, ...]
+    atomic: bool
+    lock_timeout: float | None = None
+    statement_timeout: float | None = None
+
+
+# ---------------------------------------------------------------- what a database remembers
+
+
+@dataclass(frozen=True, slots=True)
+class Pointer:
+    """golang-migrate's single row. `version` is None when the table is there and empty (after the last down)."""
+
+    version: int | None
+    dirty: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """The record of one attempt to take a migration in one direction; (version, attempt) is its key.
+
+    `applied` of `total` statements are known to be done; `in_flight` says that one more was begun and its end was
+    not recorded. `prefix` is the checksum of the statements done, so that a changed prefix is noticed.
+    """
+
+    version: int
+    attempt: int
+    name: str
+    direction: Direction
+    checksum: str
+    applied: int = 0
+    total: int = 0
+    in_flight: bool = False
+    prefix: str = ""
+    done: bool = False
+    origin: Origin = Origin.APPLIED
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    seconds: float | None = None
+    actor: str = ""
+    run_id: str = ""
+    tool: str = ""
+    error: str = ""
+    reason: str = ""
+    format: int = HISTORY_FORMAT
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What one database says of itself. `pointer` is None when golang-migrate's table is not there at all."""
+
+    exists: bool = True
+    store: bool = False
+    pointer: Pointer | None = None
+    revisions: tuple[Revision, ...] = ()
+    extensions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LockHolder:
+    """Who holds a migration lock, as far as the server tells."""
+
+    description: str
+    since: datetime | None = None
