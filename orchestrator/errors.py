@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from orchestrator.model import Statement
 
 
 class ExitCode(IntEnum):
@@ -134,20 +138,41 @@ class ConnectionLostError(OrchError):
     kind = "connection_lost"
 
 
-class LockTimeoutError(OrchError):
-    """A statement waited longer than `lock_timeout` for a lock on a table."""
-
-    kind = "lock_timeout"
-
-
 class StatementError(OrchError):
-    """The server refused a statement. `code` is the SQLSTATE or the MongoDB error code."""
+    """The server refused a statement.
+
+    `code` is the SQLSTATE or the MongoDB error code, `statement` what was running, and `offset` the place in its source
+    (characters from 0) where the server tells one. `transient`: the same may succeed a moment later. `partly`: the
+    statement may have had a part of its effect.
+    """
 
     kind = "statement"
 
-    def __init__(self, what: str, *, where: Mark | None = None, detail: str = "", hint: str = "", code: str = "") -> None:
-        super().__init__(what, where=where, detail=detail, hint=hint)
+    def __init__(
+        self,
+        what: str,
+        *,
+        detail: str = "",
+        hint: str = "",
+        code: str = "",
+        statement: Statement | None = None,
+        offset: int | None = None,
+        transient: bool = False,
+        partly: bool = False,
+    ) -> None:
+        super().__init__(what, detail=detail, hint=hint)
         self.code = code
+        self.transient = transient
+        self.partly = partly
+        self.statement = statement
+        self.offset = offset
+
+
+class StatementNotPermittedError(StatementError):
+    """A statement needs a right that is missing."""
+
+    exit_code = ExitCode.UNREACHABLE
+    kind = "not_permitted"
 
 
 class InterruptedRunError(OrchError):

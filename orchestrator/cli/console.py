@@ -1,0 +1,51 @@
+"""What reaches a person: stdout for data, stderr for everything else, colour only on a terminal that wants it."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import Any, TextIO
+
+from orchestrator.events import Failure
+
+_CODES = {"red": "31", "green": "32", "yellow": "33", "blue": "34", "bold": "1", "dim": "2"}
+
+
+def is_terminal(stream: TextIO) -> bool:
+    """Whether a person watches this stream; never in CI."""
+    return stream.isatty() and os.environ.get("TERM") != "dumb" and not os.environ.get("CI")
+
+
+def paint(text: str, colour: str, stream: TextIO) -> str:
+    """Return the text in a colour, where the stream shows colours and NO_COLOR is not set."""
+    if os.environ.get("NO_COLOR") or not is_terminal(stream):
+        return text
+    return f"\033[{_CODES[colour]}m{text}\033[0m"
+
+
+def out(text: str) -> None:
+    """Write data to stdout."""
+    sys.stdout.write(text if text.endswith("\n") else text + "\n")
+
+
+def out_json(document: Any) -> None:
+    """Write one JSON document to stdout."""
+    out(json.dumps(document, indent=2, ensure_ascii=False))
+
+
+def say(text: str) -> None:
+    """Write a line for people to stderr."""
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
+
+
+def say_failure(failure: Failure, database: str = "") -> None:
+    """Show an error: what and where, the facts, and the next thing to do."""
+    place = f"{failure.where}: " if failure.where else ""
+    owner = f"{database}: " if database and not failure.what.startswith(database) else ""
+    say(f"{paint('error:', 'red', sys.stderr)} {place}{owner}{failure.what}")
+    for line in failure.detail.splitlines():
+        say(f"  {line}")
+    if failure.hint:
+        say(f"  {paint('hint:', 'blue', sys.stderr)} {failure.hint}")

@@ -1,0 +1,82 @@
+"""`orch dev`: the embedded servers under .orch/."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from orchestrator.cli import options
+
+app = typer.Typer(help="Real servers for development, from wheels: no Docker.", no_args_is_help=True, rich_markup_mode=None)
+
+
+def _root(file: str | None) -> Path:
+    import os
+
+    from orchestrator.manifest.load import find_manifest
+
+    return find_manifest(file, os.environ, Path.cwd()).parent / ".orch"
+
+
+@app.command()
+def up(file: options.File = None) -> int:
+    """Start the servers that the manifest needs; data is kept under .orch/."""
+    import os
+
+    from orchestrator import embedded
+    from orchestrator.cli.console import out
+    from orchestrator.manifest.load import find_manifest, load
+
+    manifest = load(find_manifest(file, os.environ, Path.cwd()))
+    servers = embedded.up(_root(file), {database.engine for database in manifest.databases})
+    for server in servers.values():
+        out(f"{server.product} at {server.host}:{server.port} (pid {server.pid})")
+    return 0
+
+
+@app.command()
+def down(file: options.File = None) -> int:
+    """Stop the servers. Their data stays."""
+    from orchestrator import embedded
+    from orchestrator.cli.console import out
+
+    stopped = embedded.down(_root(file))
+    out("\n".join(f"stopped {server.product}" for server in stopped) or "nothing was running")
+    return 0
+
+
+@app.command()
+def status(file: options.File = None, output: options.OutputOption = options.Output.text) -> int:
+    """Show the servers that run."""
+    from orchestrator import embedded
+    from orchestrator.cli.console import out, out_json
+
+    servers = embedded.status(_root(file))
+    if output is options.Output.json:
+        keys = ("engine", "product", "host", "port", "pid")
+        out_json({"format": 1, "servers": [{key: getattr(server, key) for key in keys} for server in servers]})
+    else:
+        lines = [f"{server.product} at {server.host}:{server.port} (pid {server.pid})" for server in servers]
+        out("\n".join(lines) or "nothing is running; start: orch dev up")
+    return 0
+
+
+@app.command()
+def env(file: options.File = None) -> int:
+    """Print the variables of the running servers for a shell: eval "$(orch dev env)".
+
+    This is the one output that holds passwords: those of your own embedded servers.
+    """
+    import shlex
+
+    from orchestrator import embedded
+    from orchestrator.cli.console import out
+    from orchestrator.errors import OrchError
+
+    servers = embedded.status(_root(file))
+    if not servers:
+        raise OrchError("no embedded server is running", hint="orch dev up")
+    variables = embedded.environment(servers)
+    out("\n".join(f"export {name}={shlex.quote(value)}" for name, value in variables.items()))
+    return 0

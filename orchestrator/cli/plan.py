@@ -1,0 +1,57 @@
+"""`orch plan`: what apply would do."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from orchestrator.cli import options
+from orchestrator.scheduler import JOBS, JOBS_PER_SERVER
+
+
+def command(
+    file: options.File = None,
+    env_file: options.EnvFile = None,
+    only: options.Only = None,
+    exclude: options.Exclude = None,
+    no_deps: options.NoDeps = False,
+    to: Annotated[int | None, typer.Option("--to", min=1, metavar="VERSION", help="Up to this version; needs a single --only.")] = None,
+    out_file: Annotated[str | None, typer.Option("-o", "--out", metavar="FILE", help="Write the plan for `orch apply FILE`.")] = None,
+    exit_code: Annotated[bool, typer.Option("--exit-code", help="Exit with 3 when there are changes.")] = False,
+    jobs: options.Jobs = JOBS,
+    jobs_per_server: options.JobsPerServer = JOBS_PER_SERVER,
+    wait: options.Wait = 0.0,
+    embedded: options.Embedded = False,
+    output: options.OutputOption = options.Output.text,
+) -> int:
+    """Show what apply would do. Changes nothing on any server.
+
+    Examples: orch plan · orch plan -o plan.json && orch apply plan.json · orch plan --exit-code
+    """
+    from pathlib import Path
+
+    from orchestrator.cli.assembly import assemble
+    from orchestrator.cli.console import out, say, say_failure
+    from orchestrator.cli.planning import planned, up_to
+    from orchestrator.errors import ExitCode, UsageError
+    from orchestrator.views.plain import PlainView
+    from orchestrator.views.text import plan_text
+
+    assembly = assemble(file, env_file, only, exclude, no_deps=no_deps)
+    run = assembly.run(PlainView(say), embedded=embedded, jobs=jobs, jobs_per_server=jobs_per_server, wait=wait)
+    plan = planned(run, assembly, up_to(assembly, to, only))
+    if out_file is not None:
+        try:
+            Path(out_file).write_text(plan.to_json(), encoding="utf-8")
+        except OSError as error:
+            raise UsageError(f"{out_file} cannot be written: {error.strerror}") from None
+        say(f"The plan is in {out_file}; run it: orch apply {out_file}")
+    out(plan.to_json() if output is options.Output.json else plan_text(plan))
+    for database in plan.databases:
+        if database.failure:
+            say_failure(database.failure, database.id)
+    if plan.failures:
+        codes = {failure.exit_code for failure in plan.failures}
+        return codes.pop() if len(codes) == 1 else int(ExitCode.FAILED)
+    return int(ExitCode.CHANGES) if exit_code and plan.has_changes else 0

@@ -1,0 +1,51 @@
+"""How commands get a plan: look at the servers and decide, or read a saved one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from orchestrator import __version__
+from orchestrator.errors import InvalidError, UsageError
+from orchestrator.model import Direction
+from orchestrator.plan import Plan, Request, make_plan
+from orchestrator.survey import survey
+
+if TYPE_CHECKING:
+    from orchestrator.cli.assembly import Assembly
+    from orchestrator.run import Run
+
+
+def planned(run: Run, assembly: Assembly, request: Request) -> Plan:
+    """Look at the servers and return the plan."""
+    return make_plan(assembly.databases, run.catalogs, survey(run), run.read_script, request, __version__)
+
+
+def up_to(assembly: Assembly, to: int | None, only: Sequence[str] | None) -> Request:
+    """Return the request of apply and plan; `to` is for the one database named by --only."""
+    if to is None:
+        return Request(Direction.UP)
+    return Request(Direction.UP, to=to, to_of=_single(assembly, only))
+
+
+def _single(assembly: Assembly, only: Sequence[str] | None) -> str:
+    from orchestrator.manifest.names import resolve_name
+
+    if only is None or len(only) != 1:
+        raise UsageError("--to needs a single --only", hint="orch apply --only inventory --to 2")
+    return resolve_name(assembly.databases, only[0]).id
+
+
+def read_plan(path: str) -> Plan:
+    """Read a saved plan; InvalidError if there is none."""
+    try:
+        return Plan.from_json(Path(path).read_text(encoding="utf-8"), path)
+    except OSError as error:
+        raise InvalidError(f"{path} cannot be read: {error.strerror}", hint="make it: orch plan -o FILE") from None
+
+
+def refuse_mixed(only: object, exclude: object, no_deps: bool, to: object) -> None:
+    """A plan says itself what it is for."""
+    if only or exclude or no_deps or to:
+        raise UsageError("a saved plan cannot be narrowed", hint="make another one: orch plan --only NAME -o FILE")

@@ -1,0 +1,90 @@
+"""What `apply` and `rollback` share: show a plan, execute it under the right view, answer signals, report."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from contextlib import ExitStack
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from orchestrator.cli.console import is_terminal, out, out_json, say, say_failure
+from orchestrator.cli.options import StreamOutput
+from orchestrator.events import DatabaseFailed, Event, Sink
+from orchestrator.plan import Plan
+
+if TYPE_CHECKING:
+    from orchestrator.run import Run
+
+
+class Broadcast:
+    """Hands every event to all views; they are added once the plan is known."""
+
+    def __init__(self) -> None:
+        self.sinks: list[Sink] = []
+
+    def __call__(self, event: Event) -> None:
+        """Take one event."""
+        for sink in self.sinks:
+            sink(event)
+
+
+def execute(run: Run, plan: Plan, broadcast: Broadcast, output: StreamOutput) -> int:
+    """Execute a plan and show it; return the exit code."""
+    from orchestrator.executor import Executor
+    from orchestrator.views.document import DocumentView
+    from orchestrator.views.text import OutcomeTable
+
+    outcome, document, failed = OutcomeTable(), DocumentView(), list[DatabaseFailed]()
+    broadcast.sinks += [outcome, document]
+    broadcast.sinks.append(lambda event: failed.append(event) if isinstance(event, DatabaseFailed) else None)
+    executor = Executor(run, plan)
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        executor.stop()
+
+    with ExitStack() as stack:
+        if output is not StreamOutput.jsonl:
+            if is_terminal(sys.stderr):
+                from rich.console import Console
+
+                from orchestrator.views.live import LiveView
+
+                broadcast.sinks.append(stack.enter_context(LiveView(Console(stderr=True))))
+            else:
+                from orchestrator.views.plain import PlainView
+
+                broadcast.sinks.append(PlainView(say))
+        for number in (signal.SIGINT, signal.SIGTERM):
+            stack.callback(signal.signal, number, signal.signal(number, stop))
+        finished = executor.execute()
+    if output is StreamOutput.json:
+        out_json(document.document())
+    elif output is StreamOutput.text and (text := outcome.text(plan)):
+        out(text)
+    for event in failed:
+        say_failure(event.failure, event.database)
+    say(summary(finished.succeeded, finished.failed, finished.blocked, finished.skipped, finished.seconds))
+    return finished.exit_code
+
+
+def summary(
+    done: tuple[str, ...], failed: tuple[str, ...], blocked: tuple[str, ...], skipped: tuple[str, ...], seconds: float
+) -> str:
+    """Return one sentence on a run."""
+    parts = [f"{len(done)} database(s) up to date" if not failed else f"{len(done)} done"]
+    parts += [f"{len(ids)} {what}" for what, ids in (("failed", failed), ("blocked", blocked), ("not done", skipped)) if ids]
+    return f"{', '.join(parts)} in {seconds:.1f} s."
+
+
+def when_json_lines(output: StreamOutput, broadcast: Broadcast, tool: str) -> None:
+    """Begin the event stream on stdout, if it is asked for."""
+    if output is StreamOutput.jsonl:
+        from orchestrator.views.document import JsonLinesView
+
+        broadcast.sinks.append(JsonLinesView(_line, tool))
+
+
+def _line(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()

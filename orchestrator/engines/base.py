@@ -1,0 +1,91 @@
+"""The engine seam: the two small protocols that a new engine supplies. Engines hold verbs, never decisions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+from orchestrator.model import (
+    CreateOptions,
+    File,
+    History,
+    LockHolder,
+    Pointer,
+    Revision,
+    Script,
+    Statement,
+    Target,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long a statement may wait for a table's lock, and run; seconds, None means no limit."""
+
+    lock_timeout: float | None = None
+    statement_timeout: float | None = None
+
+
+class Effect(Enum):
+    """What became of a statement whose end was not recorded."""
+
+    DONE = "done"
+    NOT_DONE = "not done"
+    UNKNOWN = "unknown"
+
+
+class Session(Protocol):
+    """One connection to one database. Only `cancel` may be called from another thread.
+
+    Every verb raises our errors: StatementError, NotPermittedError, ConnectionLostError.
+    """
+
+    def read_history(self, extensions: Sequence[str] = ()) -> History:
+        """Return what the database remembers. Creates nothing. Of `extensions`, those installed are told."""
+
+    def lock(self, wait: float, on_wait: Callable[[LockHolder], None]) -> AbstractContextManager[None]:
+        """Hold the migration lock that golang-migrate takes too; LockError after `wait` seconds."""
+
+    def prepare(self, extensions: Sequence[str]) -> None:
+        """Create these extensions where they are missing."""
+
+    def commit(
+        self, statements: Sequence[Statement], revisions: Sequence[Revision], pointer: Pointer | None, limits: Limits
+    ) -> None:
+        """Run statements and write records and pointer: all of it or nothing. Creates an absent history store.
+
+        Without statements it only records. `pointer` None leaves the pointer as it is.
+        """
+
+    def execute(self, statement: Statement, limits: Limits) -> None:
+        """Run one statement that cannot be part of a transaction."""
+
+    def probe(self, statement: Statement) -> tuple[Effect, str]:
+        """Find out what became of a statement that was cut off, with the facts seen. May clear its debris."""
+
+    def commits(self, statement: Statement) -> bool:
+        """Whether this statement can commit together with its record on this server."""
+
+    def cancel(self) -> None:
+        """End the running statement on the server. The one verb for other threads."""
+
+
+class Engine(Protocol):
+    """One kind of database server."""
+
+    name: str
+
+    def parse(self, file: File, text: str) -> Script:
+        """Return a file's statements; InvalidError with file, line and column if it is not one of ours."""
+
+    def create(self, target: Target, options: CreateOptions) -> bool:
+        """Create a missing database. Returns False if somebody else was quicker."""
+
+    def connect(self, target: Target) -> AbstractContextManager[Session]:
+        """Open a session; ConnectError, NotPermittedError, or DatabaseMissingError if the server has none of that name."""
+
+    def close(self) -> None:
+        """Close what is shared between sessions."""

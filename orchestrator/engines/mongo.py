@@ -1,0 +1,354 @@
+"""MongoDB through pymongo: one client a server, one session a database."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from bson import Int64
+from pymongo import MongoClient, WriteConcern
+from pymongo.client_session import ClientSession
+from pymongo.database import Database as MongoDatabase
+from pymongo.errors import OperationFailure, PyMongoError
+
+from orchestrator.engines import mongo_errors as errors
+from orchestrator.engines.base import Effect, Limits
+from orchestrator.engines.mongo_json import parse_commands
+from orchestrator.engines.mongo_lease import Lease
+from orchestrator.engines.mongo_probe import probe
+from orchestrator.errors import StatementError
+from orchestrator.model import (
+    CreateOptions,
+    Direction,
+    File,
+    History,
+    LockHolder,
+    Origin,
+    Pointer,
+    Revision,
+    Script,
+    Statement,
+    Target,
+)
+
+SERVER_SELECTION_TIMEOUT = 5  # seconds, unless the DSN says otherwise
+COMMIT_RETRIES = 3
+# What is acknowledged this way was never lost in kill tests; w:1 alone lost up to 15 inserts.
+_DURABLE = WriteConcern("majority", j=True)
+_DURABLE_DOCUMENT = {"w": "majority", "j": True}
+_WRITE_COMMANDS = frozenset(
+    {"insert", "update", "delete", "findAndModify", "findandmodify", "create", "createIndexes", "drop", "dropIndexes"}
+    | {"collMod", "renameCollection", "dropDatabase"}
+)
+_ADMIN_COMMANDS = frozenset({"renameCollection"})
+
+
+class Mongo:
+    """The engine for MongoDB 5.0 and later, replica set or standalone."""
+
+    name = "mongo"
+
+    def __init__(self, actor: str, run_id: str) -> None:
+        self._actor = actor
+        self._run_id = run_id
+        self._mutex = threading.Lock()
+        self._clients: dict[str, tuple[MongoClient[Any], bool]] = {}
+
+    def parse(self, file: File, text: str) -> Script:
+        """Return the commands of an Extended JSON file."""
+        return parse_commands(file, text)
+
+    def create(self, target: Target, options: CreateOptions) -> bool:  # noqa: ARG002 - MongoDB has no such options
+        """Do nothing: MongoDB makes a database with its first collection."""
+        return False
+
+    @contextmanager
+    def connect(self, target: Target) -> Iterator[MongoSession]:
+        """Open a session on the database, over the client that all databases of its server share."""
+        client, transactions = self._client(target)
+        with errors.mapped(target), client.start_session() as session:
+            yield MongoSession(client, session, target, transactions, self._actor, self._run_id)
+
+    def close(self) -> None:
+        """Close the clients."""
+        for client, _ in self._clients.values():
+            client.close()
+
+    def _client(self, target: Target) -> tuple[MongoClient[Any], bool]:
+        # Without authSource the login is looked up in the database of the URL: then a client serves that one only.
+        key = target.server_key if "authSource=" in target.url or "@" not in target.url else target.url
+        with self._mutex:
+            if key not in self._clients:
+                with errors.connecting(target):
+                    defaults: dict[str, Any] = {"appname": f"orch/{self._run_id}", "tz_aware": True}
+                    if "serverselectiontimeoutms" not in target.url.lower():
+                        defaults["serverSelectionTimeoutMS"] = SERVER_SELECTION_TIMEOUT * 1000
+                    client: MongoClient[Any] = MongoClient(target.url, **defaults)
+                    try:
+                        hello = client.admin.command("hello")
+                    except PyMongoError:
+                        client.close()
+                        raise
+                    self._clients[key] = (client, "setName" in hello or hello.get("msg") == "isdbgrid")
+            return self._clients[key]
+
+
+class MongoSession:
+    """One database. Every write is durable, and checked against the lease before it is made."""
+
+    def __init__(
+        self,
+        client: MongoClient[Any],
+        session: ClientSession,
+        target: Target,
+        transactions: bool,
+        actor: str,
+        run_id: str,
+    ) -> None:
+        self._client = client
+        self._session = session
+        self._target = target
+        self._transactions = transactions
+        self._actor = actor
+        self._run_id = run_id
+        self._database: MongoDatabase[Any] = client.get_database(target.database, write_concern=_DURABLE)
+        self._pointer = self._database[target.parameters.get("x-migrations-collection") or "schema_migrations"]
+        self._history = self._database[target.history_name]
+        self._has_store = False
+        self._lease: Lease | None = None
+
+    def read_history(self, extensions: Sequence[str] = ()) -> History:  # noqa: ARG002 - PostgreSQL has extensions
+        """Read history and pointer."""
+        with errors.mapped(self._target):
+            # The pointer first: it is written last, so it is never newer than the history read after it.
+            document = self._pointer.find_one(session=self._session)
+            revisions = tuple(_revision(row) for row in self._history.find(session=self._session))
+            self._has_store = bool(revisions)
+            pointer = None
+            if document is not None:
+                version, dirty = document.get("version"), bool(document.get("dirty"))
+                pointer = Pointer(None if version == -1 and not dirty else int(version), dirty)
+            exists = document is not None or bool(revisions) or self._exists()
+        return History(exists=exists, store=self._has_store, pointer=pointer, revisions=revisions)
+
+    @contextmanager
+    def lock(self, wait: float, on_wait: Callable[[LockHolder], None]) -> Iterator[None]:
+        """Hold golang-migrate's lock document, as a lease that a killed run cannot keep for ever."""
+        parameters = self._target.parameters
+        if parameters.get("x-advisory-locking", "").lower() in ("false", "0", "f"):
+            yield
+            return
+        name = parameters.get("x-advisory-lock-collection") or "migrate_advisory_lock"
+        with Lease(self._database[name], self._target.database_id, self._actor, self._run_id).held(wait, on_wait) as lease:
+            self._lease = lease
+            try:
+                yield
+            finally:
+                self._lease = None
+
+    def prepare(self, extensions: Sequence[str]) -> None:
+        """Do nothing: only PostgreSQL has extensions."""
+
+    def commits(self, statement: Statement) -> bool:
+        """Whether the command can be part of a transaction on this server."""
+        return statement.atomic and self._transactions
+
+    def commit(
+        self, statements: Sequence[Statement], revisions: Sequence[Revision], pointer: Pointer | None, limits: Limits
+    ) -> None:
+        """Run data commands and write the records in one transaction, or without one in an order that a kill cannot hurt."""
+        with errors.mapped(self._target):
+            self._create_store()
+            started = time.monotonic()
+            if not self._transactions:
+                self._renew()
+                self._record_in_order(revisions, pointer)
+                return
+            with self._quiet_lease():
+                self._session.start_transaction(write_concern=_DURABLE)
+                try:
+                    self._renew(self._session)
+                    for statement in statements:
+                        self._command(statement, limits)
+                    elapsed = round((time.monotonic() - started) * 1000)
+                    for revision in revisions:
+                        self._upsert(revision, elapsed, self._session)
+                    if pointer is not None:
+                        self._point(pointer, self._session)
+                    self._commit_transaction()
+                finally:
+                    if self._session.in_transaction:
+                        with suppress(PyMongoError):
+                            self._session.abort_transaction()
+
+    def execute(self, statement: Statement, limits: Limits) -> None:
+        """Run one command."""
+        with errors.mapped(self._target):
+            self._renew()
+            self._command(statement, limits)
+
+    def probe(self, statement: Statement) -> tuple[Effect, str]:
+        """Look what became of a command."""
+        with errors.mapped(self._target):
+            return probe(self._database, statement.body)
+
+    def cancel(self) -> None:
+        """Kill the session's operation on the server."""
+        with suppress(PyMongoError):
+            self._client.admin.command("killSessions", [self._session.session_id])
+
+    # ------------------------------------------------------------ what stands behind the verbs
+
+    def _exists(self) -> bool:
+        try:
+            reply = self._client.admin.command(
+                "listDatabases", nameOnly=True, filter={"name": self._target.database}, session=self._session
+            )
+            return bool(reply["databases"])
+        except OperationFailure:  # the right to list is not needed for anything else
+            return bool(self._database.list_collection_names(session=self._session))
+
+    def _command(self, statement: Statement, limits: Limits) -> None:
+        command = dict(statement.body)
+        name = next(iter(command))
+        if limits.statement_timeout and "maxTimeMS" not in command:
+            command["maxTimeMS"] = round(limits.statement_timeout * 1000)
+        if name in _WRITE_COMMANDS and "writeConcern" not in command and not self._session.in_transaction:
+            command["writeConcern"] = _DURABLE_DOCUMENT
+        database = self._client.admin if name in _ADMIN_COMMANDS else self._database
+        try:
+            reply = database.command(command, session=self._session)
+        except OperationFailure as error:
+            raise errors.statement_error(error, self._target, statement) from None
+        self._refuse_partial(reply, statement)
+
+    def _refuse_partial(self, reply: dict[str, Any], statement: Statement) -> None:
+        """A reply that says ok may still tell of writes that failed; pymongo's `command` does not look."""
+        if write_errors := reply.get("writeErrors"):
+            first = write_errors[0]
+            others = f"\nand {len(write_errors) - 1} more" if len(write_errors) > 1 else ""
+            raise StatementError(
+                f"document {first.get('index', 0)}: {first.get('errmsg', 'write error')}",
+                detail=errors.details(first.get("errInfo")) + others,
+                code=str(first.get("code", "")),
+                statement=statement,
+                partly=bool(reply.get("n")) and not self._session.in_transaction,
+            )
+        if concern := reply.get("writeConcernError"):
+            raise StatementError(
+                f"written, but not durably: {concern.get('errmsg', 'write concern error')}",
+                hint="look at the replica set, then run orch apply again",
+                code=str(concern.get("code", "")),
+                statement=statement,
+                partly=True,
+            )
+
+    def _commit_transaction(self) -> None:
+        for attempt in range(COMMIT_RETRIES + 1):
+            try:
+                self._session.commit_transaction()
+            except PyMongoError as error:
+                if attempt == COMMIT_RETRIES or not error.has_error_label("UnknownTransactionCommitResult"):
+                    raise
+            else:
+                return
+
+    def _create_store(self) -> None:
+        """Make the two collections before a transaction needs them."""
+        if self._has_store:
+            return
+        for collection in (self._history, self._pointer):
+            with suppress(OperationFailure):  # 48: it is there
+                self._database.create_collection(collection.name, check_exists=False)
+        self._has_store = True
+
+    def _record_in_order(self, revisions: Sequence[Revision], pointer: Pointer | None) -> None:
+        """Without transactions: what was done, then the pointer, then that it is finished. Each gap can be told apart."""
+        for revision in revisions:
+            self._upsert(revision, 0, None, done=False)
+        if pointer is not None:
+            self._point(pointer, None)
+        for revision in revisions:
+            if revision.done:
+                self._upsert(revision, 0, None)
+
+    def _point(self, pointer: Pointer, session: ClientSession | None) -> None:
+        version = -1 if pointer.version is None else pointer.version
+        document = {"version": Int64(version), "dirty": pointer.dirty}
+        self._pointer.replace_one({}, document, upsert=True, session=session)
+
+    def _upsert(
+        self, revision: Revision, elapsed: int, session: ClientSession | None, *, done: bool | None = None
+    ) -> None:
+        """Write a record by the server's clock. `elapsed` milliseconds have passed since the attempt began."""
+        finished = revision.done if done is None else done
+        began: dict[str, Any] = {"$ifNull": ["$started_at", {"$subtract": ["$$NOW", elapsed]}]}
+        values: dict[str, Any] = {
+            "version": Int64(revision.version),
+            "attempt": revision.attempt,
+            "name": revision.name,
+            "direction": revision.direction.value,
+            "checksum": revision.checksum,
+            "applied": revision.applied,
+            "total": revision.total,
+            "in_flight": revision.in_flight,
+            "prefix": revision.prefix,
+            "done": finished,
+            "origin": revision.origin.value,
+            "actor": revision.actor,
+            "run_id": revision.run_id,
+            "tool": revision.tool,
+            "error": revision.error,
+            "reason": revision.reason,
+            "format": revision.format,
+        }
+        document: dict[str, Any] = {name: {"$literal": value} for name, value in values.items()}
+        document["started_at"] = began
+        document["finished_at"] = "$$NOW" if finished else None
+        document["seconds"] = {"$divide": [{"$subtract": ["$$NOW", began]}, 1000]} if finished else None
+        key = f"{revision.version}.{revision.attempt}"
+        self._history.update_one({"_id": key}, [{"$set": document}], upsert=True, session=session)
+
+    def _renew(self, session: ClientSession | None = None) -> None:
+        if self._lease is not None:
+            self._lease.renew(session)
+
+    @contextmanager
+    def _quiet_lease(self) -> Iterator[None]:
+        """Keep the heartbeat still during a transaction that renews the lease itself: they would conflict."""
+        if self._lease is None:
+            yield
+            return
+        with self._lease.mutex:
+            yield
+
+
+def _revision(row: dict[str, Any]) -> Revision:
+    """Read a document of this or another release: fields that we do not know are passed over."""
+    return Revision(
+        version=int(row["version"]),
+        attempt=int(row["attempt"]),
+        name=row["name"],
+        direction=Direction(row["direction"]),
+        checksum=row["checksum"],
+        applied=int(row["applied"]),
+        total=int(row["total"]),
+        in_flight=row["in_flight"],
+        prefix=row["prefix"],
+        done=row["done"],
+        origin=Origin(row["origin"]) if row["origin"] in {o.value for o in Origin} else Origin.APPLIED,
+        started_at=row.get("started_at"),
+        finished_at=row.get("finished_at"),
+        seconds=row.get("seconds"),
+        actor=row.get("actor", ""),
+        run_id=row.get("run_id", ""),
+        tool=row.get("tool", ""),
+        error=row.get("error", ""),
+        reason=row.get("reason", ""),
+        format=int(row.get("format", 1)),
+    )
+
+

@@ -1,0 +1,147 @@
+"""Every pymongo error becomes one of ours, with the next thing to do."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from bson import json_util
+from bson.errors import BSONError
+from pymongo.errors import (
+    ConfigurationError,
+    ConnectionFailure,
+    InvalidURI,
+    OperationFailure,
+    PyMongoError,
+    ServerSelectionTimeoutError,
+)
+
+from orchestrator.errors import (
+    ConnectError,
+    ConnectionLostError,
+    NotPermittedError,
+    OrchError,
+    StatementError,
+    StatementNotPermittedError,
+)
+from orchestrator.model import Statement, Target
+
+_AUTHENTICATION_FAILED = 18
+_UNAUTHORIZED = 13
+_PASSES_BY_ITSELF = {112, 24, 46, 251}  # WriteConflict, LockTimeout, LockBusy, NoSuchTransaction
+_NAME_LOOKUP = re.compile(r"Name or service not known|nodename nor servname|No address associated|getaddrinfo|DNS", re.I)
+_HINTS = {
+    26: "the collection is not there",
+    48: "a collection of this name is there already",
+    85: "an index with this name or these keys and other options is there already",
+    86: "an index with this name and other keys is there already",
+    121: "a document does not match the collection's validator",
+    263: "this command cannot run in a transaction",
+    11000: "a unique index has this value already",
+    50: "it ran longer than statement_timeout",
+    11601: "it was cancelled",
+}
+
+
+@contextmanager
+def connecting(target: Target) -> Iterator[None]:
+    """Turn the errors of a first contact into ConnectError."""
+    try:
+        yield
+    except OperationFailure as error:
+        raise _operation(error, target) from None
+    except (InvalidURI, ConfigurationError) as error:
+        text = str(error)
+        raise ConnectError(
+            f"the DSN of {target.database_id} is not understood by pymongo",
+            detail="" if "@" in text else text,  # it may repeat the URL
+            hint="see https://www.mongodb.com/docs/manual/reference/connection-string/",
+        ) from None
+    except PyMongoError as error:
+        text = str(error).partition(", Timeout:")[0]
+        resolves = not _NAME_LOOKUP.search(text)
+        raise ConnectError(
+            f"cannot connect to {target.database_id} at {target.endpoint}"
+            if resolves
+            else f"the host of {target.database_id} does not resolve: {target.endpoint}",
+            detail=text,
+            hint="is the server up? `--wait SECONDS` waits for one that is starting"
+            if resolves
+            else "check the host name in the DSN",
+            transient=True,
+        ) from None
+
+
+@contextmanager
+def mapped(target: Target) -> Iterator[None]:
+    """Turn any pymongo error of the block into ours."""
+    try:
+        yield
+    except OperationFailure as error:
+        raise _operation(error, target) from None
+    except ServerSelectionTimeoutError as error:
+        raise ConnectionLostError(
+            f"{target.database_id} at {target.endpoint} does not answer any more",
+            detail=str(error).partition(", Timeout:")[0],
+            hint="run orch apply again",
+        ) from None
+    except ConnectionFailure as error:
+        raise ConnectionLostError(
+            f"the connection to {target.database_id} broke", detail=str(error), hint="run orch apply again"
+        ) from None
+    except (PyMongoError, BSONError) as error:
+        raise StatementError(f"{target.database_id}: {error}") from None
+
+
+def statement_error(error: OperationFailure, target: Target, statement: Statement) -> OrchError:
+    """Return our error for a command that the server refused."""
+    code = error.code or 0
+    reply = error.details or {}
+    if code == _AUTHENTICATION_FAILED:
+        return _operation(error, target)
+    name = reply.get("codeName", "")
+    what = reply.get("errmsg") or str(error)
+    if code == _UNAUTHORIZED:
+        return StatementNotPermittedError(what, hint=_grant(target), code=_code(code, name), statement=statement)
+    return StatementError(
+        what,
+        detail=details(reply.get("errInfo")),
+        hint=_HINTS.get(code, ""),
+        code=_code(code, name),
+        statement=statement,
+        transient=code in _PASSES_BY_ITSELF or error.has_error_label("TransientTransactionError"),
+    )
+
+
+def details(info: Any) -> str:
+    """Return the server's `errInfo`, which tells why a validator refused a document."""
+    return json_util.dumps(info)[:2000] if info else ""
+
+
+def _operation(error: OperationFailure, target: Target) -> OrchError:
+    reply = error.details or {}
+    what = reply.get("errmsg") or str(error)
+    if error.code == _AUTHENTICATION_FAILED:
+        return ConnectError(
+            f"{target.endpoint} refuses the login of {target.database_id}",
+            detail=what,
+            hint="check user and password in the environment, and authSource in the DSN",
+        )
+    if error.code == _UNAUTHORIZED:
+        return NotPermittedError(f"{target.database_id}: {what}", hint=_grant(target))
+    return StatementError(
+        f"{target.database_id}: {what}",
+        hint=_HINTS.get(error.code or 0, ""),
+        code=_code(error.code or 0, reply.get("codeName", "")),
+        transient=error.code in _PASSES_BY_ITSELF or error.has_error_label("TransientTransactionError"),
+    )
+
+
+def _grant(target: Target) -> str:
+    return f'as an administrator: db.grantRolesToUser("<user>", [{{role: "dbOwner", db: "{target.database}"}}])'
+
+
+def _code(code: int, name: str) -> str:
+    return f"{code} {name}".strip()

@@ -1,0 +1,134 @@
+"""A MongoDB migration file: Extended JSON (canonical or relaxed), one array of commands, with the place of each."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, NoReturn
+
+from bson import json_util
+from bson.errors import BSONError
+
+from orchestrator.engines.sql import line_column
+from orchestrator.errors import InvalidError, Mark
+from orchestrator.model import File, Script, Statement
+
+_OPTIONS = json_util.JSONOptions(json_mode=json_util.JSONMode.RELAXED, tz_aware=True)
+_SPACE = re.compile(r"[ \t\r\n]*")
+_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]')
+_LOOKS_LIKE_JAVASCRIPT = re.compile(r"\s*(db\.|use |//|/\*|const |let |var |function|module\.|export |print\()")
+# Data commands, which a replica set can commit together with their record.
+_DATA_COMMANDS = frozenset({"insert", "update", "delete", "findAndModify", "findandmodify"})
+
+
+def parse_commands(file: File, text: str) -> Script:
+    """Return the commands of a file. InvalidError with file, line and column for anything that is not one array of them."""
+    start = _skip(text, 0)
+    if start == len(text):
+        _refuse(file, text, 0, "the file is empty", "a MongoDB migration is a JSON array of commands; [] does nothing")
+    if _LOOKS_LIKE_JAVASCRIPT.match(text):
+        _refuse(file, text, start, "this is JavaScript", "write a JSON array of database commands, as in: " + _EXAMPLE)
+    if text[start] != "[":
+        _refuse(file, text, start, "the file must hold one JSON array of commands", "put [ and ] around it")
+    statements: list[Statement] = []
+    position = _skip(text, start + 1)
+    while text[position : position + 1] != "]":
+        if statements:
+            if text[position : position + 1] != ",":
+                _refuse(file, text, position, "',' or ']' expected", "the array, or a command in it, is not closed")
+            position = _skip(text, position + 1)
+            if text[position : position + 1] == "]":
+                _refuse(file, text, position, "a comma before ']'", "JSON allows no trailing comma")
+        statement, position = _command(file, text, position)
+        statements.append(statement)
+        position = _skip(text, position)
+    rest = _skip(text, position + 1)
+    if rest < len(text):
+        _refuse(file, text, rest, "something follows the array of commands", "it would never run: put it into the array")
+    return Script(file, text, tuple(statements), atomic=all(statement.atomic for statement in statements))
+
+
+_EXAMPLE = '[{"create": "things"}]'
+
+
+def _command(file: File, text: str, start: int) -> tuple[Statement, int]:
+    try:
+        _, end = json.JSONDecoder(object_pairs_hook=_no_duplicates).raw_decode(text, start)
+        pairs_hook = lambda pairs: json_util.object_hook(dict(pairs), _OPTIONS) if _is_value(pairs) else dict(pairs)  # noqa: E731
+        command, end = json.JSONDecoder(object_pairs_hook=pairs_hook).raw_decode(text, start)
+    except _DuplicateKeyError as error:
+        _refuse(file, text, _duplicate(text, start), f"the key {json.dumps(error.key)} stands twice", "JSON would keep the last only")
+    except json.JSONDecodeError as error:
+        hint = _hint(text, error.pos)
+        _refuse(file, text, error.pos, f"invalid JSON: {error.msg[0].lower()}{error.msg[1:]}", hint)
+    except RecursionError:
+        _refuse(file, text, start, "nested too deeply", "MongoDB allows 100 levels")
+    except (BSONError, ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
+        _refuse(file, text, start, f"invalid Extended JSON: {error}", "see the MongoDB Extended JSON (v2) specification")
+    if not isinstance(command, dict) or not command:
+        _refuse(file, text, start, "a command must be a JSON object that is not empty", "as in: " + _EXAMPLE)
+    source = text[start:end]
+    atomic = next(iter(command)) in _DATA_COMMANDS
+    return Statement(source, command, start, line_column(text, start)[0], atomic), end
+
+
+def _is_value(pairs: list[tuple[str, Any]]) -> bool:
+    """Whether an object is an Extended JSON value. `$regex` and `$ref` are left alone: the server knows them as operators."""
+    return bool(pairs) and pairs[0][0].startswith("$") and not any(key in ("$regex", "$ref") for key, _ in pairs)
+
+
+class _DuplicateKeyError(Exception):
+    def __init__(self, key: str) -> None:
+        super().__init__(key)
+        self.key = key
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> None:
+    seen = set()
+    for key, _ in pairs:
+        if key in seen:
+            raise _DuplicateKeyError(key)
+        seen.add(key)
+
+
+def _duplicate(text: str, start: int) -> int:
+    """Return the offset of the first key from `start` on that its object has already."""
+    objects: list[set[str] | None] = []
+    previous = ""
+    for match in _TOKEN.finditer(text, start):
+        token = match[0]
+        if token in "{[":
+            objects.append(set() if token == "{" else None)
+        elif token in "}]":
+            objects.pop()
+        elif token[0] == '"' and previous in "{," and objects and (keys := objects[-1]) is not None:
+            key = json.loads(token)
+            if key in keys:
+                return match.start()
+            keys.add(key)
+        previous = token
+    return start
+
+
+def _hint(text: str, position: int) -> str:
+    rest = text[position : position + 2]
+    before = text[:position].rstrip()
+    if before.endswith(",") or rest[:1] == ",":
+        return "JSON allows no trailing comma"
+    if rest[:1] == "'":
+        return 'JSON strings stand in double quotes: "'
+    if rest in ("//", "/*"):
+        return "JSON has no comments"
+    if rest[:1].isalpha():
+        return "a name or a call is not JSON: keys stand in double quotes, dates are {\"$date\": \"...\"}"
+    return "a migration for MongoDB is JSON, not JavaScript"
+
+
+def _skip(text: str, position: int) -> int:
+    match = _SPACE.match(text, position)
+    return match.end() if match else position
+
+
+def _refuse(file: File, text: str, offset: int, what: str, hint: str) -> NoReturn:
+    line, column = line_column(text, min(offset, len(text)))
+    raise InvalidError(what, where=Mark(file.path, line, column), hint=hint)

@@ -1,0 +1,151 @@
+"""golang-migrate's lock document as a lease: it names its owner, expires by the server's clock, and is renewed.
+
+golang-migrate inserts `{locking_key: 0, pid, hostname, created_at}` under a unique index, so both exclude each other. Ours
+carries an owner token and `expires_at` besides. Every write of a holder renews the lease first, by its token: one that
+lost it finds out before it writes.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from pymongo import ReturnDocument
+from pymongo.client_session import ClientSession
+from pymongo.collection import Collection
+from pymongo.errors import DuplicateKeyError, PyMongoError
+
+from orchestrator.errors import LockError
+from orchestrator.model import LockHolder
+
+LEASE_SECONDS = 30
+HEARTBEAT_EVERY = 5.0  # seconds
+TRY_EVERY = 0.25  # seconds
+
+
+class Lease:
+    """The lock of one database. `mutex` keeps the heartbeat still while it is held."""
+
+    def __init__(self, collection: Collection[Any], database_id: str, actor: str, run_id: str) -> None:
+        self._collection = collection
+        self._database_id = database_id
+        self._actor = actor
+        self._run_id = run_id
+        self._token = uuid.uuid4().hex
+        self._over = threading.Event()
+        self.mutex = threading.RLock()
+
+    @contextmanager
+    def held(self, wait: float, on_wait: Callable[[LockHolder], None]) -> Iterator[Lease]:
+        """Hold the lease; LockError after `wait` seconds."""
+        self._collection.create_index([("locking_key", -1)], unique=True, name="lock_unique_key")
+        deadline = time.monotonic() + wait
+        while (document := self._try()) is None or document.get("owner") != self._token:
+            holder = self._describe(document)
+            if document is not None and self._is_dead(document):
+                self._collection.delete_one({"_id": document["_id"], "owner": document["owner"]})
+                continue
+            if time.monotonic() >= deadline:
+                hint = "wait for it, or raise --lock-timeout"
+                if document is not None and "expires_at" not in document:
+                    hint = f"golang-migrate's lock never expires; if that process is gone: orch unlock {self._database_id}"
+                raise LockError(
+                    f"{self._database_id} is locked by {holder.description}", detail=f"waited {wait:g} s", hint=hint
+                )
+            on_wait(holder)
+            time.sleep(TRY_EVERY)
+        beat = threading.Thread(target=self._heartbeat, name="orch-lease", daemon=True)
+        beat.start()
+        try:
+            yield self
+        finally:
+            self._over.set()
+            beat.join()
+            with suppress(PyMongoError):  # what is not given back expires
+                self._collection.delete_one({"locking_key": 0, "owner": self._token})
+
+    def renew(self, session: ClientSession | None = None) -> None:
+        """Prolong the lease, or raise LockError if somebody took it over."""
+        with self.mutex:
+            found = self._collection.update_one(
+                {"locking_key": 0, "owner": self._token}, [{"$set": {"expires_at": _EXPIRY}}], session=session
+            )
+        if not found.matched_count:
+            raise LockError(
+                f"the lock of {self._database_id} was taken over while this run was stalled",
+                hint="nothing more was written; run orch apply again",
+            )
+
+    def _try(self) -> dict[str, Any] | None:
+        """Take the lease if it is free or expired, and return who holds it now; None: somebody was a moment quicker.
+
+        `$$NOW` in an upsert's filter is refused by mongod, so the decision stands in the update itself.
+        """
+        ours = {
+            "owner": self._token,
+            "run_id": self._run_id,
+            "actor": self._actor,
+            "pid": os.getpid(),
+            "hostname": socket.gethostname(),
+            "machine": _machine(),
+        }
+        document: dict[str, Any] = {name: {"$literal": value} for name, value in ours.items()}
+        document |= {"created_at": "$$NOW", "expires_at": _EXPIRY}
+        free = {
+            "$or": [
+                {"$eq": [{"$type": "$pid"}, "missing"]},  # the upsert's own new document
+                {"$and": [{"$ne": [{"$type": "$expires_at"}, "missing"]}, {"$lt": ["$expires_at", "$$NOW"]}]},
+            ]
+        }
+        # One `$set` reads the document as it was before the stage, so all these conditions see the same.
+        update = [{"$set": {name: {"$cond": [free, value, f"${name}"]} for name, value in document.items()}}]
+        try:
+            return self._collection.find_one_and_update(
+                {"locking_key": 0}, update, upsert=True, return_document=ReturnDocument.AFTER
+            )
+        except DuplicateKeyError:
+            return None
+
+    def _heartbeat(self) -> None:
+        while not self._over.wait(HEARTBEAT_EVERY):
+            with suppress(PyMongoError, LockError):  # the next write of the holder finds out and says so
+                self.renew()
+
+    def _describe(self, document: dict[str, Any] | None) -> LockHolder:
+        if document is None:
+            return LockHolder("somebody who has just taken it")
+        since = document.get("created_at")
+        who = f"orch/{document['run_id']} {document.get('actor', '')}" if "run_id" in document else "golang-migrate"
+        return LockHolder(
+            f"{who} (pid {document.get('pid')} on {document.get('hostname')}, since {_clock(since)})",
+            since if hasattr(since, "tzinfo") else None,
+        )
+
+    def _is_dead(self, document: dict[str, Any]) -> bool:
+        """Whether a lease of ours belongs to a process of this very machine and pid namespace that is gone."""
+        if "owner" not in document or document.get("machine") != _machine() or not _machine():
+            return False
+        return not Path(f"/proc/{document.get('pid')}").exists()
+
+
+_EXPIRY = {"$add": ["$$NOW", LEASE_SECONDS * 1000]}
+
+
+def _clock(since: Any) -> str:
+    return f"{since:%H:%M:%S}" if hasattr(since, "strftime") else str(since)
+
+
+def _machine() -> str:
+    """Name this boot and pid namespace, so that a pid can be looked up; '' where that cannot be told."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot}:{Path('/proc/self/ns/pid').stat().st_ino}"
+    except OSError:
+        return ""

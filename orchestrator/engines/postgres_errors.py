@@ -1,0 +1,149 @@
+"""Every psycopg error becomes one of ours, with the next thing to do."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from psycopg.pq import TransactionStatus
+
+from orchestrator.errors import (
+    ConnectError,
+    ConnectionLostError,
+    NotPermittedError,
+    OrchError,
+    StatementError,
+    StatementNotPermittedError,
+)
+from orchestrator.model import Statement, Target
+
+# libpq gives no SQLSTATE for a failed connection: its text is all there is.
+_TRANSIENT = re.compile(
+    r"connection refused|starting up|shutting down|not yet accepting|in recovery mode|too many clients|remaining connection slots"
+    r"|server closed the connection|connection reset|EOF|No such file or directory|timeout|timed out",
+    re.IGNORECASE,
+)
+_AUTHENTICATION = re.compile(r"password authentication failed|no password supplied|authentication failed|role .* does not exist|pg_hba\.conf", re.I)
+_NAME_LOOKUP = re.compile(r"Name or service not known|could not translate host name|failed to resolve host|nodename nor servname|getaddrinfo", re.I)
+
+
+@dataclass
+class Failing:
+    """What was running when an error came; the sender fills it in."""
+
+    at: tuple[Statement, int | None] | None = None
+
+
+def connect_error(error: psycopg.Error, target: Target) -> ConnectError:
+    """Return our error for a connection that could not be made."""
+    text = _first_lines(str(error))
+    if isinstance(error, psycopg.ProgrammingError):  # the DSN itself; libpq may repeat it, password and all
+        return ConnectError(
+            f"the DSN of {target.database_id} is not understood by libpq",
+            hint="see https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING",
+        )
+    if _AUTHENTICATION.search(text):
+        return ConnectError(
+            f"{target.endpoint} refuses the login of {target.database_id}",
+            detail=text,
+            hint="check user and password in the environment, and pg_hba.conf on the server",
+        )
+    if _NAME_LOOKUP.search(text):
+        return ConnectError(
+            f"the host of {target.database_id} does not resolve: {target.endpoint}",
+            detail=text,
+            hint="check the host name in the DSN",
+            transient=True,
+        )
+    if re.search(r'permission denied for database', text):
+        return ConnectError(
+            f"the login of {target.database_id} may not connect to '{target.database}'",
+            detail=text,
+            hint=f'GRANT CONNECT ON DATABASE "{target.database}" TO <user>;',
+        )
+    return ConnectError(
+        f"cannot connect to {target.database_id} at {target.endpoint}",
+        detail=text,
+        hint="is the server up? `--wait SECONDS` waits for one that is starting",
+        transient=bool(_TRANSIENT.search(text)),
+    )
+
+
+@contextmanager
+def mapped(connection: psycopg.Connection[Any], target: Target) -> Iterator[Failing]:
+    """Turn any psycopg error of the block into ours, and leave the session outside of a transaction."""
+    failing = Failing()
+    try:
+        yield failing
+    except psycopg.Error as error:
+        if connection.closed or connection.broken:
+            raise ConnectionLostError(
+                f"the connection to {target.database_id} broke", detail=_first_lines(str(error)), hint="run orch apply again"
+            ) from None
+        if connection.pgconn.transaction_status != TransactionStatus.IDLE:
+            connection.pgconn.exec_(b"ROLLBACK")
+        raise statement_error(error, target, connection.info.user, failing) from None
+
+
+def statement_error(error: psycopg.Error, target: Target, user: str, failing: Failing) -> OrchError:
+    """Return our error for what the server said of a statement."""
+    diag = error.diag
+    code = diag.sqlstate or ""
+    what = diag.message_primary or _first_lines(str(error))
+    detail = "\n".join(text for text in (diag.message_detail, diag.context) if text)
+    hint = diag.message_hint or ""
+    statement, offset = failing.at or (None, None)
+    if code == "42501":
+        grant = _grant(what, target, user)
+        if statement is None:
+            return NotPermittedError(f"{target.database_id}: {what}", detail=detail, hint=grant)
+        return StatementNotPermittedError(what, detail=detail, hint=grant, code=code, statement=statement, offset=offset)
+    return StatementError(
+        what,
+        detail=detail,
+        hint=hint or _HINTS.get(code, ""),
+        code=code,
+        statement=statement,
+        offset=offset,
+        transient=code in _PASSES_BY_ITSELF,
+    )
+
+
+_PASSES_BY_ITSELF = {"55P03", "40P01", "40001"}  # lock_timeout, deadlock, serialisation
+_HINTS = {
+    "55P03": "another session holds a lock on the table; raise lock_timeout, or end that session",
+    "25001": "put it into a file of its own, or begin the file with: -- orch: no-transaction",
+    "2D000": "begin the file with: -- orch: no-transaction",
+    "55P04": "a new enum value can be used only after commit: use it in a later migration",
+    "53100": "the disk of the server is full; free space, then run orch apply again",
+    "57014": "cancelled, or longer than statement_timeout",
+}
+
+
+def _grant(what: str, target: Target, user: str) -> str:
+    """Return the statement that grants the missing right."""
+    role = '"' + user.replace('"', '""') + '"'
+    database = '"' + target.database.replace('"', '""') + '"'
+    if "create database" in what:
+        return f"as a superuser: ALTER ROLE {role} CREATEDB;"
+    match = re.match(r"(permission denied for|must be owner of) (\w+(?: \w+)*?) (\S+)$", what)
+    if not match:
+        return f"grant the right to {role}, or use a login that has it"
+    verb, kind, name = match.groups()
+    if verb == "must be owner of":
+        return f"as its owner or a superuser: ALTER {kind.upper()} {name} OWNER TO {role};"
+    if kind == "schema":
+        return f"as its owner: GRANT USAGE, CREATE ON SCHEMA {name} TO {role};"
+    if kind == "database":
+        return f"as its owner: GRANT CONNECT, CREATE ON DATABASE {database} TO {role};"
+    if kind in ("table", "view", "relation"):
+        return f"as its owner: GRANT SELECT, INSERT, UPDATE, DELETE ON {name} TO {role};"
+    return f"as its owner: GRANT ALL ON {kind.upper()} {name} TO {role};"
+
+
+def _first_lines(text: str) -> str:
+    return "\n".join(line.strip() for line in text.strip().splitlines()[:4])

@@ -1,0 +1,387 @@
+"""Read a PostgreSQL migration file: where each statement begins and ends, and what may run in a transaction.
+
+First the text is cut at its top-level semicolons, by the rules of PostgreSQL's own scanner. Then each statement's
+words are looked at: does it steer a transaction, and can it run inside one? Last, the file's own BEGIN … COMMIT is
+taken away, because whoever runs the file opens the transaction.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
+from itertools import islice
+
+from orchestrator.errors import InvalidError, Mark
+from orchestrator.model import File, Script, Statement
+
+# ---------------------------------------------------------------- PostgreSQL's lexis
+# Every repetition is possessive (`*+`), so nothing is tried twice and time is linear. White space is ASCII only: any
+# character beyond ASCII, even a no-break space, belongs to an identifier.
+
+_SPACE = " \t\n\r\f\v"
+_LETTER = r"A-Za-z_\x80-\U0010ffff"
+_WORD = rf"[{_LETTER}][{_LETTER}0-9$]*+"
+_STRING = r"'[^']*+(?:''[^']*+)*+'"
+_NAME = r'"[^"]*+(?:""[^"]*+)*+"'
+_ESCAPED = r"'(?:[^'\\]++|''|\\.)*+'"
+# An E'…' literal may go on behind a line break, and what follows still knows escapes.
+_BREAK = r"(?:[ \t\f\v]++|--[^\n\r]*+)*+[\n\r](?:[ \t\n\r\f\v]++|--[^\n\r]*+[\n\r])*+"
+_E_STRING = rf"[Ee]{_ESCAPED}(?:{_BREAK}{_ESCAPED})*+"
+_OTHER = rf"""[^{_LETTER}'"$;()\\/-]++|/(?!\*)|-(?!-)|\$[0-9]++"""
+
+
+def _run(word: str) -> re.Pattern[str]:
+    """Compile what is passed over in one go: everything up to a `;`, bracket, comment, `$tag$` or fault."""
+    plain = rf"{_OTHER}|(?![Ee]'){word}|{_STRING}|{_NAME}|{_E_STRING}"
+    return re.compile(rf"(?:{plain}|\((?:{plain})*+\))*+", re.DOTALL)
+
+
+_PLAIN = _run(_WORD)
+_ROUTINE = _run(rf"(?!(?ai:begin|end)(?![{_LETTER}0-9$])){_WORD}")
+_BLANK = re.compile(r"(?:[ \t\n\r\f\v]++|--[^\n\r]*+)*+")
+_COMMENT_EDGE = re.compile(r"/\*|\*/")
+_DOLLAR = re.compile(rf"\$(?:[{_LETTER}][{_LETTER}0-9]*+)?\$")
+_TOKEN = re.compile(rf"(?P<string>{_E_STRING}|{_STRING})|(?P<name>{_NAME})|{_WORD}|[0-9]++|.", re.DOTALL)
+
+
+def line_column(text: str, offset: int) -> tuple[int, int]:
+    """Return line and column, both from 1, of the character at this offset."""
+    return text.count("\n", 0, offset) + 1, offset - text.rfind("\n", 0, offset)
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """Cuts one text. What is named `after_…` takes a position in the text and returns a later one."""
+
+    path: str
+    text: str
+
+    def error(self, what: str, at: int, hint: str, detail: str = "") -> InvalidError:
+        """Return an error that names the place."""
+        return InvalidError(what, where=Mark(self.path, *line_column(self.text, at)), hint=hint, detail=detail)
+
+    def first(self) -> int:
+        """Return where the first statement begins."""
+        return self.after_blank(1 if self.text.startswith("\ufeff") else 0)
+
+    def statements(self) -> Iterator[tuple[int, int]]:
+        """Yield the bounds of each statement, from its first token to its last, without the semicolon."""
+        at = self.first()
+        while at < len(self.text):
+            semicolon = at
+            if self.text[at] != ";":
+                end, semicolon = self.end(at)
+                yield at, end
+            at = self.after_blank(semicolon + 1)
+
+    def end(self, start: int) -> tuple[int, int]:
+        """Return where the statement's last token ends, and where its semicolon is (or the file's end)."""
+        text = self.text
+        run = _ROUTINE if text[start] in "cC" and _CREATE_ROUTINE.match(self.words(start, 5)) else _PLAIN
+        brackets: list[int] = []
+        # In a CREATE FUNCTION … BEGIN ATOMIC a; b; END: where the body began, and where its latest statement did. Only
+        # an END that stands there closes the body: that of a CASE never does, nor a column called "end".
+        body = inner = -1
+        at = end = start
+        while True:
+            if found := run.match(text, at):
+                end = found.end() if found.end() > at else end
+                at = found.end()
+            char = text[at : at + 1]
+            if not char or (char == ";" and not brackets and body < 0):
+                break
+            if text.startswith(("--", "/*"), at):
+                at = self.after_blank(at)
+                continue
+            next_at = at + 1
+            if char == "$":
+                next_at = self.after_dollar(at)
+            elif char == "(":
+                brackets.append(at)
+            elif char == ")" and brackets:
+                brackets.pop()
+            elif char == ")":
+                raise self.error("this ) closes nothing", at, "remove it, or add the ( that is missing before it")
+            elif char == ";":
+                inner = self.after_blank(next_at)
+            elif char in "bB":
+                next_at = at + 5
+                if body < 0 and not brackets and self.words(at, 2) == "BEGIN ATOMIC ":
+                    body = at
+                    next_at = inner = self.after_blank(self.after_blank(next_at) + 6)
+            elif char in "eE" and not text.startswith("'", next_at):
+                next_at = at + 3
+                if at == inner and not brackets:
+                    body = inner = -1
+            elif char == "\\":
+                hint = "lines that begin with \\ are for psql alone: write plain SQL, and remove them from a dump"
+                raise self.error("psql meta-commands cannot be used in a migration", at, hint)
+            else:
+                kind = "quoted identifier" if char == '"' else "string"
+                raise self.error(f"unterminated {kind}", at, "add the closing quote")
+            at = end = next_at
+        if brackets:
+            raise self.error("this ( is never closed", brackets[0], "add the closing )")
+        if body >= 0:
+            raise self.error("BEGIN ATOMIC without END", body, "close the body with END after its last semicolon")
+        return start + len(text[start:end].rstrip(_SPACE)), at
+
+    def after_blank(self, at: int) -> int:
+        """Pass over white space and comments; block comments nest."""
+        while True:
+            if found := _BLANK.match(self.text, at):
+                at = found.end()
+            if not self.text.startswith("/*", at):
+                return at
+            at = self.after_comment(at)
+
+    def after_comment(self, at: int) -> int:
+        """Pass over a block comment and those within it."""
+        depth = 0
+        for edge in _COMMENT_EDGE.finditer(self.text, at):
+            depth += 1 if edge[0] == "/*" else -1
+            if not depth:
+                return edge.end()
+        raise self.error("unterminated comment", at, "add the closing */ (comments nest)")
+
+    def after_dollar(self, at: int) -> int:
+        """Pass over $tag$…$tag$, or over a lone dollar sign."""
+        tag = _DOLLAR.match(self.text, at)
+        if tag is None:
+            return at + 1
+        end = self.text.find(tag[0], tag.end())
+        if end < 0:
+            raise self.error(f"unterminated dollar-quoted string {tag[0]}", at, f"add the closing {tag[0]}")
+        return end + len(tag[0])
+
+    def words(self, start: int, limit: int | None = None, end: int | None = None) -> str:
+        """Spell a statement for the patterns below: its tokens in upper case, a space after each, no comments."""
+        return "".join(
+            f"{token} " for token in islice(self.tokens(start, len(self.text) if end is None else end), limit)
+        )
+
+    def tokens(self, at: int, end: int) -> Iterator[str]:
+        """Yield words and signs. What is quoted loses its text, lest a word in it count; only 'off' and such stay."""
+        while (at := self.after_blank(at)) < end:
+            if self.text[at] == "$" and _DOLLAR.match(self.text, at):
+                yield "$$"
+                at = self.after_dollar(at)
+            elif token := _TOKEN.match(self.text, at):
+                at = token.end()
+                if token["name"] or (token["string"] and not _SWITCH.fullmatch(token["string"])):
+                    yield '""' if token["name"] else "''"
+                else:
+                    yield token[0].upper() if token[0].isascii() else token[0]
+
+
+# ---------------------------------------------------------------- what statements mean, in words as spelled by `words`
+
+_SWITCH = re.compile(r"'(?:true|false|on|off|0|1)'", re.IGNORECASE)
+_OFF = r"= '?(?:FALSE|OFF|0)\b"
+_NAMED = r"\S+ (?:\. \S+ )*"
+_CREATE_ROUTINE = re.compile(r"CREATE (?:OR REPLACE )?(?:FUNCTION|PROCEDURE) ")
+
+# The beginnings that need a closer look; everything else, INSERT above all, is done with its first words.
+_TELLING = re.compile(
+    "(?:ABORT|BEGIN|CLUSTER|COMMIT|COPY|DISCARD|END|PREPARE|REINDEX|ROLLBACK|START|VACUUM) |"
+    "ALTER (?:DATABASE|SUBSCRIPTION|SYSTEM|TABLE) |"
+    "(?:CREATE|DROP) (?:DATABASE|INDEX|SUBSCRIPTION|TABLESPACE|UNIQUE) "
+)
+# Every call of PreventInTransactionBlock in PostgreSQL 12 to 18 whose reason can be read in the statement itself.
+_ALONE = re.compile(
+    "|".join(
+        (
+            r"(?:VACUUM|ALTER SYSTEM|DISCARD ALL|DROP SUBSCRIPTION|(?:COMMIT|ROLLBACK) PREPARED) ",
+            r"(?:CREATE|DROP) (?:DATABASE|TABLESPACE) ",
+            r"ALTER DATABASE \S+ SET TABLESPACE ",
+            r"(?:CREATE (?:UNIQUE )?|DROP )INDEX CONCURRENTLY ",
+            r"REINDEX (?:\( [^()]*\) )?(?:DATABASE|SYSTEM|SCHEMA|(?:TABLE|INDEX) CONCURRENTLY) ",
+            rf"REINDEX \( (?:[^()]*, )?CONCURRENTLY (?!(?:= )?{_OFF})",
+            r"CLUSTER (?:VERBOSE )?(?:\( [^()]*\) )?$",
+            rf"ALTER TABLE (?:IF EXISTS )?(?:ONLY )?{_NAMED}(?:\* )?DETACH PARTITION {_NAMED}CONCURRENTLY ",
+            rf"CREATE SUBSCRIPTION (?!.* (?:CONNECT|CREATE_SLOT) = {_OFF})",
+            rf"ALTER SUBSCRIPTION \S+ (?:REFRESH |(?:SET|ADD|DROP) PUBLICATION (?!.* REFRESH = {_OFF}))",
+            r"ALTER SUBSCRIPTION \S+ SET \( (?:.*, )?(?:FAILOVER|TWO_PHASE) ",
+        )
+    )
+)
+_BEGIN = re.compile(r"(?:BEGIN (?:WORK |TRANSACTION )?|START TRANSACTION )(?P<modes>.*)")
+_COMMIT = re.compile(r"(?:COMMIT|END) (?:WORK |TRANSACTION )?(?:AND NO CHAIN )?$")
+_FORBIDDEN = tuple(
+    (re.compile(words), f"{what} cannot be used in a migration", hint)
+    for words, what, hint in (
+        (
+            rf"COPY (?:BINARY )?{_NAMED}(?:\( [^()]*\) )?FROM STDIN ",
+            "COPY … FROM stdin",
+            "write the rows as INSERT, or copy from a file on the server",
+        ),
+        (
+            rf"COPY (?:(?:BINARY )?{_NAMED}(?:\( [^()]*\) )?|\( .*\) )TO STDOUT ",
+            "COPY … TO stdout",
+            "remove it: nobody reads its output",
+        ),
+        (
+            r"(?:ROLLBACK|ABORT) (?:WORK |TRANSACTION )?(?!TO |PREPARED )",
+            "ROLLBACK",
+            "remove it: a migration that fails is rolled back as a whole (ROLLBACK TO a savepoint is fine)",
+        ),
+        (
+            r"(?:COMMIT|END) (?:WORK |TRANSACTION )?AND CHAIN ",
+            "COMMIT AND CHAIN",
+            "write COMMIT, and BEGIN where the next transaction starts",
+        ),
+        (
+            r"PREPARE TRANSACTION ",
+            "PREPARE TRANSACTION",
+            "end the block with COMMIT: a prepared transaction would stay open",
+        ),
+    )
+)
+_COMMENT = re.compile(r"/\*|--[^\n\r]*+")
+_DIRECTIVE = re.compile(
+    r"--[ \t]*orch:[ \t]*(?P<name>[^\s=]*)[ \t]*(?P<equals>=?)[ \t]*(?P<value>[^\n\r]*)", re.IGNORECASE
+)
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)[ \t]*(ms|s|m|min|h)")
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+_LONGEST = (2**31 - 1) / 1000  # the server counts milliseconds in 32 bits
+_DIRECTIVES = ("no-transaction", "lock_timeout", "statement_timeout")
+
+# ---------------------------------------------------------------- from text to Script
+
+
+@dataclass(slots=True)
+class _Block:
+    """One BEGIN … COMMIT of the file."""
+
+    begin: Statement
+    modes: str
+    statements: list[Statement] = field(default_factory=list)
+
+    def unwrapped(self) -> list[Statement]:
+        """Return the statements without BEGIN and COMMIT; the isolation level that BEGIN asked for stays."""
+        if not self.modes:
+            return self.statements
+        return [replace(self.begin, body=f"SET TRANSACTION {self.modes}"), *self.statements]
+
+    def whole(self, text: str) -> list[Statement]:
+        """Return the block as the one statement that it is to whoever runs it piece by piece."""
+        if not self.statements:
+            return []
+        first, last = self.statements[0], self.statements[-1]
+        source = text[first.offset : last.offset + len(last.source)]
+        body = f"SET TRANSACTION {self.modes}; {source}" if self.modes else source
+        return [replace(first, source=source, body=body)]
+
+
+def parse_sql(file: File, text: str) -> Script:
+    """Parse a PostgreSQL migration; InvalidError tells line and column of what cannot be run.
+
+    A body is its source, but where BEGIN asked for modes: there `SET TRANSACTION …` is put in front, and an error
+    position of the server is `len(body) - len(source)` too large. That SET must be the transaction's first query.
+    """
+    reader = _Reader(file.path, text)
+    if (nul := text.find("\0")) >= 0:
+        raise reader.error("NUL character", nul, "save the file as UTF-8 text: PostgreSQL takes no NUL in a statement")
+    directives = _directives(reader)
+    groups = list(_groups(reader))
+    blocks = [group for group in groups if isinstance(group, _Block)]
+    piecewise = "no-transaction" in directives
+    if len(groups) == len(blocks) == 1 and not piecewise:
+        statements = blocks[0].unwrapped()
+    else:
+        statements = [s for g in groups for s in (g.whole(text) if isinstance(g, _Block) else [g])]
+        piecewise = piecewise or bool(blocks)
+    return Script(
+        file,
+        text,
+        tuple(statements),
+        atomic=not piecewise and all(statement.atomic for statement in statements),
+        lock_timeout=directives.get("lock_timeout"),
+        statement_timeout=directives.get("statement_timeout"),
+    )
+
+
+def _groups(reader: _Reader) -> Iterator[Statement | _Block]:
+    """Yield what the file holds at its top: statements, and BEGIN … COMMIT blocks of statements."""
+    text, block = reader.text, None
+    line, counted, before = 1, 0, reader.first()
+    for start, end in reader.statements():
+        _refuse_late_directive(reader, before, start)
+        line, counted, before = line + text.count("\n", counted, start), start, end
+        words = ""
+        if text[start] in "aAbBcCdDeEpPrRsSvV" and _TELLING.match(reader.words(start, 2, end)):
+            words = reader.words(start, end=end)
+        for pattern, what, hint in _FORBIDDEN if words else ():
+            if pattern.match(words):
+                raise reader.error(what, start, hint)
+        source = text[start:end]
+        statement = Statement(source, source, start, line, atomic=not (words and _ALONE.match(words)))
+        if words and (begin := _BEGIN.match(words)):
+            if block:
+                hint = "add COMMIT before it; inside of a transaction use SAVEPOINT"
+                raise reader.error(f"BEGIN inside the transaction that begins in line {block.begin.line}", start, hint)
+            block = _Block(statement, begin["modes"].strip())
+            if "READ ONLY" in block.modes:
+                raise reader.error("a READ ONLY transaction cannot record the migration", start, "remove READ ONLY")
+        elif words and _COMMIT.match(words):
+            if block is None:
+                raise reader.error("COMMIT without BEGIN", start, "remove it, or add BEGIN before the first statement")
+            yield block
+            block = None
+        elif block is None:
+            yield statement
+        elif statement.atomic or words.startswith("DROP SUBSCRIPTION "):  # legal once its slot is taken away
+            block.statements.append(replace(statement, atomic=True))
+        else:
+            raise reader.error(
+                "this statement cannot run between BEGIN and COMMIT",
+                start,
+                "move it out of the block, best into a migration of its own",
+                "PostgreSQL refuses it inside a transaction block (SQLSTATE 25001)",
+            )
+    _refuse_late_directive(reader, before, len(text))
+    if block:
+        raise reader.error("BEGIN without COMMIT", block.begin.offset, "add COMMIT; at the end, or remove BEGIN")
+
+
+def _directives(reader: _Reader) -> dict[str, float]:
+    """Read the `-- orch:` lines above the first statement; durations in seconds, 0 for `none`."""
+    found: dict[str, float] = {}
+    at, first = 0, reader.first()
+    while comment := _COMMENT.search(reader.text, at, first):
+        if comment[0] == "/*":
+            at = reader.after_comment(comment.start())
+            continue
+        at = comment.end()
+        if directive := _DIRECTIVE.match(reader.text, comment.start(), at):
+            name, value = directive["name"], directive["value"].strip()
+            place = directive.start("name")
+            if name not in _DIRECTIVES:
+                near = get_close_matches(name, _DIRECTIVES, n=1)
+                hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(_DIRECTIVES)}"
+                raise reader.error(f"unknown directive '{name}'", place, hint)
+            if name in found:
+                raise reader.error(f"directive '{name}' is given twice", place, "remove one of them")
+            found[name] = _value(reader, directive, place, name, value)
+    return found
+
+
+def _value(reader: _Reader, directive: re.Match[str], place: int, name: str, value: str) -> float:
+    if name == "no-transaction":
+        if directive["equals"] or value:
+            raise reader.error("no-transaction takes no value", place, "write: -- orch: no-transaction")
+        return 0.0
+    duration = _DURATION.fullmatch(value)
+    seconds = float(duration[1]) * _SECONDS[duration[2]] if duration else 0.0
+    if value != "none" and not 0.001 <= seconds <= _LONGEST:
+        hint = f"write for example {name}=500ms, 30s, 5m or 1h (at most 596h), or none"
+        raise reader.error(f"'{value}' is no duration for {name}", place, hint)
+    return seconds
+
+
+def _refuse_late_directive(reader: _Reader, start: int, end: int) -> None:
+    if late := _DIRECTIVE.search(reader.text, start, end):
+        hint = "move it to the top of the file, above the first statement"
+        raise reader.error("an orch directive below the first statement has no effect", late.start(), hint)

@@ -1,0 +1,135 @@
+"""Execute a plan over the whole estate: order, failures, interruption, and the exit code."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from orchestrator.engines.base import Session
+from orchestrator.errors import ExitCode, InterruptedRunError
+from orchestrator.events import (
+    DatabaseBlocked,
+    DatabaseFailed,
+    DatabaseFinished,
+    DatabaseSkipped,
+    DatabaseStarted,
+    Failure,
+    RunFinished,
+    RunStarted,
+    Stopping,
+)
+from orchestrator.migrator import Migrator
+from orchestrator.model import Direction
+from orchestrator.plan import Plan
+from orchestrator.run import Run
+from orchestrator.scheduler import walk
+
+
+class Executor:
+    """Executes one plan: exactly what it says, and nothing on a database that changed since it was made."""
+
+    def __init__(self, run: Run, plan: Plan) -> None:
+        self._run = run
+        self._plan = plan
+        self._plans = {planned.id: planned for planned in plan.databases}
+        self._failures: list[Failure] = []
+        self._stopped: list[str] = []
+        self._sessions: set[Session] = set()
+        self._mutex = threading.Lock()
+
+    def execute(self) -> RunFinished:
+        """Do what the plan says and return the last event, which holds the exit code."""
+        run = self._run
+        changing = [p for p in self._plan.databases if p.has_changes or p.failure]
+        run.sink(RunStarted(run.run_id, tuple(p.id for p in changing), sum(len(p.steps) for p in changing)))
+        walked = walk(
+            self._dependencies(),
+            self._database,
+            server_of=run.server_of,
+            jobs=run.jobs,
+            jobs_per_server=run.jobs_per_server,
+            stop=run.stop,
+            fail_fast=run.fail_fast,
+            on_blocked=lambda id, by: run.sink(DatabaseBlocked(id, by)),
+        )
+        for id in walked.skipped:
+            run.sink(DatabaseSkipped(id))
+        finished = RunFinished(
+            run.run_id,
+            time.monotonic() - run.started,
+            self._exit_code(bool(walked.skipped)),
+            tuple(walked.done),
+            tuple(id for id in walked.failed if id not in self._stopped),
+            tuple(walked.blocked),
+            (*self._stopped, *walked.skipped),
+        )
+        run.sink(finished)
+        return finished
+
+    def stop(self) -> None:
+        """Start nothing new; what runs may finish. Called again: cancel on the servers."""
+        again = self._run.stop.is_set()
+        self._run.stop.set()
+        self._run.sink(Stopping(now=again))
+        if again:
+            with self._mutex:
+                sessions = list(self._sessions)
+            for session in sessions:
+                with suppress(Exception):  # one that cannot be cancelled must not keep the others running
+                    session.cancel()
+
+    def _dependencies(self) -> dict[str, tuple[str, ...]]:
+        """Up: a database after what it depends on. Down: before it."""
+        up = {planned.id: planned.depends_on for planned in self._plan.databases}
+        if self._plan.direction is Direction.UP:
+            return up
+        down: dict[str, list[str]] = {id: [] for id in up}
+        for id, needs in up.items():
+            for need in needs:
+                down[need].append(id)
+        return {id: tuple(dependants) for id, dependants in down.items()}
+
+    def _exit_code(self, skipped: bool) -> int:
+        if self._run.stop.is_set() and (skipped or self._stopped):
+            return int(ExitCode.INTERRUPTED)
+        codes = {failure.exit_code for failure in self._failures}
+        return codes.pop() if len(codes) == 1 else int(ExitCode.FAILED if codes else ExitCode.DONE)
+
+    def _database(self, id: str) -> bool:
+        """Bring one database where the plan wants it. Returns whether it got there; never raises."""
+        run, planned = self._run, self._plans[id]
+        started = time.monotonic()
+        try:
+            if planned.failure:
+                self._fail(id, planned.failure)
+                return False
+            if not planned.has_changes:
+                return True
+            run.sink(DatabaseStarted(id, len(planned.steps)))
+            migrator = Migrator(run, planned, self._registered)
+            migrator.migrate()
+            run.sink(DatabaseFinished(id, migrator.version, migrator.applied, time.monotonic() - started))
+        except InterruptedRunError:
+            self._stopped.append(id)
+            run.sink(DatabaseSkipped(id))
+            return False
+        except Exception as error:  # noqa: BLE001 - one database's trouble is data, whatever it is
+            self._fail(id, Failure.of(error, run.redact))
+            return False
+        return True
+
+    def _fail(self, id: str, failure: Failure) -> None:
+        self._failures.append(failure)
+        self._run.sink(DatabaseFailed(id, failure))
+
+    @contextmanager
+    def _registered(self, session: Session) -> Iterator[None]:
+        with self._mutex:
+            self._sessions.add(session)
+        try:
+            yield
+        finally:
+            with self._mutex:
+                self._sessions.discard(session)

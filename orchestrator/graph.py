@@ -1,0 +1,69 @@
+"""The dependency graph. The only module that knows networkx, and it loads it when a question needs it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import networkx as nx
+
+Dependencies = Mapping[str, Sequence[str]]
+"""Database id → ids that it depends on, in the order of the manifest."""
+
+
+def _graph(dependencies: Dependencies) -> nx.DiGraph[str]:
+    import networkx as nx
+
+    graph: nx.DiGraph[str] = nx.DiGraph()
+    graph.add_nodes_from(dependencies)
+    graph.add_edges_from((need, id) for id, needs in dependencies.items() for need in needs if need in dependencies)
+    return graph
+
+
+def cycle(dependencies: Dependencies) -> list[str] | None:
+    """Return a cycle as a path whose first and last are the same, or None."""
+    import networkx as nx
+
+    try:
+        edges = nx.find_cycle(_graph(dependencies))
+    except nx.NetworkXNoCycle:
+        return None
+    # Edges point from the need to the one that needs it; people read "a depends on b".
+    path = [edge[0] for edge in edges]
+    return [path[0], *reversed(path[1:]), path[0]]
+
+
+def order(dependencies: Dependencies) -> list[str]:
+    """Return every id after all that it depends on, otherwise as declared. The graph must have no cycle."""
+    if _declared_in_order(dependencies):
+        return list(dependencies)
+    import networkx as nx
+
+    position = {id: index for index, id in enumerate(dependencies)}
+    return list(nx.lexicographical_topological_sort(_graph(dependencies), key=position.__getitem__))
+
+
+def waves(dependencies: Dependencies) -> list[list[str]]:
+    """Return the ids in generations: each needs only what stands in earlier ones."""
+    import networkx as nx
+
+    position = {id: index for index, id in enumerate(dependencies)}
+    return [sorted(wave, key=position.__getitem__) for wave in nx.topological_generations(_graph(dependencies))]
+
+
+def dependants(dependencies: Dependencies, id: str) -> set[str]:
+    """Return all that depends on this database, directly or not."""
+    import networkx as nx
+
+    return set(nx.descendants(_graph(dependencies), id))
+
+
+def _declared_in_order(dependencies: Dependencies) -> bool:
+    """Whether the manifest's own order serves: then the 140 ms that loading networkx takes are saved."""
+    seen: set[str] = set()
+    for id, needs in dependencies.items():
+        if any(need in dependencies and need not in seen for need in needs):
+            return False
+        seen.add(id)
+    return True

@@ -1,0 +1,325 @@
+"""Files, history and pointer in; what is applied, pending or wrong out. One pure function decides it all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from orchestrator.model import (
+    HISTORY_FORMAT,
+    Direction,
+    History,
+    Migration,
+    Pointer,
+    Revision,
+    Script,
+)
+
+
+class Kind(Enum):
+    """What can be wrong with a database, as machines read it."""
+
+    DIRTY = "dirty"
+    FORCED = "forced"
+    EDITED = "edited"
+    MISSING = "missing"
+    OUT_OF_ORDER = "out_of_order"
+    PARTIAL = "partial"
+    IN_FLIGHT = "in_flight"
+    NEWER_TOOL = "newer_tool"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is not as it should be. `blocks` are the directions in which nothing may run because of it."""
+
+    kind: Kind
+    what: str
+    hint: str
+    version: int | None = None
+    blocks: tuple[Direction, ...] = (Direction.UP, Direction.DOWN)
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Where a database stands.
+
+    `adopt` and `forget` are versions that golang-migrate applied or took back since we last looked (part of, and not
+    part of, `applied`). `partial` is an attempt that stopped half way. `pointer_stale`: the pointer needs rewriting.
+    """
+
+    version: int | None = None
+    dirty: bool = False
+    applied: tuple[int, ...] = ()
+    pending: tuple[int, ...] = ()
+    adopt: tuple[int, ...] = ()
+    forget: tuple[int, ...] = ()
+    partial: Revision | None = None
+    pointer_stale: bool = False
+    problems: tuple[Problem, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def blocked(self, direction: Direction) -> tuple[Problem, ...]:
+        """Return the problems that forbid this direction."""
+        return tuple(problem for problem in self.problems if direction in problem.blocks)
+
+
+def reconcile(migrations: Sequence[Migration], history: History, *, out_of_order: bool = False) -> State:
+    """Decide what is applied, pending, changed, missing, partial or out of order.
+
+    `migrations` are the files in order of version; `out_of_order` allows pending versions below an applied one.
+    """
+    files = {migration.version: migration for migration in migrations}
+    latest = latest_effective(history.revisions)
+    applied = {v for v, r in latest.items() if r.done and r.direction is Direction.UP}
+    partials = [r for r in latest.values() if not r.done]
+    partial = partials[0] if partials else None
+    if partial is not None and partial.direction is Direction.DOWN:
+        applied.discard(partial.version)
+
+    problems: list[Problem] = []
+    notes: list[str] = []
+    adopt: set[int] = set()
+    forget: set[int] = set()
+    pointer_stale = False
+
+    if any(revision.format > HISTORY_FORMAT for revision in history.revisions):
+        problems.append(
+            Problem(Kind.NEWER_TOOL, "its history was written by a newer orch", "upgrade orch to go on with this database")
+        )
+    for extra in partials[1:]:
+        problems.append(_two_partials(extra))
+
+    # First, what does golang-migrate's pointer say that our history does not?
+    pointer = history.pointer
+    top = max(applied, default=None)
+    if pointer is None:
+        pointer_stale = bool(latest)
+    elif partial is not None:
+        if not _explains(partial, applied, pointer):
+            problems.append(_forced(pointer, partial))
+    elif pointer.dirty:
+        problems.append(_dirty(pointer, files))
+    elif pointer.version != top:
+        if pointer.version is not None and pointer.version not in files:
+            problems.append(_pointer_without_file(pointer.version))
+        elif top is None or (pointer.version is not None and pointer.version > top):
+            adopt = {v for v in files if (top is None or v > top) and v <= (pointer.version or 0)}
+        else:
+            forget = {v for v in applied if pointer.version is None or v > pointer.version}
+
+    applied = (applied | adopt) - forget
+
+    # Then, are the files of what is applied still what ran?
+    for version in sorted(applied - adopt):
+        revision, migration = latest[version], files.get(version)
+        if migration is None:
+            problems.append(_missing(revision))
+        elif migration.up and revision.checksum and revision.checksum != migration.up.checksum:
+            problems.append(_edited(revision, migration.up.path))
+        elif migration.name != revision.name:
+            notes.append(f"version {version} was applied as '{revision.name}' and is now called '{migration.name}'")
+
+    # Last, what is still to do?
+    started = {partial.version} if partial else set()
+    pending = tuple(v for v in sorted(files) if v not in applied and v not in started)
+    if partial is not None and partial.direction is Direction.UP:
+        pending = tuple(sorted({*pending, partial.version} & set(files)))
+        if partial.version not in files:
+            problems.append(_missing(partial))
+    newest = max(applied, default=None)
+    late = [v for v in pending if newest is not None and v < newest and v not in started]
+    if late and not out_of_order:
+        problems.append(_out_of_order(late, newest or 0, files))
+    if partial is not None:
+        problems.append(_partial(partial))
+    return State(
+        version=newest,
+        dirty=bool(pointer and pointer.dirty),
+        applied=tuple(sorted(applied)),
+        pending=pending,
+        adopt=tuple(sorted(adopt)),
+        forget=tuple(sorted(forget)),
+        partial=partial,
+        pointer_stale=pointer_stale,
+        problems=tuple(problems),
+        notes=tuple(notes),
+    )
+
+
+def latest_effective(revisions: Iterable[Revision]) -> dict[int, Revision]:
+    """Return each version's newest attempt that had an effect; a try that failed without one changes nothing."""
+    latest: dict[int, Revision] = {}
+    for revision in sorted(revisions, key=lambda r: (r.version, r.attempt)):
+        if revision.done or revision.applied or revision.in_flight:
+            latest[revision.version] = revision
+    return dict(sorted(latest.items()))
+
+
+def next_attempt(revisions: Iterable[Revision], version: int) -> int:
+    """Return the attempt number that a new record of this version takes."""
+    return max((r.attempt for r in revisions if r.version == version), default=0) + 1
+
+
+def pointer_during(applied: Iterable[int], version: int, direction: Direction) -> Pointer:
+    """Return the pointer while a file is half done: the version that is being reached, dirty.
+
+    For a down that is the version below, and -1 below the first: golang-migrate's own convention (read from its source).
+    """
+    after = pointer_after(applied, version, direction).version
+    return Pointer(-1 if after is None else after, dirty=True)
+
+
+def pointer_after(applied: Iterable[int], version: int, direction: Direction) -> Pointer:
+    """Return the pointer once a version has gone in this direction, given what else is applied."""
+    others = set(applied) - {version}
+    return Pointer(max(others | {version} if direction is Direction.UP else others, default=None))
+
+
+def prefix_checksum(script: Script, count: int) -> str:
+    """Return the checksum of a script's first `count` statements; '' for none."""
+    if count == 0:
+        return ""
+    digest = hashlib.sha256()
+    for statement in script.statements[:count]:
+        digest.update(statement.source.encode() + b"\0")
+    return "sha256:" + digest.hexdigest()
+
+
+def resumable(revision: Revision, script: Script) -> bool:
+    """Tell whether what a partial attempt already ran is unchanged in the file; the rest may differ."""
+    count = revision.applied + (1 if revision.in_flight else 0)
+    if count > len(script.statements):
+        return False
+    return prefix_checksum(script, revision.applied) == revision.prefix
+
+
+def digest(history: History) -> str:
+    """Return a fingerprint of what a plan was made from."""
+    facts = [
+        history.exists,
+        [history.pointer.version, history.pointer.dirty] if history.pointer else None,
+        [
+            [r.version, r.attempt, r.direction.value, r.checksum, r.applied, r.in_flight, r.done]
+            for r in latest_effective(history.revisions).values()
+        ],
+    ]
+    return "sha256:" + hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+
+def _explains(partial: Revision, applied: set[int], pointer: Pointer) -> bool:
+    """Whether our own half-done attempt explains what the pointer says, wherever between two writes it died."""
+    if pointer.dirty:
+        return pointer == pointer_during(applied, partial.version, partial.direction)
+    if partial.applied == partial.total and not partial.in_flight:
+        return pointer == pointer_after(applied, partial.version, partial.direction)
+    if partial.applied == 0:
+        opposite = Direction.DOWN if partial.direction is Direction.UP else Direction.UP
+        return pointer == pointer_after(applied, partial.version, opposite)
+    return False
+
+
+def _when(revision: Revision) -> str:
+    when = revision.finished_at or revision.started_at
+    text = f" on {when:%Y-%m-%d %H:%M:%S %Z}".rstrip() if when else ""
+    return f"{text} by {revision.actor}" if revision.actor else text
+
+
+def _dirty(pointer: Pointer, files: dict[int, Migration]) -> Problem:
+    # The row holds the version that was being reached: by its up file, or by the down file of the version above.
+    above = min((v for v in files if v > (pointer.version or -1)), default=None)
+    ways = [f"version {pointer.version} up"] if pointer.version in files else []
+    if above is not None:
+        ways.append(f"version {above} down")
+    return Problem(
+        Kind.DIRTY,
+        f"golang-migrate stopped half way and left it dirty at version {pointer.version}"
+        + (f" (it was running {' or '.join(ways)})" if ways else ""),
+        "look at the schema, then: orch repair NAME",
+        pointer.version,
+    )
+
+
+def _forced(pointer: Pointer, partial: Revision) -> Problem:
+    return Problem(
+        Kind.FORCED,
+        f"version {partial.version} stopped half way ({partial.direction.value}, {partial.applied} of {partial.total} "
+        f"statements), and somebody has since set the pointer to {pointer.version}",
+        "look at the schema, then: orch repair NAME",
+        partial.version,
+    )
+
+
+def _pointer_without_file(version: int) -> Problem:
+    return Problem(
+        Kind.MISSING,
+        f"golang-migrate's pointer is at version {version}, and there is no such file",
+        "bring the file back (a branch that is not merged?), or: orch repair NAME",
+        version,
+    )
+
+
+def _missing(revision: Revision) -> Problem:
+    return Problem(
+        Kind.MISSING,
+        f"version {revision.version} ('{revision.name}') was applied{_when(revision)}, and its file is gone",
+        "bring the file back; nothing can be rolled back past it",
+        revision.version,
+        blocks=(Direction.DOWN,) if revision.done else (Direction.UP, Direction.DOWN),
+    )
+
+
+def _edited(revision: Revision, path: str) -> Problem:
+    return Problem(
+        Kind.EDITED,
+        f"{path} was edited after it was applied{_when(revision)}",
+        f"write a new migration instead, or after a look: orch repair NAME --accept {path}",
+        revision.version,
+    )
+
+
+def _out_of_order(late: list[int], newest: int, files: dict[int, Migration]) -> Problem:
+    names = ", ".join(f"{v} ('{files[v].name}')" for v in late)
+    return Problem(
+        Kind.OUT_OF_ORDER,
+        f"pending below the current version {newest}: {names}",
+        f"give it a version above {newest}, or set 'out_of_order: apply' in the manifest",
+        late[0],
+        blocks=(Direction.UP,),
+    )
+
+
+def _two_partials(revision: Revision) -> Problem:
+    return Problem(
+        Kind.PARTIAL,
+        f"version {revision.version} stopped half way, and so did another",
+        "look at the schema, then: orch repair NAME",
+        revision.version,
+    )
+
+
+def _partial(partial: Revision) -> Problem:
+    """Describe a half-done attempt. It forbids only the other direction: its own continues it."""
+    other = Direction.DOWN if partial.direction is Direction.UP else Direction.UP
+    command = "orch apply" if partial.direction is Direction.UP else "orch rollback NAME --steps 1"
+    at = f"statement {partial.applied + 1} of {partial.total}"
+    if partial.in_flight:
+        return Problem(
+            Kind.IN_FLIGHT,
+            f"version {partial.version} ({partial.direction.value}) was cut off at {at}; the next run finds out whether "
+            "it was done",
+            f"continue: {command}",
+            partial.version,
+            blocks=(other,),
+        )
+    reason = f": {partial.error}" if partial.error else ""
+    return Problem(
+        Kind.PARTIAL,
+        f"version {partial.version} ({partial.direction.value}) stopped at {at}{reason}",
+        f"mend the cause, then continue: {command}",
+        partial.version,
+        blocks=(other,),
+    )

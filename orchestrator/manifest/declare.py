@@ -1,0 +1,318 @@
+"""From plain values to databases: all that a schema cannot say about a manifest is checked here."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from orchestrator.errors import InvalidError
+from orchestrator.manifest.dsn import check_template
+from orchestrator.manifest.names import NameIndex, did_you_mean, either, name_problem
+from orchestrator.manifest.schema import schema
+from orchestrator.manifest.source import Source, Steps, shown
+from orchestrator.manifest.url import DsnError
+from orchestrator.model import CreateOptions, Database, Settings
+
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "": 1.0}
+_SHORTEST, _LONGEST = 0.001, 2_147_483.0  # what PostgreSQL counts in milliseconds, in 31 bits
+_MANY = 20  # near misses searched for; each costs milliseconds in a large estate
+
+
+@dataclass(frozen=True, slots=True)
+class _Server:
+    name: str
+    engine: str
+    dsn: str
+    settings: Settings
+    maintenance_database: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """An entry of `databases` whose identity is known."""
+
+    index: int
+    id: str
+    engine: str
+    name: str
+    values: Mapping[str, Any]
+
+    @property
+    def steps(self) -> Steps:
+        return ("databases", self.index)
+
+
+class Declarations:
+    """Reads a manifest's values; `errors` collects what is wrong, `databases` what is declared.
+
+    `broken` names the places of what does not conform to the schema; it is passed over, its names stay known.
+    `base` is the directory of the manifest; `directories` says whether those of the migrations must be there.
+    """
+
+    def __init__(self, source: Source, broken: Collection[Steps], base: Path, directories: bool) -> None:
+        self.errors: list[InvalidError] = []
+        self.databases: tuple[Database, ...] = ()
+        self._source = source
+        self._base = base
+        self._directories = directories
+        self._broken = {tuple(steps[:2]) for steps in broken}
+        self._suggested = 0
+        value = source.value if isinstance(source.value, dict) else {}
+        self._servers = self._read_servers(value)
+        entries = list(self._identify(value))
+        if ("databases",) not in self._broken:
+            self._index = NameIndex((entry.id, entry.name) for entry in entries)
+            sound = [entry for entry in entries if ("databases", entry.index) not in self._broken]
+            self.databases = tuple(self._declare(entry) for entry in sound)
+            self._check_same_dsn(sound)
+            self._check_cycles(sound)
+
+    def _error(self, steps: Steps, what: str, hint: str = "", detail: str = "") -> None:
+        self.errors.append(InvalidError(what, where=self._source.mark(steps), hint=hint, detail=detail))
+
+    def _suggest(self, word: str, possible: Collection[str]) -> str:
+        self._suggested += 1
+        return did_you_mean(word, possible) if self._suggested <= _MANY else ""
+
+    # ------------------------------------------------------------ servers and settings
+
+    def _read_servers(self, value: Mapping[str, Any]) -> dict[str, _Server | None]:
+        """Return the servers by name; None for one that is broken."""
+        defaults = Settings()
+        if ("defaults",) not in {steps[:1] for steps in self._broken}:
+            defaults = self._settings(value.get("defaults") or {}, ["defaults"], defaults)
+        self._defaults = defaults
+        given = value.get("servers") or {}
+        servers: dict[str, _Server | None] = {}
+        for name, values in given.items() if isinstance(given, dict) else ():
+            steps = ["servers", name]
+            if tuple(steps) in self._broken:
+                servers[name] = None
+                continue
+            self._check_template(values["dsn"], values["engine"], [*steps, "dsn"], f"server {name!r}")
+            maintenance = values.get("maintenance_database")
+            if maintenance and values["engine"] != "postgres":
+                self._error(
+                    [*steps, "maintenance_database"], f"server {name!r}: only PostgreSQL has a maintenance database"
+                )
+            settings = self._settings(values, steps, defaults)
+            servers[name] = _Server(name, values["engine"], values["dsn"], settings, maintenance)
+        return servers
+
+    def _settings(self, values: Mapping[str, Any], steps: Steps, inherited: Settings) -> Settings:
+        changes: dict[str, Any] = {}
+        for key in ("lock_timeout", "statement_timeout"):
+            if key in values:
+                changes[key] = seconds = _seconds(values[key])
+                if seconds is not None and not _SHORTEST <= seconds <= _LONGEST:
+                    self._error([*steps, key], f"{key!r} must be from 1ms to {_LONGEST:.0f}s", hint="no limit is none")
+        if "out_of_order" in values:
+            changes["out_of_order"] = values["out_of_order"] == "apply"
+        return replace(inherited, **changes) if changes else inherited
+
+    # ------------------------------------------------------------ databases
+
+    def _identify(self, value: Mapping[str, Any]) -> Iterator[_Entry]:
+        """Yield the entries whose engine and name are known; two with the same identity are an error."""
+        self._all_known = True
+        first: dict[str, int] = {}
+        given = value.get("databases")
+        for index, values in enumerate(given if isinstance(given, list) else ()):
+            values = values if isinstance(values, dict) else {}
+            name, engine = values.get("name"), self._engine(index, values)
+            if not (isinstance(name, str) and name and engine):
+                self._all_known = False
+                continue
+            entry = _Entry(index, f"{engine}-{name}", engine, name, values)
+            if entry.id in first:
+                place = self._source.mark(["databases", first[entry.id]])
+                hint = "an id is engine and name; the same name on a second server needs a manifest of its own"
+                self._error(
+                    ["databases", index],
+                    f"two databases are {entry.id!r}",
+                    hint=hint,
+                    detail=f"the first is at {place}",
+                )
+                continue
+            first[entry.id] = index
+            yield entry
+
+    def _engine(self, index: int, values: Mapping[str, Any]) -> str | None:
+        """Return the engine of an entry, its own or its server's; errors only if the entry is not broken."""
+        sound = ("databases", index) not in self._broken
+        own, name = values.get("engine"), values.get("server")
+        server = self._servers.get(name) if isinstance(name, str) else None
+        about = f"database {values.get('name')!r}"
+        if sound and isinstance(name, str) and name not in self._servers and ("servers",) not in self._broken:
+            hint = self._suggest(name, self._servers) or self._known_servers()
+            self._error(["databases", index, "server"], f"{about}: there is no server {name!r}", hint=hint)
+        elif sound and server and own and own != server.engine:
+            what = f"{about} is of engine {own}, and its server {server.name!r} of engine {server.engine}"
+            self._error(["databases", index, "engine"], what, hint="leave out 'engine', or choose another server")
+        elif sound and not own and name is None:
+            what = f"{about} has no engine and no server" if "dsn" in values else f"{about} has no server and no dsn"
+            self._error(["databases", index], what, hint=self._known_servers())
+        if own in schema()["$defs"]["engine"]["enum"]:
+            return str(own)
+        return server.engine if server else None
+
+    def _known_servers(self) -> str:
+        if not self._servers:
+            return "declare it under 'servers', or give the database its own 'engine' and 'dsn'"
+        return "the servers are " + ", ".join(self._servers)
+
+    def _declare(self, entry: _Entry) -> Database:
+        values, steps = entry.values, entry.steps
+        about = f"database {entry.name!r}"
+        if problem := name_problem(entry.engine, entry.name):
+            self._error([*steps, "name"], f"the name {entry.name!r} {problem}")
+        server = self._servers.get(values.get("server", ""))
+        dsn = values.get("dsn")
+        if dsn and "server" in values:
+            self._error([*steps, "dsn"], f"{about} has a server and a dsn of its own", hint="leave out one of them")
+        elif dsn:
+            self._check_template(dsn, entry.engine, [*steps, "dsn"], about)
+        elif "server" not in values and "engine" in values:
+            self._error(steps, f"{about} has no server and no dsn", hint=self._known_servers())
+        return Database(
+            id=entry.id,
+            engine=entry.engine,
+            name=entry.name,
+            dsn=dsn or (server.dsn if server else ""),
+            directory=self._directory(entry),
+            server=values.get("server"),
+            depends_on=tuple(self._dependencies(entry)),
+            labels=tuple(dict.fromkeys(values.get("labels") or ())),
+            create=self._create(entry, server),
+            settings=self._settings(values, steps, server.settings if server else self._defaults),
+            mark=self._source.mark(steps),
+        )
+
+    def _check_template(self, dsn: str, engine: str, steps: Steps, about: str) -> None:
+        try:
+            check_template(dsn, engine)
+        except DsnError as fault:
+            self._error(steps, f"{about}: {fault.what}", hint=fault.hint)
+
+    def _directory(self, entry: _Entry) -> Path:
+        steps, given = entry.steps, entry.values.get("migrations")
+        if given is None and "/" in entry.name:
+            self._error(
+                steps, f"database {entry.name!r}: its name cannot be a directory's", hint="give it 'migrations'"
+            )
+            return self._base
+        directory = self._base / (given or f"migrations/{entry.id}/schema")
+        if self._directories and (state := _directory_problem(directory)):
+            self._error(
+                [*steps, "migrations"] if given else steps,
+                f"database {entry.name!r}: its migrations directory {shown(directory)} {state}",
+                hint=f"mkdir -p {shlex.quote(shown(directory))}, or: orch new {shlex.quote(entry.id)} NAME",
+            )
+        return directory
+
+    def _create(self, entry: _Entry, server: _Server | None) -> CreateOptions:
+        given = entry.values.get("create") or {}
+        if given and entry.engine != "postgres":
+            what = f"database {entry.name!r}: 'create' is for PostgreSQL; MongoDB creates a database by itself"
+            self._errors_at_key([*entry.steps, "create"], what)
+            return CreateOptions()
+        inherited = server.maintenance_database if server else None
+        if not given:
+            return CreateOptions(maintenance_database=inherited) if inherited else _NO_OPTIONS
+        return CreateOptions(
+            owner=given.get("owner"),
+            encoding=given.get("encoding"),
+            locale=given.get("locale"),
+            template=given.get("template"),
+            extensions=tuple(dict.fromkeys(given.get("extensions") or ())),
+            connection_limit=None if given.get("connection_limit") is None else int(given["connection_limit"]),
+            maintenance_database=given.get("maintenance_database", inherited),
+        )
+
+    def _errors_at_key(self, steps: Steps, what: str) -> None:
+        self.errors.append(InvalidError(what, where=self._source.key_mark(steps)))
+
+    # ------------------------------------------------------------ between databases
+
+    def _dependencies(self, entry: _Entry) -> Iterator[str]:
+        seen = {entry.id}
+        for place, name in enumerate(entry.values.get("depends_on") or ()):
+            steps = [*entry.steps, "depends_on", place]
+            found = self._index.find(name)
+            if len(found) > 1:
+                what = f"database {entry.name!r} depends on {name!r}, which is the name of {len(found)} databases"
+                self._error(steps, what, hint=f"write {either(found)}")
+            elif not found and self._all_known:
+                self._suggested += 1
+                hint = self._index.suggestion(name) if self._suggested <= _MANY else ""
+                self._error(steps, f"database {entry.name!r} depends on {name!r}, which is not declared", hint=hint)
+            elif found == (entry.id,):
+                self._error(steps, f"database {entry.name!r} depends on itself", hint="remove this entry")
+            elif found and found[0] not in seen:
+                seen.add(found[0])
+                yield found[0]
+
+    def _check_same_dsn(self, entries: list[_Entry]) -> None:
+        first: dict[str, Database] = {}
+        for entry, database in zip(entries, self.databases, strict=True):
+            dsn = database.dsn.replace("{database}", database.name)
+            other = first.setdefault(dsn, database)
+            if dsn and other is not database:
+                steps = entry.steps
+                self._error(
+                    [*steps, "dsn"] if "dsn" in entry.values else steps,
+                    f"{database.id} and {other.id} have the same DSN",
+                    hint="end the DSN with /{database}",
+                    detail=f"{other.id} is at {other.mark}",
+                )
+
+    def _check_cycles(self, entries: list[_Entry]) -> None:
+        order = {database.id: position for position, database in enumerate(self.databases)}
+        needs = {database.id: tuple(id for id in database.depends_on if id in order) for database in self.databases}
+        if all(order[need] < order[id] for id, ids in needs.items() for need in ids):
+            return  # everything comes after what it needs: there can be no cycle
+        from orchestrator.graph import cycle
+
+        while found := cycle(needs):
+            ring = found[:-1] if found[0] == found[-1] else found
+            start = min(range(len(ring)), key=lambda place: order[ring[place]])
+            ring = ring[start:] + ring[:start]
+            here, there = (ring[0], ring[1]) if ring[1] in needs[ring[0]] else (ring[0], ring[-1])
+            path = [*ring, here] if there == ring[1] else [here, *reversed(ring)]
+            self._error(
+                self._dependency_steps(entries[order[here]], there),
+                f"the dependencies form a cycle: {' → '.join(path)}",
+                hint="each depends on the next; remove one of these dependencies",
+            )
+            needs[here] = tuple(id for id in needs[here] if id != there)
+
+    def _dependency_steps(self, entry: _Entry, id: str) -> Steps:
+        names = entry.values["depends_on"]
+        place = next(place for place, name in enumerate(names) if self._index.find(name) == (id,))
+        return [*entry.steps, "depends_on", place]
+
+
+_NO_OPTIONS = CreateOptions()
+
+
+def _directory_problem(path: Path) -> str:
+    try:
+        if path.is_dir():
+            return ""
+        return "is not a directory" if path.exists() else "is missing"
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+
+
+def _seconds(value: float | str) -> float | None:
+    if not isinstance(value, str):
+        return float(value)
+    if value == "none":
+        return None
+    number = re.match(r"[0-9.]+", value)
+    amount = number[0] if number else "0"
+    return float(amount) * _SECONDS[value[len(amount) :]]

@@ -1,0 +1,90 @@
+"""Finds `databases.yaml` and reads it: text, values, schema, meaning. Everything that is wrong is said at once."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from orchestrator.errors import InvalidError, InvalidGroup, Mark
+from orchestrator.manifest.conforms import conforms
+from orchestrator.manifest.declare import Declarations
+from orchestrator.manifest.schema import schema
+from orchestrator.manifest.source import Source, Steps, read_yaml, shown
+from orchestrator.model import Manifest
+
+FILE_NAME = "databases.yaml"
+_TAKEN = ("schema_migrations", "migrate_advisory_lock")  # golang-migrate's own
+
+
+def find_manifest(file: str | None, env: Mapping[str, str], cwd: Path) -> Path:
+    """Return the manifest: `file`, else ORCH_FILE, else `databases.yaml` in `cwd` or the nearest directory above.
+
+    InvalidError if there is none.
+    """
+    given = file or env.get("ORCH_FILE")
+    if given:
+        path = cwd / given
+        if path.is_file():
+            return path
+        source = "" if file else " (from ORCH_FILE)"
+        problem = "is a directory" if path.is_dir() else "there is no such file"
+        raise InvalidError(f"{given}{source}: {problem}", hint="orch init writes a first databases.yaml")
+    for directory in (cwd, *cwd.parents):
+        if (directory / FILE_NAME).is_file():
+            return directory / FILE_NAME
+    raise InvalidError(
+        f"there is no {FILE_NAME} in {cwd} or above", hint="orch init writes one; -f FILE names one elsewhere"
+    )
+
+
+def load(path: Path, *, directories: bool = True) -> Manifest:
+    """Read and check a manifest; InvalidError, or a group of all of them in the order of the file.
+
+    Without `directories` a missing migrations directory is no error, for commands that make it.
+    """
+    with _no_garbage_collection():
+        return _load(path, directories)
+
+
+def _load(path: Path, directories: bool) -> Manifest:
+    source = read_yaml(path)
+    if source.value is None:
+        raise InvalidError(
+            f"{shown(path)} is empty", where=Mark(source.path, 1, 1), hint="orch init writes a first databases.yaml"
+        )
+
+    violations = _violations(source)
+    declared = Declarations(source, [steps for steps, _ in violations], path.absolute().parent, directories)
+    errors = [*source.errors, *(error for _, error in violations), *declared.errors]
+    value = source.value if isinstance(source.value, dict) else {}
+    history = value.get("history")
+    history_name = history.get("name", "orch_history") if isinstance(history, dict) else "orch_history"
+    if history_name in _TAKEN:
+        what = f"the history cannot be called {history_name!r}: golang-migrate uses that name"
+        errors.append(InvalidError(what, where=source.mark(["history", "name"])))
+
+    once = {(error.where or Mark(source.path), error.what): error for error in errors}  # aliases repeat what is wrong
+    InvalidGroup.raise_if(once[place] for place in sorted(once))
+    return Manifest(path, declared.databases, history_name, value.get("render") or {})
+
+
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """Half of the time of a large manifest would go into looking for garbage where everything is kept."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def _violations(source: Source) -> list[tuple[Steps, InvalidError]]:
+    if conforms(schema(), source.value):
+        return []
+    from orchestrator.manifest.explain import explain  # and jsonschema: 90 ms
+
+    return explain(schema(), source)

@@ -1,0 +1,134 @@
+"""Names of databases: what each engine allows, and finding the one that a person means."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
+
+from orchestrator.errors import UsageError
+from orchestrator.model import Database
+
+_MAX_BYTES = 63  # both engines
+_MONGO_FORBIDDEN = '/\\. "$*<>:|?'
+
+
+def name_problem(engine: str, name: str) -> str:
+    """Return why this engine cannot have a database of this name, or an empty text."""
+    if "\0" in name:
+        return "holds a NUL character"
+    size = len(name.encode(errors="surrogatepass"))
+    if size > _MAX_BYTES:
+        return f"is {size} bytes long in UTF-8; the longest allowed is {_MAX_BYTES}"
+    if engine == "mongo":
+        for character in name:
+            if character in _MONGO_FORBIDDEN:
+                return f"holds {character!r}, which MongoDB does not allow in the name of a database"
+    return ""
+
+
+def did_you_mean(word: str, possible: Iterable[str]) -> str:
+    """Return "did you mean …?" with the nearest of `possible`, or an empty text."""
+    from difflib import get_close_matches
+
+    close = get_close_matches(word, list(dict.fromkeys(possible)), n=1)
+    return f"did you mean {close[0]!r}?" if close else ""
+
+
+class NameIndex:
+    """Finds databases by full id or bare name; made of (id, name) pairs."""
+
+    def __init__(self, pairs: Iterable[tuple[str, str]]) -> None:
+        self._ids: dict[str, str] = {}
+        self._names: dict[str, list[str]] = {}
+        for id, name in pairs:
+            if id not in self._ids:
+                self._ids[id] = name
+                self._names.setdefault(name, []).append(id)
+
+    def find(self, name: str) -> tuple[str, ...]:
+        """Return the full ids that `name` may stand for; an id stands for itself alone."""
+        return (name,) if name in self._ids else tuple(self._names.get(name, ()))
+
+    def suggestion(self, name: str) -> str:
+        """Return "did you mean …?", or an empty text."""
+        return did_you_mean(name, (*self._ids, *self._names))
+
+
+def either(words: Sequence[str]) -> str:
+    """Return the words as "a", "a or b", "a, b or c"."""
+    return " or ".join([*([", ".join(words[:-1])] if words[1:] else []), *words[-1:]])
+
+
+def resolve_name(databases: Sequence[Database], name: str) -> Database:
+    """Return the database that `name` (full id or bare name) stands for; UsageError if none or several do."""
+    id = _only_one(_index(databases), name)
+    if id is None:
+        raise _no_database(databases, name)
+    return next(database for database in databases if database.id == id)
+
+
+def select(
+    databases: Sequence[Database], only: Sequence[str] = (), exclude: Sequence[str] = (), no_deps: bool = False
+) -> tuple[Database, ...]:
+    """Return the selected databases in declared order.
+
+    `only` and `exclude` hold full ids, bare names, globs over both, or `label:` with a label or glob. `only` brings
+    along all that the database depends on, unless `no_deps`; `exclude` then drops exactly what it matches. Without
+    `only`, all are selected. UsageError for a pattern that matches nothing or an ambiguous name.
+    """
+    index = _index(databases)
+    chosen = {id for pattern in only for id in _matches(databases, index, pattern)}
+    if not only:
+        chosen = {database.id for database in databases}
+    elif not no_deps:
+        chosen = _with_dependencies(databases, chosen)
+    chosen -= {id for pattern in exclude for id in _matches(databases, index, pattern)}
+    return tuple(database for database in databases if database.id in chosen)
+
+
+def _index(databases: Sequence[Database]) -> NameIndex:
+    return NameIndex((database.id, database.name) for database in databases)
+
+
+def _only_one(index: NameIndex, name: str) -> str | None:
+    found = index.find(name)
+    if len(found) > 1:
+        raise UsageError(f"{name!r} is the name of {len(found)} databases", hint=f"write {either(found)}")
+    return found[0] if found else None
+
+
+def _matches(databases: Sequence[Database], index: NameIndex, pattern: str) -> list[str]:
+    exact = _only_one(index, pattern)
+    if exact is not None:
+        return [exact]
+    if pattern.startswith("label:"):
+        wanted = pattern.removeprefix("label:")
+        found = [d.id for d in databases if any(fnmatchcase(label, wanted) for label in d.labels)]
+        if not found:
+            labels = [label for database in databases for label in database.labels]
+            raise UsageError(f"no database has the label {wanted!r}", hint=did_you_mean(wanted, labels))
+        return found
+    found = [d.id for d in databases if fnmatchcase(d.id, pattern) or fnmatchcase(d.name, pattern)]
+    if not found:
+        raise _no_database(databases, pattern)
+    return found
+
+
+def _no_database(databases: Sequence[Database], name: str) -> UsageError:
+    hint = _index(databases).suggestion(name)
+    if not hint and databases:
+        shown = [database.id for database in databases[:10]]
+        hint = "those declared are " + ", ".join(shown) + (", …" if len(databases) > len(shown) else "")
+    return UsageError(f"no database is called {name!r}", hint=hint)
+
+
+def _with_dependencies(databases: Sequence[Database], ids: set[str]) -> set[str]:
+    needs = {database.id: database.depends_on for database in databases}
+    reached: set[str] = set()
+    waiting = list(ids)
+    while waiting:
+        id = waiting.pop()
+        if id not in reached:
+            reached.add(id)
+            waiting.extend(needs.get(id, ()))
+    return reached

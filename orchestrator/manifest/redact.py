@@ -1,0 +1,50 @@
+"""Keeps secrets out of everything that people and machines read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from urllib.parse import quote, quote_plus
+
+_SHORT = 4
+_HIDDEN = "***"
+_LOGIN = re.compile(r"\b([A-Za-z][A-Za-z0-9+.-]*://[^\s:/?#@'\"]*):[^\s'\"]+@")
+_PASSWORD = re.compile(r"\b(\w*password\s*=\s*)('(?:[^'\\]|\\.)*'|[^\s'\"&,;)]+)", re.IGNORECASE)
+
+
+class Redactor:
+    """A callable that returns its text with every known secret replaced by `***`.
+
+    It knows a secret raw, percent-encoded and with backslashes before quotes. One shorter than four characters is
+    hidden only as a whole word. The password in `scheme://user:…@` and after `password=` is always hidden.
+    """
+
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        self._forms: set[str] = set()
+        self._pattern: re.Pattern[str] | None = None
+        self.add(*secrets)
+
+    def add(self, *secrets: str) -> None:
+        """Learn secrets; empty ones are ignored."""
+        before = len(self._forms)
+        for secret in filter(None, secrets):
+            if secret not in self._forms:
+                backslashed = re.sub(r"(['\\])", r"\\\1", secret)
+                encoded = [
+                    way(secret, safe=safe, errors="replace") for way in (quote, quote_plus) for safe in ("", "/")
+                ]
+                self._forms |= {secret, backslashed, *encoded}
+        if len(self._forms) > before:
+            ordered = sorted(self._forms, key=lambda form: (-len(form), form))
+            self._pattern = re.compile("|".join(_form_pattern(form) for form in ordered))
+
+    def __call__(self, text: str) -> str:
+        """Return the text without secrets."""
+        if self._pattern:
+            text = self._pattern.sub(_HIDDEN, text)
+        text = _LOGIN.sub(rf"\1:{_HIDDEN}@", text)
+        return _PASSWORD.sub(rf"\1{_HIDDEN}", text)
+
+
+def _form_pattern(form: str) -> str:
+    return re.escape(form) if len(form) >= _SHORT else rf"(?<!\w){re.escape(form)}(?!\w)"

@@ -1,0 +1,18 @@
+"""The JSON Schema of the manifest, as it is shipped."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+SCHEMA_FILE = Path(__file__).with_name("databases.schema.json")
+"""What `orch schema` prints."""
+
+
+@cache
+def schema() -> dict[str, Any]:
+    """Return the schema as plain data; do not change it."""
+    data: dict[str, Any] = json.loads(SCHEMA_FILE.read_bytes())
+    return data

@@ -1,0 +1,255 @@
+"""A YAML file as plain values, with the place of each of them. Safe, bounded, strict about duplicate keys."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from orchestrator.errors import InvalidError, Mark
+
+MAX_BYTES = 8 * 1024 * 1024
+MAX_DEPTH = 64
+MAX_NODES = 500_000
+MAX_REPEATED = 100_000  # nodes that aliases may add
+
+Steps = Sequence[str | int]
+"""Where a value is: keys and positions from the root."""
+
+_TAG = "tag:yaml.org,2002:"
+_TEXT, _MERGE = _TAG + "str", _TAG + "merge"
+_AS_TEXT = (_TAG + "timestamp", _TAG + "value")
+_NOT_YAML = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def shown(path: Path) -> str:
+    """Return the path as people see it: relative to the current directory if it is below."""
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except (ValueError, OSError):
+        return str(path)
+
+
+def read_text(path: Path, limit: int = MAX_BYTES) -> str:
+    """Return a file's text, UTF-8 with or without BOM; InvalidError if it is unreadable, too big or not UTF-8."""
+    where = Mark(shown(path))
+    try:
+        with path.open("rb") as file:
+            data = file.read(limit + 1)
+    except OSError as error:
+        raise InvalidError(f"cannot read {where}: {error.strerror or type(error).__name__}", where=where) from None
+    if len(data) > limit:
+        raise InvalidError(f"the file is larger than {limit // 1024 // 1024 or 1} MiB", where=where)
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        before = data[: error.start].decode("utf-8-sig", errors="replace")
+        raise InvalidError("the file is not UTF-8", where=_place(where.path, before)) from None
+
+
+def read_yaml(path: Path) -> Source:
+    """Read one YAML document; InvalidError for what cannot be read at all, the rest is in `Source.errors`."""
+    import yaml
+
+    name = shown(path)
+    text = read_text(path)
+    try:
+        root = yaml.compose(text, Loader=_loader())
+    except yaml.MarkedYAMLError as error:
+        raise _syntax_error(error, text, name) from None
+    except (yaml.YAMLError, RecursionError):
+        odd = _NOT_YAML.search(text)
+        what = f"the character U+{ord(odd[0]):04X} is not allowed" if odd else "this is not valid YAML"
+        raise InvalidError(what, where=_place(name, text[: odd.start() if odd else 0])) from None
+    return Source(name, root)
+
+
+class Source:
+    """A parsed document: `value` is plain data, `errors` what is wrong with it as YAML."""
+
+    def __init__(self, path: str, root: Any) -> None:
+        self.path = path
+        self.errors: list[InvalidError] = []
+        self._root = root
+        self._depth = 0
+        self._seen: set[int] = set()
+        self._repeated = 0
+        self.value: Any = None if root is None else self._value(root)
+
+    def mark(self, steps: Steps = ()) -> Mark:
+        """Return the place of the value at `steps`, or of the nearest thing around it."""
+        return self._mark(self._nodes(steps)[1])
+
+    def key_mark(self, steps: Steps = ()) -> Mark:
+        """Return the place of the key whose value is at `steps`; in a list, of the item itself."""
+        return self._mark(self._nodes(steps)[0])
+
+    def _nodes(self, steps: Steps) -> tuple[Any, Any]:
+        key = value = self._root
+        for step in steps:
+            if isinstance(step, int) and value.id == "sequence" and step < len(value.value):
+                key = value = value.value[step]
+            elif isinstance(step, str) and value.id == "mapping" and (found := _pair(value, step)):
+                key, value = found
+            else:
+                break
+        return key, value
+
+    def _mark(self, node: Any) -> Mark:
+        if node is None:
+            return Mark(self.path, 1, 1)
+        return Mark(self.path, node.start_mark.line + 1, node.start_mark.column + 1)
+
+    def _error(self, node: Any, what: str, hint: str = "", detail: str = "") -> None:
+        self.errors.append(InvalidError(what, where=self._mark(node), hint=hint, detail=detail))
+
+    def _value(self, node: Any) -> Any:
+        if node.id == "scalar":
+            return self._scalar(node)
+        self._depth += 1
+        if self._depth > MAX_DEPTH:
+            raise InvalidError(f"nested more than {MAX_DEPTH} levels deep", where=self._mark(node))
+        if id(node) in self._seen:  # reached through an alias
+            self._repeated += 1 + len(node.value)
+            if self._repeated > MAX_REPEATED:
+                raise InvalidError("the aliases (*name) multiply this file too much", where=self._mark(node))
+        self._seen.add(id(node))
+        if node.tag not in (_TAG + "map", _TAG + "seq"):
+            self._error(node, f"the tag {node.tag.replace(_TAG, '!!')!r} is not allowed")
+        result = self._mapping(node) if node.id == "mapping" else [self._value(item) for item in node.value]
+        self._depth -= 1
+        return result
+
+    def _mapping(self, node: Any) -> dict[str, Any]:
+        result: dict[str, Any] = {}
+        merged: list[Any] = []
+        first: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            if key_node.tag == _MERGE:
+                merged.extend(value_node.value if value_node.id == "sequence" else [value_node])
+                continue
+            key = self._key(key_node)
+            if key in first:
+                place = self._mark(first[key])
+                self._error(key_node, f"the key {key!r} is given twice", detail=f"the first is at {place}")
+                continue
+            first[key] = key_node
+            result[key] = self._value(value_node)
+        for other in merged:
+            if other.id == "mapping":
+                for key, value in self._value(other).items():
+                    result.setdefault(key, value)
+            else:
+                self._error(other, "'<<' takes a mapping, or a list of mappings")
+        return result
+
+    def _key(self, node: Any) -> str:
+        if node.id != "scalar":
+            self._error(node, "a key must be text")
+            return "?"
+        text: str = node.value
+        if "\0" in text:
+            self._error(node, "holds a NUL character")
+        elif node.tag != _TEXT and node.tag not in _AS_TEXT:
+            self._error(node, f"a key must be text; YAML reads {text!r} as something else", hint="put it in quotes")
+        return text
+
+    def _scalar(self, node: Any) -> Any:
+        text = node.value
+        if node.tag == _TEXT or node.tag in _AS_TEXT:
+            if "\0" in text:
+                self._error(node, "holds a NUL character")
+            return text
+        construct = _constructors().get(node.tag)
+        if construct is None:
+            self._error(node, f"the tag {node.tag.replace(_TAG, '!!')!r} is not allowed")
+            return text
+        try:
+            value = construct(node)
+        except (ValueError, LookupError):
+            value = math.nan
+        if isinstance(value, float) and not math.isfinite(value):
+            self._error(node, "this is not a number that can be used")
+            return text
+        return value
+
+
+def _pair(node: Any, key: str) -> tuple[Any, Any] | None:
+    merged: list[Any] = []
+    for key_node, value_node in node.value:
+        if key_node.tag == _MERGE:
+            merged.extend(value_node.value if value_node.id == "sequence" else [value_node])
+        elif key_node.value == key:
+            return key_node, value_node
+    found = (_pair(other, key) for other in merged if other.id == "mapping")
+    return next((pair for pair in found if pair), None)
+
+
+@cache
+def _constructors() -> dict[str, Callable[[Any], Any]]:
+    from yaml.constructor import SafeConstructor
+
+    made = SafeConstructor()
+    return {
+        _TAG + "int": made.construct_yaml_int,
+        _TAG + "float": made.construct_yaml_float,
+        _TAG + "bool": made.construct_yaml_bool,
+        _TAG + "null": made.construct_yaml_null,
+    }
+
+
+@cache
+def _loader() -> type[Any]:
+    """Return the safe loader, with a limit on depth: libyaml's composer would run out of stack and crash."""
+    import yaml
+
+    class BoundedLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+        depth = nodes = 0
+
+        def descend_resolver(self, parent: Any, _index: Any) -> None:
+            self.depth += 1
+            self.nodes += 1
+            if self.depth > MAX_DEPTH or self.nodes > MAX_NODES:
+                problem = f"nested more than {MAX_DEPTH} levels deep" if self.depth > MAX_DEPTH else "too many values"
+                raise yaml.MarkedYAMLError(problem=problem, problem_mark=parent and parent.start_mark)
+
+        def ascend_resolver(self) -> None:
+            self.depth -= 1
+
+    return BoundedLoader
+
+
+_WORDING = {
+    "found character that cannot start any token": "a character that cannot stand here",
+    "mapping values are not allowed in this context": "a ':' that cannot stand here",
+    "but found another document": "several YAML documents in one file; there must be one",
+}
+_HINTS = {
+    "mapping values are not allowed in this context": "check the indentation; text that holds ': ' needs quotes",
+}
+
+
+def _syntax_error(error: Any, text: str, path: str) -> InvalidError:
+    place = error.problem_mark or error.context_mark
+    line, column = (place.line, place.column) if place else (0, 0)
+    lines = text.splitlines()
+    for number in range(min(line, len(lines) - 1), max(line - 2, -1), -1):
+        indent = re.match(r"[ \t]*(?=\S)", lines[number])
+        if indent and "\t" in indent[0]:
+            where = Mark(path, number + 1, indent[0].index("\t") + 1)
+            return InvalidError(
+                "a tab in the indentation; YAML allows spaces only", where=where, hint="replace each tab by two spaces"
+            )
+    problem = error.problem or "this is not valid YAML"
+    detail = ""
+    if error.context and error.context_mark and "single document" not in error.context:
+        detail = f"{error.context} that begins at line {error.context_mark.line + 1}"
+    what = _WORDING.get(problem, problem)
+    return InvalidError(what, where=Mark(path, line + 1, column + 1), detail=detail, hint=_HINTS.get(problem, ""))
+
+
+def _place(path: str, before: str) -> Mark:
+    return Mark(path, before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1)

@@ -1,0 +1,245 @@
+"""Reading a DSN (URL or libpq's key=value string) without any driver and without asking DNS.
+
+Nothing here repeats the text of a DSN in an error: what was taken for a port may be half a password.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+from urllib.parse import quote, unquote, unquote_plus, unquote_to_bytes
+
+from orchestrator.manifest.names import did_you_mean, either, name_problem
+
+IS_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.\0-]*://")
+_SCHEMES = {"postgres": ("postgres", "postgresql"), "mongo": ("mongodb", "mongodb+srv")}
+_PORTS = {"postgres": "5432", "mongo": "27017"}
+PARAMETERS = {
+    "postgres": (
+        "x-migrations-table",
+        "x-migrations-table-quoted",
+        "x-statement-timeout",
+        "x-multi-statement",
+        "x-multi-statement-max-size",
+        "x-lock-strategy",
+        "x-lock-table",
+        "x-no-lock",
+    ),
+    "mongo": (
+        "x-migrations-collection",
+        "x-transaction-mode",
+        "x-advisory-locking",
+        "x-advisory-lock-collection",
+        "x-advisory-lock-timeout",
+        "x-advisory-lock-timeout-interval",
+        "x-advisory-lock-timout",  # golang-migrate's own spelling
+        "x-advisory-lock-timout-interval",
+    ),
+}
+"""golang-migrate's parameters, which never reach a driver."""
+
+_ENCODE = "percent-encode special characters: @ is %40, : is %3A, / is %2F, ? is %3F, # is %23, % is %25"
+_SECRET = re.compile(r"password|secret|token|authmechanismproperties", re.IGNORECASE)
+
+
+class DsnError(Exception):
+    """What is wrong with a DSN or template, and a hint; free of secrets. Becomes an InvalidError with a place."""
+
+    def __init__(self, what: str, hint: str = "") -> None:
+        super().__init__(what)
+        self.what = what
+        self.hint = hint
+
+
+class Url(NamedTuple):
+    """The parts of a DSN, as they stand in it."""
+
+    scheme: str
+    user: str
+    password: str
+    has_password: bool
+    hosts: str
+    path: str
+    query: str
+
+    def text(self) -> str:
+        """Return the DSN; without user and password if both are empty."""
+        login = self.user + (":" + self.password if self.has_password else "")
+        login = login + "@" if self.user or self.password else ""
+        return f"{self.scheme}://{login}{self.hosts}/{self.path}{'?' if self.query else ''}{self.query}"
+
+
+def split(text: str) -> Url:
+    """Split a URL; DsnError where it is ambiguous, because a driver would take half a password for a host."""
+    scheme, _, rest = text.partition("://")
+    end = re.search(r"[/?#]", rest)
+    authority, tail = (rest[: end.start()], rest[end.start() :]) if end else (rest, "")
+    login, _, hosts = authority.rpartition("@")
+    path, _, query = tail.partition("?")
+    if "@" in login or "@" in tail or "#" in tail:
+        raise DsnError("the DSN is ambiguous: its user or password seems to hold special characters", _ENCODE)
+    user, colon, password = login.partition(":")
+    if re.search(r"%(?![0-9A-Fa-f]{2})", login + path + query):
+        raise DsnError("the DSN has a '%' that encodes nothing", "a plain % is written %25")
+    return Url(scheme, user, password, bool(colon), hosts, path.removeprefix("/"), query)
+
+
+_PAIR = re.compile(r"\s*([^\s='\0]+)\s*=\s*('(?:[^'\\]|\\.)*'|(?!')(?:[^\s\\]|\\.)*)(?=\s|$)", re.DOTALL)
+
+
+def parse_conninfo(text: str) -> dict[str, str]:
+    """Parse libpq's key=value string; DsnError if it is malformed."""
+    found: dict[str, str] = {}
+    text, position = text.strip(), 0
+    while position < len(text):
+        pair = _PAIR.match(text, position)
+        if not pair:
+            raise DsnError(
+                "the key=value DSN is malformed", "a value with spaces or quotes is written key='it\\'s a value'"
+            )
+        value = pair[2][1:-1] if pair[2].startswith("'") else pair[2]
+        found[pair[1]] = re.sub(r"\\(.)", r"\1", value, flags=re.DOTALL)
+        position = pair.end()
+    return found
+
+
+def conninfo(fields: Mapping[str, str]) -> str:
+    """Write a key=value string, every value quoted as libpq wants it."""
+    return " ".join(f"{key}='{re.sub(_QUOTED, _BACKSLASHED, value)}'" for key, value in fields.items())
+
+
+_QUOTED, _BACKSLASHED = r"(['\\])", r"\\\1"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Address:
+    """A DSN understood. Holds secrets: never printed."""
+
+    url: str
+    database: str
+    endpoint: str
+    server_key: str
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    secrets: tuple[str, ...] = ()
+
+
+def read_address(text: str, engine: str) -> Address:
+    """Understand a DSN without templates; DsnError if it is malformed, for another engine, or names no database."""
+    if IS_URL.match(text):
+        return _read_url(text, engine)
+    if engine == "postgres" and "=" in text:
+        return _read_conninfo(text)
+    raise DsnError("the DSN has no scheme", f"it begins with {either([f'{scheme}://' for scheme in _SCHEMES[engine]])}")
+
+
+def _read_url(text: str, engine: str) -> Address:
+    url = split(text)
+    _check_scheme(url.scheme, engine)
+    if re.search(r"[\x00-\x20\x7f]", text):
+        raise DsnError("the DSN holds a space or a control character", "percent-encode it: a space is %20")
+    pairs = [part.partition("=") for part in url.query.split("&") if part]
+    if not all(equals for _, equals, _ in pairs):
+        raise DsnError("the DSN has a query parameter without '='", _ENCODE)
+    fields = {unquote(key): unquote(value) for key, _, value in pairs}
+    ours = {unquote(key): unquote_plus(value) for key, _, value in pairs if _is_ours(key)}
+    _check_parameters(ours, engine)
+    path = url.path
+    kept = [(key, value) for key, _, value in pairs if not _is_ours(key)]
+    if engine == "postgres" and "dbname" in fields:  # libpq lets it win over the path
+        path = quote(fields["dbname"], safe="")
+        kept = [(key, value) for key, value in kept if unquote(key) != "dbname"]
+    _check_database(unquote(path), engine)
+    secrets = [url.password, unquote(url.password)]
+    secrets += [form for key, value in kept if _SECRET.search(key) for form in (value, unquote(value))]
+    url = url._replace(
+        scheme=url.scheme.lower(),
+        user=quote(unquote_to_bytes(url.user), safe=""),
+        password=quote(unquote_to_bytes(url.password), safe=""),
+        path=path,
+        query="&".join(f"{key}={value}" for key, value in kept),
+    )
+    hosts = [_host_and_port(part) for part in url.hosts.split(",")]
+    if engine == "postgres":
+        endpoint = _libpq_endpoint(hosts, fields)
+    else:
+        if not all(host for host, _ in hosts):
+            raise DsnError("the DSN names no host")
+        bare = ("+srv" in url.scheme, *(host.endswith(".sock") for host, _ in hosts))
+        endpoint = ",".join(host if any(bare) else f"{host}:{port or _PORTS[engine]}" for host, port in hosts)
+    # MongoDB asks the database in the path for the password, unless authSource says which: then the login differs too.
+    implied = engine == "mongo" and url.user and not any(key.lower() == "authsource" for key in fields)
+    server_key = url if implied else url._replace(path="")
+    return Address(url.text(), unquote(path), endpoint, server_key.text(), ours, tuple(secrets))
+
+
+def _read_conninfo(text: str) -> Address:
+    fields = parse_conninfo(text)
+    ours = {key: fields.pop(key) for key in list(fields) if _is_ours(key)}
+    _check_parameters(ours, "postgres")
+    database = fields.get("dbname", "")
+    _check_database(database, "postgres")
+    server = {key: value for key, value in fields.items() if key != "dbname"}
+    secrets = tuple(value for key, value in fields.items() if _SECRET.search(key))
+    endpoint = _libpq_endpoint([("", "")], fields)
+    return Address(conninfo(fields), database, endpoint, conninfo(server), ours, secrets)
+
+
+def _check_scheme(scheme: str, engine: str) -> None:
+    allowed = _SCHEMES[engine]
+    if scheme.lower() in allowed:
+        return
+    base, plus, _ = scheme.lower().partition("+")
+    hint = f"it begins with {either([f'{known}://' for known in allowed])}"
+    if plus and base in allowed:
+        raise DsnError(f"the DSN begins with '{base}+…://', which only a Python library understands", hint)
+    if any(scheme.lower() in others for others in _SCHEMES.values()):
+        raise DsnError(f"the DSN begins with '{scheme}://', and the engine is {engine}", hint)
+    raise DsnError(f"the scheme of the DSN is not one of {engine}", hint)
+
+
+def _check_database(name: str, engine: str) -> None:
+    if not name:
+        raise DsnError(
+            "the DSN names no database", "end it with /{database}, before any '?'; or write dbname={database}"
+        )
+    if problem := name_problem(engine, name):
+        raise DsnError(f"the name of the database in the DSN {problem}")
+
+
+def _is_ours(key: str) -> bool:
+    return unquote(key).startswith("x-")
+
+
+def _check_parameters(given: Mapping[str, str], engine: str) -> None:
+    known = PARAMETERS[engine]
+    for key in given:
+        if key not in known:
+            hint = did_you_mean(key, known) or f"those known are {', '.join(known)}"
+            raise DsnError(f"the DSN has the unknown parameter {key!r}", hint)
+
+
+def _host_and_port(part: str) -> tuple[str, str]:
+    found = re.fullmatch(r"(\[[0-9A-Fa-f:.]+(?:%[^\[\]]+)?\]|[^:\[\]]*)(?::([0-9]{0,5}))?", part)
+    if not found or (found[2] and not 0 < int(found[2]) < 65536):
+        raise DsnError(
+            "the host part of the DSN is not host:port",
+            "a port is a number up to 65535, an IPv6 address stands in [brackets]; in a password, " + _ENCODE,
+        )
+    return unquote(found[1]), found[2] or ""
+
+
+def _libpq_endpoint(hosts: list[tuple[str, str]], fields: Mapping[str, str]) -> str:
+    """Return host:port[,…]; `host` and `port` among the parameters win, as they do in libpq."""
+    names = [name for name, _ in hosts]
+    ports = [port for _, port in hosts]
+    for key in ("hostaddr", "host"):
+        if fields.get(key):
+            names = fields[key].split(",")
+    if fields.get("port"):
+        ports = fields["port"].split(",")
+    if len(ports) != len(names):
+        ports = [ports[0]] * len(names)
+    default = _PORTS["postgres"]
+    return ",".join(f"{name or 'local socket'}:{port or default}" for name, port in zip(names, ports, strict=True))

@@ -1,0 +1,375 @@
+"""How one database is migrated: the algorithm, written once for every engine.
+
+First, create the database if it is missing, connect and take the lock. Then read the history again: what it says, not what
+the plan remembers, decides what is still to do. Write down what golang-migrate did meanwhile. Then run the files one by
+one. A file that can be one transaction commits together with its record and the pointer. Of any other, each statement
+that can commits with its progress; for one that cannot, the intent is recorded before and the end after it, and a later
+run asks the database what became of it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
+
+from orchestrator.engines.base import Effect, Limits, Session
+from orchestrator.errors import (
+    ConflictError,
+    ConnectError,
+    ConnectionLostError,
+    InterruptedRunError,
+    Mark,
+    OrchError,
+    StalePlanError,
+    StatementError,
+)
+from orchestrator.events import (
+    Adopted,
+    DatabaseCreated,
+    LockWaiting,
+    Notice,
+    StatementDone,
+    StepFinished,
+    StepRetrying,
+    StepStarted,
+)
+from orchestrator.history import (
+    State,
+    latest_effective,
+    next_attempt,
+    pointer_after,
+    pointer_during,
+    prefix_checksum,
+    reconcile,
+)
+from orchestrator.model import Direction, File, History, Migration, Origin, Pointer, Revision, Script, Statement
+from orchestrator.plan import DatabasePlan, Step, remaining
+from orchestrator.run import Run
+
+RECONNECTS = 5
+RETRIES = 5
+FIRST_PAUSE = 0.5  # seconds; doubled at every retry
+MAX_ERROR_CHARACTERS = 2_000
+
+
+class Migrator:
+    """Takes one database along its plan, in one thread, from connecting to unlocking.
+
+    `applied` counts the steps that this run made, `version` is where the database stands.
+    """
+
+    def __init__(
+        self, run: Run, planned: DatabasePlan, registered: Callable[[Session], AbstractContextManager[None]]
+    ) -> None:
+        self._run = run
+        self._planned = planned
+        self._registered = registered
+        self._id = planned.id
+        self._database = run.databases[planned.id]
+        self._target = run.targets[planned.id]
+        self._engine = run.engines[self._target.engine]
+        self._files = {migration.version: migration for migration in run.catalogs[planned.id]}
+        self._settings = self._database.settings
+        self.version: int | None = planned.version
+        self.applied = 0
+
+    def migrate(self) -> None:
+        """Do what the plan says for this database. Raises whatever stopped it."""
+        self._refuse_changed_files()
+        if self._planned.create:
+            created = self._run.when_ready(self._id, lambda: self._engine.create(self._target, self._database.create))
+            self._run.sink(DatabaseCreated(self._id, by_other=not created))
+        for attempt in range(RECONNECTS + 1):
+            try:
+                self._connected()
+            except ConnectionLostError:
+                if attempt == RECONNECTS:
+                    raise
+                pause = FIRST_PAUSE * 2**attempt
+                self._run.sink(Notice(self._id, f"the connection broke; asking the database again in {pause:g} s"))
+                time.sleep(pause)
+            else:
+                return
+
+    def _refuse_changed_files(self) -> None:
+        """A saved plan names the checksums of its files; they must still be those on disk."""
+        for step in self._planned.steps:
+            migration = self._files.get(step.version)
+            file = migration.file(step.direction) if migration else None
+            if (file.checksum if file else "") != step.checksum:
+                raise StalePlanError(
+                    f"{step.path or f'version {step.version}'} changed after the plan was made",
+                    hint=f"nothing was run on {self._id}; make the plan again",
+                )
+
+    def _connected(self) -> None:
+        try:
+            with self._engine.connect(self._target) as session, self._registered(session):
+                waited = session.lock(self._run.lock_timeout, self._on_wait)
+                with waited:
+                    self._locked(session)
+        except ConnectError as error:
+            if error.transient:  # the survey reached it a moment ago: it went away, and may come back
+                raise ConnectionLostError(error.what, detail=error.detail, hint=error.hint) from None
+            raise
+
+    def _on_wait(self, holder: object) -> None:
+        if self._run.stop.is_set():
+            raise InterruptedRunError("stopped while waiting for the lock")
+        self._run.sink(LockWaiting(self._id, getattr(holder, "description", "")))
+
+    def _locked(self, session: Session) -> None:
+        history = session.read_history(self._planned.extensions)
+        steps = remaining(self._planned, tuple(self._files.values()), history, self._settings.out_of_order)
+        session.prepare([name for name in self._planned.extensions if name not in history.extensions])
+        state = reconcile(tuple(self._files.values()), history, out_of_order=self._settings.out_of_order)
+        book = _Book(self._run, history, state)
+        self._follow_golang_migrate(session, book, state)
+        self.version = book.version
+        for step in steps:
+            if self._run.stop.is_set():
+                raise InterruptedRunError("stopped between two migrations")
+            self._step(session, book, step)
+            self.applied += 1
+            self.version = book.version
+
+    def _follow_golang_migrate(self, session: Session, book: _Book, state: State) -> None:
+        """Write down what golang-migrate did since we last looked, and give the pointer back if somebody dropped it."""
+        revisions = [book.adopted(self._files[version], Direction.UP) for version in state.adopt]
+        revisions += [book.forgotten(version) for version in state.forget]
+        if revisions or state.pointer_stale:
+            session.commit((), revisions, book.pointer(state) if state.pointer_stale else None, Limits())
+            book.add(revisions)
+        for versions, direction in ((state.adopt, Direction.UP), (state.forget, Direction.DOWN)):
+            if versions:
+                self._run.sink(Adopted(self._id, versions, direction))
+
+    def _step(self, session: Session, book: _Book, step: Step) -> None:
+        """Run one file, trying again what passes by itself."""
+        migration = self._files[step.version]
+        file = migration.file(step.direction)
+        script = self._run.read_script(self._database, file) if file else None
+        started = time.monotonic()
+        self._run.sink(
+            StepStarted(self._id, step.version, step.name, step.direction, step.first, step.statements)
+        )
+        revision = book.begin(migration, step.direction, script)
+        for attempt in range(RETRIES + 1):
+            try:
+                revision = self._run_file(session, book, revision, script)
+                break
+            except StatementError as error:
+                _locate(error, script)
+                revision = book.latest(revision)
+                if not error.transient or attempt == RETRIES or self._run.stop.is_set():
+                    self._record_failure(session, book, revision, error)
+                    raise
+                pause = FIRST_PAUSE * 2**attempt
+                self._run.sink(StepRetrying(self._id, step.version, self._run.redact(error.what), pause))
+                time.sleep(pause)
+        seconds = time.monotonic() - started
+        self._run.sink(StepFinished(self._id, step.version, step.name, step.direction, seconds))
+
+    def _run_file(self, session: Session, book: _Book, revision: Revision, script: Script | None) -> Revision:
+        """Run what is left of a file and return its finished revision."""
+        after = pointer_after(book.applied, revision.version, revision.direction)
+        if script is None or not script.statements:
+            return self._commit(session, book, (), replace(revision, done=True, in_flight=False), after, Limits())
+        limits = Limits(
+            self._settings.lock_timeout if script.lock_timeout is None else script.lock_timeout,
+            self._settings.statement_timeout if script.statement_timeout is None else script.statement_timeout,
+        )
+        statements = script.statements
+        if script.atomic and not revision.applied and not revision.in_flight and all(map(session.commits, statements)):
+            done = replace(revision, applied=len(statements), done=True)
+            return self._commit(session, book, statements, done, after, limits)
+        return self._run_statements(session, book, revision, script, limits, after)
+
+    def _run_statements(
+        self, session: Session, book: _Book, revision: Revision, script: Script, limits: Limits, after: Pointer
+    ) -> Revision:
+        during = pointer_during(book.applied, revision.version, revision.direction)
+        total = len(script.statements)
+        for index in range(revision.applied, total):
+            statement = script.statements[index]
+            progress = replace(
+                revision,
+                applied=index + 1,
+                in_flight=False,
+                prefix=prefix_checksum(script, index + 1),
+                done=index + 1 == total,
+                error="",
+            )
+            pointer = after if progress.done else during
+            if session.commits(statement) and not revision.in_flight:
+                revision = self._commit(session, book, (statement,), progress, pointer, limits)
+            else:
+                revision = self._run_alone(session, book, revision, script, index, limits, during)
+                revision = self._commit(session, book, (), progress, pointer, limits)
+            self._run.sink(StatementDone(self._id, revision.version, index + 1, total))
+        if not revision.done:  # every statement was recorded, and only the last record is missing
+            revision = self._commit(session, book, (), replace(revision, done=True), after, limits)
+        return revision
+
+    def _run_alone(
+        self,
+        session: Session,
+        book: _Book,
+        revision: Revision,
+        script: Script,
+        index: int,
+        limits: Limits,
+        during: Pointer,
+    ) -> Revision:
+        """Run a statement that cannot commit with its record: intent first; if one is found, ask what became of it."""
+        statement = script.statements[index]
+        if revision.in_flight:
+            effect, facts = session.probe(statement)
+            self._run.sink(Notice(self._id, f"{_place(script, statement)} was cut off in an earlier run: {facts}"))
+            if effect is Effect.DONE:
+                return revision
+            if effect is Effect.UNKNOWN:
+                raise ConflictError(
+                    f"{self._id} is in doubt at statement {index + 1} of version {revision.version}",
+                    where=Mark(script.file.path, statement.line),
+                    detail=facts,
+                    hint=f"look whether it was done, then: orch repair {self._id}",
+                )
+        else:
+            revision = self._commit(session, book, (), replace(revision, in_flight=True, error=""), during, limits)
+        try:
+            session.execute(statement, limits)
+        except StatementError as error:
+            if not error.partly:
+                session.probe(statement)  # clears what a failed CONCURRENTLY left
+                book.note(replace(revision, in_flight=False))
+            raise
+        return revision
+
+    def _commit(
+        self,
+        session: Session,
+        book: _Book,
+        statements: Sequence[Statement],
+        revision: Revision,
+        pointer: Pointer,
+        limits: Limits,
+    ) -> Revision:
+        session.commit(statements, [revision], pointer, limits)
+        book.note(revision)
+        return revision
+
+    def _record_failure(self, session: Session, book: _Book, revision: Revision, error: OrchError) -> None:
+        """Keep the error in the history. A try that had no effect gives the pointer back what it said before."""
+        text = self._run.redact(f"{error.where}: {error.what}" if error.where else error.what)[:MAX_ERROR_CHARACTERS]
+        failed = replace(revision, error=text)
+        effect = failed.applied or failed.in_flight
+        pointer = None if effect or not book.began(failed) else Pointer(max(book.applied, default=None))
+        session.commit((), [failed], pointer, Limits())
+
+
+class _Book:
+    """What this run knows of the history, kept in step with what it writes."""
+
+    def __init__(self, run: Run, history: History, state: State) -> None:
+        self._run = run
+        self._revisions = {(r.version, r.attempt): r for r in history.revisions}
+        self._partial = state.partial
+        self._written: set[tuple[int, int]] = set()
+
+    @property
+    def applied(self) -> set[int]:
+        """The versions that are applied now; one that is half way down counts until it is down."""
+        latest = latest_effective(self._revisions.values()).values()
+        return {
+            r.version
+            for r in latest
+            if (r.done and r.direction is Direction.UP) or (not r.done and r.direction is Direction.DOWN)
+        }
+
+    @property
+    def version(self) -> int | None:
+        return max(self.applied, default=None)
+
+    def pointer(self, state: State) -> Pointer:
+        """Return what the pointer should say before any step."""
+        if state.partial is None:
+            return Pointer(self.version)
+        return pointer_during(self.applied, state.partial.version, state.partial.direction)
+
+    def begin(self, migration: Migration, direction: Direction, script: Script | None) -> Revision:
+        """Return the revision to go on with: the one that stopped half way, or a new attempt."""
+        file: File | None = migration.file(direction)
+        changes = {
+            "checksum": file.checksum if file else "",
+            "total": len(script.statements) if script else 0,
+            "actor": self._run.actor,
+            "run_id": self._run.run_id,
+            "tool": self._run.tool,
+        }
+        partial = self._partial
+        if partial is not None and partial.version == migration.version and partial.direction is direction:
+            return replace(partial, **changes)  # type: ignore[arg-type]
+        attempt = next_attempt(self._revisions.values(), migration.version)
+        blank = Revision(migration.version, attempt, migration.name, direction, "")
+        return replace(blank, **changes)  # type: ignore[arg-type]
+
+    def adopted(self, migration: Migration, direction: Direction) -> Revision:
+        """Return the record that golang-migrate applied a migration."""
+        return replace(self.begin(migration, direction, None), done=True, origin=Origin.ADOPTED)
+
+    def forgotten(self, version: int) -> Revision:
+        """Return the record that golang-migrate took a migration back."""
+        last = latest_effective(self._revisions.values())[version]
+        return replace(
+            last,
+            attempt=next_attempt(self._revisions.values(), version),
+            direction=Direction.DOWN,
+            origin=Origin.ADOPTED,
+            done=True,
+            actor=self._run.actor,
+            run_id=self._run.run_id,
+            tool=self._run.tool,
+            error="",
+            reason="",
+        )
+
+    def add(self, revisions: Sequence[Revision]) -> None:
+        for revision in revisions:
+            self.note(revision)
+
+    def note(self, revision: Revision) -> None:
+        """Remember what was written, or what is now known to be true."""
+        self._revisions[revision.version, revision.attempt] = revision
+        self._written.add((revision.version, revision.attempt))
+
+    def latest(self, revision: Revision) -> Revision:
+        """Return what is known of this attempt by now."""
+        return self._revisions.get((revision.version, revision.attempt), revision)
+
+    def began(self, revision: Revision) -> bool:
+        """Whether this run wrote anything of the attempt, and so moved the pointer."""
+        return (revision.version, revision.attempt) in self._written
+
+
+def _place(script: Script, statement: Statement) -> str:
+    return f"{script.file.path}:{statement.line}"
+
+
+def _locate(error: StatementError, script: Script | None) -> None:
+    """Add file, line, column and the line itself with a caret to what the server said."""
+    statement = error.statement
+    if statement is None or script is None or error.where is not None:
+        return
+    offset = statement.offset + (error.offset or 0)
+    start = script.text.rfind("\n", 0, offset) + 1
+    end = script.text.find("\n", offset)
+    line = script.text[start : end if end >= 0 else None]
+    error.where = Mark(script.file.path, script.text.count("\n", 0, offset) + 1, offset - start + 1)
+    tabs = "".join("\t" if character == "\t" else " " for character in line[: offset - start])
+    excerpt = f"{line}\n{tabs}^"
+    index = script.statements.index(statement) + 1
+    facts = [excerpt, f"statement {index} of {len(script.statements)}" + (f", {error.code}" if error.code else "")]
+    error.detail = "\n".join([*facts, error.detail] if error.detail else facts)

@@ -1,0 +1,59 @@
+"""What every stage of one run shares: who runs it, against which servers, and where its events go."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from orchestrator.engines.base import Engine
+from orchestrator.errors import ConnectError
+from orchestrator.events import ServerWaiting, Sink
+from orchestrator.model import Database, File, Migration, Script, Target
+from orchestrator.scheduler import JOBS, JOBS_PER_SERVER
+
+RETRY_EVERY = 0.5  # seconds
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of orch over chosen databases. `wait` and `lock_timeout` are seconds, `started` is monotonic time."""
+
+    run_id: str
+    actor: str
+    tool: str
+    databases: Mapping[str, Database]
+    targets: Mapping[str, Target]
+    catalogs: Mapping[str, tuple[Migration, ...]]
+    engines: Mapping[str, Engine]
+    read_script: Callable[[Database, File], Script]
+    redact: Callable[[str], str]
+    sink: Sink
+    jobs: int = JOBS
+    jobs_per_server: int = JOBS_PER_SERVER
+    wait: float = 0.0
+    lock_timeout: float = 60.0
+    fail_fast: bool = False
+    stop: threading.Event = field(default_factory=threading.Event)
+    started: float = field(default_factory=time.monotonic)
+
+    @property
+    def server_of(self) -> dict[str, str]:
+        """Database id → the key of its server."""
+        return {id: target.server_key for id, target in self.targets.items()}
+
+    def when_ready(self, id: str, work: Callable[[], Result]) -> Result:
+        """Return what `work` returns; while its server is not ready, try again until `wait` is over."""
+        deadline = self.started + self.wait
+        while True:
+            try:
+                return work()
+            except ConnectError as error:
+                if not error.transient or time.monotonic() >= deadline or self.stop.is_set():
+                    raise
+                self.sink(ServerWaiting(id, self.redact(error.detail or error.what)))
+                time.sleep(RETRY_EVERY)

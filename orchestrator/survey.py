@@ -1,0 +1,41 @@
+"""A read-only look at the servers: the history of every chosen database."""
+
+from __future__ import annotations
+
+from orchestrator.errors import DatabaseMissingError
+from orchestrator.events import Failure
+from orchestrator.model import History
+from orchestrator.plan import Survey
+from orchestrator.run import Run
+from orchestrator.scheduler import walk
+
+
+def survey(run: Run) -> dict[str, Survey]:
+    """Return what was found for every database of the run. A database that cannot be read has a failure."""
+    found: dict[str, Survey] = {}
+
+    def look(id: str) -> bool:
+        target, database = run.targets[id], run.databases[id]
+
+        def read() -> History:
+            with run.engines[target.engine].connect(target) as session:
+                return session.read_history(database.create.extensions)
+
+        try:
+            found[id] = Survey(target.endpoint, run.when_ready(id, read))
+        except DatabaseMissingError:
+            found[id] = Survey(target.endpoint, History(exists=False))
+        except Exception as error:  # noqa: BLE001 - one database's trouble is data, whatever it is
+            found[id] = Survey(target.endpoint, failure=Failure.of(error, run.redact))
+        return True
+
+    walk(
+        {id: () for id in run.databases},
+        look,
+        server_of=run.server_of,
+        jobs=run.jobs,
+        jobs_per_server=run.jobs_per_server,
+        stop=run.stop,
+    )
+    stopped = Failure("interrupted", 130, "stopped before it was looked at")
+    return {id: found.get(id) or Survey(run.targets[id].endpoint, failure=stopped) for id in run.databases}

@@ -1,0 +1,1 @@
+"""Every view is a fold over the event stream; none asks the executor anything."""

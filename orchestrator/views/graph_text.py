@@ -1,0 +1,60 @@
+"""The dependency graph as text: waves and tree, Mermaid, DOT."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+
+from orchestrator.views.table import table
+
+Dependencies = Mapping[str, Sequence[str]]
+
+
+def text(dependencies: Dependencies, waves: Sequence[Sequence[str]]) -> str:
+    """Return a table of waves, then a tree; a database that stands in the tree already is only named again."""
+    rows = [(str(number), ", ".join(wave)) for number, wave in enumerate(waves, 1)]
+    lines = [table(("WAVE", "DATABASES"), rows), ""]
+    dependants: dict[str, list[str]] = {id: [] for id in dependencies}
+    for id, needs in dependencies.items():
+        for need in needs:
+            dependants[need].append(id)
+    shown: set[str] = set()
+
+    def draw(id: str, prefix: str, branch: str, below: str) -> None:
+        again = id in shown and bool(dependants[id])
+        shown.add(id)
+        lines.append(f"{prefix}{branch}{id}{' (see above)' if again else ''}")
+        children = [] if again else dependants[id]
+        for child in children:
+            last = child == children[-1]
+            draw(child, prefix + below, "└─ " if last else "├─ ", "   " if last else "│  ")
+
+    for id, needs in dependencies.items():
+        if not needs:
+            draw(id, "", "", "")
+    return "\n".join(lines)
+
+
+def mermaid(dependencies: Dependencies) -> str:
+    """Return a Mermaid flowchart, which GitHub draws."""
+    number = {id: f"n{index}" for index, id in enumerate(dependencies)}
+    lines = ["flowchart LR"]
+    lines += [f'    {number[id]}["{_escaped(id)}"]' for id in dependencies]
+    lines += [f"    {number[need]} --> {number[id]}" for id, needs in dependencies.items() for need in needs]
+    return "\n".join(lines)
+
+
+def dot(dependencies: Dependencies) -> str:
+    """Return a graph for Graphviz."""
+    lines = ["digraph databases {", "    rankdir=LR;", "    node [shape=box];"]
+    lines += [f"    {json.dumps(id, ensure_ascii=False)};" for id in dependencies]
+    lines += [
+        f"    {json.dumps(need, ensure_ascii=False)} -> {json.dumps(id, ensure_ascii=False)};"
+        for id, needs in dependencies.items()
+        for need in needs
+    ]
+    return "\n".join([*lines, "}"])
+
+
+def _escaped(text: str) -> str:
+    return text.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")

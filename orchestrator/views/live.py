@@ -1,0 +1,91 @@
+"""The live view on a terminal: a row for every database that has work, totals, and the time."""
+
+from __future__ import annotations
+
+import threading
+import time
+from types import TracebackType
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from orchestrator import events
+from orchestrator.events import Event
+from orchestrator.views.plain import line
+
+MAX_ROWS = 20  # running ones first; the rest is in the totals
+
+
+class LiveView:
+    """Draws while it is entered; events may come from any thread."""
+
+    def __init__(self, console: Console) -> None:
+        self._mutex = threading.Lock()
+        self._rows: dict[str, tuple[str, str]] = {}
+        self._steps = 0
+        self._total = 0
+        self._began = time.monotonic()
+        self._live = Live(console=console, get_renderable=self._draw, refresh_per_second=8, transient=True)
+        self._console = console
+
+    def __enter__(self) -> LiveView:
+        self._live.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._live.__exit__(kind, error, trace)
+
+    def __call__(self, event: Event) -> None:
+        """Take one event."""
+        with self._mutex:
+            self._take(event)
+        if isinstance(event, (events.DatabaseFailed, events.DatabaseBlocked, events.Notice, events.Adopted, events.Stopping)):
+            self._console.print(Text(line(event) or ""))
+
+    def _take(self, event: Event) -> None:
+        match event:
+            case events.RunStarted(_, databases, steps):
+                self._total = steps
+                self._rows = {id: ("waiting", "") for id in databases}
+            case events.DatabaseStarted(id):
+                self._rows[id] = ("running", "connecting")
+            case events.DatabaseCreated(id):
+                self._rows[id] = ("running", "created")
+            case events.LockWaiting(id, holder):
+                self._rows[id] = ("running", f"waiting for the lock: {holder}")
+            case events.ServerWaiting(id, reason):
+                self._rows[id] = ("running", f"waiting for the server: {reason}")
+            case events.StepStarted(id, version, name):
+                self._rows[id] = ("running", f"{version} {name}")
+            case events.StatementDone(id, version, applied, total):
+                self._rows[id] = ("running", f"{version}: statement {applied} of {total}")
+            case events.StepRetrying(id, version, reason):
+                self._rows[id] = ("running", f"{version} is tried again: {reason}")
+            case events.StepFinished():
+                self._steps += 1
+            case events.DatabaseFinished(id, version, _, seconds):
+                self._rows[id] = ("done", f"version {version} in {seconds:.2f} s")
+            case events.DatabaseFailed(id):
+                self._rows[id] = ("failed", "")
+            case events.DatabaseBlocked(id, by):
+                self._rows[id] = ("blocked", f"by {', '.join(by)}")
+            case _:
+                pass
+
+    def _draw(self) -> Group:
+        order = {"running": 0, "failed": 1, "blocked": 2, "done": 3, "waiting": 4}
+        styles = {"running": "yellow", "failed": "red", "blocked": "red", "done": "green", "waiting": "dim"}
+        with self._mutex:
+            rows = sorted(self._rows.items(), key=lambda row: order[row[1][0]])
+            steps, total = self._steps, self._total
+        grid = Table.grid(padding=(0, 2))
+        for id, (state, text) in rows[:MAX_ROWS]:
+            grid.add_row(Text(id), Text(state, style=styles[state]), Text(text.split("\n")[0], overflow="ellipsis", no_wrap=True))
+        done = sum(state == "done" for _, (state, _) in rows)
+        summary = f"{done} of {len(rows)} databases, {steps} of {total} migrations, {time.monotonic() - self._began:.1f} s"
+        return Group(grid, ProgressBar(total=max(total, 1), completed=steps, width=40), Text(summary))

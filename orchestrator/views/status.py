@@ -1,0 +1,83 @@
+"""The status of databases: as data for machines, as a table and sentences for people."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from orchestrator.history import reconcile
+from orchestrator.model import Database, Migration
+from orchestrator.plan import Survey
+from orchestrator.views.table import table
+
+
+def status_of(database: Database, migrations: Sequence[Migration], survey: Survey) -> dict[str, Any]:
+    """Return one database's entry of `orch status --output json`."""
+    entry: dict[str, Any] = {"id": database.id, "engine": database.engine, "name": database.name}
+    if survey.failure:
+        problem = {"kind": survey.failure.kind, "what": survey.failure.what, "hint": survey.failure.hint}
+        blank: dict[str, Any] = {"exists": None, "version": None, "dirty": None, "applied": [], "pending": []}
+        return {**entry, **blank, "problems": [problem], "notes": []}
+    state = reconcile(migrations, survey.history, out_of_order=database.settings.out_of_order)
+    return {
+        **entry,
+        "exists": survey.history.exists,
+        "version": state.version,
+        "dirty": state.dirty,
+        "applied": list(state.applied),
+        "pending": list(state.pending),
+        "problems": [
+            {
+                "kind": problem.kind.value,
+                "version": problem.version,
+                "what": problem.what,
+                "hint": problem.hint.replace("NAME", database.id),
+            }
+            for problem in state.problems
+        ],
+        "notes": [*state.notes, *_golang_migrate(state.adopt, state.forget)],
+    }
+
+
+def status_text(entries: Sequence[dict[str, Any]]) -> str:
+    """Return the table, and a sentence on every problem with the way out."""
+    rows = [
+        (
+            entry["id"],
+            _existence(entry["exists"]),
+            "-" if entry["version"] is None else str(entry["version"]),
+            str(len(entry["applied"])),
+            str(len(entry["pending"])),
+            _state(entry),
+        )
+        for entry in entries
+    ]
+    lines = [table(("DATABASE", "EXISTS", "VERSION", "APPLIED", "PENDING", "STATE"), rows)]
+    for entry in entries:
+        for problem in entry["problems"]:
+            lines.append(f"\n{entry['id']}: {problem['what']}")
+            if problem["hint"]:
+                lines.append(f"  {problem['hint']}")
+        lines.extend(f"\n{entry['id']}: {note}" for note in entry["notes"])
+    return "\n".join(lines)
+
+
+def _golang_migrate(adopt: Sequence[int], forget: Sequence[int]) -> list[str]:
+    notes = []
+    if adopt:
+        notes.append(f"golang-migrate applied {', '.join(map(str, adopt))}; the next apply adopts that")
+    if forget:
+        notes.append(f"golang-migrate took back {', '.join(map(str, forget))}; the next apply notes that")
+    return notes
+
+
+def _existence(exists: bool | None) -> str:
+    return "?" if exists is None else "yes" if exists else "no"
+
+
+def _state(entry: dict[str, Any]) -> str:
+    if entry["problems"]:
+        return str(entry["problems"][0]["kind"]).replace("_", " ")
+    if not entry["exists"] and (entry["pending"] or entry["engine"] == "postgres"):
+        return "to be created"
+    return "pending" if entry["pending"] else "up to date"
