@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.cli import apply, dev, graph, plan, rollback, schema, status, validate
+from orchestrator.cli import apply, baseline, dev, graph, history, plan, repair, rollback, schema, status, unlock, validate
 
 app = typer.Typer(
     name="orch",
@@ -22,7 +22,7 @@ app = typer.Typer(
     "5 history conflict, 6 lock not obtained, 7 cannot connect or not permitted, 130 interrupted.",
 )
 
-for module in (apply, plan, status, validate, graph, rollback, schema):
+for module in (apply, plan, status, history, validate, graph, rollback, repair, baseline, unlock, schema):
     app.command(name=module.__name__.rpartition(".")[2], no_args_is_help=False)(module.command)
 app.add_typer(dev.app, name="dev")
 

@@ -40,6 +40,7 @@ from orchestrator.errors import OrchError
 _USER_EXISTS = 51003
 _UNAUTHORIZED = 13
 _ALREADY_INITIALISED = 23
+_NOT_YET_INITIALISED = 94
 _OP_MSG = 2013
 
 
@@ -93,7 +94,8 @@ class Mongod:
             # Allowed from this host while there is no user. Refused means that one who was killed made it already.
             _make_user(port, record.password, fine=(_USER_EXISTS, _UNAUTHORIZED))
         elif record.prepared != port:
-            _move_member(port, record.password)  # the port of the last time was taken
+            # The port of the last time was taken, and the replica set still believes in it.
+            wait(self, home, running, lambda: _member_moved(port, record.password))
         home.write(replace(record, prepared=port))
         wait(self, home, running, lambda: _is_primary(port))
         return running, f"mongod {version}".strip()
@@ -226,8 +228,11 @@ def _command(port: int, command: dict[str, Any], *, fine: tuple[int, ...] = ()) 
     return answer
 
 
-def _move_member(port: int, password: str) -> None:
-    """Tell the replica set that its only member has moved to this port. Takes a login, hence a real client."""
+def _member_moved(port: int, password: str) -> bool:
+    """Tell the replica set that its only member is at this port now; False while it is not ready to be told.
+
+    Takes a login, hence a real client.
+    """
     from pymongo import MongoClient
     from pymongo.errors import PyMongoError
 
@@ -235,9 +240,13 @@ def _move_member(port: int, password: str) -> None:
         with MongoClient[dict[str, Any]](
             HOST, port, username=USER, password=password, directConnection=True, serverSelectionTimeoutMS=10_000
         ) as client:
-            config = client.admin.command("replSetGetConfig")["config"]
+            answer = client.admin.command("replSetGetConfig", allowable_errors=[_NOT_YET_INITIALISED])
+            if "config" not in answer:
+                return False
+            config = answer["config"]
             config["members"][0]["host"] = f"{HOST}:{port}"
             config["version"] += 1
             client.admin.command("replSetReconfig", config, force=True)
+            return True
     except PyMongoError as error:
         raise OrchError("the replica set could not be moved to another port", detail=str(error)) from error

@@ -49,6 +49,12 @@ class Session(Protocol):
     def lock(self, wait: float, on_wait: Callable[[LockHolder], None]) -> AbstractContextManager[None]:
         """Hold the migration lock that golang-migrate takes too; LockError after `wait` seconds."""
 
+    def holder(self) -> LockHolder | None:
+        """Return who holds the migration lock now."""
+
+    def unlock(self, holder: LockHolder) -> None:
+        """Remove the lock of this holder, which a person knows to be gone."""
+
     def prepare(self, extensions: Sequence[str]) -> None:
         """Create these extensions where they are missing."""
 

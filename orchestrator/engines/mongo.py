@@ -137,17 +137,25 @@ class MongoSession:
     @contextmanager
     def lock(self, wait: float, on_wait: Callable[[LockHolder], None]) -> Iterator[None]:
         """Hold golang-migrate's lock document, as a lease that a killed run cannot keep for ever."""
-        parameters = self._target.parameters
-        if parameters.get("x-advisory-locking", "").lower() in ("false", "0", "f"):
+        if self._target.parameters.get("x-advisory-locking", "").lower() in ("false", "0", "f"):
             yield
             return
-        name = parameters.get("x-advisory-lock-collection") or "migrate_advisory_lock"
-        with Lease(self._database[name], self._target.database_id, self._actor, self._run_id).held(wait, on_wait) as lease:
+        with errors.mapped(self._target), self._new_lease().held(wait, on_wait) as lease:
             self._lease = lease
             try:
                 yield
             finally:
                 self._lease = None
+
+    def holder(self) -> LockHolder | None:
+        """Return who the lock document names."""
+        with errors.mapped(self._target):
+            return self._new_lease().holder()
+
+    def unlock(self, holder: LockHolder) -> None:
+        """Delete the lock document, if it still names this holder."""
+        with errors.mapped(self._target):
+            self._new_lease().remove(holder)
 
     def prepare(self, extensions: Sequence[str]) -> None:
         """Do nothing: only PostgreSQL has extensions."""
@@ -201,6 +209,10 @@ class MongoSession:
             self._client.admin.command("killSessions", [self._session.session_id])
 
     # ------------------------------------------------------------ what stands behind the verbs
+
+    def _new_lease(self) -> Lease:
+        name = self._target.parameters.get("x-advisory-lock-collection") or "migrate_advisory_lock"
+        return Lease(self._database[name], self._target.database_id, self._actor, self._run_id)
 
     def _exists(self) -> bool:
         try:

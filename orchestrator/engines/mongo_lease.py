@@ -71,6 +71,22 @@ class Lease:
             with suppress(PyMongoError):  # what is not given back expires
                 self._collection.delete_one({"locking_key": 0, "owner": self._token})
 
+    def holder(self) -> LockHolder | None:
+        """Return who the document names, if there is one."""
+        document = self._collection.find_one({"locking_key": 0})
+        return self._describe(document) if document else None
+
+    def remove(self, holder: LockHolder) -> None:
+        """Delete the document, if it still names this holder; LockError if it does not."""
+        document = self._collection.find_one({"locking_key": 0})
+        if document is not None and self._describe(document) == holder:
+            self._collection.delete_one({"_id": document["_id"], "created_at": document.get("created_at")})
+        elif document is not None:
+            raise LockError(
+                f"the lock of {self._database_id} has a new holder: {self._describe(document).description}",
+                hint="look again: orch unlock",
+            )
+
     def renew(self, session: ClientSession | None = None) -> None:
         """Prolong the lease, or raise LockError if somebody took it over."""
         with self.mutex:

@@ -218,7 +218,7 @@ class PostgresSession:
         key = self._lock_key()
         deadline = time.monotonic() + wait
         while not self._one(f"SELECT pg_catalog.pg_try_advisory_lock({key})")[0]:
-            holder = self._holder(key)
+            holder = self._holder(key) or LockHolder("somebody who has just let go")
             if time.monotonic() >= deadline:
                 raise LockError(
                     f"{self._target.database_id} is locked by {holder.description}",
@@ -234,6 +234,18 @@ class PostgresSession:
         finally:
             with suppress(psycopg.Error):  # closing the connection gives it away too
                 self._connection.execute(f"SELECT pg_catalog.pg_advisory_unlock({key})")
+
+    def holder(self) -> LockHolder | None:
+        """Return who holds the advisory lock."""
+        self._look()
+        return self._holder(self._lock_key())
+
+    def unlock(self, holder: LockHolder) -> None:
+        """Refuse: an advisory lock goes with its session, so there is never a dead one."""
+        raise LockError(
+            f"the lock of {self._target.database_id} belongs to a session that lives: {holder.description}",
+            hint="end that session if you know what it does: SELECT pg_terminate_backend(<backend>);",
+        )
 
     def prepare(self, extensions: Sequence[str]) -> None:
         """CREATE EXTENSION for each."""
@@ -348,7 +360,7 @@ class PostgresSession:
         name = f"{schema}\0{table}\0/{self._target.database}".encode()
         return (zlib.crc32(name) * _LOCK_SALT) % 2**32
 
-    def _holder(self, key: int) -> LockHolder:
+    def _holder(self, key: int) -> LockHolder | None:
         row = self._one(
             "SELECT a.pid, a.application_name, coalesce(a.client_addr::text, 'local'), a.backend_start, a.state "
             "FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_stat_activity a USING (pid) "
@@ -356,7 +368,7 @@ class PostgresSession:
             "AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())"
         )
         if row is None:
-            return LockHolder("somebody who has just let go")
+            return None
         pid, application, address, since, state = row
         who = application or "golang-migrate or another client"
         return LockHolder(f"{who} (backend {pid} from {address}, {state or 'unknown'}, since {since:%H:%M:%S})", since)

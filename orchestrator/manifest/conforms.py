@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from functools import reduce
 from typing import Any
 
 Schema = Mapping[str, Any]
@@ -29,9 +30,13 @@ def conforms(schema: Schema, value: Any) -> bool:
             if name not in made:
                 made[name] = make(schema["$defs"][name])
             tests.append(made[name])
-        return tests[0] if len(tests) == 1 else lambda value: all(test(value) for test in tests)
+        return reduce(_both, tests) if tests else lambda _: True
 
     return make(schema)(value)
+
+
+def _both(first: Test, second: Test) -> Test:
+    return lambda value: first(value) and second(value)
 
 
 def _is_number(value: Any) -> bool:
@@ -68,7 +73,7 @@ def _mapping(part: Schema, make: Make) -> Test:
 
 def _items(part: Schema, make: Make) -> Test:
     test = make(part["items"])
-    return lambda value: not isinstance(value, list) or all(test(item) for item in value)
+    return lambda value: not isinstance(value, list) or all(map(test, value))
 
 
 def _equal(option: Any, value: Any) -> bool:

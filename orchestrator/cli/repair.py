@@ -1,0 +1,109 @@
+"""`orch repair`: the facts, and the sensible ways on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from orchestrator.cli import options
+
+if TYPE_CHECKING:
+    from orchestrator.cli.records import OneDatabase
+    from orchestrator.model import History, Script
+    from orchestrator.repair import Way
+
+
+def command(
+    name: Annotated[str, typer.Argument(help="The database.")],
+    mark_applied: Annotated[int | None, typer.Option("--mark-applied", metavar="VERSION", help="All of it is in the database.")] = None,
+    mark_not_applied: Annotated[
+        int | None, typer.Option("--mark-not-applied", metavar="VERSION", help="Nothing of it is in the database.")
+    ] = None,
+    statement_done: Annotated[bool, typer.Option("--statement-done", help="The statement in doubt was done.")] = False,
+    statement_not_done: Annotated[bool, typer.Option("--statement-not-done", help="It was not done: run it again.")] = False,
+    continue_: Annotated[bool, typer.Option("--continue", help="Go on where it stopped.")] = False,
+    accept: Annotated[str | None, typer.Option("--accept", metavar="FILE", help="Accept the edit of an applied file.")] = None,
+    reason: Annotated[str, typer.Option("--reason", help="Recorded in the history.")] = "",
+    file: options.File = None,
+    env_file: options.EnvFile = None,
+    lock_timeout: options.LockTimeout = 60.0,
+    embedded: options.Embedded = False,
+    output: options.OutputOption = options.Output.text,
+) -> int:
+    """Show what is wrong with a database and the ways on; with a flag, take that way. Runs no migration, loses no history.
+
+    Examples: orch repair inventory · orch repair inventory --mark-applied 3 --reason "finished by hand"
+    """
+    from orchestrator.cli.console import out, out_json
+    from orchestrator.cli.records import OneDatabase
+    from orchestrator.errors import UsageError
+    from orchestrator.history import reconcile
+    from orchestrator.repair import ways
+
+    flags = [
+        *([f"mark-applied {mark_applied}"] if mark_applied is not None else []),
+        *([f"mark-not-applied {mark_not_applied}"] if mark_not_applied is not None else []),
+        *(["statement-done"] if statement_done else []),
+        *(["statement-not-done"] if statement_not_done else []),
+        *(["continue"] if continue_ else []),
+        *([f"accept {accept}"] if accept is not None else []),
+    ]
+    if len(flags) > 1:
+        raise UsageError("one way at a time", hint=f"orch repair {name}")
+    one = OneDatabase(name, file, env_file, embedded=embedded)
+    seen = one.read()
+    by = one.signature(reason)
+
+    def offered(history: History) -> tuple[Way, ...]:
+        return ways(one.migrations, history, _scripts(one, history), by)
+
+    if flags:
+        way = one.write(lambda history: _chosen(offered(history), flags[0], one.id), seen, lock_timeout)
+        out(f"{one.id}: recorded that {way.what}.\nNext: orch status, then orch apply")
+        return 0
+    state = reconcile(one.migrations, seen, out_of_order=one.database.settings.out_of_order)
+    found = offered(seen)
+    if output is options.Output.json:
+        problems = [{"kind": problem.kind.value, "what": problem.what} for problem in state.problems]
+        out_json({"format": 1, "id": one.id, "problems": problems, "ways": [{"flag": f"--{w.flag}", "what": w.what} for w in found]})
+        return 0
+    lines = [f"{one.id}: {problem.what}" for problem in state.problems] or [f"{one.id}: nothing is wrong."]
+    if found:
+        lines += ["", "Ways on, each with --reason TEXT:"]
+        lines += [f"  orch repair {one.id} --{way.flag}\n      {way.what}" for way in found]
+    elif state.problems:
+        lines += [f"  {problem.hint.replace('NAME', one.id)}" for problem in state.problems]
+    out("\n".join(lines))
+    return 0
+
+
+def _scripts(one: OneDatabase, history: History) -> dict[int, Script]:
+    """Parse the file of a half-done version, if it can be."""
+    from orchestrator.errors import OrchError
+    from orchestrator.history import reconcile
+
+    partial = reconcile(one.migrations, history, out_of_order=True).partial
+    for migration in one.migrations:
+        if partial is not None and migration.version == partial.version and (file := migration.file(partial.direction)):
+            try:
+                return {migration.version: one.assembly.read_script(one.database, file)}
+            except OrchError:
+                return {}
+    return {}
+
+
+def _chosen(offered: tuple[Way, ...], flag: str, id: str) -> Way:
+    from pathlib import Path
+
+    from orchestrator.errors import UsageError
+
+    for way in offered:
+        kind, _, value = flag.partition(" ")
+        same = way.flag == flag or (
+            kind == "accept" and way.flag.startswith("accept ") and Path(way.flag[7:]).resolve() == Path(value).resolve()
+        )
+        if same:
+            return way
+    sensible = ", ".join(f"--{way.flag}" for way in offered) or "none: nothing is wrong"
+    raise UsageError(f"--{flag} makes no sense for {id} as it stands", hint=f"the ways are: {sensible}")

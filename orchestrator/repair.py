@@ -1,0 +1,184 @@
+"""Ways out of states that a run cannot decide alone: what each would record. Pure; history is added to, never removed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from orchestrator.errors import ConflictError, UsageError
+from orchestrator.history import (
+    Kind,
+    latest_effective,
+    next_attempt,
+    pointer_after,
+    pointer_during,
+    prefix_checksum,
+    reconcile,
+)
+from orchestrator.model import Direction, History, Migration, Origin, Pointer, Revision, Script
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """Who repairs, and why; recorded with every repair."""
+
+    actor: str
+    run_id: str
+    tool: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """One sensible way on: the flag that chooses it, what it means, and what it would record."""
+
+    flag: str
+    what: str
+    revisions: tuple[Revision, ...]
+    pointer: Pointer | None
+
+
+def ways(
+    migrations: Sequence[Migration], history: History, scripts: dict[int, Script], by: Signature
+) -> tuple[Way, ...]:
+    """Return the ways on from this state; none if there is nothing to repair.
+
+    `scripts` holds the parsed file of a half-done version, where it can be read.
+    """
+    state = reconcile(migrations, history, out_of_order=True)
+    found: list[Way] = []
+    kinds = {problem.kind for problem in state.problems}
+    partial = state.partial
+    if partial is not None:
+        if partial.in_flight:
+            found += _in_doubt(history, partial, scripts.get(partial.version), by)
+        elif Kind.FORCED in kinds:
+            found.append(_continue(history, partial, by))
+        found += _marks(migrations, history, partial.version, by)
+    elif Kind.DIRTY in kinds and history.pointer is not None:
+        for version in _suspects(migrations, history.pointer):
+            found += _marks(migrations, history, version, by)
+    for problem in state.problems:
+        if problem.kind is Kind.EDITED and problem.version is not None:
+            found.append(_accept(migrations, history, problem.version, by))
+    return tuple(found)
+
+
+def baseline(migrations: Sequence[Migration], history: History, version: int, by: Signature) -> Way:
+    """Return the records that declare everything up to a version as applied. ConflictError if something is recorded."""
+    if latest_effective(history.revisions) or (history.pointer and history.pointer.version is not None):
+        raise ConflictError(
+            "there is a history already",
+            detail=f"pointer: {history.pointer.version if history.pointer else 'none'}",
+            hint="orch status tells what it says; a baseline is for a database without one",
+        )
+    if version not in {migration.version for migration in migrations}:
+        raise UsageError(f"there is no migration with version {version}", hint="ls the migrations directory")
+    revisions = tuple(
+        _record(history, migration, by, Origin.BASELINE) for migration in migrations if migration.version <= version
+    )
+    return Way("version", f"versions up to {version} count as applied", revisions, Pointer(version))
+
+
+def _suspects(migrations: Sequence[Migration], pointer: Pointer) -> list[int]:
+    """Return the versions whose file golang-migrate may have been running: its own up, or the down of the one above."""
+    at = -1 if pointer.version is None else pointer.version
+    versions = [migration.version for migration in migrations]
+    above = min((version for version in versions if version > at), default=None)
+    return [version for version in (at, above) if version in versions and version is not None]
+
+
+def _marks(migrations: Sequence[Migration], history: History, version: int, by: Signature) -> list[Way]:
+    return [
+        Way(
+            f"mark-applied {version}",
+            f"all of version {version} is in the database (you looked, or finished it by hand)",
+            *_marked(migrations, history, version, by, applied=True),
+        ),
+        Way(
+            f"mark-not-applied {version}",
+            f"nothing of version {version} is in the database (you looked, or removed it by hand)",
+            *_marked(migrations, history, version, by, applied=False),
+        ),
+    ]
+
+
+def _marked(
+    migrations: Sequence[Migration], history: History, version: int, by: Signature, *, applied: bool
+) -> tuple[tuple[Revision, ...], Pointer]:
+    """Return what records that a version is, or is not, applied, with all that golang-migrate did before it."""
+    latest = latest_effective(history.revisions)
+    recorded = {v for v, r in latest.items() if r.done and r.direction is Direction.UP}
+    wanted = set(recorded)
+    pointer = history.pointer
+    if pointer is not None and pointer.dirty and not any(not r.done for r in latest.values()):
+        at = -1 if pointer.version is None else pointer.version
+        top = max(recorded, default=-1)
+        wanted = {v for v in recorded if v <= at} | {m.version for m in migrations if top < m.version <= at}
+    wanted = wanted | {version} if applied else wanted - {version}
+    revisions = []
+    for migration in migrations:
+        if migration.version == version:
+            record = _record(history, migration, by, Origin.MARKED)
+            revisions.append(record if applied else replace(record, direction=Direction.DOWN))
+        elif migration.version in wanted - recorded:
+            revisions.append(_record(history, migration, by, Origin.ADOPTED))
+        elif migration.version in recorded - wanted:
+            revisions.append(replace(_record(history, migration, by, Origin.ADOPTED), direction=Direction.DOWN))
+    return tuple(revisions), Pointer(max(wanted, default=None))
+
+
+def _in_doubt(history: History, partial: Revision, script: Script | None, by: Signature) -> list[Way]:
+    number = partial.applied + 1
+    signed = replace(partial, actor=by.actor, run_id=by.run_id, tool=by.tool, reason=by.reason, error="", in_flight=False)
+    found = []
+    if script is not None and number <= len(script.statements):
+        done = replace(signed, applied=number, prefix=prefix_checksum(script, number))
+        found.append(Way("statement-done", f"statement {number} was done: go on after it", (done,), None))
+    again = Way("statement-not-done", f"statement {number} was not done: run it again", (signed,), None)
+    if partial.applied == 0:  # then nothing of the version is done, and the pointer must not stay dirty
+        again = replace(again, pointer=_before(history, partial))
+    return [*found, again]
+
+
+def _continue(history: History, partial: Revision, by: Signature) -> Way:
+    applied = _applied(history)
+    return Way(
+        "continue",
+        f"version {partial.version} is as it stopped: go on at statement {partial.applied + 1} of {partial.total}",
+        (replace(partial, actor=by.actor, run_id=by.run_id, tool=by.tool, reason=by.reason),),
+        pointer_during(applied, partial.version, partial.direction),
+    )
+
+
+def _accept(migrations: Sequence[Migration], history: History, version: int, by: Signature) -> Way:
+    migration = next(m for m in migrations if m.version == version)
+    path = migration.up.path if migration.up else ""
+    record = _record(history, migration, by, Origin.MARKED)
+    return Way(f"accept {path}", f"the edit of {path} changes nothing that matters here", (record,), None)
+
+
+def _before(history: History, partial: Revision) -> Pointer:
+    opposite = Direction.DOWN if partial.direction is Direction.UP else Direction.UP
+    return pointer_after(_applied(history), partial.version, opposite)
+
+
+def _applied(history: History) -> set[int]:
+    latest = latest_effective(history.revisions)
+    return {v for v, r in latest.items() if r.done and r.direction is Direction.UP}
+
+
+def _record(history: History, migration: Migration, by: Signature, origin: Origin) -> Revision:
+    return Revision(
+        version=migration.version,
+        attempt=next_attempt(history.revisions, migration.version),
+        name=migration.name,
+        direction=Direction.UP,
+        checksum=migration.up.checksum if migration.up else "",
+        done=True,
+        origin=origin,
+        actor=by.actor,
+        run_id=by.run_id,
+        tool=by.tool,
+        reason=by.reason,
+    )
