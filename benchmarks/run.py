@@ -52,8 +52,8 @@ SQL = (
      "ALTER TABLE item DROP COLUMN note_{version};\n"),
 )  # fmt: skip
 COMMANDS = (
-    '[{"create": "events"}, {"createIndexes": "events", "indexes": [{"key": {"at": 1}, "name": "at"}]}]\n',
-    '[{"drop": "events"}]\n',
+    '[{"create": "step{version}"}, {"createIndexes": "step{version}", "indexes": [{"key": {"at": 1}, "name": "at"}]}]\n',
+    '[{"drop": "step{version}"}]\n',
 )
 
 
@@ -87,7 +87,7 @@ class Bench:
     def install(self) -> None:
         """Build the wheel and install it with servers into a new environment, compiled."""
         subprocess.run([sys.executable, "-m", "venv", self.root / "venv"], check=True, env=self.env)
-        pip = [self.bin / "python", "-m", "pip", "--quiet", "--disable-pip-version-check"]
+        pip = [self.bin / "python", "-m", "pip", "-qq", "--disable-pip-version-check"]
         subprocess.run([*pip, "wheel", "--no-deps", "-w", self.root / "dist", HERE.parent], check=True, env=self.env)
         wheel = next((self.root / "dist").glob("*.whl"))
         subprocess.run([*pip, "install", f"{wheel}[embedded]"], check=True, env=self.env)

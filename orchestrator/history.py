@@ -88,7 +88,9 @@ def reconcile(migrations: Sequence[Migration], history: History, *, out_of_order
 
     if any(revision.format > HISTORY_FORMAT for revision in history.revisions):
         problems.append(
-            Problem(Kind.NEWER_TOOL, "its history was written by a newer orch", "upgrade orch to go on with this database")
+            Problem(
+                Kind.NEWER_TOOL, "its history was written by a newer orch", "upgrade orch to go on with this database"
+            )
         )
     for extra in partials[1:]:
         problems.append(_two_partials(extra))

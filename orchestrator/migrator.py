@@ -152,9 +152,7 @@ class Migrator:
         file = migration.file(step.direction)
         script = self._run.read_script(self._database, file) if file else None
         started = time.monotonic()
-        self._run.sink(
-            StepStarted(self._id, step.version, step.name, step.direction, step.first, step.statements)
-        )
+        self._run.sink(StepStarted(self._id, step.version, step.name, step.direction, step.first, step.statements))
         revision = book.begin(migration, step.direction, script)
         for attempt in range(RETRIES + 1):
             try:

@@ -70,7 +70,7 @@ class Database:
     labels: tuple[str, ...] = ()
     create: CreateOptions = CreateOptions()
     settings: Settings = Settings()
-    mark: Mark = Mark("databases.yaml")
+    mark: Mark = Mark("databases.yaml")  # noqa: RUF009 - frozen, so one may serve all
 
 
 @dataclass(frozen=True, slots=True)

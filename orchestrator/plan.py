@@ -55,9 +55,7 @@ class DatabasePlan:
     @property
     def has_changes(self) -> bool:
         """Whether executing this would write anything."""
-        return bool(
-            self.create or self.steps or self.adopt or self.forget or self.pointer_stale or self.extensions
-        )
+        return bool(self.create or self.steps or self.adopt or self.forget or self.pointer_stale or self.extensions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +90,8 @@ class Plan:
             document = json.loads(text)
             if document["format"] != PLAN_FORMAT:
                 raise InvalidError(
-                    f"{path}: plan format {document['format']}, this orch reads {PLAN_FORMAT}", hint="make the plan again"
+                    f"{path}: plan format {document['format']}, this orch reads {PLAN_FORMAT}",
+                    hint="make the plan again",
                 )
             return Plan(
                 direction=Direction(document["direction"]),
@@ -173,7 +172,9 @@ def make_plan(
     return Plan(request.direction, tuple(ordered), tool)
 
 
-def remaining(planned: DatabasePlan, migrations: Sequence[Migration], history: History, out_of_order: bool) -> tuple[Step, ...]:
+def remaining(
+    planned: DatabasePlan, migrations: Sequence[Migration], history: History, out_of_order: bool
+) -> tuple[Step, ...]:
     """Return the steps of the plan that are still to do, or raise StalePlanError.
 
     Called under the lock. A step that somebody has meanwhile made exactly as planned counts as done; anything else that
@@ -292,9 +293,7 @@ def _down_versions(id: str, migrations: Sequence[Migration], state: State, reque
     return versions
 
 
-def _step(
-    database: Database, migration: Migration, state: State, read_script: ReadScript, request: Request
-) -> Step:
+def _step(database: Database, migration: Migration, state: State, read_script: ReadScript, request: Request) -> Step:
     direction = request.direction
     file = migration.file(direction)
     partial = state.partial if state.partial and state.partial.version == migration.version else None
@@ -353,4 +352,3 @@ def _list(value: Iterable[Any]) -> list[Any]:
     if not isinstance(value, list):
         raise TypeError("a list was expected")
     return value
-

@@ -130,7 +130,9 @@ def _marked(
 
 def _in_doubt(history: History, partial: Revision, script: Script | None, by: Signature) -> list[Way]:
     number = partial.applied + 1
-    signed = replace(partial, actor=by.actor, run_id=by.run_id, tool=by.tool, reason=by.reason, error="", in_flight=False)
+    signed = replace(
+        partial, actor=by.actor, run_id=by.run_id, tool=by.tool, reason=by.reason, error="", in_flight=False
+    )
     found = []
     if script is not None and number <= len(script.statements):
         done = replace(signed, applied=number, prefix=prefix_checksum(script, number))

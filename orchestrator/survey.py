@@ -30,7 +30,7 @@ def survey(run: Run) -> dict[str, Survey]:
         return True
 
     walk(
-        {id: () for id in run.databases},
+        dict.fromkeys(run.databases, ()),
         look,
         server_of=run.server_of,
         jobs=run.jobs,

@@ -122,7 +122,9 @@ class Estate:
             path = folder / name
             path.write_bytes(content) if isinstance(content, bytes) else path.write_text(content)
 
-    def orch(self, *arguments: str, code: int | None = 0, env: dict[str, str] | None = None, timeout: float = 120) -> Result:
+    def orch(
+        self, *arguments: str, code: int | None = 0, env: dict[str, str] | None = None, timeout: float = 120
+    ) -> Result:
         """Run the installed command as a process. No output may ever hold a password or a traceback."""
         done = subprocess.run(
             [ORCH, *arguments],

@@ -9,7 +9,20 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.cli import apply, baseline, dev, graph, history, plan, repair, rollback, schema, status, unlock, validate
+from orchestrator.cli import (
+    apply,
+    baseline,
+    dev,
+    graph,
+    history,
+    plan,
+    repair,
+    rollback,
+    schema,
+    status,
+    unlock,
+    validate,
+)
 
 app = typer.Typer(
     name="orch",

@@ -11,13 +11,17 @@ from orchestrator.scheduler import JOBS, JOBS_PER_SERVER
 
 
 def command(
-    plan_file: Annotated[str | None, typer.Argument(metavar="[PLAN]", help="A plan of `orch plan -o`; default: make one now.")] = None,
+    plan_file: Annotated[
+        str | None, typer.Argument(metavar="[PLAN]", help="A plan of `orch plan -o`; default: make one now.")
+    ] = None,
     file: options.File = None,
     env_file: options.EnvFile = None,
     only: options.Only = None,
     exclude: options.Exclude = None,
     no_deps: options.NoDeps = False,
-    to: Annotated[int | None, typer.Option("--to", min=1, metavar="VERSION", help="Up to this version; needs a single --only.")] = None,
+    to: Annotated[
+        int | None, typer.Option("--to", min=1, metavar="VERSION", help="Up to this version; needs a single --only.")
+    ] = None,
     jobs: options.Jobs = JOBS,
     jobs_per_server: options.JobsPerServer = JOBS_PER_SERVER,
     wait: options.Wait = 0.0,
@@ -62,5 +66,3 @@ def command(
         say(plan_text(plan))
         say("")
     return execute(run, plan, broadcast, output)
-
-

@@ -11,7 +11,9 @@ from orchestrator.cli import options
 
 def command(
     name: Annotated[str, typer.Argument(help="The database.")],
-    version: Annotated[int, typer.Option("--version", min=1, metavar="N", help="Everything up to this version counts as applied.")],
+    version: Annotated[
+        int, typer.Option("--version", min=1, metavar="N", help="Everything up to this version counts as applied.")
+    ],
     reason: Annotated[str, typer.Option("--reason", help="Recorded in the history.")] = "",
     file: options.File = None,
     env_file: options.EnvFile = None,
@@ -28,6 +30,8 @@ def command(
 
     one = OneDatabase(name, file, env_file, embedded=embedded)
     seen = one.read()
-    way = one.write(lambda history: baseline(one.migrations, history, version, one.signature(reason)), seen, lock_timeout)
+    way = one.write(
+        lambda history: baseline(one.migrations, history, version, one.signature(reason)), seen, lock_timeout
+    )
     out(f"{one.id}: {way.what}.")
     return 0

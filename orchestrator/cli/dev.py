@@ -8,7 +8,9 @@ import typer
 
 from orchestrator.cli import options
 
-app = typer.Typer(help="Real servers for development, from wheels: no Docker.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    help="Real servers for development, from wheels: no Docker.", no_args_is_help=True, rich_markup_mode=None
+)
 
 
 def _root(file: str | None) -> Path:

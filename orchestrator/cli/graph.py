@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -10,7 +10,7 @@ import typer
 from orchestrator.cli import options
 
 
-class Format(str, Enum):
+class Format(StrEnum):
     """How the graph is written."""
 
     text = "text"

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 from typing import Annotated
 
 import typer
 
 
-class Output(str, Enum):
+class Output(StrEnum):
     """What stdout holds."""
 
     text = "text"
     json = "json"
 
 
-class StreamOutput(str, Enum):
+class StreamOutput(StrEnum):
     """What stdout holds, for a command that takes a while."""
 
     text = "text"
@@ -25,19 +25,29 @@ class StreamOutput(str, Enum):
 
 File = Annotated[
     str | None,
-    typer.Option("--file", "-f", metavar="PATH", help="The manifest. Default: ORCH_FILE, or databases.yaml found upward."),
+    typer.Option(
+        "--file", "-f", metavar="PATH", help="The manifest. Default: ORCH_FILE, or databases.yaml found upward."
+    ),
 ]
 EnvFile = Annotated[str | None, typer.Option("--env-file", metavar="PATH", help="Read variables from a dotenv file.")]
 Only = Annotated[
     list[str] | None,
     typer.Option("--only", metavar="NAME", help="This database and what it depends on. Repeatable; globs; label:x."),
 ]
-Exclude = Annotated[list[str] | None, typer.Option("--exclude", metavar="NAME", help="Leave these out. Repeatable; globs; label:x.")]
+Exclude = Annotated[
+    list[str] | None, typer.Option("--exclude", metavar="NAME", help="Leave these out. Repeatable; globs; label:x.")
+]
 NoDeps = Annotated[bool, typer.Option("--no-deps", help="With --only: exactly those, not what they depend on.")]
 Jobs = Annotated[int, typer.Option("--jobs", min=1, metavar="N", help="Databases at the same time.")]
-JobsPerServer = Annotated[int, typer.Option("--jobs-per-server", min=1, metavar="N", help="Databases at the same time on one server.")]
-Wait = Annotated[float, typer.Option("--wait", min=0, metavar="SECONDS", help="Wait so long for servers that are still starting.")]
-LockTimeout = Annotated[float, typer.Option("--lock-timeout", min=0, metavar="SECONDS", help="Wait so long for another run's lock.")]
+JobsPerServer = Annotated[
+    int, typer.Option("--jobs-per-server", min=1, metavar="N", help="Databases at the same time on one server.")
+]
+Wait = Annotated[
+    float, typer.Option("--wait", min=0, metavar="SECONDS", help="Wait so long for servers that are still starting.")
+]
+LockTimeout = Annotated[
+    float, typer.Option("--lock-timeout", min=0, metavar="SECONDS", help="Wait so long for another run's lock.")
+]
 Embedded = Annotated[bool, typer.Option("--embedded", help="Use the embedded servers (orch dev) instead of the DSNs.")]
 OutputOption = Annotated[Output, typer.Option("--output", help="Format of stdout.")]
 StreamOption = Annotated[StreamOutput, typer.Option("--output", help="Format of stdout; jsonl is the event stream.")]

@@ -16,8 +16,12 @@ def command(
     only: options.Only = None,
     exclude: options.Exclude = None,
     no_deps: options.NoDeps = False,
-    to: Annotated[int | None, typer.Option("--to", min=1, metavar="VERSION", help="Up to this version; needs a single --only.")] = None,
-    out_file: Annotated[str | None, typer.Option("-o", "--out", metavar="FILE", help="Write the plan for `orch apply FILE`.")] = None,
+    to: Annotated[
+        int | None, typer.Option("--to", min=1, metavar="VERSION", help="Up to this version; needs a single --only.")
+    ] = None,
+    out_file: Annotated[
+        str | None, typer.Option("-o", "--out", metavar="FILE", help="Write the plan for `orch apply FILE`.")
+    ] = None,
     exit_code: Annotated[bool, typer.Option("--exit-code", help="Exit with 3 when there are changes.")] = False,
     jobs: options.Jobs = JOBS,
     jobs_per_server: options.JobsPerServer = JOBS_PER_SERVER,

@@ -16,14 +16,20 @@ if TYPE_CHECKING:
 
 def command(
     name: Annotated[str, typer.Argument(help="The database.")],
-    mark_applied: Annotated[int | None, typer.Option("--mark-applied", metavar="VERSION", help="All of it is in the database.")] = None,
+    mark_applied: Annotated[
+        int | None, typer.Option("--mark-applied", metavar="VERSION", help="All of it is in the database.")
+    ] = None,
     mark_not_applied: Annotated[
         int | None, typer.Option("--mark-not-applied", metavar="VERSION", help="Nothing of it is in the database.")
     ] = None,
     statement_done: Annotated[bool, typer.Option("--statement-done", help="The statement in doubt was done.")] = False,
-    statement_not_done: Annotated[bool, typer.Option("--statement-not-done", help="It was not done: run it again.")] = False,
+    statement_not_done: Annotated[
+        bool, typer.Option("--statement-not-done", help="It was not done: run it again.")
+    ] = False,
     continue_: Annotated[bool, typer.Option("--continue", help="Go on where it stopped.")] = False,
-    accept: Annotated[str | None, typer.Option("--accept", metavar="FILE", help="Accept the edit of an applied file.")] = None,
+    accept: Annotated[
+        str | None, typer.Option("--accept", metavar="FILE", help="Accept the edit of an applied file.")
+    ] = None,
     reason: Annotated[str, typer.Option("--reason", help="Recorded in the history.")] = "",
     file: options.File = None,
     env_file: options.EnvFile = None,
@@ -66,7 +72,14 @@ def command(
     found = offered(seen)
     if output is options.Output.json:
         problems = [{"kind": problem.kind.value, "what": problem.what} for problem in state.problems]
-        out_json({"format": 1, "id": one.id, "problems": problems, "ways": [{"flag": f"--{w.flag}", "what": w.what} for w in found]})
+        out_json(
+            {
+                "format": 1,
+                "id": one.id,
+                "problems": problems,
+                "ways": [{"flag": f"--{w.flag}", "what": w.what} for w in found],
+            }
+        )
         return 0
     lines = [f"{one.id}: {problem.what}" for problem in state.problems] or [f"{one.id}: nothing is wrong."]
     if found:
@@ -101,7 +114,9 @@ def _chosen(offered: tuple[Way, ...], flag: str, id: str) -> Way:
     for way in offered:
         kind, _, value = flag.partition(" ")
         same = way.flag == flag or (
-            kind == "accept" and way.flag.startswith("accept ") and Path(way.flag[7:]).resolve() == Path(value).resolve()
+            kind == "accept"
+            and way.flag.startswith("accept ")
+            and Path(way.flag[7:]).resolve() == Path(value).resolve()
         )
         if same:
             return way

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from orchestrator.cli import options
 
+if TYPE_CHECKING:
+    from orchestrator.plan import Survey
+    from orchestrator.run import Run
+
 
 def command(
-    name: Annotated[str, typer.Argument(help="The database.")],
-    steps: Annotated[int | None, typer.Option("--steps", min=1, metavar="N", help="Take back the last N migrations.")] = None,
-    to: Annotated[int | None, typer.Option("--to", min=0, metavar="VERSION", help="Take back all above this version; 0: all.")] = None,
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="The database; several go in reverse order.")],
+    steps: Annotated[
+        int | None, typer.Option("--steps", min=1, metavar="N", help="Take back the last N migrations.")
+    ] = None,
+    to: Annotated[
+        int | None, typer.Option("--to", min=0, metavar="VERSION", help="Take back all above this version; 0: all.")
+    ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     allow_missing_down: Annotated[
         bool, typer.Option("--allow-missing-down", help="Where a down file is missing, take back the record alone.")
+    ] = False,
+    ignore_dependents: Annotated[
+        bool, typer.Option("--ignore-dependents", help="Even while a database that depends on it is up.")
     ] = False,
     file: options.File = None,
     env_file: options.EnvFile = None,
@@ -24,33 +35,40 @@ def command(
     embedded: options.Embedded = False,
     output: options.StreamOption = options.StreamOutput.text,
 ) -> int:
-    """Run down migrations of one database. Shows them and asks first.
+    """Run down migrations, exactly as many as asked for. Shows them and asks first.
 
-    Examples: orch rollback inventory --steps 1 · orch rollback postgres-order --to 2 --yes
+    Examples: orch rollback inventory --steps 1 · orch rollback inventory order --to 0 --yes
     """
     import sys
 
+    from orchestrator import __version__
     from orchestrator.cli.assembly import assemble
     from orchestrator.cli.console import is_terminal, say
-    from orchestrator.cli.planning import planned
     from orchestrator.cli.stage import Broadcast, execute, when_json_lines
     from orchestrator.errors import ConflictError, UsageError
     from orchestrator.model import Direction
-    from orchestrator.plan import Request
+    from orchestrator.plan import Request, make_plan
+    from orchestrator.survey import survey
     from orchestrator.views.text import plan_text
 
     if (steps is None) == (to is None):
         raise UsageError("say how far: --steps N or --to VERSION", hint="orch rollback inventory --steps 1")
     if not yes and not (is_terminal(sys.stdin) and is_terminal(sys.stderr)):
         raise UsageError("rollback asks before it runs, and there is no terminal to ask on", hint="give --yes")
-    assembly = assemble(file, env_file, [name], None, no_deps=True)
-    if len(assembly.databases) != 1:
-        raise UsageError(f"'{name}' names {len(assembly.databases)} databases", hint="rollback takes one")
+    if to and len(names) > 1:
+        raise UsageError("--to VERSION is for one database", hint="--to 0 and --steps N serve several")
+    chosen = {database.id for database in assemble(file, env_file, names, None, no_deps=True).databases}
+    others = [] if ignore_dependents else _dependents(file, env_file, chosen)
+    assembly = assemble(file, env_file, [*chosen, *others], None, no_deps=True)
     broadcast = Broadcast()
     when_json_lines(output, broadcast, assembly.run_id)
     run = assembly.run(broadcast, embedded=embedded, wait=wait, lock_timeout=lock_timeout)
+    surveys = survey(run)
+    for other in others:
+        _refuse_while_up(run, surveys[other], other)
+    databases = [database for database in assembly.databases if database.id in chosen]
     request = Request(Direction.DOWN, to=to, steps=steps, allow_missing_down=allow_missing_down)
-    plan = planned(run, assembly, request)
+    plan = make_plan(databases, run.catalogs, surveys, run.read_script, request, __version__)
     if plan.failures:
         return execute(run, plan, broadcast, output)
     say(plan_text(plan))
@@ -65,3 +83,29 @@ def command(
 def _confirmed() -> bool:
     answer: str = typer.prompt("Type 'yes' to run this", default="", show_default=False, err=True)
     return answer.strip() == "yes"
+
+
+def _dependents(file: str | None, env_file: str | None, chosen: set[str]) -> list[str]:
+    """Return what depends on the chosen databases, and is not chosen itself."""
+    from orchestrator.cli.assembly import assemble
+    from orchestrator.graph import dependants
+
+    databases = assemble(file, env_file).databases
+    dependencies = {database.id: database.depends_on for database in databases}
+    above = set().union(*(dependants(dependencies, id) for id in chosen)) - chosen
+    return [database.id for database in databases if database.id in above]
+
+
+def _refuse_while_up(run: Run, found: Survey, id: str) -> None:
+    """A database must not lose what another still builds on."""
+    from orchestrator.errors import ConflictError
+    from orchestrator.history import reconcile
+
+    hint = f"roll it back too: orch rollback {id} ... ; or --ignore-dependents"
+    if found.failure:
+        raise ConflictError(
+            f"cannot tell whether {id}, which depends on it, is still up", detail=found.failure.what, hint=hint
+        )
+    state = reconcile(run.catalogs[id], found.history, out_of_order=True)
+    if state.applied or state.partial:
+        raise ConflictError(f"{id} depends on it and is still at version {state.version}", hint=hint)

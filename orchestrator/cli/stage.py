@@ -72,8 +72,10 @@ def summary(
     done: tuple[str, ...], failed: tuple[str, ...], blocked: tuple[str, ...], skipped: tuple[str, ...], seconds: float
 ) -> str:
     """Return one sentence on a run."""
-    parts = [f"{len(done)} database(s) up to date" if not failed else f"{len(done)} done"]
-    parts += [f"{len(ids)} {what}" for what, ids in (("failed", failed), ("blocked", blocked), ("not done", skipped)) if ids]
+    parts = [f"{len(done)} database(s) done"]
+    parts += [
+        f"{len(ids)} {what}" for what, ids in (("failed", failed), ("blocked", blocked), ("not done", skipped)) if ids
+    ]
     return f"{', '.join(parts)} in {seconds:.1f} s."
 
 

@@ -43,7 +43,9 @@ def command(
                     errors.append(error)
     InvalidGroup.raise_if(errors)
     if output is options.Output.json:
-        out_json({"format": 1, "databases": len(assembly.databases), "files": files, "warnings": warnings, "errors": []})
+        out_json(
+            {"format": 1, "databases": len(assembly.databases), "files": files, "warnings": warnings, "errors": []}
+        )
     else:
         for warning in warnings:
             say(f"warning: {warning['database']}: {warning['what']}")

@@ -362,5 +362,3 @@ def _revision(row: dict[str, Any]) -> Revision:
         reason=row.get("reason", ""),
         format=int(row.get("format", 1)),
     )
-
-

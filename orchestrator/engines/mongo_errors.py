@@ -31,7 +31,9 @@ from orchestrator.model import Statement, Target
 _AUTHENTICATION_FAILED = 18
 _UNAUTHORIZED = 13
 _PASSES_BY_ITSELF = {112, 24, 46, 251}  # WriteConflict, LockTimeout, LockBusy, NoSuchTransaction
-_NAME_LOOKUP = re.compile(r"Name or service not known|nodename nor servname|No address associated|getaddrinfo|DNS", re.I)
+_NAME_LOOKUP = re.compile(
+    r"Name or service not known|nodename nor servname|No address associated|getaddrinfo|DNS", re.I
+)
 _HINTS = {
     26: "the collection is not there",
     48: "a collection of this name is there already",

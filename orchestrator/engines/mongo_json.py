@@ -44,7 +44,9 @@ def parse_commands(file: File, text: str) -> Script:
         position = _skip(text, position)
     rest = _skip(text, position + 1)
     if rest < len(text):
-        _refuse(file, text, rest, "something follows the array of commands", "it would never run: put it into the array")
+        _refuse(
+            file, text, rest, "something follows the array of commands", "it would never run: put it into the array"
+        )
     return Script(file, text, tuple(statements), atomic=all(statement.atomic for statement in statements))
 
 
@@ -57,14 +59,22 @@ def _command(file: File, text: str, start: int) -> tuple[Statement, int]:
         pairs_hook = lambda pairs: json_util.object_hook(dict(pairs), _OPTIONS) if _is_value(pairs) else dict(pairs)  # noqa: E731
         command, end = json.JSONDecoder(object_pairs_hook=pairs_hook).raw_decode(text, start)
     except _DuplicateKeyError as error:
-        _refuse(file, text, _duplicate(text, start), f"the key {json.dumps(error.key)} stands twice", "JSON would keep the last only")
+        _refuse(
+            file,
+            text,
+            _duplicate(text, start),
+            f"the key {json.dumps(error.key)} stands twice",
+            "JSON would keep the last only",
+        )
     except json.JSONDecodeError as error:
         hint = _hint(text, error.pos)
         _refuse(file, text, error.pos, f"invalid JSON: {error.msg[0].lower()}{error.msg[1:]}", hint)
     except RecursionError:
         _refuse(file, text, start, "nested too deeply", "MongoDB allows 100 levels")
     except (BSONError, ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
-        _refuse(file, text, start, f"invalid Extended JSON: {error}", "see the MongoDB Extended JSON (v2) specification")
+        _refuse(
+            file, text, start, f"invalid Extended JSON: {error}", "see the MongoDB Extended JSON (v2) specification"
+        )
     if not isinstance(command, dict) or not command:
         _refuse(file, text, start, "a command must be a JSON object that is not empty", "as in: " + _EXAMPLE)
     source = text[start:end]
@@ -96,17 +106,17 @@ def _duplicate(text: str, start: int) -> int:
     objects: list[set[str] | None] = []
     previous = ""
     for match in _TOKEN.finditer(text, start):
-        token = match[0]
-        if token in "{[":
-            objects.append(set() if token == "{" else None)
-        elif token in "}]":
+        piece = match[0]
+        if piece in "{[":
+            objects.append(set() if piece == "{" else None)
+        elif piece in "}]":
             objects.pop()
-        elif token[0] == '"' and previous in "{," and objects and (keys := objects[-1]) is not None:
-            key = json.loads(token)
+        elif piece[0] == '"' and previous in "{," and objects and (keys := objects[-1]) is not None:
+            key = json.loads(piece)
             if key in keys:
                 return match.start()
             keys.add(key)
-        previous = token
+        previous = piece
     return start
 
 
@@ -120,7 +130,7 @@ def _hint(text: str, position: int) -> str:
     if rest in ("//", "/*"):
         return "JSON has no comments"
     if rest[:1].isalpha():
-        return "a name or a call is not JSON: keys stand in double quotes, dates are {\"$date\": \"...\"}"
+        return 'a name or a call is not JSON: keys stand in double quotes, dates are {"$date": "..."}'
     return "a migration for MongoDB is JSON, not JavaScript"
 
 

@@ -55,7 +55,9 @@ class Lease:
             if time.monotonic() >= deadline:
                 hint = "wait for it, or raise --lock-timeout"
                 if document is not None and "expires_at" not in document:
-                    hint = f"golang-migrate's lock never expires; if that process is gone: orch unlock {self._database_id}"
+                    hint = (
+                        f"golang-migrate's lock never expires; if that process is gone: orch unlock {self._database_id}"
+                    )
                 raise LockError(
                     f"{self._database_id} is locked by {holder.description}", detail=f"waited {wait:g} s", hint=hint
                 )

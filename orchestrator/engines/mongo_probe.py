@@ -32,7 +32,17 @@ def _create(database: Database[Any], command: dict[str, Any]) -> Answer:
     if found is None:
         return Effect.NOT_DONE, f"collection {name} is not there"
     options = found.get("options", {})
-    for key in ("validator", "capped", "size", "max", "viewOn", "pipeline", "collation", "timeseries", "expireAfterSeconds"):
+    for key in (
+        "validator",
+        "capped",
+        "size",
+        "max",
+        "viewOn",
+        "pipeline",
+        "collation",
+        "timeseries",
+        "expireAfterSeconds",
+    ):
         wanted = command.get(key)
         if key in command and key != "collation" and options.get(key) != wanted and key not in ("size", "timeseries"):
             return Effect.UNKNOWN, f"collection {name} is there with another {key}"
@@ -41,7 +51,9 @@ def _create(database: Database[Any], command: dict[str, Any]) -> Answer:
 
 def _drop(database: Database[Any], command: dict[str, Any]) -> Answer:
     gone = _collection(database, command["drop"]) is None
-    return (Effect.DONE if gone else Effect.NOT_DONE), f"collection {command['drop']} is {'gone' if gone else 'still there'}"
+    return (
+        Effect.DONE if gone else Effect.NOT_DONE
+    ), f"collection {command['drop']} is {'gone' if gone else 'still there'}"
 
 
 def _create_indexes(database: Database[Any], command: dict[str, Any]) -> Answer:
@@ -89,7 +101,11 @@ def _delete(_database: Database[Any], command: dict[str, Any]) -> Answer:
 def _update(_database: Database[Any], command: dict[str, Any]) -> Answer:
     for entry in command.get("updates", []):
         change = entry.get("u")
-        repeatable = isinstance(change, dict) and set(change) <= {"$set", "$unset"} and (entry.get("multi") or "_id" in entry.get("q", {}))
+        repeatable = (
+            isinstance(change, dict)
+            and set(change) <= {"$set", "$unset"}
+            and (entry.get("multi") or "_id" in entry.get("q", {}))
+        )
         touches_filter = isinstance(change, dict) and any(
             key in entry.get("q", {}) for fields in change.values() if isinstance(fields, dict) for key in fields
         )

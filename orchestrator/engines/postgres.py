@@ -106,7 +106,9 @@ class Postgres:
                 clauses.append(sql.SQL("LOCALE {}").format(sql.Literal(options.locale)))
             if options.connection_limit is not None:
                 clauses.append(sql.SQL("CONNECTION LIMIT {}").format(sql.Literal(options.connection_limit)))
-            statement = sql.SQL("CREATE DATABASE {} {}").format(sql.Identifier(target.database), sql.SQL(" ").join(clauses))
+            statement = sql.SQL("CREATE DATABASE {} {}").format(
+                sql.Identifier(target.database), sql.SQL(" ").join(clauses)
+            )
             created = True
             try:
                 with errors.mapped(connection, target):
@@ -331,7 +333,9 @@ class PostgresSession:
         self._pointer = self._pointer_ident if self._pointer_is_qualified else f"{quoted}.{self._pointer_ident}"
         self._history = f"{quoted}.{self._history_ident}"
         if self._pointer_is_qualified:
-            self._has_pointer = self._one(f"SELECT pg_catalog.to_regclass({self._literal(self._pointer)}) IS NOT NULL")[0]
+            self._has_pointer = self._one(f"SELECT pg_catalog.to_regclass({self._literal(self._pointer)}) IS NOT NULL")[
+                0
+            ]
 
     @property
     def _pointer_name(self) -> str:
@@ -378,12 +382,15 @@ class PostgresSession:
         if self._one("SELECT pg_catalog.pg_backend_pid()")[0] == self._connection.info.backend_pid:
             return
         url = self._target.url
-        with suppress(psycopg.Error), psycopg.connect(url, autocommit=True, connect_timeout=CONNECT_TIMEOUT) as other:
-            with other.transaction():
-                theirs = other.execute("SELECT pg_catalog.pg_backend_pid()").fetchone()
-                ours = self._one("SELECT pg_catalog.pg_backend_pid()")
-                if theirs and ours[0] != theirs[0]:
-                    return  # each has its own server session: session pooling, and the lock holds
+        with (
+            suppress(psycopg.Error),
+            psycopg.connect(url, autocommit=True, connect_timeout=CONNECT_TIMEOUT) as other,
+            other.transaction(),
+        ):
+            theirs = other.execute("SELECT pg_catalog.pg_backend_pid()").fetchone()
+            ours = self._one("SELECT pg_catalog.pg_backend_pid()")
+            if theirs and ours[0] != theirs[0]:
+                return  # each has its own server session: session pooling, and the lock holds
         raise LockError(
             f"{self._target.database_id} is behind a pooler in transaction mode, where a lock protects nothing",
             hint="give orch a DSN that goes to the server itself, or to a pool in session mode",
@@ -435,7 +442,9 @@ class PostgresSession:
             "format": str(revision.format),
         }
         updates = [f"{c} = EXCLUDED.{c}" for c in values if c not in ("version", "attempt", "started_at", "seconds")]
-        updates.append(f"seconds = extract(epoch FROM {finished} - h.started_at)" if revision.done else "seconds = NULL")
+        updates.append(
+            f"seconds = extract(epoch FROM {finished} - h.started_at)" if revision.done else "seconds = NULL"
+        )
         return (
             f"INSERT INTO {self._history} AS h ({', '.join(values)}) VALUES ({', '.join(values.values())}) "
             f"ON CONFLICT (version, attempt) DO UPDATE SET {', '.join(updates)}; "
@@ -517,5 +526,3 @@ def _revision(row: dict[str, Any]) -> Revision:
 
 def _time(text: str | None) -> datetime | None:
     return datetime.fromisoformat(text) if text else None
-
-

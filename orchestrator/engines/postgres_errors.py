@@ -27,8 +27,14 @@ _TRANSIENT = re.compile(
     r"|server closed the connection|connection reset|EOF|No such file or directory|timeout|timed out",
     re.IGNORECASE,
 )
-_AUTHENTICATION = re.compile(r"password authentication failed|no password supplied|authentication failed|role .* does not exist|pg_hba\.conf", re.I)
-_NAME_LOOKUP = re.compile(r"Name or service not known|could not translate host name|failed to resolve host|nodename nor servname|getaddrinfo", re.I)
+_AUTHENTICATION = re.compile(
+    r"password authentication failed|no password supplied|authentication failed|role .* does not exist|pg_hba\.conf",
+    re.I,
+)
+_NAME_LOOKUP = re.compile(
+    r"Name or service not known|could not translate host name|failed to resolve host|nodename nor servname|getaddrinfo",
+    re.I,
+)
 
 
 @dataclass
@@ -59,7 +65,7 @@ def connect_error(error: psycopg.Error, target: Target) -> ConnectError:
             hint="check the host name in the DSN",
             transient=True,
         )
-    if re.search(r'permission denied for database', text):
+    if re.search(r"permission denied for database", text):
         return ConnectError(
             f"the login of {target.database_id} may not connect to '{target.database}'",
             detail=text,
@@ -82,7 +88,9 @@ def mapped(connection: psycopg.Connection[Any], target: Target) -> Iterator[Fail
     except psycopg.Error as error:
         if connection.closed or connection.broken:
             raise ConnectionLostError(
-                f"the connection to {target.database_id} broke", detail=_first_lines(str(error)), hint="run orch apply again"
+                f"the connection to {target.database_id} broke",
+                detail=_first_lines(str(error)),
+                hint="run orch apply again",
             ) from None
         if connection.pgconn.transaction_status != TransactionStatus.IDLE:
             connection.pgconn.exec_(b"ROLLBACK")
@@ -101,7 +109,9 @@ def statement_error(error: psycopg.Error, target: Target, user: str, failing: Fa
         grant = _grant(what, target, user)
         if statement is None:
             return NotPermittedError(f"{target.database_id}: {what}", detail=detail, hint=grant)
-        return StatementNotPermittedError(what, detail=detail, hint=grant, code=code, statement=statement, offset=offset)
+        return StatementNotPermittedError(
+            what, detail=detail, hint=grant, code=code, statement=statement, offset=offset
+        )
     return StatementError(
         what,
         detail=detail,

@@ -14,7 +14,8 @@ from orchestrator.model import Statement
 _COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.S)
 _NAME = r'((?:"(?:[^"]|"")+"|[\w$]+)(?:\s*\.\s*(?:"(?:[^"]|"")+"|[\w$]+))?)'
 _CREATE_INDEX = re.compile(
-    rf"CREATE\s+(?:UNIQUE\s+)?INDEX\s+CONCURRENTLY\s+(?:IF\s+NOT\s+EXISTS\s+)?(?:{_NAME}\s+)?ON\s+(?:ONLY\s+)?{_NAME}", re.I
+    rf"CREATE\s+(?:UNIQUE\s+)?INDEX\s+CONCURRENTLY\s+(?:IF\s+NOT\s+EXISTS\s+)?(?:{_NAME}\s+)?ON\s+(?:ONLY\s+)?{_NAME}",
+    re.I,
 )
 _DROP_INDEX = re.compile(rf"DROP\s+INDEX\s+CONCURRENTLY\s+(?:IF\s+EXISTS\s+)?{_NAME}\s*(?:CASCADE|RESTRICT)?\s*$", re.I)
 _CREATE_DATABASE = re.compile(rf"CREATE\s+DATABASE\s+{_NAME}", re.I)
@@ -57,7 +58,8 @@ def _create_index(connection: psycopg.Connection[Any], match: re.Match[str]) -> 
 
 def _index(connection: psycopg.Connection[Any], name: str) -> Any:
     return connection.execute(
-        "SELECT indisvalid AND indisready FROM pg_catalog.pg_index WHERE indexrelid = pg_catalog.to_regclass(%s)", (name,)
+        "SELECT indisvalid AND indisready FROM pg_catalog.pg_index WHERE indexrelid = pg_catalog.to_regclass(%s)",
+        (name,),
     ).fetchone()
 
 

@@ -179,7 +179,7 @@ class _Reader:
 # ---------------------------------------------------------------- what statements mean, in words as spelled by `words`
 
 _SWITCH = re.compile(r"'(?:true|false|on|off|0|1)'", re.IGNORECASE)
-_OFF = r"= '?(?:FALSE|OFF|0)\b"
+_OFF = "'?(?:FALSE|OFF|0)'? "
 _NAMED = r"\S+ (?:\. \S+ )*"
 _CREATE_ROUTINE = re.compile(r"CREATE (?:OR REPLACE )?(?:FUNCTION|PROCEDURE) ")
 
@@ -198,7 +198,7 @@ _ALONE = re.compile(
             r"ALTER DATABASE \S+ SET TABLESPACE ",
             r"(?:CREATE (?:UNIQUE )?|DROP )INDEX CONCURRENTLY ",
             r"REINDEX (?:\( [^()]*\) )?(?:DATABASE|SYSTEM|SCHEMA|(?:TABLE|INDEX) CONCURRENTLY) ",
-            rf"REINDEX \( (?:[^()]*, )?CONCURRENTLY (?!(?:= )?{_OFF})",
+            rf"REINDEX \( (?:[^()]*, )?CONCURRENTLY (?!{_OFF})",
             r"CLUSTER (?:VERBOSE )?(?:\( [^()]*\) )?$",
             rf"ALTER TABLE (?:IF EXISTS )?(?:ONLY )?{_NAMED}(?:\* )?DETACH PARTITION {_NAMED}CONCURRENTLY ",
             rf"CREATE SUBSCRIPTION (?!.* (?:CONNECT|CREATE_SLOT) = {_OFF})",
@@ -223,7 +223,7 @@ _FORBIDDEN = tuple(
             "remove it: nobody reads its output",
         ),
         (
-            r"(?:ROLLBACK|ABORT) (?:WORK |TRANSACTION )?(?!TO |PREPARED )",
+            r"(?:ROLLBACK|ABORT) (?:WORK |TRANSACTION )?+(?!TO |PREPARED )",
             "ROLLBACK",
             "remove it: a migration that fails is rolled back as a whole (ROLLBACK TO a savepoint is fine)",
         ),

@@ -43,10 +43,11 @@ def read_text(path: Path, limit: int = MAX_BYTES) -> str:
         raise InvalidError(f"cannot read {where}: {error.strerror or type(error).__name__}", where=where) from None
     if len(data) > limit:
         raise InvalidError(f"the file is larger than {limit // 1024 // 1024 or 1} MiB", where=where)
+    data = data.removeprefix(b"\xef\xbb\xbf")
     try:
-        return data.decode("utf-8-sig")
+        return data.decode()
     except UnicodeDecodeError as error:
-        before = data[: error.start].decode("utf-8-sig", errors="replace")
+        before = data[: error.start].decode(errors="replace")
         raise InvalidError("the file is not UTF-8", where=_place(where.path, before)) from None
 
 

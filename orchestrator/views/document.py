@@ -51,7 +51,7 @@ class DocumentView:
         self._databases: dict[str, dict[str, Any]] = {}
         self._run: dict[str, Any] = {}
 
-    def __call__(self, event: Event) -> None:  # noqa: C901 - one case an event
+    def __call__(self, event: Event) -> None:
         """Take one event; may be called from any thread (each touches its own database only)."""
         match event:
             case events.RunFinished():

@@ -44,14 +44,16 @@ class LiveView:
         """Take one event."""
         with self._mutex:
             self._take(event)
-        if isinstance(event, (events.DatabaseFailed, events.DatabaseBlocked, events.Notice, events.Adopted, events.Stopping)):
+        if isinstance(
+            event, (events.DatabaseFailed, events.DatabaseBlocked, events.Notice, events.Adopted, events.Stopping)
+        ):
             self._console.print(Text(line(event) or ""))
 
     def _take(self, event: Event) -> None:
         match event:
             case events.RunStarted(_, databases, steps):
                 self._total = steps
-                self._rows = {id: ("waiting", "") for id in databases}
+                self._rows = dict.fromkeys(databases, ("waiting", ""))
             case events.DatabaseStarted(id):
                 self._rows[id] = ("running", "connecting")
             case events.DatabaseCreated(id):
@@ -85,7 +87,11 @@ class LiveView:
             steps, total = self._steps, self._total
         grid = Table.grid(padding=(0, 2))
         for id, (state, text) in rows[:MAX_ROWS]:
-            grid.add_row(Text(id), Text(state, style=styles[state]), Text(text.split("\n")[0], overflow="ellipsis", no_wrap=True))
+            grid.add_row(
+                Text(id), Text(state, style=styles[state]), Text(text.split("\n")[0], overflow="ellipsis", no_wrap=True)
+            )
         done = sum(state == "done" for _, (state, _) in rows)
-        summary = f"{done} of {len(rows)} databases, {steps} of {total} migrations, {time.monotonic() - self._began:.1f} s"
+        summary = (
+            f"{done} of {len(rows)} databases, {steps} of {total} migrations, {time.monotonic() - self._began:.1f} s"
+        )
         return Group(grid, ProgressBar(total=max(total, 1), completed=steps, width=40), Text(summary))

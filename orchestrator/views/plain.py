@@ -31,7 +31,7 @@ class PlainView:
             self._say(text)
 
 
-def line(event: Event) -> str | None:  # noqa: PLR0911 - one return an event
+def line(event: Event) -> str | None:
     """Return what a person reads of an event; None for one that the others make plain."""
     match event:
         case events.ServerWaiting(id, reason):
