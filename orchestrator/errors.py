@@ -107,16 +107,20 @@ class LockError(OrchError):
 
 
 class ConnectError(OrchError):
-    """A server cannot be reached, or refuses who we are. `transient` errors may pass by waiting."""
+    """A server cannot be reached, or refuses who we are.
+
+    `transient` errors may pass by waiting; `server_down` ones are the same for every database of the server.
+    """
 
     exit_code = ExitCode.UNREACHABLE
     kind = "unreachable"
 
     def __init__(
-        self, what: str, *, where: Mark | None = None, detail: str = "", hint: str = "", transient: bool = False
+        self, what: str, *, detail: str = "", hint: str = "", transient: bool = False, server_down: bool = False
     ) -> None:
-        super().__init__(what, where=where, detail=detail, hint=hint)
+        super().__init__(what, detail=detail, hint=hint)
         self.transient = transient
+        self.server_down = server_down
 
 
 class NotPermittedError(OrchError):

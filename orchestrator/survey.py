@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from orchestrator.errors import DatabaseMissingError
+from orchestrator.errors import ConnectError, DatabaseMissingError
 from orchestrator.events import Failure
 from orchestrator.model import History
 from orchestrator.plan import Survey
@@ -13,9 +13,14 @@ from orchestrator.scheduler import walk
 def survey(run: Run) -> dict[str, Survey]:
     """Return what was found for every database of the run. A database that cannot be read has a failure."""
     found: dict[str, Survey] = {}
+    down: dict[str, Failure] = {}
 
     def look(id: str) -> bool:
         target, database = run.targets[id], run.databases[id]
+
+        if failure := down.get(target.server_key):  # one time-out serves for all databases of the server
+            found[id] = Survey(target.endpoint, failure=failure)
+            return True
 
         def read() -> History:
             with run.engines[target.engine].connect(target) as session:
@@ -27,6 +32,8 @@ def survey(run: Run) -> dict[str, Survey]:
             found[id] = Survey(target.endpoint, History(exists=False))
         except Exception as error:  # noqa: BLE001 - one database's trouble is data, whatever it is
             found[id] = Survey(target.endpoint, failure=Failure.of(error, run.redact))
+            if isinstance(error, ConnectError) and error.server_down:
+                down[target.server_key] = Failure.of(error, run.redact)
         return True
 
     walk(

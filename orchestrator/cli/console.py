@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Iterable
 from typing import Any, TextIO
 
 from orchestrator.events import Failure
@@ -38,6 +39,16 @@ def say(text: str) -> None:
     """Write a line for people to stderr."""
     sys.stderr.write(text + "\n")
     sys.stderr.flush()
+
+
+def say_failures(failures: Iterable[tuple[str, Failure]]) -> None:
+    """Show the errors of databases; those that several share (a server that is down) once."""
+    owners: dict[Failure, list[str]] = {}
+    for database, failure in failures:
+        owners.setdefault(failure, []).append(database)
+    for failure, databases in owners.items():
+        more = f" and {len(databases) - 5} more" if len(databases) > 5 else ""
+        say_failure(failure, ", ".join(databases[:5]) + more)
 
 
 def say_failure(failure: Failure, database: str = "") -> None:

@@ -36,7 +36,7 @@ def command(
     from pathlib import Path
 
     from orchestrator.cli.assembly import assemble
-    from orchestrator.cli.console import out, say, say_failure
+    from orchestrator.cli.console import out, say, say_failures
     from orchestrator.cli.planning import planned, up_to
     from orchestrator.errors import ExitCode, UsageError
     from orchestrator.views.plain import PlainView
@@ -52,9 +52,7 @@ def command(
             raise UsageError(f"{out_file} cannot be written: {error.strerror}") from None
         say(f"The plan is in {out_file}; run it: orch apply {out_file}")
     out(plan.to_json() if output is options.Output.json else plan_text(plan))
-    for database in plan.databases:
-        if database.failure:
-            say_failure(database.failure, database.id)
+    say_failures((database.id, database.failure) for database in plan.databases if database.failure)
     if plan.failures:
         codes = {failure.exit_code for failure in plan.failures}
         return codes.pop() if len(codes) == 1 else int(ExitCode.FAILED)

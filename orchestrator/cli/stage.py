@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from orchestrator.cli.console import is_terminal, out, out_json, say, say_failure
+from orchestrator.cli.console import is_terminal, out, out_json, say, say_failures
 from orchestrator.cli.options import StreamOutput
 from orchestrator.events import DatabaseFailed, Event, Sink
 from orchestrator.plan import Plan
@@ -62,8 +62,7 @@ def execute(run: Run, plan: Plan, broadcast: Broadcast, output: StreamOutput) ->
         out_json(document.document())
     elif output is StreamOutput.text and (text := outcome.text(plan)):
         out(text)
-    for event in failed:
-        say_failure(event.failure, event.database)
+    say_failures((event.database, event.failure) for event in failed)
     say(summary(finished.succeeded, finished.failed, finished.blocked, finished.skipped, finished.seconds))
     return finished.exit_code
 

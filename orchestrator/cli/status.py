@@ -23,7 +23,7 @@ def command(
     Examples: orch status · orch status --only inventory --no-deps · orch status --output json
     """
     from orchestrator.cli.assembly import assemble
-    from orchestrator.cli.console import out, out_json, say, say_failure
+    from orchestrator.cli.console import out, out_json, say, say_failures
     from orchestrator.survey import survey
     from orchestrator.views.plain import PlainView
     from orchestrator.views.status import status_of, status_text
@@ -37,6 +37,5 @@ def command(
     else:
         out(status_text(entries))
     failures = [(id, found.failure) for id, found in surveys.items() if found.failure]
-    for id, failure in failures:
-        say_failure(failure, id)
+    say_failures(failures)
     return failures[0][1].exit_code if failures else 0

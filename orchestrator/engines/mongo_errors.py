@@ -65,14 +65,15 @@ def connecting(target: Target) -> Iterator[None]:
         text = str(error).partition(", Timeout:")[0]
         resolves = not _NAME_LOOKUP.search(text)
         raise ConnectError(
-            f"cannot connect to {target.database_id} at {target.endpoint}"
+            f"cannot connect to {target.endpoint}"
             if resolves
-            else f"the host of {target.database_id} does not resolve: {target.endpoint}",
+            else f"the host name does not resolve: {target.endpoint}",
             detail=text,
             hint="is the server up? `--wait SECONDS` waits for one that is starting"
             if resolves
             else "check the host name in the DSN",
             transient=True,
+            server_down=True,
         ) from None
 
 

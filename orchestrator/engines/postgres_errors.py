@@ -27,6 +27,7 @@ _TRANSIENT = re.compile(
     r"|server closed the connection|connection reset|EOF|No such file or directory|timeout|timed out",
     re.IGNORECASE,
 )
+_DOWN = re.compile(r"connection refused|timeout|timed out|unreachable", re.IGNORECASE)
 _AUTHENTICATION = re.compile(
     r"password authentication failed|no password supplied|authentication failed|role .* does not exist|pg_hba\.conf",
     re.I,
@@ -60,10 +61,11 @@ def connect_error(error: psycopg.Error, target: Target) -> ConnectError:
         )
     if _NAME_LOOKUP.search(text):
         return ConnectError(
-            f"the host of {target.database_id} does not resolve: {target.endpoint}",
+            f"the host name does not resolve: {target.endpoint}",
             detail=text,
             hint="check the host name in the DSN",
             transient=True,
+            server_down=True,
         )
     if re.search(r"permission denied for database", text):
         return ConnectError(
@@ -72,10 +74,11 @@ def connect_error(error: psycopg.Error, target: Target) -> ConnectError:
             hint=f'GRANT CONNECT ON DATABASE "{target.database}" TO <user>;',
         )
     return ConnectError(
-        f"cannot connect to {target.database_id} at {target.endpoint}",
+        f"cannot connect to {target.endpoint}",
         detail=text,
         hint="is the server up? `--wait SECONDS` waits for one that is starting",
         transient=bool(_TRANSIENT.search(text)),
+        server_down=bool(_DOWN.search(text)),
     )
 
 

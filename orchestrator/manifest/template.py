@@ -115,6 +115,8 @@ def fill(pieces: Sequence[Piece], values: Sequence[str], database: str) -> str:
 
 def _fill_url(skeleton: str, holes: Iterator[tuple[str, str]]) -> str:
     url = split(skeleton)
+    if any(_HOLE in part.partition("=")[0] for part in url.query.split("&")):
+        raise DsnError("a variable in the query of a DSN can only be a value: ?key=${VAR}")
     scheme = _put(url.scheme, holes, _as_host)
     user = _put(url.user, holes, _encoded)
     password = _put(url.password, holes, _encoded)

@@ -217,7 +217,8 @@ def _check_parameters(given: Mapping[str, str], engine: str) -> None:
     for key in given:
         if key not in known:
             hint = did_you_mean(key, known) or f"those known are {', '.join(known)}"
-            raise DsnError(f"the DSN has the unknown parameter {key!r}", hint)
+            shown = repr(key) if re.fullmatch(r"x-[a-z-]{1,40}", key) else "x-…"
+            raise DsnError(f"the DSN has the unknown parameter {shown}", hint)
 
 
 def _host_and_port(part: str) -> tuple[str, str]:
