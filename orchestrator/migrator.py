@@ -46,7 +46,7 @@ from orchestrator.history import (
 )
 from orchestrator.model import Direction, File, History, Migration, Origin, Pointer, Revision, Script, Statement
 from orchestrator.plan import DatabasePlan, Step, remaining
-from orchestrator.run import Run
+from orchestrator.run import Run, lock_wait, number
 
 RECONNECTS = 5
 RETRIES = 5
@@ -107,8 +107,7 @@ class Migrator:
     def _connected(self) -> None:
         try:
             with self._engine.connect(self._target) as session, self._registered(session):
-                waited = session.lock(self._run.lock_timeout, self._on_wait)
-                with waited:
+                with session.lock(lock_wait(self._target, self._run.lock_timeout), self._on_wait):
                     self._locked(session)
         except ConnectError as error:
             if error.transient:  # the survey reached it a moment ago: it went away, and may come back
@@ -175,15 +174,21 @@ class Migrator:
         after = pointer_after(book.applied, revision.version, revision.direction)
         if script is None or not script.statements:
             return self._commit(session, book, (), replace(revision, done=True, in_flight=False), after, Limits())
-        limits = Limits(
-            self._settings.lock_timeout if script.lock_timeout is None else script.lock_timeout,
-            self._settings.statement_timeout if script.statement_timeout is None else script.statement_timeout,
-        )
+        limits = self._limits(script)
         statements = script.statements
         if script.atomic and not revision.applied and not revision.in_flight and all(map(session.commits, statements)):
             done = replace(revision, applied=len(statements), done=True)
             return self._commit(session, book, statements, done, after, limits)
         return self._run_statements(session, book, revision, script, limits, after)
+
+    def _limits(self, script: Script) -> Limits:
+        """The file's own header wins over the manifest, and that over the DSN's `x-statement-timeout` (milliseconds)."""
+        settings = self._settings
+        lock = settings.lock_timeout if script.lock_timeout is None else script.lock_timeout
+        statement = settings.statement_timeout if script.statement_timeout is None else script.statement_timeout
+        if statement is None:
+            statement = number(self._target, "x-statement-timeout", 0) / 1000 or None
+        return Limits(lock, statement)
 
     def _run_statements(
         self, session: Session, book: _Book, revision: Revision, script: Script, limits: Limits, after: Pointer

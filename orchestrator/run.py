@@ -9,19 +9,40 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from orchestrator.engines.base import Engine
-from orchestrator.errors import ConnectError
+from orchestrator.errors import ConnectError, InvalidError
 from orchestrator.events import ServerWaiting, Sink
 from orchestrator.model import Database, File, Migration, Script, Target
 from orchestrator.scheduler import JOBS, JOBS_PER_SERVER
 
 RETRY_EVERY = 0.5  # seconds
+LOCK_TIMEOUT = 60.0  # seconds
 
 Result = TypeVar("Result")
 
 
+def lock_wait(target: Target, lock_timeout: float | None) -> float:
+    """Return how many seconds to wait for a database's lock."""
+    if lock_timeout is not None:
+        return lock_timeout
+    misspelt = number(target, "x-advisory-lock-timout", LOCK_TIMEOUT)  # golang-migrate's own spelling, for years
+    return number(target, "x-advisory-lock-timeout", misspelt)
+
+
+def number(target: Target, parameter: str, default: float) -> float:
+    """Return a number among golang-migrate's DSN parameters; InvalidError if it is none."""
+    text = target.parameters.get(parameter)
+    try:
+        return float(text) if text else default
+    except ValueError:
+        raise InvalidError(f"{target.database_id}: {parameter} must be a number") from None
+
+
 @dataclass(frozen=True)
 class Run:
-    """One run of orch over chosen databases. `wait` and `lock_timeout` are seconds, `started` is monotonic time."""
+    """One run of orch over chosen databases. `wait` and `lock_timeout` are seconds, `started` is monotonic time.
+
+    Without a `lock_timeout` the DSN's `x-advisory-lock-timeout` holds, or a minute.
+    """
 
     run_id: str
     actor: str
@@ -36,7 +57,7 @@ class Run:
     jobs: int = JOBS
     jobs_per_server: int = JOBS_PER_SERVER
     wait: float = 0.0
-    lock_timeout: float = 60.0
+    lock_timeout: float | None = None
     fail_fast: bool = False
     stop: threading.Event = field(default_factory=threading.Event)
     started: float = field(default_factory=time.monotonic)

@@ -144,6 +144,68 @@ class Estate:
             assert result.code == code, f"exit {result.code}, not {code}\n{result.stdout}\n{result.stderr}"
         return result
 
+    def start(self, *arguments: str, env: dict[str, str] | None = None) -> subprocess.Popen[str]:
+        """Start the command and return at once."""
+        return subprocess.Popen(
+            [ORCH, *arguments],
+            cwd=self.root,
+            env={**self.env, **(env or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def add(self, engine: str, name: str, files: dict[str, str | bytes], **keys: object) -> None:
+        """Declare a database and write its migrations; `keys` go into its entry of the manifest."""
+        entries = getattr(self, "_entries", "")
+        more = "".join(f", {key}: {json.dumps(value)}" for key, value in keys.items())
+        self._entries = entries + f"  - {{name: {json.dumps(name)}, server: {engine}{more}}}\n"
+        self.manifest(self._entries)
+        self.write(f"{engine}-{name}", files)
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return all that this estate has on its servers: databases, tables and collections with their content."""
+        seen: dict[str, Any] = {}
+        if "postgres" in self.servers:
+            with psycopg.connect(self.servers["postgres"].dsn("postgres"), autocommit=True) as connection:
+                names = connection.execute("SELECT datname FROM pg_database ORDER BY 1").fetchall()
+            for name in (name.removeprefix(self.prefix) for (name,) in names if name.startswith(self.prefix)):
+                tables = self.sql(
+                    name,
+                    "SELECT n.nspname, c.relname, c.relkind::text, c.relfilenode FROM pg_class c "
+                    "JOIN pg_namespace n ON n.oid = relnamespace "
+                    "WHERE nspname !~ '^pg_' AND nspname <> 'information_schema' ORDER BY 1, 2",
+                )
+                seen[f"postgres-{name}"] = {
+                    (schema, table): sorted(map(str, self.sql(name, f'SELECT t::text FROM "{schema}"."{table}" t')))
+                    if kind == "r"
+                    else node
+                    for schema, table, kind, node in tables
+                }
+        if "mongo" in self.servers:
+            for name in self.client().list_database_names():
+                if name.startswith(self.prefix):
+                    database = self.client()[name]
+                    seen[f"mongo-{name.removeprefix(self.prefix)}"] = {
+                        collection["name"]: (
+                            str(collection),
+                            sorted(map(str, database[collection["name"]].find())),
+                            sorted(map(str, database[collection["name"]].list_indexes())),
+                        )
+                        for collection in database.list_collections()
+                    }
+        return seen
+
+    def pointer(self, name: str) -> list[tuple[int, bool]]:
+        """Return golang-migrate's row of a PostgreSQL database."""
+        return self.sql(name, "SELECT version, dirty FROM schema_migrations")  # type: ignore[return-value]
+
+    def tables(self, name: str) -> set[str]:
+        """Return the tables of a PostgreSQL database but those of the bookkeeping."""
+        rows = self.sql(name, "SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+        return {table for (table,) in rows} - {"schema_migrations", "orch_history"}
+
     def status(self, id: str) -> dict[str, Any]:
         entries = {entry["id"]: entry for entry in self.orch("status", "--output", "json", code=None).json["databases"]}
         return entries[id]

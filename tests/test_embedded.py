@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -12,7 +13,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +41,22 @@ CASES = [
 ]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def shelter() -> Iterator[Path]:
+    """Where PostgreSQL's data goes when root's place for it is closed, as pytest's are; not the machine's own."""
+    with pytest.MonkeyPatch.context() as patch, passable_place() as place:
+        patch.setattr(postgres, "SHELTERS", (place,))
+        yield place
+
+
 @pytest.fixture
 def open_place() -> Iterator[Path]:
+    with passable_place() as place:
+        yield place
+
+
+@contextmanager
+def passable_place() -> Iterator[Path]:
     """A short directory that everybody can pass through, unlike tmp_path."""
     place = Path(tempfile.mkdtemp(prefix="orch-t-"))
     place.chmod(0o711)
@@ -49,12 +65,30 @@ def open_place() -> Iterator[Path]:
 
 
 @pytest.fixture
-def root(tmp_path: Path, open_place: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A root that nothing is in yet. As root, PostgreSQL's data of it goes to a shelter of this test."""
-    monkeypatch.setattr(postgres, "SHELTERS", (open_place / "shelter",))
+def root(tmp_path: Path) -> Iterator[Path]:
+    """A root that nothing is in yet."""
     root = tmp_path / ".orch"
     yield root
     clean(root)
+
+
+@pytest.fixture(scope="module")
+def kept_roots(tmp_path_factory: pytest.TempPathFactory, shelter: Path) -> Iterator[Callable[[str], Path]]:
+    base = tmp_path_factory.mktemp("kept")
+    yield lambda name: base / name
+    for root in base.iterdir():
+        clean(root)
+
+
+@pytest.fixture
+def kept(engine: str, kept_roots: Callable[[str], Path]) -> Path:
+    """A root that the tests share, whatever the last one left: it spares them making data anew."""
+    return kept_roots(os.environ["ORCH_MONGO"] or engine)
+
+
+@pytest.fixture
+def kept_postgres(kept_roots: Callable[[str], Path]) -> Path:
+    return kept_roots("postgres")
 
 
 @pytest.fixture(params=CASES)
@@ -68,29 +102,33 @@ def clean(root: Path) -> None:
     """Remove a root; nothing of it may run afterwards."""
     if root.exists():
         embedded.remove(root)
-    assert not [line for _, line in process.command_lines() if bytes(root.resolve()) in line and b"-D" in line]
+    assert not [line for _, line in process.command_lines() if bytes(root.resolve()) + b"/" in line]
 
 
 def up(root: Path, engine: str) -> Server:
     return embedded.up(root, [engine])[engine]
 
 
-def write(server: Server) -> None:
-    """Leave something that `written` finds again, acknowledged as durable."""
+def write(server: Server) -> int:
+    """Leave a number that `written` finds again, acknowledged as durable."""
+    n = random.randrange(1 << 30)
     if server.engine == "postgres":
         with psycopg.connect(server.dsn("postgres")) as connection:
-            connection.execute("CREATE TABLE kept AS SELECT 7 AS n")
+            connection.execute(f"DROP TABLE IF EXISTS kept; CREATE TABLE kept AS SELECT {n} AS n")
     else:
         with client(server) as mongo:
-            mongo.get_database("shop", write_concern=pymongo.WriteConcern("majority", j=True)).kept.insert_one({"n": 7})
+            kept = mongo.get_database("shop", write_concern=pymongo.WriteConcern("majority", j=True)).kept
+            kept.replace_one({"_id": 1}, {"n": n}, upsert=True)
+    return n
 
 
-def written(server: Server) -> list[int]:
+def written(server: Server) -> int:
     if server.engine == "postgres":
         with psycopg.connect(server.dsn("postgres")) as connection:
-            return [row[0] for row in connection.execute("SELECT n FROM kept")]
+            row = connection.execute("SELECT n FROM kept").fetchone()
+            return int(row[0]) if row else 0
     with client(server) as mongo:
-        return [row["n"] for row in mongo.shop.kept.find()]
+        return int((mongo.shop.kept.find_one() or {"n": 0})["n"])
 
 
 def client(server: Server, **other: Any) -> pymongo.MongoClient[dict[str, Any]]:
@@ -148,26 +186,26 @@ def test_from_nothing_to_connected_and_at_once_the_second_time(root: Path, engin
         socket.create_connection((server.host, server.port), timeout=1)
 
 
-def test_data_and_address_survive_a_stop(root: Path, engine: str) -> None:
-    first = up(root, engine)
-    write(first)
-    embedded.down(root)
-    second = up(root, engine)
-    assert written(second) == [7]
+def test_data_and_address_survive_a_stop(kept: Path, engine: str) -> None:
+    first = up(kept, engine)
+    n = write(first)
+    embedded.down(kept)
+    second = up(kept, engine)
+    assert written(second) == n
     assert second.dsn() == first.dsn()  # what somebody noted down is still true
 
 
-def test_a_killed_server_comes_back_with_its_data(root: Path, engine: str) -> None:
-    first = up(root, engine)
-    write(first)
+def test_a_killed_server_comes_back_with_its_data(kept: Path, engine: str) -> None:
+    first = up(kept, engine)
+    n = write(first)
     os.kill(first.pid, signal.SIGKILL)
-    second = up(root, engine)  # at once: the first one may still be dying
+    second = up(kept, engine)  # at once: the first one may still be dying
     assert second.pid != first.pid
-    assert written(second) == [7]
+    assert written(second) == n
 
 
-def test_a_wrong_password_and_none_are_refused(root: Path, engine: str) -> None:
-    server = up(root, engine)
+def test_a_wrong_password_and_none_are_refused(kept: Path, engine: str) -> None:
+    server = up(kept, engine)
     if engine == "postgres":
         for wrong in (
             server.dsn("postgres").replace(server.password, "guess"),
@@ -192,6 +230,7 @@ def test_the_password_is_private(root: Path, engine: str) -> None:
     def watch() -> None:
         while not done.is_set():
             seen.extend(line for _, line in process.command_lines())
+            time.sleep(0.002)
 
     watcher = threading.Thread(target=watch)
     watcher.start()
@@ -216,13 +255,14 @@ def test_two_callers_at_once_get_the_same_server(root: Path, engine: str) -> Non
     assert json.loads(answers[0])[0] == up(root, engine).pid
 
 
-def test_the_server_outlives_a_killed_owner(root: Path, engine: str) -> None:
-    owner = child(f"up({engine!r}); time.sleep(60)", root, start_new_session=True)
+def test_the_server_outlives_a_killed_owner(kept: Path, engine: str) -> None:
+    embedded.down(kept)
+    owner = child(f"up({engine!r}); time.sleep(60)", kept, start_new_session=True)
     assert owner.stdout
     pid = json.loads(owner.stdout.readline())[0]
     os.killpg(owner.pid, signal.SIGKILL)
     owner.communicate()
-    server = up(root, engine)
+    server = up(kept, engine)
     assert server.pid == pid
     assert connects(server)
 
@@ -238,28 +278,28 @@ def test_an_owner_killed_anywhere_on_the_way_leaves_nothing_that_hurts(root: Pat
     assert len([line for _, line in process.command_lines() if b"\0" + bytes(server.data) + b"\0" in line]) == 1
 
 
-def test_a_pid_file_that_names_a_living_stranger(root: Path) -> None:
-    server = up(root, "postgres")
-    write(server)
+def test_a_pid_file_that_names_a_living_stranger(kept_postgres: Path) -> None:
+    server = up(kept_postgres, "postgres")
+    n = write(server)
     os.kill(server.pid, signal.SIGKILL)
     options: dict[str, Any] = {"user": server.data.stat().st_uid} if AS_ROOT else {}
     stranger = subprocess.Popen(["sleep", "60"], **options)
     try:
         pid_file = server.data / "postmaster.pid"
         pid_file.write_text(pid_file.read_text().replace(str(server.pid), str(stranger.pid), 1))
-        record = root / "postgres" / "server.json"
+        record = kept_postgres / "postgres" / "server.json"
         record.write_text(record.read_text().replace(str(server.pid), str(stranger.pid)))
-        assert embedded.status(root) == []
-        assert embedded.down(root) == []
-        assert written(up(root, "postgres")) == [7]
+        assert embedded.status(kept_postgres) == []
+        assert embedded.down(kept_postgres) == []
+        assert written(up(kept_postgres, "postgres")) == n
         assert stranger.poll() is None
     finally:
         stranger.kill()
         stranger.wait()
 
 
-def test_a_backend_still_at_work_for_a_killed_server_is_ended(root: Path) -> None:
-    server = up(root, "postgres")
+def test_a_backend_still_at_work_for_a_killed_server_is_ended(kept_postgres: Path) -> None:
+    server = up(kept_postgres, "postgres")
     connection = psycopg.connect(server.dsn("postgres"))
 
     def count() -> None:
@@ -270,23 +310,24 @@ def test_a_backend_still_at_work_for_a_killed_server_is_ended(root: Path) -> Non
     busy.start()
     time.sleep(0.3)
     os.kill(server.pid, signal.SIGKILL)
-    assert connects(up(root, "postgres"))
+    assert connects(up(kept_postgres, "postgres"))
     busy.join()
 
 
-def test_a_zombie_is_not_a_server(root: Path) -> None:
-    server = up(root, "postgres")
+def test_a_zombie_is_not_a_server(kept_postgres: Path) -> None:
+    embedded.down(kept_postgres)
+    server = up(kept_postgres, "postgres")  # so it is our own child
     os.kill(server.pid, signal.SIGKILL)
-    os.waitid(os.P_PID, server.pid, os.WEXITED | os.WNOWAIT)  # it is our own child, and now a zombie
+    os.waitid(os.P_PID, server.pid, os.WEXITED | os.WNOWAIT)
     assert Path(f"/proc/{server.pid}").exists()
-    assert embedded.status(root) == []
-    assert up(root, "postgres").pid != server.pid
+    assert embedded.status(kept_postgres) == []
+    assert up(kept_postgres, "postgres").pid != server.pid
 
 
-def test_the_port_of_the_last_time_is_taken(root: Path, engine: str) -> None:
-    first = up(root, engine)
-    write(first)
-    embedded.down(root)
+def test_the_port_of_the_last_time_is_taken(kept: Path, engine: str) -> None:
+    first = up(kept, engine)
+    n = write(first)
+    embedded.down(kept)
     with socket.socket() as taker:
         taker.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         deadline = time.monotonic() + 5
@@ -311,24 +352,21 @@ def test_the_port_of_the_last_time_is_taken(root: Path, engine: str) -> None:
         thread = threading.Thread(target=refuse)
         thread.start()
         try:
-            second = up(root, engine)
+            second = up(kept, engine)
         finally:
             done.set()
             thread.join()
     assert second.port != first.port
-    assert written(second) == [7]
+    assert written(second) == n
 
 
-@pytest.mark.parametrize(
-    "name", ["a place with 'spaces' & ภาษา", "/".join(["very-long-directory-name" * 4] * 4)], ids=["odd", "long"]
-)
-def test_odd_and_long_paths(root: Path, engine: str, name: str) -> None:
-    place = root.parent / name / ".orch"
+def test_a_path_that_is_odd_and_long(tmp_path: Path, engine: str) -> None:
+    root = tmp_path / "a place with 'spaces' & ภาษา" / "/".join(["very-long-directory-name" * 4] * 4) / ".orch"
     try:
-        assert connects(up(place, engine))
-        assert len(embedded.down(place)) == 1
+        assert connects(up(root, engine))
+        assert len(embedded.down(root)) == 1
     finally:
-        clean(place)
+        clean(root)
 
 
 def test_down_stops_only_ours(root: Path, open_place: Path) -> None:
@@ -359,17 +397,18 @@ def test_both_engines_and_their_environment(root: Path) -> None:
     assert servers["mongo"].dsn("a b").endswith("/a%20b?authSource=admin&directConnection=true")
 
 
-def test_durability_is_lowered_only_where_it_was_not_asked_for(root: Path) -> None:
+def test_durability_is_lowered_only_where_it_was_not_asked_for(kept_postgres: Path) -> None:
     def fsync(server: Server) -> tuple[str, str]:
         with psycopg.connect(server.dsn("postgres")) as connection:
-            return tuple(connection.execute(f"SHOW {name}").fetchone()[0] for name in ("fsync", "full_page_writes"))  # type: ignore[index, return-value]
+            return tuple(connection.execute(f"SHOW {name}").fetchone()[0] for name in ("fsync", "full_page_writes"))  # type: ignore[index]
 
-    assert fsync(up(root, "postgres")) == ("off", "off")
+    embedded.down(kept_postgres)
+    assert fsync(up(kept_postgres, "postgres")) == ("off", "off")
     with pytest.raises(OrchError, match="without fsync") as caught:
-        embedded.up(root, ["postgres"], durable=True)
+        embedded.up(kept_postgres, ["postgres"], durable=True)
     assert "dev down" in caught.value.hint
-    embedded.down(root)
-    assert fsync(embedded.up(root, ["postgres"], durable=True)["postgres"]) == ("on", "on")
+    embedded.down(kept_postgres)
+    assert fsync(embedded.up(kept_postgres, ["postgres"], durable=True)["postgres"]) == ("on", "on")
 
 
 def test_a_start_that_fails_shows_the_end_of_the_log(root: Path) -> None:
@@ -407,22 +446,25 @@ def test_status_writes_nothing(root: Path) -> None:
     assert not root.exists()
 
 
-def test_mongodb_keeps_to_the_program_that_has_the_data(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mongodb_keeps_to_the_program_that_has_the_data(
+    kept_roots: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = kept_roots("secantus")
     monkeypatch.setenv("ORCH_MONGO", "secantus")
-    write(up(root, "mongo"))
+    n = write(up(root, "mongo"))
     embedded.down(root)
-    monkeypatch.delenv("ORCH_MONGO")
-    assert written(up(root, "mongo")) == [7]
+    monkeypatch.setenv("ORCH_MONGO", "")
+    assert written(up(root, "mongo")) == n
 
 
 @pytest.mark.skipif(not AS_ROOT, reason="only root has to hide nothing and show nothing")
-def test_root_opens_no_directory_to_others(root: Path, open_place: Path) -> None:
-    hidden = root.parent.stat().st_mode
+def test_root_opens_no_directory_to_others(root: Path, open_place: Path, shelter: Path) -> None:
+    hidden, before = root.parent.stat().st_mode, sorted(shelter.iterdir())
     sheltered = up(root, "postgres")
-    assert sheltered.data.is_relative_to(open_place / "shelter")
+    assert sheltered.data.is_relative_to(shelter)
     assert root.parent.stat().st_mode == hidden
     embedded.remove(root)
-    assert list((open_place / "shelter").iterdir()) == []
+    assert sorted(shelter.iterdir()) == before
 
     place = open_place / "project"
     try:
@@ -435,7 +477,7 @@ def test_root_opens_no_directory_to_others(root: Path, open_place: Path) -> None
 
 @pytest.mark.skipif(not AS_ROOT, reason="only root changes who it is")
 def test_root_copies_binaries_that_the_server_user_cannot_reach(
-    root: Path, open_place: Path, monkeypatch: pytest.MonkeyPatch
+    root: Path, open_place: Path, shelter: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     secret = open_place / "site-packages"
     secret.mkdir(mode=0o700)
@@ -447,7 +489,7 @@ def test_root_copies_binaries_that_the_server_user_cannot_reach(
     assert connects(server)
     running = process.find(postgres.Postgres(), server.data)
     assert running
-    assert running.arguments[0].startswith(str(open_place / "shelter" / "postgresql-"))
+    assert running.arguments[0].startswith(str(shelter / "postgresql-"))
 
 
 @pytest.mark.skipif(not AS_ROOT, reason="the other tests run as an ordinary user already")

@@ -46,7 +46,7 @@ def problems(text: str | bytes, directories: bool = False) -> list[InvalidError]
         read(text, directories)
     assert caught.value.exit_code == ExitCode.INVALID
     error = caught.value
-    return list(error.errors) if isinstance(error, InvalidGroup) else [error]  # type: ignore[arg-type]
+    return list(error.errors) if isinstance(error, InvalidGroup) else [error]
 
 
 def one(text: str | bytes, directories: bool = False) -> tuple[str, str, str]:

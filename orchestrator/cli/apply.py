@@ -25,7 +25,7 @@ def command(
     jobs: options.Jobs = JOBS,
     jobs_per_server: options.JobsPerServer = JOBS_PER_SERVER,
     wait: options.Wait = 0.0,
-    lock_timeout: options.LockTimeout = 60.0,
+    lock_timeout: options.LockTimeout = None,
     embedded: options.Embedded = False,
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Start nothing new after the first failure.")] = False,
     output: options.StreamOption = options.StreamOutput.text,

@@ -93,7 +93,7 @@ class Assembly:
         jobs: int = JOBS,
         jobs_per_server: int = JOBS_PER_SERVER,
         wait: float = 0.0,
-        lock_timeout: float = 60.0,
+        lock_timeout: float | None = None,
         fail_fast: bool = False,
     ) -> Run:
         """Return everything that the stages of a run share. Files first: bad ones are told before any server is asked."""
@@ -128,7 +128,7 @@ def assemble(
 ) -> Assembly:
     """Load the manifest and choose databases; InvalidError and UsageError say what is wrong."""
     from orchestrator.graph import order
-    from orchestrator.manifest.dsn import read_env_file
+    from orchestrator.manifest.dsn import check_overrides, read_env_file
     from orchestrator.manifest.load import find_manifest, load
     from orchestrator.manifest.names import select
 
@@ -136,6 +136,7 @@ def assemble(
     if env_file is not None:
         env = read_env_file(Path(env_file), env)
     manifest = load(find_manifest(file, env, Path.cwd()))
+    check_overrides(manifest.databases, env)
     chosen = select(manifest.databases, list(only or ()), list(exclude or ()), no_deps)
     by_id = {database.id: database for database in chosen}
     ordered = tuple(by_id[id] for id in order({d.id: d.depends_on for d in chosen}))

@@ -17,7 +17,7 @@ def command(
     reason: Annotated[str, typer.Option("--reason", help="Recorded in the history.")] = "",
     file: options.File = None,
     env_file: options.EnvFile = None,
-    lock_timeout: options.LockTimeout = 60.0,
+    lock_timeout: options.LockTimeout = None,
     embedded: options.Embedded = False,
 ) -> int:
     """Declare the existing state of a database as applied, without running anything.

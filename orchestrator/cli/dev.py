@@ -30,7 +30,7 @@ def up(file: options.File = None) -> int:
     from orchestrator.cli.console import out
     from orchestrator.manifest.load import find_manifest, load
 
-    manifest = load(find_manifest(file, os.environ, Path.cwd()))
+    manifest = load(find_manifest(file, os.environ, Path.cwd()), directories=False)
     servers = embedded.up(_root(file), {database.engine for database in manifest.databases})
     for server in servers.values():
         out(f"{server.product} at {server.host}:{server.port} (pid {server.pid})")

@@ -46,7 +46,7 @@ Wait = Annotated[
     float, typer.Option("--wait", min=0, metavar="SECONDS", help="Wait so long for servers that are still starting.")
 ]
 LockTimeout = Annotated[
-    float, typer.Option("--lock-timeout", min=0, metavar="SECONDS", help="Wait so long for another run's lock.")
+    float | None, typer.Option("--lock-timeout", min=0, metavar="SECONDS", help="Wait so long for another run's lock.")
 ]
 Embedded = Annotated[bool, typer.Option("--embedded", help="Use the embedded servers (orch dev) instead of the DSNs.")]
 OutputOption = Annotated[Output, typer.Option("--output", help="Format of stdout.")]

@@ -13,6 +13,7 @@ from orchestrator.errors import DatabaseMissingError, StalePlanError, UsageError
 from orchestrator.history import digest
 from orchestrator.model import Database, History, Migration, Target
 from orchestrator.repair import Signature, Way
+from orchestrator.run import lock_wait
 
 if TYPE_CHECKING:
     from orchestrator.engines.base import Engine
@@ -55,11 +56,11 @@ class OneDatabase:
         with self.engine.connect(self.target) as session:
             yield session
 
-    def write(self, decide: Callable[[History], Way], seen: History, lock_timeout: float) -> Way:
+    def write(self, decide: Callable[[History], Way], seen: History, lock_timeout: float | None) -> Way:
         """Record a way under the lock, if the history still is what was seen."""
         with (
             self.session() as session,
-            session.lock(lock_timeout, lambda holder: say(f"waiting for the lock, held by {holder.description}")),
+            session.lock(lock_wait(self.target, lock_timeout), lambda holder: say(f"waiting for the lock, held by {holder.description}")),
         ):
             history = session.read_history()
             if digest(history) != digest(seen):

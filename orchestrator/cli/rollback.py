@@ -31,7 +31,7 @@ def command(
     file: options.File = None,
     env_file: options.EnvFile = None,
     wait: options.Wait = 0.0,
-    lock_timeout: options.LockTimeout = 60.0,
+    lock_timeout: options.LockTimeout = None,
     embedded: options.Embedded = False,
     output: options.StreamOption = options.StreamOutput.text,
 ) -> int:

@@ -122,9 +122,9 @@ def _make_root(root: Path) -> Path:
     if not root.is_dir():
         # A server that root may not run itself must be able to walk through; nobody else needs to.
         root.mkdir(mode=0o711 if os.geteuid() == 0 else 0o700, parents=True, exist_ok=True)
-    ignore = root / ".gitignore"
-    if not ignore.exists():
-        ignore.write_text("*\n")  # passwords are never committed
+    Home(root).check_owner()
+    if not any(root.iterdir()):
+        (root / ".gitignore").write_text("*\n")  # passwords are never committed
     return root.resolve()
 
 

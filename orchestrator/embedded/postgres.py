@@ -4,9 +4,10 @@ The wheel is used as plain binaries, found and never imported: its own `get_serv
 and believes stale pid files. TCP on 127.0.0.1 only: a socket's path ends at 107 bytes, and nobody needs the socket.
 
 PostgreSQL refuses to run as root, so as root the server runs as `postgres` (or `nobody`), who must reach its data and
-its binaries. We never open a directory for that: what that user cannot reach is put into a shelter, `/var/lib/orch`
-(or a directory of root's below the temporary one), which others can pass through and not list, and the home's `data`
-becomes a link to it. `remove` deletes it there too.
+its binaries. We never open a directory for that: what that user cannot reach is put into a shelter, `/var/lib/orch`,
+which others can pass through and not list, and the home's `data` becomes a link to it. For a root that is below the
+temporary directory, or if `/var/lib` cannot be written, the shelter is a directory of root's below the temporary one.
+`remove` deletes what is there too.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ from orchestrator.embedded.process import (
 from orchestrator.errors import OrchError
 
 SHELTERS = (Path("/var/lib/orch"), Path(tempfile.gettempdir()) / "orch-of-root")
-"""Where root keeps what the server's user cannot reach in its place; the first that can be used."""
+"""Where root keeps what the server's user cannot reach in its place: for good, and for roots that are temporary."""
 
 
 class Postgres:
@@ -62,7 +63,7 @@ class Postgres:
     def serve(self, home: Home, running: Running | None, durable: bool) -> tuple[Running, str]:
         """Make the data if there is none, start the server unless it runs, and wait until it takes connections."""
         account = _account()
-        binaries = _reachable_binaries(account)
+        binaries = _reachable_binaries(home, account)
         if running is None:
             if not home.data.exists():
                 _initialise(home, binaries, account)
@@ -123,7 +124,7 @@ def _account() -> Account | None:
     return Account("nobody", 65534, 65534)
 
 
-def _reachable_binaries(account: Account | None) -> Path:
+def _reachable_binaries(home: Home, account: Account | None) -> Path:
     """The programs, copied into a shelter if root has them where the server's user cannot go (`/root/.venv`)."""
     binaries = _binaries()
     if account is None or _may(account, "-x", binaries / "postgres"):
@@ -135,7 +136,7 @@ def _reachable_binaries(account: Account | None) -> Path:
         )
     package = binaries.parent.parent
     stamp = f"{binaries} {(binaries / 'postgres').stat().st_mtime_ns}"
-    copy = _shelter() / f"postgresql-{hashlib.sha256(stamp.encode()).hexdigest()[:12]}"
+    copy = _shelter(home) / f"postgresql-{hashlib.sha256(stamp.encode()).hexdigest()[:12]}"
     if not copy.exists():
         new = Path(tempfile.mkdtemp(prefix="new-", dir=copy.parent))
         new.chmod(0o755)
@@ -202,7 +203,7 @@ def _workplace(home: Home, account: Account | None) -> Path:
     if work.stat().st_uid == account.uid and _may(account, "-w", work):
         return work
     work.rmdir()
-    place = Path(tempfile.mkdtemp(prefix="data-", dir=_shelter()))
+    place = Path(tempfile.mkdtemp(prefix="data-", dir=_shelter(home)))
     work = place / "new"
     work.mkdir(mode=0o700)
     for directory in (place, work):
@@ -218,8 +219,9 @@ def _may(account: Account, right: str, path: Path) -> bool:
     ).returncode
 
 
-def _shelter() -> Path:
-    for shelter in SHELTERS:
+def _shelter(home: Home) -> Path:
+    temporary = home.path.is_relative_to(Path(tempfile.gettempdir()).resolve())
+    for shelter in reversed(SHELTERS) if temporary else SHELTERS:
         with contextlib.suppress(OSError):
             shelter.mkdir(mode=0o711, exist_ok=True)
             facts = shelter.lstat()
@@ -243,7 +245,7 @@ def _end_orphans(home: Home) -> None:
     title = f"postgres: {_tag(home)}: ".encode()
     for pid, line in command_lines():
         if line.startswith(title):
-            with contextlib.suppress(ProcessLookupError):
+            with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGQUIT)
 
 

@@ -194,10 +194,13 @@ def find(program: Program, data: Path) -> Running | None:
     mark = "\0".join(wanted).encode()
     found = {pid: line for pid, line in command_lines() if mark in line}
     for pid, line in found.items():
-        # A PostgreSQL child shows its parent's command line until it has set its own.
-        if _parent(pid) not in found:
-            arguments = tuple(os.fsdecode(part) for part in line.split(b"\0"))
-            return Running(pid, int(arguments[arguments.index(program.port_option) + 1]), arguments)
+        # A PostgreSQL child shows its parent's command line until it has set its own. And anybody can write anything
+        # on a command line, but only we and the owner of the data can be its server.
+        with contextlib.suppress(OSError):
+            owner = Path(f"/proc/{pid}").stat().st_uid
+            if _parent(pid) not in found and owner in (os.geteuid(), data.stat().st_uid):
+                arguments = tuple(os.fsdecode(part) for part in line.split(b"\0"))
+                return Running(pid, int(arguments[arguments.index(program.port_option) + 1]), arguments)
     return None
 
 

@@ -11,7 +11,7 @@ from orchestrator.errors import InvalidError, InvalidGroup, Mark
 from orchestrator.manifest.conforms import conforms
 from orchestrator.manifest.declare import Declarations
 from orchestrator.manifest.schema import schema
-from orchestrator.manifest.source import Source, Steps, read_yaml, shown
+from orchestrator.manifest.source import Source, Steps, parse_yaml, read_yaml, shown
 from orchestrator.model import Manifest
 
 FILE_NAME = "databases.yaml"
@@ -39,17 +39,18 @@ def find_manifest(file: str | None, env: Mapping[str, str], cwd: Path) -> Path:
     )
 
 
-def load(path: Path, *, directories: bool = True) -> Manifest:
+def load(path: Path, *, directories: bool = True, text: str | None = None) -> Manifest:
     """Read and check a manifest; InvalidError, or a group of all of them in the order of the file.
 
-    Without `directories` a missing migrations directory is no error, for commands that make it.
+    Without `directories` a missing migrations directory is no error, for commands that make it. `text` is what the
+    file is about to hold, for commands that edit it.
     """
     with _no_garbage_collection():
-        return _load(path, directories)
+        return _load(path, directories, text)
 
 
-def _load(path: Path, directories: bool) -> Manifest:
-    source = read_yaml(path)
+def _load(path: Path, directories: bool, text: str | None) -> Manifest:
+    source = read_yaml(path) if text is None else parse_yaml(text, shown(path))
     if source.value is None:
         raise InvalidError(
             f"{shown(path)} is empty", where=Mark(source.path, 1, 1), hint="orch init writes a first databases.yaml"

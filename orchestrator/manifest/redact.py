@@ -8,6 +8,7 @@ from urllib.parse import quote, quote_plus
 
 _SHORT = 4
 _HIDDEN = "***"
+_WORD = re.compile(r"[a-z]{1,12}")
 _LOGIN = re.compile(r"\b([A-Za-z][A-Za-z0-9+.-]*://[^\s:/?#@'\"]*):[^\s'\"]+@")
 _PASSWORD = re.compile(r"\b(\w*password\s*=\s*)('(?:[^'\\]|\\.)*'|[^\s'\"&,;)]+)", re.IGNORECASE)
 
@@ -15,8 +16,8 @@ _PASSWORD = re.compile(r"\b(\w*password\s*=\s*)('(?:[^'\\]|\\.)*'|[^\s'\"&,;)]+)
 class Redactor:
     """A callable that returns its text with every known secret replaced by `***`.
 
-    It knows a secret raw, percent-encoded and with backslashes before quotes. One shorter than four characters is
-    hidden only as a whole word. The password in `scheme://user:…@` and after `password=` is always hidden.
+    It knows a secret raw, percent-encoded and with backslashes before quotes. One that is short or a plain word is hidden
+    only where it stands alone: with the password `postgres`, the name `postgres-order` stays readable. The password in `scheme://user:…@` and after `password=` is always hidden.
     """
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
@@ -47,4 +48,6 @@ class Redactor:
 
 
 def _form_pattern(form: str) -> str:
-    return re.escape(form) if len(form) >= _SHORT else rf"(?<!\w){re.escape(form)}(?!\w)"
+    if len(form) >= _SHORT and not _WORD.fullmatch(form):
+        return re.escape(form)
+    return rf"(?<![\w/.-]){re.escape(form)}(?![\w/.-])"

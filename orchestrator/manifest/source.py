@@ -53,10 +53,13 @@ def read_text(path: Path, limit: int = MAX_BYTES) -> str:
 
 def read_yaml(path: Path) -> Source:
     """Read one YAML document; InvalidError for what cannot be read at all, the rest is in `Source.errors`."""
+    return parse_yaml(read_text(path), shown(path))
+
+
+def parse_yaml(text: str, name: str) -> Source:
+    """Read one YAML document from text; `name` is the file that places are told in."""
     import yaml
 
-    name = shown(path)
-    text = read_text(path)
     try:
         root = yaml.compose(text, Loader=_loader())
     except yaml.MarkedYAMLError as error:

@@ -23,9 +23,6 @@ PARAMETERS = {
         "x-statement-timeout",
         "x-multi-statement",
         "x-multi-statement-max-size",
-        "x-lock-strategy",
-        "x-lock-table",
-        "x-no-lock",
     ),
     "mongo": (
         "x-migrations-collection",
@@ -99,6 +96,8 @@ def parse_conninfo(text: str) -> dict[str, str]:
             raise DsnError(
                 "the key=value DSN is malformed", "a value with spaces or quotes is written key='it\\'s a value'"
             )
+        if pair[1] in found:
+            raise DsnError("the key=value DSN gives a key twice")
         value = pair[2][1:-1] if pair[2].startswith("'") else pair[2]
         found[pair[1]] = re.sub(r"\\(.)", r"\1", value, flags=re.DOTALL)
         position = pair.end()

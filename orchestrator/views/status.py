@@ -54,6 +54,8 @@ def status_text(entries: Sequence[dict[str, Any]]) -> str:
     ]
     lines = [table(("DATABASE", "EXISTS", "VERSION", "APPLIED", "PENDING", "STATE"), rows)]
     for entry in entries:
+        if entry["exists"] is None:
+            continue  # why it could not be looked at is told as an error
         for problem in entry["problems"]:
             lines.append(f"\n{entry['id']}: {problem['what']}")
             if problem["hint"]:

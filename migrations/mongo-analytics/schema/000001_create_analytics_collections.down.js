@@ -1,0 +1,8 @@
+[
+  {
+    "drop": "page_views"
+  },
+  {
+    "drop": "events"
+  }
+]

@@ -1,0 +1,5 @@
+[
+  {
+    "drop": "product_catalog"
+  }
+]

@@ -1,0 +1,3 @@
+DROP INDEX IF EXISTS idx_products_search;
+
+ALTER TABLE products DROP COLUMN IF EXISTS search;

@@ -1,0 +1,233 @@
+"""Runs of `orch` that end by SIGKILL at a chosen point, in processes forked from one that has imported everything.
+
+As a module: `Forge` starts that process and asks it for runs. As a program: the process itself, which reads one request
+a line and forks for each. Only here are engines and events wrapped; the product knows nothing of it. The points are every
+event, and the moments before, while and after each call of a session.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What a run gave. A killed one has no exit code; `points` are the labels of those it came past."""
+
+    code: int | None
+    output: str
+    points: tuple[str, ...]
+
+
+class Forge:
+    """Forks runs of `orch`. A request takes no longer than the run itself: nothing is imported again."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+        )
+
+    def run(
+        self,
+        arguments: list[str],
+        cwd: Path,
+        env: Mapping[str, str],
+        *,
+        kill_at: int = 0,
+        delay: float = 0.0,
+        patches: Mapping[str, float] | None = None,
+    ) -> Ended:
+        """Run `orch ARGUMENTS`. It is killed `delay` seconds after its point `kill_at` (from 1; 0: never, -1: not counted).
+
+        `patches` are module constants to change: `{"orchestrator.engines.mongo_lease.LEASE_SECONDS": 1}`.
+        """
+        assert self._process.stdin and self._process.stdout
+        request = {"arguments": arguments, "cwd": str(cwd), "env": dict(env), "kill_at": kill_at, "delay": delay}
+        self._process.stdin.write(json.dumps({**request, "patches": dict(patches or {})}) + "\n")
+        reply = json.loads(self._process.stdout.readline())
+        return Ended(reply["code"], reply["output"], tuple(reply["points"]))
+
+    def close(self) -> None:
+        """End the process; it ends at the end of its input."""
+        assert self._process.stdin
+        self._process.stdin.close()
+        self._process.wait(30)
+
+
+@pytest.fixture(scope="session")
+def forge() -> Iterator[Forge]:
+    forge = Forge()
+    yield forge
+    forge.close()
+
+
+# ---------------------------------------------------------------- what happens in the forked process
+
+
+class Points:
+    """Counts what the run comes past, writes it down, and ends the process at one of them."""
+
+    def __init__(self, log: str, kill_at: int, delay: float) -> None:
+        self._log = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        self._kill_at = kill_at
+        self._delay = delay
+        self._count = 0
+        self._mutex = threading.Lock()
+
+    def __call__(self, label: str) -> None:
+        with self._mutex:
+            self._count += 1
+            os.write(self._log, f"{label}\n".encode())
+            if self._count == self._kill_at:
+                if self._delay:
+                    threading.Timer(self._delay, _die).start()
+                else:
+                    _die()
+
+
+def _die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(60)  # the signal may take a moment
+
+
+def _around(owner: Any, name: str, point: Points) -> None:
+    original: Callable[..., Any] = getattr(owner, name)
+    label = f"{getattr(owner, '__name__', owner)}.{name}"
+
+    @functools.wraps(original)
+    def wrapped(*arguments: Any, **options: Any) -> Any:
+        point(f"before {label}")
+        result = original(*arguments, **options)
+        point(f"after {label}")
+        return result
+
+    setattr(owner, name, wrapped)
+
+
+def _around_context(owner: Any, name: str, point: Points) -> None:
+    original: Callable[..., Any] = getattr(owner, name)
+    label = f"{owner.__name__}.{name}"
+
+    @contextlib.contextmanager
+    def wrapped(*arguments: Any, **options: Any) -> Iterator[Any]:
+        point(f"before {label}")
+        with original(*arguments, **options) as value:
+            point(f"inside {label}")
+            yield value
+            point(f"leaving {label}")
+        point(f"after {label}")
+
+    setattr(owner, name, wrapped)
+
+
+def _while_sent(module: Any, point: Points) -> None:
+    """The moment after a message went to PostgreSQL and before its answer is read."""
+    original = module.execute
+
+    def wrapped(pgconn: Any) -> Any:
+        pgconn.flush()
+        point("sent to PostgreSQL")
+        return (yield from original(pgconn))
+
+    module.execute = wrapped
+
+
+def install(point: Points) -> None:
+    """Wrap events, sessions and what they are made of."""
+    from orchestrator.cli import stage
+    from orchestrator.engines import mongo, mongo_lease, postgres
+
+    emit = stage.Broadcast.__call__
+
+    def broadcast(self: stage.Broadcast, event: Any) -> None:
+        emit(self, event)
+        point(f"event {type(event).__name__}")
+
+    stage.Broadcast.__call__ = broadcast  # type: ignore[method-assign]
+    for name in ("read_history", "prepare", "commit", "execute", "probe"):
+        _around(postgres.PostgresSession, name, point)
+        if name != "prepare":
+            _around(mongo.MongoSession, name, point)
+    _around(postgres.Postgres, "create", point)
+    _around_context(postgres.PostgresSession, "lock", point)
+    _around_context(mongo.MongoSession, "lock", point)
+    _while_sent(postgres, point)
+    for name in ("_create_store", "_command", "_upsert", "_point", "_commit_transaction", "_renew"):
+        _around(mongo.MongoSession, name, point)
+    _around(mongo_lease.Lease, "_try", point)
+
+
+def _child(request: dict[str, Any], output: str, log: str) -> None:
+    descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    os.chdir(request["cwd"])
+    os.environ.clear()
+    os.environ.update(request["env"])
+    sys.argv = ["orch", *request["arguments"]]
+    for name, value in request["patches"].items():
+        module, _, attribute = name.rpartition(".")
+        setattr(sys.modules[module], attribute, value)
+    if request["kill_at"] >= 0:
+        install(Points(log, request["kill_at"], request["delay"]))
+    from orchestrator.cli import main
+
+    main()
+
+
+def _serve() -> None:
+    # All that a run imports, so that a fork has it already. No connection is open and no thread runs here.
+    import orchestrator.cli.app
+    import orchestrator.cli.assembly
+    import orchestrator.cli.planning
+    import orchestrator.cli.records
+    import orchestrator.cli.stage
+    import orchestrator.engines.mongo
+    import orchestrator.engines.mongo_lease
+    import orchestrator.engines.postgres
+    import orchestrator.executor
+    import orchestrator.manifest.dsn
+    import orchestrator.manifest.load
+    import orchestrator.migrator
+    import orchestrator.repair
+    import orchestrator.views.document
+    import orchestrator.views.history_text
+    import orchestrator.views.plain
+    import orchestrator.views.status
+    import orchestrator.views.text  # noqa: F401
+
+    for line in sys.stdin:
+        request = json.loads(line)
+        with tempfile.TemporaryDirectory() as folder:
+            output, log = f"{folder}/output", f"{folder}/points"
+            pid = os.fork()
+            if not pid:
+                try:
+                    _child(request, output, log)
+                finally:
+                    os._exit(70)
+            status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+            texts = [Path(p).read_text() if Path(p).exists() else "" for p in (output, log)]
+        reply = {"code": None if status == -signal.SIGKILL else status, "output": texts[0], "points": texts[1].split("\n")[:-1]}
+        sys.stdout.write(json.dumps(reply) + "\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    _serve()
