@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from orchestrator.engines.base import Session
-from orchestrator.errors import ExitCode, InterruptedRunError
+from orchestrator.errors import ExitCode, InterruptedRunError, StatementError
 from orchestrator.events import (
     DatabaseBlocked,
     DatabaseFailed,
@@ -37,7 +37,8 @@ class Executor:
         self._failures: list[Failure] = []
         self._stopped: list[str] = []
         self._sessions: set[Session] = set()
-        self._mutex = threading.Lock()
+        self._mutex = threading.RLock()  # a signal's handler may come while its own thread holds it
+        self._cancelling = False
 
     def execute(self) -> RunFinished:
         """Do what the plan says and return the last event, which holds the exit code."""
@@ -74,6 +75,7 @@ class Executor:
         self._run.stop.set()
         self._run.sink(Stopping(now=again))
         if again:
+            self._cancelling = True
             with self._mutex:
                 sessions = list(self._sessions)
             for session in sessions:
@@ -111,11 +113,11 @@ class Executor:
             migrator = Migrator(run, planned, self._registered)
             migrator.migrate()
             run.sink(DatabaseFinished(id, migrator.version, migrator.applied, time.monotonic() - started))
-        except InterruptedRunError:
-            self._stopped.append(id)
-            run.sink(DatabaseSkipped(id))
-            return False
         except Exception as error:  # noqa: BLE001 - one database's trouble is data, whatever it is
+            if isinstance(error, InterruptedRunError) or (self._cancelling and isinstance(error, StatementError)):
+                self._stopped.append(id)
+                run.sink(DatabaseSkipped(id))
+                return False
             self._fail(id, Failure.of(error, run.redact))
             return False
         return True

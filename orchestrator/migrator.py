@@ -85,11 +85,11 @@ class Migrator:
             try:
                 self._connected()
             except ConnectionLostError:
-                if attempt == RECONNECTS:
+                if attempt == RECONNECTS or self._run.stop.is_set():
                     raise
                 pause = FIRST_PAUSE * 2**attempt
                 self._run.sink(Notice(self._id, f"the connection broke; asking the database again in {pause:g} s"))
-                time.sleep(pause)
+                self._run.stop.wait(pause)
             else:
                 return
 
@@ -165,7 +165,7 @@ class Migrator:
                     raise
                 pause = FIRST_PAUSE * 2**attempt
                 self._run.sink(StepRetrying(self._id, step.version, self._run.redact(error.what), pause))
-                time.sleep(pause)
+                self._run.stop.wait(pause)
         seconds = time.monotonic() - started
         self._run.sink(StepFinished(self._id, step.version, step.name, step.direction, seconds))
 
@@ -364,7 +364,11 @@ def _place(script: Script, statement: Statement) -> str:
 def _locate(error: StatementError, script: Script | None) -> None:
     """Add file, line, column and the line itself with a caret to what the server said."""
     statement = error.statement
-    if statement is None or script is None or error.where is not None:
+    if script is None or error.where is not None:
+        return
+    if statement is None:  # at its end: a deferred constraint, or our own records
+        error.where = Mark(script.file.path)
+        error.detail = "\n".join(filter(None, (error.code, error.detail)))
         return
     offset = statement.offset + (error.offset or 0)
     start = script.text.rfind("\n", 0, offset) + 1

@@ -77,4 +77,4 @@ class Run:
                 if not error.transient or time.monotonic() >= deadline or self.stop.is_set():
                     raise
                 self.sink(ServerWaiting(id, self.redact(error.detail or error.what)))
-                time.sleep(RETRY_EVERY)
+                self.stop.wait(RETRY_EVERY)

@@ -17,6 +17,7 @@ from unittest import mock
 
 import psycopg
 import pytest
+from kill import Forge
 from psycopg import sql
 from pymongo import MongoClient
 
@@ -71,6 +72,20 @@ def postgres() -> Server:
 @pytest.fixture(scope="session")
 def mongo() -> Server:
     return start("mongod")
+
+
+@pytest.fixture(scope="session")
+def forge() -> Iterator[Forge]:
+    """Runs of `orch` that can be killed at a chosen point."""
+    forge = Forge()
+    yield forge
+    forge.close()
+
+
+@pytest.fixture(scope="session")
+def figures() -> Path:
+    """Where soak tests write what they measured, a JSON document a line; `make soak` shows it."""
+    return Path(os.environ.get("ORCH_FIGURES", "soak-figures.jsonl"))
 
 
 @dataclasses.dataclass

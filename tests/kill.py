@@ -22,8 +22,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 
 @dataclass(frozen=True)
 class Ended:
@@ -67,13 +65,6 @@ class Forge:
         assert self._process.stdin
         self._process.stdin.close()
         self._process.wait(30)
-
-
-@pytest.fixture(scope="session")
-def forge() -> Iterator[Forge]:
-    forge = Forge()
-    yield forge
-    forge.close()
 
 
 # ---------------------------------------------------------------- what happens in the forked process

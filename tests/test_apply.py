@@ -10,15 +10,15 @@ import socket
 import subprocess
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 from conftest import Estate
-from pymongo import MongoClient
 
 from orchestrator import embedded
 from orchestrator.embedded import Server
@@ -78,7 +78,7 @@ def test_the_shop_from_nothing(shop: Estate) -> None:
     first = shop.orch("apply")
     for id in SEVEN:
         assert re.search(rf"^{id} +\d+ +\d+ +[\d.]+ s$", first.stdout, re.M), first.stdout
-    assert "7 database(s) up to date" in first.stderr
+    assert "7 database(s) done" in first.stderr
     assert shop.sql("inventory", "SELECT count(*) FROM warehouses") == [(3,)]
     assert shop.pointer("inventory") == [(2, False)]
     assert shop.mongo("logs")["application_logs"].count_documents({}) == 1
@@ -243,7 +243,9 @@ def test_a_plan_that_is_none(pg_estate: Estate, text: str) -> None:
 def test_a_plan_for_a_database_that_is_no_longer_declared(pg_estate: Estate) -> None:
     pg_estate.add("postgres", "a", ONE)
     pg_estate.orch("plan", "-o", "plan.json")
-    (pg_estate.root / "databases.yaml").write_text((pg_estate.root / "databases.yaml").read_text().replace('"a"', '"b"'))
+    (pg_estate.root / "databases.yaml").write_text(
+        (pg_estate.root / "databases.yaml").read_text().replace('"a"', '"b"')
+    )
     pg_estate.write("postgres-b", ONE)
     pg_estate.orch("apply", "plan.json", code=2)
     assert pg_estate.snapshot() == {}
@@ -307,7 +309,9 @@ def test_fail_fast_starts_nothing_new(pg_estate: Estate) -> None:
 
 
 def test_detail_and_hint_of_the_server_are_shown(pg_estate: Estate) -> None:
-    pg_estate.add("postgres", "a", {"1_x.up.sql": "CREATE TABLE t (id int PRIMARY KEY);\nINSERT INTO t VALUES (1), (1);"})
+    pg_estate.add(
+        "postgres", "a", {"1_x.up.sql": "CREATE TABLE t (id int PRIMARY KEY);\nINSERT INTO t VALUES (1), (1);"}
+    )
     result = pg_estate.orch("apply", code=1)
     assert "1_x.up.sql:2:1: " in result.stderr
     assert "23505" in result.stderr
@@ -409,7 +413,9 @@ def test_a_file_that_cannot_be_one_transaction_continues_where_it_failed(pg_esta
     assert "1_x.up.sql:3:1" in result.stderr
     assert "23505" in result.stderr
     assert pg_estate.tables("a") == {"t"}
-    assert pg_estate.sql("a", "SELECT count(*) FROM pg_class WHERE relname = 't_id'") == [(0,)], "no INVALID index stays"
+    assert pg_estate.sql("a", "SELECT count(*) FROM pg_class WHERE relname = 't_id'") == [(0,)], (
+        "no INVALID index stays"
+    )
     status = pg_estate.status("postgres-a")
     assert status["pending"] == [1]
     assert [problem["kind"] for problem in status["problems"]] == ["partial"]
@@ -508,7 +514,16 @@ def test_canonical_and_relaxed_extended_json(mongo_estate: Estate) -> None:
     first, second = mongo_estate.mongo("m")["c"].find().sort("_id")
     assert (first["at"], first["n"], first["big"]) == (second["at"], second["n"], second["big"])
     types = mongo_estate.mongo("m")["c"].aggregate(
-        [{"$project": {"n": {"$type": "$n"}, "big": {"$type": "$big"}, "at": {"$type": "$at"}, "price": {"$type": "$price"}}}]
+        [
+            {
+                "$project": {
+                    "n": {"$type": "$n"},
+                    "big": {"$type": "$big"},
+                    "at": {"$type": "$at"},
+                    "price": {"$type": "$price"},
+                }
+            }
+        ]
     )
     assert [{k: v for k, v in t.items() if k != "_id"} for t in types] == [
         {"n": "int", "big": "long", "at": "date", "price": "missing"},
@@ -649,8 +664,8 @@ def test_the_second_interrupt_cancels_on_mongodb(mongo_estate: Estate) -> None:
 
 
 @contextmanager
-def gate(server: Server, delay: float) -> Iterator[int]:
-    """Forward a port to the server, but begin to listen only after a delay: a server that comes up later."""
+def gate(server: Server, opened: threading.Event) -> Iterator[int]:
+    """Forward a port to the server, but begin to listen only when told: a server that comes up later."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -659,12 +674,13 @@ def gate(server: Server, delay: float) -> Iterator[int]:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
 
     def forward(source: socket.socket, sink: socket.socket) -> None:
-        while data := source.recv(65536):
-            sink.sendall(data)
-        sink.close()
+        with suppress(OSError):
+            while data := source.recv(65536):
+                sink.sendall(data)
+            sink.shutdown(socket.SHUT_WR)
 
     def serve() -> None:
-        over.wait(delay)
+        opened.wait(60)
         listener.bind(("127.0.0.1", port))
         listener.listen()
         while not over.is_set():
@@ -681,6 +697,7 @@ def gate(server: Server, delay: float) -> Iterator[int]:
         yield port
     finally:
         over.set()
+        opened.set()
         listener.close()
 
 
@@ -688,15 +705,16 @@ def gate(server: Server, delay: float) -> Iterator[int]:
 def test_wait_for_a_server_that_comes_up_later(estate: Estate, engine: str) -> None:
     files: dict[str, str | bytes] = ONE if engine == "postgres" else {"1_c.up.js": '[{"create": "c"}]'}
     estate.add(engine, "a", files)
-    with gate(estate.servers[engine], 2.0) as port:
+    opened = threading.Event()
+    with gate(estate.servers[engine], opened) as port:
         path = estate.root / "databases.yaml"
-        path.write_text(path.read_text().replace(f":{estate.servers[engine].port}/", f":{port}/"))
-        if engine == "mongo":
-            path.write_text(re.sub(r"(mongodb:[^\"]*)\"", r'\1&directConnection=true&serverSelectionTimeoutMS=500"', path.read_text()))
-        refused = estate.orch("apply", code=7)
-        assert "--wait" in refused.stderr
-        result = estate.orch("apply", "--wait", "20")
-    assert "waiting for the server" in result.stderr
+        text = path.read_text().replace(f":{estate.servers[engine].port}/", f":{port}/")
+        path.write_text(text.replace("directConnection=true", "directConnection=true&serverSelectionTimeoutMS=500"))
+        assert "--wait" in estate.orch("apply", code=7).stderr
+        with estate.start("apply", "--wait", "30") as process:
+            assert any("waiting for the server" in line for line in iter(process.stderr or ()))
+            opened.set()
+            assert end(process)[0] == 0
     assert f"{engine}-a" in estate.snapshot()
 
 
@@ -750,8 +768,6 @@ def test_golang_migrates_lock_is_respected(pg_estate: Estate) -> None:
     pg_estate.add("postgres", "a", ONE | TWO)
     pg_estate.orch("apply", "--only", "a", "--to", "1")
     name = f"public\0schema_migrations\0/{pg_estate.prefix}a".encode()
-    import zlib
-
     key = (zlib.crc32(name) * 1486364155) % 2**32
     with psycopg.connect(pg_estate.servers["postgres"].dsn(pg_estate.prefix + "a"), autocommit=True) as other:
         other.execute("SELECT pg_advisory_lock(%s)", (key,))

@@ -9,19 +9,24 @@ from typing import NoReturn
 
 def main() -> NoReturn:
     """Run the command line and end the process with its exit code."""
-    if sys.argv[1:] in (["--version"], ["-V"]):  # asked for by scripts at every turn: no need to build the whole app
+    # These two answers need nothing of what the commands need.
+    if sys.argv[1:] in (["--version"], ["-V"]):
         from orchestrator import __version__
 
-        print(f"orch {__version__}")  # noqa: T201 - this is the output
-        _leave(0)
+        _leave(0, f"orch {__version__}\n")
+    if sys.argv[1:] in (["--help"], ["-h"]):
+        from orchestrator.cli.commands import HELP
+
+        _leave(0, HELP)
     from orchestrator.cli.app import run
 
     _leave(run())
 
 
-def _leave(code: int) -> NoReturn:
-    """Flush and end at once: pymongo's exit handler would wait half a second for threads that sleep."""
+def _leave(code: int, text: str = "") -> NoReturn:
+    """Write the text, flush and end at once: pymongo's exit handler would wait half a second for threads that sleep."""
     try:
+        sys.stdout.write(text)
         sys.stdout.flush()
         sys.stderr.flush()
     except BrokenPipeError:  # the reader went away, as `| head` does

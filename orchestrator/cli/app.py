@@ -5,39 +5,48 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from typing import Annotated
+from importlib import import_module
+from typing import Annotated, Any
 
 import typer
+import typer.core
+import typer.main
 
-from orchestrator.cli import (
-    apply,
-    baseline,
-    dev,
-    graph,
-    history,
-    plan,
-    repair,
-    rollback,
-    schema,
-    status,
-    unlock,
-    validate,
-)
+from orchestrator.cli.commands import COMMANDS, HELP
+
+
+class Commands(typer.core.TyperGroup):
+    """The commands. Only the one that is asked for is imported and built."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        names: dict[str, Any] = dict.fromkeys(COMMANDS)
+        self.commands = names
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002 - typer's signature
+        """Return the command of this name, built."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = import_module(f"orchestrator.cli.{cmd_name}")
+        if hasattr(module, "app"):
+            return typer.main.get_group(module.app)
+        alone = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+        alone.command(name=cmd_name, no_args_is_help=False)(module.command)
+        return typer.main.get_command(alone)
+
+    def get_help(self, ctx: Any) -> str:  # noqa: ARG002 - typer's signature
+        """Return what `orch --help` shows."""
+        return HELP.rstrip()
+
 
 app = typer.Typer(
     name="orch",
-    help="One manifest for every database: create what is missing and migrate everything, in order.",
+    cls=Commands,
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Exit codes: 0 done, 1 failed, 2 usage, 3 changes pending (--exit-code), 4 manifest or files invalid, "
-    "5 history conflict, 6 lock not obtained, 7 cannot connect or not permitted, 130 interrupted.",
 )
-
-for module in (apply, plan, status, history, validate, graph, rollback, repair, baseline, unlock, schema):
-    app.command(name=module.__name__.rpartition(".")[2], no_args_is_help=False)(module.command)
-app.add_typer(dev.app, name="dev")
 
 
 def _version(wanted: bool) -> None:

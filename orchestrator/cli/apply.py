@@ -35,9 +35,9 @@ def command(
     Examples: orch apply · orch apply --only inventory · orch apply --only 'label:core' --wait 60 · orch apply plan.json
     """
     from orchestrator.cli.assembly import assemble
-    from orchestrator.cli.console import out_json, say
+    from orchestrator.cli.console import say
     from orchestrator.cli.planning import planned, read_plan, refuse_mixed, up_to
-    from orchestrator.cli.stage import Broadcast, execute, when_json_lines
+    from orchestrator.cli.stage import Broadcast, execute, planning, when_json_lines
     from orchestrator.views.text import plan_text
 
     saved = read_plan(plan_file) if plan_file else None
@@ -56,10 +56,9 @@ def command(
         lock_timeout=lock_timeout,
         fail_fast=fail_fast,
     )
-    plan = saved or planned(run, assembly, up_to(assembly, to, only))
-    if not plan.has_changes and not plan.failures:
-        if output is options.StreamOutput.json:
-            out_json({"format": 1, "run_id": run.run_id, "exit_code": 0, "databases": []})
+    with planning(broadcast, output):
+        plan = saved or planned(run, assembly, up_to(assembly, to, only))
+    if output is options.StreamOutput.text and not plan.has_changes and not plan.failures:
         say(f"Nothing to do: {len(plan.databases)} database(s) up to date.")
         return 0
     if output is options.StreamOutput.text:

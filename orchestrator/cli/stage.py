@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import signal
 import sys
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,19 @@ class Broadcast:
         """Take one event."""
         for sink in self.sinks:
             sink(event)
+
+
+@contextmanager
+def planning(broadcast: Broadcast, output: StreamOutput) -> Iterator[None]:
+    """Tell a person what happens before there is a plan: that a server is waited for."""
+    from orchestrator.views.plain import PlainView
+
+    view = PlainView(say)
+    if output is not StreamOutput.jsonl:
+        broadcast.sinks.append(view)
+    yield
+    if view in broadcast.sinks:
+        broadcast.sinks.remove(view)
 
 
 def execute(run: Run, plan: Plan, broadcast: Broadcast, output: StreamOutput) -> int:

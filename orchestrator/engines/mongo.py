@@ -318,9 +318,11 @@ class MongoSession:
             "format": revision.format,
         }
         document: dict[str, Any] = {name: {"$literal": value} for name, value in values.items()}
+        # As numbers: SecantusDB cannot subtract a stored date from $$NOW.
+        milliseconds = {"$subtract": [{"$toLong": "$$NOW"}, {"$toLong": began}]}
         document["started_at"] = began
         document["finished_at"] = "$$NOW" if finished else None
-        document["seconds"] = {"$divide": [{"$subtract": ["$$NOW", began]}, 1000]} if finished else None
+        document["seconds"] = {"$divide": [milliseconds, 1000]} if finished else None
         key = f"{revision.version}.{revision.attempt}"
         self._history.update_one({"_id": key}, [{"$set": document}], upsert=True, session=session)
 

@@ -18,7 +18,10 @@ def probe(database: Database[Any], command: dict[str, Any]) -> Answer:
     ask = _PROBES.get(name)
     if ask is None:
         return Effect.UNKNOWN, f"it cannot be told whether '{name}' was done"
-    return ask(database, command)
+    try:
+        return ask(database, command)
+    except (TypeError, AttributeError, KeyError):  # not a command that the server could have taken
+        return Effect.UNKNOWN, f"'{name}' is malformed"
 
 
 def _collection(database: Database[Any], name: str) -> dict[str, Any] | None:

@@ -22,7 +22,6 @@ from psycopg.pq import ExecStatus
 from orchestrator.engines import postgres_errors as errors
 from orchestrator.engines.base import Effect, Limits
 from orchestrator.engines.postgres_probe import probe
-from orchestrator.engines.sql import parse_sql
 from orchestrator.errors import (
     ConnectError,
     DatabaseMissingError,
@@ -74,6 +73,8 @@ class Postgres:
 
     def parse(self, file: File, text: str) -> Script:
         """Return the statements of an SQL file."""
+        from orchestrator.engines.sql import parse_sql  # when nothing is to do, no file is parsed
+
         return parse_sql(file, text)
 
     @contextmanager

@@ -32,7 +32,7 @@ class JsonLinesView:
 
     def __init__(self, write: Callable[[str], None], tool: str) -> None:
         self._write = write
-        self._mutex = threading.Lock()
+        self._mutex = threading.RLock()  # a signal may interrupt the thread that holds it, and be told too
         self._put({"event": "Stream", "format": FORMAT, "tool": tool})
 
     def __call__(self, event: Event) -> None:

@@ -23,7 +23,7 @@ class LiveView:
     """Draws while it is entered; events may come from any thread."""
 
     def __init__(self, console: Console) -> None:
-        self._mutex = threading.Lock()
+        self._mutex = threading.RLock()  # a signal may interrupt the thread that holds it, and be told too
         self._rows: dict[str, tuple[str, str]] = {}
         self._steps = 0
         self._total = 0

@@ -14,7 +14,7 @@ class PlainView:
 
     def __init__(self, say: Callable[[str], None]) -> None:
         self._say = say
-        self._mutex = threading.Lock()
+        self._mutex = threading.RLock()  # a signal may interrupt the thread that holds it, and be told too
         self._told: set[tuple[str, str]] = set()
 
     def __call__(self, event: Event) -> None:

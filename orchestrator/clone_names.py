@@ -1,0 +1,100 @@
+"""The names of template databases and clones. They say what a database is for, and whose: no register is needed.
+
+    orch_template_{database}_{content}                    migrated, never connected to; `content` names its migrations
+    orch_clone_{machine}_{pid}_{start}_{time}{random}     a copy, and the process that it belongs to (pid 0: to nobody)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import secrets
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from functools import cache
+from pathlib import Path
+
+from orchestrator.model import HISTORY_FORMAT, Database, Migration, Target
+
+FOREIGN_AFTER = 24 * 3600
+"""Seconds after which a clone of a process on another machine, which cannot be looked up, counts as left behind."""
+
+CLONES = "orch_clone_"
+_CLONE = re.compile(r"orch_clone_([0-9a-f]{8})_(\d+)_(\d+)_([0-9a-f]{8})[0-9a-f]{4}")
+
+
+def is_clone(name: str) -> bool:
+    """Whether a database of this name was made as a clone."""
+    return bool(_CLONE.fullmatch(name))
+
+
+def template_name(database: Database, target: Target, migrations: Sequence[Migration], tool: str) -> str:
+    """Return the name of the template of exactly these migrations, made by this release with these options."""
+    facts = [
+        HISTORY_FORMAT,
+        tool,
+        [(m.version, m.name, m.up.checksum if m.up else "") for m in migrations],
+        asdict(database.create),
+        sorted(target.parameters.items()),
+        target.history_name,
+    ]
+    return f"orch_template_{_hash([target.engine, database.id, target.database], 8)}_{_hash(facts, 16)}"
+
+
+def family(template: str) -> str:
+    """Return how the names of all templates of the same database begin."""
+    return template.rpartition("_")[0] + "_"
+
+
+def clone_name(pid: int | None) -> str:
+    """Return a new name for a clone that belongs to this process; None: it stays until somebody drops it."""
+    owner = f"{pid}_{_started(pid)}" if pid else "0_0"
+    return f"{CLONES}{_machine()}_{owner}_{int(time.time()):08x}{secrets.token_hex(2)}"
+
+
+def is_left_behind(name: str) -> bool:
+    """Whether this is a clone whose process is gone."""
+    match = _CLONE.fullmatch(name)
+    if match is None or match[2] == "0":
+        return False
+    machine, pid, started, made = match.groups()
+    if machine != _machine():
+        return time.time() - int(made, 16) > FOREIGN_AFTER
+    return _started(int(pid)) != int(started)
+
+
+def _hash(facts: object, digits: int) -> str:
+    return hashlib.sha256(json.dumps(facts, ensure_ascii=False).encode()).hexdigest()[:digits]
+
+
+@cache
+def _machine() -> str:
+    """Name this boot and pid namespace: only there does a pid mean something."""
+    try:
+        here = Path("/proc/sys/kernel/random/boot_id").read_text() + str(Path("/proc/self/ns/pid").stat().st_ino)
+    except OSError:
+        here = os.uname().nodename
+    return hashlib.sha256(here.encode()).hexdigest()[:8]
+
+
+def _started(pid: int) -> int:
+    """Return when a process started, in clock ticks since boot: with the pid, that names it. -1: there is none.
+
+    Without `/proc` it is 0 for every process that lives.
+    """
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+    except OSError:
+        if Path("/proc/self").exists():
+            return -1
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return -1
+        except PermissionError:
+            return 0
+        return 0
+    return -1 if fields[0] in "ZX" else int(fields[19])

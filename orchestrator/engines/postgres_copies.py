@@ -1,0 +1,153 @@
+"""Whole PostgreSQL databases as templates and copies of them: CREATE DATABASE … TEMPLATE."""
+
+from __future__ import annotations
+
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from orchestrator.engines import postgres_errors as errors
+from orchestrator.errors import DatabaseMissingError, LockError, StatementError, UsageError
+from orchestrator.model import CreateOptions, Target
+
+BUILD_WAIT = 600.0  # seconds; the lock goes with its session, so whoever holds it is at work
+TRY_EVERY = 0.1  # seconds
+_CLASS = 1_869_767_528  # "orch": the first half of our advisory keys in the maintenance database
+_MARK = "orch clone"
+# What pg_dump knows too: these settings hold lists, and are stored quoted already.
+_LISTS = {"search_path", "temp_tablespaces", "local_preload_libraries", "session_preload_libraries"}
+
+
+class PostgresCopies:
+    """The templates and clones of one server, seen from its maintenance database: a template is never connected to."""
+
+    def __init__(
+        self, lend: Callable[[], AbstractContextManager[psycopg.Connection[Any]]], target: Target, options: CreateOptions
+    ) -> None:
+        self._lend = lend
+        self._target = target
+        self._options = options
+        self._settings: dict[str, list[tuple[str | None, str, str]]] = {}
+
+    def names(self, prefix: str) -> list[str]:
+        """Return the names of the databases that begin so, oldest first."""
+        query = "SELECT datname FROM pg_catalog.pg_database WHERE pg_catalog.starts_with(datname::text, %s) ORDER BY oid"
+        with self._connection() as connection:
+            return [row[0] for row in connection.execute(query.encode(), (prefix,)).fetchall()]
+
+    @contextmanager
+    def building(self, template: str) -> Iterator[None]:
+        """Be the only one who builds this template; LockError after ten minutes."""
+        key = zlib.crc32(template.encode()) - 2**31
+        deadline = time.monotonic() + BUILD_WAIT
+        with self._lend() as connection:
+            while not self._one(connection, "SELECT pg_catalog.pg_try_advisory_lock(%s, %s)", _CLASS, key)[0]:
+                if time.monotonic() >= deadline:
+                    raise LockError(
+                        f"the template of {self._target.database_id} is being built by somebody else",
+                        detail=f"waited {BUILD_WAIT:g} s",
+                        hint="SELECT * FROM pg_stat_activity; tells who",
+                    )
+                time.sleep(TRY_EVERY)
+            try:
+                yield
+            finally:
+                with suppress(psycopg.Error):
+                    connection.execute("SELECT pg_catalog.pg_advisory_unlock(%s, %s)", (_CLASS, key))
+
+    def is_finished(self, template: str) -> bool:
+        """Whether the template is there, whole and closed to connections."""
+        query = "SELECT datallowconn FROM pg_catalog.pg_database WHERE datname = %s"
+        with self._connection() as connection:
+            row = self._one(connection, query, template)
+        return row is not None and not row[0]
+
+    def finish(self, template: str) -> None:
+        """Close a built template: from now on it is only copied."""
+        with self._connection() as connection:
+            name = sql.Identifier(template)
+            connection.execute(sql.SQL("ALTER DATABASE {} WITH IS_TEMPLATE true ALLOW_CONNECTIONS false").format(name))
+
+    def copy(self, template: str, name: str, wanted: str = "") -> None:
+        """Make a database of the template, called `wanted` if that is given.
+
+        DatabaseMissingError if the template is gone, UsageError if the wanted name is taken. The wanted name is given
+        last: whatever has it is whole, and marked as a clone.
+        """
+        clauses = [sql.SQL("TEMPLATE {}").format(sql.Identifier(template))]
+        if self._options.owner:
+            clauses.append(sql.SQL("OWNER {}").format(sql.Identifier(self._options.owner)))
+        if self._options.connection_limit is not None:
+            clauses.append(sql.SQL("CONNECTION LIMIT {}").format(sql.Literal(self._options.connection_limit)))
+        statement = sql.SQL("CREATE DATABASE {} {}").format(sql.Identifier(name), sql.SQL(" ").join(clauses))
+        with self._connection() as connection:
+            try:
+                with errors.mapped(connection, self._target):
+                    connection.execute(statement)
+            except StatementError as error:
+                if error.code == "3D000":
+                    raise DatabaseMissingError(f"the template {template} is gone") from None
+                raise
+            self._copy_settings(connection, template, name)
+            if wanted:
+                self._rename(connection, name, wanted)
+
+    def is_marked(self, name: str) -> bool:
+        """Whether a database of any name was made as a clone."""
+        query = "SELECT pg_catalog.shobj_description(oid, 'pg_database') FROM pg_catalog.pg_database WHERE datname = %s"
+        with self._connection() as connection:
+            row = self._one(connection, query, name)
+        return row is not None and row[0] == _MARK
+
+    def drop(self, name: str) -> None:
+        """Drop a clone or a template, whoever is connected to it. None of that name: nothing to do."""
+        with self._connection() as connection:
+            row = self._one(connection, "SELECT datistemplate FROM pg_catalog.pg_database WHERE datname = %s", name)
+            if row is not None and row[0]:
+                connection.execute(sql.SQL("ALTER DATABASE {} WITH IS_TEMPLATE false").format(sql.Identifier(name)))
+            connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+
+    # ------------------------------------------------------------ what stands behind the verbs
+
+    @contextmanager
+    def _connection(self) -> Iterator[psycopg.Connection[Any]]:
+        with self._lend() as connection, errors.mapped(connection, self._target):
+            yield connection
+
+    def _one(self, connection: psycopg.Connection[Any], query: str, *parameters: object) -> Any:
+        return connection.execute(query.encode(), parameters).fetchone()
+
+    def _rename(self, connection: psycopg.Connection[Any], name: str, wanted: str) -> None:
+        old, new = sql.Identifier(name), sql.Identifier(wanted)
+        connection.execute(sql.SQL("COMMENT ON DATABASE {} IS {}").format(old, sql.Literal(_MARK)))
+        try:
+            with errors.mapped(connection, self._target):
+                connection.execute(sql.SQL("ALTER DATABASE {} RENAME TO {}").format(old, new))
+        except StatementError as error:
+            connection.execute(sql.SQL("DROP DATABASE {}").format(old))
+            if error.code == "42P04":
+                raise UsageError(f"there is a database called '{wanted}' already") from None
+            raise
+
+    def _copy_settings(self, connection: psycopg.Connection[Any], template: str, name: str) -> None:
+        """ALTER DATABASE … SET is the one thing that CREATE DATABASE … TEMPLATE leaves behind (and grants on it)."""
+        if template not in self._settings:
+            query = (
+                "SELECT r.rolname, pg_catalog.unnest(s.setconfig) FROM pg_catalog.pg_db_role_setting s "
+                "JOIN pg_catalog.pg_database d ON d.oid = s.setdatabase "
+                "LEFT JOIN pg_catalog.pg_roles r ON r.oid = s.setrole WHERE d.datname = %s"
+            )
+            rows = connection.execute(query.encode(), (template,)).fetchall()
+            self._settings[template] = [(role, *setting.split("=", 1)) for role, setting in rows]
+        for role, setting, value in self._settings[template]:
+            database = sql.SQL("DATABASE {}").format(sql.Identifier(name))
+            owner = sql.SQL("ROLE {} IN {}").format(sql.Identifier(role), database) if role else database
+            text: sql.Composable = sql.SQL(value) if setting in _LISTS else sql.Literal(value)  # type: ignore[arg-type]
+            connection.execute(
+                sql.SQL("ALTER {} SET {} TO {}").format(owner, sql.Identifier(*setting.split(".")), text)
+            )

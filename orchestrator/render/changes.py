@@ -1,0 +1,215 @@
+"""Changes to files, made all together or not at all."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import stat
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from difflib import unified_diff
+from pathlib import Path
+
+from orchestrator.errors import InterruptedRunError, OrchError, UsageError
+
+_UNTOUCHED = "every file is as it was"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A file before and after; None where there is none."""
+
+    path: Path
+    old: bytes | None
+    new: bytes | None
+
+    @property
+    def verb(self) -> str:
+        """What happens to the file, in one word."""
+        if self.old is None:
+            return "new"
+        return "removed" if self.new is None else "changed"
+
+    def diff(self, shown: str) -> str:
+        """Return a unified diff."""
+        old, new = ((data or b"").decode(errors="replace").splitlines(keepends=True) for data in (self.old, self.new))
+        before = "/dev/null" if self.old is None else f"a/{shown}"
+        after = "/dev/null" if self.new is None else f"b/{shown}"
+        lines = unified_diff(old, new, before, after)
+        return "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines)
+
+
+def change(path: Path, new: bytes | None) -> Change | None:
+    """Return what has to change for the file to hold this; None if it does already."""
+    try:
+        old = path.read_bytes() if path.exists() else None
+    except OSError as error:
+        raise OrchError(f"{path} cannot be read: {error.strerror}") from None
+    return None if old == new else Change(path, old, new)
+
+
+def commit(changes: Sequence[Change], root: Path) -> None:
+    """Make all changes, in this order; on any error or signal every file is as it was, and the error is raised.
+
+    Nothing outside of `root` is touched, also not through a link. Directories are made as needed, and removed when a
+    removal leaves them empty, except those directly in `root`.
+    """
+    for one in changes:
+        _check(one, root)
+    undo: list[Callable[[], object]] = []
+    done: list[Callable[[], object]] = []
+    with _signals() as signals:
+        try:
+            prepared = [(one, _prepare(one, undo)) for one in changes]
+            for one, temporary in prepared:
+                _replace(one, temporary, undo, done)
+            signals.ignore()
+        except BaseException as error:
+            signals.ignore()
+            for step in reversed(undo):
+                with suppress(OSError):
+                    step()
+            if isinstance(error, KeyboardInterrupt):
+                raise InterruptedRunError("interrupted", hint=_UNTOUCHED) from None
+            if isinstance(error, OSError):
+                what = f"{error.filename or root} cannot be written: {error.strerror or error}"
+                raise OrchError(what, hint=_UNTOUCHED) from None
+            raise
+        for step in done:
+            with suppress(OSError):
+                step()
+        for one in changes:
+            if one.new is None:
+                _remove_empty(one.path.parent, root)
+
+
+def _check(one: Change, root: Path) -> None:
+    """Refuse what would reach out of the project, a read-only file, and a file that changed since it was read."""
+    home = root.resolve()
+    if not one.path.resolve().is_relative_to(home):
+        raise UsageError(f"{one.path} leads out of {root}", hint="a symbolic link? nothing was written")
+    if one.path.is_dir():
+        raise UsageError(f"{one.path} is a directory", hint="nothing was written")
+    if one.old is not None and not (stat.S_IMODE(one.path.stat().st_mode) & 0o222 and os.access(one.path, os.W_OK)):
+        raise UsageError(f"{one.path} is read-only", hint=f"nothing was written; chmod u+w {one.path}")
+    _check_unchanged(one)
+
+
+def _check_unchanged(one: Change) -> None:
+    current = one.path.read_bytes() if one.path.exists() else None
+    if current != one.old:
+        raise OrchError(f"{one.path} was changed by somebody else just now", hint=f"{_UNTOUCHED}; run this again")
+
+
+def _prepare(one: Change, undo: list[Callable[[], object]]) -> Path | None:
+    """Write the new content beside its place, so that only renaming is left to do."""
+    if one.new is None:
+        return None
+    target = one.path.resolve()
+    _make_directories(target.parent, undo)
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
+    undo.append(lambda: temporary.unlink(missing_ok=True))
+    with temporary.open("xb") as file:
+        file.write(one.new)
+        file.flush()
+        os.fsync(file.fileno())
+    if one.old is not None:
+        temporary.chmod(stat.S_IMODE(target.stat().st_mode))
+    return temporary
+
+
+def _make_directories(directory: Path, undo: list[Callable[[], object]]) -> None:
+    missing = []
+    while not directory.exists():
+        missing.append(directory)
+        directory = directory.parent
+    for path in reversed(missing):
+        undo.append(path.rmdir)
+        path.mkdir()
+
+
+def _replace(
+    one: Change, temporary: Path | None, undo: list[Callable[[], object]], done: list[Callable[[], object]]
+) -> None:
+    """Put the new file in its place; the old one stays beside it until all is done."""
+    target = one.path.resolve()
+    _check_unchanged(one)
+    if one.old is None and temporary is not None:
+        undo.append(lambda: target.unlink(missing_ok=True))
+        temporary.replace(target)
+        return
+    kept = target.with_name(f".{target.name}.{secrets.token_hex(4)}.old")
+
+    def restore() -> None:
+        if kept.exists():
+            kept.replace(target)
+
+    undo.append(restore)
+    done.append(lambda: kept.unlink(missing_ok=True))
+    if temporary is None:
+        target.replace(kept)
+        return
+    try:
+        kept.hardlink_to(target)
+    except OSError:  # a file system without hard links
+        kept.write_bytes(one.old or b"")
+    temporary.replace(target)
+
+
+def _remove_empty(directory: Path, root: Path) -> None:
+    while root in directory.parents and directory.parent != root:
+        try:
+            directory.rmdir()
+        except OSError:
+            return
+        directory = directory.parent
+
+
+class _Signals:
+    """Ctrl-C and SIGTERM, while files are changed: they undo everything, until there is nothing left to undo."""
+
+    ignored = False
+
+    def ignore(self) -> None:
+        self.ignored = True
+
+    def __call__(self, _signal: int, _frame: object) -> None:
+        if not self.ignored:
+            self.ignored = True  # a second one must not disturb the undoing
+            raise KeyboardInterrupt
+
+
+@contextmanager
+def _signals() -> Iterator[_Signals]:
+    handler = _Signals()
+    if threading.current_thread() is not threading.main_thread():
+        yield handler
+        return
+    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield handler
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)
+
+
+def tree(changes: Iterable[Change], root: Path) -> str:
+    """Return the files as a tree, each with what happens to it."""
+    verbs = {one.path.relative_to(root).parts: one.verb for one in changes}
+    lines: list[str] = []
+
+    def add(prefix: tuple[str, ...], indent: str) -> None:
+        names = dict.fromkeys(parts[len(prefix)] for parts in verbs if parts[: len(prefix)] == prefix)
+        for number, name in enumerate(sorted(names)):
+            last = number == len(names) - 1
+            path = (*prefix, name)
+            verb = verbs.get(path)
+            lines.append(f"{indent}{'└── ' if last else '├── '}{name}{f'  ({verb})' if verb else '/'}")
+            if not verb:
+                add(path, indent + ("    " if last else "│   "))
+
+    add((), "")
+    return "\n".join([f"{root.name}/", *lines])
