@@ -27,7 +27,7 @@ bench: $(STAMP) ## Ratios against raw drivers, on an installed wheel
 	$(BIN)/python benchmarks/run.py
 
 clean:
-	-$(BIN)/orch dev down
+	-test ! -d .orch || $(BIN)/orch dev down --delete
 	rm -rf $(VENV) .orch build dist
 
 $(BIN)/python:

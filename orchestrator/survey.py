@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from orchestrator.errors import ConnectError, DatabaseMissingError
 from orchestrator.events import Failure
+from orchestrator.history import reconcile
 from orchestrator.model import History
 from orchestrator.plan import Survey
 from orchestrator.run import Run
 from orchestrator.scheduler import walk
 
 
-def survey(run: Run) -> dict[str, Survey]:
-    """Return what was found for every database of the run. A database that cannot be read has a failure."""
+def survey(run: Run, *, keep: bool = False) -> dict[str, Survey]:
+    """Return what was found for every database of the run. A database that cannot be read has a failure.
+
+    With `keep` the run goes on at once, and databases with something to do may be connected to already.
+    """
     found: dict[str, Survey] = {}
     down: dict[str, Failure] = {}
 
@@ -24,7 +28,10 @@ def survey(run: Run) -> dict[str, Survey]:
 
         def read() -> History:
             with run.engines[target.engine].connect(target) as session:
-                return session.read_history(database.create.extensions)
+                history = session.read_history(database.create.extensions)
+                if keep and reconcile(run.catalogs[id], history).pending:
+                    session.keep()
+                return history
 
         try:
             found[id] = Survey(target.endpoint, run.when_ready(id, read))

@@ -371,12 +371,12 @@ def test_session_settings_do_not_reach_the_next_file(pg_estate: Estate) -> None:
         "a",
         {
             "1_leaks.up.sql": (
-                "SET search_path = '';\nSET statement_timeout = 1;\nSET lock_timeout = 1;\n"
+                "SET search_path = '';\nSET statement_timeout = 4321000;\nSET lock_timeout = 4321000;\n"
                 "SET standard_conforming_strings = off;\nSET row_security = off;\nSET timezone = 'Asia/Bangkok';\n"
                 "CREATE TEMP TABLE scratch (id int);\nSELECT set_config('my.own', 'x', false);\n"
-                "SET statement_timeout = 0;\nSET ROLE pg_read_all_stats;\n"
+                "SET ROLE pg_read_all_stats;\n"
             ),
-            "2_alone.up.sql": "-- orch: no-transaction\nSET search_path = '';\nSET statement_timeout = 1;\n",
+            "2_alone.up.sql": "-- orch: no-transaction\nSET search_path = '';\nSET statement_timeout = 4321000;\n",
             "3_seen.up.sql": (
                 "CREATE TABLE seen AS SELECT name, setting FROM pg_settings WHERE name IN "
                 "('search_path', 'statement_timeout', 'standard_conforming_strings', 'row_security')\n"
@@ -681,6 +681,8 @@ def gate(server: Server, opened: threading.Event) -> Iterator[int]:
 
     def serve() -> None:
         opened.wait(60)
+        if over.is_set():
+            return
         listener.bind(("127.0.0.1", port))
         listener.listen()
         while not over.is_set():

@@ -95,12 +95,12 @@ databases:
     depends_on: [a, postgres-a]
     create: {owner: o, encoding: UTF8, locale: C, template: template0, extensions: [pgcrypto], connection_limit: 5}
     statement_timeout: 500ms
-render: {compose: {image: "x", ports: [1, 2.5, true, null]}}
+render: {image: x, compose: {file: y.yml}, k8s: {wait_timeout: 5, keys:}}
 """
     )
     a, b = manifest.databases
     assert (manifest.path, manifest.history_name) == (tmp_path / "databases.yaml", "our_history")
-    assert manifest.render == {"compose": {"image": "x", "ports": [1, 2.5, True, None]}}
+    assert manifest.render == {"image": "x", "compose": {"file": "y.yml"}, "k8s": {"wait_timeout": 5, "keys": None}}
     assert (a.id, a.engine, a.name, a.server, a.labels) == ("postgres-a", "postgres", "a", "pg", ("x", "y"))
     assert a.dsn == "postgres://h/{database}"
     assert a.directory == tmp_path / "migrations/postgres-a/schema"
@@ -259,8 +259,9 @@ def test_yaml_that_we_do_not_take(entry: str, where: str, what: str, more: str) 
 
 
 def test_a_key_that_is_not_text() -> None:
-    place, what, hint = one(HEAD + "  - {name: a, server: pg}\nrender: {8080: x}\n")
-    assert (place, "'8080'" in what, "quotes" in hint) == ("databases.yaml:7:10", True, True)
+    text = HEAD.replace("  pg:", '  8080: {engine: postgres, dsn: "postgres://h/{database}"}\n  pg:')
+    place, what, hint = one(text + "  - {name: a, server: pg}\n")
+    assert (place, "'8080'" in what, "quotes" in hint) == ("databases.yaml:3:3", True, True)
 
 
 # ---------------------------------------------------------------- what the schema refuses
@@ -604,7 +605,7 @@ SOUND: dict[str, Any] = {
         {"name": "a", "server": "pg", "labels": ["x"], "create": {"extensions": ["e"], "connection_limit": 3}},
         {"name": "b", "engine": "mongo", "dsn": "mongodb://h/b", "depends_on": ["a"], "lock_timeout": "none"},
     ],
-    "render": {"any": [1, {"thing": None}]},
+    "render": {"targets": ["k8s"], "k8s": {"wait_timeout": 5, "keys": {"mongo": "M"}}, "argo": None},
 }
 odd_values = st.one_of(
     st.none(),

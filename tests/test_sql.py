@@ -275,6 +275,7 @@ def test_any_text_is_parsed_or_refused_with_a_place(text: str) -> None:
         ),
         ("COPY BINARY t FROM stdin", "COPY … FROM stdin cannot be used in a migration", 1, 1),
         ("COPY (SELECT 1) TO STDOUT", "COPY … TO stdout cannot be used in a migration", 1, 1),
+        ("DISCARD ALL", "DISCARD ALL cannot be used in a migration", 1, 1),
         ("COPY t TO stdout", "COPY … TO stdout cannot be used in a migration", 1, 1),
     ],
 )
@@ -497,7 +498,6 @@ ALONE = [
     'ALTER DATABASE "postgres" SET TABLESPACE pg_default',
     "CREATE TABLESPACE ts LOCATION '/nowhere'",
     "DROP TABLESPACE IF EXISTS ts",
-    "DISCARD ALL",
     "CLUSTER",
     "CLUSTER VERBOSE",
     "COMMIT PREPARED 'x'",

@@ -57,7 +57,7 @@ def command(
         fail_fast=fail_fast,
     )
     with planning(broadcast, output):
-        plan = saved or planned(run, assembly, up_to(assembly, to, only))
+        plan = saved or planned(run, assembly, up_to(assembly, to, only), keep=True)
     if output is options.StreamOutput.text and not plan.has_changes and not plan.failures:
         say(f"Nothing to do: {len(plan.databases)} database(s) up to date.")
         return 0

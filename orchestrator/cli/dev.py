@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
@@ -38,12 +39,17 @@ def up(file: options.File = None) -> int:
 
 
 @app.command()
-def down(file: options.File = None) -> int:
-    """Stop the servers. Their data stays."""
+def down(
+    file: options.File = None,
+    delete: Annotated[bool, typer.Option("--delete", help="Delete their data too.")] = False,
+) -> int:
+    """Stop the servers. Their data stays, unless --delete."""
     from orchestrator import embedded
     from orchestrator.cli.console import out
 
     stopped = embedded.down(_root(file))
+    if delete:
+        embedded.remove(_root(file))
     out("\n".join(f"stopped {server.product}" for server in stopped) or "nothing was running")
     return 0
 

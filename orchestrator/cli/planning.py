@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from orchestrator.run import Run
 
 
-def planned(run: Run, assembly: Assembly, request: Request) -> Plan:
-    """Look at the servers and return the plan."""
-    return make_plan(assembly.databases, run.catalogs, survey(run), run.read_script, request, __version__)
+def planned(run: Run, assembly: Assembly, request: Request, *, keep: bool = False) -> Plan:
+    """Look at the servers and return the plan; `keep`: it is executed at once."""
+    return make_plan(assembly.databases, run.catalogs, survey(run, keep=keep), run.read_script, request, __version__)
 
 
 def up_to(assembly: Assembly, to: int | None, only: Sequence[str] | None) -> Request:

@@ -44,7 +44,7 @@ def command(
     from orchestrator import __version__
     from orchestrator.cli.assembly import assemble
     from orchestrator.cli.console import is_terminal, say
-    from orchestrator.cli.stage import Broadcast, execute, when_json_lines
+    from orchestrator.cli.stage import Broadcast, execute, planning, when_json_lines
     from orchestrator.errors import ConflictError, UsageError
     from orchestrator.model import Direction
     from orchestrator.plan import Request, make_plan
@@ -63,7 +63,8 @@ def command(
     broadcast = Broadcast()
     when_json_lines(output, broadcast, assembly.run_id)
     run = assembly.run(broadcast, embedded=embedded, wait=wait, lock_timeout=lock_timeout)
-    surveys = survey(run)
+    with planning(broadcast, output):
+        surveys = survey(run)
     for other in others:
         _refuse_while_up(run, surveys[other], other)
     databases = [database for database in assembly.databases if database.id in chosen]
@@ -74,7 +75,7 @@ def command(
     say(plan_text(plan))
     if not plan.has_changes:
         say("Nothing to take back.")
-        return 0
+        return 0 if output is options.StreamOutput.text else execute(run, plan, broadcast, output)
     if not yes and not _confirmed():
         raise ConflictError("not confirmed", hint="nothing was changed")
     return execute(run, plan, broadcast, output)

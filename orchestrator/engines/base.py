@@ -46,6 +46,9 @@ class Session(Protocol):
     def read_history(self, extensions: Sequence[str] = ()) -> History:
         """Return what the database remembers. Creates nothing. Of `extensions`, those installed are told."""
 
+    def keep(self) -> None:
+        """Say that another session on this database follows within seconds: it may have this one's connection."""
+
     def lock(self, wait: float, on_wait: Callable[[LockHolder], None]) -> AbstractContextManager[None]:
         """Hold the migration lock that golang-migrate takes too; LockError after `wait` seconds."""
 
@@ -79,6 +82,34 @@ class Session(Protocol):
         """End the running statement on the server. The one verb for other threads."""
 
 
+class Copies(Protocol):
+    """Whole databases of one server as templates, and copies of these: what clones for tests are made with."""
+
+    def names(self, prefix: str) -> list[str]:
+        """Return the names of the databases that begin so; of templates, the oldest first."""
+
+    def building(self, template: str) -> AbstractContextManager[None]:
+        """Keep others from building this template, where the migration lock alone is not enough."""
+
+    def is_finished(self, template: str) -> bool:
+        """Whether the template is there and whole."""
+
+    def finish(self, template: str) -> None:
+        """Say that a template is whole: from now on it is only copied."""
+
+    def copy(self, template: str, name: str, wanted: str = "") -> None:
+        """Make a database of the template, called `wanted`, and marked as a clone, if that is given.
+
+        DatabaseMissingError if the template is gone, UsageError if the wanted name is taken.
+        """
+
+    def is_marked(self, name: str) -> bool:
+        """Whether a database with a name of its own was made as a clone."""
+
+    def drop(self, name: str) -> None:
+        """Drop a clone or a template, whoever is connected to it. None of that name: nothing to do."""
+
+
 class Engine(Protocol):
     """One kind of database server."""
 
@@ -92,6 +123,9 @@ class Engine(Protocol):
 
     def connect(self, target: Target) -> AbstractContextManager[Session]:
         """Open a session; ConnectError, NotPermittedError, or DatabaseMissingError if the server has none of that name."""
+
+    def copies(self, target: Target, options: CreateOptions) -> Copies:
+        """Return the verbs for templates and clones on this target's server."""
 
     def close(self) -> None:
         """Close what is shared between sessions."""

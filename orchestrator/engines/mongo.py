@@ -15,7 +15,7 @@ from pymongo.database import Database as MongoDatabase
 from pymongo.errors import OperationFailure, PyMongoError
 
 from orchestrator.engines import mongo_errors as errors
-from orchestrator.engines.base import Effect, Limits
+from orchestrator.engines.base import Copies, Effect, Limits
 from orchestrator.engines.mongo_json import parse_commands
 from orchestrator.engines.mongo_lease import Lease
 from orchestrator.engines.mongo_probe import probe
@@ -71,6 +71,12 @@ class Mongo:
         client, transactions = self._client(target)
         with errors.mapped(target), client.start_session() as session:
             yield MongoSession(client, session, target, transactions, self._actor, self._run_id)
+
+    def copies(self, target: Target, options: CreateOptions) -> Copies:  # noqa: ARG002 - PostgreSQL has options
+        """Return the verbs for templates and clones."""
+        from orchestrator.engines.mongo_copies import MongoCopies
+
+        return MongoCopies(self._client(target)[0], target)
 
     def close(self) -> None:
         """Close the clients."""
@@ -156,6 +162,9 @@ class MongoSession:
         """Delete the lock document, if it still names this holder."""
         with errors.mapped(self._target):
             self._new_lease().remove(holder)
+
+    def keep(self) -> None:
+        """Do nothing: the client is shared anyway."""
 
     def prepare(self, extensions: Sequence[str]) -> None:
         """Do nothing: only PostgreSQL has extensions."""

@@ -118,10 +118,11 @@ class MongoCopies:
     def _parts(self, template: MongoDatabase[Any]) -> list[_Part]:
         """Read a template: collections first, views last, so that each finds what it is made of."""
         plain = self._client[template.name]
+        lock = self._target.parameters.get("x-advisory-lock-collection") or "migrate_advisory_lock"
         listed = [
             _Part(info["name"], info["type"], info.get("options", {}), [], None)
             for info in plain.list_collections()
-            if not info["name"].startswith(_NOT_COPIED)
+            if not info["name"].startswith(_NOT_COPIED) and info["name"] != lock
         ]
         parts = []
         room = KEPT_BYTES
@@ -129,14 +130,14 @@ class MongoCopies:
             if part.kind == "view":
                 parts.append(replace(part, documents=[]))
                 continue
-            documents: list[Any] | None = []
+            documents: list[Any] = []
             for document in _documents(part, template):
                 room -= len(document.raw)
                 if room < 0:
-                    documents = None
                     break
                 documents.append(document)
-            parts.append(replace(part, indexes=_indexes(plain[part.name]), documents=documents))
+            indexes = _indexes(plain[part.name])
+            parts.append(replace(part, indexes=indexes, documents=documents if room >= 0 else None))
         return parts
 
     def _write(self, clone: MongoDatabase[Any], part: _Part, source: MongoDatabase[Any]) -> None:

@@ -20,7 +20,7 @@ from psycopg.generators import execute
 from psycopg.pq import ExecStatus
 
 from orchestrator.engines import postgres_errors as errors
-from orchestrator.engines.base import Effect, Limits
+from orchestrator.engines.base import Copies, Effect, Limits
 from orchestrator.engines.postgres_probe import probe
 from orchestrator.errors import (
     ConnectError,
@@ -44,6 +44,7 @@ from orchestrator.model import (
 
 CONNECT_TIMEOUT = 10  # seconds, unless the DSN says otherwise
 TRY_LOCK_EVERY = 0.25  # seconds
+KEEP_SECONDS = 5.0  # how long a connection may wait for its next use
 _LOCK_SALT = 1486364155  # golang-migrate's, read from its source (database/util.go)
 
 # Everything that a file may have set in its session goes back to what the connection began with. (DISCARD ALL would
@@ -70,6 +71,8 @@ class Postgres:
         self._mutex = threading.Lock()
         self._known: dict[str, frozenset[str] | None] = {}
         self._idle: dict[str, list[psycopg.Connection[Any]]] = {}
+        self._kept: dict[str, tuple[str, psycopg.Connection[Any]]] = {}
+        self._room: dict[str, int] = {}
 
     def parse(self, file: File, text: str) -> Script:
         """Return the statements of an SQL file."""
@@ -83,20 +86,27 @@ class Postgres:
         known = self._known.get(target.server_key)
         if known is not None and target.database not in known:
             raise _missing(target)  # one answer of the server serves for all its databases
+        with self._mutex:
+            connection = self._kept.pop(target.url, (None, None))[1]
+        if connection is None:
+            try:
+                connection = self._open(target.url, target)
+            except ConnectError as error:
+                if error.transient or not self._lacks(target):
+                    raise
+                raise _missing(target) from None
+        session = PostgresSession(connection, target)
         try:
-            connection = self._open(target.url, target)
-        except ConnectError as error:
-            if error.transient or not self._lacks(target):
-                raise
-            raise _missing(target) from None
-        try:
-            yield PostgresSession(connection, target)
+            yield session
         finally:
             with suppress(Exception):  # whatever broke, nothing may stay open
-                connection.close()
+                if not (session.kept and self._keep(target, connection)):
+                    connection.close()
 
     def create(self, target: Target, options: CreateOptions) -> bool:
         """CREATE DATABASE, from template0 unless told: it is the one that nobody can sit in."""
+        if options.template:
+            self._let_go()  # nobody may be connected to a template, we neither
         with self._maintenance(target, options) as connection:
             clauses = [sql.SQL("TEMPLATE {}").format(sql.Identifier(options.template or "template0"))]
             if options.owner:
@@ -125,8 +135,15 @@ class Postgres:
                 self._known[target.server_key] = known | {target.database}
         return created
 
+    def copies(self, target: Target, options: CreateOptions) -> Copies:
+        """Return the verbs for templates and clones."""
+        from orchestrator.engines.postgres_copies import PostgresCopies
+
+        return PostgresCopies(lambda: self._maintenance(target, options), target, options)
+
     def close(self) -> None:
-        """Close the connections to maintenance databases."""
+        """Close the connections to maintenance databases, and those kept."""
+        self._let_go()
         for connections in self._idle.values():
             for connection in connections:
                 connection.close()
@@ -140,7 +157,33 @@ class Postgres:
         try:
             return psycopg.connect(url, autocommit=True, prepare_threshold=None, **parameters)
         except psycopg.Error as error:
-            raise errors.connect_error(error, target) from None
+            ours = errors.connect_error(error, target)
+        if ours.transient and self._let_go():  # where connections are scarce, those kept are the ones that are missing
+            return self._open(url, target, **changes)
+        raise ours
+
+    def _keep(self, target: Target, connection: psycopg.Connection[Any]) -> bool:
+        """Keep a connection for the next session on its database. Many may wait so, but never for long."""
+        if target.server_key not in self._room:
+            self._room[target.server_key] = connection.execute(_ROOM).fetchall()[0][0]
+        with self._mutex:
+            waiting = sum(key == target.server_key for key, _ in self._kept.values())
+            if target.url in self._kept or waiting >= self._room[target.server_key]:
+                return False
+            if not self._kept:
+                timer = threading.Timer(KEEP_SECONDS, self._let_go)
+                timer.daemon = True
+                timer.start()
+            self._kept[target.url] = (target.server_key, connection)
+        return True
+
+    def _let_go(self) -> bool:
+        """Close all connections that are kept; return whether there were any."""
+        with self._mutex:
+            kept, self._kept = self._kept, {}
+        for _, connection in kept.values():
+            connection.close()
+        return bool(kept)
 
     @contextmanager
     def _maintenance(self, target: Target, options: CreateOptions) -> Iterator[psycopg.Connection[Any]]:
@@ -182,21 +225,36 @@ class Postgres:
         return target.database not in known
 
 
+# How many connections may be kept: three of four that this login could still open.
+_ROOM = """SELECT greatest(0, least(
+        pg_catalog.current_setting('max_connections')::int
+            - pg_catalog.current_setting('superuser_reserved_connections')::int
+            - (SELECT pg_catalog.sum(numbackends) FROM pg_catalog.pg_stat_database),
+        (SELECT CASE WHEN rolconnlimit >= 0 THEN rolconnlimit - 8 END
+            FROM pg_catalog.pg_roles WHERE rolname = current_user)
+    ) * 3 / 4)::int"""
+
+
 class PostgresSession:
     """One connection; everything that it sends is autocommit, or one message with its own BEGIN and COMMIT."""
 
     def __init__(self, connection: psycopg.Connection[Any], target: Target) -> None:
         self._connection = connection
         self._target = target
+        self.kept = False
         self._schema: str | None = None
+        self._server_pid = 0
+        self._looked = False
         self._has_pointer = False
         self._has_history = False
 
     def read_history(self, extensions: Sequence[str] = ()) -> History:
         """Read history and pointer in one snapshot. Rows are read as JSON, so columns may come and go."""
-        self._look()
-        pointer_part = f"(SELECT jsonb_agg(to_jsonb(p)) FROM {self._pointer} p)" if self._has_pointer else "NULL"
-        history_part = f"(SELECT jsonb_agg(to_jsonb(h)) FROM {self._history} h)" if self._has_history else "NULL"
+        if not self._looked:
+            self._look()
+        self._looked = False
+        pointer_part = f"(SELECT json_agg(p) FROM {self._pointer} p)" if self._has_pointer else "NULL"
+        history_part = f"(SELECT json_agg(h) FROM {self._history} h)" if self._has_history else "NULL"
         extension_part = "(SELECT array_agg(extname::text) FROM pg_catalog.pg_extension)" if extensions else "NULL"
         rows: Any = None
         if self._has_pointer or self._has_history or extensions:
@@ -218,6 +276,7 @@ class PostgresSession:
     def lock(self, wait: float, on_wait: Callable[[LockHolder], None]) -> Iterator[None]:
         """Take golang-migrate's advisory lock, by trying: a waiter inside a statement would hold a snapshot open."""
         self._look()
+        self._refuse_pooler()
         key = self._lock_key()
         deadline = time.monotonic() + wait
         while not self._one(f"SELECT pg_catalog.pg_try_advisory_lock({key})")[0]:
@@ -230,8 +289,9 @@ class PostgresSession:
                 )
             on_wait(holder)
             time.sleep(TRY_LOCK_EVERY)
-        self._refuse_pooler()
-        self._look()  # whoever held the lock may have created the tables since
+        if not (self._has_pointer and self._has_history):
+            self._look()  # whoever held the lock may have created the tables since
+        self._looked = True
         try:
             yield
         finally:
@@ -249,6 +309,10 @@ class PostgresSession:
             f"the lock of {self._target.database_id} belongs to a session that lives: {holder.description}",
             hint="end that session if you know what it does: SELECT pg_terminate_backend(<backend>);",
         )
+
+    def keep(self) -> None:
+        """Let the next session on this database have the connection."""
+        self.kept = True
 
     def prepare(self, extensions: Sequence[str]) -> None:
         """CREATE EXTENSION for each."""
@@ -319,18 +383,19 @@ class PostgresSession:
     def _look(self) -> None:
         """Learn the schema, and which of the two tables are there."""
         row = self._one(
-            "SELECT s, pg_catalog.quote_ident(s), "
+            "SELECT pg_catalog.pg_backend_pid(), s, pg_catalog.quote_ident(s), "
             f"pg_catalog.to_regclass(pg_catalog.quote_ident(s) || '.' || {self._literal(self._pointer_ident)}) IS NOT NULL, "
             f"pg_catalog.to_regclass(pg_catalog.quote_ident(s) || '.' || {self._literal(self._history_ident)}) IS NOT NULL "
             "FROM (SELECT pg_catalog.current_schema()::text AS s) AS schema"
         )
-        if row[0] is None:
+        self._server_pid = row[0]
+        if row[1] is None:
             raise ConnectError(
                 f"{self._target.database_id} has no current schema",
                 detail="the search_path names no schema that exists",
                 hint="CREATE SCHEMA public, or set search_path in the DSN (options=-csearch_path=...)",
             )
-        self._schema, quoted, self._has_pointer, self._has_history = row
+        _, self._schema, quoted, self._has_pointer, self._has_history = row
         self._pointer = self._pointer_ident if self._pointer_is_qualified else f"{quoted}.{self._pointer_ident}"
         self._history = f"{quoted}.{self._history_ident}"
         if self._pointer_is_qualified:
@@ -380,7 +445,7 @@ class PostgresSession:
 
     def _refuse_pooler(self) -> None:
         """A session lock means nothing behind a pooler that hands the server session to others between transactions."""
-        if self._one("SELECT pg_catalog.pg_backend_pid()")[0] == self._connection.info.backend_pid:
+        if self._server_pid == self._connection.info.backend_pid:
             return
         url = self._target.url
         with (
@@ -474,7 +539,8 @@ class _Message:
             offset = int(position) - 1
             for start, statement in reversed(self._parts):
                 if start <= offset <= start + len(statement.body):
-                    return statement, offset - start
+                    put_before = len(statement.body) - len(statement.source)  # a SET TRANSACTION of ours
+                    return statement, max(0, offset - start - put_before)
         index = 0 if len(self._parts) == 1 else results - self._before
         return (self._parts[index][1], None) if 0 <= index < len(self._parts) else None
 

@@ -27,7 +27,10 @@ class PostgresCopies:
     """The templates and clones of one server, seen from its maintenance database: a template is never connected to."""
 
     def __init__(
-        self, lend: Callable[[], AbstractContextManager[psycopg.Connection[Any]]], target: Target, options: CreateOptions
+        self,
+        lend: Callable[[], AbstractContextManager[psycopg.Connection[Any]]],
+        target: Target,
+        options: CreateOptions,
     ) -> None:
         self._lend = lend
         self._target = target
@@ -36,7 +39,9 @@ class PostgresCopies:
 
     def names(self, prefix: str) -> list[str]:
         """Return the names of the databases that begin so, oldest first."""
-        query = "SELECT datname FROM pg_catalog.pg_database WHERE pg_catalog.starts_with(datname::text, %s) ORDER BY oid"
+        query = (
+            "SELECT datname FROM pg_catalog.pg_database WHERE pg_catalog.starts_with(datname::text, %s) ORDER BY oid"
+        )
         with self._connection() as connection:
             return [row[0] for row in connection.execute(query.encode(), (prefix,)).fetchall()]
 
@@ -147,7 +152,7 @@ class PostgresCopies:
         for role, setting, value in self._settings[template]:
             database = sql.SQL("DATABASE {}").format(sql.Identifier(name))
             owner = sql.SQL("ROLE {} IN {}").format(sql.Identifier(role), database) if role else database
-            text: sql.Composable = sql.SQL(value) if setting in _LISTS else sql.Literal(value)  # type: ignore[arg-type]
+            text: sql.Composable = sql.SQL(value) if setting in _LISTS else sql.Literal(value)
             connection.execute(
                 sql.SQL("ALTER {} SET {} TO {}").format(owner, sql.Identifier(*setting.split(".")), text)
             )

@@ -196,7 +196,7 @@ _TELLING = re.compile(
 _ALONE = re.compile(
     "|".join(
         (
-            r"(?:VACUUM|ALTER SYSTEM|DISCARD ALL|DROP SUBSCRIPTION|(?:COMMIT|ROLLBACK) PREPARED) ",
+            r"(?:VACUUM|ALTER SYSTEM|DROP SUBSCRIPTION|(?:COMMIT|ROLLBACK) PREPARED) ",
             r"(?:CREATE|DROP) (?:DATABASE|TABLESPACE) ",
             r"ALTER DATABASE \S+ SET TABLESPACE ",
             r"(?:CREATE (?:UNIQUE )?|DROP )INDEX CONCURRENTLY ",
@@ -224,6 +224,11 @@ _FORBIDDEN = tuple(
             rf"COPY (?:(?:BINARY )?{_NAMED}(?:\( [^()]*\) )?|\( .*\) )TO STDOUT ",
             "COPY … TO stdout",
             "remove it: nobody reads its output",
+        ),
+        (
+            r"DISCARD ALL ",
+            "DISCARD ALL",
+            "remove it: it would give the migration lock away, and orch resets the session after every file",
         ),
         (
             r"(?:ROLLBACK|ABORT) (?:WORK |TRANSACTION )?+(?!TO |PREPARED )",

@@ -144,7 +144,9 @@ def _replace(
     kept = target.with_name(f".{target.name}.{secrets.token_hex(4)}.old")
 
     def restore() -> None:
-        if kept.exists():
+        if kept.exists() and target.exists() and kept.samefile(target):
+            kept.unlink()  # the new one was not yet in its place
+        elif kept.exists():
             kept.replace(target)
 
     undo.append(restore)

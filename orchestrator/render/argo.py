@@ -1,0 +1,51 @@
+"""An Argo Workflow: the dependency graph as a DAG. A failure stops only what is downstream of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from orchestrator.model import Manifest
+from orchestrator.render.jobs import CANNOT_MEND, POD_SECURITY, Jobs
+from orchestrator.render.settings import Settings
+from orchestrator.render.text import header, to_yaml
+
+_DAY = 24 * 60 * 60
+
+
+def render(manifest: Manifest, settings: Settings) -> dict[str, str]:
+    """Return the workflow, for `argo submit`; nothing for an empty estate."""
+    if not manifest.databases:
+        return {}
+    jobs = Jobs(manifest, settings)
+    tasks: list[dict[str, Any]] = []
+    templates: list[dict[str, Any]] = []
+    for database in manifest.databases:
+        name = f"migrate-{jobs.names[database.id]}"
+        task: dict[str, Any] = {"name": name, "template": name}
+        if database.depends_on:
+            task["dependencies"] = [f"migrate-{jobs.names[id]}" for id in database.depends_on]
+        tasks.append(task)
+        container = {key: value for key, value in jobs.apply(database).items() if key != "name"}
+        templates.append({"name": name, "container": container})
+    spec = {
+        "entrypoint": "estate",
+        "automountServiceAccountToken": False,
+        "securityContext": POD_SECURITY,
+        "ttlStrategy": {"secondsAfterCompletion": _DAY},
+        "templateDefaults": {
+            "retryStrategy": {
+                "limit": "3",
+                "retryPolicy": "OnFailure",
+                "expression": f"asInt(lastRetry.exitCode) not in {CANNOT_MEND}",
+                "backoff": {"duration": "10s", "factor": "2"},
+            }
+        },
+        "templates": [{"name": "estate", "dag": {"failFast": False, "tasks": tasks}}, *templates],
+    }
+    workflow = {
+        "apiVersion": "argoproj.io/v1alpha1",
+        "kind": "Workflow",
+        "metadata": {"generateName": "migrate-", "namespace": settings.namespace},
+        "spec": spec,
+    }
+    return {settings.files["argo"]: header("argo", manifest.path.name) + to_yaml(workflow)}

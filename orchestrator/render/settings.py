@@ -1,0 +1,64 @@
+"""The section `render` of the manifest, with what it says by itself. The schema has checked its form."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from orchestrator.model import Manifest
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How files are rendered. Patterns hold `{name}` (or the id where several share it) and `{id}`."""
+
+    image: str
+    targets: tuple[str, ...]
+    files: Mapping[str, str]
+    namespace: str
+    secret: str
+    wait_secret: str
+    keys: Mapping[str, str]
+    wait_timeout: int
+    postgres_image: str
+    mongo_image: str
+    base_image: str
+    package: str
+
+
+_FILES = {
+    "compose": "docker-compose.multi-db.yml",
+    "k8s": "k8s",
+    "argo": "argo/workflow-migrate.yaml",
+    "init-sql": "init-databases.sql",
+    "dockerfile": "Dockerfile",
+    "github": ".github/workflows/databases.yml",
+    "gitlab": ".gitlab/databases.gitlab-ci.yml",
+}
+
+
+def settings_of(manifest: Manifest, image: str | None = None) -> Settings:
+    """Return the settings of a manifest; `image` is told by a deployment that knows better."""
+    given = {key: value for key, value in manifest.render.items() if value is not None}
+
+    def section(name: str) -> Mapping[str, Any]:
+        found: Mapping[str, Any] = given.get(name) or {}
+        return found
+
+    k8s, compose, docker = section("k8s"), section("compose"), section("dockerfile")
+    secret = k8s.get("secret", "{name}-db-credentials")
+    return Settings(
+        image=image or given.get("image", "your-registry/database-migration:latest"),
+        targets=tuple(given.get("targets", ("compose", "k8s"))),
+        files={name: section(name).get("directory" if name == "k8s" else "file", path) for name, path in _FILES.items()},
+        namespace=k8s.get("namespace", "default"),
+        secret=secret,
+        wait_secret=k8s.get("wait_secret", secret),
+        keys={"postgres": "POSTGRES_DSN", "mongo": "MONGO_URI"} | dict(k8s.get("keys") or {}),
+        wait_timeout=k8s.get("wait_timeout", 3600),
+        postgres_image=compose.get("postgres_image", "postgres:17"),
+        mongo_image=compose.get("mongo_image", "mongo:7.0"),
+        base_image=docker.get("base", "python:3.13-slim-bookworm"),
+        package=docker.get("package", ""),
+    )

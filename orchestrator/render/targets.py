@@ -1,0 +1,78 @@
+"""Everything that can be rendered, and what of it is not on disk as it should be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from importlib import import_module
+from pathlib import Path
+
+from orchestrator.errors import OrchError
+from orchestrator.model import Manifest
+from orchestrator.render.changes import Change, change
+from orchestrator.render.settings import Settings
+from orchestrator.render.text import MADE_BY
+
+Render = Callable[[Manifest, Settings], dict[str, str]]
+
+TARGETS: Mapping[str, str] = {
+    "compose": "compose",
+    "k8s": "kubernetes",
+    "argo": "argo",
+    "init-sql": "init_sql",
+    "dockerfile": "dockerfile",
+    "github": "github",
+    "gitlab": "gitlab",
+}
+
+
+def files_of(target: str, manifest: Manifest, settings: Settings) -> dict[str, str]:
+    """Return path → text of one target."""
+    render: Render = import_module(f"orchestrator.render.{TARGETS[target]}").render
+    return render(manifest, settings)
+
+
+def stale(targets: Iterable[str], manifest: Manifest, settings: Settings, root: Path) -> list[Change]:
+    """Return what has to change under `root`: files to write, and files of ours that nothing asks for any more.
+
+    A file that we did not make is never written over: OrchError.
+    """
+    changes: list[Change] = []
+    for target in targets:
+        wanted = files_of(target, manifest, settings)
+        for name in sorted({*wanted, *_leftover(target, settings, root)}):
+            text = wanted.get(name)
+            one = change(root / name, None if text is None else text.encode())
+            if one is None:
+                continue
+            if one.old is not None and not _is_ours(one.old):
+                raise OrchError(
+                    f"{name} is not a file that orch made",
+                    hint=f"move it away, or choose another place under 'render: {target}:' in {manifest.path.name}",
+                )
+            changes.append(one)
+    return changes
+
+
+def present(settings: Settings, root: Path) -> list[str]:
+    """Return the targets of which a file that we made is on disk."""
+    return [target for target in TARGETS if _leftover(target, settings, root)]
+
+
+def _leftover(target: str, settings: Settings, root: Path) -> list[str]:
+    """Return the files of a target that are on disk and ours."""
+    place = root / settings.files[target]
+    if target == "k8s":
+        candidates = sorted(place.glob("*.yaml"))
+    elif target == "init-sql":
+        candidates = sorted(place.parent.glob(f"{place.stem}*{place.suffix}"))
+    elif target == "dockerfile":
+        candidates = [place, place.with_name(f"{place.name}.dockerignore")]
+    else:
+        candidates = [place]
+    mark = f"orch render {target}"
+    return [str(one.relative_to(root)) for one in candidates if one.is_file() and _is_ours(one.read_bytes(), mark)]
+
+
+def _is_ours(data: bytes, mark: str = "") -> bool:
+    first = data.partition(b"\n")[0].decode(errors="replace")
+    return MADE_BY[2:] in first and first.startswith(("#", "--")) and mark in first

@@ -1,0 +1,226 @@
+"""Fresh migrated databases for tests.
+
+    with orchestrator.testing.database("postgres-order") as db:
+        with db.connect() as connection: ...
+
+The database is a copy of a template that is migrated once, for as long as its migrations stay the same. It belongs to
+this process: it is dropped at the end, and by whoever comes next if this process is killed.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import socket
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from orchestrator import __version__
+from orchestrator.catalog import read_catalog, read_text
+from orchestrator.clones import Cloner
+from orchestrator.engines import load_engine
+from orchestrator.engines.base import Engine
+from orchestrator.events import Event
+from orchestrator.manifest.dsn import Redactor, override_variable, resolve
+from orchestrator.manifest.load import find_manifest, load
+from orchestrator.manifest.names import resolve_name, select
+from orchestrator.manifest.template import Variable, parse
+from orchestrator.model import Database, File, Script, Target
+from orchestrator.run import Run
+
+if TYPE_CHECKING:
+    from orchestrator.embedded import Server
+
+__all__ = ["Estate", "FreshDatabase", "database", "estate"]
+
+WAIT = 60.0
+"""Seconds to wait for servers that are still starting."""
+
+
+@dataclass(eq=False)
+class FreshDatabase:
+    """A migrated database of one's own. `dsn` holds the password; `name` is what it is called on the server."""
+
+    id: str
+    engine: str
+    name: str
+    dsn: str = field(repr=False)
+    _opened: list[Any] = field(default_factory=list, repr=False)
+
+    def connect(self, **options: Any) -> Any:
+        """Return a new psycopg connection or, for MongoDB, a client whose `get_default_database()` it is.
+
+        `options` go to the driver. What is still open when the database goes is closed.
+        """
+        if self.engine == "postgres":
+            import psycopg
+
+            self._opened.append(psycopg.connect(self.dsn, **options))
+        else:
+            from pymongo import MongoClient
+
+            self._opened.append(MongoClient(self.dsn, **options))
+        return self._opened[-1]
+
+    def close(self) -> None:
+        """Close what `connect` opened."""
+        while self._opened:
+            with suppress(Exception):  # a broken connection is closed too
+                self._opened.pop().close()
+
+
+@contextmanager
+def database(
+    name: str, *, file: str | Path | None = None, seeds: bool = True, embedded: bool | None = None
+) -> Iterator[FreshDatabase]:
+    """Lend a fresh migrated database of the manifest, named as `orch --only` takes it.
+
+    Without `seeds`, migrations named as seeds are left out. `embedded` chooses between servers from wheels and the DSNs
+    of the manifest; by default the DSNs, if the environment has any of the variables that they need.
+    """
+    with estate(file, embedded=embedded).database(name, seeds=seeds) as fresh:
+        yield fresh
+
+
+def estate(file: str | Path | None = None, *, embedded: bool | None = None) -> Estate:
+    """Return the estate of a manifest (default: found upward); one a process."""
+    path = find_manifest(str(file) if file else None, os.environ, Path.cwd()).resolve()
+    key = (os.getpid(), path, embedded)  # connections do not survive a fork
+    with _mutex:
+        if key not in _estates:
+            _estates[key] = Estate(path, embedded)
+        return _estates[key]
+
+
+class Estate:
+    """The databases of one manifest, as templates to copy."""
+
+    def __init__(self, path: Path, embedded: bool | None) -> None:
+        self.manifest = load(path)
+        self._embedded = embedded
+        self._redactor = Redactor()
+        self._actor = f"{os.environ.get('USER', 'tests')}@{socket.gethostname()}"
+        self._run_id = os.urandom(4).hex()
+        self._mutex = threading.RLock()
+        self._servers: dict[str, Server] = {}
+        self._engines: dict[str, Engine] = {}
+        self._cloners: dict[tuple[str, bool], Cloner] = {}
+        self._swept: set[str] = set()
+
+    @contextmanager
+    def database(self, name: str, *, seeds: bool = True) -> Iterator[FreshDatabase]:
+        """Lend a fresh migrated database."""
+        found = resolve_name(self.manifest.databases, name)
+        cloner = self._cloner(found, seeds)
+        self._sweep_once(found.id, cloner)
+        target = cloner.clone(found.id, pid=os.getpid())
+        fresh = FreshDatabase(found.id, found.engine, target.database, target.url)
+        try:
+            yield fresh
+        finally:
+            fresh.close()
+            cloner.drop(found.id, fresh.name)
+
+    def select(self, only: Sequence[str] = ()) -> list[str]:
+        """Return the ids of databases, chosen as `orch --only` does (`label:x` too); all by default."""
+        return [database.id for database in select(self.manifest.databases, list(only))]
+
+    def server(self, engine: str) -> Server | None:
+        """Return the embedded server that this engine's databases use, started if need be; None: the DSNs tell."""
+        with self._mutex:
+            databases = [d for d in self.manifest.databases if d.engine == engine]
+            if not (self._embedded or (self._embedded is None and not _reachable(databases, os.environ))):
+                return None
+            if engine not in self._servers:
+                from orchestrator.embedded import up
+
+                self._servers |= up(self.manifest.path.parent / ".orch", [engine])
+            return self._servers[engine]
+
+    def sweep(self) -> list[str]:
+        """Drop the clones that killed processes left on the servers in use; return their names."""
+        dropped = []
+        for found in {d.engine: d for d in self.manifest.databases}.values():
+            dropped += self._cloner(found, True).drop_left_behind([found.id])
+        return dropped
+
+    def close(self) -> None:
+        """Close the connections that are kept between two clones."""
+        with self._mutex:
+            for engine in self._engines.values():
+                engine.close()
+            self._engines.clear()
+            self._cloners.clear()
+
+    # ------------------------------------------------------------ what stands behind
+
+    def _sweep_once(self, id: str, cloner: Cloner) -> None:
+        key = cloner.run.targets[id].server_key
+        with self._mutex:
+            if key not in self._swept:
+                self._swept.add(key)
+                cloner.drop_left_behind([id])
+
+    def _cloner(self, found: Database, seeds: bool) -> Cloner:
+        with self._mutex:
+            if (found.id, seeds) not in self._cloners:
+                self._cloners[found.id, seeds] = Cloner(self._run(found), seeds)
+            return self._cloners[found.id, seeds]
+
+    def _run(self, found: Database) -> Run:
+        return Run(
+            run_id=self._run_id,
+            actor=self._actor,
+            tool=__version__,
+            databases={found.id: found},
+            targets={found.id: self._target(found)},
+            catalogs={found.id: read_catalog(found)},
+            engines={found.engine: self._engine(found.engine)},
+            read_script=self._read_script,
+            redact=self._redactor,
+            sink=_ignore,
+            wait=WAIT,
+        )
+
+    def _target(self, found: Database) -> Target:
+        server = self.server(found.engine)
+        if server is not None:
+            return resolve(replace(found, dsn=server.dsn()), {}, self._redactor, self.manifest.history_name)
+        return resolve(found, os.environ, self._redactor, self.manifest.history_name)
+
+    def _engine(self, name: str) -> Engine:
+        if name not in self._engines:
+            self._engines[name] = load_engine(name, self._actor, self._run_id)
+        return self._engines[name]
+
+    def _read_script(self, database: Database, file: File) -> Script:
+        return self._engine(database.engine).parse(file, read_text(file))
+
+
+def _reachable(databases: Sequence[Database], env: Mapping[str, str]) -> bool:
+    """Whether the environment was meant to tell where these are: it has a DSN, or a variable that one needs."""
+    for database in databases:
+        needed = [v.name for v in parse(database.dsn) if isinstance(v, Variable) and v.operator != ":-"]
+        names = [override_variable(database.id), *needed]
+        if not needed or any(env.get(name) or env.get(f"{name}_FILE") for name in names):
+            return True
+    return False
+
+
+def _ignore(_event: Event) -> None:
+    """Take one event."""
+
+
+_mutex = threading.Lock()
+_estates: dict[tuple[int, Path, bool | None], Estate] = {}
+
+
+@atexit.register
+def _close_all() -> None:
+    for (pid, _, _), one in _estates.items():
+        if pid == os.getpid():
+            one.close()
