@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from orchestrator.clone_names import CLONES, clone_name, family, is_clone, is_left_behind, template_name
 from orchestrator.engines import load_engine
@@ -90,24 +91,34 @@ class Cloner:
         return target
 
     def drop(self, id: str, name: str) -> None:
-        """Drop a clone on the server of this database; UsageError for anything that was not made as one."""
-        copies = self._of(id)
-        if not is_clone(name) and not copies.is_marked(name):
-            raise UsageError(f"there is no clone called '{name}'", hint="only what `orch clone` made is dropped")
-        copies.drop(name)
+        """Drop a clone on the server of this database; nothing happens if it is gone already."""
+        if not is_clone(name):
+            raise UsageError(f"'{name}' was not made as a clone")
+        self._of(id).drop(name)
+
+    def drop_on_any(self, ids: Iterable[str], name: str) -> None:
+        """Drop a clone, wherever it is on the servers of these databases; UsageError for anything else."""
+        for id in self._one_of_each_server(ids):
+            copies = self._of(id)
+            if name in copies.names(name) and (is_clone(name) or copies.is_marked(name)):
+                copies.drop(name)
+                return
+        raise UsageError(f"there is no clone called '{name}'", hint="only what `orch clone` made is dropped")
 
     def drop_left_behind(self, ids: Iterable[str]) -> list[str]:
         """Drop the clones on the servers of these databases whose process is gone; return their names."""
         dropped = []
-        servers = {self.run.targets[id].server_key: id for id in ids}
-        for id in servers.values():
+        for id in self._one_of_each_server(ids):
             copies = self._of(id)
-            for name in copies.names(CLONES):
+            for name in self.run.when_ready(id, partial(copies.names, CLONES)):
                 if is_left_behind(name):
                     with suppress(OrchError):  # somebody else is dropping it too
                         copies.drop(name)
                         dropped.append(name)
         return dropped
+
+    def _one_of_each_server(self, ids: Iterable[str]) -> list[str]:
+        return list({self.run.targets[id].server_key: id for id in ids}.values())
 
     # ------------------------------------------------------------ the template
 

@@ -106,9 +106,12 @@ class Migrator:
 
     def _connected(self) -> None:
         try:
-            with self._engine.connect(self._target) as session, self._registered(session):
-                with session.lock(lock_wait(self._target, self._run.lock_timeout), self._on_wait):
-                    self._locked(session)
+            with (
+                self._engine.connect(self._target) as session,
+                self._registered(session),
+                session.lock(lock_wait(self._target, self._run.lock_timeout), self._on_wait),
+            ):
+                self._locked(session)
         except ConnectError as error:
             if error.transient:  # the survey reached it a moment ago: it went away, and may come back
                 raise ConnectionLostError(error.what, detail=error.detail, hint=error.hint) from None

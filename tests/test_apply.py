@@ -641,8 +641,9 @@ def test_the_second_interrupt_cancels_on_the_server(pg_estate: Estate, number: i
 def test_the_second_interrupt_cancels_on_mongodb(mongo_estate: Estate) -> None:
     text = (
         '[{"insert": "c", "documents": [{"_id": 1}]},'
-        ' {"aggregate": "c", "cursor": {}, "pipeline": [{"$match": {"$expr": {"$function": '
-        '{"body": "function() { sleep(60000); return true }", "args": [], "lang": "js"}}}}]}]'
+        ' {"aggregate": "c", "cursor": {}, "pipeline": ['
+        '{"$project": {"a": {"$range": [0, 1000000]}}}, {"$unwind": "$a"}, '
+        '{"$project": {"b": {"$range": [0, 1000000]}}}, {"$unwind": "$b"}, {"$group": {"_id": null}}]}]'
     )
     mongo_estate.add("mongo", "m", {"1_slow.up.js": text})
 

@@ -95,7 +95,7 @@ databases:
     depends_on: [a, postgres-a]
     create: {owner: o, encoding: UTF8, locale: C, template: template0, extensions: [pgcrypto], connection_limit: 5}
     statement_timeout: 500ms
-render: {image: x, compose: {file: y.yml}, k8s: {wait_timeout: 5, keys:}}
+render: {image: x, compose: {file: y.yml}, k8s: {wait_timeout: 5, keys: null}}
 """
     )
     a, b = manifest.databases

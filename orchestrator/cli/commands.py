@@ -13,12 +13,20 @@ COMMANDS = {
     "repair": "Show what is wrong with a database, and mend its records.",
     "baseline": "Declare what is there already as applied, without running it.",
     "unlock": "Show who holds the lock of a database, and take it away.",
-    "schema": "Print the JSON Schema of databases.yaml, for editors.",
+    "clone": "Make a fresh migrated copy of a database, for a test.",
+    "drop-clone": "Drop copies that `orch clone` made.",
+    "wait": "Wait until other databases are migrated.",
+    "init": "Write a first databases.yaml, from migrations that are there.",
+    "add-db": "Add a database: entry, first migration, rendered files.",
+    "rm-db": "Undo add-db. The database itself is not touched.",
+    "new": "Make the next pair of migration files.",
+    "render": "Write compose, k8s and others from the manifest.",
+    "schema": "Print the JSON Schema of the manifest, or of an output.",
     "dev": "Real servers for development, from wheels: no Docker.",
 }
 """Each is the module `orchestrator.cli.NAME`, with a function `command`, or with an `app` of commands of its own."""
 
-_LINES = "\n".join(f"  {name:10}{summary}" for name, summary in COMMANDS.items())
+_LINES = "\n".join(f"  {name:12}{summary}" for name, summary in COMMANDS.items())
 
 HELP = f"""\
 Usage: orch [OPTIONS] COMMAND [ARGS]...

@@ -60,7 +60,10 @@ class OneDatabase:
         """Record a way under the lock, if the history still is what was seen."""
         with (
             self.session() as session,
-            session.lock(lock_wait(self.target, lock_timeout), lambda holder: say(f"waiting for the lock, held by {holder.description}")),
+            session.lock(
+                lock_wait(self.target, lock_timeout),
+                lambda holder: say(f"waiting for the lock, held by {holder.description}"),
+            ),
         ):
             history = session.read_history()
             if digest(history) != digest(seen):

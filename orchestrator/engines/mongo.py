@@ -221,7 +221,7 @@ class MongoSession:
 
     def _new_lease(self) -> Lease:
         name = self._target.parameters.get("x-advisory-lock-collection") or "migrate_advisory_lock"
-        return Lease(self._database[name], self._target.database_id, self._actor, self._run_id)
+        return Lease(self._database[name], self._session, self._target.database_id, self._actor, self._run_id)
 
     def _exists(self) -> bool:
         try:

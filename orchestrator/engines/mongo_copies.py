@@ -136,7 +136,7 @@ class MongoCopies:
                 if room < 0:
                     break
                 documents.append(document)
-            indexes = _indexes(plain[part.name])
+            indexes = _indexes(plain[part.name], part.options)
             parts.append(replace(part, indexes=indexes, documents=documents if room >= 0 else None))
         return parts
 
@@ -155,7 +155,9 @@ def _documents(part: _Part, source: MongoDatabase[Any]) -> Iterator[Any]:
     return iter(source[part.name].find(sort=[("$natural", 1)] if part.kind == "collection" else None))
 
 
-def _indexes(collection: Collection[Any]) -> list[dict[str, Any]]:
+def _indexes(collection: Collection[Any], options: dict[str, Any]) -> list[dict[str, Any]]:
     found = [dict(index) for index in collection.list_indexes()]
     wanted = [index for index in found if index["name"] != "_id_" and not index.get("clustered")]
-    return [{key: value for key, value in index.items() if key != "ns"} for index in wanted]
+    # An index without a collation would take that of its collection.
+    simple = {"collation": {"locale": "simple"}} if "collation" in options else {}
+    return [simple | {key: value for key, value in index.items() if key != "ns"} for index in wanted]

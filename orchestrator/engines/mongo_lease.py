@@ -20,7 +20,7 @@ from typing import Any
 from pymongo import ReturnDocument
 from pymongo.client_session import ClientSession
 from pymongo.collection import Collection
-from pymongo.errors import DuplicateKeyError, PyMongoError
+from pymongo.errors import DuplicateKeyError, OperationFailure, PyMongoError
 
 from orchestrator.errors import LockError
 from orchestrator.model import LockHolder
@@ -28,13 +28,21 @@ from orchestrator.model import LockHolder
 LEASE_SECONDS = 30
 HEARTBEAT_EVERY = 5.0  # seconds
 TRY_EVERY = 0.25  # seconds
+TRY_FOR = 0.5  # seconds
+_TIME_IS_UP, _WRITE_CONFLICT = 50, 112
+
+# Leases that this process could not give back, because the line was cut: nobody works under them any more.
+_abandoned: set[str] = set()
 
 
 class Lease:
     """The lock of one database. `mutex` keeps the heartbeat still while it is held."""
 
-    def __init__(self, collection: Collection[Any], database_id: str, actor: str, run_id: str) -> None:
+    def __init__(
+        self, collection: Collection[Any], session: ClientSession, database_id: str, actor: str, run_id: str
+    ) -> None:
         self._collection = collection
+        self._session = session
         self._database_id = database_id
         self._actor = actor
         self._run_id = run_id
@@ -50,7 +58,7 @@ class Lease:
         while (document := self._try()) is None or document.get("owner") != self._token:
             holder = self._describe(document)
             if document is not None and self._is_dead(document):
-                self._collection.delete_one({"_id": document["_id"], "owner": document["owner"]})
+                self._bury(document)
                 continue
             if time.monotonic() >= deadline:
                 hint = "wait for it, or raise --lock-timeout"
@@ -70,8 +78,10 @@ class Lease:
         finally:
             self._over.set()
             beat.join()
-            with suppress(PyMongoError):  # what is not given back expires
+            try:
                 self._collection.delete_one({"locking_key": 0, "owner": self._token})
+            except PyMongoError:  # what is not given back expires
+                _abandoned.add(self._token)
 
     def holder(self) -> LockHolder | None:
         """Return who the document names, if there is one."""
@@ -104,7 +114,8 @@ class Lease:
     def _try(self) -> dict[str, Any] | None:
         """Take the lease if it is free or expired, and return who holds it now; None: somebody was a moment quicker.
 
-        `$$NOW` in an upsert's filter is refused by mongod, so the decision stands in the update itself.
+        `$$NOW` in an upsert's filter is refused by mongod, so the decision stands in the update itself. A holder's open
+        transaction would make the server wait with its answer for as long as that lives: then it is only read.
         """
         ours = {
             "owner": self._token,
@@ -113,6 +124,7 @@ class Lease:
             "pid": os.getpid(),
             "hostname": socket.gethostname(),
             "machine": _machine(),
+            "session": self._session.session_id,
         }
         document: dict[str, Any] = {name: {"$literal": value} for name, value in ours.items()}
         document |= {"created_at": "$$NOW", "expires_at": _EXPIRY}
@@ -126,10 +138,25 @@ class Lease:
         update = [{"$set": {name: {"$cond": [free, value, f"${name}"]} for name, value in document.items()}}]
         try:
             return self._collection.find_one_and_update(
-                {"locking_key": 0}, update, upsert=True, return_document=ReturnDocument.AFTER
+                {"locking_key": 0},
+                update,
+                upsert=True,
+                return_document=ReturnDocument.AFTER,
+                maxTimeMS=round(TRY_FOR * 1000),
             )
         except DuplicateKeyError:
             return None
+        except OperationFailure as error:
+            if error.code not in (_TIME_IS_UP, _WRITE_CONFLICT):
+                raise
+            return self._collection.find_one({"locking_key": 0})
+
+    def _bury(self, document: dict[str, Any]) -> None:
+        """Remove the lease of a dead process, with what the server still does for it: a transaction would live for a minute."""
+        if session := document.get("session"):
+            with suppress(OperationFailure):
+                self._collection.database.client.admin.command("killSessions", [session])
+        self._collection.delete_one({"_id": document["_id"], "owner": document["owner"]})
 
     def _heartbeat(self) -> None:
         while not self._over.wait(HEARTBEAT_EVERY):
@@ -148,6 +175,8 @@ class Lease:
 
     def _is_dead(self, document: dict[str, Any]) -> bool:
         """Whether a lease of ours belongs to a process of this very machine and pid namespace that is gone."""
+        if document.get("owner") in _abandoned:
+            return True
         if "owner" not in document or document.get("machine") != _machine() or not _machine():
             return False
         return not Path(f"/proc/{document.get('pid')}").exists()

@@ -328,6 +328,8 @@ class PostgresSession:
         self, statements: Sequence[Statement], revisions: Sequence[Revision], pointer: Pointer | None, limits: Limits
     ) -> None:
         """Send BEGIN, the statements, the records and COMMIT as one simple-query message: one round trip."""
+        if self._schema is None:
+            self._look()
         message = _Message(f"BEGIN; {_limits('SET LOCAL', limits)}")
         for statement in statements:
             message.add(statement)

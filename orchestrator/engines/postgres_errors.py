@@ -23,8 +23,8 @@ from orchestrator.model import Statement, Target
 
 # libpq gives no SQLSTATE for a failed connection: its text is all there is.
 _TRANSIENT = re.compile(
-    r"connection refused|starting up|shutting down|not yet accepting|in recovery mode|too many (?:clients|connections)|remaining connection slots"
-    r"|server closed the connection|connection reset|EOF|No such file or directory|timeout|timed out",
+    r"connection refused|starting up|shutting down|not yet accepting|in recovery mode"
+    r"|too many (?:clients|connections)|remaining connection slots|server closed the connection|connection reset|EOF|No such file or directory|timeout|timed out",
     re.IGNORECASE,
 )
 _DOWN = re.compile(r"connection refused|timeout|timed out|unreachable", re.IGNORECASE)

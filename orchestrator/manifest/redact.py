@@ -17,7 +17,8 @@ class Redactor:
     """A callable that returns its text with every known secret replaced by `***`.
 
     It knows a secret raw, percent-encoded and with backslashes before quotes. One that is short or a plain word is hidden
-    only where it stands alone: with the password `postgres`, the name `postgres-order` stays readable. The password in `scheme://user:…@` and after `password=` is always hidden.
+    only where it stands alone: with the password `postgres`, the name `postgres-order` stays readable. The password in
+    `scheme://user:…@` and after `password=` is always hidden.
     """
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:

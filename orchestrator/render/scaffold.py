@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import re
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 from orchestrator.errors import UsageError
 
@@ -26,31 +27,40 @@ _DOWN = """\
 
 DROP TABLE IF EXISTS items;
 """
-# JSON has no comments; a schema has a title and a description.
-_COLLECTION = [
-    {
-        "create": "items",
-        "validator": {
-            "$jsonSchema": {
-                "title": "An item",
-                "description": "The first migration: replace this example by your own collections.",
-                "bsonType": "object",
-                "required": ["name", "createdAt"],
-                "properties": {
-                    "name": {"bsonType": "string", "description": "must be text"},
-                    "createdAt": {"bsonType": "date", "description": "must be a date"},
-                },
-            }
-        },
-    },
-    {
-        "createIndexes": "items",
-        "indexes": [
-            {"key": {"name": 1}, "name": "name_1", "unique": True},
-            {"key": {"createdAt": 1}, "name": "createdAt_1"},
-        ],
-    },
+# JSON has no comments; a schema has a title and descriptions.
+_COLLECTION = """\
+[
+  {
+    "create": "items",
+    "validator": {
+      "$jsonSchema": {
+        "title": "An item",
+        "description": "The first migration: replace this example by your own collections.",
+        "bsonType": "object",
+        "required": ["name", "createdAt"],
+        "properties": {
+          "name": { "bsonType": "string", "description": "must be text" },
+          "createdAt": { "bsonType": "date", "description": "must be a date" }
+        }
+      }
+    }
+  },
+  {
+    "createIndexes": "items",
+    "indexes": [
+      { "key": { "name": 1 }, "name": "name_1", "unique": true },
+      { "key": { "createdAt": 1 }, "name": "createdAt_1" }
+    ]
+  }
 ]
+"""
+_NO_COLLECTION = """\
+[
+  {
+    "drop": "items"
+  }
+]
+"""
 _TIMESTAMP = "%Y%m%d%H%M%S"
 _FIRST_TIMESTAMP = 19_700_101_000_000
 
@@ -62,8 +72,8 @@ def first_pair(engine: str, name: str) -> dict[str, str]:
     word = snake(name)
     if engine == "mongo":
         return {
-            f"000001_create_{word}_collections.up.js": _json(_COLLECTION),
-            f"000001_create_{word}_collections.down.js": _json([{"drop": "items"}]),
+            f"000001_create_{word}_collections.up.js": _COLLECTION,
+            f"000001_create_{word}_collections.down.js": _NO_COLLECTION,
         }
     return {
         f"000001_create_{word}_tables.up.sql": _UP.format(name=name),
@@ -98,13 +108,7 @@ def snake(text: str) -> str:
     return word
 
 
-def _json(commands: object) -> str:
-    return json.dumps(commands, indent=2) + "\n"
-
-
 _MANIFEST = """\
-# yaml-language-server: $schema=https://raw.githubusercontent.com/dborch/dborch/main/orchestrator/manifest/databases.schema.json
-#
 # Every database of this project. `orch apply` creates what is missing and migrates it, each after what it depends on.
 # The migrations of a database are in migrations/{engine}-{name}/schema. Secrets come from the environment, or from the
 # file that POSTGRES_PASSWORD_FILE names.
@@ -121,6 +125,11 @@ servers:
 """
 
 
-def first_manifest() -> str:
-    """Return a manifest without databases."""
-    return _MANIFEST + "databases: # add one: orch add-db NAME\n"
+def first_manifest(entries: Sequence[Mapping[str, Any]]) -> str:
+    """Return a manifest with these databases."""
+    from orchestrator.render.text import Flow, to_yaml
+
+    if not entries:
+        return _MANIFEST + "databases: # add one: orch add-db NAME\n"
+    listed = [{key: Flow(value) if key == "depends_on" else value for key, value in entry.items()} for entry in entries]
+    return _MANIFEST + to_yaml({"databases": listed})

@@ -1,0 +1,57 @@
+"""`orch clone`: a fresh migrated copy of a database."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from orchestrator.cli import options
+
+
+def command(
+    name: Annotated[str, typer.Argument(help="The database.")],
+    wanted: Annotated[
+        str, typer.Option("--as", metavar="NAME", help="What the copy is called; default: a name of its own.")
+    ] = "",
+    seeds: Annotated[
+        bool, typer.Option("--seeds/--no-seeds", help="With or without the migrations that have `seed` in their name.")
+    ] = True,
+    pid: Annotated[
+        int | None,
+        typer.Option("--pid", min=1, metavar="PID", help="The copy goes when this process is gone and orch runs next."),
+    ] = None,
+    file: options.File = None,
+    env_file: options.EnvFile = None,
+    wait: options.Wait = 0.0,
+    embedded: options.Embedded = False,
+    output: options.OutputOption = options.Output.text,
+) -> int:
+    """Make a fresh migrated copy of a database on its server, and print its name.
+
+    The first call migrates a template; the others copy that, in the time that a copy takes, however many migrations.
+
+    Examples: orch clone order · orch clone order --as order_test · NAME=$(orch clone order --pid $$)
+    """
+    from orchestrator.cli.assembly import assemble
+    from orchestrator.cli.console import out, out_json, say
+    from orchestrator.clones import Cloner
+    from orchestrator.errors import UsageError
+    from orchestrator.manifest.retarget import without_password
+    from orchestrator.views.plain import PlainView
+
+    if wanted and pid:
+        raise UsageError("--as and --pid exclude each other", hint="the name is what tells whose a copy is")
+    assembly = assemble(file, env_file, [name], None, no_deps=True)
+    if len(assembly.databases) != 1:
+        raise UsageError(f"'{name}' names {len(assembly.databases)} databases", hint="name one")
+    database = assembly.databases[0]
+    cloner = Cloner(assembly.run(PlainView(say), embedded=embedded, wait=wait), seeds)
+    cloner.drop_left_behind([database.id])
+    target = cloner.clone(database.id, wanted, pid=pid)
+    if output is options.Output.json:
+        facts = {"id": database.id, "engine": database.engine, "name": target.database, "endpoint": target.endpoint}
+        out_json({"format": 1, **facts, "dsn": without_password(target)})
+    else:
+        out(target.database)
+    return 0

@@ -1,0 +1,40 @@
+"""`orch new`: the next pair of migration files."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from orchestrator.cli import options
+
+
+def command(
+    name: Annotated[str, typer.Argument(help="The database.")],
+    description: Annotated[str, typer.Argument(help="What the migration does, in a few words.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be written, and write nothing.")] = False,
+    file: options.File = None,
+) -> int:
+    """Make the next numbered pair of migration files; timestamps where the directory uses them.
+
+    Example: orch new inventory add_reserved_until
+    """
+    import os
+    import re
+
+    from orchestrator.cli.project import make, open_project, quoted
+    from orchestrator.manifest.names import resolve_name
+    from orchestrator.render.changes import change
+    from orchestrator.render.scaffold import next_pair
+
+    project = open_project(file)
+    database = resolve_name(project.manifest.databases, name)
+    directory = database.directory
+    names = os.listdir(directory) if directory.is_dir() else []
+    versions = [found[1] for one in names if (found := re.match(r"([0-9]+)_.*\.(?:up|down)\.", one))]
+    files = next_pair(database.engine, versions, description)
+    # A directory elsewhere is where the manifest says; a link must not lead out of either.
+    root = project.root if directory.is_relative_to(project.root) else directory
+    changes = [change(directory / one, text.encode()) for one, text in files.items()]
+    make(changes, root, dry_run, quoted("orch", "apply", "--only", name))
+    return 0

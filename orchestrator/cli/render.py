@@ -1,0 +1,63 @@
+"""`orch render`: the files that are made from the manifest."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Annotated
+
+import typer
+
+from orchestrator.cli import options
+
+
+class Target(str, Enum):
+    """What can be rendered."""
+
+    compose = "compose"
+    k8s = "k8s"
+    argo = "argo"
+    init_sql = "init-sql"
+    dockerfile = "dockerfile"
+    github = "github"
+    gitlab = "gitlab"
+
+
+def command(
+    targets: Annotated[
+        list[Target] | None, typer.Argument(metavar="[TARGET]...", help="Default: those under 'render:', or compose and k8s.")
+    ] = None,
+    check: Annotated[bool, typer.Option("--check", help="Write nothing; exit with 3 and a diff if a file is stale.")] = False,
+    output: Annotated[str | None, typer.Option("--output", metavar="DIR", help="Write under this directory.")] = None,
+    image: Annotated[str | None, typer.Option("--image", metavar="IMAGE", help="Instead of the image in the manifest.")] = None,
+    file: options.File = None,
+) -> int:
+    """Write what is made from the manifest: compose, k8s, argo, init-sql, dockerfile, github, gitlab.
+
+    Examples: orch render · orch render k8s --check · orch render k8s --image registry/app:1.2 --output build
+    """
+    from pathlib import Path
+
+    from orchestrator.cli.console import out, say
+    from orchestrator.cli.project import open_project
+    from orchestrator.errors import ExitCode
+    from orchestrator.render.changes import commit, tree
+    from orchestrator.render.settings import settings_of
+    from orchestrator.render.targets import stale
+
+    project = open_project(file)
+    settings = settings_of(project.manifest, image)
+    wanted = list(dict.fromkeys(target.value for target in targets)) if targets else list(settings.targets)
+    root = Path(output).absolute() if output else project.root
+    if output and not check:
+        root.mkdir(parents=True, exist_ok=True)
+    changes = stale(wanted, project.manifest, settings, root)
+    if not changes:
+        say(f"Up to date: {', '.join(wanted)}.")
+        return 0
+    if check:
+        out("".join(one.diff(one.path.relative_to(root).as_posix()) for one in changes))
+        say(f"{len(changes)} file(s) are not as {project.path.name} says; write them: orch render {' '.join(wanted)}")
+        return int(ExitCode.CHANGES)
+    commit(changes, root)
+    out(tree(changes, root))
+    return 0

@@ -1,0 +1,73 @@
+"""`orch rm-db`: take a database out of the project. Its server is not touched."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from orchestrator.cli import options
+
+if TYPE_CHECKING:
+    from orchestrator.cli.project import Project
+    from orchestrator.model import Database
+    from orchestrator.render.changes import Change
+
+
+def command(
+    name: Annotated[str, typer.Argument(help="The database.")],
+    migrations: Annotated[
+        bool, typer.Option("--migrations", help="Remove its migrations too, although they are no longer as add-db wrote them.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be written, and write nothing.")] = False,
+    file: options.File = None,
+) -> int:
+    """Undo add-db: the manifest entry, what is rendered, and the migrations if nobody has worked on them.
+
+    The database itself is never touched. Example: orch rm-db logs2
+    """
+    from orchestrator.cli.console import say
+    from orchestrator.cli.project import make, open_project, quoted
+    from orchestrator.errors import UsageError
+    from orchestrator.manifest.edit import remove
+    from orchestrator.manifest.names import resolve_name
+    from orchestrator.manifest.source import shown
+
+    project = open_project(file)
+    database = resolve_name(project.manifest.databases, name)
+    others = [other.id for other in project.manifest.databases if database.id in other.depends_on]
+    if others:
+        raise UsageError(f"{', '.join(others)} depends on {database.id}", hint="take that dependency out first")
+    index = project.manifest.databases.index(database)
+    text = remove(project.text, index, shown(project.path))
+    after = project.with_text(text)
+    removed = _migrations(database, project, migrations)
+    # The manifest comes first: what stops us after it leaves at most files that nothing refers to.
+    changes = [project.manifest_change(text), *after.render_changes(project.manifest), *removed]
+    make(changes, project.root, dry_run, quoted("orch", "plan"))
+    if not removed and database.directory.is_dir():
+        say(f"{shown(database.directory)} stays, because its files are not as add-db wrote them; --migrations removes it.")
+    if not dry_run:
+        say(f"The database {database.name!r} itself, if there is one, is as it was.")
+    return 0
+
+
+def _migrations(database: Database, project: Project, all_of_them: bool) -> list[Change]:
+    """Return the removal of the migrations: all, or none if they are not exactly what add-db wrote."""
+    from orchestrator.errors import UsageError
+    from orchestrator.render.changes import Change
+    from orchestrator.render.scaffold import first_pair
+
+    directory = database.directory
+    if not directory.is_dir() or not directory.is_relative_to(project.root):
+        return []
+    try:
+        found = {path: path.read_bytes() for path in sorted(directory.iterdir())}
+    except OSError as error:
+        if all_of_them:
+            raise UsageError(f"{error.filename} cannot be removed: {error.strerror}") from None
+        return []
+    written = {directory / name: text.encode() for name, text in first_pair(database.engine, database.name).items()}
+    if found == written or all_of_them:
+        return [Change(path, content, None) for path, content in found.items()]
+    return []

@@ -1,0 +1,120 @@
+"""`orch wait`: until other databases are migrated. It only reads, and needs no credentials but theirs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from orchestrator.cli import options
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from orchestrator.model import Database, Migration
+    from orchestrator.plan import Survey
+
+
+def command(
+    wanted: Annotated[
+        list[str],
+        typer.Option("--for", metavar="NAME[@VERSION]", help="This database, all of it or up to a version. Repeatable."),
+    ],
+    timeout: Annotated[float, typer.Option("--timeout", min=0, metavar="SECONDS", help="Give up after so long, with 1.")] = 600.0,
+    every: Annotated[float, typer.Option("--every", min=0.1, metavar="SECONDS", help="Look so often.")] = 2.0,
+    file: options.File = None,
+    env_file: options.EnvFile = None,
+    embedded: options.Embedded = False,
+) -> int:
+    """Wait until databases are migrated, as an init container does for what its own database depends on.
+
+    A conflict in a history ends it at once. Example: orch wait --for order --for user@2 --timeout 600
+    """
+    import time
+
+    from orchestrator.cli.assembly import assemble
+    from orchestrator.cli.console import out, say
+    from orchestrator.errors import OrchError
+    from orchestrator.manifest.names import resolve_name
+    from orchestrator.survey import survey
+
+    versions = dict(map(_parse, wanted))
+    assembly = assemble(file, env_file, list(versions), None, no_deps=True)
+    upto = {resolve_name(assembly.databases, name).id: version for name, version in versions.items()}
+    run = assembly.run(lambda _event: None, embedded=embedded)
+    _check_versions(upto, run.catalogs)
+    deadline = time.monotonic() + timeout
+    told = ""
+    while True:
+        surveys = survey(run)
+        missing = [
+            f"{database.id}: {reason}"
+            for database in assembly.databases
+            if (reason := _missing(database, run.catalogs[database.id], surveys[database.id], upto[database.id]))
+        ]
+        if not missing:
+            out("\n".join(f"{id} is migrated." for id in upto))
+            return 0
+        state = "; ".join(missing)
+        if time.monotonic() >= deadline:
+            raise OrchError(f"not migrated within {timeout:g} s", detail="\n".join(missing), hint="orch status")
+        if state != told:
+            say(f"waiting for {state}")
+            told = state
+        time.sleep(min(every, max(0.0, deadline - time.monotonic())))
+
+
+def _parse(text: str) -> tuple[str, int | None]:
+    from orchestrator.errors import UsageError
+
+    name, at, version = text.rpartition("@")
+    if not at:
+        return text, None
+    if not name or not version.isdecimal():
+        raise UsageError(f"--for {text!r} is not NAME or NAME@VERSION", hint="orch wait --for order@3")
+    return name, int(version)
+
+
+def _check_versions(upto: Mapping[str, int | None], catalogs: Mapping[str, Sequence[Migration]]) -> None:
+    from orchestrator.errors import UsageError
+
+    for id, version in upto.items():
+        if version is not None and version not in {migration.version for migration in catalogs[id]}:
+            raise UsageError(f"{id} has no migration {version}", hint="its files are what is waited for")
+
+
+def _missing(database: Database, migrations: Sequence[Migration], survey: Survey, version: int | None) -> str:
+    """Return what is still to come, or nothing; what waiting cannot mend is raised."""
+    from orchestrator.errors import ConflictError
+    from orchestrator.history import Kind, reconcile
+
+    if survey.failure is not None:
+        return _trouble(database.id, survey)
+    if not survey.history.exists and (migrations or database.engine == "postgres"):
+        return "does not exist yet"
+    state = reconcile(migrations, survey.history, out_of_order=database.settings.out_of_order)
+    if version is not None and version in state.applied:
+        return ""
+    # A run at work looks like one that stopped half way: those may still come to an end.
+    underway = (Kind.DIRTY, Kind.PARTIAL, Kind.IN_FLIGHT)
+    for problem in state.problems:
+        if problem.kind not in underway:
+            raise ConflictError(f"{database.id}: {problem.what}", hint=problem.hint.replace("NAME", database.id))
+    waited_for = [v for v in state.pending if version is None or v <= version]
+    if not waited_for:
+        return state.problems[0].what if state.problems else ""
+    done = f"at version {state.version}" if state.version is not None else "nothing applied yet"
+    return f"{done}, {len(waited_for)} to come"
+
+
+def _trouble(id: str, survey: Survey) -> str:
+    """Return why a database cannot be read yet; raise if only a person can change that."""
+    from orchestrator.errors import ConnectError, NotPermittedError
+
+    failure = survey.failure
+    assert failure is not None  # noqa: S101 - for the type checker
+    if failure.kind == NotPermittedError.kind:
+        raise NotPermittedError(f"{id}: {failure.what}", detail=failure.detail, hint=failure.hint)
+    if failure.kind != ConnectError.kind:
+        raise ConnectError(f"{id}: {failure.what}", detail=failure.detail, hint=failure.hint)
+    return failure.what

@@ -1,0 +1,404 @@
+"""Clones: fresh migrated databases, faithful, cheap, safe when several want them, and nothing left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import ORCH, Estate
+
+from orchestrator import testing
+from orchestrator.clone_names import clone_name, is_clone, is_left_behind
+from orchestrator.clones import KEPT_TEMPLATES, TemplateError, is_seed
+from orchestrator.embedded import Server
+from orchestrator.model import Migration
+
+PG = {
+    "000001_tables.up.sql": "CREATE TYPE mood AS ENUM ('sad', 'glad');\n"
+    "CREATE TABLE one (id bigserial PRIMARY KEY, note text NOT NULL, m mood DEFAULT 'glad');\n"
+    "CREATE INDEX one_note ON one (note);\nCREATE VIEW glad AS SELECT * FROM one WHERE m = 'glad';\n",
+    "000001_tables.down.sql": "DROP VIEW glad; DROP TABLE one; DROP TYPE mood;",
+    "000002_seed_one.up.sql": "INSERT INTO one (note) SELECT 'สวัสดี ' || n FROM generate_series(1, 10) AS n;",
+    "000002_seed_one.down.sql": "DELETE FROM one;",
+    "000003_setting.up.sql": "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET search_path TO public, pg_catalog', "
+    "current_database()); EXECUTE format('ALTER DATABASE %I SET work_mem TO ''7MB''', current_database()); END $$;",
+    "000003_setting.down.sql": "SELECT 1;",
+}
+SIMPLE = {"locale": "simple"}
+MONGO = {
+    "000001_things.up.js": json.dumps(
+        [
+            {
+                "create": "things",
+                "validator": {"$jsonSchema": {"required": ["sku"], "properties": {"price": {"bsonType": "decimal"}}}},
+                "validationLevel": "moderate",
+                "collation": {"locale": "th"},
+            },
+            {"create": "log", "capped": True, "size": 4096, "max": 3},
+            {"create": "cheap", "viewOn": "things", "pipeline": [{"$match": {"price": {"$lt": 5}}}]},
+            {"create": "empty"},
+            {
+                "createIndexes": "things",
+                "indexes": [
+                    {"key": {"sku": 1}, "name": "sku", "unique": True},
+                    {"key": {"at": 1}, "name": "at", "expireAfterSeconds": 3600000, "sparse": True},
+                    {"key": {"name": "text"}, "name": "words", "default_language": "none", "collation": SIMPLE},
+                    {"key": {"a": 1, "b": -1}, "name": "ab", "partialFilterExpression": {"a": {"$gt": 1}}},
+                ],
+            },
+        ]
+    ),
+    "000001_things.down.js": '[{"drop": "cheap"}, {"drop": "things"}, {"drop": "log"}, {"drop": "empty"}]',
+    "000002_seed_things.up.js": json.dumps(
+        [
+            {
+                "insert": "things",
+                "documents": [
+                    {"sku": "ก-1", "price": {"$numberDecimal": "1.50"}, "at": {"$date": "2030-01-01T00:00:00.123Z"}},
+                    {
+                        "sku": "b",
+                        "big": {"$numberLong": "9007199254740993"},
+                        "nested": {"z": 1, "a": [1, {"$oid": "5" * 24}]},
+                    },
+                ],
+            },
+        ]
+    ),
+    "000002_seed_things.down.js": '[{"delete": "things", "deletes": [{"q": {}, "limit": 0}]}]',
+}
+
+
+@pytest.fixture
+def shop(estate: Estate, monkeypatch: pytest.MonkeyPatch) -> Iterator[Estate]:
+    """A PostgreSQL and a MongoDB database, and this process's environment as their users have it."""
+    yield from _shop(estate, monkeypatch)
+
+
+def _shop(estate: Estate, monkeypatch: pytest.MonkeyPatch) -> Iterator[Estate]:
+    estate.manifest("  - {name: a, server: postgres}\n  - {name: m, server: mongo}\n")
+    estate.write("postgres-a", dict(PG))
+    estate.write("mongo-m", dict(MONGO))
+    for engine in ("POSTGRES", "MONGO"):
+        monkeypatch.setenv(f"{engine}_PASSWORD", estate.env[f"{engine}_PASSWORD"])
+    yield estate
+    ours = testing.estate(estate.root / "databases.yaml")
+    for found in ours.manifest.databases:
+        copies = ours._cloner(found, True)._of(found.id)
+        for seeds in (True, False):
+            cloner = ours._cloner(found, seeds)
+            copies.drop(cloner._templates.get(found.id, "nothing"))
+    ours.close()
+
+
+def manifest(estate: Estate) -> Path:
+    return estate.root / "databases.yaml"
+
+
+def databases(estate: Estate, prefix: str) -> set[str]:
+    names = {row[0] for row in _maintenance(estate, "SELECT datname FROM pg_database")}
+    return {name for name in names | set(estate.client().list_database_names()) if name.startswith(prefix)}
+
+
+def _maintenance(estate: Estate, query: str) -> list[tuple[Any, ...]]:
+    import psycopg
+
+    with psycopg.connect(estate.servers["postgres"].dsn("postgres"), autocommit=True) as connection:
+        return connection.execute(query).fetchall()  # type: ignore[call-overload,no-any-return]
+
+
+# ---------------------------------------------------------------- what a clone is
+
+
+def test_a_postgres_clone_is_what_migrating_gives(shop: Estate) -> None:
+    shop.orch("apply", "--only", "postgres-a")
+    query = (
+        "SELECT (SELECT jsonb_agg(t ORDER BY id) FROM one t)::text, (SELECT count(*) FROM glad), "
+        "(SELECT version FROM schema_migrations), (SELECT array_agg(checksum ORDER BY version) FROM orch_history), "
+        "current_setting('work_mem'), current_setting('search_path'), nextval('one_id_seq')"
+    )
+    with testing.database("postgres-a", file=manifest(shop)) as db:
+        with db.connect() as connection:
+            copied = connection.execute(query).fetchone()
+        assert copied == shop.sql("a", query)[0]
+        assert copied[4:] == ("7MB", "public, pg_catalog", 11)
+
+
+@pytest.mark.parametrize("server", ["mongod", "secantus"])
+def test_a_mongo_clone_is_what_migrating_gives(
+    tmp_path: Path, postgres: Server, server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from conftest import start
+
+    estate = Estate(tmp_path, {"postgres": postgres, "mongo": start(server)})
+    if server == "secantus":  # it has no text index, nor collations
+        for old, new in (
+            ('"text"', "1"),
+            (', "default_language": "none", "collation": {"locale": "simple"}', ""),
+            (', "collation": {"locale": "th"}', ""),
+        ):
+            monkeypatch.setitem(MONGO, "000001_things.up.js", MONGO["000001_things.up.js"].replace(old, new))
+    for _ in (shops := _shop(estate, monkeypatch)):
+        estate.orch("apply", "--only", "mongo-m")
+        with testing.database("mongo-m", file=manifest(estate)) as db, db.connect() as client:
+            copied = _content(client.get_default_database())
+            assert copied == _content(estate.mongo("m"))
+            assert {"things", "log", "cheap", "empty", "orch_history", "schema_migrations"} <= set(copied)
+            with pytest.raises(Exception, match=r"(?i)validation"):
+                client.get_default_database()["things"].insert_one({"price": 1})
+    del shops
+    estate.drop()
+
+
+def _content(database: Any) -> dict[str, Any]:
+    """Everything in a database as raw bytes and options, but for what tells the time and run of its making."""
+    from bson import json_util
+    from bson.codec_options import CodecOptions
+    from bson.raw_bson import RawBSONDocument
+
+    content = {}
+    raw: CodecOptions[Any] = CodecOptions(document_class=RawBSONDocument)
+    for info in database.list_collections():
+        name = info["name"]
+        if name.startswith("system.") or name == "migrate_advisory_lock":
+            continue
+        documents: list[Any] = [d.raw for d in database.get_collection(name, codec_options=raw).find()]
+        if name in ("orch_history", "schema_migrations"):
+            passing = ("_id", "started_at", "finished_at", "seconds", "run_id", "actor")
+            documents = [{k: v for k, v in d.items() if k not in passing} for d in database[name].find()]
+        elif name in ("things", "log", "cheap"):
+            documents = [{k: v for k, v in d.items() if k != "_id"} for d in database[name].find()]
+        indexes = [] if info["type"] == "view" else [dict(i) for i in database[name].list_indexes()]
+        content[name] = json_util.dumps([info["type"], info["options"], indexes, documents])
+    return content
+
+
+def test_seeds_can_be_left_out(shop: Estate) -> None:
+    with testing.database("a", file=manifest(shop), seeds=False) as db, db.connect() as connection:
+        assert connection.execute("SELECT count(*) FROM one").fetchone() == (0,)
+        assert connection.execute("SELECT array_agg(version) FROM orch_history").fetchone() == ([1, 3],)
+    names = {
+        "seed_users": True,
+        "add_seeds": True,
+        "reseeded": False,
+        "linseed_oil": False,
+        "create": False,
+        "seed": True,
+    }
+    assert {name: is_seed(Migration(1, name)) for name in names} == names
+
+
+def test_each_clone_is_fresh_and_gone_afterwards(shop: Estate) -> None:
+    seen = set()
+    for _ in range(3):
+        for name in ("a", "m"):
+            with testing.database(name, file=manifest(shop)) as db:
+                seen.add(db.name)
+                client = db.connect()
+                if db.engine == "postgres":
+                    assert client.execute("SELECT count(*) FROM one").fetchone() == (10,)
+                    client.execute("DELETE FROM one")
+                    client.commit()  # and stays open: it is closed for us
+                else:
+                    assert client.get_default_database()["things"].count_documents({}) == 2
+                    client.get_default_database()["things"].delete_many({})
+                assert db.dsn not in repr(db)
+    assert len(seen) == 6 and all(is_clone(name) for name in seen)
+    assert not databases(shop, "orch_clone_") & seen
+
+
+# ---------------------------------------------------------------- templates
+
+
+def test_a_template_is_built_anew_only_when_migrations_change(shop: Estate) -> None:
+    def template() -> str:
+        one = testing.Estate(manifest(shop), None)
+        with one.database("a"):
+            name = one._cloner(one.manifest.databases[0], True)._templates["postgres-a"]
+        one.close()
+        return name
+
+    first = template()
+    (oid,) = _maintenance(shop, f"SELECT oid FROM pg_database WHERE datname = '{first}'")
+    assert template() == first
+    assert _maintenance(
+        shop, f"SELECT oid, datallowconn, datistemplate FROM pg_database WHERE datname = '{first}'"
+    ) == [(*oid, False, True)]
+    built = [first]
+    for number in range(KEPT_TEMPLATES + 2):
+        shop.write("postgres-a", {"000004_more.up.sql": f"CREATE TABLE more{number} ();"})
+        built.append(template())
+    assert len(set(built)) == len(built)
+    kept = databases(shop, built[0].rpartition("_")[0])
+    assert kept == set(built[-KEPT_TEMPLATES:])
+    for name in kept:
+        _drop_template(shop, name)
+
+
+def _drop_template(shop: Estate, name: str) -> None:
+    one = testing.estate(manifest(shop))
+    one._cloner(one.manifest.databases[0], True)._of("postgres-a").drop(name)
+
+
+def test_a_failing_migration_is_told_with_its_place_and_not_tried_again(shop: Estate) -> None:
+    shop.write("postgres-a", {"000004_broken.up.sql": "CREATE TABLE good ();\nSELECT nonsense;\n"})
+    texts, took = [], 0.0
+    for _ in range(3):
+        started = time.monotonic()
+        with pytest.raises(TemplateError) as caught, testing.database("a", file=manifest(shop)):
+            pass
+        took = time.monotonic() - started
+        texts.append(f"{caught.value.where}: {caught.value.what} {caught.value.detail}")
+    assert "000004_broken.up.sql:2:8" in texts[0] and "nonsense" in texts[0]
+    assert texts[0] == texts[1] == texts[2]
+    assert took < 0.05
+    broken = testing.estate(manifest(shop))._cloner(testing.estate(manifest(shop)).manifest.databases[0], True)
+    shop.write("postgres-a", {"000004_broken.up.sql": "CREATE TABLE good ();\n"})
+    assert "orch_clone" in shop.orch("clone", "a").stdout
+    shop.orch("drop-clone", "--left-behind")
+    del broken
+
+
+def test_a_template_that_was_dropped_is_built_again(shop: Estate) -> None:
+    one = testing.estate(manifest(shop))
+    for found in one.manifest.databases:
+        cloner = one._cloner(found, True)
+        with one.database(found.id):
+            pass
+        one._cloner(found, True)._of(found.id).drop(cloner._templates[found.id])
+        with one.database(found.id) as db, db.connect():
+            assert is_clone(db.name)
+
+
+RACER = """
+import sys, time
+from orchestrator import testing
+for _ in range(5):
+    for name in ("a", "m"):
+        with testing.database(name) as db, db.connect() as c:
+            if db.engine == "postgres":
+                assert c.execute("SELECT count(*) FROM one").fetchone() == (10,)
+            else:
+                assert c.get_default_database()["things"].count_documents({}) == 2
+print("good", flush=True)
+import os; os._exit(0)
+"""
+
+
+def test_processes_that_race_for_a_template_all_get_their_clones(shop: Estate) -> None:
+    racers = [
+        subprocess.Popen([sys.executable, "-c", RACER], cwd=shop.root, env=shop.env, stdout=-1, stderr=-1, text=True)
+        for _ in range(4)
+    ]
+    for racer in racers:
+        out, error = racer.communicate(timeout=60)
+        assert out == "good\n", error
+    with testing.database("a", file=manifest(shop)), testing.database("m", file=manifest(shop)):
+        pass  # this process knows the templates now, and drops them
+
+
+KILLED = """
+import sys, time
+from orchestrator import testing
+with testing.database("a"), testing.database("m"):
+    print("here", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_what_a_killed_process_left_is_removed_by_the_next(shop: Estate) -> None:
+    before = databases(shop, "orch_clone_")
+    with subprocess.Popen([sys.executable, "-c", KILLED], cwd=shop.root, env=shop.env, stdout=-1, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "here\n"
+        made = {name for name in databases(shop, "orch_clone_") - before if f"_{process.pid}_" in name}
+        assert len(made) == 2
+        assert not any(is_left_behind(name) for name in made)
+        process.kill()
+        process.wait()
+    assert all(is_left_behind(name) for name in made)
+    one = testing.Estate(manifest(shop), None)
+    with one.database("a"), one.database("m"):
+        assert not databases(shop, "orch_clone_") & made
+    one.close()
+    testing.estate(manifest(shop)).sweep()
+    with testing.database("a", file=manifest(shop)), testing.database("m", file=manifest(shop)):
+        pass
+
+
+def test_a_builder_killed_half_way_is_continued(shop: Estate) -> None:
+    shop.write("postgres-a", {"000004_slow.up.sql": "CREATE TABLE slow ();\nSELECT pg_sleep(2);\n"})
+    process = subprocess.Popen([ORCH, "clone", "a"], cwd=shop.root, env=shop.env, stdout=-1, stderr=-1)
+    deadline = time.monotonic() + 20
+    while not _maintenance(
+        shop, "SELECT 1 FROM pg_stat_activity WHERE query LIKE '%pg_sleep(2)%' AND pid <> pg_backend_pid()"
+    ):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    with testing.database("a", file=manifest(shop)) as db, db.connect() as connection:
+        assert connection.execute("SELECT count(*), max(version) FROM orch_history WHERE done").fetchone() == (4, 4)
+
+
+def test_names_say_whose_a_clone_is() -> None:
+    mine = clone_name(os.getpid())
+    assert is_clone(mine) and not is_left_behind(mine) and len(mine) < 63
+    kept = clone_name(None)
+    assert is_clone(kept) and not is_left_behind(kept)
+    machine = mine.split("_")[2]
+    elsewhere = mine.replace(machine, "0" * 8)
+    assert not is_left_behind(elsewhere)
+    made = elsewhere.split("_")[5]
+    assert is_left_behind(elsewhere.replace(made, f"{int(time.time()) - 90_000:08x}abcd"))
+    start = mine.split("_")[4]
+    assert is_left_behind(mine.replace(start, "1"))  # another process has got the pid since
+
+
+# ---------------------------------------------------------------- the commands
+
+
+def test_the_command_prints_a_name_and_never_a_password(shop: Estate) -> None:
+    for name, query in (("a", "postgres"), ("m", "mongo")):
+        done = shop.orch("clone", name, "--as", f"{shop.prefix}mine", "--output", "json")
+        assert done.json["name"] == f"{shop.prefix}mine" and done.json["engine"] == query
+        assert done.json["dsn"].split("://")[1].split("@")[0] == shop.servers[query].user
+        assert f"{shop.prefix}mine" in databases(shop, shop.prefix)
+        again = shop.orch("clone", name, "--as", f"{shop.prefix}mine", code=2)
+        assert "already" in again.stderr
+        shop.orch("drop-clone", f"{shop.prefix}mine")
+        assert f"{shop.prefix}mine" not in databases(shop, shop.prefix)
+        shop.orch("drop-clone", f"{shop.prefix}mine", code=2)
+    made = shop.orch("clone", "a", "--no-seeds").stdout.strip()
+    assert made in databases(shop, "orch_clone_")
+    assert shop.orch("drop-clone", made).stdout.strip() == made
+    with testing.database("a", file=manifest(shop), seeds=False), testing.database("a", file=manifest(shop)):
+        pass
+    with testing.database("m", file=manifest(shop)):
+        pass
+
+
+def test_only_clones_are_dropped(shop: Estate) -> None:
+    shop.orch("apply")
+    for name in (f"{shop.prefix}a", f"{shop.prefix}m", "postgres", "admin"):
+        assert "no clone called" in shop.orch("drop-clone", name, code=2).stderr
+    assert {f"{shop.prefix}a", f"{shop.prefix}m"} <= databases(shop, shop.prefix)
+    assert "which clone" in shop.orch("drop-clone", code=2).stderr
+
+
+def test_a_clone_goes_with_its_process(shop: Estate) -> None:
+    with subprocess.Popen(["sleep", "60"]) as owner:
+        made = shop.orch("clone", "a", "--pid", str(owner.pid)).stdout.strip()
+        shop.orch("drop-clone", "--left-behind")
+        assert made in databases(shop, "orch_clone_")
+        owner.kill()
+    assert made in shop.orch("drop-clone", "--left-behind").stdout
+    with testing.database("a", file=manifest(shop)):
+        pass
