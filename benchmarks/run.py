@@ -87,7 +87,7 @@ class Bench:
     def install(self) -> None:
         """Build the wheel and install it with servers into a new environment, compiled."""
         subprocess.run([sys.executable, "-m", "venv", self.root / "venv"], check=True, env=self.env)
-        pip = [self.bin / "python", "-m", "pip", "-qq", "--disable-pip-version-check"]
+        pip: list[str | Path] = [self.bin / "python", "-m", "pip", "-qq", "--disable-pip-version-check"]
         subprocess.run([*pip, "wheel", "--no-deps", "-w", self.root / "dist", HERE.parent], check=True, env=self.env)
         wheel = next((self.root / "dist").glob("*.whl"))
         subprocess.run([*pip, "install", f"{wheel}[embedded]"], check=True, env=self.env)
@@ -132,7 +132,12 @@ class Bench:
         """Run a program; return the seconds of the whole process, and what it printed."""
         started = time.perf_counter()
         done = subprocess.run(
-            [*map(str, command)], cwd=cwd or self.root, env=self.env, stdin=subprocess.DEVNULL, capture_output=True, text=True
+            [*map(str, command)],
+            cwd=cwd or self.root,
+            env=self.env,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
         )
         seconds = time.perf_counter() - started
         if done.returncode:
@@ -172,7 +177,10 @@ class Bench:
 
     def nothing(self, engine: str, count: int) -> Iterator[Figure]:
         """Nothing to do, beside what the same command takes for one database and what the floor takes for all."""
-        many, one = self.estate(f"{engine}_{count}_", engine, count, 3), self.estate(f"{engine}_{count}_one", engine, 1, 3)
+        many, one = (
+            self.estate(f"{engine}_{count}_", engine, count, 3),
+            self.estate(f"{engine}_{count}_one", engine, 1, 3),
+        )
         for estate in (many, one):
             self.orch("apply", cwd=estate)
         floor = "nothing" if engine == "postgres" else "mongo"
@@ -192,7 +200,9 @@ class Bench:
     def change(self, count: int) -> Iterator[Figure]:
         """From nothing, and with one more migration; databases are dropped and the disk is quiet before each turn."""
         ours = self.estate("ours", "postgres", count, 3)
-        files = [ours / "migrations" / "postgres-ours0" / "schema" / f"{version:06d}_step.up.sql" for version in (1, 2, 3)]
+        files = [
+            ours / "migrations" / "postgres-ours0" / "schema" / f"{version:06d}_step.up.sql" for version in (1, 2, 3)
+        ]
 
         def bootstrap(work: Callable[[], float], prefix: str) -> float:
             self.psql(*(f"DROP DATABASE IF EXISTS {prefix}{number}" for number in range(count)), "CHECKPOINT")
@@ -234,14 +244,14 @@ def figures(bench: Bench, quick: bool) -> Iterator[Figure]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="small sizes: does it work, not how fast is it")
-    parser.add_argument("--runs", type=int, default=0, help="rounds of each figure (default: 7, quick: 2)")
+    parser.add_argument("--runs", type=int, default=0, help="rounds of each figure (default: 5, quick: 2)")
     parser.add_argument("--output", choices=("text", "json"), default="text")
     options = parser.parse_args()
     with ExitStack() as stack:
         root = Path(tempfile.mkdtemp(prefix="orch-bench-"))
         stack.callback(shutil.rmtree, root, ignore_errors=True)
         root.chmod(0o711)  # as root the server runs as another user
-        bench = Bench(root, options.runs or (2 if options.quick else 7))
+        bench = Bench(root, options.runs or (2 if options.quick else 5))
         bench.install()
         stack.enter_context(bench.servers())
         found = []
@@ -257,7 +267,9 @@ def main() -> int:
                     flush=True,
                 )
     if options.output == "json":
-        entries = [{**asdict(figure), "ratio": figure.orch / figure.floor, "reached": figure.reached} for figure in found]
+        entries = [
+            {**asdict(figure), "ratio": figure.orch / figure.floor, "reached": figure.reached} for figure in found
+        ]
         print(json.dumps({"format": 1, "servers": bench.products, "figures": entries}, indent=2))
     return 0
 

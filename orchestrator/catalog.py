@@ -44,7 +44,8 @@ def read_catalog(database: Database) -> tuple[Migration, ...]:
             if parsed is None:
                 continue
             version, direction, name = parsed
-            file = File(path, directory / entry, _checksum(directory / entry, path))
+            location = directory / entry
+            file = File(path, location, _checksum(location, path))
         except InvalidError as error:
             errors.append(error)
             continue
@@ -88,7 +89,7 @@ def read_text(file: File) -> str:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
         before = data[: error.start]
-        line, column = before.count(b"\n") + 1, error.start - (before.rfind(b"\n") + 1) + 1
+        line, column = before.count(b"\n") + 1, len(before[before.rfind(b"\n") + 1 :].decode()) + 1
         raise InvalidError(
             f"not UTF-8: byte 0x{data[error.start]:02x}",
             where=Mark(file.path, line, column),
@@ -129,7 +130,8 @@ def _parse_name(entry: str, path: str, extensions: tuple[str, ...]) -> tuple[int
         )
     version = int(digits)
     if version > MAX_VERSION:
-        raise InvalidError(f"version {version} is too large", where=Mark(path), detail=f"the largest is {MAX_VERSION}")
+        hint = f"the largest is {MAX_VERSION}; a timestamp such as 20240826120919 is fine"
+        raise InvalidError(f"version {version} is too large", where=Mark(path), hint=hint)
     return version, Direction(direction), name
 
 

@@ -8,10 +8,22 @@ from dataclasses import dataclass, field
 from orchestrator.errors import ExitCode, InvalidGroup, OrchError
 from orchestrator.model import Direction
 
+MAX_WHAT = 4_000
+MAX_DETAIL = 16_000
+"""Characters of an error that are told: servers and files can make one of megabytes, and every view holds it."""
+
+
+def bounded(text: str, limit: int) -> str:
+    """Return a text of at most about `limit` characters: the middle of a longer one is left out, and that is said."""
+    if len(text) <= limit:
+        return text
+    head, tail = limit * 3 // 4, limit // 4
+    return f"{text[:head]} [… {len(text) - head - tail:,} characters …] {text[-tail:]}"
+
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """An error as data, already free of secrets."""
+    """An error as data, already free of secrets, and of a size that can be shown."""
 
     kind: str
     exit_code: int
@@ -28,16 +40,16 @@ class Failure:
             return Failure(
                 kind=error.kind,
                 exit_code=int(error.exit_code),
-                what=redact(error.what),
+                what=bounded(redact(error.what), MAX_WHAT),
                 where=redact(str(error.where)) if error.where else "",
-                detail=redact(error.detail),
-                hint=redact(error.hint),
+                detail=bounded(redact(error.detail), MAX_DETAIL),
+                hint=bounded(redact(error.hint), MAX_WHAT),
                 code=getattr(error, "code", ""),
             )
         return Failure(
             kind="internal",
             exit_code=int(ExitCode.FAILED),
-            what=redact(f"unexpected {type(error).__name__}: {error}"),
+            what=bounded(redact(f"unexpected {type(error).__name__}: {error}"), MAX_WHAT),
             hint="this is a fault in orch; ORCH_DEBUG=1 shows where it happened",
         )
 
@@ -46,6 +58,13 @@ class Failure:
         """Make data of an error that may hold several."""
         errors = error.errors if isinstance(error, InvalidGroup) else (error,)
         return tuple(Failure.of(one, redact) for one in errors)
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The command ended before anything was begun, as for an invalid manifest. Told before the last event."""
+
+    failure: Failure
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +222,8 @@ class RunFinished:
 
 
 Event = (
-    RunStarted
+    Refused
+    | RunStarted
     | ServerWaiting
     | DatabaseStarted
     | DatabaseCreated

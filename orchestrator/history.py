@@ -114,6 +114,8 @@ def reconcile(migrations: Sequence[Migration], history: History, *, out_of_order
             forget = {v for v in applied if pointer.version is None or v > pointer.version}
 
     applied = (applied | adopt) - forget
+    if (adopt or forget) and pointer is not None:  # golang-migrate passes over what is out of order; we do not
+        pointer_stale = pointer.version != max(applied, default=None)
 
     # Then, are the files of what is applied still what ran?
     for version in sorted(applied - adopt):
@@ -191,12 +193,24 @@ def prefix_checksum(script: Script, count: int) -> str:
     return "sha256:" + digest.hexdigest()
 
 
+def prefix_in_flight(script: Script, count: int) -> str:
+    """Return the checksums of a script's first `count` statements, and of those with the one that was begun after them."""
+    return f"{prefix_checksum(script, count)}+{prefix_checksum(script, count + 1)}"
+
+
+def prefix_landed(revision: Revision, *, done: bool) -> str:
+    """Return the checksum of what is done, once it is known whether the statement that was begun is."""
+    before, _, after = revision.prefix.partition("+")
+    return after if done else before
+
+
 def resumable(revision: Revision, script: Script) -> bool:
-    """Tell whether what a partial attempt already ran is unchanged in the file; the rest may differ."""
+    """Tell whether what a partial attempt already ran, or began, is unchanged in the file; the rest may differ."""
     count = revision.applied + (1 if revision.in_flight else 0)
     if count > len(script.statements):
         return False
-    return prefix_checksum(script, revision.applied) == revision.prefix
+    checksum = prefix_in_flight if revision.in_flight else prefix_checksum
+    return checksum(script, revision.applied) == revision.prefix
 
 
 def digest(history: History) -> str:
@@ -232,7 +246,8 @@ def _when(revision: Revision) -> str:
 
 def _dirty(pointer: Pointer, files: dict[int, Migration]) -> Problem:
     # The row holds the version that was being reached: by its up file, or by the down file of the version above.
-    above = min((v for v in files if v > (pointer.version or -1)), default=None)
+    at = -1 if pointer.version is None else pointer.version
+    above = min((v for v in files if v > at), default=None)
     ways = [f"version {pointer.version} up"] if pointer.version in files else []
     if above is not None:
         ways.append(f"version {above} down")
@@ -270,7 +285,7 @@ def _missing(revision: Revision) -> Problem:
         f"version {revision.version} ('{revision.name}') was applied{_when(revision)}, and its file is gone",
         "bring the file back; nothing can be rolled back past it",
         revision.version,
-        blocks=(Direction.DOWN,) if revision.done else (Direction.UP, Direction.DOWN),
+        blocks=() if revision.done else (Direction.UP, Direction.DOWN),  # past it is refused where a down is planned
     )
 
 
@@ -308,16 +323,18 @@ def _partial(partial: Revision) -> Problem:
     other = Direction.DOWN if partial.direction is Direction.UP else Direction.UP
     command = "orch apply" if partial.direction is Direction.UP else "orch rollback NAME --steps 1"
     at = f"statement {partial.applied + 1} of {partial.total}"
+    reason = f": {partial.error}" if partial.error else ""
     if partial.in_flight:
         return Problem(
             Kind.IN_FLIGHT,
-            f"version {partial.version} ({partial.direction.value}) was cut off at {at}; the next run finds out whether "
-            "it was done",
-            f"continue: {command}",
+            f"version {partial.version} ({partial.direction.value}) was cut off at {at}"
+            + (reason or "; the next run finds out whether it was done"),
+            f"look whether it was done, then: orch repair NAME (or let orch look again: {command})"
+            if partial.error
+            else f"continue: {command}",
             partial.version,
             blocks=(other,),
         )
-    reason = f": {partial.error}" if partial.error else ""
     return Problem(
         Kind.PARTIAL,
         f"version {partial.version} ({partial.direction.value}) stopped at {at}{reason}",

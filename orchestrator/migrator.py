@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 
 from orchestrator.engines.base import Effect, Limits, Session
@@ -42,6 +42,8 @@ from orchestrator.history import (
     pointer_after,
     pointer_during,
     prefix_checksum,
+    prefix_in_flight,
+    prefix_landed,
     reconcile,
 )
 from orchestrator.model import Direction, File, History, Migration, Origin, Pointer, Revision, Script, Statement
@@ -72,6 +74,7 @@ class Migrator:
         self._engine = run.engines[self._target.engine]
         self._files = {migration.version: migration for migration in run.catalogs[planned.id]}
         self._settings = self._database.settings
+        self._tries: dict[int, int] = {}
         self.version: int | None = planned.version
         self.applied = 0
 
@@ -81,13 +84,17 @@ class Migrator:
         if self._planned.create:
             created = self._run.when_ready(self._id, lambda: self._engine.create(self._target, self._database.create))
             self._run.sink(DatabaseCreated(self._id, by_other=not created))
-        for attempt in range(RECONNECTS + 1):
+        lost = 0
+        while True:
             try:
                 self._connected()
+            except _LetGoError as again:
+                self._run.stop.wait(again.pause)
             except ConnectionLostError:
-                if attempt == RECONNECTS or self._run.stop.is_set():
+                if lost == RECONNECTS or self._run.stop.is_set():
                     raise
-                pause = FIRST_PAUSE * 2**attempt
+                pause = FIRST_PAUSE * 2**lost
+                lost += 1
                 self._run.sink(Notice(self._id, f"the connection broke; asking the database again in {pause:g} s"))
                 self._run.stop.wait(pause)
             else:
@@ -141,9 +148,9 @@ class Migrator:
         """Write down what golang-migrate did since we last looked, and give the pointer back if somebody dropped it."""
         revisions = [book.adopted(self._files[version], Direction.UP) for version in state.adopt]
         revisions += [book.forgotten(version) for version in state.forget]
+        book.add(revisions)
         if revisions or state.pointer_stale:
             session.commit((), revisions, book.pointer(state) if state.pointer_stale else None, Limits())
-            book.add(revisions)
         for versions, direction in ((state.adopt, Direction.UP), (state.forget, Direction.DOWN)):
             if versions:
                 self._run.sink(Adopted(self._id, versions, direction))
@@ -156,18 +163,21 @@ class Migrator:
         started = time.monotonic()
         self._run.sink(StepStarted(self._id, step.version, step.name, step.direction, step.first, step.statements))
         revision = book.begin(migration, step.direction, script)
-        for attempt in range(RETRIES + 1):
+        while True:
             try:
                 revision = self._run_file(session, book, revision, script)
                 break
             except StatementError as error:
                 _locate(error, script)
                 revision = book.latest(revision)
-                if not error.transient or attempt == RETRIES or self._run.stop.is_set():
+                tries = self._tries[step.version] = self._tries.get(step.version, 0) + 1
+                if not error.transient or tries > RETRIES or self._run.stop.is_set():
                     self._record_failure(session, book, revision, error)
                     raise
-                pause = FIRST_PAUSE * 2**attempt
+                pause = FIRST_PAUSE * 2 ** (tries - 1)
                 self._run.sink(StepRetrying(self._id, step.version, self._run.redact(error.what), pause))
+                if error.statement is not None and not session.commits(error.statement):
+                    raise _LetGoError(pause) from None
                 self._run.stop.wait(pause)
         seconds = time.monotonic() - started
         self._run.sink(StepFinished(self._id, step.version, step.name, step.direction, seconds))
@@ -233,10 +243,12 @@ class Migrator:
         statement = script.statements[index]
         if revision.in_flight:
             effect, facts = session.probe(statement)
-            self._run.sink(Notice(self._id, f"{_place(script, statement)} was cut off in an earlier run: {facts}"))
+            self._run.sink(Notice(self._id, f"{_place(script, statement)} was cut off: {facts}"))
             if effect is Effect.DONE:
                 return revision
             if effect is Effect.UNKNOWN:
+                doubt = f"it cannot be told whether it was done: {facts}"
+                self._commit(session, book, (), replace(revision, error=doubt), during, limits)
                 raise ConflictError(
                     f"{self._id} is in doubt at statement {index + 1} of version {revision.version}",
                     where=Mark(script.file.path, statement.line),
@@ -244,13 +256,14 @@ class Migrator:
                     hint=f"look whether it was done, then: orch repair {self._id}",
                 )
         else:
-            revision = self._commit(session, book, (), replace(revision, in_flight=True, error=""), during, limits)
+            begun = replace(revision, in_flight=True, prefix=prefix_in_flight(script, index), error="")
+            revision = self._commit(session, book, (), begun, during, limits)
         try:
             session.execute(statement, limits)
         except StatementError as error:
             if not error.partly:
                 session.probe(statement)  # clears what a failed CONCURRENTLY left
-                book.note(replace(revision, in_flight=False))
+                book.note(replace(revision, in_flight=False, prefix=prefix_landed(revision, done=False)))
             raise
         return revision
 
@@ -273,7 +286,16 @@ class Migrator:
         failed = replace(revision, error=text)
         effect = failed.applied or failed.in_flight
         pointer = None if effect or not book.began(failed) else Pointer(max(book.applied, default=None))
-        session.commit((), [failed], pointer, Limits())
+        with suppress(OrchError):  # the disk may be full: what went wrong first is what a person must read
+            session.commit((), [failed], pointer, Limits())
+
+
+class _LetGoError(Exception):
+    """Whoever waits for our lock may be what a CONCURRENTLY waits for: give it away for a moment, and come back."""
+
+    def __init__(self, pause: float) -> None:
+        super().__init__()
+        self.pause = pause
 
 
 class _Book:

@@ -192,8 +192,13 @@ def remaining(
     else:
         todo = tuple(step for step in planned.steps if step.version in done or _is_partial(state, step.version))
     files = {m.version: m for m in migrations}
-    expected = [v for v in state.pending if v <= max((s.version for s in planned.steps), default=0)]
-    same_goal = [step.version for step in todo] == expected if direction is Direction.UP else True
+    if direction is Direction.UP:
+        expected = [v for v in state.pending if v <= max((s.version for s in planned.steps), default=0)]
+    else:  # from the top down: what somebody has put on top since then must not be passed over
+        lowest = min(step.version for step in planned.steps)
+        standing = {*state.applied, *([state.partial.version] if state.partial else [])}
+        expected = sorted((v for v in standing if v >= lowest), reverse=True)
+    same_goal = [step.version for step in todo] == expected
     blocked = state.blocked(direction)
     if blocked or not same_goal or any(step.version not in files for step in todo):
         raise StalePlanError(

@@ -8,14 +8,15 @@ from dataclasses import dataclass, replace
 from orchestrator.errors import ConflictError, UsageError
 from orchestrator.history import (
     Kind,
+    Problem,
     latest_effective,
     next_attempt,
     pointer_after,
     pointer_during,
-    prefix_checksum,
+    prefix_landed,
     reconcile,
 )
-from orchestrator.model import Direction, History, Migration, Origin, Pointer, Revision, Script
+from orchestrator.model import Direction, History, Migration, Origin, Pointer, Revision
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,26 +39,23 @@ class Way:
     pointer: Pointer | None
 
 
-def ways(
-    migrations: Sequence[Migration], history: History, scripts: dict[int, Script], by: Signature
-) -> tuple[Way, ...]:
-    """Return the ways on from this state; none if there is nothing to repair.
-
-    `scripts` holds the parsed file of a half-done version, where it can be read.
-    """
+def ways(migrations: Sequence[Migration], history: History, by: Signature) -> tuple[Way, ...]:
+    """Return the ways on from this state; none if there is nothing to repair."""
     state = reconcile(migrations, history, out_of_order=True)
     found: list[Way] = []
     kinds = {problem.kind for problem in state.problems}
     partial = state.partial
     if partial is not None:
         if partial.in_flight:
-            found += _in_doubt(history, partial, scripts.get(partial.version), by)
+            found += _in_doubt(history, partial, by)
         elif Kind.FORCED in kinds:
             found.append(_continue(history, partial, by))
         found += _marks(migrations, history, partial.version, by)
     elif Kind.DIRTY in kinds and history.pointer is not None:
         for version in _suspects(migrations, history.pointer):
             found += _marks(migrations, history, version, by)
+    elif (below := _highest_below(migrations, history, state.problems)) is not None:
+        found += _marks(migrations, history, below, by)[:1]
     for problem in state.problems:
         if problem.kind is Kind.EDITED and problem.version is not None:
             found.append(_accept(migrations, history, problem.version, by))
@@ -88,6 +86,16 @@ def _suspects(migrations: Sequence[Migration], pointer: Pointer) -> list[int]:
     return [version for version in (at, above) if version in versions and version is not None]
 
 
+def _highest_below(migrations: Sequence[Migration], history: History, problems: Sequence[Problem]) -> int | None:
+    """Return the last version that golang-migrate has applied and that has a file, if its pointer is at one that has none."""
+    pointer = history.pointer
+    if pointer is None or not any(p.kind is Kind.MISSING and p.version == pointer.version for p in problems):
+        return None
+    if pointer.version is None or any(r.version == pointer.version for r in history.revisions):
+        return None
+    return max((m.version for m in migrations if m.version < pointer.version), default=None)
+
+
 def _marks(migrations: Sequence[Migration], history: History, version: int, by: Signature) -> list[Way]:
     return [
         Way(
@@ -111,7 +119,8 @@ def _marked(
     recorded = {v for v, r in latest.items() if r.done and r.direction is Direction.UP}
     wanted = set(recorded)
     pointer = history.pointer
-    if pointer is not None and pointer.dirty and not any(not r.done for r in latest.values()):
+    unexplained = pointer is not None and (pointer.dirty or pointer.version not in {m.version for m in migrations})
+    if pointer is not None and unexplained and not any(not r.done for r in latest.values()):
         at = -1 if pointer.version is None else pointer.version
         top = max(recorded, default=-1)
         wanted = {v for v in recorded if v <= at} | {m.version for m in migrations if top < m.version <= at}
@@ -128,19 +137,21 @@ def _marked(
     return tuple(revisions), Pointer(max(wanted, default=None))
 
 
-def _in_doubt(history: History, partial: Revision, script: Script | None, by: Signature) -> list[Way]:
+def _in_doubt(history: History, partial: Revision, by: Signature) -> list[Way]:
     number = partial.applied + 1
-    signed = replace(
-        partial, actor=by.actor, run_id=by.run_id, tool=by.tool, reason=by.reason, error="", in_flight=False
-    )
-    found = []
-    if script is not None and number <= len(script.statements):
-        done = replace(signed, applied=number, prefix=prefix_checksum(script, number))
-        found.append(Way("statement-done", f"statement {number} was done: go on after it", (done,), None))
-    again = Way("statement-not-done", f"statement {number} was not done: run it again", (signed,), None)
-    if partial.applied == 0:  # then nothing of the version is done, and the pointer must not stay dirty
-        again = replace(again, pointer=_before(history, partial))
-    return [*found, again]
+    signed = replace(partial, actor=by.actor, run_id=by.run_id, tool=by.tool, reason=by.reason, in_flight=False)
+    done = replace(signed, applied=number, prefix=prefix_landed(partial, done=True))
+    not_done = replace(signed, prefix=prefix_landed(partial, done=False))
+    return [
+        Way("statement-done", f"statement {number} was done: go on after it", (done,), None),
+        Way(
+            "statement-not-done",
+            f"statement {number} was not done: run it again",
+            (not_done,),
+            # Of the very first one: then nothing of the version is done, and the pointer must not stay dirty.
+            _before(history, partial) if partial.applied == 0 else None,
+        ),
+    ]
 
 
 def _continue(history: History, partial: Revision, by: Signature) -> Way:

@@ -220,7 +220,8 @@ _estates: dict[tuple[int, Path, bool | None], Estate] = {}
 
 
 @atexit.register
-def _close_all() -> None:
+def close_all() -> None:
+    """Close what is kept between two clones; at the end of the process, or of its tests."""
     for (pid, _, _), one in _estates.items():
         if pid == os.getpid():
             one.close()

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import random
 import resource
-import shutil
 import signal
 import subprocess
 import time
@@ -16,66 +14,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from conftest import ORCH, Estate
+from project import SERVERS, orch, small_project, snapshot, whole_project
 
 from orchestrator.cli import add_db
 from orchestrator.errors import InterruptedRunError, OrchError
 from orchestrator.manifest import load
-from orchestrator.render.scaffold import next_pair, snake
-
-PROJECT = Path(__file__).parent.parent
-SERVERS = """\
-version: 1
-servers:
-  postgres: {engine: postgres, dsn: "postgres://u:${POSTGRES_PASSWORD}@${POSTGRES_HOST:-localhost}/{database}"}
-  mongo: {engine: mongo, dsn: "mongodb://${MONGO_HOST:-localhost}/{database}"}
-"""
-
-
-def orch(root: Path, *arguments: str, code: int | None = 0, **settings: Any) -> subprocess.CompletedProcess[str]:
-    env = {key: value for key, value in os.environ.items() if not key.startswith(("ORCH_", "POSTGRES_", "MONGO_"))}
-    done = subprocess.run([ORCH, *arguments], cwd=root, capture_output=True, text=True, timeout=60, env=env, **settings)
-    assert "Traceback" not in done.stderr, done.stderr
-    if code is not None:
-        assert done.returncode == code, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
-    return done
-
-
-def snapshot(root: Path) -> dict[str, object]:
-    """Every path below a directory: what a file holds, where a link leads, or that it is a directory."""
-    return {
-        str(path.relative_to(root)): os.readlink(path)
-        if path.is_symlink()
-        else path.read_bytes()
-        if path.is_file()
-        else "directory"
-        for path in sorted(root.rglob("*"))
-        if ".git" not in path.parts
-    }
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A copy of this project's own estate, with everything rendered."""
-    root = tmp_path / "shop"
-    root.mkdir()
-    for name in ("databases.yaml", "migrations", "k8s", "docker-compose.multi-db.yml", "Dockerfile", "Dockerfile.dockerignore"):
-        source = PROJECT / name
-        shutil.copytree(source, root / name) if source.is_dir() else shutil.copy(source, root / name)
-    return root
+    return whole_project(tmp_path)
 
 
 @pytest.fixture
 def small(tmp_path: Path) -> Path:
-    root = tmp_path / "small"
-    for id, name in (("postgres-a", "a"), ("postgres-b", "b")):
-        schema = root / "migrations" / id / "schema"
-        schema.mkdir(parents=True)
-        (schema / f"000001_{name}.up.sql").write_text("SELECT 1;\n")
-    text = SERVERS + "databases:\n  - {name: a, server: postgres}\n  - {name: b, server: postgres, depends_on: [a]}\n"
-    (root / "databases.yaml").write_text(text)
-    return root
+    return small_project(tmp_path)
 
 
 # ---------------------------------------------------------------- the main road
@@ -100,7 +54,9 @@ def test_add_and_apply_at_once_with_only_added_lines(estate: Estate) -> None:
     estate.orch("rollback", "order", "--steps", "1", "--yes")
     estate.orch("rollback", "logs2", "--steps", "1", "--yes")
     assert "items" not in estate.mongo("logs2").list_collection_names()
-    diff = subprocess.run(["git", "diff", "databases.yaml"], cwd=estate.root, capture_output=True, text=True, check=True).stdout
+    diff = subprocess.run(
+        ["git", "diff", "databases.yaml"], cwd=estate.root, capture_output=True, text=True, check=True
+    ).stdout
     lines = [line for line in diff.splitlines() if line[:1] in "+-" and line[:3] not in ("+++", "---")]
     assert lines and all(line.startswith("+") for line in lines), diff
 
@@ -109,7 +65,17 @@ def test_add_and_apply_at_once_with_only_added_lines(estate: Estate) -> None:
     "arguments",
     [
         ["logs2", "--engine", "mongo"],
-        ["stock", "--depends-on", "inventory", "--label", "core", "--create", "owner=app", "--create", "extensions=a,b"],
+        [
+            "stock",
+            "--depends-on",
+            "inventory",
+            "--label",
+            "core",
+            "--create",
+            "owner=app",
+            "--create",
+            "extensions=a,b",
+        ],
         ["group", "--server", "mongo", "--depends-on", "mongo-product"],
         ["select"],
     ],
@@ -213,7 +179,14 @@ def test_bad_input_is_refused_before_anything_is_written(small: Path, name: str)
 def test_reserved_words_are_names_like_others(small: Path) -> None:
     for word in ("user", "order", "select", "null", "true", "on"):
         orch(small, "add-db", word)
-    assert [d.name for d in load(small / "databases.yaml").databases][2:] == ["user", "order", "select", "null", "true", "on"]
+    assert [d.name for d in load(small / "databases.yaml").databases][2:] == [
+        "user",
+        "order",
+        "select",
+        "null",
+        "true",
+        "on",
+    ]
 
 
 def _read_only(root: Path) -> None:
@@ -338,20 +311,20 @@ def test_a_failure_at_any_step_leaves_every_file(
         except (OrchError, InterruptedRunError) as error:
             assert "as it was" in error.hint
             assert snapshot(project) == before, f"{step} number {number}"
+        else:
+            break
         finally:
             monkeypatch.setattr(owner, step, original)
-        if calls < number:
-            break
-    assert number > 1, "the step was never reached"
+    assert calls, "the step was never reached"
 
 
 def test_ctrl_c_at_any_moment(project: Path) -> None:
     before = snapshot(project)
     dice = random.Random(4)
     outcomes = set()
-    for _ in range(14):
+    for _ in range(8):
         process = subprocess.Popen([ORCH, "add-db", "logs2", "--engine", "mongo"], cwd=project, stderr=subprocess.PIPE)
-        time.sleep(dice.uniform(0.05, 0.4))
+        time.sleep(dice.uniform(0.1, 0.4))
         process.send_signal(dice.choice([signal.SIGINT, signal.SIGTERM]))
         stderr = process.communicate(timeout=20)[1]
         assert b"Traceback" not in stderr, stderr
@@ -383,86 +356,3 @@ def test_rm_db_refuses_what_others_need_and_what_is_not_there(small: Path) -> No
     assert "postgres-b depends on postgres-a" in orch(small, "rm-db", "a", code=2).stderr
     assert "no database is called 'z'" in orch(small, "rm-db", "z", code=2).stderr
     assert snapshot(small) == before
-
-
-# ---------------------------------------------------------------- new
-
-
-def test_new_counts_on(small: Path) -> None:
-    orch(small, "new", "a", "Add reserved-until!")
-    names = sorted(path.name for path in (small / "migrations/postgres-a/schema").iterdir())
-    assert names == ["000001_a.up.sql", "000002_add_reserved_until.down.sql", "000002_add_reserved_until.up.sql"]
-    orch(small, "add-db", "m", "--engine", "mongo")
-    orch(small, "new", "m", "more")
-    assert json.loads((small / "migrations/mongo-m/schema/000002_more.up.js").read_text()) == []
-    orch(small, "validate")
-    before = snapshot(small)
-    for bad in ("../x", "a/b", "", "!!", "x" * 200):
-        orch(small, "new", "a", bad, code=2)
-    assert snapshot(small) == before
-
-
-def test_numbers_keep_their_width_and_timestamps_go_on() -> None:
-    assert list(next_pair("postgres", [], "x"))[0] == "000001_x.up.sql"
-    assert list(next_pair("postgres", ["0007", "0008"], "x"))[0] == "0009_x.up.sql"
-    assert list(next_pair("postgres", ["999999"], "x"))[0] == "1000000_x.up.sql"
-    stamp = list(next_pair("mongo", ["20240101120000"], "x"))[0]
-    assert stamp.endswith("_x.up.js") and len(stamp.split("_")[0]) == 14 and stamp > "2024"
-    assert list(next_pair("mongo", ["29990101120000"], "x"))[0] == "29990101120001_x.up.js"
-    assert snake("Add  Ünïcode, please") == "add_n_code_please"
-
-
-def test_new_makes_a_missing_directory(small: Path) -> None:
-    shutil.rmtree(small / "migrations/postgres-b")
-    orch(small, "new", "b", "first")
-    orch(small, "validate")
-
-
-# ---------------------------------------------------------------- init
-
-
-def test_init_from_nothing(tmp_path: Path) -> None:
-    orch(tmp_path, "init")
-    assert "orch add-db NAME" in orch(tmp_path, "validate", code=4).stderr
-    orch(tmp_path, "add-db", "first")
-    orch(tmp_path, "validate")
-    assert "is there already" in orch(tmp_path, "init", code=2).stderr
-    assert "not a directory" in orch(tmp_path, "init", "nowhere", code=2).stderr
-
-
-def test_init_takes_over_the_customers_tree(tmp_path: Path) -> None:
-    shutil.copytree(PROJECT / "migrations", tmp_path / "migrations")
-    (tmp_path / "migrations/mongo-broken").mkdir()
-    service: dict[str, Any] = {"build": ".", "command": ["-db=postgres"], "environment": {"POSTGRES_DSN": "postgres://…"}}
-    done = {"condition": "service_completed_successfully"}
-    mongo = {**service, "environment": {"MONGO_URI": "mongodb://…"}}
-    services = {
-        "postgres": {"image": "postgres:15"},
-        "migrate-inventory": {**service, "depends_on": {"postgres": {"condition": "service_healthy"}, "migrate-order": done}},
-        "migrate-product": {**service, "depends_on": ["postgres"]},
-        "migrate-user": service,
-        "migrate-order": {**service, "depends_on": ["migrate-product", "migrate-user", "migrate-nothing"]},
-        "migrate-analytics": {**mongo, "depends_on": ["migrate-logs"]},
-        "migrate-logs": mongo,
-    }
-    (tmp_path / "docker-compose.multi-db.yml").write_text(yaml.safe_dump({"services": services}))
-    orch(tmp_path, "init")
-    databases = {d.id: d for d in load(tmp_path / "databases.yaml").databases}
-    assert len(databases) == 7
-    assert set(databases["postgres-order"].depends_on) == {"postgres-product", "postgres-user"}
-    assert databases["postgres-inventory"].depends_on == ("postgres-order",)
-    assert databases["mongo-analytics"].depends_on == ("mongo-logs",)
-    orch(tmp_path, "validate")
-
-
-def test_init_with_a_compose_file_that_helps_nothing(tmp_path: Path) -> None:
-    (tmp_path / "migrations/postgres-a/schema").mkdir(parents=True)
-    for text, code in (("services: {migrate-a: {depends_on: [migrate-a]}}", 0), ("[", 4), ("services: 3", 0), ("- x", 0)):
-        (tmp_path / "compose.yml").write_text(text)
-        (tmp_path / "databases.yaml").unlink(missing_ok=True)
-        orch(tmp_path, "init", code=code)
-    (tmp_path / "migrations/postgres-b/schema").mkdir(parents=True)
-    (tmp_path / "compose.yml").write_text("services: {migrate-a: {depends_on: [migrate-b]}, migrate-b: {depends_on: [migrate-a]}}")
-    (tmp_path / "databases.yaml").unlink()
-    assert "form a cycle" in orch(tmp_path, "init", code=4).stderr
-    assert not (tmp_path / "databases.yaml").exists()

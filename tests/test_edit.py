@@ -142,7 +142,9 @@ def test_any_entry_can_be_taken_out_or_is_refused(name: str) -> None:
         try:
             left = read(remove(CORPUS[name], index, "databases.yaml"))["databases"] or []
         except InvalidError as error:
-            assert name.startswith(("anchor", "alias", "tagged")) and index == 0, error  # what others refer to, !!seq of nothing
+            assert name.startswith(("anchor", "alias", "tagged")) and index == 0, (
+                error
+            )  # what others refer to, !!seq of nothing
         else:
             assert left == before[:index] + before[index + 1 :]
 
@@ -155,7 +157,9 @@ def test_the_style_of_the_entry_before_is_taken_up() -> None:
     assert insert(WRITTEN["blank lines between"], BARE, "x").endswith("server: pg\n\n  - name: logs2\n    server: mg\n")
 
 
-@pytest.mark.parametrize("name", ["yes", "null", "1e3", "0x10", "2024-01-01", "~", "a: b", "- a", "#x", "a,b", "{a}", "é", "'"])
+@pytest.mark.parametrize(
+    "name", ["yes", "null", "1e3", "0x10", "2024-01-01", "~", "a: b", "- a", "#x", "a,b", "{a}", "é", "'"]
+)
 def test_names_that_yaml_would_misread_are_quoted(name: str) -> None:
     for text in (WRITTEN["plain"], WRITTEN["flow entries"], WRITTEN["single quotes"], WRITTEN["JSON"]):
         assert read(insert(text, {"name": name, "server": "mg"}, "x"))["databases"][-1]["name"] == name

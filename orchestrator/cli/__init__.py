@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import signal
 import sys
 from typing import NoReturn
 
@@ -18,6 +20,8 @@ def main() -> NoReturn:
         from orchestrator.cli.commands import HELP
 
         _leave(0, HELP)
+    gc.set_threshold(50_000)  # modules, manifest and plan all stay: every 700 objects is too often to look for garbage
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # until the command line is loaded: no traceback for an early Ctrl-C
     from orchestrator.cli.app import run
 
     _leave(run())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from orchestrator.cli.project import Project
 
 
-class EngineName(str, Enum):
+class EngineName(StrEnum):
     """The engines."""
 
     postgres = "postgres"
@@ -22,15 +22,21 @@ class EngineName(str, Enum):
 
 def command(
     name: Annotated[str, typer.Argument(help="The name of the new database.")],
-    engine: Annotated[EngineName | None, typer.Option("--engine", help="Default: that of --server, else postgres.")] = None,
-    server: Annotated[str | None, typer.Option("--server", metavar="NAME", help="Default: the one server of this engine.")] = None,
+    engine: Annotated[
+        EngineName | None, typer.Option("--engine", help="Default: that of --server, else postgres.")
+    ] = None,
+    server: Annotated[
+        str | None, typer.Option("--server", metavar="NAME", help="Default: the one server of this engine.")
+    ] = None,
     depends_on: Annotated[
         list[str] | None, typer.Option("--depends-on", metavar="NAME", help="Migrated after this one. Repeatable.")
     ] = None,
     label: Annotated[list[str] | None, typer.Option("--label", metavar="WORD", help="Repeatable.")] = None,
     create: Annotated[
         list[str] | None,
-        typer.Option("--create", metavar="KEY=VALUE", help="For CREATE DATABASE: owner=app, extensions=a,b. Repeatable."),
+        typer.Option(
+            "--create", metavar="KEY=VALUE", help="For CREATE DATABASE: owner=app, extensions=a,b. Repeatable."
+        ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be written, and write nothing.")] = False,
     file: options.File = None,
@@ -83,7 +89,9 @@ def _server(project: Project, engine: str | None, server: str | None) -> tuple[s
             hint = did_you_mean(server, servers) or f"the servers are {', '.join(servers) or 'none: declare one'}"
             raise UsageError(f"there is no server {server!r} in the manifest", hint=hint)
         if engine and servers[server] != engine:
-            raise UsageError(f"the server {server!r} is of engine {servers[server]}, not {engine}", hint="choose one of both")
+            raise UsageError(
+                f"the server {server!r} is of engine {servers[server]}, not {engine}", hint="choose one of both"
+            )
         return servers[server], server
     engine = engine or "postgres"
     of_engine = [name for name, kind in servers.items() if kind == engine]
@@ -147,7 +155,9 @@ def _check_directory(directory: Any) -> None:
     try:
         if directory.exists() and any(directory.iterdir()):
             what = f"{shown(directory)} is there already, and is not empty"
-            raise UsageError(what, hint="take it over by an entry in the manifest, or move it away; nothing was written")
+            raise UsageError(
+                what, hint="take it over by an entry in the manifest, or move it away; nothing was written"
+            )
     except OSError as error:
         raise UsageError(f"{shown(directory)} cannot be used: {error.strerror}") from None
 

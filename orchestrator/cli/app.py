@@ -115,6 +115,8 @@ def _report(error: BaseException) -> int:
         from dataclasses import asdict
 
         out_json({"format": 1, "errors": [asdict(failure) for failure in failures]})
+    if reports := sys.modules.get("orchestrator.cli.machine"):
+        reports.refuse(failures)
     for failure in failures:
         say_failure(failure)
     return failures[0].exit_code

@@ -29,6 +29,7 @@ def command(
     embedded: options.Embedded = False,
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Start nothing new after the first failure.")] = False,
     output: options.StreamOption = options.StreamOutput.text,
+    junit: options.JUnit = None,
 ) -> int:
     """Create what is missing and migrate everything, in order.
 
@@ -40,13 +41,13 @@ def command(
     from orchestrator.cli.stage import Broadcast, execute, planning, when_json_lines
     from orchestrator.views.text import plan_text
 
+    broadcast = Broadcast()
+    when_json_lines(output, broadcast, junit)
     saved = read_plan(plan_file) if plan_file else None
     if saved is not None:
         refuse_mixed(only, exclude, no_deps, to)
         only, no_deps = [database.id for database in saved.databases], True
     assembly = assemble(file, env_file, only, exclude, no_deps=no_deps)
-    broadcast = Broadcast()
-    when_json_lines(output, broadcast, assembly.run_id)
     run = assembly.run(
         broadcast,
         embedded=embedded,
@@ -58,10 +59,10 @@ def command(
     )
     with planning(broadcast, output):
         plan = saved or planned(run, assembly, up_to(assembly, to, only), keep=True)
-    if output is options.StreamOutput.text and not plan.has_changes and not plan.failures:
+    if output is options.StreamOutput.text and not junit and not plan.has_changes and not plan.failures:
         say(f"Nothing to do: {len(plan.databases)} database(s) up to date.")
         return 0
-    if output is options.StreamOutput.text:
+    if output not in (options.StreamOutput.json, options.StreamOutput.jsonl):
         say(plan_text(plan))
         say("")
     return execute(run, plan, broadcast, output)

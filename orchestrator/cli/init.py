@@ -15,7 +15,10 @@ _COMPOSE = ("docker-compose.multi-db.yml", "docker-compose.yml", "docker-compose
 def command(
     directory: Annotated[str, typer.Argument(metavar="[DIR]", help="The project. Default: here.")] = ".",
     compose: Annotated[
-        str | None, typer.Option("--compose", metavar="FILE", help="Take dependencies from its depends_on. Default: what is there.")
+        str | None,
+        typer.Option(
+            "--compose", metavar="FILE", help="Take dependencies from its depends_on. Default: what is there."
+        ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be written, and write nothing.")] = False,
 ) -> int:
@@ -78,7 +81,9 @@ def _needs(compose: Path, found: dict[str, tuple[str, str]]) -> dict[str, list[s
     try:
         value = read_yaml(compose).value
     except InvalidError as error:
-        raise InvalidError(f"{shown(compose)}: {error.what}", where=error.where, hint="--compose names another") from None
+        raise InvalidError(
+            f"{shown(compose)}: {error.what}", where=error.where, hint="--compose names another"
+        ) from None
     services = value.get("services") if isinstance(value, dict) else None
     services = services if isinstance(services, dict) else {}
     meant = {service: id for service, body in services.items() if (id := _database(service, body, found))}

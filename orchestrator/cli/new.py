@@ -19,7 +19,6 @@ def command(
 
     Example: orch new inventory add_reserved_until
     """
-    import os
     import re
 
     from orchestrator.cli.project import make, open_project, quoted
@@ -30,7 +29,7 @@ def command(
     project = open_project(file)
     database = resolve_name(project.manifest.databases, name)
     directory = database.directory
-    names = os.listdir(directory) if directory.is_dir() else []
+    names = [path.name for path in directory.iterdir()] if directory.is_dir() else []
     versions = [found[1] for one in names if (found := re.match(r"([0-9]+)_.*\.(?:up|down)\.", one))]
     files = next_pair(database.engine, versions, description)
     # A directory elsewhere is where the manifest says; a link must not lead out of either.

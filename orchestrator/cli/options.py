@@ -21,6 +21,17 @@ class StreamOutput(StrEnum):
     text = "text"
     json = "json"
     jsonl = "jsonl"
+    github = "github"
+    gitlab = "gitlab"
+
+
+class PlanOutput(StrEnum):
+    """What stdout holds, for a plan."""
+
+    text = "text"
+    json = "json"
+    github = "github"
+    markdown = "markdown"
 
 
 File = Annotated[
@@ -50,4 +61,12 @@ LockTimeout = Annotated[
 ]
 Embedded = Annotated[bool, typer.Option("--embedded", help="Use the embedded servers (orch dev) instead of the DSNs.")]
 OutputOption = Annotated[Output, typer.Option("--output", help="Format of stdout.")]
-StreamOption = Annotated[StreamOutput, typer.Option("--output", help="Format of stdout; jsonl is the event stream.")]
+StreamOption = Annotated[
+    StreamOutput,
+    typer.Option(
+        "--output",
+        help="Format of stdout; jsonl is the event stream, github annotations, summary and step outputs, "
+        "gitlab JUnit and code quality files.",
+    ),
+]
+JUnit = Annotated[str | None, typer.Option("--junit", metavar="FILE", help="Write a JUnit report too.")]

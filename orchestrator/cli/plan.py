@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from orchestrator.cli import options
 from orchestrator.scheduler import JOBS, JOBS_PER_SERVER
+
+if TYPE_CHECKING:
+    from orchestrator.hazards import Hazard
+    from orchestrator.plan import Plan
+    from orchestrator.run import Run
 
 
 def command(
@@ -27,7 +32,10 @@ def command(
     jobs_per_server: options.JobsPerServer = JOBS_PER_SERVER,
     wait: options.Wait = 0.0,
     embedded: options.Embedded = False,
-    output: options.OutputOption = options.Output.text,
+    output: Annotated[
+        options.PlanOutput,
+        typer.Option("--output", help="Format of stdout; github: annotations, job summary and step outputs."),
+    ] = options.PlanOutput.text,
 ) -> int:
     """Show what apply would do. Changes nothing on any server.
 
@@ -42,6 +50,11 @@ def command(
     from orchestrator.views.plain import PlainView
     from orchestrator.views.text import plan_text
 
+    if output is options.PlanOutput.github:
+        from orchestrator.cli import machine
+        from orchestrator.cli.stage import Broadcast
+
+        machine.begin(options.StreamOutput.github, Broadcast(), None)  # tells what is refused
     assembly = assemble(file, env_file, only, exclude, no_deps=no_deps)
     run = assembly.run(PlainView(say), embedded=embedded, jobs=jobs, jobs_per_server=jobs_per_server, wait=wait)
     plan = planned(run, assembly, up_to(assembly, to, only))
@@ -51,9 +64,48 @@ def command(
         except OSError as error:
             raise UsageError(f"{out_file} cannot be written: {error.strerror}") from None
         say(f"The plan is in {out_file}; run it: orch apply {out_file}")
-    out(plan.to_json() if output is options.Output.json else plan_text(plan))
+    if output is options.PlanOutput.github:
+        _report(run, plan)
+    elif output is options.PlanOutput.markdown:
+        out(_markdown(run, plan))
+    else:
+        out(plan.to_json() if output is options.PlanOutput.json else plan_text(plan))
     say_failures((database.id, database.failure) for database in plan.databases if database.failure)
     if plan.failures:
         codes = {failure.exit_code for failure in plan.failures}
         return codes.pop() if len(codes) == 1 else int(ExitCode.FAILED)
     return int(ExitCode.CHANGES) if exit_code and plan.has_changes else 0
+
+
+def _hazards(run: Run, plan: Plan) -> dict[str, list[Hazard]]:
+    """Return what to look at first, database by database."""
+    from orchestrator.hazards import hazards
+
+    found: dict[str, list[Hazard]] = {}
+    for planned in plan.databases:
+        files = {migration.version: migration.file(plan.direction) for migration in run.catalogs[planned.id]}
+        scripts = [
+            run.read_script(run.databases[planned.id], file) for s in planned.steps if (file := files[s.version])
+        ]
+        if dangers := [hazard for script in scripts for hazard in hazards(script)]:
+            found[planned.id] = dangers
+    return found
+
+
+def _markdown(run: Run, plan: Plan) -> str:
+    from orchestrator.views.markdown import plan_markdown
+
+    return plan_markdown(plan, _hazards(run, plan))
+
+
+def _report(run: Run, plan: Plan) -> None:
+    """Tell GitHub: the plan for people on stderr, annotations on stdout, the rest where its variables say."""
+    from orchestrator.cli.console import say
+    from orchestrator.cli.machine import plan_commands, put_commands, put_outputs, put_summary
+    from orchestrator.views.text import plan_text
+
+    say(plan_text(plan))
+    put_commands(plan_commands(plan, _hazards(run, plan)))
+    put_summary(_markdown(run, plan))
+    pending = sum(len(planned.steps) for planned in plan.databases)
+    put_outputs(has_changes=plan.has_changes, applied_count=0, pending_count=pending)

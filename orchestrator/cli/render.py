@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -10,7 +10,7 @@ import typer
 from orchestrator.cli import options
 
 
-class Target(str, Enum):
+class Target(StrEnum):
     """What can be rendered."""
 
     compose = "compose"
@@ -24,11 +24,18 @@ class Target(str, Enum):
 
 def command(
     targets: Annotated[
-        list[Target] | None, typer.Argument(metavar="[TARGET]...", help="Default: those under 'render:', or compose and k8s.")
+        list[Target] | None,
+        typer.Argument(
+            metavar="[TARGET]...", help="Default: those under 'render:', or those on disk, or compose and k8s."
+        ),
     ] = None,
-    check: Annotated[bool, typer.Option("--check", help="Write nothing; exit with 3 and a diff if a file is stale.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Write nothing; exit with 3 and a diff if a file is stale.")
+    ] = False,
     output: Annotated[str | None, typer.Option("--output", metavar="DIR", help="Write under this directory.")] = None,
-    image: Annotated[str | None, typer.Option("--image", metavar="IMAGE", help="Instead of the image in the manifest.")] = None,
+    image: Annotated[
+        str | None, typer.Option("--image", metavar="IMAGE", help="Instead of the image in the manifest.")
+    ] = None,
     file: options.File = None,
 ) -> int:
     """Write what is made from the manifest: compose, k8s, argo, init-sql, dockerfile, github, gitlab.
@@ -42,12 +49,13 @@ def command(
     from orchestrator.errors import ExitCode
     from orchestrator.render.changes import commit, tree
     from orchestrator.render.settings import settings_of
-    from orchestrator.render.targets import stale
+    from orchestrator.render.targets import present, stale
 
     project = open_project(file)
     settings = settings_of(project.manifest, image)
-    wanted = list(dict.fromkeys(target.value for target in targets)) if targets else list(settings.targets)
     root = Path(output).absolute() if output else project.root
+    wanted = list(dict.fromkeys(target.value for target in targets or ()))
+    wanted = wanted or list(settings.targets) or present(settings, root) or ["compose", "k8s"]
     if output and not check:
         root.mkdir(parents=True, exist_ok=True)
     changes = stale(wanted, project.manifest, settings, root)

@@ -9,8 +9,7 @@ import typer
 from orchestrator.cli import options
 
 if TYPE_CHECKING:
-    from orchestrator.cli.records import OneDatabase
-    from orchestrator.model import History, Script
+    from orchestrator.model import History
     from orchestrator.repair import Way
 
 
@@ -62,7 +61,7 @@ def command(
     by = one.signature(reason)
 
     def offered(history: History) -> tuple[Way, ...]:
-        return ways(one.migrations, history, _scripts(one, history), by)
+        return ways(one.migrations, history, by)
 
     if flags:
         way = one.write(lambda history: _chosen(offered(history), flags[0], one.id), seen, lock_timeout)
@@ -89,21 +88,6 @@ def command(
         lines += [f"  {problem.hint.replace('NAME', one.id)}" for problem in state.problems]
     out("\n".join(lines))
     return 0
-
-
-def _scripts(one: OneDatabase, history: History) -> dict[int, Script]:
-    """Parse the file of a half-done version, if it can be."""
-    from orchestrator.errors import OrchError
-    from orchestrator.history import reconcile
-
-    partial = reconcile(one.migrations, history, out_of_order=True).partial
-    for migration in one.migrations:
-        if partial is not None and migration.version == partial.version and (file := migration.file(partial.direction)):
-            try:
-                return {migration.version: one.assembly.read_script(one.database, file)}
-            except OrchError:
-                return {}
-    return {}
 
 
 def _chosen(offered: tuple[Way, ...], flag: str, id: str) -> Way:

@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 def command(
     name: Annotated[str, typer.Argument(help="The database.")],
     migrations: Annotated[
-        bool, typer.Option("--migrations", help="Remove its migrations too, although they are no longer as add-db wrote them.")
+        bool,
+        typer.Option(
+            "--migrations", help="Remove its migrations too, although they are no longer as add-db wrote them."
+        ),
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be written, and write nothing.")] = False,
     file: options.File = None,
@@ -46,7 +49,9 @@ def command(
     changes = [project.manifest_change(text), *after.render_changes(project.manifest), *removed]
     make(changes, project.root, dry_run, quoted("orch", "plan"))
     if not removed and database.directory.is_dir():
-        say(f"{shown(database.directory)} stays, because its files are not as add-db wrote them; --migrations removes it.")
+        say(
+            f"{shown(database.directory)} stays, because its files are not as add-db wrote them; --migrations removes it."
+        )
     if not dry_run:
         say(f"The database {database.name!r} itself, if there is one, is as it was.")
     return 0

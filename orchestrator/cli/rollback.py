@@ -51,6 +51,8 @@ def command(
     from orchestrator.survey import survey
     from orchestrator.views.text import plan_text
 
+    broadcast = Broadcast()
+    when_json_lines(output, broadcast)
     if (steps is None) == (to is None):
         raise UsageError("say how far: --steps N or --to VERSION", hint="orch rollback inventory --steps 1")
     if not yes and not (is_terminal(sys.stdin) and is_terminal(sys.stderr)):
@@ -60,8 +62,6 @@ def command(
     chosen = {database.id for database in assemble(file, env_file, names, None, no_deps=True).databases}
     others = [] if ignore_dependents else _dependents(file, env_file, chosen)
     assembly = assemble(file, env_file, [*chosen, *others], None, no_deps=True)
-    broadcast = Broadcast()
-    when_json_lines(output, broadcast, assembly.run_id)
     run = assembly.run(broadcast, embedded=embedded, wait=wait, lock_timeout=lock_timeout)
     with planning(broadcast, output):
         surveys = survey(run)

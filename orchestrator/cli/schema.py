@@ -1,13 +1,36 @@
-"""`orch schema`: the JSON Schema of the manifest."""
+"""`orch schema`: the JSON Schema of the manifest, and of what orch writes."""
 
 from __future__ import annotations
 
+from enum import StrEnum
+from typing import Annotated
 
-def command() -> int:
-    """Print the JSON Schema of databases.yaml, for editors and other tools."""
+import typer
+
+
+class Document(StrEnum):
+    """What has a schema."""
+
+    manifest = "manifest"
+    plan = "plan"
+    events = "events"
+    status = "status"
+    apply = "apply"
+
+
+def command(
+    document: Annotated[Document, typer.Argument(help="Of what; events is a line of --output jsonl.")] = Document.manifest,
+) -> int:
+    """Print the JSON Schema of databases.yaml, for editors, or of an output, for programs that read it.
+
+    Examples: orch schema > databases.schema.json · orch schema events
+    """
     from importlib.resources import files
 
     from orchestrator.cli.console import out
 
-    out(files("orchestrator.manifest").joinpath("databases.schema.json").read_text(encoding="utf-8"))
+    package, name = "orchestrator.schemas", f"{document}.schema.json"
+    if document is Document.manifest:
+        package, name = "orchestrator.manifest", "databases.schema.json"
+    out(files(package).joinpath(name).read_text(encoding="utf-8"))
     return 0

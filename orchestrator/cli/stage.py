@@ -72,6 +72,7 @@ def execute(run: Run, plan: Plan, broadcast: Broadcast, output: StreamOutput) ->
         for number in (signal.SIGINT, signal.SIGTERM):
             stack.callback(signal.signal, number, signal.signal(number, stop))
         finished = executor.execute()
+    _write_reports(plan)
     if output is StreamOutput.json:
         out_json(document.document())
     elif output is StreamOutput.text and (text := outcome.text(plan)):
@@ -79,6 +80,11 @@ def execute(run: Run, plan: Plan, broadcast: Broadcast, output: StreamOutput) ->
     say_failures((event.database, event.failure) for event in failed)
     say(summary(finished.succeeded, finished.failed, finished.blocked, finished.skipped, finished.seconds))
     return finished.exit_code
+
+
+def _write_reports(plan: Plan) -> None:
+    if reports := sys.modules.get("orchestrator.cli.machine"):
+        reports.finish(plan)
 
 
 def summary(
@@ -92,12 +98,18 @@ def summary(
     return f"{', '.join(parts)} in {seconds:.1f} s."
 
 
-def when_json_lines(output: StreamOutput, broadcast: Broadcast, tool: str) -> None:
-    """Begin the event stream on stdout, if it is asked for."""
+def when_json_lines(output: StreamOutput, broadcast: Broadcast, junit: str | None = None) -> None:
+    """Begin what machines read, if it is asked for: the event stream on stdout, and reports in files."""
+    if output in (StreamOutput.text, StreamOutput.json) and not junit:
+        return
+    from orchestrator.cli import machine
+
+    machine.begin(output, broadcast, junit)
     if output is StreamOutput.jsonl:
+        from orchestrator import __version__
         from orchestrator.views.document import JsonLinesView
 
-        broadcast.sinks.append(JsonLinesView(_line, tool))
+        machine.stream(JsonLinesView(_line, __version__))
 
 
 def _line(text: str) -> None:

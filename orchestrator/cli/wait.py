@@ -18,9 +18,13 @@ if TYPE_CHECKING:
 def command(
     wanted: Annotated[
         list[str],
-        typer.Option("--for", metavar="NAME[@VERSION]", help="This database, all of it or up to a version. Repeatable."),
+        typer.Option(
+            "--for", metavar="NAME[@VERSION]", help="This database, all of it or up to a version. Repeatable."
+        ),
     ],
-    timeout: Annotated[float, typer.Option("--timeout", min=0, metavar="SECONDS", help="Give up after so long, with 1.")] = 600.0,
+    timeout: Annotated[
+        float, typer.Option("--timeout", min=0, metavar="SECONDS", help="Give up after so long, with 1.")
+    ] = 600.0,
     every: Annotated[float, typer.Option("--every", min=0.1, metavar="SECONDS", help="Look so often.")] = 2.0,
     file: options.File = None,
     env_file: options.EnvFile = None,

@@ -19,7 +19,7 @@ from orchestrator.engines.base import Copies, Effect, Limits
 from orchestrator.engines.mongo_json import parse_commands
 from orchestrator.engines.mongo_lease import Lease
 from orchestrator.engines.mongo_probe import probe
-from orchestrator.errors import StatementError
+from orchestrator.errors import ConnectError, StatementError
 from orchestrator.model import (
     CreateOptions,
     Direction,
@@ -95,7 +95,8 @@ class Mongo:
                     client: MongoClient[Any] = MongoClient(target.url, **defaults)
                     try:
                         hello = client.admin.command("hello")
-                    except PyMongoError:
+                        errors.refuse_unready(hello, target)
+                    except (PyMongoError, ConnectError):
                         client.close()
                         raise
                     self._clients[key] = (client, "setName" in hello or hello.get("msg") == "isdbgrid")
@@ -287,13 +288,18 @@ class MongoSession:
         self._has_store = True
 
     def _record_in_order(self, revisions: Sequence[Revision], pointer: Pointer | None) -> None:
-        """Without transactions: what was done, then the pointer, then that it is finished. Each gap can be told apart."""
+        """Without transactions: what was done, then the pointer, then that it is finished. Each gap can be told apart.
+
+        A try that had no effect is let go last: until the pointer is back, its record explains what the pointer says.
+        """
+        void = [r for r in revisions if not (r.done or r.applied or r.in_flight)]
         for revision in revisions:
-            self._upsert(revision, 0, None, done=False)
+            if revision not in void:
+                self._upsert(revision, 0, None, done=False)
         if pointer is not None:
             self._point(pointer, None)
         for revision in revisions:
-            if revision.done:
+            if revision.done or revision in void:
                 self._upsert(revision, 0, None)
 
     def _point(self, pointer: Pointer, session: ClientSession | None) -> None:

@@ -30,6 +30,9 @@ from orchestrator.model import Statement, Target
 
 _AUTHENTICATION_FAILED = 18
 _UNAUTHORIZED = 13
+# ShutdownInProgress, NotYetInitialized, FailedToSatisfyReadPreference, PrimarySteppedDown, KeyNotFound (a cluster whose
+# keys are not made yet), and what a member says that is no primary or is just stopping.
+_NOT_YET = {91, 94, 133, 189, 211, 10107, 11600, 11602, 13435, 13436}
 _PASSES_BY_ITSELF = {112, 24, 46, 251}  # WriteConflict, LockTimeout, LockBusy, NoSuchTransaction
 _NAME_LOOKUP = re.compile(
     r"Name or service not known|nodename nor servname|No address associated|getaddrinfo|DNS", re.I
@@ -53,6 +56,8 @@ def connecting(target: Target) -> Iterator[None]:
     try:
         yield
     except OperationFailure as error:
+        if error.code in _NOT_YET:
+            raise _not_ready(target, str((error.details or {}).get("errmsg") or error)) from None
         raise _operation(error, target) from None
     except (InvalidURI, ConfigurationError) as error:
         text = str(error)
@@ -96,6 +101,26 @@ def mapped(target: Target) -> Iterator[None]:
         ) from None
     except (PyMongoError, BSONError) as error:
         raise StatementError(f"{target.database_id}: {error}") from None
+
+
+def refuse_unready(hello: dict[str, Any], target: Target) -> None:
+    """Raise a transient ConnectError for a member of a replica set that has no primary (yet).
+
+    A secondary that knows its primary is one that somebody connects to on purpose.
+    """
+    if hello.get("isWritablePrimary", True) or (hello.get("secondary") and hello.get("primary")):
+        return
+    raise _not_ready(target, str(hello.get("info") or f"the replica set '{hello.get('setName', '')}' has no primary"))
+
+
+def _not_ready(target: Target, why: str) -> ConnectError:
+    return ConnectError(
+        f"{target.endpoint} is not ready",
+        detail=why,
+        hint="`--wait SECONDS` waits for a server that is starting",
+        transient=True,
+        server_down=True,
+    )
 
 
 def statement_error(error: OperationFailure, target: Target, statement: Statement) -> OrchError:

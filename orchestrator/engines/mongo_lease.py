@@ -14,6 +14,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -186,7 +187,14 @@ _EXPIRY = {"$add": ["$$NOW", LEASE_SECONDS * 1000]}
 
 
 def _clock(since: Any) -> str:
-    return f"{since:%H:%M:%S}" if hasattr(since, "strftime") else str(since)
+    if not isinstance(since, datetime):
+        return str(since)
+    age = max(timedelta(), datetime.now(UTC) - (since if since.tzinfo else since.replace(tzinfo=UTC)))
+    hours, minutes = age.seconds // 3600, age.seconds // 60 % 60
+    parts = ((age.days, "days"), (hours, "h"), (minutes, "min"), (age.seconds % 60, "s"))
+    first = next((i for i, (number, _) in enumerate(parts) if number), len(parts) - 1)
+    told = " ".join(f"{number} {unit}" for number, unit in parts[first : first + 2])
+    return f"{since:%Y-%m-%d %H:%M:%S %Z}".rstrip() + f", for {told}"
 
 
 def _machine() -> str:

@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
+from itertools import pairwise
 from typing import Any
 
 import psycopg
@@ -18,6 +19,7 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.errors import error_from_result
 from psycopg.generators import execute
 from psycopg.pq import ExecStatus
+from psycopg.pq.abc import PGresult
 
 from orchestrator.engines import postgres_errors as errors
 from orchestrator.engines.base import Copies, Effect, Limits
@@ -45,6 +47,8 @@ from orchestrator.model import (
 CONNECT_TIMEOUT = 10  # seconds, unless the DSN says otherwise
 TRY_LOCK_EVERY = 0.25  # seconds
 KEEP_SECONDS = 5.0  # how long a connection may wait for its next use
+POOLER_TRIES = 3
+_BACKEND = "SELECT pg_catalog.pg_backend_pid()"
 _LOCK_SALT = 1486364155  # golang-migrate's, read from its source (database/util.go)
 
 # Everything that a file may have set in its session goes back to what the connection began with. (DISCARD ALL would
@@ -92,9 +96,12 @@ class Postgres:
             try:
                 connection = self._open(target.url, target)
             except ConnectError as error:
-                if error.transient or not self._lacks(target):
+                if error.transient or (lacking := self._lacks(target)) is None:
                     raise
-                raise _missing(target) from None
+                if lacking:
+                    raise _missing(target) from None
+                # It is there, perhaps only since a moment ago: what a killed run, or another one, was creating.
+                connection = self._open(target.url, target)
         session = PostgresSession(connection, target)
         try:
             yield session
@@ -150,11 +157,12 @@ class Postgres:
 
     def _open(self, url: str, target: Target, **changes: str) -> psycopg.Connection[Any]:
         parameters: dict[str, Any] = {"application_name": self._application, "client_encoding": "utf8", **changes}
-        options = conninfo_to_dict(url)
-        parameters.setdefault("connect_timeout", options.get("connect_timeout") or CONNECT_TIMEOUT)
-        # Without this libpq asks for GSS encryption first: one more round trip for every database.
-        parameters.setdefault("gssencmode", options.get("gssencmode") or "disable")
         try:
+            # psycopg reads the DSN anyway; a second time, for each of many databases, only where it may say these.
+            options = conninfo_to_dict(url) if "connect_timeout" in url or "gssencmode" in url else {}
+            parameters.setdefault("connect_timeout", options.get("connect_timeout") or CONNECT_TIMEOUT)
+            # Without this libpq asks for GSS encryption first: one more round trip for every database.
+            parameters.setdefault("gssencmode", options.get("gssencmode") or "disable")
             return psycopg.connect(url, autocommit=True, prepare_threshold=None, **parameters)
         except psycopg.Error as error:
             ours = errors.connect_error(error, target)
@@ -209,17 +217,17 @@ class Postgres:
                 return self._open(target.url, target, dbname=name)
         return self._open(target.url, target, dbname=names[-1])
 
-    def _lacks(self, target: Target) -> bool:
-        """Whether the server answers and has no such database. Its texts may be in any language: ask the catalogue."""
+    def _lacks(self, target: Target) -> bool | None:
+        """Whether the server has no such database; None if it cannot be asked. Its texts may be in any language: ask it."""
         with self._mutex:
             if target.server_key in self._known:
                 known = self._known[target.server_key]
-                return known is not None and target.database not in known
+                return None if known is None else target.database not in known
         try:
             with self._maintenance(target, CreateOptions()) as connection:
                 rows = connection.execute("SELECT datname FROM pg_catalog.pg_database").fetchall()
         except (OrchError, psycopg.Error):
-            return False
+            return None
         with self._mutex:
             self._known[target.server_key] = known = frozenset(row[0] for row in rows)
         return target.database not in known
@@ -371,10 +379,10 @@ class PostgresSession:
             last = results[-1]
             if last.status == ExecStatus.FATAL_ERROR:
                 error = error_from_result(last, encoding="utf-8")
-                failing.at = message.place(len(results) - 1, error.diag.statement_position)
+                failing.at = message.place(results[:-1], error.diag.statement_position)
                 raise error
             if last.status in (ExecStatus.COPY_IN, ExecStatus.COPY_OUT, ExecStatus.COPY_BOTH):
-                failing.at = message.place(len(results) - 1, None)
+                failing.at = message.place(results[:-1], None)
                 pgconn.finish()  # the protocol has no other way out
                 raise psycopg.DataError("COPY from or to the client cannot be used in a migration")
 
@@ -449,20 +457,30 @@ class PostgresSession:
         """A session lock means nothing behind a pooler that hands the server session to others between transactions."""
         if self._server_pid == self._connection.info.backend_pid:
             return
-        url = self._target.url
-        with (
-            suppress(psycopg.Error),
-            psycopg.connect(url, autocommit=True, connect_timeout=CONNECT_TIMEOUT) as other,
-            other.transaction(),
-        ):
-            theirs = other.execute("SELECT pg_catalog.pg_backend_pid()").fetchone()
-            ours = self._one("SELECT pg_catalog.pg_backend_pid()")
-            if theirs and ours[0] != theirs[0]:
-                return  # each has its own server session: session pooling, and the lock holds
-        raise LockError(
-            f"{self._target.database_id} is behind a pooler in transaction mode, where a lock protects nothing",
-            hint="give orch a DSN that goes to the server itself, or to a pool in session mode",
-        )
+        # A pooler in transaction mode lends the session that served us last to the next who opens a transaction, or
+        # another one to us. A busy one may do so by chance only: ask several times.
+        for _ in range(POOLER_TRIES):
+            with suppress(psycopg.Error), self._borrowed() as theirs:
+                if theirs != self._server_pid and self._one(_BACKEND)[0] == self._server_pid:
+                    continue
+            raise LockError(
+                f"{self._target.database_id} is behind a pooler in transaction mode, where a lock protects nothing",
+                hint="give orch a DSN that goes to the server itself, or to a pool in session mode",
+            )
+
+    @contextmanager
+    def _borrowed(self) -> Iterator[int]:
+        """Open a transaction on a second connection, and tell which server session serves it."""
+        with psycopg.connect(self._target.url, autocommit=True, connect_timeout=CONNECT_TIMEOUT) as other:
+            # A pool that has no session left lets us wait: that tells as little as an error would.
+            timer = threading.Timer(CONNECT_TIMEOUT, other.cancel_safe)
+            timer.start()
+            try:
+                with other.transaction():
+                    row = other.execute(_BACKEND).fetchone()
+                    yield row[0] if row else 0
+            finally:
+                timer.cancel()
 
     def _store(self) -> str:
         text = ""
@@ -531,11 +549,11 @@ class _Message:
         self._parts.append((len(self.text), statement))
         self.text += statement.body + terminator
 
-    def place(self, results: int, position: str | None) -> tuple[Statement, int | None] | None:
+    def place(self, results: Sequence[PGresult], position: str | None) -> tuple[Statement, int | None] | None:
         """Return the failing statement and the offset in it.
 
-        The server tells a position (from 1, in the whole message) for some errors only; `results` counts the statements
-        of the message that succeeded before.
+        The server tells a position (from 1, in the whole message) for some errors only; `results` are of the statements
+        that succeeded before. None: it was one of ours, after those of the file.
         """
         if position is not None:
             offset = int(position) - 1
@@ -543,7 +561,11 @@ class _Message:
                 if start <= offset <= start + len(statement.body):
                     put_before = len(statement.body) - len(statement.source)  # a SET TRANSACTION of ours
                     return statement, max(0, offset - start - put_before)
-        index = 0 if len(self._parts) == 1 else results - self._before
+            return None
+        index = len(results) - self._before
+        if len(self._parts) == 1:  # which may be a whole BEGIN … COMMIT block; our first words after it are two RESETs
+            tags = [result.command_status for result in results]
+            index = int(any(pair == (b"RESET", b"RESET") for pair in pairwise(tags)))
         return (self._parts[index][1], None) if 0 <= index < len(self._parts) else None
 
 
@@ -567,6 +589,9 @@ def _missing(target: Target) -> DatabaseMissingError:
     )
 
 
+_ORIGINS = {origin.value: origin for origin in Origin}
+
+
 def _revision(row: dict[str, Any]) -> Revision:
     """Read a row of this or another release: columns that we do not know are passed over."""
     return Revision(
@@ -580,7 +605,7 @@ def _revision(row: dict[str, Any]) -> Revision:
         in_flight=row["in_flight"],
         prefix=row["prefix"],
         done=row["done"],
-        origin=Origin(row["origin"]) if row["origin"] in {o.value for o in Origin} else Origin.APPLIED,
+        origin=_ORIGINS.get(row["origin"], Origin.APPLIED),
         started_at=_time(row.get("started_at")),
         finished_at=_time(row.get("finished_at")),
         seconds=row.get("seconds"),

@@ -23,8 +23,11 @@ from orchestrator.model import Statement, Target
 
 # libpq gives no SQLSTATE for a failed connection: its text is all there is.
 _TRANSIENT = re.compile(
-    r"connection refused|starting up|shutting down|not yet accepting|in recovery mode"
-    r"|too many (?:clients|connections)|remaining connection slots|server closed the connection|connection reset|EOF|No such file or directory|timeout|timed out",
+    r"connection refused|the database system is|not accepting connections|terminating connection"
+    r"|too many (?:clients|connections)|remaining connection slots|no more connections allowed"
+    r"|server closed the connection|connection reset|closed unexpectedly|could not (?:receive|send) |\bEOF\b"
+    r"|No such file or directory|No route to host|unreachable|Host is down|timeout|timed out"
+    r"|server login has been failing|cannot connect to server",  # a pooler whose server is not there yet
     re.IGNORECASE,
 )
 _DOWN = re.compile(r"connection refused|timeout|timed out|unreachable", re.IGNORECASE)

@@ -95,7 +95,9 @@ def _into_flow(text: str, layout: Layout, entry: Entry) -> Iterator[str]:
     item = _flow(entry, last)
     comma = layout.comma(last.end, close)
     behind = last.end if comma is None else comma + 1
-    if "\n" in text[behind:close]:  # a line of its own; with its comma in front if need be, so that no other line changes
+    if (
+        "\n" in text[behind:close]
+    ):  # a line of its own; with its comma in front if need be, so that no other line changes
         indent = re.match(r"[ \t]*", text[_line_start(text, last.start) :])
         at = _line_end(text, behind)
         line = (indent[0] if indent else "") + (f", {item}" if comma is None else f"{item},")

@@ -100,8 +100,13 @@ def _part(event: Any, events: Iterator[Any]) -> Part:
     for inner in events:
         if isinstance(inner, yaml.CollectionEndEvent):
             if part.flow:
-                part.end = inner.end_mark.index
+                part.end = _index(inner.end_mark)
             break
         part.children.append(_part(inner, events))
         part.end = max(part.end, part.children[-1].end)
     return part
+
+
+def _index(mark: Any) -> int:
+    index: int = mark.index
+    return index

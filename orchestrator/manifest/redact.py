@@ -40,6 +40,11 @@ class Redactor:
             ordered = sorted(self._forms, key=lambda form: (-len(form), form))
             self._pattern = re.compile("|".join(_form_pattern(form) for form in ordered))
 
+    @property
+    def secrets(self) -> list[str]:
+        """The secrets in all the ways in which they may be written, for those who must hide them elsewhere."""
+        return sorted(form for form in self._forms if len(form) >= _SHORT)
+
     def __call__(self, text: str) -> str:
         """Return the text without secrets."""
         if self._pattern:

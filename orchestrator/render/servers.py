@@ -79,7 +79,9 @@ def _server(name: str, service: str, databases: tuple[Database, ...]) -> Server:
             where=first.mark,
             hint=f"take it from a variable: ${{{first.engine.upper()}_PASSWORD}}",
         )
-    return Server(name, service, first.engine, databases, host, port, user, password, variables, frozenset(secrets), ours)
+    return Server(
+        name, service, first.engine, databases, host, port, user, password, variables, frozenset(secrets), ours
+    )
 
 
 def _parts(dsn: str) -> tuple[Value, Value, Value, Value, bool]:

@@ -11,7 +11,10 @@ from orchestrator.model import Manifest
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How files are rendered. Patterns hold `{name}` (or the id where several share it) and `{id}`."""
+    """How files are rendered. Patterns hold `{name}` (or the id where several share it) and `{id}`.
+
+    `targets` are those declared; without any, those on disk are meant.
+    """
 
     image: str
     targets: tuple[str, ...]
@@ -50,8 +53,10 @@ def settings_of(manifest: Manifest, image: str | None = None) -> Settings:
     secret = k8s.get("secret", "{name}-db-credentials")
     return Settings(
         image=image or given.get("image", "your-registry/database-migration:latest"),
-        targets=tuple(given.get("targets", ("compose", "k8s"))),
-        files={name: section(name).get("directory" if name == "k8s" else "file", path) for name, path in _FILES.items()},
+        targets=tuple(given.get("targets", ())),
+        files={
+            name: section(name).get("directory" if name == "k8s" else "file", path) for name, path in _FILES.items()
+        },
         namespace=k8s.get("namespace", "default"),
         secret=secret,
         wait_secret=k8s.get("wait_secret", secret),

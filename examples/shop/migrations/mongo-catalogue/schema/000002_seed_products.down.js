@@ -1,0 +1,1 @@
+[{"delete": "products", "deletes": [{"q": {"sku": {"$in": ["tea", "cup"]}}, "limit": 0}]}]

@@ -1,0 +1,64 @@
+"""What a person should look at before a migration runs: statements that lose data, or stop others. A pure function."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from orchestrator.errors import Mark
+from orchestrator.model import Script, Statement
+
+_COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
+_TEXT = re.compile(r"'(?:[^']|'')*'|\$(\w*)\$.*?\$\1\$", re.DOTALL)
+_SQL = (
+    (r"\bDROP\s+(TABLE|SCHEMA|DATABASE|MATERIALIZED\s+VIEW)\b", "drops a {0} and what is in it"),
+    (r"\bDROP\s+(COLUMN)\b", "drops a column and what is in it"),
+    (r"\bTRUNCATE\b", "empties tables"),
+    (r"^\s*DELETE\s+FROM\b(?!.*\bWHERE\b)", "deletes every row of a table"),
+    (r"^\s*UPDATE\b(?!.*\bWHERE\b)", "rewrites every row of a table"),
+    (r"\bALTER\s+(?:COLUMN\s+)?\S+\s+(?:SET\s+DATA\s+)?TYPE\b", "may rewrite a table while nobody can read it"),
+    (r"\bRENAME\b", "renames what running programs use"),
+    (r"^\s*LOCK\b", "locks a table"),
+)
+_RULES = tuple((re.compile(pattern, re.IGNORECASE | re.DOTALL), what) for pattern, what in _SQL)
+_MONGO = {
+    "drop": "drops a collection and what is in it",
+    "dropDatabase": "drops the database",
+    "renameCollection": "renames what running programs use",
+    "dropIndexes": "drops indexes that queries may need",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Hazard:
+    """One thing to look at, and where it is."""
+
+    where: Mark
+    what: str
+
+
+def hazards(script: Script) -> list[Hazard]:
+    """Return what is dangerous in a file, in its order. A word list: it can miss things, and it never forbids any."""
+    found = []
+    for statement in script.statements:
+        where = Mark(script.file.path, statement.line)
+        found += [Hazard(where, what) for what in (_sql(statement) if _is_sql(statement) else _mongo(statement))]
+    return found
+
+
+def _is_sql(statement: Statement) -> bool:
+    return isinstance(statement.body, str)
+
+
+def _sql(statement: Statement) -> list[str]:
+    text = _TEXT.sub("''", _COMMENT.sub(" ", statement.source))
+    matches = ((rule.search(text), what) for rule, what in _RULES)
+    return [what.format(*(group.lower() for group in match.groups())) for match, what in matches if match]
+
+
+def _mongo(statement: Statement) -> list[str]:
+    name = next(iter(statement.body))
+    if name in _MONGO:
+        return [_MONGO[name]]
+    deletes = statement.body.get("deletes", ()) if name == "delete" else ()
+    return ["deletes every document of a collection"] if any(not one.get("q") for one in deletes) else []

@@ -1,0 +1,1 @@
+"""JSON Schemas of what orch writes, as files."""

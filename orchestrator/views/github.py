@@ -1,0 +1,118 @@
+"""What GitHub reads: workflow commands on stdout, and the values of a step. Escaped as its runner decodes them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from orchestrator import events
+from orchestrator.errors import ExitCode
+from orchestrator.events import Event, Failure, bounded
+
+SHOWN = 10
+"""So many annotations of a kind GitHub shows for a step; it drops the others silently."""
+MAX_MESSAGE = 6_000
+_WHERE = re.compile(r"(?P<path>.+?)(?::(?P<line>\d+)(?::(?P<column>\d+))?)?", re.DOTALL)
+# What looks into a server's history comes first, what may pass by itself last.
+_WORST_FIRST = (
+    ExitCode.CONFLICT,
+    ExitCode.FAILED,
+    ExitCode.INVALID,
+    ExitCode.USAGE,
+    ExitCode.LOCKED,
+    ExitCode.UNREACHABLE,
+)
+
+
+def escape_data(text: str) -> str:
+    """Return the message of a command as the runner wants it."""
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def escape_property(text: str) -> str:
+    """Return a property's value as the runner wants it."""
+    return escape_data(text).replace(":", "%3A").replace(",", "%2C")
+
+
+def command(name: str, message: str, **properties: str) -> str:
+    """Return a workflow command; empty properties are left out."""
+    given = ",".join(f"{key}={escape_property(value)}" for key, value in properties.items() if value)
+    return f"::{name}{' ' + given if given else ''}::{escape_data(message)}"
+
+
+def harmless(text: str) -> str:
+    """Return a line of a log in which the runner finds no command, whoever wrote it."""
+    lines = text.replace("##[", "## [").split("\n")
+    return "\n".join(f"| {line}" if line.lstrip().startswith("::") else line for line in lines)
+
+
+def mask(secret: str) -> list[str]:
+    """Return the commands that make the runner hide a secret, line by line, in all that follows."""
+    return [command("add-mask", line) for line in secret.splitlines() if line.strip()]
+
+
+def limited(commands: Sequence[str], name: str) -> list[str]:
+    """Return as many commands as are shown; the last then says how many there are besides."""
+    if len(commands) <= SHOWN:
+        return list(commands)
+    rest = len(commands) - SHOWN + 1
+    return [*commands[: SHOWN - 1], command(name, f"and {rest} more: see the summary of this job")]
+
+
+def annotation(name: str, failure: Failure, database: str, located: Callable[[str], str]) -> str:
+    """Return an error or warning at its place in a file. `located` makes paths relative to the repository."""
+    place = _WHERE.fullmatch(failure.where) if failure.where else None
+    lines = [failure.what, failure.detail, f"hint: {failure.hint}" if failure.hint else ""]
+    return command(
+        name,
+        bounded("\n".join(filter(None, lines)), MAX_MESSAGE),
+        file=located(place["path"]) if place else "",
+        line=(place["line"] or "") if place else "",
+        col=(place["column"] or "") if place else "",
+        title=": ".join(filter(None, [database, failure.kind.replace("_", " ")])),
+    )
+
+
+def by_gravity(failures: Sequence[tuple[str, Failure]]) -> list[tuple[str, Failure]]:
+    """Return failures with the worst first, else in their order."""
+    rank = {int(code): number for number, code in enumerate(_WORST_FIRST)}
+    return sorted(failures, key=lambda owned: rank.get(owned[1].exit_code, len(rank)))
+
+
+@dataclass
+class GithubView:
+    """Gathers annotations and the values of the step."""
+
+    located: Callable[[str], str]
+    applied: int = 0
+    _failures: list[tuple[str, Failure]] = field(default_factory=list)
+    _warnings: list[str] = field(default_factory=list)
+    _notices: list[str] = field(default_factory=list)
+
+    def __call__(self, event: Event) -> None:
+        """Take one event; may be called from any thread."""
+        match event:
+            case events.Refused(failure):
+                self._failures.append(("", failure))
+            case events.StepFinished():
+                self.applied += 1
+            case events.DatabaseFailed(id, failure):
+                self._failures.append((id, failure))
+            case events.DatabaseBlocked(id, by):
+                self._warnings.append(command("warning", f"{id} is blocked by {', '.join(by)}", title=f"{id}: blocked"))
+            case events.DatabaseSkipped(id):
+                self._warnings.append(command("warning", f"{id} was not done: the run was stopped", title=id))
+            case events.Notice(id, text):
+                self._notices.append(command("notice", bounded(text, MAX_MESSAGE), title=id))
+            case _:
+                pass
+
+    def commands(self) -> list[str]:
+        """Return the annotations, worst first."""
+        errors = [annotation("error", failure, id, self.located) for id, failure in by_gravity(self._failures)]
+        return [
+            *limited(errors, "error"),
+            *limited(self._warnings, "warning"),
+            *limited(self._notices, "notice"),
+        ]

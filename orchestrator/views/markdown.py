@@ -1,0 +1,141 @@
+"""A plan and a run in Markdown: for the summary of a GitHub job, or a comment on a pull request."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from orchestrator.events import bounded
+from orchestrator.hazards import Hazard
+from orchestrator.plan import DatabasePlan, Plan
+from orchestrator.views.graph_text import mermaid
+
+MAX_SUMMARY = 900_000
+"""Bytes; GitHub drops a summary above 1 MiB whole."""
+MAX_ROWS = 500
+MAX_ERROR = 4_000
+MAX_EDGES = 400  # Mermaid draws no more than 500
+MAX_GRAPH = 40_000  # and no text longer than 50,000
+_SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~$!&@])")
+_ICONS = {"done": "✅", "failed": "❌", "blocked": "⛔", "skipped": "⏭️", "running": "⏳"}
+
+
+def plan_markdown(plan: Plan, hazards: Mapping[str, Sequence[Hazard]]) -> str:
+    """Return what would run and where, what to look at first on top."""
+    changing = [planned for planned in plan.databases if planned.has_changes]
+    lines = ["## Databases: plan", "", _sentence(plan), ""]
+    lines += _problems(plan)
+    if any(hazards.values()):
+        lines += ["### Look at these first", ""]
+        rows = [(id, hazard) for id, found in hazards.items() for hazard in found]
+        lines += [f"- ⚠️ {text(id)}: {text(str(h.where))} {text(h.what)}" for id, h in rows[:MAX_ROWS]]
+        lines += [*_more(rows), ""]
+    if changing:
+        lines += ["| database | where | what will run |", "|---|---|---|"]
+        lines += [f"| {text(p.id)} | {text(p.endpoint)} | {_what_runs(p)} |" for p in changing[:MAX_ROWS]]
+        lines += [*_more(changing), ""]
+    return _fitting(lines, graph(plan, {}))
+
+
+def run_markdown(plan: Plan | None, document: Mapping[str, Any], refused: Sequence[Mapping[str, str]]) -> str:
+    """Return what a run did, errors first; `document` is what `--output json` prints."""
+    entries = {entry["id"]: entry for entry in document["databases"]}
+    done = sum(len(entry["steps"]) for entry in entries.values())
+    failed = [entry for entry in entries.values() if entry["result"] == "failed"]
+    icon = "❌" if failed or refused or document.get("exit_code") else "✅"
+    lines = [f"## {icon} Databases", "", f"{done} migration(s) run, {len(failed)} database(s) failed.", ""]
+    for entry in failed[:MAX_ROWS]:
+        lines += _error(entry["id"], entry["error"])
+    for error in refused[:MAX_ROWS]:
+        lines += _error("orch", error)
+    if entries:
+        lines += ["| | database | version | migrations | seconds |", "|---|---|---|---|---|"]
+        for id, entry in list(entries.items())[:MAX_ROWS]:
+            version = entry.get("version")
+            facts = [
+                "" if version is None else str(version),
+                str(len(entry["steps"])),
+                f"{entry.get('seconds', 0):.2f}",
+            ]
+            lines.append(f"| {_ICONS[entry['result']]} | {text(id)} | {' | '.join(facts)} |")
+        lines += [*_more(list(entries)), ""]
+    results = {id: entry["result"] for id, entry in entries.items()}
+    return _fitting(lines, graph(plan, results) if plan else [])
+
+
+def graph(plan: Plan, results: Mapping[str, str]) -> list[str]:
+    """Return the dependency graph, coloured by what became of each; nothing if it is too large to be drawn."""
+    dependencies = {planned.id: planned.depends_on for planned in plan.databases}
+    edges = sum(map(len, dependencies.values()))
+    drawn = mermaid(dependencies)
+    if not edges or edges > MAX_EDGES or len(drawn) > MAX_GRAPH:
+        return []
+    colours = {"done": "#2da44e", "failed": "#cf222e", "blocked": "#bf8700"}
+    for result, colour in colours.items():
+        nodes = [f"n{number}" for number, id in enumerate(dependencies) if results.get(id) == result]
+        if nodes:
+            drawn += f"\n    classDef {result} stroke:{colour},stroke-width:3px\n    class {','.join(nodes)} {result}"
+    return ["```mermaid", drawn, "```", ""]
+
+
+def text(value: str) -> str:
+    """Return a value so that Markdown shows it as it is, on one line, also in a table."""
+    return _SPECIAL.sub(r"\\\1", " ".join(value.split()))
+
+
+def _sentence(plan: Plan) -> str:
+    create = sum(planned.create for planned in plan.databases)
+    steps = sum(len(planned.steps) for planned in plan.databases)
+    unchanged = sum(not planned.has_changes and not planned.failure for planned in plan.databases)
+    return f"**{steps} migration(s)** to run, {create} database(s) to create, {unchanged} up to date."
+
+
+def _problems(plan: Plan) -> list[str]:
+    failing = [planned for planned in plan.databases if planned.failure]
+    lines: list[str] = []
+    for planned in failing[:MAX_ROWS]:
+        failure = planned.failure
+        if failure is not None:
+            facts = {"where": failure.where, "what": failure.what, "detail": failure.detail, "hint": failure.hint}
+            lines += _error(planned.id, facts)
+    return lines + _more(failing)
+
+
+def _what_runs(planned: DatabasePlan) -> str:
+    parts = ["create the database"] if planned.create else []
+    parts += [f"create extension {text(name)}" for name in planned.extensions]
+    if planned.adopt or planned.forget:
+        parts.append("follow golang-migrate")
+    for step in planned.steps[:50]:
+        how = "" if step.atomic else " (not one transaction)"
+        parts.append(f"{'' if step.direction.value == 'up' else 'down '}{step.version} {text(step.name)}{how}")
+    if len(planned.steps) > 50:
+        parts.append(f"and {len(planned.steps) - 50} more")
+    return "<br>".join(parts)
+
+
+def _error(id: str, error: Mapping[str, str]) -> list[str]:
+    place = f" {text(error['where'])}" if error["where"] else ""
+    body = bounded("\n".join(filter(None, [error["what"], error["detail"]])), MAX_ERROR)
+    fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", body)), default=0))
+    lines = [f"### ❌ {text(id)}{place}", "", f"{fence}text", body, fence]
+    return [*lines, *([f"Hint: {text(error['hint'])}"] if error["hint"] else []), ""]
+
+
+def _more(rows: Sequence[object]) -> list[str]:
+    return [f"and {len(rows) - MAX_ROWS} more"] if len(rows) > MAX_ROWS else []
+
+
+def _fitting(lines: Sequence[str], ending: Sequence[str]) -> str:
+    """Return the lines that fit, and the graph if it does too."""
+    left = MAX_SUMMARY
+    kept: list[str] = []
+    for line in lines:
+        left -= len(line.encode()) + 1
+        if left < 0:
+            return "\n".join([*kept, "", "The rest is left out: it would not fit.", ""])
+        kept.append(line)
+    if len("\n".join(ending).encode()) <= left:
+        kept += ending
+    return "\n".join(kept) + "\n"

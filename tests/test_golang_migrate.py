@@ -1,0 +1,369 @@
+"""A database that golang-migrate left is taken over as it is, followed when it runs again, and never forced by guess."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+
+import psycopg
+import pytest
+from conftest import Estate
+from golang import NIL, Crash, Crashed, GolangError
+from house import House
+from kill import Ended, Forge
+from picture import difference
+
+@pytest.fixture(params=["postgres", "mongo"])
+def house(request: pytest.FixtureRequest, estate: Estate, forge: Forge) -> Iterator[House]:
+    yield House(estate, forge, request.param)
+
+
+@pytest.fixture
+def pg_house(pg_estate: Estate, forge: Forge) -> Iterator[House]:
+    yield House(pg_estate, forge, "postgres")
+
+
+@pytest.fixture
+def mongo_house(mongo_estate: Estate, forge: Forge) -> Iterator[House]:
+    yield House(mongo_estate, forge, "mongo")
+
+
+# ---------------------------------------------------------------- taking over
+
+
+def test_clean_at_two_of_four_is_adopted_and_finished(house: House) -> None:
+    house.golang.up(2)
+    before = house.picture()
+    shown = house.status()
+    assert (shown["version"], shown["pending"]) == (2, [3, 4])
+    assert house.picture() == before, "status changed something"
+    house.orch("plan")
+    assert house.picture() == before, "plan changed something"
+    house.orch("apply", "--only", house.id, "--to", "3")
+    after = house.picture()
+    for key in before:
+        if "t1" in key or "t2" in key:
+            assert after[key] == before[key], "what was there is as it was"
+    told = house.orch("apply").output
+    assert "adopted" not in told, "it is told once"
+    assert house.pointer() == (4, False)
+    assert house.tables() == [1, 2, 3, 4]
+    assert [(r["version"], r["origin"]) for r in house.revisions()] == [
+        (1, "adopted"), (2, "adopted"), (3, "applied"), (4, "applied")
+    ]  # fmt: skip
+    assert "Nothing to do" in house.orch("apply").output
+
+
+def test_adopting_changes_nothing_but_our_history(house: House) -> None:
+    house.golang.up()
+    before = house.picture()
+    told = house.orch("apply").output
+    assert "adopted what golang-migrate applied: 1, 2, 3, 4" in told
+    assert not (text := difference(before, house.picture())), text
+
+
+def test_the_end_is_that_of_golang_migrate_alone(house: House) -> None:
+    house.golang.up()
+    alone = house.picture()
+    house.golang.down()
+    house.golang.up(1)
+    house.orch("apply")
+    assert not (text := difference(alone, house.picture())), text
+
+
+def test_golang_migrate_goes_on_after_orch_and_orch_follows(house: House) -> None:
+    house.orch("apply", "--only", house.id, "--to", "2")
+    assert house.pointer() == (2, False)
+    house.golang.up(1)
+    assert any("golang-migrate applied 3" in note for note in house.status()["notes"])
+    assert "adopted what golang-migrate applied: 3" in house.orch("apply").output
+    assert house.pointer() == (4, False)
+    house.golang.down(2)
+    assert any("took back 3, 4" in note for note in house.status()["notes"])
+    told = house.orch("apply").output
+    assert "adopted what golang-migrate took back: 3, 4" in told
+    assert house.tables() == [1, 2, 3, 4]
+    house.golang.down()
+    assert house.tables() == []
+    assert house.status()["applied"] == []
+    house.orch("apply")
+    assert house.tables() == [1, 2, 3, 4]
+    assert house.pointer() == (4, False)
+
+
+def test_the_pointer_after_every_command_is_golang_migrates(house: House) -> None:
+    """The same steps by both: after each the pointer is equal, and golang-migrate can go on from it."""
+    steps: list[tuple[Callable[[], object], list[str]]] = [
+        (lambda: house.golang.up(1), ["apply", "--only", house.id, "--to", "1"]),
+        (lambda: house.golang.up(2), ["apply", "--only", house.id, "--to", "3"]),
+        (lambda: house.golang.down(1), ["rollback", house.id, "--steps", "1", "--yes"]),
+        (lambda: house.golang.up(), ["apply"]),
+        (lambda: house.golang.down(3), ["rollback", house.id, "--to", "1", "--yes"]),
+        (lambda: house.golang.down(), ["rollback", house.id, "--to", "0", "--yes"]),
+    ]
+    expected = []
+    for golang, _ in steps:
+        golang()
+        expected.append((house.pointer(), house.picture()))
+    if house.engine == "mongo":
+        house.estate.client().drop_database(house.estate.prefix + "db")
+    for (pointer, picture), (_, command) in zip(expected, steps, strict=True):
+        house.orch(*command)
+        assert house.pointer() == pointer, command
+        assert not (text := difference(picture, house.picture())), f"{command}: {text}"
+
+
+def test_the_pointer_after_a_failure_is_as_before(house: House) -> None:
+    bad = "CREATE TABLE t3 (id int); SELECT 1/0;" if house.engine == "postgres" else '[{"insert": "t1", "documents": [{"_id": 1}]}]'
+    extension = "sql" if house.engine == "postgres" else "json"
+    house.estate.write(house.id, {f"000003_t3.up.{extension}": bad})
+    house.orch("apply", code=1)
+    assert house.pointer() == (2, False)
+    assert house.tables() == [1, 2]
+    house.estate.write(house.id, {name: text for name, text in house.files.items() if "000003" in name})
+    house.golang.up(1)
+    house.orch("apply")
+    assert house.pointer() == (4, False)
+
+
+def test_a_pointer_that_a_user_dropped_is_given_back(house: House) -> None:
+    house.orch("apply")
+    if house.engine == "postgres":
+        house.estate.sql("db", "DROP TABLE schema_migrations")
+    else:
+        house.estate.mongo("db").drop_collection("schema_migrations")
+    before = house.tables()
+    assert house.status()["applied"] == [1, 2, 3, 4]
+    house.orch("apply")
+    assert house.pointer() == (4, False)
+    assert house.tables() == before
+    assert len(house.revisions()) == 4, "nothing ran"
+
+
+def test_golang_migrate_skips_what_is_out_of_order_and_orch_does_not(house: House) -> None:
+    """Left at 1 and 3 by `out_of_order`, then golang-migrate goes down from 3 to a 2 that never ran."""
+    third = {name: text for name, text in house.files.items() if name.startswith(("000001", "000003"))}
+    for name in house.files:
+        if name not in third:
+            (house.directory / name).unlink()
+    house.orch("apply")
+    house.estate.write(house.id, house.files)
+    house.golang.down(1)
+    assert house.pointer() == (2, False)
+    house.orch("apply")
+    assert house.tables() == [1, 2, 3, 4]
+    assert house.pointer() == (4, False)
+
+
+# ---------------------------------------------------------------- dirty
+
+SAMPLE: list[tuple[str, int, Crash]] = [
+    ("up", 1, "ran"),
+    ("up", 3, "dirty"),
+    ("up", 3, "middle"),
+    ("down", 4, "dirty"),
+    ("down", 3, "middle"),
+    ("down", 1, "ran"),
+]
+CRASHES: tuple[Crash, ...] = ("dirty", "middle", "ran")
+OTHERS = [(w, v, c) for w in ("up", "down") for v in range(1, 5) for c in CRASHES if (w, v, c) not in SAMPLE]
+
+
+def _leave_dirty(house: House, way: str, version: int, crash_at: Crash) -> None:
+    house.golang.up(version - 1 if way == "up" else version)
+    with suppress(Crashed):
+        (house.golang.up if way == "up" else house.golang.down)(1, crash_at)
+    if house.engine == "mongo":  # that is another chapter
+        house.estate.mongo("db")["migrate_advisory_lock"].delete_many({})
+
+
+@pytest.mark.parametrize(
+    ("way", "version", "crash_at"), [*SAMPLE, *(pytest.param(*other, marks=pytest.mark.soak) for other in OTHERS)]
+)
+def test_dirty_is_explained_and_repaired_and_nothing_dropped(
+    house: House, way: str, version: int, crash_at: Crash
+) -> None:
+    """Whoever looked at the schema says which it is; then all goes on."""
+    _leave_dirty(house, way, version, crash_at)
+    target = version if way == "up" else version - 1
+    assert house.pointer() == (target or NIL, True)
+    problem = house.status()["problems"][0]
+    assert problem["kind"] == "dirty"
+    assert f"version {version} {way}" in problem["what"]
+    assert f"orch repair {house.id}" in problem["hint"]
+    before = house.picture()
+    refused = house.orch("apply", code=5)
+    assert "dirty" in refused.output
+    assert f"orch repair {house.id}" in refused.output
+    house.orch("rollback", house.id, "--steps", "1", "--yes", code=5)
+    shown = house.orch("repair", house.id).output
+    assert f"--mark-applied {version}" in shown
+    assert f"--mark-not-applied {version}" in shown
+    assert house.picture() == before, "looking changed something"
+
+    # What a person does after the look: finish or remove by hand what is half there, and say which.
+    complete = version in house.tables() if way == "up" else version in house.tables() and crash_at == "dirty"
+    if crash_at == "middle" and house.engine == "mongo":
+        collection = house.estate.mongo("db")[f"t{version}"]
+        collection.insert_one({"_id": version})
+        complete = True
+    flag = "--mark-applied" if complete else "--mark-not-applied"
+    house.orch("repair", house.id, flag, str(version), "--reason", "I looked")
+    applied = [v for v in range(1, version + 1) if v < version or complete]
+    assert house.status()["applied"] == applied
+    assert house.pointer() == (applied[-1] if applied else NIL, False)
+    assert house.tables() == applied, "nothing was dropped, nothing was made"
+    assert any(r["reason"] == "I looked" for r in house.revisions())
+    house.orch("apply")
+    assert house.tables() == [1, 2, 3, 4]
+    house.golang.down()
+    assert house.tables() == []
+
+
+@pytest.mark.parametrize("applied", [True, False])
+def test_each_way_out_of_dirty_is_taken_as_said(house: House, applied: bool) -> None:
+    _leave_dirty(house, "up", 3, "dirty")
+    house.orch("repair", house.id, "--mark-applied" if applied else "--mark-not-applied", "3")
+    assert house.status()["applied"] == ([1, 2, 3] if applied else [1, 2])
+    assert house.pointer() == (3 if applied else 2, False)
+
+
+def test_a_failed_file_of_golang_migrate(house: House) -> None:
+    extension = "sql" if house.engine == "postgres" else "json"
+    good = house.files[f"000002_t2.up.{extension}"]
+    house.estate.write(house.id, {f"000002_t2.up.{extension}": "nonsense;" if extension == "sql" else '[{"nonsense": 1}]'})
+    with pytest.raises(GolangError):
+        house.golang.up()
+    house.estate.write(house.id, {f"000002_t2.up.{extension}": good})
+    house.orch("apply", code=5)
+    house.orch("repair", house.id, "--mark-not-applied", "2")
+    house.orch("apply")
+    assert house.tables() == [1, 2, 3, 4]
+
+
+def test_a_pointer_at_a_version_without_file(house: House) -> None:
+    house.golang.up()
+    for path in list(house.directory.glob("000004*")):
+        path.unlink()
+    assert house.status()["problems"][0]["kind"] == "missing"
+    house.orch("apply", code=5)
+    assert "--mark-applied 3" in house.orch("repair", house.id).output
+    house.orch("repair", house.id, "--mark-applied", "3", "--reason", "4 was squashed into 3")
+    assert house.status()["problems"] == []
+    assert house.pointer() == (3, False)
+    assert house.tables() == [1, 2, 3, 4]
+
+
+# ---------------------------------------------------------------- locks
+
+
+def test_the_lock_document_of_a_killed_golang_migrate(mongo_house: House) -> None:
+    house = mongo_house
+    house.golang.up(2)
+    with suppress(Crashed):
+        house.golang.up(1, "locked")
+    locks = house.estate.mongo("db")["migrate_advisory_lock"]
+    locks.update_one({}, {"$set": {"created_at": datetime.now(UTC) - timedelta(hours=50), "hostname": "pod-7", "pid": 17}})
+    refused = house.orch("apply", "--lock-timeout", "1", code=6).output
+    for fact in ("golang-migrate", "pid 17", "pod-7", "2 days", f"orch unlock {house.id}"):
+        assert fact in refused, refused
+    assert house.status()["version"] == 2, "a read needs no lock"
+    house.orch("unlock", house.id, code=2)
+    assert locks.count_documents({}) == 1, "not without --yes"
+    shown = house.orch("unlock", house.id, "--yes").output
+    assert "pid 17 on pod-7" in shown
+    assert locks.count_documents({}) == 0
+    assert "is not locked" in house.orch("unlock", house.id).output
+    house.orch("apply")
+    assert house.tables() == [1, 2, 3, 4]
+
+
+def test_a_living_run_of_ours_is_not_unlocked_unawares(mongo_house: House) -> None:
+    """Who looked at one holder does not remove the next one."""
+    house = mongo_house
+    house.golang.up(1)
+    with suppress(Crashed):
+        house.golang.up(1, "locked")
+    with pytest.raises(GolangError), mongo_house.golang._locked(None):
+        pass
+    house.orch("apply", "--lock-timeout", "0", code=6)
+
+
+def test_golang_migrate_is_shut_out_while_we_run_and_we_while_it_runs(house: House, forge: Forge) -> None:
+    slow = "SELECT pg_sleep(1.5);" if house.engine == "postgres" else '[{"aggregate": 1, "pipeline": [{"$documents": [{}]}, {"$project": {"x": {"$function": {"body": "function() {sleep(1500); return 1}", "args": [], "lang": "js"}}}}], "cursor": {}}]'  # fmt: skip  # noqa: E501
+    extension = "sql" if house.engine == "postgres" else "json"
+    house.estate.write(house.id, {f"000002_t2.up.{extension}": slow})
+    ours = threading.Thread(target=house.orch, args=("apply",))
+    ours.start()
+    deadline = time.monotonic() + 20
+    while house.tables() != [1]:  # then version 2 runs, and sleeps
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    if house.engine == "postgres":
+        began = time.monotonic()
+        house.golang.up()  # waits for us, and then finds nothing to do
+        assert time.monotonic() - began > 0.5
+        ours.join()
+    else:
+        with pytest.raises(GolangError, match="lock"):
+            house.golang.up()
+        ours.join()
+    assert house.pointer() == (4, False)
+    with house.golang._locked(None):
+        told = house.orch("rollback", house.id, "--steps", "1", "--yes", "--lock-timeout", "0.5", code=6).output
+        assert "waiting for the lock, held by" in told
+    house.orch("rollback", house.id, "--steps", "1", "--yes")
+
+
+def test_a_golang_migrate_that_waits_inside_a_statement_does_not_kill_our_concurrently(pg_house: House) -> None:
+    """It holds a snapshot that our CREATE INDEX CONCURRENTLY waits for, while it waits for our lock."""
+    house = pg_house
+    house.estate.write(
+        house.id,
+        {
+            "000002_t2.up.sql": "-- orch: no-transaction\nCREATE TABLE t2 (id int);\n"
+            "DO $$ BEGIN WHILE NOT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND database = "
+            "(SELECT oid FROM pg_database WHERE datname = current_database())) LOOP PERFORM pg_sleep(0.02); END LOOP; "
+            "PERFORM pg_sleep(1.5); END $$;\n"  # by now it has looked for a deadlock, and will not do so again
+            "CREATE INDEX CONCURRENTLY t2_id ON t2 (id);\nINSERT INTO t2 VALUES (2);"
+        },
+    )
+    outcome: list[object] = []
+
+    def wait_inside_a_statement() -> None:
+        try:
+            house.golang.up()
+            outcome.append("done")
+        except (GolangError, psycopg.Error) as error:
+            outcome.append(error)
+
+    waiter = threading.Thread(target=wait_inside_a_statement)
+    ours = threading.Thread(target=lambda: outcome.append(house.orch("apply")))
+    ours.start()
+    deadline = time.monotonic() + 20
+    while 2 not in house.tables():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    waiter.start()
+    ours.join(60)
+    waiter.join(60)
+    told = next(ended.output for ended in outcome if isinstance(ended, Ended))
+    assert "tried again" in told, told
+    assert house.tables() == [1, 2, 3, 4]
+    rows = house.estate.sql("db", "SELECT indisvalid FROM pg_index WHERE indexrelid = 't2_id'::regclass")
+    assert rows == [(True,)]
+    assert house.estate.sql("db", "SELECT * FROM t2") == [(2,)]
+    assert house.pointer() == (4, False)
+
+
+def test_reading_takes_no_lock(house: House) -> None:
+    house.golang.up(2)
+    with house.golang._locked(None):
+        house.orch("status")
+        house.orch("plan")
+        house.orch("history", house.id)
+
+

@@ -1,0 +1,287 @@
+"""The plan: made by a pure function, saved and read again, and what of it is left under the lock."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from orchestrator.errors import InvalidError, InvalidGroup, Mark, StalePlanError, UsageError
+from orchestrator.events import Failure
+from orchestrator.history import digest, prefix_checksum
+from orchestrator.model import (
+    CreateOptions,
+    Database,
+    Direction,
+    File,
+    History,
+    Migration,
+    Pointer,
+    Revision,
+    Script,
+    Statement,
+)
+from orchestrator.plan import DatabasePlan, Plan, Request, Step, Survey, make_plan, remaining
+
+UP, DOWN = Direction.UP, Direction.DOWN
+
+
+def database(name: str, *needs: str, engine: str = "postgres", **keys: object) -> Database:
+    blank = Database(f"{engine}-{name}", engine, name, "dsn", Path(), depends_on=needs)
+    return dataclasses.replace(blank, **keys)  # type: ignore[arg-type]
+
+
+def migration(version: int, *, down: bool = True) -> Migration:
+    lower = File(f"{version}.down.sql", Path(), f"sha256:{version}down") if down else None
+    return Migration(version, f"m{version}", File(f"{version}.up.sql", Path(), f"sha256:{version}"), lower)
+
+
+def script(_database: Database, file: File) -> Script:
+    if file.path.startswith("99."):
+        raise InvalidError("no SQL", where=Mark(file.path, 1, 1))
+    statements = tuple(Statement(source, source, 0, 1, True) for source in (f"{file.path} a", f"{file.path} b"))
+    return Script(file, "", statements, atomic=not file.path.startswith("7."))
+
+
+def up(version: int, **changes: object) -> Revision:
+    blank = Revision(version, 1, f"m{version}", UP, f"sha256:{version}", applied=2, total=2, done=True)
+    return dataclasses.replace(blank, **changes)  # type: ignore[arg-type]
+
+
+def at(*versions: int, dirty: bool = False) -> History:
+    pointer = Pointer(max(versions, default=None), dirty)
+    return History(store=True, pointer=pointer, revisions=tuple(up(version) for version in versions))
+
+
+A, B = database("a"), database("b", "postgres-a", "postgres-z")
+FILES = [migration(1), migration(2), migration(3)]
+
+
+def plan_one(
+    history: History, request: Request = Request(), files: list[Migration] = FILES, of: Database = A
+) -> DatabasePlan:  # noqa: B008
+    plan = make_plan([of], {of.id: files}, {of.id: Survey("host:1", history)}, script, request, "1.0")
+    return plan.databases[0]
+
+
+def versions(planned: DatabasePlan) -> list[int]:
+    return [step.version for step in planned.steps]
+
+
+# ---------------------------------------------------------------- up
+
+
+def test_from_nothing() -> None:
+    planned = plan_one(History(exists=False))
+    assert planned.create
+    assert planned.has_changes
+    assert planned.steps[0] == Step(1, "m1", UP, "1.up.sql", "sha256:1", 2, atomic=True)
+    assert versions(planned) == [1, 2, 3]
+
+
+def test_mongodb_needs_no_creating() -> None:
+    assert not plan_one(History(exists=False), of=database("a", engine="mongo")).create
+
+
+def test_nothing_to_do() -> None:
+    planned = plan_one(at(1, 2, 3))
+    assert not planned.has_changes
+    assert planned.version == 3
+
+
+@pytest.mark.parametrize(("to", "expected"), [(1, [1]), (2, [1, 2]), (3, [1, 2, 3])])
+def test_up_to(to: int, expected: list[int]) -> None:
+    assert versions(plan_one(at(), Request(to=to, to_of="postgres-a"))) == expected
+    assert versions(plan_one(at(), Request(to=to, to_of="postgres-other"))) == [1, 2, 3]
+
+
+@pytest.mark.parametrize("to", [4, 2])
+def test_up_to_what_makes_no_sense(to: int) -> None:
+    with pytest.raises(UsageError):
+        plan_one(at(1, 2, 3), Request(to=to))
+
+
+def test_what_golang_migrate_did_is_a_change() -> None:
+    planned = plan_one(History(pointer=Pointer(3)))
+    assert planned.adopt == (1, 2, 3)
+    assert planned.has_changes
+    assert plan_one(dataclasses.replace(at(1, 2, 3), pointer=Pointer(2))).forget == (3,)
+    assert plan_one(dataclasses.replace(at(1, 2, 3), pointer=None)).pointer_stale
+
+
+def test_extensions_that_are_missing() -> None:
+    of = database("a", create=CreateOptions(extensions=("citext", "hstore")))
+    assert plan_one(dataclasses.replace(at(1, 2, 3), extensions=("citext",)), of=of).extensions == ("hstore",)
+
+
+def test_a_half_done_file_continues() -> None:
+    begun = up(2, applied=1, done=False, prefix=prefix_checksum(script(A, FILES[1].up or FILES[1].down), 1))  # type: ignore[arg-type]
+    planned = plan_one(History(pointer=Pointer(2, True), revisions=(up(1), begun)))
+    assert [(step.version, step.first) for step in planned.steps] == [(2, 1), (3, 0)]
+    changed = dataclasses.replace(begun, prefix="sha256:other")
+    failure = plan_one(History(pointer=Pointer(2, True), revisions=(up(1), changed))).failure
+    assert failure is not None
+    assert failure.kind == "conflict"
+    assert "the part that already ran was changed (1 of 2 statements" in failure.what
+
+
+def test_conflicts_are_that_databases_failure_only() -> None:
+    dirty = Survey("h", History(pointer=Pointer(2, True)))
+    plan = make_plan([A, B], {A.id: FILES, B.id: FILES}, {A.id: dirty, B.id: Survey("h", at())}, script, Request(), "1")
+    assert [bool(planned.failure) for planned in plan.databases] == [True, False]
+    assert plan.failures[0].exit_code == 5
+    assert "orch repair postgres-a" in plan.failures[0].hint
+    assert plan.databases[1].depends_on == ("postgres-a",), "of what is chosen"
+
+
+def test_a_survey_that_failed_is_passed_on() -> None:
+    lost = Failure("unreachable", 7, "no answer")
+    plan = make_plan([A], {A.id: FILES}, {A.id: Survey("h", failure=lost)}, script, Request(), "1")
+    assert plan.failures == (lost,)
+    assert not plan.has_changes
+
+
+def test_files_that_do_not_parse_are_told_all_at_once() -> None:
+    files = {A.id: [migration(99)], B.id: [migration(1), migration(99)]}
+    surveys = {A.id: Survey("h", at()), B.id: Survey("h", at())}
+    with pytest.raises(InvalidGroup) as caught:
+        make_plan([A, B], files, surveys, script, Request(), "1")
+    assert len(caught.value.errors) == 2
+
+
+# ---------------------------------------------------------------- down
+
+
+@pytest.mark.parametrize(
+    ("request_", "expected"),
+    [
+        (Request(DOWN, steps=1), [3]),
+        (Request(DOWN, steps=3), [3, 2, 1]),
+        (Request(DOWN, to=1), [3, 2]),
+        (Request(DOWN, to=3), []),
+        (Request(DOWN, to=0), [3, 2, 1]),
+    ],
+)
+def test_down(request_: Request, expected: list[int]) -> None:
+    planned = plan_one(at(1, 2, 3), request_)
+    assert versions(planned) == expected
+    assert all(step.path.endswith("down.sql") for step in planned.steps)
+
+
+@pytest.mark.parametrize("request_", [Request(DOWN, steps=3), Request(DOWN, to=3), Request(DOWN, to=8)])
+def test_down_by_what_is_not_there(request_: Request) -> None:
+    with pytest.raises(UsageError):
+        plan_one(at(1, 2), request_)
+
+
+def test_down_without_a_file() -> None:
+    files = [migration(1), migration(2, down=False)]
+    failure = plan_one(at(1, 2), Request(DOWN, steps=2), files).failure
+    assert failure is not None
+    assert "past version 2: it has no down file" in failure.what
+    planned = plan_one(at(1, 2), Request(DOWN, steps=2, allow_missing_down=True), files)
+    assert [(step.version, step.path) for step in planned.steps] == [(2, ""), (1, "1.down.sql")]
+    gone = plan_one(at(1, 2), Request(DOWN, steps=1, allow_missing_down=True), [migration(1)]).failure
+    assert gone is not None
+    assert "its files are gone" in gone.what
+
+
+def test_down_runs_in_the_other_order() -> None:
+    surveys = {A.id: Survey("h", at(1)), B.id: Survey("h", at(1))}
+    plan = make_plan([A, B], {A.id: FILES, B.id: FILES}, surveys, script, Request(DOWN, to=0), "1")
+    assert [planned.id for planned in plan.databases] == ["postgres-b", "postgres-a"]
+
+
+# ---------------------------------------------------------------- saved
+
+
+def test_a_plan_survives_being_saved() -> None:
+    surveys = {
+        A.id: Survey("host:5432", History(exists=False)),
+        B.id: Survey("h", failure=Failure("locked", 6, "what", "f:1:2", "detail", "hint ชื่อ", "42")),
+    }
+    plan = make_plan([A, B], {A.id: [*FILES, migration(7)], B.id: FILES}, surveys, script, Request(), "1.0")
+    adopted = plan_one(History(pointer=Pointer(2)))
+    plan = dataclasses.replace(plan, databases=(*plan.databases, dataclasses.replace(adopted, notes=("a note",))))
+    text = plan.to_json()
+    assert json.loads(text)["format"] == 1
+    assert Plan.from_json(text, "p") == plan
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda d: d.pop("databases"),
+        lambda d: d.update(format=2),
+        lambda d: d.update(direction="sideways"),
+        lambda d: d["databases"][0].update(surprise=1),
+        lambda d: d["databases"][0].update(adopt="12"),
+        lambda d: d["databases"][0]["steps"][0].pop("version"),
+    ],
+)
+def test_a_plan_that_was_tampered_with(change: object) -> None:
+    plan = make_plan([A], {A.id: FILES}, {A.id: Survey("h", at())}, script, Request(), "1.0")
+    document = json.loads(plan.to_json())
+    change(document)  # type: ignore[operator]
+    with pytest.raises(InvalidError) as caught:
+        Plan.from_json(json.dumps(document), "plan.json")
+    assert "plan.json" in caught.value.what
+    assert caught.value.hint
+
+
+# ---------------------------------------------------------------- what is left under the lock
+
+
+def left(planned: DatabasePlan, now: History, files: list[Migration] = FILES) -> list[tuple[int, int]]:
+    return [(step.version, step.first) for step in remaining(planned, files, now, False)]
+
+
+def test_nothing_changed() -> None:
+    planned = plan_one(at(1))
+    assert planned.base == digest(at(1))
+    assert left(planned, at(1)) == [(2, 0), (3, 0)]
+
+
+def test_another_was_quicker() -> None:
+    planned = plan_one(at(1))
+    assert left(planned, at(1, 2)) == [(3, 0)]
+    assert left(planned, at(1, 2, 3)) == []
+    assert left(plan_one(History(exists=False)), at(1)) == [(2, 0), (3, 0)]
+    assert left(plan_one(at(1), Request(to=2)), at(1, 2, 3)) == []
+
+
+def test_another_went_half_way() -> None:
+    begun = up(2, applied=1, done=False)
+    assert left(plan_one(at(1)), History(pointer=Pointer(2, True), revisions=(up(1), begun))) == [(2, 1), (3, 0)]
+
+
+def test_another_took_back_what_was_planned_to_go() -> None:
+    planned = plan_one(at(1, 2, 3), Request(DOWN, steps=2))
+    assert left(planned, at(1, 2)) == [(2, 0)]
+    assert left(planned, at(1)) == []
+
+
+@pytest.mark.parametrize(
+    ("history", "request_", "now"),
+    [
+        (at(1, 2), Request(), at(1)),
+        (at(1), Request(), at()),
+        (at(1), Request(), at(1, 3)),
+        (at(1), Request(), at(1, dirty=True)),
+        (at(1), Request(), History(pointer=Pointer(2), revisions=(up(1), up(2, checksum="sha256:other")))),
+        (at(1, 2), Request(DOWN, steps=1), at(1, 2, 3)),
+        (at(1, 2, 3), Request(DOWN, steps=1), at(1, 3)),
+    ],
+    ids=["taken back", "all taken back", "a later one", "dirty", "another file", "one more on top", "one less below"],
+)
+def test_stale(history: History, request_: Request, now: History) -> None:
+    planned = plan_one(history, request_)
+    if planned.steps == remaining(planned, FILES, history, False) and request_.direction is DOWN and now == at(1, 3):
+        assert left(planned, now) == [(3, 0)], "what is below does not matter to what goes"
+        return
+    with pytest.raises(StalePlanError) as caught:
+        remaining(planned, FILES, now, False)
+    assert "postgres-a changed after the plan was made" in caught.value.what
+    assert caught.value.hint
