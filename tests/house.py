@@ -56,17 +56,17 @@ class House:
         return self.estate.root / "migrations" / self.id / "schema"
 
     def orch(
-        self, *arguments: str, code: int | None = 0, kill_at: int = -1, patches: Mapping[str, float] | None = None
+        self, *arguments: str, code: int | None = 0, patches: Mapping[str, float] | None = None
     ) -> Ended:
-        """Run orch; with `kill_at` its points are counted, and it is killed at that one."""
-        ended = self.forge.run([*arguments], self.estate.root, self.estate.env, kill_at=kill_at, patches=patches)
-        assert ended.code == code, f"{arguments} ended with {ended.code}, not {code}\n{ended.output}"
+        ended = self.forge.run([*arguments], self.estate.root, self.estate.env, kill_at=-1, patches=patches)
+        assert code is None or ended.code == code, f"{arguments} ended with {ended.code}, not {code}\n{ended.output}"
         return ended
 
-    def killed_at(self, label: str, number: int, *arguments: str) -> None:
-        """Run orch until it comes past a point of this label for the `number`th time."""
-        points = self.forge.run([*arguments], self.estate.root, self.estate.env, kill_at=10**6).points
-        raise NotImplementedError(points, label, number)
+    def kill(self, label: str, number: int, *arguments: str) -> Ended:
+        """Run orch, and kill it when it comes past the `number`th point of this label."""
+        ended = self.forge.run([*arguments], self.estate.root, self.estate.env, kill_at=number, label=label)
+        assert ended.code is None, f"it was not killed\n{ended.output}\n{ended.points}"
+        return ended
 
     def status(self) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(self.orch("status", "--output", "json").output)

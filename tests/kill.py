@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import importlib
 import json
 import os
+import pkgutil
 import signal
 import subprocess
 import sys
@@ -21,6 +23,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import orchestrator
 
 
 @dataclass(frozen=True)
@@ -47,16 +51,19 @@ class Forge:
         env: Mapping[str, str],
         *,
         kill_at: int = 0,
+        label: str = "",
         delay: float = 0.0,
         patches: Mapping[str, float] | None = None,
     ) -> Ended:
         """Run `orch ARGUMENTS`. It is killed `delay` seconds after its point `kill_at` (from 1; 0: never, -1: not counted).
 
+        With a `label` only the points of that name count, as in "after MongoSession.execute".
         `patches` are module constants to change: `{"orchestrator.engines.mongo_lease.LEASE_SECONDS": 1}`.
         """
         assert self._process.stdin and self._process.stdout
-        request = {"arguments": arguments, "cwd": str(cwd), "env": dict(env), "kill_at": kill_at, "delay": delay}
-        self._process.stdin.write(json.dumps({**request, "patches": dict(patches or {})}) + "\n")
+        request = {"arguments": arguments, "cwd": str(cwd), "env": dict(env), "kill_at": kill_at}
+        request |= {"label": label, "delay": delay, "patches": dict(patches or {})}
+        self._process.stdin.write(json.dumps(request) + "\n")
         reply = json.loads(self._process.stdout.readline())
         return Ended(reply["code"], reply["output"], tuple(reply["points"]))
 
@@ -73,18 +80,19 @@ class Forge:
 class Points:
     """Counts what the run comes past, writes it down, and ends the process at one of them."""
 
-    def __init__(self, log: str, kill_at: int, delay: float) -> None:
+    def __init__(self, log: str, kill_at: int, label: str, delay: float) -> None:
         self._log = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         self._kill_at = kill_at
+        self._label = label
         self._delay = delay
         self._count = 0
         self._mutex = threading.Lock()
 
     def __call__(self, label: str) -> None:
         with self._mutex:
-            self._count += 1
+            self._count += not self._label or label == self._label
             os.write(self._log, f"{label}\n".encode())
-            if self._count == self._kill_at:
+            if self._count == self._kill_at and (not self._label or label == self._label):
                 if self._delay:
                     threading.Timer(self._delay, _die).start()
                 else:
@@ -176,33 +184,17 @@ def _child(request: dict[str, Any], output: str, log: str) -> None:
         module, _, attribute = name.rpartition(".")
         setattr(sys.modules[module], attribute, value)
     if request["kill_at"] >= 0:
-        install(Points(log, request["kill_at"], request["delay"]))
+        install(Points(log, request["kill_at"], request["label"], request["delay"]))
     from orchestrator.cli import main
 
     main()
 
 
 def _serve() -> None:
-    # All that a run imports, so that a fork has it already. No connection is open and no thread runs here.
-    import orchestrator.cli.app
-    import orchestrator.cli.assembly
-    import orchestrator.cli.planning
-    import orchestrator.cli.records
-    import orchestrator.cli.stage
-    import orchestrator.engines.mongo
-    import orchestrator.engines.mongo_lease
-    import orchestrator.engines.postgres
-    import orchestrator.executor
-    import orchestrator.manifest.dsn
-    import orchestrator.manifest.load
-    import orchestrator.migrator
-    import orchestrator.repair
-    import orchestrator.views.document
-    import orchestrator.views.history_text
-    import orchestrator.views.plain
-    import orchestrator.views.status
-    import orchestrator.views.text  # noqa: F401
-
+    # All that a run could import, so that a fork has it already. No connection is open and no thread runs here.
+    for module in pkgutil.walk_packages(orchestrator.__path__, "orchestrator."):
+        if not module.name.endswith(("__main__", "pytest_plugin")):
+            importlib.import_module(module.name)
     for line in sys.stdin:
         request = json.loads(line)
         with tempfile.TemporaryDirectory() as folder:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from itertools import pairwise
 
 import pytest
 
@@ -54,7 +55,7 @@ def test_a_cycle_reads_as_depends_on() -> None:
     assert path is not None
     assert path[0] == path[-1]
     assert set(path) == {"a", "b", "c"}
-    for id, need in zip(path, path[1:], strict=False):
+    for id, need in pairwise(path):
         assert need in graph[id]
 
 

@@ -58,14 +58,15 @@ def run_job(job: dict[str, Any], root: Path, secret: dict[tuple[str, str], str],
             return
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-def test_all_jobs_at_once_in_random_order(estate: Estate, seed: int) -> None:
+def test_all_jobs_at_once_in_random_order(estate: Estate) -> None:
     shutil.copytree(PROJECT / "migrations", estate.root / "migrations")
     estate.manifest(ESTATE)
     estate.orch("render", "k8s")
     jobs = [yaml.safe_load(path.read_text()) for path in sorted((estate.root / "k8s").glob("job-*.yaml"))]
     assert len(jobs) == 7
     secret, results = secrets(estate, jobs), {}
+    seed = random.randrange(1000)
+    print(f"the order is that of seed {seed}")
     random.Random(seed).shuffle(jobs)
     threads = [threading.Thread(target=run_job, args=(job, estate.root, secret, results)) for job in jobs]
     for thread in threads:
@@ -143,15 +144,16 @@ def test_wait_stops_at_once_on_what_waiting_cannot_mend(pg_estate: Estate) -> No
     pg_estate.orch("apply")
     pg_estate.write("postgres-a", {"000001_x.up.sql": "CREATE TABLE other ();"})
     started = time.monotonic()
-    assert "was edited after it was applied" in pg_estate.orch("wait", "--for", "a", "--timeout", "50", code=5).stderr
-    pg_estate.orch("wait", "--for", "a@7", "--timeout", "50", code=2)
+    assert "was edited after it was applied" in pg_estate.orch("wait", "--for", "a", "--timeout", "30", code=5).stderr
+    pg_estate.orch("wait", "--for", "a@7", "--timeout", "30", code=2)
     pg_estate.orch("wait", "--for", "@7", code=2)
     pg_estate.orch("wait", "--for", "a@x", code=2)
     pg_estate.orch("wait", "--for", "z", code=2)
     wrong = pg_estate.servers["postgres"].dsn().replace(pg_estate.servers["postgres"].password, "wrong-password")
-    done = pg_estate.orch("wait", "--for", "b", "--timeout", "50", code=7, env={"ORCH_DSN_POSTGRES_B": wrong})
+    done = pg_estate.orch("wait", "--for", "b", "--timeout", "30", code=7, env={"ORCH_DSN_POSTGRES_B": wrong})
+    assert "refuses the login" in done.stderr
     assert "wrong-password" not in done.text
-    assert time.monotonic() - started < 30
+    assert time.monotonic() - started < 28
 
 
 def test_wait_needs_only_the_credentials_of_what_it_waits_for(pg_estate: Estate) -> None:

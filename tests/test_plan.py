@@ -56,12 +56,13 @@ def at(*versions: int, dirty: bool = False) -> History:
 
 
 A, B = database("a"), database("b", "postgres-a", "postgres-z")
+ALL = Request()
 FILES = [migration(1), migration(2), migration(3)]
 
 
 def plan_one(
-    history: History, request: Request = Request(), files: list[Migration] = FILES, of: Database = A
-) -> DatabasePlan:  # noqa: B008
+    history: History, request: Request = ALL, files: list[Migration] = FILES, of: Database = A
+) -> DatabasePlan:
     plan = make_plan([of], {of.id: files}, {of.id: Survey("host:1", history)}, script, request, "1.0")
     return plan.databases[0]
 

@@ -310,8 +310,8 @@ def test_docker_compose_accepts_the_file(odd: Manifest, tmp_path: Path) -> None:
         services = json.loads(done.stdout)["services"]
         assert "migrate-all" in services
         if manifest is not odd:
-            # Compose undoubles the $; what the container's shell and MongoDB's read must be whole.
-            assert '"$POSTGRES_USER"' in services["postgres"]["healthcheck"]["test"][1]
+            # Shown doubled again, as in the file: to Compose it is no variable of its own.
+            assert '"$$POSTGRES_USER"' in services["postgres"]["healthcheck"]["test"][1]
             assert r'.replace(/\n$/, "")' in services["mongo"]["healthcheck"]["test"][-1].replace("$$", "$")
             assert services["migrate-postgres-user"]["environment"]["POSTGRES_HOST"] == "postgres"
 

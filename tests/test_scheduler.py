@@ -42,7 +42,7 @@ def test_no_waves() -> None:
 
 def test_declared_order_where_nothing_else_decides() -> None:
     seen: list[str] = []
-    walk({id: () for id in "cabd"}, lambda id: not seen.append(id), server_of={}, jobs=1)
+    walk(dict.fromkeys("cabd", ()), lambda id: not seen.append(id), server_of={}, jobs=1)
     assert "".join(seen) == "cabd"
 
 
@@ -86,7 +86,7 @@ def test_root_causes_are_named_through_the_whole_chain() -> None:
 
 
 def test_fail_fast_starts_nothing_new() -> None:
-    walked = walk({id: () for id in "abc"}, lambda _: False, server_of={}, jobs=1, fail_fast=True)
+    walked = walk(dict.fromkeys("abc", ()), lambda _: False, server_of={}, jobs=1, fail_fast=True)
     assert (walked.failed, walked.skipped) == (["a"], ["b", "c"])
 
 

@@ -33,7 +33,7 @@ def command(
     versions = [found[1] for one in names if (found := re.match(r"([0-9]+)_.*\.(?:up|down)\.", one))]
     files = next_pair(database.engine, versions, description)
     # A directory elsewhere is where the manifest says; a link must not lead out of either.
-    root = project.root if directory.is_relative_to(project.root) else directory
+    root = project.root if project.holds(directory) else directory
     changes = [change(directory / one, text.encode()) for one, text in files.items()]
     make(changes, root, dry_run, quoted("orch", "apply", "--only", name))
     return 0

@@ -30,6 +30,10 @@ class Project:
         """The directory of the manifest; nothing outside of it is written."""
         return self.path.parent
 
+    def holds(self, path: Path) -> bool:
+        """Whether a path lies in the project, as it is written."""
+        return Path(os.path.normpath(path)).is_relative_to(self.root)
+
     def with_text(self, text: str) -> Project:
         """Return the project as it will be with another text in its manifest; InvalidError if that is not valid."""
         return _project(self.path, text)

@@ -64,7 +64,7 @@ def _migrations(database: Database, project: Project, all_of_them: bool) -> list
     from orchestrator.render.scaffold import first_pair
 
     directory = database.directory
-    if not directory.is_dir() or not directory.is_relative_to(project.root):
+    if not directory.is_dir() or not project.holds(directory):
         return []
     try:
         found = {path: path.read_bytes() for path in sorted(directory.iterdir())}

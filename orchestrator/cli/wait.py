@@ -11,8 +11,10 @@ from orchestrator.cli import options
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from orchestrator.events import Failure
     from orchestrator.model import Database, Migration
     from orchestrator.plan import Survey
+    from orchestrator.run import Run
 
 
 def command(
@@ -25,7 +27,7 @@ def command(
     timeout: Annotated[
         float, typer.Option("--timeout", min=0, metavar="SECONDS", help="Give up after so long, with 1.")
     ] = 600.0,
-    every: Annotated[float, typer.Option("--every", min=0.1, metavar="SECONDS", help="Look so often.")] = 2.0,
+    every: Annotated[float, typer.Option("--every", min=0.1, metavar="SECONDS", help="Look so often.")] = 1.0,
     file: options.File = None,
     env_file: options.EnvFile = None,
     embedded: options.Embedded = False,
@@ -40,32 +42,48 @@ def command(
     from orchestrator.cli.console import out, say
     from orchestrator.errors import OrchError
     from orchestrator.manifest.names import resolve_name
-    from orchestrator.survey import survey
+    from orchestrator.views.plain import PlainView
 
     versions = dict(map(_parse, wanted))
     assembly = assemble(file, env_file, list(versions), None, no_deps=True)
     upto = {resolve_name(assembly.databases, name).id: version for name, version in versions.items()}
-    run = assembly.run(lambda _event: None, embedded=embedded)
+    run = assembly.run(PlainView(say), embedded=embedded, wait=timeout)
     _check_versions(upto, run.catalogs)
     deadline = time.monotonic() + timeout
     told = ""
     while True:
-        surveys = survey(run)
+        surveys = _look(run)
+        over = time.monotonic() >= deadline
         missing = [
             f"{database.id}: {reason}"
             for database in assembly.databases
-            if (reason := _missing(database, run.catalogs[database.id], surveys[database.id], upto[database.id]))
+            if (reason := _missing(database, run.catalogs[database.id], surveys[database.id], upto[database.id], over))
         ]
         if not missing:
             out("\n".join(f"{id} is migrated." for id in upto))
             return 0
         state = "; ".join(missing)
-        if time.monotonic() >= deadline:
+        if over:
             raise OrchError(f"not migrated within {timeout:g} s", detail="\n".join(missing), hint="orch status")
         if state != told:
             say(f"waiting for {state}")
             told = state
         time.sleep(min(every, max(0.0, deadline - time.monotonic())))
+
+
+def _look(run: Run) -> dict[str, Survey]:
+    """Look with fresh engines: one remembers, for its own run, which databases there are."""
+    from dataclasses import replace
+
+    from orchestrator.engines import load_engine
+    from orchestrator.survey import survey
+
+    engines = {name: load_engine(name, run.actor, run.run_id) for name in run.engines}
+    try:
+        return survey(replace(run, engines=engines))
+    finally:
+        for engine in engines.values():
+            engine.close()
 
 
 def _parse(text: str) -> tuple[str, int | None]:
@@ -87,13 +105,15 @@ def _check_versions(upto: Mapping[str, int | None], catalogs: Mapping[str, Seque
             raise UsageError(f"{id} has no migration {version}", hint="its files are what is waited for")
 
 
-def _missing(database: Database, migrations: Sequence[Migration], survey: Survey, version: int | None) -> str:
+def _missing(
+    database: Database, migrations: Sequence[Migration], survey: Survey, version: int | None, over: bool
+) -> str:
     """Return what is still to come, or nothing; what waiting cannot mend is raised."""
     from orchestrator.errors import ConflictError
     from orchestrator.history import Kind, reconcile
 
     if survey.failure is not None:
-        return _trouble(database.id, survey)
+        return _trouble(database.id, survey.failure, over)
     if not survey.history.exists and (migrations or database.engine == "postgres"):
         return "does not exist yet"
     state = reconcile(migrations, survey.history, out_of_order=database.settings.out_of_order)
@@ -111,14 +131,12 @@ def _missing(database: Database, migrations: Sequence[Migration], survey: Survey
     return f"{done}, {len(waited_for)} to come"
 
 
-def _trouble(id: str, survey: Survey) -> str:
-    """Return why a database cannot be read yet; raise if only a person can change that."""
-    from orchestrator.errors import ConnectError, NotPermittedError
+def _trouble(id: str, failure: Failure, over: bool) -> str:
+    """Return why a database could not be read before the time was over; what only a person can mend is raised."""
+    from orchestrator.errors import ExitCode, OrchError
 
-    failure = survey.failure
-    assert failure is not None  # noqa: S101 - for the type checker
-    if failure.kind == NotPermittedError.kind:
-        raise NotPermittedError(f"{id}: {failure.what}", detail=failure.detail, hint=failure.hint)
-    if failure.kind != ConnectError.kind:
-        raise ConnectError(f"{id}: {failure.what}", detail=failure.detail, hint=failure.hint)
-    return failure.what
+    if over:
+        return failure.what
+    error = OrchError(f"{id}: {failure.what}", detail=failure.detail, hint=failure.hint)
+    error.exit_code, error.kind = ExitCode(failure.exit_code), failure.kind
+    raise error

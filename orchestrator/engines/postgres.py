@@ -46,7 +46,7 @@ from orchestrator.model import (
 
 CONNECT_TIMEOUT = 10  # seconds, unless the DSN says otherwise
 TRY_LOCK_EVERY = 0.25  # seconds
-KEEP_SECONDS = 5.0  # how long a connection may wait for its next use
+KEEP_SECONDS = 10.0  # how long a connection may wait for its next use
 POOLER_TRIES = 3
 _BACKEND = "SELECT pg_catalog.pg_backend_pid()"
 _LOCK_SALT = 1486364155  # golang-migrate's, read from its source (database/util.go)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+import re
 from pathlib import Path
 
 from orchestrator import __version__
@@ -13,24 +16,22 @@ from orchestrator.render.text import header
 
 _TEXT = """\
 FROM {base} AS build
-RUN python -m venv /opt/orch
 {install}
 
 FROM {base}
 COPY --from=build /opt/orch /opt/orch
 ENV PATH=/opt/orch/bin:$PATH PYTHONUNBUFFERED=1 ORCH_FILE=/estate/{manifest}
 WORKDIR /estate
-COPY {manifest} ./
-{migrations}
+{copies}
 USER {user}:{user}
 ENTRYPOINT ["orch"]
 CMD ["apply"]
 """
-_FROM_INDEX = "RUN /opt/orch/bin/pip install --no-cache-dir {package}"
+_FROM_INDEX = "RUN python -m venv /opt/orch && /opt/orch/bin/pip install --no-cache-dir {package}"
 _FROM_HERE = """\
 COPY {sources} /source/
 COPY orchestrator /source/orchestrator
-RUN /opt/orch/bin/pip install --no-cache-dir /source"""
+RUN python -m venv /opt/orch && /opt/orch/bin/pip install --no-cache-dir /source"""
 _SOURCES = ("pyproject.toml", "README.md", "LICENSE")
 
 
@@ -47,7 +48,7 @@ def render(manifest: Manifest, settings: Settings) -> dict[str, str]:
         base=settings.base_image,
         install=install,
         manifest=manifest.path.name,
-        migrations="\n".join(f"COPY {directory} ./{directory}" for directory in directories),
+        copies="\n".join(map(_copy, [manifest.path.name, *directories])),
         user=USER,
     )
     seen = [manifest.path.name, *directories, *((*_SOURCES, "orchestrator") if here else ())]
@@ -56,12 +57,17 @@ def render(manifest: Manifest, settings: Settings) -> dict[str, str]:
     return {path: top + text, f"{path}.dockerignore": top + ignore}
 
 
+def _copy(path: str) -> str:
+    plain = re.fullmatch(r"[\w./-]+", path)
+    return f"COPY {path} ./{path}" if plain else f"COPY {json.dumps([path, f'./{path}'], ensure_ascii=False)}"
+
+
 def _directories(manifest: Manifest) -> list[str]:
     """Return the directories to copy: what lies under migrations/ comes as a whole."""
     base = manifest.path.absolute().parent
     found: dict[str, None] = {}
     for database in manifest.databases:
-        directory = Path(*database.directory.parts)
+        directory = Path(os.path.normpath(database.directory))
         if not directory.is_relative_to(base):
             raise InvalidError(
                 f"the migrations of {database.id} lie outside of the project, where an image cannot take them from",

@@ -1,0 +1,81 @@
+"""Connections that wait from the survey to the run: used again, never in the way, never too many."""
+
+import time
+from collections.abc import Iterator
+from uuid import uuid4
+
+import psycopg
+import pytest
+
+from orchestrator.embedded import Server
+from orchestrator.engines import postgres as module
+from orchestrator.engines.postgres import Postgres
+from orchestrator.errors import ConnectionLostError
+from orchestrator.model import CreateOptions, Target
+
+
+@pytest.fixture
+def engine() -> Iterator[Postgres]:
+    made = Postgres("tester", "run")
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def target(postgres: Server, engine: Postgres) -> Iterator[Target]:
+    name = f"kept_{uuid4().hex[:8]}"
+    found = Target(f"postgres-{name}", "postgres", postgres.dsn(name), name, "here", "server")
+    engine.create(found, CreateOptions())
+    yield found
+    engine.close()
+    with psycopg.connect(postgres.dsn("postgres"), autocommit=True) as connection:
+        connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+
+def backend(engine: Postgres, target: Target, *, keep: bool = False) -> int:
+    with engine.connect(target) as session:
+        session.read_history()
+        if keep:
+            session.keep()
+        return session._server_pid
+
+
+def test_the_next_session_has_the_connection_of_the_one_before(engine: Postgres, target: Target) -> None:
+    first = backend(engine, target, keep=True)
+    assert backend(engine, target) == first
+    assert backend(engine, target) != first
+
+
+def test_a_connection_that_broke_while_it_waited_is_told_and_not_used_twice(engine: Postgres, target: Target) -> None:
+    pid = backend(engine, target, keep=True)
+    with psycopg.connect(target.url, autocommit=True) as other:
+        other.execute("SELECT pg_terminate_backend(%s)", (pid,))
+    with pytest.raises(ConnectionLostError):
+        backend(engine, target)
+    assert backend(engine, target) != pid
+
+
+def test_it_does_not_wait_for_long(engine: Postgres, target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "KEEP_SECONDS", 0.05)
+    pid = backend(engine, target, keep=True)
+    deadline = time.monotonic() + 30
+    while engine._kept and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert backend(engine, target) != pid
+
+
+def test_none_is_kept_where_there_is_no_room(engine: Postgres, target: Target) -> None:
+    engine._room[target.server_key] = 0
+    pid = backend(engine, target, keep=True)
+    assert backend(engine, target) != pid
+
+
+def test_a_database_can_be_a_template_although_we_kept_a_connection(engine: Postgres, target: Target) -> None:
+    backend(engine, target, keep=True)
+    name = f"{target.database}_copy"
+    copy = Target("postgres-copy", "postgres", target.url.replace(target.database, name), name, "here", "server")
+    try:
+        assert engine.create(copy, CreateOptions(template=target.database))
+    finally:
+        with psycopg.connect(target.url, autocommit=True) as connection:
+            connection.execute(f'DROP DATABASE IF EXISTS "{name}"')

@@ -1,0 +1,431 @@
+"""What a run cannot decide alone waits for a person: the facts are told, the sensible ways are few, history only grows."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Estate
+from house import House
+from kill import Forge
+from pymongo import MongoClient
+from pymongo.errors import PyMongoError
+
+from orchestrator.embedded import Server
+
+
+@pytest.fixture(params=["postgres", "mongo"])
+def house(request: pytest.FixtureRequest, estate: Estate, forge: Forge) -> Iterator[House]:
+    yield House(estate, forge, request.param)
+
+
+@pytest.fixture
+def pg_house(pg_estate: Estate, forge: Forge) -> Iterator[House]:
+    yield House(pg_estate, forge, "postgres")
+
+
+@pytest.fixture(scope="session")
+def standalone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A mongod that is no replica set, and so knows no transactions."""
+    from orchestrator.embedded.mongo import _mongod
+
+    binary = _mongod()
+    if binary is None:
+        pytest.skip("no mongod on this machine")
+    data = tmp_path_factory.mktemp("standalone")
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    options = ["--dbpath", str(data), "--port", str(port), "--bind_ip", "127.0.0.1", "--journalCommitInterval", "1"]
+    process = subprocess.Popen([str(binary), *options, "--wiredTigerCacheSizeGB", "0.25"], stdout=subprocess.DEVNULL)
+    try:
+        password = secrets.token_hex(12)
+        client: MongoClient[Any] = MongoClient("127.0.0.1", port, directConnection=True, serverSelectionTimeoutMS=30_000)
+        client.admin.command("createUser", "orch", pwd=password, roles=["root"])
+        client.close()
+        yield Server("mongo", "mongod standalone", "127.0.0.1", port, "orch", password, process.pid, data)
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+@pytest.fixture
+def lone(tmp_path: Path, standalone: Server, forge: Forge) -> Iterator[House]:
+    """A house on a standalone mongod."""
+    estate = Estate(tmp_path, {"mongo": standalone})
+    yield House(estate, forge, "mongo")
+    estate.drop()
+
+
+class Kept:
+    """Looks that history never shrinks: a record once there stays, and what it says of the past stays."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+        self._seen: dict[tuple[int, int], dict[str, Any]] = {}
+
+    def look(self) -> list[dict[str, Any]]:
+        revisions = self._house.revisions()
+        now = {(r["version"], r["attempt"]): r for r in revisions}
+        for key, before in self._seen.items():
+            assert key in now, f"the record {key} is gone"
+            for field in ("name", "direction", "started_at"):
+                assert now[key][field] == before[field]
+            assert now[key]["applied"] >= before["applied"]
+            assert now[key]["done"] or not before["done"]
+        self._seen = now
+        return revisions
+
+
+def _ways(house: House) -> list[str]:
+    """Return the flags that `orch repair` offers."""
+    import json
+
+    document = json.loads(house.orch("repair", house.id, "--output", "json").output)
+    return [way["flag"] for way in document["ways"]]
+
+
+# ---------------------------------------------------------------- in doubt
+
+DOUBTFUL = """[
+  {"create": "things"},
+  {"insert": "things", "documents": [{"name": "a"}, {"name": "b"}]},
+  {"insert": "things", "documents": [{"_id": "c", "name": "c"}]}
+]"""
+
+
+@pytest.mark.parametrize("done", [True, False])
+def test_an_insert_on_a_standalone_is_in_doubt_and_never_guessed(lone: House, done: bool) -> None:
+    """Killed after (or before) the insert, and before that was recorded: nothing can tell, so a person must."""
+    house, kept = lone, Kept(lone)
+    house.estate.write(house.id, {"000002_t2.up.json": DOUBTFUL})
+    # Commands of version 1: create, insert; of version 2: create, insert.
+    house.kill("after MongoSession._command" if done else "before MongoSession._command", 4, "apply")
+    things = house.estate.mongo("db")["things"]
+    there = 2 if done else 0
+    assert things.count_documents({}) == there
+    assert house.status()["problems"][0]["kind"] == "in_flight"
+    told = house.orch("apply", code=5).output
+    for fact in ("in doubt at statement 2 of version 2", "000002_t2.up.json:3", "no _id of their own", f"orch repair {house.id}"):
+        assert fact in told, told
+    assert things.count_documents({}) == there, "it was run again, or taken back"
+    assert "cannot be told" in house.status()["problems"][0]["what"]
+    kept.look()
+    assert _ways(house) == ["--statement-done", "--statement-not-done", "--mark-applied 2", "--mark-not-applied 2"]
+    house.orch("repair", house.id, "--statement-done" if done else "--statement-not-done", "--reason", "I counted them")
+    assert [r["reason"] for r in kept.look() if r["version"] == 2] == ["I counted them"]
+    house.orch("apply")
+    assert sorted(d["name"] for d in things.find()) == ["a", "b", "c"]
+    kept.look()
+    assert house.tables() == [1, 3, 4]
+    assert house.pointer() == (4, False)
+
+
+def test_an_insert_with_ids_is_found_out(lone: House) -> None:
+    house = lone
+    house.kill("after MongoSession._command", 2, "apply")
+    house.orch("apply")
+    assert [d["_id"] for d in house.estate.mongo("db")["t1"].find()] == [1]
+
+
+def test_a_first_statement_that_was_not_done_leaves_nothing_half(lone: House) -> None:
+    house = lone
+    house.estate.write(house.id, {"000001_t1.up.json": '[{"insert": "t1", "documents": [{"x": 1}]}]'})
+    house.kill("before MongoSession._command", 1, "apply")
+    house.orch("apply", code=5)
+    house.orch("repair", house.id, "--statement-not-done")
+    assert house.pointer() == (-1, False)
+    assert house.status()["pending"] == [1, 2, 3, 4]
+    house.golang.up(1)
+    house.orch("apply")
+    assert house.estate.mongo("db")["t1"].count_documents({}) == 1
+
+
+def test_the_doubtful_statement_must_not_be_edited_unseen(lone: House) -> None:
+    """What may have run is not exchanged for something else and then taken for done."""
+    house = lone
+    house.estate.write(house.id, {"000002_t2.up.json": DOUBTFUL})
+    house.kill("after MongoSession._command", 4, "apply")
+    house.estate.write(house.id, {"000002_t2.up.json": DOUBTFUL.replace('{"name": "b"}', '{"_id": 7, "name": "B"}')})
+    assert "was changed" in house.orch("apply", code=5).output
+    house.orch("repair", house.id, "--statement-not-done")
+    house.estate.mongo("db")["things"].delete_many({})
+    house.orch("apply")
+    assert sorted(d["name"] for d in house.estate.mongo("db")["things"].find()) == ["B", "a", "c"]
+
+
+@pytest.mark.parametrize(("flag", "applied"), [("--mark-applied", [1, 2]), ("--mark-not-applied", [1])])
+def test_a_doubtful_version_is_marked_as_a_whole(lone: House, flag: str, applied: list[int]) -> None:
+    house, kept = lone, Kept(lone)
+    house.estate.write(house.id, {"000002_t2.up.json": DOUBTFUL})
+    house.kill("after MongoSession._command", 4, "apply")
+    kept.look()
+    house.orch("repair", house.id, flag, "2", "--reason", "mended by hand")
+    assert house.status()["applied"] == applied
+    assert house.pointer() == (applied[-1], False)
+    assert any(r["origin"] == "marked" and r["reason"] == "mended by hand" for r in kept.look())
+
+
+def test_a_partly_failed_insert_is_in_doubt(lone: House) -> None:
+    """Two of three documents went in before the third was refused: that is neither done nor not done."""
+    house = lone
+    text = '[{"create": "n"}, {"insert": "n", "documents": [{"x": 1}, {"_id": 5}, {"_id": 5}, {"x": 2}]}]'
+    house.estate.write(house.id, {"000002_t2.up.json": text})
+    house.orch("apply", code=1)
+    collection = house.estate.mongo("db")["n"]
+    assert collection.count_documents({}) == 2
+    house.orch("apply", code=5)
+    assert collection.count_documents({}) == 2
+    house.orch("repair", house.id, "--mark-applied", "2")
+    house.orch("apply")
+    assert house.tables() == [1, 3, 4]
+
+
+def test_a_leftover_of_concurrently_is_found_out(pg_house: House) -> None:
+    """Killed after the index was built; and killed leaving an INVALID one."""
+    house = pg_house
+    house.estate.write(
+        house.id,
+        {
+            "000002_t2.up.sql": "CREATE INDEX CONCURRENTLY i2 ON t1 (id);",
+            "000003_t3.up.sql": "CREATE UNIQUE INDEX CONCURRENTLY i3 ON t1 (id);",
+        },
+    )
+    house.kill("after PostgresSession.execute", 1, "apply")
+    assert house.status()["problems"][0]["kind"] == "in_flight"
+    assert "is there and valid" in house.orch("apply", "--only", house.id, "--to", "2").output
+    house.kill("before PostgresSession.execute", 1, "apply")
+    house.estate.sql("db", "INSERT INTO t1 VALUES (2)")
+    house.estate.sql("db", "ALTER TABLE t1 DROP CONSTRAINT t1_pkey")
+    house.estate.sql("db", "INSERT INTO t1 VALUES (2)")
+    with contextlib.suppress(Exception):
+        house.estate.sql("db", "CREATE UNIQUE INDEX CONCURRENTLY i3 ON t1 (id)")
+    assert house.estate.sql("db", "SELECT indisvalid FROM pg_index WHERE indexrelid = 'i3'::regclass") == [(False,)]
+    told = house.orch("apply", code=1).output
+    assert "INVALID" in told
+    assert house.estate.sql("db", "SELECT to_regclass('i3')") == [(None,)], "a failed try leaves no INVALID index"
+    assert house.pointer() == (2, False)
+    house.estate.sql("db", "DELETE FROM t1 WHERE ctid = (SELECT max(ctid) FROM t1)")
+    house.orch("apply")
+    assert house.estate.sql("db", "SELECT indisvalid FROM pg_index WHERE indexrelid = 'i3'::regclass") == [(True,)]
+
+
+# ---------------------------------------------------------------- partial
+
+
+def _partial(house: House, wrong: bool) -> dict[str, str]:
+    """Return a file of three statements whose second fails, or its mended form."""
+    if house.engine == "postgres":
+        second = "SELECT 1/0" if wrong else "INSERT INTO t2 VALUES (20)"
+        text = f"-- orch: no-transaction\nCREATE TABLE t2 (id int);\n{second};\nINSERT INTO t2 VALUES (2);\n"
+        return {"000002_t2.up.sql": text}
+    second = '{"nonsense": 1}' if wrong else '{"insert": "t2", "documents": [{"_id": 20}]}'
+    return {"000002_t2.up.json": f'[{{"create": "t2"}}, {second}, {{"insert": "t2", "documents": [{{"_id": 2}}]}}]'}
+
+
+def test_a_partial_migration_continues_once_the_rest_is_mended(house: House) -> None:
+    kept = Kept(house)
+    house.estate.write(house.id, _partial(house, wrong=True))
+    house.orch("apply", code=1)
+    problem = house.status()["problems"][0]
+    assert problem["kind"] == "partial"
+    assert "stopped at statement 2 of 3" in problem["what"]
+    assert house.pointer() == (2, True), "golang-migrate must not touch it"
+    failed = kept.look()
+    assert failed[-1]["error"]
+    house.orch("rollback", house.id, "--steps", "1", "--yes", code=5)
+    assert _ways(house) == ["--mark-applied 2", "--mark-not-applied 2"]
+    house.estate.write(house.id, _partial(house, wrong=False))
+    told = house.orch("apply").output
+    assert "continues at statement 2 of 3" in told
+    kept.look()
+    assert house.tables() == [1, 2, 3, 4]
+    assert house.pointer() == (4, False)
+
+
+def test_a_partial_migration_whose_done_part_was_changed_is_refused(house: House) -> None:
+    house.estate.write(house.id, _partial(house, wrong=True))
+    house.orch("apply", code=1)
+    changed = {name: text.replace("t2 (id int)", "t2 (id bigint)").replace('"create": "t2"', '"create": "t2", "capped": true, "size": 4096')
+               for name, text in _partial(house, wrong=False).items()}  # fmt: skip
+    house.estate.write(house.id, changed)
+    told = house.orch("apply", code=5).output
+    assert "the part that already ran was changed" in told
+    assert "1 of 3 statements" in told
+    house.orch("repair", house.id, "--mark-applied", "2")
+    house.orch("apply")
+    assert house.tables() == [1, 2, 3, 4]
+
+
+def test_a_half_done_version_whose_pointer_was_forced(house: House) -> None:
+    """People used to force a version by guess; that is noticed, and asked about."""
+    house.estate.write(house.id, _partial(house, wrong=True))
+    house.orch("apply", code=1)
+    house.golang.force(1)
+    assert house.status()["problems"][0]["kind"] == "forced"
+    house.orch("apply", code=5)
+    assert _ways(house) == ["--continue", "--mark-applied 2", "--mark-not-applied 2"]
+    house.orch("repair", house.id, "--continue", "--reason", "nobody touched it")
+    house.estate.write(house.id, _partial(house, wrong=False))
+    house.orch("apply")
+    assert house.tables() == [1, 2, 3, 4]
+
+
+# ---------------------------------------------------------------- edited, missing, out of order, baseline
+
+
+def _edit(house: House) -> str:
+    extension = "sql" if house.engine == "postgres" else "json"
+    name = f"000002_t2.up.{extension}"
+    house.estate.write(house.id, {name: house.files[name] + "\n"})
+    return name
+
+
+def test_an_edited_file_is_refused_naming_file_when_and_who(house: House) -> None:
+    kept = Kept(house)
+    house.orch("apply", "--only", house.id, "--to", "3")
+    name = _edit(house)
+    before = kept.look()
+    told = house.orch("apply", code=5).output
+    who, when = before[1]["actor"], before[1]["finished_at"]
+    for fact in (name, "was edited after it was applied", who, when[:10], "--accept"):
+        assert fact in told, told
+    house.orch("rollback", house.id, "--steps", "1", "--yes", code=5)
+    path = f"migrations/{house.id}/schema/{name}"
+    assert _ways(house) == [f"--accept {path}"]
+    house.orch("repair", house.id, "--accept", path, "--reason", "white space only")
+    assert len(kept.look()) == 4
+    assert any(r["reason"] == "white space only" for r in kept.look())
+    house.orch("apply")
+    assert house.status()["problems"] == []
+    assert house.tables() == [1, 2, 3, 4]
+
+
+def test_line_ends_are_no_edit(house: House) -> None:
+    house.orch("apply")
+    for path in house.directory.iterdir():
+        path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    assert "Nothing to do" in house.orch("apply").output
+
+
+def test_a_renamed_file_is_noted_and_nothing_more(house: House) -> None:
+    house.orch("apply")
+    for path in list(house.directory.glob("000002*")):
+        path.rename(path.with_name(path.name.replace("t2", "second")))
+    assert "was applied as 't2' and is now called 'second'" in str(house.status()["notes"])
+    assert "Nothing to do" in house.orch("apply").output
+
+
+def test_a_missing_file_stops_only_the_way_down_past_it(house: House) -> None:
+    house.orch("apply", "--only", house.id, "--to", "3")
+    for path in list(house.directory.glob("000002*")):
+        path.unlink()
+    problem = house.status()["problems"][0]
+    assert (problem["kind"], problem["version"]) == ("missing", 2)
+    house.orch("apply")
+    assert house.tables() == [1, 2, 3, 4]
+    house.orch("rollback", house.id, "--steps", "2", "--yes")
+    assert house.tables() == [1, 2]
+    told = house.orch("rollback", house.id, "--steps", "1", "--yes", code=5).output
+    assert "cannot be rolled back past version 2" in told
+    house.orch("rollback", house.id, "--to", "0", "--yes", "--allow-missing-down", code=5)
+    assert house.tables() == [1, 2]
+
+
+def test_a_missing_down_file_is_refused_when_planning(house: House) -> None:
+    house.orch("apply")
+    for path in list(house.directory.glob("000003*.down.*")):
+        path.unlink()
+    told = house.orch("rollback", house.id, "--to", "1", "--yes", code=5).output
+    assert "it has no down file" in told
+    assert house.tables() == [1, 2, 3, 4], "nothing ran, not even 4"
+    house.orch("rollback", house.id, "--to", "2", "--yes", "--allow-missing-down")
+    assert house.tables() == [1, 2, 3]
+    assert house.pointer() == (2, False)
+
+
+def test_out_of_order_is_refused_unless_the_manifest_allows_it(house: House) -> None:
+    late = {name: text for name, text in house.files.items() if name.startswith("000002")}
+    for name in late:
+        (house.directory / name).unlink()
+    house.orch("apply")
+    house.estate.write(house.id, late)
+    told = house.orch("apply", code=5).output
+    assert "pending below the current version 4: 2 ('t2')" in told
+    assert "out_of_order: apply" in told
+    assert house.tables() == [1, 3, 4]
+    house.estate.manifest(f"  - {{name: db, server: {house.engine}, out_of_order: apply}}\n")
+    house.orch("apply")
+    assert house.tables() == [1, 2, 3, 4]
+    assert house.pointer() == (4, False)
+    house.orch("rollback", house.id, "--steps", "3", "--yes")
+    assert house.tables() == [1]
+
+
+def test_a_baseline_declares_what_is_there(house: House) -> None:
+    house.golang.up(2)
+    if house.engine == "postgres":
+        house.estate.sql("db", "DROP TABLE schema_migrations")
+    else:
+        house.estate.mongo("db").drop_collection("schema_migrations")
+    house.orch("apply", code=1)  # the tables of 1 are there, and nothing says so
+    house.orch("baseline", house.id, "--version", "9", code=2)
+    house.orch("baseline", house.id, "--version", "2", "--reason", "restored from the dump of Monday")
+    assert house.pointer() == (2, False)
+    records = [r for r in house.revisions() if r["origin"] == "baseline"]
+    assert [(r["version"], r["reason"]) for r in records] == [(v, "restored from the dump of Monday") for v in (1, 2)]
+    house.orch("apply")
+    assert house.tables() == [1, 2, 3, 4]
+    house.orch("baseline", house.id, "--version", "2", code=5)
+
+
+def test_a_failed_try_stays_in_the_history(house: House) -> None:
+    kept = Kept(house)
+    extension = "sql" if house.engine == "postgres" else "json"
+    name = f"000001_t1.up.{extension}"
+    house.estate.write(house.id, {name: "SELECT nonsense;" if extension == "sql" else '[{"nonsense": 1}]'})
+    house.orch("apply", code=1)
+    house.orch("apply", code=1)
+    assert len(kept.look()) == 2
+    house.estate.write(house.id, {name: house.files[name]})
+    house.orch("apply")
+    results = [(r["attempt"], r["result"], bool(r["error"])) for r in kept.look() if r["version"] == 1]
+    assert results == [(1, "failed", True), (2, "failed", True), (3, "applied", False)]
+
+
+def test_where_nothing_is_wrong_there_is_nothing_to_repair(house: House) -> None:
+    house.orch("apply")
+    assert _ways(house) == []
+    assert "nothing is wrong" in house.orch("repair", house.id).output
+    for flags in (["--mark-applied", "4"], ["--mark-not-applied", "4"], ["--statement-done"], ["--continue"], ["--accept", "x"]):
+        house.orch("repair", house.id, *flags, code=2)
+    house.orch("repair", house.id, "--mark-applied", "4", "--continue", code=2)
+    assert len(house.revisions()) == 4
+
+
+def test_history_of_a_newer_tool_is_read_and_not_written(house: House) -> None:
+    house.orch("apply", "--only", house.id, "--to", "2")
+    if house.engine == "postgres":
+        house.estate.sql("db", "ALTER TABLE orch_history ADD COLUMN colour text NOT NULL DEFAULT 'blue'")
+        house.estate.sql("db", "UPDATE orch_history SET format = 99 WHERE version = 2")
+    else:
+        house.estate.mongo("db")["orch_history"].update_one({"version": 2}, {"$set": {"format": 99, "colour": "blue"}})
+    assert house.status()["applied"] == [1, 2]
+    assert "newer orch" in house.orch("apply", code=5).output
+    assert house.tables() == [1, 2]
+    assert len(house.revisions()) == 2
+
+
+def test_the_server_is_a_standalone(lone: House) -> None:
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        with contextlib.suppress(PyMongoError):
+            assert "setName" not in lone.estate.client().admin.command("hello")
+            return
+    pytest.fail("it does not answer")

@@ -1,0 +1,50 @@
+"""What happens before a command begins: the help, the version, and what they do not import."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import typer.main
+
+import orchestrator.cli
+from orchestrator.cli.app import app
+from orchestrator.cli.commands import COMMANDS, HELP
+
+HEAVY = ("typer", "networkx", "psycopg", "pymongo", "jsonschema", "yaml", "rich.live")
+
+
+def test_the_table_of_commands_names_every_module_that_is_one() -> None:
+    directory = Path(orchestrator.cli.__file__).parent
+    modules = {path.stem for path in directory.glob("*.py") if {"def command(", "app = typer"} & _lines(path)}
+    assert {name.replace("-", "_") for name in COMMANDS} == modules - {"app"}
+
+
+def _lines(path: Path) -> set[str]:
+    starts = ("def command(", "app = typer")
+    return {start for line in path.read_text().splitlines() for start in starts if line.startswith(start)}
+
+
+def test_the_help_fits_a_terminal_and_shows_the_options_there_are() -> None:
+    assert max(map(len, HELP.splitlines())) <= 80
+    root = typer.main.get_command(app)
+    for parameter in root.params:
+        for option in parameter.opts:
+            assert option in HELP
+
+
+def test_every_command_can_be_built() -> None:
+    root = typer.main.get_command(app)
+    context = root.make_context("orch", [], resilient_parsing=True)
+    for name in COMMANDS:
+        assert root.get_command(context, name).get_help(context)  # type: ignore[attr-defined]
+
+
+def test_help_and_version_import_nothing_heavy() -> None:
+    for option in ("--help", "-h", "--version", "-V"):
+        program = (
+            "import os, sys; sys.argv = ['orch', sys.argv[1]]; import orchestrator.cli as cli\n"
+            f"os._exit = lambda code: print([name for name in {HEAVY} if name in sys.modules], code)\n"
+            "cli.main()"
+        )
+        done = subprocess.run([sys.executable, "-c", program, option], capture_output=True, text=True)
+        assert "[] 0\n" in done.stdout, done.stdout + done.stderr
