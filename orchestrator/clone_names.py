@@ -31,11 +31,12 @@ def is_clone(name: str) -> bool:
     return bool(_CLONE.fullmatch(name))
 
 
-def template_name(database: Database, target: Target, migrations: Sequence[Migration], tool: str) -> str:
-    """Return the name of the template of exactly these migrations, made by this release with these options."""
+def template_name(database: Database, target: Target, login: str, migrations: Sequence[Migration], tool: str) -> str:
+    """Return the name of the template of exactly these migrations, made by this release and login with these options."""
     facts = [
         HISTORY_FORMAT,
         tool,
+        login,
         [(m.version, m.name, m.up.checksum if m.up else "") for m in migrations],
         asdict(database.create),
         sorted(target.parameters.items()),

@@ -29,7 +29,7 @@ from orchestrator.errors import (
 )
 from orchestrator.events import DatabaseFailed, Event, Failure
 from orchestrator.executor import Executor
-from orchestrator.manifest.retarget import retarget
+from orchestrator.manifest.retarget import login, retarget
 from orchestrator.model import Direction, Migration, Target
 from orchestrator.plan import Request, make_plan
 from orchestrator.run import Run
@@ -135,8 +135,9 @@ class Cloner:
         with self._mutex:
             if id not in self._templates:
                 migrations = self._migrations(id)
+                target = self.run.targets[id]
                 self._templates[id] = template_name(
-                    self.run.databases[id], self.run.targets[id], migrations, self.run.tool
+                    self.run.databases[id], target, login(target), migrations, self.run.tool
                 )
             template = self._templates[id]
             if template in self._failed:

@@ -33,6 +33,11 @@ class Mark:
     line: int = 0
     column: int = 0
 
+    @staticmethod
+    def at(path: str, text: str, offset: int) -> Mark:
+        """Return the place of the character at this offset of a file's text."""
+        return Mark(path, text.count("\n", 0, offset) + 1, offset - text.rfind("\n", 0, offset))
+
     def __str__(self) -> str:
         return ":".join([self.path, *(str(n) for n in (self.line, self.column) if n)])
 

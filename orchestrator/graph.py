@@ -25,10 +25,13 @@ def cycle(dependencies: Dependencies) -> list[str] | None:
     """Return a cycle as a path whose first and last are the same, or None."""
     import networkx as nx
 
-    try:
-        edges = nx.find_cycle(_graph(dependencies))
-    except nx.NetworkXNoCycle:
+    graph = _graph(dependencies)
+    if nx.is_directed_acyclic_graph(graph):
         return None
+    # Within a strongly connected part a cycle is found at once; in the whole of a long chain it takes quadratic time.
+    parts = nx.strongly_connected_components(graph)
+    tangled = next(part for part in parts if len(part) > 1 or graph.has_edge(*part, *part))
+    edges = nx.find_cycle(_graph({id: needs for id, needs in dependencies.items() if id in tangled}))
     # Edges point from the need to the one that needs it; people read "a depends on b".
     path = [edge[0] for edge in edges]
     return [path[0], *reversed(path[1:]), path[0]]

@@ -81,12 +81,13 @@ class Migrator:
     def migrate(self) -> None:
         """Do what the plan says for this database. Raises whatever stopped it."""
         self._refuse_changed_files()
-        if self._planned.create:
-            created = self._run.when_ready(self._id, lambda: self._engine.create(self._target, self._database.create))
-            self._run.sink(DatabaseCreated(self._id, by_other=not created))
+        missing = self._planned.create
         lost = 0
         while True:
             try:
+                if missing:
+                    self._create()
+                    missing = False
                 self._connected()
             except _LetGoError as again:
                 self._run.stop.wait(again.pause)
@@ -99,6 +100,10 @@ class Migrator:
                 self._run.stop.wait(pause)
             else:
                 return
+
+    def _create(self) -> None:
+        created = self._run.when_ready(self._id, lambda: self._engine.create(self._target, self._database.create))
+        self._run.sink(DatabaseCreated(self._id, by_other=not created))
 
     def _refuse_changed_files(self) -> None:
         """A saved plan names the checksums of its files; they must still be those on disk."""
@@ -399,7 +404,7 @@ def _locate(error: StatementError, script: Script | None) -> None:
     start = script.text.rfind("\n", 0, offset) + 1
     end = script.text.find("\n", offset)
     line = script.text[start : end if end >= 0 else None]
-    error.where = Mark(script.file.path, script.text.count("\n", 0, offset) + 1, offset - start + 1)
+    error.where = Mark.at(script.file.path, script.text, offset)
     tabs = "".join("\t" if character == "\t" else " " for character in line[: offset - start])
     excerpt = f"{line}\n{tabs}^"
     index = script.statements.index(statement) + 1

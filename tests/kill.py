@@ -54,15 +54,17 @@ class Forge:
         label: str = "",
         delay: float = 0.0,
         patches: Mapping[str, float] | None = None,
+        stop: bool = False,
     ) -> Ended:
         """Run `orch ARGUMENTS`. It is killed `delay` seconds after its point `kill_at` (from 1; 0: never, -1: not counted).
 
-        With a `label` only the points of that name count, as in "after MongoSession.execute".
+        With a `label` only the points of that name count, as in "after MongoSession.execute". With `stop` it is not
+        killed there but stopped, until somebody sends it SIGCONT.
         `patches` are module constants to change: `{"orchestrator.engines.mongo_lease.LEASE_SECONDS": 1}`.
         """
         assert self._process.stdin and self._process.stdout
         request = {"arguments": arguments, "cwd": str(cwd), "env": dict(env), "kill_at": kill_at}
-        request |= {"label": label, "delay": delay, "patches": dict(patches or {})}
+        request |= {"label": label, "delay": delay, "patches": dict(patches or {}), "stop": stop}
         self._process.stdin.write(json.dumps(request) + "\n")
         reply = json.loads(self._process.stdout.readline())
         return Ended(reply["code"], reply["output"], tuple(reply["points"]))
@@ -80,7 +82,8 @@ class Forge:
 class Points:
     """Counts what the run comes past, writes it down, and ends the process at one of them."""
 
-    def __init__(self, log: str, kill_at: int, label: str, delay: float) -> None:
+    def __init__(self, log: str, kill_at: int, label: str, delay: float, *, stop: bool) -> None:
+        self._end = _stop if stop else _die
         self._log = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         self._kill_at = kill_at
         self._label = label
@@ -94,14 +97,19 @@ class Points:
             os.write(self._log, f"{label}\n".encode())
             if self._count == self._kill_at and (not self._label or label == self._label):
                 if self._delay:
-                    threading.Timer(self._delay, _die).start()
+                    threading.Timer(self._delay, self._end).start()
                 else:
-                    _die()
+                    self._end()
 
 
 def _die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
     time.sleep(60)  # the signal may take a moment
+
+
+def _stop() -> None:
+    os.kill(os.getpid(), signal.SIGSTOP)
+    time.sleep(0.05)
 
 
 def _around(owner: Any, name: str, point: Points) -> None:
@@ -184,7 +192,7 @@ def _child(request: dict[str, Any], output: str, log: str) -> None:
         module, _, attribute = name.rpartition(".")
         setattr(sys.modules[module], attribute, value)
     if request["kill_at"] >= 0:
-        install(Points(log, request["kill_at"], request["label"], request["delay"]))
+        install(Points(log, request["kill_at"], request["label"], request["delay"], stop=request["stop"]))
     from orchestrator.cli import main
 
     main()

@@ -8,13 +8,14 @@ import random
 import resource
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ORCH, Estate
+from conftest import Estate
 from project import SERVERS, orch, small_project, snapshot, whole_project
 
 from orchestrator.cli import add_db
@@ -318,16 +319,21 @@ def test_a_failure_at_any_step_leaves_every_file(
     assert calls, "the step was never reached"
 
 
+BEGUN = "import sys; from orchestrator.cli import main; print('begun', flush=True); main()"
+
+
 def test_ctrl_c_at_any_moment(project: Path) -> None:
     before = snapshot(project)
     dice = random.Random(4)
     outcomes = set()
     for _ in range(8):
-        process = subprocess.Popen([ORCH, "add-db", "logs2", "--engine", "mongo"], cwd=project, stderr=subprocess.PIPE)
-        time.sleep(dice.uniform(0.1, 0.4))
+        command = [sys.executable, "-c", BEGUN, "add-db", "logs2", "--engine", "mongo"]
+        process = subprocess.Popen(command, cwd=project, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        assert process.stdout is not None and process.stdout.readline() == "begun\n"
+        time.sleep(dice.uniform(0.01, 0.4))
         process.send_signal(dice.choice([signal.SIGINT, signal.SIGTERM]))
         stderr = process.communicate(timeout=20)[1]
-        assert b"Traceback" not in stderr, stderr
+        assert "Traceback" not in stderr, stderr
         outcomes.add(process.returncode)
         if process.returncode == 0:
             orch(project, "rm-db", "logs2")

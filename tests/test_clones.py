@@ -105,7 +105,8 @@ def _maintenance(estate: Estate, query: str) -> list[tuple[Any, ...]]:
     import psycopg
 
     with psycopg.connect(estate.servers["postgres"].dsn("postgres"), autocommit=True) as connection:
-        return connection.execute(query).fetchall()  # type: ignore[call-overload,no-any-return]
+        cursor = connection.execute(query)  # type: ignore[call-overload]
+        return cursor.fetchall() if cursor.description else []
 
 
 # ---------------------------------------------------------------- what a clone is
@@ -357,6 +358,23 @@ def test_the_command_prints_a_name_and_never_a_password(shop: Estate) -> None:
     made = shop.orch("clone", "a", "--no-seeds").stdout.strip()
     assert made in databases(shop, "orch_clone_")
     assert shop.orch("drop-clone", made).stdout.strip() == made
+
+
+def test_a_login_that_may_only_create_databases_can_clone(shop: Estate) -> None:
+    server, role = shop.servers["postgres"], f"{shop.prefix}creator"
+    _maintenance(shop, f"CREATE ROLE {role} LOGIN CREATEDB PASSWORD 'of-the-creator'")
+    shop.orch("drop-clone", shop.orch("clone", "a").stdout.strip())  # a template of somebody else, who owns its tables
+    dsn = f"postgres://{role}:of-the-creator@{server.host}:{server.port}/{{database}}?sslmode=disable"
+    env = {"ORCH_DSN_POSTGRES_A": dsn}
+    made = shop.orch("clone", "a", env=env).stdout.strip()
+    import psycopg
+
+    with psycopg.connect(dsn.format(database=made)) as connection:
+        assert connection.execute("SELECT count(*) FROM one").fetchone() == (10,)
+    shop.orch("clone", "a", "--as", f"{shop.prefix}mine", env=env)
+    for name in (made, f"{shop.prefix}mine"):
+        shop.orch("drop-clone", name, env=env)
+        assert name not in databases(shop, name)
 
 
 def test_only_clones_are_dropped(shop: Estate) -> None:

@@ -213,4 +213,5 @@ def test_any_entries_come_out_as_intended_and_go_again(name: str, entries: list[
 def test_the_manifest_of_this_project_can_be_edited() -> None:
     text = (Path(__file__).parent.parent / "databases.yaml").read_text()
     after = insert(text, BARE, "databases.yaml")
-    assert after == text + "  - name: logs2\n    server: mg\n"
+    assert after.replace("  - name: logs2\n    server: mg\n", "") == text
+    assert "    labels: [reporting]\n  - name: logs2\n" in after

@@ -74,4 +74,5 @@ def test_five_thousand_are_quick() -> None:
     assert order(graph)[0] == "4999"
     assert len(waves(graph)) == 5_000
     assert cycle(graph) is None
+    assert len(cycle(graph | {"4999": ("0",)}) or ()) == 5_001
     assert time.process_time() - began < 10

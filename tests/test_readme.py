@@ -55,6 +55,12 @@ def test_the_first_estate_works_as_written(pg_estate: Estate) -> None:
     status = pg_estate.orch("status", "--output", "json", env=env).json["databases"]
     assert [(entry["id"], entry["version"]) for entry in status] == [("postgres-product", 1), ("postgres-order", None)]
 
+    for command in commands(block_with("orch add-db")):
+        done = shell(command, pg_estate.root, env)
+        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    status = pg_estate.orch("status", "--output", "json", env=env).json["databases"]
+    assert [entry["version"] for entry in status] == [1, 1, 2], "the new database and what it needs"
+
 
 def test_the_embedded_servers_work_as_written(tmp_path: Path, pg_estate: Estate) -> None:
     (manifest,) = blocks("yaml")

@@ -25,6 +25,8 @@ def command(
     """Write a first databases.yaml: one entry for each migrations/{postgres,mongo}-NAME/schema that is there.
 
     Dependencies are proposed from a compose file in which services called migrate-NAME depend on each other.
+
+    Examples: orch init · orch init --dry-run · orch init shop --compose docker-compose.yml
     """
     from pathlib import Path
 

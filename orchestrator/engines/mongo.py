@@ -234,6 +234,7 @@ class MongoSession:
             return bool(self._database.list_collection_names(session=self._session))
 
     def _command(self, statement: Statement, limits: Limits) -> None:
+        self._check(self._session if self._session.in_transaction else None)
         command = dict(statement.body)
         name = next(iter(command))
         if limits.statement_timeout and "maxTimeMS" not in command:
@@ -303,6 +304,7 @@ class MongoSession:
                 self._upsert(revision, 0, None)
 
     def _point(self, pointer: Pointer, session: ClientSession | None) -> None:
+        self._check(session)
         version = -1 if pointer.version is None else pointer.version
         document = {"version": Int64(version), "dirty": pointer.dirty}
         self._pointer.replace_one({}, document, upsert=True, session=session)
@@ -311,6 +313,7 @@ class MongoSession:
         self, revision: Revision, elapsed: int, session: ClientSession | None, *, done: bool | None = None
     ) -> None:
         """Write a record by the server's clock. `elapsed` milliseconds have passed since the attempt began."""
+        self._check(session)
         finished = revision.done if done is None else done
         began: dict[str, Any] = {"$ifNull": ["$started_at", {"$subtract": ["$$NOW", elapsed]}]}
         values: dict[str, Any] = {
@@ -344,6 +347,11 @@ class MongoSession:
     def _renew(self, session: ClientSession | None = None) -> None:
         if self._lease is not None:
             self._lease.renew(session)
+
+    def _check(self, session: ClientSession | None) -> None:
+        """Before a write outside of a transaction: whoever was stopped since the lease was renewed finds out here."""
+        if self._lease is not None and session is None:
+            self._lease.check()
 
     @contextmanager
     def _quiet_lease(self) -> Iterator[None]:

@@ -9,7 +9,6 @@ from typing import Any, NoReturn
 from bson import json_util
 from bson.errors import BSONError
 
-from orchestrator.engines.sql import line_column
 from orchestrator.errors import InvalidError, Mark
 from orchestrator.model import File, Script, Statement
 
@@ -79,7 +78,7 @@ def _command(file: File, text: str, start: int) -> tuple[Statement, int]:
         _refuse(file, text, start, "a command must be a JSON object that is not empty", "as in: " + _EXAMPLE)
     source = text[start:end]
     atomic = next(iter(command)) in _DATA_COMMANDS
-    return Statement(source, command, start, line_column(text, start)[0], atomic), end
+    return Statement(source, command, start, Mark.at("", text, start).line, atomic), end
 
 
 def _is_value(pairs: list[tuple[str, Any]]) -> bool:
@@ -140,5 +139,4 @@ def _skip(text: str, position: int) -> int:
 
 
 def _refuse(file: File, text: str, offset: int, what: str, hint: str) -> NoReturn:
-    line, column = line_column(text, min(offset, len(text)))
-    raise InvalidError(what, where=Mark(file.path, line, column), hint=hint)
+    raise InvalidError(what, where=Mark.at(file.path, text, min(offset, len(text))), hint=hint)

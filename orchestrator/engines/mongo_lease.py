@@ -49,6 +49,7 @@ class Lease:
         self._run_id = run_id
         self._token = uuid.uuid4().hex
         self._over = threading.Event()
+        self._fresh_until = 0.0
         self.mutex = threading.RLock()
 
     @contextmanager
@@ -102,15 +103,23 @@ class Lease:
 
     def renew(self, session: ClientSession | None = None) -> None:
         """Prolong the lease, or raise LockError if somebody took it over."""
+        asked = time.monotonic()
         with self.mutex:
             found = self._collection.update_one(
-                {"locking_key": 0, "owner": self._token}, [{"$set": {"expires_at": _EXPIRY}}], session=session
+                {"locking_key": 0, "owner": self._token}, [{"$set": {"expires_at": _expiry()}}], session=session
             )
         if not found.matched_count:
             raise LockError(
                 f"the lock of {self._database_id} was taken over while this run was stalled",
                 hint="nothing more was written; run orch apply again",
             )
+        if session is None:  # a transaction may yet be taken back
+            self._fresh_until = asked + LEASE_SECONDS / 2
+
+    def check(self) -> None:
+        """Prolong the lease if that was too long ago to rely on: this process may have been stopped since."""
+        if time.monotonic() >= self._fresh_until:
+            self.renew()
 
     def _try(self) -> dict[str, Any] | None:
         """Take the lease if it is free or expired, and return who holds it now; None: somebody was a moment quicker.
@@ -128,7 +137,7 @@ class Lease:
             "session": self._session.session_id,
         }
         document: dict[str, Any] = {name: {"$literal": value} for name, value in ours.items()}
-        document |= {"created_at": "$$NOW", "expires_at": _EXPIRY}
+        document |= {"created_at": "$$NOW", "expires_at": _expiry()}
         free = {
             "$or": [
                 {"$eq": [{"$type": "$pid"}, "missing"]},  # the upsert's own new document
@@ -183,7 +192,8 @@ class Lease:
         return not Path(f"/proc/{document.get('pid')}").exists()
 
 
-_EXPIRY = {"$add": ["$$NOW", LEASE_SECONDS * 1000]}
+def _expiry() -> dict[str, Any]:
+    return {"$add": ["$$NOW", LEASE_SECONDS * 1000]}
 
 
 def _clock(since: Any) -> str:

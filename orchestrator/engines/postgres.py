@@ -157,6 +157,8 @@ class Postgres:
 
     def _open(self, url: str, target: Target, **changes: str) -> psycopg.Connection[Any]:
         parameters: dict[str, Any] = {"application_name": self._application, "client_encoding": "utf8", **changes}
+        if "keepalives" not in url:  # a line that died without a word is noticed after a minute and a half, not two hours
+            parameters |= {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 6}
         try:
             # psycopg reads the DSN anyway; a second time, for each of many databases, only where it may say these.
             options = conninfo_to_dict(url) if "connect_timeout" in url or "gssencmode" in url else {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from orchestrator.errors import UsageError
 from orchestrator.manifest.names import name_problem
@@ -24,6 +24,13 @@ def retarget(target: Target, name: str) -> Target:
         # Without it the login is looked up in the database of the URL, and that is about to change.
         query = "&".join([*filter(None, [query]), f"authSource={url.path}"])
     return replace(target, database=name, url=url._replace(path=quote(name, safe=""), query=query).text())
+
+
+def login(target: Target) -> str:
+    """Return the user of a target, who owns what is made there; '' where the DSN names none."""
+    if IS_URL.match(target.url):
+        return unquote(split(target.url).user)
+    return parse_conninfo(target.url).get("user", "")
 
 
 def without_password(target: Target) -> str:

@@ -1,0 +1,194 @@
+"""The command line itself: what it loads, its exit codes, its help, its colours."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ORCH, Estate
+
+from orchestrator import __version__
+from orchestrator.cli.commands import COMMANDS
+
+HEAVY = ("networkx", "psycopg", "pymongo", "jsonschema", "yaml", "rich.live")
+ONE = {"000001_one.up.sql": "CREATE TABLE one (id int);", "000001_one.down.sql": "DROP TABLE one;"}
+
+
+def loaded(*arguments: str, cwd: Path | None = None, env: dict[str, str] | None = None) -> set[str]:
+    """Return the modules that a run of the command imports."""
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "orchestrator", *arguments],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env=env,
+        check=False,
+    )
+    return set(re.findall(r"\| +([\w.]+)$", done.stderr, re.M))
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["apply", "--help"], ["dev", "--help"]], ids=" ".join)
+def test_what_help_and_version_do_not_load(arguments: list[str]) -> None:
+    modules = loaded(*arguments)
+    assert "orchestrator" in modules
+    assert not modules & set(HEAVY)
+
+
+def test_a_driver_is_loaded_only_for_its_engine(pg_estate: Estate) -> None:
+    pg_estate.add("postgres", "a", ONE)
+    modules = loaded("status", cwd=pg_estate.root, env=pg_estate.env)
+    assert "psycopg" in modules
+    assert not modules & {"pymongo", "networkx", "jsonschema", "rich.live"}
+
+
+def test_version(tmp_path: Path) -> None:
+    assert Estate(tmp_path, {}).orch("--version").stdout == f"orch {__version__}\n"
+    assert Estate(tmp_path, {}).orch("-V").stdout == f"orch {__version__}\n"
+
+
+def test_help_names_every_command_and_exit_code(tmp_path: Path) -> None:
+    text = Estate(tmp_path, {}).orch("--help").stdout
+    for command in COMMANDS:
+        assert re.search(rf"^  {command} ", text, re.M), command
+    for code in (
+        "0 done",
+        "1 failed",
+        "2 usage",
+        "3 changes",
+        "4 manifest",
+        "5 history",
+        "6 lock",
+        "7 cannot",
+        "130 int",
+    ):
+        assert code in " ".join(text.split())
+
+
+@pytest.mark.parametrize("command", [name for name in COMMANDS if name not in ("dev", "schema")])
+def test_the_help_of_every_command_has_an_example(tmp_path: Path, command: str) -> None:
+    text = Estate(tmp_path, {}).orch(command, "--help").stdout
+    assert re.search(rf"Examples?:\s.*orch\s+{command}", text, re.S), text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["nonsense"], "nonsense"),
+        (["aply"], "apply"),
+        (["apply", "--nonsense"], "--nonsense"),
+        (["apply", "--jobs", "0"], "--jobs"),
+        (["apply", "--jobs", "many"], "many"),
+        (["apply", "--output", "xml"], "xml"),
+        (["rollback"], "NAME"),
+        (["rollback", "a", "--steps", "0"], "--steps"),
+        (["rollback", "a", "--steps", "1", "--to", "1", "--yes"], "--steps N or --to VERSION"),
+        ([], "Usage"),
+    ],
+    ids=" ".join,
+)
+def test_usage_errors(tmp_path: Path, arguments: list[str], said: str) -> None:
+    result = Estate(tmp_path, {}).orch(*arguments, code=2)
+    assert said.lower() in result.text.lower()
+
+
+def test_the_manifest_is_found_upward_by_option_and_by_variable(pg_estate: Estate) -> None:
+    pg_estate.add("postgres", "a", ONE)
+    manifest = pg_estate.root / "databases.yaml"
+    below = pg_estate.root / "deep" / "down"
+    below.mkdir(parents=True)
+    root, pg_estate.root = pg_estate.root, below
+    assert "1 database(s)" in pg_estate.orch("validate").stdout
+    pg_estate.root = root
+    other = root / "other.yaml"
+    manifest.rename(other)
+    assert "there is no databases.yaml" in pg_estate.orch("validate", code=4).stderr
+    pg_estate.orch("validate", "--file", "other.yaml")
+    pg_estate.orch("validate", env={"ORCH_FILE": str(other)})
+    pg_estate.orch("validate", "-f", "gone.yaml", env={"ORCH_FILE": str(other)}, code=4)
+
+
+def test_an_env_file(pg_estate: Estate) -> None:
+    pg_estate.add("postgres", "a", ONE)
+    (pg_estate.root / ".env").write_text(f"POSTGRES_PASSWORD='{pg_estate.env.pop('POSTGRES_PASSWORD')}'\n")
+    pg_estate.orch("apply", code=4)
+    pg_estate.orch("apply", "--env-file", ".env")
+
+
+def test_errors_as_json(tmp_path: Path) -> None:
+    (tmp_path / "databases.yaml").write_text("version: 1\n")
+    result = Estate(tmp_path, {}).orch("apply", "--output", "json", code=4)
+    (error,) = result.json["errors"]
+    assert (error["kind"], error["exit_code"]) == ("invalid", 4)
+    assert error["where"].startswith("databases.yaml:")
+
+
+def on_a_terminal(estate: Estate, *arguments: str, env: dict[str, str] | None = None) -> str:
+    """Run the command with its stderr on a terminal; return what the terminal got."""
+    ours, theirs = pty.openpty()
+    plain = {k: v for k, v in estate.env.items() if k not in ("CI", "NO_COLOR")} | {"TERM": "xterm-256color"}
+    with subprocess.Popen(
+        [ORCH, *arguments],
+        cwd=estate.root,
+        env=plain | (env or {}),
+        stdin=theirs,
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+    ) as process:
+        os.close(theirs)
+        seen = b""
+        while True:
+            try:
+                chunk = os.read(ours, 65536)
+            except OSError:  # the other end is closed
+                break
+            if not chunk:
+                break
+            seen += chunk
+        process.wait(60)
+    os.close(ours)
+    return seen.decode()
+
+
+def test_colours_on_a_terminal_unless_not_wanted(tmp_path: Path) -> None:
+    estate = Estate(tmp_path, {})
+    assert "\033[31merror:" in on_a_terminal(estate, "validate")
+    assert "\033[" not in on_a_terminal(estate, "validate", env={"NO_COLOR": "1"})
+    assert "\033[" not in on_a_terminal(estate, "validate", env={"TERM": "dumb"})
+    assert "\033[" not in estate.orch("validate", code=4).text
+
+
+def test_the_live_view(pg_estate: Estate) -> None:
+    pg_estate.add("postgres", "a", {"1_slow.up.sql": "CREATE TABLE slow (id int); SELECT pg_sleep(0.6);"})
+    pg_estate.add("postgres", "b", {"1_bad.up.sql": "SELECT * FROM nowhere"})
+    seen = on_a_terminal(pg_estate, "apply")
+    assert "of 2 databases" in seen
+    assert "1 slow" in seen
+    assert 'relation "nowhere" does not exist' in seen
+    pg_estate.write("postgres-b", {"1_bad.up.sql": "SELECT 1"})
+    uncoloured = on_a_terminal(pg_estate, "apply", env={"NO_COLOR": "1"})
+    assert not re.search(r"\033\[[0-9;]*3[0-9]m", uncoloured), "no colour, though the view may move the cursor"
+
+
+def test_a_reader_that_goes_away(tmp_path: Path) -> None:
+    done = subprocess.run(f"{ORCH} schema | head -c 1", shell=True, capture_output=True, text=True, cwd=tmp_path)
+    assert done.stdout == "{"
+    assert "Traceback" not in done.stderr
+
+
+def test_graph_formats(pg_estate: Estate) -> None:
+    pg_estate.add("postgres", "b", ONE, depends_on=["a"])
+    pg_estate.add("postgres", "a", ONE)
+    assert "postgres-a\n└─ postgres-b" in pg_estate.orch("graph").stdout
+    assert pg_estate.orch("graph", "--format", "json").json["waves"] == [["postgres-a"], ["postgres-b"]]
+    assert "-->" in pg_estate.orch("graph", "--format", "mermaid").stdout
+    assert '"postgres-a" -> "postgres-b"' in pg_estate.orch("graph", "--format", "dot").stdout
+
+
+def test_the_schema_is_json(tmp_path: Path) -> None:
+    assert json.loads(Estate(tmp_path, {}).orch("schema").stdout)["title"]

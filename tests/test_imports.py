@@ -1,0 +1,112 @@
+"""The table of who may import what, kept true by reading every import in the source."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent / "orchestrator"
+
+# Modules that begin so → what of ours they may import (a name serves for all that begins so, and for itself).
+CORE = ("errors", "model", "events")
+PURE = (*CORE, "graph", "history", "plan", "catalog", "repair", "hazards", "clone_names")
+MAY_IMPORT: dict[str, tuple[str, ...]] = {
+    "errors": ("model",),
+    "model": ("errors",),
+    "events": CORE,
+    "scheduler": (),
+    **dict.fromkeys(("graph", "history", "plan", "catalog", "repair", "hazards", "clone_names"), PURE),
+    "manifest": ("errors", "model", "graph", "manifest"),
+    "engines.base": ("errors", "model"),
+    "engines.sql": ("errors", "model"),
+    "engines.postgres": ("errors", "model", "engines.base", "engines.sql", "engines.postgres"),
+    "engines.mongo": ("errors", "model", "engines.base", "engines.mongo"),
+    **dict.fromkeys(
+        ("run", "survey", "migrator", "executor"),
+        (*PURE, "engines.base", "scheduler", "run", "survey", "migrator"),
+    ),
+    "views": (*PURE, "views"),
+    "render": ("errors", "model", "graph", "manifest", "render"),
+    "embedded": ("errors", "embedded"),
+}
+# Packages of others → the only modules that may import them.
+ONLY_IN = {
+    "networkx": ("graph",),
+    "psycopg": ("engines.postgres", "testing"),  # a test gets a connection
+    "pymongo": ("engines.mongo", "embedded.mongo", "testing"),  # a replica set must be initiated
+    "bson": ("engines.mongo", "embedded.mongo"),
+    "gridfs": (),
+    "jsonschema": ("manifest",),
+    "yaml": ("manifest", "render"),
+    "rich": ("views", "cli"),
+    "typer": ("cli",),
+    "click": (),
+}
+
+
+def modules() -> dict[str, Path]:
+    names = {}
+    for path in ROOT.rglob("*.py"):
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        names[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return names
+
+
+MODULES = modules()
+
+
+def imports(path: Path) -> Iterator[tuple[str, int]]:
+    """Yield every module that a file imports, wherever in it, with its line."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: a relative import"
+            for alias in node.names:
+                whole = f"{node.module}.{alias.name}"
+                ours = whole.removeprefix("orchestrator.") in MODULES
+                yield (whole if ours else str(node.module)), node.lineno
+
+
+def is_one_of(module: str, allowed: tuple[str, ...]) -> bool:
+    """`engines.mongo` stands for itself, engines.mongo_json and engines.mongo.x."""
+    return any(module == name or module.startswith((f"{name}.", f"{name}_")) for name in allowed)
+
+
+def rule_of(module: str) -> tuple[str, ...] | None:
+    names = [name for name in MAY_IMPORT if is_one_of(module, (name,))]
+    return MAY_IMPORT[max(names, key=len)] if names else None
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_imports(module: str) -> None:
+    path = MODULES[module]
+    rule = rule_of(module)
+    wrong = []
+    for imported, line in imports(path):
+        package, _, ours = imported.partition(".")
+        place = f"{path.relative_to(ROOT.parent)}:{line} imports {imported}"
+        if package == "orchestrator":
+            if is_one_of(ours, ("cli",)) and not is_one_of(module, ("cli", "__main__")):
+                wrong.append(f"{place}: nobody imports the command line")
+            if ours and rule is not None and not is_one_of(ours, rule):
+                wrong.append(f"{place}: it may import {', '.join(rule) or 'nothing of ours'}")
+        elif package in ONLY_IN and not is_one_of(module, ONLY_IN[package]):
+            wrong.append(f"{place}: only {', '.join(ONLY_IN[package]) or 'nobody'} may")
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("word", ["utils", "util", "common", "core", "manager", "service", "helpers"])
+def test_no_module_is_named_for_nothing(word: str) -> None:
+    assert not [name for name in MODULES if word in name.split(".")]
+
+
+def test_the_test_would_notice() -> None:
+    assert rule_of("engines.mongo_json") == MAY_IMPORT["engines.mongo"]
+    assert rule_of("views.text") == MAY_IMPORT["views"]
+    assert not is_one_of("engines.postgres_probe", MAY_IMPORT["engines.mongo"])
+    assert not is_one_of("executor", MAY_IMPORT["views"])
+    assert "orchestrator.engines.base" in {name for name, _ in imports(MODULES["migrator"])}
