@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -247,6 +248,7 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=0, help="rounds of each figure (default: 5, quick: 2)")
     parser.add_argument("--output", choices=("text", "json"), default="text")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # then everything is stopped and removed too
     with ExitStack() as stack:
         root = Path(tempfile.mkdtemp(prefix="orch-bench-"))
         stack.callback(shutil.rmtree, root, ignore_errors=True)
