@@ -143,7 +143,8 @@ class Statement:
 
     `source` is the text in the file, `body` what the engine sends (SQL text, or a MongoDB command), `offset` the
     position of `source` in the file in characters, `line` its first line, `atomic` whether it can commit together
-    with its progress record.
+    with its progress record. `settings` is what the file has SET above it, where it runs statement by statement: a later
+    run may begin here, in a session of its own.
     """
 
     source: str
@@ -151,6 +152,7 @@ class Statement:
     offset: int
     line: int
     atomic: bool
+    settings: str = ""
 
 
 @dataclass(frozen=True, slots=True)

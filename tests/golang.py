@@ -121,7 +121,8 @@ class GolangPostgres(_Golang):
         """Wait for the lock inside a statement, for ever: as it does."""
         self.connection.execute(f"SELECT pg_advisory_lock({self._key})")
         self.connection.execute(
-            'CREATE TABLE IF NOT EXISTS "public"."schema_migrations" (version bigint not null primary key, dirty boolean not null)'
+            'CREATE TABLE IF NOT EXISTS "public"."schema_migrations" '
+            "(version bigint not null primary key, dirty boolean not null)"
         )
 
     def unlock(self) -> None:
@@ -168,7 +169,12 @@ class GolangMongo(_Golang):
     @contextmanager
     def _locked(self, crash_at: Crash | None) -> Iterator[None]:
         self._locks.create_index([("locking_key", -1)], unique=True, name="lock_unique_key")
-        document = {"locking_key": 0, "pid": os.getpid(), "hostname": socket.gethostname(), "created_at": datetime.now(UTC)}
+        document = {
+            "locking_key": 0,
+            "pid": os.getpid(),
+            "hostname": socket.gethostname(),
+            "created_at": datetime.now(UTC),
+        }
         try:
             self._locks.insert_one(document)
         except DuplicateKeyError:

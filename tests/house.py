@@ -55,9 +55,7 @@ class House:
     def directory(self) -> Path:
         return self.estate.root / "migrations" / self.id / "schema"
 
-    def orch(
-        self, *arguments: str, code: int | None = 0, patches: Mapping[str, float] | None = None
-    ) -> Ended:
+    def orch(self, *arguments: str, code: int | None = 0, patches: Mapping[str, float] | None = None) -> Ended:
         ended = self.forge.run([*arguments], self.estate.root, self.estate.env, kill_at=-1, patches=patches)
         assert code is None or ended.code == code, f"{arguments} ended with {ended.code}, not {code}\n{ended.output}"
         return ended
@@ -95,7 +93,9 @@ class House:
     def tables(self) -> list[int]:
         """Which of t1 to t4 are there."""
         if self.engine == "postgres":
-            names = [row[0] for row in self.estate.sql("db", "SELECT tablename FROM pg_tables WHERE tablename ~ '^t[0-9]$'")]
+            names = [
+                row[0] for row in self.estate.sql("db", "SELECT tablename FROM pg_tables WHERE tablename ~ '^t[0-9]$'")
+            ]
         else:
             names = self.estate.mongo("db").list_collection_names(filter={"name": {"$regex": "^t[0-9]$"}})
         return sorted(int(name[1:]) for name in names)

@@ -215,7 +215,11 @@ def _serve() -> None:
                     os._exit(70)
             status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
             texts = [Path(p).read_text() if Path(p).exists() else "" for p in (output, log)]
-        reply = {"code": None if status == -signal.SIGKILL else status, "output": texts[0], "points": texts[1].split("\n")[:-1]}
+        reply = {
+            "code": None if status == -signal.SIGKILL else status,
+            "output": texts[0],
+            "points": texts[1].split("\n")[:-1],
+        }
         sys.stdout.write(json.dumps(reply) + "\n")
         sys.stdout.flush()
 

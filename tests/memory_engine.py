@@ -160,7 +160,9 @@ class MemorySession:
             return Effect.UNKNOWN, "it leaves no trace"
         verb, _, thing = statement.body.rpartition(" ")
         done = bool(self._store.things[thing]) == (verb == "add")
-        return (Effect.DONE if done else Effect.NOT_DONE), f"{thing} is {'' if self._store.things[thing] else 'not '}there"
+        return (
+            Effect.DONE if done else Effect.NOT_DONE
+        ), f"{thing} is {'' if self._store.things[thing] else 'not '}there"
 
     def cancel(self) -> None:
         pass

@@ -45,7 +45,8 @@ def postgres_picture(dsn: str, *, history: bool = True) -> Picture:
             query = sql.SQL("SELECT * FROM {} AS t ORDER BY t::text").format(sql.Identifier(schema, table))
             if table == "orch_history":
                 query = sql.SQL("SELECT {} FROM {} ORDER BY 1, 2").format(
-                    sql.SQL(_HISTORY), sql.Identifier(schema, table)  # type: ignore[arg-type]
+                    sql.SQL(_HISTORY),
+                    sql.Identifier(schema, table),  # type: ignore[arg-type]
                 )
                 if not history:
                     continue

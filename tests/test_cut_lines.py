@@ -121,6 +121,11 @@ def test_every_line_and_harm(lines: Lines, engine: str, figures: Path) -> None:
                     lost.append(str(error))
                     print(error)
     with figures.open("a") as file:
-        document = {"what": f"cut lines to {engine}", "tried": tried, "lost": len(lost), "ended by itself": lines.by_itself}
+        document = {
+            "what": f"cut lines to {engine}",
+            "tried": tried,
+            "lost": len(lost),
+            "ended by itself": lines.by_itself,
+        }
         file.write(json.dumps(document) + "\n")
     assert not lost, lost[0]

@@ -16,6 +16,7 @@ from house import House
 from kill import Ended, Forge
 from picture import difference
 
+
 @pytest.fixture(params=["postgres", "mongo"])
 def house(request: pytest.FixtureRequest, estate: Estate, forge: Forge) -> Iterator[House]:
     yield House(estate, forge, request.param)
@@ -117,7 +118,8 @@ def test_the_pointer_after_every_command_is_golang_migrates(house: House) -> Non
 
 
 def test_the_pointer_after_a_failure_is_as_before(house: House) -> None:
-    bad = "CREATE TABLE t3 (id int); SELECT 1/0;" if house.engine == "postgres" else '[{"insert": "t1", "documents": [{"_id": 1}]}]'
+    double = '[{"insert": "t1", "documents": [{"_id": 1}]}]'
+    bad = "CREATE TABLE t3 (id int); SELECT 1/0;" if house.engine == "postgres" else double
     extension = "sql" if house.engine == "postgres" else "json"
     house.estate.write(house.id, {f"000003_t3.up.{extension}": bad})
     house.orch("apply", code=1)
@@ -234,7 +236,9 @@ def test_each_way_out_of_dirty_is_taken_as_said(house: House, applied: bool) -> 
 def test_a_failed_file_of_golang_migrate(house: House) -> None:
     extension = "sql" if house.engine == "postgres" else "json"
     good = house.files[f"000002_t2.up.{extension}"]
-    house.estate.write(house.id, {f"000002_t2.up.{extension}": "nonsense;" if extension == "sql" else '[{"nonsense": 1}]'})
+    house.estate.write(
+        house.id, {f"000002_t2.up.{extension}": "nonsense;" if extension == "sql" else '[{"nonsense": 1}]'}
+    )
     with pytest.raises(GolangError):
         house.golang.up()
     house.estate.write(house.id, {f"000002_t2.up.{extension}": good})
@@ -266,7 +270,9 @@ def test_the_lock_document_of_a_killed_golang_migrate(mongo_house: House) -> Non
     with suppress(Crashed):
         house.golang.up(1, "locked")
     locks = house.estate.mongo("db")["migrate_advisory_lock"]
-    locks.update_one({}, {"$set": {"created_at": datetime.now(UTC) - timedelta(hours=50), "hostname": "pod-7", "pid": 17}})
+    locks.update_one(
+        {}, {"$set": {"created_at": datetime.now(UTC) - timedelta(hours=50), "hostname": "pod-7", "pid": 17}}
+    )
     refused = house.orch("apply", "--lock-timeout", "1", code=6).output
     for fact in ("golang-migrate", "pid 17", "pod-7", "2 days", f"orch unlock {house.id}"):
         assert fact in refused, refused
@@ -365,5 +371,3 @@ def test_reading_takes_no_lock(house: House) -> None:
         house.orch("status")
         house.orch("plan")
         house.orch("history", house.id)
-
-

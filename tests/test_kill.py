@@ -14,6 +14,7 @@ from kill import Ended, Forge
 from picture import difference
 from varied import NAMES, Varied
 
+
 @pytest.fixture
 def varied(estate: Estate) -> Iterator[Varied]:
     yield Varied(estate)
@@ -90,6 +91,11 @@ def test_every_kill_point(varied: Varied, forge: Forge, command: list[str], figu
                 lost.append(str(error))
                 print(error)
     with figures.open("a") as file:
-        document = {"what": f"kills of {command[0]}", "tried": hunt.tried + len(lost), "lost": len(lost), "points": hunt.points}
+        document = {
+            "what": f"kills of {command[0]}",
+            "tried": hunt.tried + len(lost),
+            "lost": len(lost),
+            "points": hunt.points,
+        }
         file.write(json.dumps(document) + "\n")
     assert not lost, lost[0]

@@ -139,7 +139,9 @@ def _altering(house: House, header: str = "") -> None:
     house.orch("apply", "--only", house.id, "--to", "1")
     for name in [name for name in house.files if name.startswith(("000003", "000004"))]:
         (house.directory / name).unlink()
-    house.estate.write(house.id, {"000002_t2.up.sql": header + "ALTER TABLE t1 ADD COLUMN n int;\nCREATE TABLE t2 (id int);"})
+    house.estate.write(
+        house.id, {"000002_t2.up.sql": header + "ALTER TABLE t1 ADD COLUMN n int;\nCREATE TABLE t2 (id int);"}
+    )
 
 
 def test_ddl_behind_a_foreign_lock_is_tried_again_visibly(pg_house: House) -> None:
@@ -194,7 +196,9 @@ def test_the_statement_timeout_of_a_header(pg_house: House) -> None:
 def test_the_backend_of_a_killed_run_is_waited_for(pg_house: House) -> None:
     """The server goes on with the file; the next run waits for its end, tells so, and does not race it."""
     house = pg_house
-    house.estate.write(house.id, {"000002_t2.up.sql": "CREATE TABLE t2 (id int); SELECT pg_sleep(2); INSERT INTO t2 VALUES (2);"})
+    house.estate.write(
+        house.id, {"000002_t2.up.sql": "CREATE TABLE t2 (id int); SELECT pg_sleep(2); INSERT INTO t2 VALUES (2);"}
+    )
     house.kill("sent to PostgreSQL", 2, "apply")
     told = house.orch("apply").output
     assert "waiting for the lock, held by orch/" in told
@@ -231,7 +235,9 @@ def test_a_holder_that_slept_through_its_lease_writes_nothing_more(
 
     def sleeper() -> None:
         ended.append(
-            forge.run(["apply"], house.estate.root, house.estate.env, kill_at=number, label=label, stop=True, patches=SHORT)
+            forge.run(
+                ["apply"], house.estate.root, house.estate.env, kill_at=number, label=label, stop=True, patches=SHORT
+            )
         )
 
     thread = threading.Thread(target=sleeper)

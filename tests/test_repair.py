@@ -46,7 +46,9 @@ def standalone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     process = subprocess.Popen([str(binary), *options, "--wiredTigerCacheSizeGB", "0.25"], stdout=subprocess.DEVNULL)
     try:
         password = secrets.token_hex(12)
-        client: MongoClient[Any] = MongoClient("127.0.0.1", port, directConnection=True, serverSelectionTimeoutMS=30_000)
+        client: MongoClient[Any] = MongoClient(
+            "127.0.0.1", port, directConnection=True, serverSelectionTimeoutMS=30_000
+        )
         client.admin.command("createUser", "orch", pwd=password, roles=["root"])
         client.close()
         yield Server("mongo", "mongod standalone", "127.0.0.1", port, "orch", password, process.pid, data)
@@ -112,7 +114,12 @@ def test_an_insert_on_a_standalone_is_in_doubt_and_never_guessed(lone: House, do
     assert things.count_documents({}) == there
     assert house.status()["problems"][0]["kind"] == "in_flight"
     told = house.orch("apply", code=5).output
-    for fact in ("in doubt at statement 2 of version 2", "000002_t2.up.json:3", "no _id of their own", f"orch repair {house.id}"):
+    for fact in (
+        "in doubt at statement 2 of version 2",
+        "000002_t2.up.json:3",
+        "no _id of their own",
+        f"orch repair {house.id}",
+    ):
         assert fact in told, told
     assert things.count_documents({}) == there, "it was run again, or taken back"
     assert "cannot be told" in house.status()["problems"][0]["what"]
@@ -216,6 +223,25 @@ def test_a_leftover_of_concurrently_is_found_out(pg_house: House) -> None:
     assert house.estate.sql("db", "SELECT indisvalid FROM pg_index WHERE indexrelid = 'i3'::regclass") == [(True,)]
 
 
+def test_what_a_file_set_holds_for_all_its_statements_also_after_a_kill(pg_house: House) -> None:
+    """A file that runs statement by statement keeps its search_path, though each begins in a fresh session."""
+    house = pg_house
+    house.estate.write(
+        house.id,
+        {
+            "000002_t2.up.sql": "CREATE SCHEMA app; CREATE TABLE app.t2 (id int);",
+            "000003_t3.up.sql": "SET search_path TO app;\nCREATE INDEX CONCURRENTLY i2 ON t2 (id);\nINSERT INTO t2 VALUES (1);\n"
+            "RESET search_path;\nCREATE TABLE t3 (id int);",
+        },
+    )
+    house.kill("after PostgresSession.execute", 1, "apply")
+    house.orch("apply")
+    assert house.estate.sql("db", "SELECT to_regclass('app.i2')::text, to_regclass('public.t3')::text") == [
+        ("app.i2", "t3")
+    ]
+    assert house.estate.sql("db", "SELECT id FROM app.t2") == [(1,)]
+
+
 # ---------------------------------------------------------------- partial
 
 
@@ -252,8 +278,12 @@ def test_a_partial_migration_continues_once_the_rest_is_mended(house: House) -> 
 def test_a_partial_migration_whose_done_part_was_changed_is_refused(house: House) -> None:
     house.estate.write(house.id, _partial(house, wrong=True))
     house.orch("apply", code=1)
-    changed = {name: text.replace("t2 (id int)", "t2 (id bigint)").replace('"create": "t2"', '"create": "t2", "capped": true, "size": 4096')
-               for name, text in _partial(house, wrong=False).items()}  # fmt: skip
+    other = [("t2 (id int)", "t2 (id bigint)"), ('"create": "t2"', '"create": "t2", "capped": true, "size": 4096')]
+    changed = _partial(house, wrong=False)
+    for name, text in changed.items():
+        for old, new in other:
+            text = text.replace(old, new)
+        changed[name] = text
     house.estate.write(house.id, changed)
     told = house.orch("apply", code=5).output
     assert "the part that already ran was changed" in told
@@ -403,7 +433,13 @@ def test_where_nothing_is_wrong_there_is_nothing_to_repair(house: House) -> None
     house.orch("apply")
     assert _ways(house) == []
     assert "nothing is wrong" in house.orch("repair", house.id).output
-    for flags in (["--mark-applied", "4"], ["--mark-not-applied", "4"], ["--statement-done"], ["--continue"], ["--accept", "x"]):
+    for flags in (
+        ["--mark-applied", "4"],
+        ["--mark-not-applied", "4"],
+        ["--statement-done"],
+        ["--continue"],
+        ["--accept", "x"],
+    ):
         house.orch("repair", house.id, *flags, code=2)
     house.orch("repair", house.id, "--mark-applied", "4", "--continue", code=2)
     assert len(house.revisions()) == 4

@@ -20,7 +20,8 @@ SHOP = {
     "UPDATE item SET hits = hits - 1;\nDROP INDEX CONCURRENTLY item_unique;\nDELETE FROM log;",
     "000004_blocks.up.sql": "BEGIN;\nINSERT INTO log (what) VALUES ('three');\nUPDATE item SET hits = hits + 10;\nCOMMIT;\n"
     "BEGIN;\nINSERT INTO log (what) SELECT 'n' || count(*) FROM log;\nCOMMIT;",
-    "000004_blocks.down.sql": "BEGIN; UPDATE item SET hits = hits - 10; COMMIT; BEGIN; DELETE FROM log WHERE what = 'three'; COMMIT;",
+    "000004_blocks.down.sql": "BEGIN; UPDATE item SET hits = hits - 10; COMMIT; "
+    "BEGIN; DELETE FROM log WHERE what = 'three'; COMMIT;",
     "000005_last.up.sql": "UPDATE item SET hits = hits * 2; ALTER TABLE log ADD COLUMN n int DEFAULT 7;",
     "000005_last.down.sql": "ALTER TABLE log DROP COLUMN n; UPDATE item SET hits = hits / 2;",
 }

@@ -19,7 +19,9 @@ class Document(StrEnum):
 
 
 def command(
-    document: Annotated[Document, typer.Argument(help="Of what; events is a line of --output jsonl.")] = Document.manifest,
+    document: Annotated[
+        Document, typer.Argument(help="Of what; events is a line of --output jsonl.")
+    ] = Document.manifest,
 ) -> int:
     """Print the JSON Schema of databases.yaml, for editors, or of an output, for programs that read it.
 

@@ -26,6 +26,7 @@ from orchestrator.engines.base import Copies, Effect, Limits
 from orchestrator.engines.postgres_probe import probe
 from orchestrator.errors import (
     ConnectError,
+    ConnectionLostError,
     DatabaseMissingError,
     LockError,
     OrchError,
@@ -157,7 +158,9 @@ class Postgres:
 
     def _open(self, url: str, target: Target, **changes: str) -> psycopg.Connection[Any]:
         parameters: dict[str, Any] = {"application_name": self._application, "client_encoding": "utf8", **changes}
-        if "keepalives" not in url:  # a line that died without a word is noticed after a minute and a half, not two hours
+        if (
+            "keepalives" not in url
+        ):  # a line that died without a word is noticed after a minute and a half, not two hours
             parameters |= {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 6}
         try:
             # psycopg reads the DSN anyway; a second time, for each of many databases, only where it may say these.
@@ -342,6 +345,7 @@ class PostgresSession:
             self._look()
         message = _Message(f"BEGIN; {_limits('SET LOCAL', limits)}")
         for statement in statements:
+            message.text += statement.settings
             message.add(statement)
         message.text += f"{_RESET}; " if statements else ""
         message.text += self._store() + self._bookkeeping(revisions, pointer) + "COMMIT"
@@ -352,12 +356,15 @@ class PostgresSession:
 
     def execute(self, statement: Statement, limits: Limits) -> None:
         """Run one statement alone, outside of any transaction block."""
-        if settings := _limits("SET", limits):
+        if settings := _limits("SET", limits) + statement.settings:
             self._send(_Message(settings))
         message = _Message("")
         message.add(statement, terminator="")
-        self._send(message)  # alone: a second statement in the message would make it a transaction block
-        self._send(_Message(_RESET_SESSION))
+        try:
+            self._send(message)  # alone: a second statement in the message would make it a transaction block
+        finally:
+            with suppress(ConnectionLostError):  # whoever writes next finds that out
+                self._send(_Message(_RESET_SESSION))
 
     def probe(self, statement: Statement) -> tuple[Effect, str]:
         """Look in the catalogue what became of the statement."""

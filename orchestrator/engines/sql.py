@@ -210,6 +210,10 @@ _ALONE = re.compile(
         )
     )
 )
+_SETTING = re.compile(
+    r"(?:RE)?SET\s+(?!LOCAL\b|TRANSACTION\b|CONSTRAINTS\b)|SELECT\s+(?:pg_catalog\s*\.\s*)?set_config\s*\(",
+    re.IGNORECASE,
+)
 _BEGIN = re.compile(r"(?:BEGIN (?:WORK |TRANSACTION )?|START TRANSACTION )(?P<modes>.*)")
 _COMMIT = re.compile(r"(?:COMMIT|END) (?:WORK |TRANSACTION )?(?:AND NO CHAIN )?$")
 _FORBIDDEN = tuple(
@@ -301,14 +305,24 @@ def parse_sql(file: File, text: str) -> Script:
     else:
         statements = [s for g in groups for s in (g.whole(text) if isinstance(g, _Block) else [g])]
         piecewise = piecewise or bool(blocks)
+    atomic = not piecewise and all(statement.atomic for statement in statements)
     return Script(
         file,
         text,
-        tuple(statements),
-        atomic=not piecewise and all(statement.atomic for statement in statements),
+        tuple(statements if atomic else _with_settings(statements)),
+        atomic=atomic,
         lock_timeout=directives.get("lock_timeout"),
         statement_timeout=directives.get("statement_timeout"),
     )
+
+
+def _with_settings(statements: list[Statement]) -> Iterator[Statement]:
+    """Yield the statements, each with all that was SET for the session before it."""
+    settings = ""
+    for statement in statements:
+        yield replace(statement, settings=settings)
+        if _SETTING.match(statement.body):
+            settings += f"{statement.body}; "
 
 
 def _groups(reader: _Reader) -> Iterator[Statement | _Block]:
