@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from orchestrator.engines.base import Engine
     from orchestrator.events import Sink
 
+MAX_KEPT_SCRIPT = 100_000  # characters; a larger file is parsed again rather than kept
+
 redactor = Redactor()
 """Knows every secret that this process resolved; all text from outside goes through it before anybody sees it."""
 
@@ -35,6 +37,7 @@ class Assembly:
     run_id: str = field(default_factory=lambda: os.urandom(4).hex())
     actor: str = field(default_factory=lambda: f"{_user()}@{socket.gethostname()}")
     engines: dict[str, Engine] = field(default_factory=dict)
+    _scripts: dict[File, Script] = field(default_factory=dict)
 
     def catalogs(self) -> dict[str, tuple[Migration, ...]]:
         """Read the migration directories; InvalidGroup with everything that is wrong in any of them."""
@@ -74,8 +77,12 @@ class Assembly:
         return targets
 
     def read_script(self, database: Database, file: File) -> Script:
-        """Parse a migration file; InvalidError with its line and column."""
-        return self.engine(database.engine).parse(file, read_text(file))
+        """Parse a migration file; InvalidError with its line and column. The plan and its execution share one parse."""
+        if (script := self._scripts.get(file)) is None:
+            script = self.engine(database.engine).parse(file, read_text(file))
+            if len(script.text) <= MAX_KEPT_SCRIPT:
+                self._scripts[file] = script
+        return script
 
     def engine(self, name: str) -> Engine:
         """Return the engine of this name, loading its driver at the first call."""

@@ -238,14 +238,14 @@ class Postgres:
         return target.database not in known
 
 
-# How many connections may be kept: three of four that this login could still open.
+# How many connections may be kept: one of four that this login could still open; the others are for applications.
 _ROOM = """SELECT greatest(0, least(
         pg_catalog.current_setting('max_connections')::int
             - pg_catalog.current_setting('superuser_reserved_connections')::int
             - (SELECT pg_catalog.sum(numbackends) FROM pg_catalog.pg_stat_database),
         (SELECT CASE WHEN rolconnlimit >= 0 THEN rolconnlimit - 8 END
             FROM pg_catalog.pg_roles WHERE rolname = current_user)
-    ) * 3 / 4)::int"""
+    ) / 4)::int"""
 
 
 class PostgresSession:
@@ -368,8 +368,13 @@ class PostgresSession:
 
     def probe(self, statement: Statement) -> tuple[Effect, str]:
         """Look in the catalogue what became of the statement."""
+        if statement.settings:  # its names are looked up as it did
+            self._send(_Message(statement.settings))
         with errors.mapped(self._connection, self._target):
-            return probe(self._connection, statement)
+            answer = probe(self._connection, statement)
+        if statement.settings:
+            self._send(_Message(_RESET_SESSION))
+        return answer
 
     def cancel(self) -> None:
         """Cancel on the server, over a connection of its own."""
