@@ -110,6 +110,8 @@ def reconcile(migrations: Sequence[Migration], history: History, *, out_of_order
             problems.append(_pointer_without_file(pointer.version))
         elif top is None or (pointer.version is not None and pointer.version > top):
             adopt = {v for v in files if (top is None or v > top) and v <= (pointer.version or 0)}
+        elif pointer.version is not None and pointer.version not in applied:
+            problems.append(_never_seen(pointer.version))
         else:
             forget = {v for v in applied if pointer.version is None or v > pointer.version}
 
@@ -270,6 +272,17 @@ def _forced(pointer: Pointer, partial: Revision) -> Problem:
     )
 
 
+def _never_seen(version: int) -> Problem:
+    """golang-migrate went below what we know of, and came to rest on what we do not: its pointer tells no more."""
+    return Problem(
+        Kind.FORCED,
+        f"golang-migrate's pointer went back to version {version}, which our history never saw applied: "
+        "it may have run that file, or only have come down to it",
+        "look at the schema, then: orch repair NAME",
+        version,
+    )
+
+
 def _pointer_without_file(version: int) -> Problem:
     return Problem(
         Kind.MISSING,
@@ -322,7 +335,8 @@ def _partial(partial: Revision) -> Problem:
     """Describe a half-done attempt. It forbids only the other direction: its own continues it."""
     other = Direction.DOWN if partial.direction is Direction.UP else Direction.UP
     command = "orch apply" if partial.direction is Direction.UP else "orch rollback NAME --steps 1"
-    at = f"statement {partial.applied + 1} of {partial.total}"
+    over = partial.applied >= partial.total and not partial.in_flight
+    at = "its end" if over else f"statement {partial.applied + 1} of {partial.total}"
     reason = f": {partial.error}" if partial.error else ""
     if partial.in_flight:
         return Problem(

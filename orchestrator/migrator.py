@@ -360,6 +360,9 @@ class _Book:
             last,
             attempt=next_attempt(self._revisions.values(), version),
             direction=Direction.DOWN,
+            applied=0,  # by us
+            total=0,
+            prefix="",
             origin=Origin.ADOPTED,
             done=True,
             actor=self._run.actor,

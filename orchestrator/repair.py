@@ -54,6 +54,8 @@ def ways(migrations: Sequence[Migration], history: History, by: Signature) -> tu
     elif Kind.DIRTY in kinds and history.pointer is not None:
         for version in _suspects(migrations, history.pointer):
             found += _marks(migrations, history, version, by)
+    elif Kind.FORCED in kinds and history.pointer is not None and history.pointer.version is not None:
+        found += _marks(migrations, history, history.pointer.version, by)
     elif (below := _highest_below(migrations, history, state.problems)) is not None:
         found += _marks(migrations, history, below, by)[:1]
     for problem in state.problems:
@@ -119,11 +121,12 @@ def _marked(
     recorded = {v for v, r in latest.items() if r.done and r.direction is Direction.UP}
     wanted = set(recorded)
     pointer = history.pointer
-    unexplained = pointer is not None and (pointer.dirty or pointer.version not in {m.version for m in migrations})
-    if pointer is not None and unexplained and not any(not r.done for r in latest.values()):
+    if pointer is not None and not any(not r.done for r in latest.values()):
         at = -1 if pointer.version is None else pointer.version
-        top = max(recorded, default=-1)
-        wanted = {v for v in recorded if v <= at} | {m.version for m in migrations if top < m.version <= at}
+        below = {v for v in recorded if v <= at}
+        top = max(recorded if pointer.dirty else below, default=-1)
+        before = {m.version for m in migrations if top < m.version <= at}
+        wanted = below | (before if applied or pointer.dirty else set())
     wanted = wanted | {version} if applied else wanted - {version}
     revisions = []
     for migration in migrations:
@@ -134,6 +137,11 @@ def _marked(
             revisions.append(_record(history, migration, by, Origin.ADOPTED))
         elif migration.version in recorded - wanted:
             revisions.append(replace(_record(history, migration, by, Origin.ADOPTED), direction=Direction.DOWN))
+    for gone in (
+        recorded - wanted - {migration.version for migration in migrations}
+    ):  # taken back, and its file is gone too
+        ours = Migration(gone, latest[gone].name)
+        revisions.append(replace(_record(history, ours, by, Origin.ADOPTED), direction=Direction.DOWN))
     return tuple(revisions), Pointer(max(wanted, default=None))
 
 

@@ -29,6 +29,7 @@ class Store:
     revisions: dict[tuple[int, int], Revision] = field(default_factory=dict)
     pointer: Pointer | None = None
     exists: bool = False
+    locked: bool = False
     points: int = 0
     kill_at: int = 0
 
@@ -64,7 +65,8 @@ class Memory:
         for number, line in enumerate(text.splitlines(), 1):
             kind, _, rest = line.partition(" ")
             alone = kind in ("alone", "blind")
-            statements.append(Statement(line, rest if alone else line, offset, number, atomic=not alone))
+            if line:
+                statements.append(Statement(line, rest if alone else line, offset, number, atomic=not alone))
             offset += len(line) + 1
         return Script(file, text, tuple(statements), all(statement.atomic for statement in statements))
 
@@ -97,7 +99,13 @@ class MemorySession:
     @contextmanager
     def lock(self, wait: float, on_wait: Callable[[LockHolder], None]) -> Iterator[None]:
         self._store.point()
-        yield
+        self._store.locked = True  # and it stays so when the process is killed, as MongoDB's lock document does
+        try:
+            yield
+        except Exception:
+            self._store.locked = False
+            raise
+        self._store.locked = False
 
     def holder(self) -> LockHolder | None:
         return None

@@ -246,7 +246,7 @@ def test_a_failing_migration_is_told_with_its_place_and_not_tried_again(shop: Es
         texts.append(f"{caught.value.where}: {caught.value.what} {caught.value.detail}")
     assert "000004_broken.up.sql:2:8" in texts[0] and "nonsense" in texts[0]
     assert texts[0] == texts[1] == texts[2]
-    assert took < 0.05
+    assert took < 1, "it was tried again"
     shop.write("postgres-a", {"000004_broken.up.sql": "CREATE TABLE good ();\n"})
     assert "orch_clone" in shop.orch("clone", "a").stdout
 

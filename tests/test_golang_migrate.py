@@ -145,7 +145,7 @@ def test_a_pointer_that_a_user_dropped_is_given_back(house: House) -> None:
     assert len(house.revisions()) == 4, "nothing ran"
 
 
-def test_golang_migrate_skips_what_is_out_of_order_and_orch_does_not(house: House) -> None:
+def test_golang_migrate_comes_down_to_a_file_that_never_ran(house: House) -> None:
     """Left at 1 and 3 by `out_of_order`, then golang-migrate goes down from 3 to a 2 that never ran."""
     third = {name: text for name, text in house.files.items() if name.startswith(("000001", "000003"))}
     for name in house.files:
@@ -155,9 +155,33 @@ def test_golang_migrate_skips_what_is_out_of_order_and_orch_does_not(house: Hous
     house.estate.write(house.id, house.files)
     house.golang.down(1)
     assert house.pointer() == (2, False)
+    assert house.tables() == [1]
+    told = house.orch("apply", code=5).output
+    assert "went back to version 2, which our history never saw applied" in told
+    assert house.tables() == [1], "it is asked, not guessed"
+    house.orch("repair", house.id, "--mark-not-applied", "2", "--reason", "there is no t2")
+    assert house.pointer() == (1, False)
     house.orch("apply")
     assert house.tables() == [1, 2, 3, 4]
     assert house.pointer() == (4, False)
+
+
+def test_golang_migrate_ran_other_files_below_what_we_know(house: House) -> None:
+    """The same pointer as above; this time the file did run, and so did the one before it."""
+    others = {name: text for name, text in house.files.items() if name.startswith(("000002", "000003"))}
+    for name in others:
+        (house.directory / name).unlink()
+    house.orch("apply")
+    house.golang.down(1)
+    house.estate.write(house.id, others)
+    house.golang.up(2)
+    assert house.pointer() == (3, False)
+    assert house.tables() == [1, 2, 3]
+    house.orch("apply", code=5)
+    house.orch("repair", house.id, "--mark-applied", "3", "--reason", "t2 and t3 are there")
+    assert house.status()["applied"] == [1, 2, 3]
+    house.orch("apply")
+    assert house.tables() == [1, 2, 3, 4]
 
 
 # ---------------------------------------------------------------- dirty

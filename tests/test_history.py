@@ -146,7 +146,7 @@ CASES: dict[str, tuple[list[Migration], History, dict[str, Any]]] = {
     "pointer behind, at a file that never ran": (
         files(1, 2, 3),
         found(Pointer(2), up(1), up(3)),
-        {"applied": (1,), "forget": (3,), "pending": (2, 3), "stale": True},
+        {"applied": (1, 3), "pending": (2,), "problems": (Kind.FORCED, Kind.OUT_OF_ORDER)},
     ),
     "pointer dirty where all is applied": (
         files(1),

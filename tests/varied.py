@@ -9,7 +9,7 @@ from psycopg import sql
 
 SHOP = {
     "000001_tables.up.sql": "CREATE TABLE item (id int PRIMARY KEY, name text, hits int DEFAULT 0);\n"
-    "INSERT INTO item SELECT n, 'item ' || n FROM generate_series(1, 50) n;\nCREATE TABLE log (id serial, what text);",
+    "INSERT INTO item SELECT n, 'item ' || n FROM generate_series(1, 50) n;\nCREATE TABLE log (what text);",
     "000001_tables.down.sql": "DROP TABLE log; DROP TABLE item;",
     "000002_index.up.sql": "CREATE INDEX CONCURRENTLY item_name ON item (name);",
     "000002_index.down.sql": "DROP INDEX CONCURRENTLY item_name;",

@@ -130,9 +130,14 @@ class MongoSession:
     def read_history(self, extensions: Sequence[str] = ()) -> History:  # noqa: ARG002 - PostgreSQL has extensions
         """Read history and pointer."""
         with errors.mapped(self._target):
-            # The pointer first: it is written last, so it is never newer than the history read after it.
             document = self._pointer.find_one(session=self._session)
-            revisions = tuple(_revision(row) for row in self._history.find(session=self._session))
+            revisions = self._revisions()
+            # Two reads: unless we hold the lock, a run may write between them. They fit if the pointer is still the same.
+            while revisions and self._lease is None:
+                before, document = document, self._pointer.find_one(session=self._session)
+                if before == document:
+                    break
+                revisions = self._revisions()
             self._has_store = bool(revisions)
             pointer = None
             if document is not None:
@@ -219,6 +224,9 @@ class MongoSession:
             self._client.admin.command("killSessions", [self._session.session_id])
 
     # ------------------------------------------------------------ what stands behind the verbs
+
+    def _revisions(self) -> tuple[Revision, ...]:
+        return tuple(_revision(row) for row in self._history.find(session=self._session))
 
     def _new_lease(self) -> Lease:
         name = self._target.parameters.get("x-advisory-lock-collection") or "migrate_advisory_lock"
