@@ -100,7 +100,9 @@ def test_apply_and_rollback_at_once_end_in_a_state_that_one_of_them_wanted(varie
     assert last.code == 0, last.output
     found = varied.pictures(history=False)
     for name in NAMES:
-        assert not (text := difference(_without_positions(up[name]), _without_positions(found[name]))), f"{name}: {text}"
+        assert not (text := difference(_without_positions(up[name]), _without_positions(found[name]))), (
+            f"{name}: {text}"
+        )
 
 
 def _without_positions(picture: dict[str, object]) -> dict[str, object]:
