@@ -23,7 +23,7 @@ lint: $(STAMP)
 	$(BIN)/ruff format .
 	$(BIN)/mypy
 
-soak: $(STAMP) ## Hours of kills, races, cut lines and random lives; prints what was tried and what was lost
+soak: $(STAMP) ## An hour of kills, races, cut lines and random lives; prints what was tried and what was lost
 	@rm -f soak-figures.jsonl
 	$(BIN)/pytest -m soak -n 2 --dist worksteal; code=$$?; cat soak-figures.jsonl; exit $$code
 
