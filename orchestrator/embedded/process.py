@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import math
 import os
 import secrets
 import signal
@@ -173,7 +174,7 @@ def ensure(program: Program, home: Home, durable: bool) -> Server:
     Raises OrchError when it does not start.
     """
     home.make()
-    running = find(program, home.data)
+    running = find(program, home)
     if running and home.read().pid == running.pid:
         _check_durable(running, durable)
         return home.server(program, running)
@@ -188,8 +189,13 @@ def ensure(program: Program, home: Home, durable: bool) -> Server:
     return home.server(program, running)
 
 
-def find(program: Program, data: Path) -> Running | None:
-    """Return the process that serves this data directory. A zombie has no command line, so it is never one."""
+def find(program: Program, home: Home) -> Running | None:
+    """Return the process that serves this home. A zombie has no command line, so it is never one.
+
+    A server whose directory was deleted under it may live on with the same path on its command line: it was started
+    before this home launched any.
+    """
+    data, launched = home.data, _launched(home)
     wanted = ["", program.data_option, str(data), program.port_option, ""]
     mark = "\0".join(wanted).encode()
     found = {pid: line for pid, line in command_lines() if mark in line}
@@ -198,7 +204,8 @@ def find(program: Program, data: Path) -> Running | None:
         # on a command line, but only we and the owner of the data can be its server.
         with contextlib.suppress(OSError):
             owner = Path(f"/proc/{pid}").stat().st_uid
-            if _parent(pid) not in found and owner in (os.geteuid(), data.stat().st_uid):
+            ours = owner in (os.geteuid(), data.stat().st_uid) and _started(pid) >= launched
+            if ours and _parent(pid) not in found:
                 arguments = tuple(os.fsdecode(part) for part in line.split(b"\0"))
                 return Running(pid, int(arguments[arguments.index(program.port_option) + 1]), arguments)
     return None
@@ -235,6 +242,8 @@ def launch(
         home.log.replace(home.path / "log.old")
     write_private(home.log, "")
     with _claim(home) as claim, home.log.open("ab") as log:
+        os.truncate(claim, 0)
+        os.write(claim, str(_now()).encode())
         try:
             process = subprocess.Popen(
                 command,
@@ -303,16 +312,19 @@ def _knock(port: int) -> bool:
 
 
 def alive(pid: int) -> bool:
-    """Return whether a process runs. A zombie does not; if it is our own child, it is laid to rest."""
+    """Return whether a process runs. A zombie does not; if it is our own child, it is laid to rest.
+
+    A process whose first thread is a zombie holds its port and its files until its last thread has ended.
+    """
     child = _children.get(pid)
     if child and child.poll() is not None:
         del _children[pid]
         return False
     try:
         state = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[0]
+        return state not in "ZX" or len(os.listdir(f"/proc/{pid}/task")) > 1
     except OSError:
         return False
-    return state not in "ZX"
 
 
 @contextlib.contextmanager
@@ -337,6 +349,27 @@ def plain_environment() -> dict[str, str]:
     """Return the environment of a server: not ours, whose secrets and PG* settings are none of its business."""
     kept = ("PATH", "LD_LIBRARY_PATH", "PYTHONPATH", "TMPDIR", "TZ")
     return {name: os.environ[name] for name in kept if name in os.environ} | {"LC_ALL": "C.UTF-8"}
+
+
+def _launched(home: Home) -> float:
+    """Return when this home's server was last launched, in clock ticks since boot; infinity if it never was."""
+    try:
+        return float((home.path / "claim").read_text())
+    except (OSError, ValueError):
+        return math.inf
+
+
+def _now() -> int:
+    """Return the clock ticks since boot, as the kernel counts when a process was started."""
+    return int(float(Path("/proc/uptime").read_text().split()[0]) * os.sysconf("SC_CLK_TCK"))
+
+
+def _started(pid: int) -> int:
+    """Return when a process was started, in clock ticks since boot; 0 if it is gone."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[19])
+    except OSError:
+        return 0
 
 
 def _claim(home: Home) -> contextlib.AbstractContextManager[int]:
