@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import atexit
 import os
-import socket
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -19,18 +18,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchestrator import __version__
-from orchestrator.catalog import read_catalog, read_text
+from orchestrator.assembly import assemble
 from orchestrator.clones import Cloner
-from orchestrator.engines import load_engine
-from orchestrator.engines.base import Engine
 from orchestrator.events import Event
-from orchestrator.manifest.dsn import Redactor, override_variable, resolve
-from orchestrator.manifest.load import find_manifest, load
+from orchestrator.manifest.dsn import override_variable
+from orchestrator.manifest.load import find_manifest
 from orchestrator.manifest.names import resolve_name, select
 from orchestrator.manifest.template import Variable, parse
-from orchestrator.model import Database, File, Script, Target
-from orchestrator.run import Run
+from orchestrator.model import Database, Manifest
 
 if TYPE_CHECKING:
     from orchestrator.embedded import Server
@@ -100,16 +95,17 @@ class Estate:
     """The databases of one manifest, as templates to copy."""
 
     def __init__(self, path: Path, embedded: bool | None) -> None:
-        self.manifest = load(path)
+        self._assembly = assemble(str(path))
         self._embedded = embedded
-        self._redactor = Redactor()
-        self._actor = f"{os.environ.get('USER', 'tests')}@{socket.gethostname()}"
-        self._run_id = os.urandom(4).hex()
         self._mutex = threading.RLock()
         self._servers: dict[str, Server] = {}
-        self._engines: dict[str, Engine] = {}
         self._cloners: dict[tuple[str, bool], Cloner] = {}
         self._swept: set[str] = set()
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the manifest says."""
+        return self._assembly.manifest
 
     @contextmanager
     def database(self, name: str, *, seeds: bool = True) -> Iterator[FreshDatabase]:
@@ -151,9 +147,9 @@ class Estate:
     def close(self) -> None:
         """Close the connections that are kept between two clones."""
         with self._mutex:
-            for engine in self._engines.values():
+            for engine in self._assembly.engines.values():
                 engine.close()
-            self._engines.clear()
+            self._assembly.engines.clear()
             self._cloners.clear()
 
     # ------------------------------------------------------------ what stands behind
@@ -168,37 +164,10 @@ class Estate:
     def _cloner(self, found: Database, seeds: bool) -> Cloner:
         with self._mutex:
             if (found.id, seeds) not in self._cloners:
-                self._cloners[found.id, seeds] = Cloner(self._run(found), seeds)
+                alone = replace(self._assembly, databases=(found,))  # nobody needs the credentials of others
+                run = alone.run(_ignore, embedded=self.server(found.engine) is not None, wait=WAIT)
+                self._cloners[found.id, seeds] = Cloner(run, seeds)
             return self._cloners[found.id, seeds]
-
-    def _run(self, found: Database) -> Run:
-        return Run(
-            run_id=self._run_id,
-            actor=self._actor,
-            tool=__version__,
-            databases={found.id: found},
-            targets={found.id: self._target(found)},
-            catalogs={found.id: read_catalog(found)},
-            engines={found.engine: self._engine(found.engine)},
-            read_script=self._read_script,
-            redact=self._redactor,
-            sink=_ignore,
-            wait=WAIT,
-        )
-
-    def _target(self, found: Database) -> Target:
-        server = self.server(found.engine)
-        if server is not None:
-            return resolve(replace(found, dsn=server.dsn()), {}, self._redactor, self.manifest.history_name)
-        return resolve(found, os.environ, self._redactor, self.manifest.history_name)
-
-    def _engine(self, name: str) -> Engine:
-        if name not in self._engines:
-            self._engines[name] = load_engine(name, self._actor, self._run_id)
-        return self._engines[name]
-
-    def _read_script(self, database: Database, file: File) -> Script:
-        return self._engine(database.engine).parse(file, read_text(file))
 
 
 def _reachable(databases: Sequence[Database], env: Mapping[str, str]) -> bool:

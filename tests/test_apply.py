@@ -494,6 +494,22 @@ def test_write_errors_are_failures(mongo_estate: Estate) -> None:
     assert mongo_estate.status("mongo-m")["problems"] == []
 
 
+def test_collections_that_no_transaction_may_write_to(mongo_estate: Estate) -> None:
+    """Made in the same file or before: their documents are written alone, with the intent before."""
+    fill = '{"insert": "log", "documents": [{"_id": 1, "t": {"$date": "2026-01-01T00:00:00Z"}}]}'
+    kinds = {
+        "capped": '{"create": "log", "capped": true, "size": 4096}',
+        "series": '{"create": "log", "timeseries": {"timeField": "t"}}',
+    }
+    for name, create in kinds.items():
+        again = fill.replace('"_id": 1', '"_id": 2')
+        mongo_estate.add("mongo", name, {"1_x.up.js": f"[{create}, {fill}]", "2_y.up.js": f"[{again}]"})
+    mongo_estate.orch("apply")
+    for name in kinds:
+        assert [row["_id"] for row in mongo_estate.mongo(name)["log"].find()] == [1, 2]
+        assert mongo_estate.status(f"mongo-{name}")["version"] == 2
+
+
 def test_a_command_that_is_no_command(mongo_estate: Estate) -> None:
     for number, command in enumerate(
         ('{"createIndexes": "c", "indexes": ["a"]}', '{"renameCollection": 5}', '{"drop": 7}', '{"dance": 1}')

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from importlib import import_module
+from itertools import pairwise
 from typing import Annotated, Any
 
 import typer
@@ -78,14 +79,14 @@ def run() -> int:
 
 
 def _interrupted(_signal: int, _frame: object) -> None:
-    """Before anything is written a signal just ends the command; `apply` and `rollback` put in their own handler."""
-    sys.stderr.write("interrupted: nothing was changed\n")
+    """A signal ends the command at once: the next run finds out what is true. `apply` and `rollback` stop in order."""
+    sys.stderr.write("interrupted\n")
     sys.stderr.flush()
     os._exit(130)
 
 
 def _report(error: BaseException) -> int:
-    from orchestrator.cli.assembly import redactor
+    from orchestrator.assembly import redactor
     from orchestrator.cli.console import out_json, say_failure
     from orchestrator.errors import ExitCode
     from orchestrator.events import Failure
@@ -111,7 +112,7 @@ def _report(error: BaseException) -> int:
 
         sys.stderr.write(redactor("".join(traceback.format_exception(error))))
     failures = Failure.all_of(error, redactor)
-    if any(argument in ("json", "--output=json") for argument in sys.argv[1:]):
+    if "--output=json" in sys.argv or ("--output", "json") in pairwise(sys.argv):
         from dataclasses import asdict
 
         out_json({"format": 1, "errors": [asdict(failure) for failure in failures]})

@@ -35,7 +35,7 @@ def command(
 
     Examples: orch apply · orch apply --only inventory · orch apply --only 'label:core' --wait 60 · orch apply plan.json
     """
-    from orchestrator.cli.assembly import assemble
+    from orchestrator.assembly import assemble
     from orchestrator.cli.console import say
     from orchestrator.cli.planning import planned, read_plan, refuse_mixed, up_to
     from orchestrator.cli.stage import Broadcast, execute, planning, when_json_lines

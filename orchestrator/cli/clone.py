@@ -33,7 +33,7 @@ def command(
 
     Examples: orch clone order · orch clone order --as order_test · NAME=$(orch clone order --pid $$)
     """
-    from orchestrator.cli.assembly import assemble
+    from orchestrator.assembly import assemble
     from orchestrator.cli.console import out, out_json, say
     from orchestrator.clones import Cloner
     from orchestrator.errors import UsageError

@@ -23,7 +23,7 @@ def command(
 
     Examples: orch drop-clone order_test · orch drop-clone --left-behind
     """
-    from orchestrator.cli.assembly import assemble
+    from orchestrator.assembly import assemble
     from orchestrator.cli.console import out, say
     from orchestrator.clones import Cloner
     from orchestrator.errors import UsageError

@@ -30,7 +30,7 @@ def command(
 
     Examples: orch graph · orch graph --format mermaid · orch graph --format dot | dot -Tsvg
     """
-    from orchestrator.cli.assembly import assemble
+    from orchestrator.assembly import assemble
     from orchestrator.cli.console import out, out_json
     from orchestrator.graph import waves
     from orchestrator.views import graph_text

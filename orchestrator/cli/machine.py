@@ -123,7 +123,7 @@ def refuse(failures: Sequence[Failure]) -> None:
 
 def put_commands(commands: Sequence[str]) -> None:
     """Print workflow commands. Secrets are masked first, and only where a runner takes the command out of the log."""
-    from orchestrator.cli.assembly import redactor
+    from orchestrator.assembly import redactor
     from orchestrator.views.github import mask
 
     masks = [line for secret in redactor.secrets for line in mask(secret)] if _on_github() else []

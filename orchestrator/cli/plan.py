@@ -43,7 +43,7 @@ def command(
     """
     from pathlib import Path
 
-    from orchestrator.cli.assembly import assemble
+    from orchestrator.assembly import assemble
     from orchestrator.cli.console import out, say, say_failures
     from orchestrator.cli.planning import planned, up_to
     from orchestrator.errors import ExitCode, UsageError

@@ -13,7 +13,7 @@ from orchestrator.plan import Plan, Request, make_plan
 from orchestrator.survey import survey
 
 if TYPE_CHECKING:
-    from orchestrator.cli.assembly import Assembly
+    from orchestrator.assembly import Assembly
     from orchestrator.run import Run
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from orchestrator.cli.assembly import Assembly, assemble
+from orchestrator.assembly import Assembly, assemble
 from orchestrator.cli.console import say
 from orchestrator.engines.base import Limits, Session
 from orchestrator.errors import DatabaseMissingError, StalePlanError, UsageError

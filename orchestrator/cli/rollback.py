@@ -42,7 +42,7 @@ def command(
     import sys
 
     from orchestrator import __version__
-    from orchestrator.cli.assembly import assemble
+    from orchestrator.assembly import assemble
     from orchestrator.cli.console import is_terminal, say
     from orchestrator.cli.stage import Broadcast, execute, planning, when_json_lines
     from orchestrator.errors import ConflictError, UsageError
@@ -88,7 +88,7 @@ def _confirmed() -> bool:
 
 def _dependents(file: str | None, env_file: str | None, chosen: set[str]) -> list[str]:
     """Return what depends on the chosen databases, and is not chosen itself."""
-    from orchestrator.cli.assembly import assemble
+    from orchestrator.assembly import assemble
     from orchestrator.graph import dependants
 
     databases = assemble(file, env_file).databases

@@ -22,7 +22,7 @@ def command(
 
     Examples: orch status · orch status --only inventory --no-deps · orch status --output json
     """
-    from orchestrator.cli.assembly import assemble
+    from orchestrator.assembly import assemble
     from orchestrator.cli.console import out, out_json, say, say_failures
     from orchestrator.survey import survey
     from orchestrator.views.plain import PlainView

@@ -16,7 +16,7 @@ def command(
 
     Examples: orch validate · orch validate --only inventory --output json
     """
-    from orchestrator.cli.assembly import assemble
+    from orchestrator.assembly import assemble
     from orchestrator.cli.console import out, out_json, say
     from orchestrator.errors import InvalidError, InvalidGroup
     from orchestrator.model import Direction

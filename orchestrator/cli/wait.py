@@ -38,7 +38,7 @@ def command(
     """
     import time
 
-    from orchestrator.cli.assembly import assemble
+    from orchestrator.assembly import assemble
     from orchestrator.cli.console import out, say
     from orchestrator.errors import OrchError
     from orchestrator.manifest.names import resolve_name

@@ -125,6 +125,7 @@ class MongoSession:
         self._pointer = self._database[target.parameters.get("x-migrations-collection") or "schema_migrations"]
         self._history = self._database[target.history_name]
         self._has_store = False
+        self._alone: frozenset[str] | None = None  # collections that no transaction may write to; None: not asked yet
         self._lease: Lease | None = None
 
     def read_history(self, extensions: Sequence[str] = ()) -> History:  # noqa: ARG002 - PostgreSQL has extensions
@@ -176,8 +177,16 @@ class MongoSession:
         """Do nothing: only PostgreSQL has extensions."""
 
     def commits(self, statement: Statement) -> bool:
-        """Whether the command can be part of a transaction on this server."""
-        return statement.atomic and self._transactions
+        """Whether the command can be part of a transaction: on this server, and into its collection as it is now."""
+        if not (statement.atomic and self._transactions):
+            return False
+        if self._alone is None:
+            with errors.mapped(self._target):
+                found = self._database.list_collections(session=self._session)
+                self._alone = frozenset(
+                    one["name"] for one in found if one.get("type") == "timeseries" or one["options"].get("capped")
+                )
+        return next(iter(statement.body.values())) not in self._alone
 
     def commit(
         self, statements: Sequence[Statement], revisions: Sequence[Revision], pointer: Pointer | None, limits: Limits
@@ -212,6 +221,7 @@ class MongoSession:
         with errors.mapped(self._target):
             self._renew()
             self._command(statement, limits)
+            self._alone = None  # it may have made or renamed one
 
     def probe(self, statement: Statement) -> tuple[Effect, str]:
         """Look what became of a command."""

@@ -10,7 +10,13 @@ _SHORT = 4
 _HIDDEN = "***"
 _WORD = re.compile(r"[a-z]{1,12}")
 _LOGIN = re.compile(r"\b([A-Za-z][A-Za-z0-9+.-]*://[^\s:/?#@'\"]*):[^\s'\"]+@")
-_PASSWORD = re.compile(r"\b(\w*password\s*=\s*)('(?:[^'\\]|\\.)*'|[^\s'\"&,;)]+)", re.IGNORECASE)
+_SINGLE, _DOUBLE = r"'(?:(?:[^'\\]|\\.|'')*'|.*)", r'"(?:(?:[^"\\]|\\.)*"|.*)'  # closed, or to the end of the line
+_PASSWORD = re.compile(
+    rf"""\b(\w*password\s*=\s*)(?:{_SINGLE}|[^\s'"&,;)]+)"""  # of a connection string
+    rf"""|\b(password\s+E?)(?:{_SINGLE}|(\$\w*\$)(?:.*?\3|.*))"""  # of CREATE ROLE
+    rf"""|(["'](?:password|pwd)["']\s*:\s*)(?:{_SINGLE}|{_DOUBLE})""",  # of createUser
+    re.IGNORECASE,
+)
 
 
 class Redactor:
@@ -18,7 +24,7 @@ class Redactor:
 
     It knows a secret raw, percent-encoded and with backslashes before quotes. One that is short or a plain word is hidden
     only where it stands alone: with the password `postgres`, the name `postgres-order` stays readable. The password in
-    `scheme://user:…@` and after `password=` is always hidden.
+    `scheme://user:…@` and after `password=`, `PASSWORD '…'` and `"pwd": …` is always hidden.
     """
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
@@ -50,7 +56,7 @@ class Redactor:
         if self._pattern:
             text = self._pattern.sub(_HIDDEN, text)
         text = _LOGIN.sub(rf"\1:{_HIDDEN}@", text)
-        return _PASSWORD.sub(rf"\1{_HIDDEN}", text)
+        return _PASSWORD.sub(lambda found: f"{found[1] or found[2] or found[4]}{_HIDDEN}", text)
 
 
 def _form_pattern(form: str) -> str:

@@ -1,0 +1,295 @@
+"""One database's session: reading its history, its lock, its transactions, all over one connection."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+import time
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import psycopg
+from psycopg import sql
+from psycopg.errors import error_from_result
+from psycopg.generators import execute
+from psycopg.pq import ExecStatus
+
+from orchestrator.engines import postgres_errors as errors
+from orchestrator.engines.base import Effect, Limits
+from orchestrator.engines.postgres_history import (
+    create_history,
+    create_pointer,
+    identifier,
+    point,
+    record,
+    revision,
+)
+from orchestrator.engines.postgres_message import RESET, RESET_SESSION, Message, set_limits
+from orchestrator.engines.postgres_probe import probe
+from orchestrator.errors import ConnectError, ConnectionLostError, LockError
+from orchestrator.model import History, LockHolder, Pointer, Revision, Statement, Target
+
+CONNECT_TIMEOUT = 10  # seconds, unless the DSN says otherwise
+TRY_LOCK_EVERY = 0.25  # seconds
+POOLER_TRIES = 3
+_BACKEND = "SELECT pg_catalog.pg_backend_pid()"
+_LOCK_SALT = 1486364155  # golang-migrate's, read from its source (database/util.go)
+
+
+class PostgresSession:
+    """One connection; everything that it sends is autocommit, or one message with its own BEGIN and COMMIT."""
+
+    def __init__(self, connection: psycopg.Connection[Any], target: Target) -> None:
+        self._connection = connection
+        self._target = target
+        self.kept = False
+        self._schema: str | None = None
+        self._server_pid = 0
+        self._looked = False
+        self._has_pointer = False
+        self._has_history = False
+
+    def read_history(self, extensions: Sequence[str] = ()) -> History:
+        """Read history and pointer in one snapshot. Rows are read as JSON, so columns may come and go."""
+        if not self._looked:
+            self._look()
+        self._looked = False
+        pointer_part = f"(SELECT json_agg(p) FROM {self._pointer} p)" if self._has_pointer else "NULL"
+        history_part = f"(SELECT json_agg(h) FROM {self._history} h)" if self._has_history else "NULL"
+        extension_part = "(SELECT array_agg(extname::text) FROM pg_catalog.pg_extension)" if extensions else "NULL"
+        rows: Any = None
+        if self._has_pointer or self._has_history or extensions:
+            rows = self._one(f"SELECT {pointer_part}::text, {history_part}::text, {extension_part}")
+        pointers, revisions, installed = rows or (None, None, None)
+        pointer = None
+        if self._has_pointer:
+            row: dict[str, Any] = json.loads(pointers)[0] if pointers else {"version": None, "dirty": False}
+            pointer = Pointer(row["version"], row["dirty"])
+        return History(
+            exists=True,
+            store=self._has_history,
+            pointer=pointer,
+            revisions=tuple(revision(row) for row in json.loads(revisions or "[]")),
+            extensions=tuple(name for name in extensions if name in (installed or ())),
+        )
+
+    @contextmanager
+    def lock(self, wait: float, on_wait: Callable[[LockHolder], None]) -> Iterator[None]:
+        """Take golang-migrate's advisory lock, by trying: a waiter inside a statement would hold a snapshot open."""
+        self._look()
+        self._refuse_pooler()
+        key = self._lock_key()
+        deadline = time.monotonic() + wait
+        while not self._one(f"SELECT pg_catalog.pg_try_advisory_lock({key})")[0]:
+            holder = self._holder(key) or LockHolder("somebody who has just let go")
+            if time.monotonic() >= deadline:
+                raise LockError(
+                    f"{self._target.database_id} is locked by {holder.description}",
+                    detail=f"waited {wait:g} s",
+                    hint="wait for it, or raise --lock-timeout",
+                )
+            on_wait(holder)
+            time.sleep(TRY_LOCK_EVERY)
+        if not (self._has_pointer and self._has_history):
+            self._look()  # whoever held the lock may have created the tables since
+        self._looked = True
+        try:
+            yield
+        finally:
+            with suppress(psycopg.Error):  # closing the connection gives it away too
+                self._connection.execute(f"SELECT pg_catalog.pg_advisory_unlock({key})")
+
+    def holder(self) -> LockHolder | None:
+        """Return who holds the advisory lock."""
+        self._look()
+        return self._holder(self._lock_key())
+
+    def unlock(self, holder: LockHolder) -> None:
+        """Refuse: an advisory lock goes with its session, so there is never a dead one."""
+        raise LockError(
+            f"the lock of {self._target.database_id} belongs to a session that lives: {holder.description}",
+            hint="end that session if you know what it does: SELECT pg_terminate_backend(<backend>);",
+        )
+
+    def keep(self) -> None:
+        """Let the next session on this database have the connection."""
+        self.kept = True
+
+    def prepare(self, extensions: Sequence[str]) -> None:
+        """CREATE EXTENSION for each."""
+        for name in extensions:
+            with errors.mapped(self._connection, self._target):
+                self._connection.execute(sql.SQL("CREATE EXTENSION IF NOT EXISTS {}").format(sql.Identifier(name)))
+
+    def commits(self, statement: Statement) -> bool:
+        """Whether the statement may stand in a transaction block."""
+        return statement.atomic
+
+    def commit(
+        self, statements: Sequence[Statement], revisions: Sequence[Revision], pointer: Pointer | None, limits: Limits
+    ) -> None:
+        """Send BEGIN, the statements, the records and COMMIT as one simple-query message: one round trip."""
+        if self._schema is None:
+            self._look()
+        message = Message(f"BEGIN; {set_limits('SET LOCAL', limits)}")
+        for statement in statements:
+            message.text += statement.settings
+            message.add(statement)
+        message.text += f"{RESET}; " if statements else ""
+        message.text += self._store() + "".join(
+            record(self._connection, self._history, revision) for revision in revisions
+        )
+        message.text += "COMMIT" if pointer is None else f"{point(self._pointer, pointer)}COMMIT"
+        if statements:
+            message.text += f"; {RESET_SESSION}"
+        self._send(message)
+        self._has_pointer = self._has_history = True
+
+    def execute(self, statement: Statement, limits: Limits) -> None:
+        """Run one statement alone, outside of any transaction block."""
+        if settings := set_limits("SET", limits) + statement.settings:
+            self._send(Message(settings))
+        message = Message("")
+        message.add(statement, terminator="")
+        try:
+            self._send(message)  # alone: a second statement in the message would make it a transaction block
+        finally:
+            with suppress(ConnectionLostError):  # whoever writes next finds that out
+                self._send(Message(RESET_SESSION))
+
+    def probe(self, statement: Statement) -> tuple[Effect, str]:
+        """Look in the catalogue what became of the statement."""
+        if statement.settings:  # its names are looked up as it did
+            self._send(Message(statement.settings))
+        with errors.mapped(self._connection, self._target):
+            answer = probe(self._connection, statement)
+        if statement.settings:
+            self._send(Message(RESET_SESSION))
+        return answer
+
+    def cancel(self) -> None:
+        """Cancel on the server, over a connection of its own."""
+        with suppress(psycopg.Error):
+            self._connection.cancel_safe(timeout=5)
+
+    # ------------------------------------------------------------ what stands behind the verbs
+
+    def _send(self, message: Message) -> None:
+        """Send one simple-query message. The number of results before the error tells which statement failed."""
+        pgconn = self._connection.pgconn
+        with errors.mapped(self._connection, self._target) as failing:
+            with self._connection.lock:
+                pgconn.send_query(message.text.encode())
+                results = self._connection.wait(execute(pgconn))
+            last = results[-1]
+            if last.status == ExecStatus.FATAL_ERROR:
+                error = error_from_result(last, encoding="utf-8")
+                failing.at = message.place(results[:-1], error.diag.statement_position)
+                raise error
+            if last.status in (ExecStatus.COPY_IN, ExecStatus.COPY_OUT, ExecStatus.COPY_BOTH):
+                failing.at = message.place(results[:-1], None)
+                pgconn.finish()  # the protocol has no other way out
+                raise psycopg.DataError("COPY from or to the client cannot be used in a migration")
+
+    def _one(self, query: str) -> Any:
+        with errors.mapped(self._connection, self._target):
+            return self._connection.execute(query.encode()).fetchone()
+
+    def _look(self) -> None:
+        """Learn the schema, and which of the two tables are there."""
+        row = self._one(
+            "SELECT pg_catalog.pg_backend_pid(), s, pg_catalog.quote_ident(s), "
+            f"pg_catalog.to_regclass(pg_catalog.quote_ident(s) || '.' || {self._literal(self._pointer_ident)}) IS NOT NULL, "
+            f"pg_catalog.to_regclass(pg_catalog.quote_ident(s) || '.' || {self._literal(self._history_ident)}) IS NOT NULL "
+            "FROM (SELECT pg_catalog.current_schema()::text AS s) AS schema"
+        )
+        self._server_pid = row[0]
+        if row[1] is None:
+            raise ConnectError(
+                f"{self._target.database_id} has no current schema",
+                detail="the search_path names no schema that exists",
+                hint="CREATE SCHEMA public, or set search_path in the DSN (options=-csearch_path=...)",
+            )
+        _, self._schema, quoted, self._has_pointer, self._has_history = row
+        self._pointer = self._pointer_ident if self._pointer_is_qualified else f"{quoted}.{self._pointer_ident}"
+        self._history = f"{quoted}.{self._history_ident}"
+        if self._pointer_is_qualified:
+            self._has_pointer = self._one(f"SELECT pg_catalog.to_regclass({self._literal(self._pointer)}) IS NOT NULL")[
+                0
+            ]
+
+    def _literal(self, value: str) -> str:
+        return sql.Literal(value).as_string(self._connection)
+
+    @property
+    def _pointer_name(self) -> str:
+        return self._target.parameters.get("x-migrations-table") or "schema_migrations"
+
+    @property
+    def _pointer_is_qualified(self) -> bool:
+        return self._target.parameters.get("x-migrations-table-quoted", "").lower() in ("1", "t", "true")
+
+    @property
+    def _pointer_ident(self) -> str:
+        return self._pointer_name if self._pointer_is_qualified else identifier(self._pointer_name)
+
+    @property
+    def _history_ident(self) -> str:
+        return identifier(self._target.history_name)
+
+    def _lock_key(self) -> int:
+        schema, table = self._schema or "", self._pointer_name
+        if self._pointer_is_qualified:  # golang-migrate splits "schema"."table" for the lock too
+            parts = re.findall(r'"(.*?)"', table)
+            schema, table = (parts[0], parts[1]) if len(parts) == 2 else (schema, parts[0] if parts else table)
+        name = f"{schema}\0{table}\0/{self._target.database}".encode()
+        return (zlib.crc32(name) * _LOCK_SALT) % 2**32
+
+    def _holder(self, key: int) -> LockHolder | None:
+        row = self._one(
+            "SELECT a.pid, a.application_name, coalesce(a.client_addr::text, 'local'), a.backend_start, a.state "
+            "FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_stat_activity a USING (pid) "
+            f"WHERE l.locktype = 'advisory' AND l.granted AND l.classid = 0 AND l.objid = {key} "
+            "AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())"
+        )
+        if row is None:
+            return None
+        pid, application, address, since, state = row
+        who = application or "golang-migrate or another client"
+        return LockHolder(f"{who} (backend {pid} from {address}, {state or 'unknown'}, since {since:%H:%M:%S})", since)
+
+    def _refuse_pooler(self) -> None:
+        """A session lock means nothing behind a pooler that hands the server session to others between transactions."""
+        if self._server_pid == self._connection.info.backend_pid:
+            return
+        # A pooler in transaction mode lends the session that served us last to the next who opens a transaction, or
+        # another one to us. A busy one may do so by chance only: ask several times.
+        for _ in range(POOLER_TRIES):
+            with suppress(psycopg.Error), self._borrowed() as theirs:
+                if theirs != self._server_pid and self._one(_BACKEND)[0] == self._server_pid:
+                    continue
+            raise LockError(
+                f"{self._target.database_id} is behind a pooler in transaction mode, where a lock protects nothing",
+                hint="give orch a DSN that goes to the server itself, or to a pool in session mode",
+            )
+
+    @contextmanager
+    def _borrowed(self) -> Iterator[int]:
+        """Open a transaction on a second connection, and tell which server session serves it."""
+        with psycopg.connect(self._target.url, autocommit=True, connect_timeout=CONNECT_TIMEOUT) as other:
+            # A pool that has no session left lets us wait: that tells as little as an error would.
+            timer = threading.Timer(CONNECT_TIMEOUT, other.cancel_safe)
+            timer.start()
+            try:
+                with other.transaction():
+                    row = other.execute(_BACKEND).fetchone()
+                    yield row[0] if row else 0
+            finally:
+                timer.cancel()
+
+    def _store(self) -> str:
+        text = "" if self._has_pointer else create_pointer(self._pointer)
+        return text if self._has_history else text + create_history(self._history)
