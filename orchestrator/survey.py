@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from orchestrator.errors import ConnectError, DatabaseMissingError
-from orchestrator.events import Failure
-from orchestrator.history import reconcile
-from orchestrator.model import History
+import time
+
+from orchestrator.errors import ConnectError, DatabaseMissingError, LockError
+from orchestrator.events import Failure, LockWaiting
+from orchestrator.history import Kind, reconcile
+from orchestrator.model import History, Migration
 from orchestrator.plan import Survey
-from orchestrator.run import Run
+from orchestrator.run import Run, lock_wait
 from orchestrator.scheduler import walk
+
+TRY_EVERY = 0.25  # seconds
 
 
 def survey(run: Run, *, keep: bool = False) -> dict[str, Survey]:
     """Return what was found for every database of the run. A database that cannot be read has a failure.
 
-    With `keep` the run goes on at once, and databases with something to do may be connected to already.
+    With `keep` the run goes on at once: databases with something to do may be connected to already, and where
+    golang-migrate is in the middle of a file its end is waited for, as for any holder of the lock.
     """
     found: dict[str, Survey] = {}
     down: dict[str, Failure] = {}
@@ -29,7 +34,19 @@ def survey(run: Run, *, keep: bool = False) -> dict[str, Survey]:
         def read() -> History:
             with run.engines[target.engine].connect(target) as session:
                 history = session.read_history(database.create.extensions)
-                if keep and reconcile(run.catalogs[id], history).pending:
+                if not keep:
+                    return history
+                deadline = time.monotonic() + lock_wait(target, run.lock_timeout)
+                while _dirty(run.catalogs[id], history) and (holder := session.holder()) and not run.stop.is_set():
+                    if time.monotonic() >= deadline:
+                        raise LockError(
+                            f"{id} is locked by {holder.description}, in the middle of a migration",
+                            hint=f"wait for its end, or raise --lock-timeout; if it is dead: orch unlock {id}",
+                        )
+                    run.sink(LockWaiting(id, holder.description))
+                    run.stop.wait(TRY_EVERY)
+                    history = session.read_history(database.create.extensions)
+                if reconcile(run.catalogs[id], history).pending:
                     session.keep()
                 return history
 
@@ -53,3 +70,8 @@ def survey(run: Run, *, keep: bool = False) -> dict[str, Survey]:
     )
     stopped = Failure("interrupted", 130, "stopped before it was looked at")
     return {id: found.get(id) or Survey(run.targets[id].endpoint, failure=stopped) for id in run.databases}
+
+
+def _dirty(migrations: tuple[Migration, ...], history: History) -> bool:
+    """Whether golang-migrate is half way through a file, or was when it ended."""
+    return any(problem.kind is Kind.DIRTY for problem in reconcile(migrations, history).problems)

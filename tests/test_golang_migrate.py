@@ -95,6 +95,24 @@ def test_golang_migrate_goes_on_after_orch_and_orch_follows(house: House) -> Non
     assert house.pointer() == (4, False)
 
 
+def test_golang_migrate_in_the_middle_of_a_file_is_waited_for(house: House) -> None:
+    """Its pointer is dirty then: that is no accident while it holds its lock."""
+    house.orch("apply", "--only", house.id, "--to", "2")
+    with house.golang._locked(None):
+        house.golang._set_version(3, True)
+        told = house.orch("apply", "--lock-timeout", "0.5", code=6).output
+        assert "in the middle of a migration" in told
+        assert house.status()["problems"][0]["kind"] == "dirty"
+        process = house.estate.start("apply")
+        assert any("waiting for the lock" in line for line in iter(process.stderr or ()))
+        house.golang._migrate(3, 3, "up", None)
+    assert "adopted what golang-migrate applied: 3" in process.communicate(timeout=30)[1]
+    assert process.returncode == 0
+    assert house.tables() == [1, 2, 3, 4]
+    house.golang._set_version(4, True)  # without the lock it is an accident, told at once
+    assert "orch repair" in house.orch("apply", "--lock-timeout", "600", code=5).output
+
+
 def test_the_pointer_after_every_command_is_golang_migrates(house: House) -> None:
     """The same steps by both: after each the pointer is equal, and golang-migrate can go on from it."""
     steps: list[tuple[Callable[[], object], list[str]]] = [
