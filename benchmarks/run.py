@@ -221,6 +221,7 @@ class Bench:
             nonlocal version
             version += 1
             self.add(ours, "postgres", count, version)
+            os.sync()  # the files just written are not to be waited for
             self.psql("CHECKPOINT")
             return self.orch("apply", cwd=ours)
 

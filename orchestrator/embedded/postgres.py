@@ -70,7 +70,7 @@ class Postgres:
             _end_orphans(home)
             # Ours is not running, whatever process has the number in there by now.
             (home.data / "postmaster.pid").unlink(missing_ok=True)
-            settings = ["listen_addresses=127.0.0.1", "unix_socket_directories=", "max_connections=200"]
+            settings = ["listen_addresses=127.0.0.1", "unix_socket_directories=", "max_connections=500"]
             settings += [f"cluster_name={_tag(home)}", "logging_collector=off"]
             if not durable:
                 settings += ["fsync=off", "full_page_writes=off"]  # survives a killed process, not a power cut
