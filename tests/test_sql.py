@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pwd
 import shutil
@@ -167,6 +168,37 @@ def test_corpus_splits(expected: list[str], glue: str) -> None:
 def _without_trailing_comment(source: str) -> str:
     """What we expect of the corpus' two statements that end in a comment."""
     return {"SELECT 2 --\n": "SELECT 2", "SELECT 3 --- ;": "SELECT 3"}.get(source, source)
+
+
+_ELSEWHERE = """
+import json, sys
+from pathlib import Path
+from orchestrator.engines.sql import parse_sql
+from orchestrator.model import File
+file = File("x.up.sql", Path("x.up.sql"), "")
+print(json.dumps([[s.source for s in parse_sql(file, text).statements] for text in json.load(sys.stdin)]))
+"""
+
+
+def _other_pythons() -> list[str]:
+    names = ["/usr/bin/python3", *(f"python3.{minor}" for minor in range(11, 16))]
+    found = {os.path.realpath(path) for name in names if (path := shutil.which(name))}
+    probe = "import sys; sys.exit(sys.version_info < (3, 11))"
+    return sorted(path for path in found if not subprocess.run([path, "-c", probe], check=False).returncode)
+
+
+def test_every_python_on_this_machine_splits_alike() -> None:
+    """`re` of 3.11.0 to 3.11.4, which Debian 12 has, takes possessive groups for something else (gh-106052)."""
+    texts = [";\n".join(statements) for statements in CORPUS.values()]
+    texts += [path.read_text() for path in sorted(Path("migrations").rglob("*.sql"))]
+    assert len(texts) > 50
+    expected = [sources(text) for text in texts]
+    for python in _other_pythons():
+        done = subprocess.run(
+            [python, "-c", _ELSEWHERE], input=json.dumps(texts), capture_output=True, text=True, check=False
+        )
+        assert not done.returncode, f"{python}: {done.stderr}"
+        assert json.loads(done.stdout) == expected, python
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,8 @@ from orchestrator.errors import InvalidError, Mark
 from orchestrator.model import File, Script, Statement
 
 # ---------------------------------------------------------------- PostgreSQL's lexis
-# Every repetition is possessive (`*+`), so nothing is tried twice and time is linear. White space is ASCII only: any
+# Every repetition is possessive (`*+`), or for a group atomic (`(?>(?:…)*)`, the same: `(?:…)*+` goes astray before
+# Python 3.11.5, gh-106052), so nothing is tried twice and time is linear. White space is ASCII only: any
 # character beyond ASCII, even a no-break space, belongs to an identifier.
 
 _SPACE = " \t\n\r\f\v"
@@ -26,24 +27,24 @@ _LETTER = r"[^\0-@\[-\^`{-\x7f]"  # A-Z a-z _
 _LETTER_OR_DIGIT = r"[^\0-/:-@\[-\^`{-\x7f]"  # and 0-9
 _IN_WORD = r"[^\0-#%-/:-@\[-\^`{-\x7f]"  # and $
 _WORD = rf"{_LETTER}{_IN_WORD}*+"
-_STRING = r"'[^']*+(?:''[^']*+)*+'"
-_NAME = r'"[^"]*+(?:""[^"]*+)*+"'
-_ESCAPED = r"'(?:[^'\\]++|''|\\.)*+'"
+_STRING = r"'(?>(?:[^']++|'')*)'"
+_NAME = r'"(?>(?:[^"]++|"")*)"'
+_ESCAPED = r"'(?>(?:[^'\\]++|''|\\.)*)'"
 # An E'…' literal may go on behind a line break, and what follows still knows escapes.
-_BREAK = r"(?:[ \t\f\v]++|--[^\n\r]*+)*+[\n\r](?:[ \t\n\r\f\v]++|--[^\n\r]*+[\n\r])*+"
-_E_STRING = rf"[Ee]{_ESCAPED}(?:{_BREAK}{_ESCAPED})*+"
+_BREAK = r"(?>(?:[ \t\f\v]++|--[^\n\r]*+)*)[\n\r](?>(?:[ \t\n\r\f\v]++|--[^\n\r]*+[\n\r])*)"
+_E_STRING = rf"[Ee]{_ESCAPED}(?>(?:{_BREAK}{_ESCAPED})*)"
 _OTHER = r"[\0-!#%&*+,.0-:<-@\[\]^`{-\x7f]++|/(?!\*)|-(?!-)|\$[0-9]++"  # no letter, and none of '"$;()\/-
 
 
 def _run(word: str) -> re.Pattern[str]:
     """Compile what is passed over in one go: everything up to a `;`, bracket, comment, `$tag$` or fault."""
     plain = rf"{_OTHER}|(?![Ee]'){word}|{_STRING}|{_NAME}|{_E_STRING}"
-    return re.compile(rf"(?:{plain}|\((?:{plain})*+\))*+", re.DOTALL)
+    return re.compile(rf"(?>(?:{plain}|\((?>(?:{plain})*)\))*)", re.DOTALL)
 
 
 _PLAIN = _run(_WORD)
 _ROUTINE = _run(rf"(?!(?ai:begin|end)(?!{_IN_WORD})){_WORD}")
-_BLANK = re.compile(r"(?:[ \t\n\r\f\v]++|--[^\n\r]*+)*+")
+_BLANK = re.compile(r"(?>(?:[ \t\n\r\f\v]++|--[^\n\r]*+)*)")
 _COMMENT_EDGE = re.compile(r"/\*|\*/")
 _DOLLAR = re.compile(rf"\$(?:{_LETTER}{_LETTER_OR_DIGIT}*+)?\$")
 _TOKEN = re.compile(rf"(?P<string>{_E_STRING}|{_STRING})|(?P<name>{_NAME})|{_WORD}|[0-9]++|.", re.DOTALL)

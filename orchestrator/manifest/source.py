@@ -13,6 +13,7 @@ from orchestrator.errors import InvalidError, Mark
 
 MAX_BYTES = 8 * 1024 * 1024
 MAX_DEPTH = 64
+_TOO_DEEP = f"nested more than {MAX_DEPTH} levels deep"
 MAX_NODES = 500_000
 MAX_REPEATED = 100_000  # nodes that aliases may add
 
@@ -115,7 +116,7 @@ class Source:
             return self._scalar(node)
         self._depth += 1
         if self._depth > MAX_DEPTH:
-            raise InvalidError(f"nested more than {MAX_DEPTH} levels deep", where=self._mark(node))
+            raise InvalidError(_TOO_DEEP, where=self._mark(node))
         if id(node) in self._seen:  # reached through an alias
             self._repeated += 1 + len(node.value)
             if self._repeated > MAX_REPEATED:
@@ -217,7 +218,7 @@ def _loader() -> type[Any]:
             self.depth += 1
             self.nodes += 1
             if self.depth > MAX_DEPTH or self.nodes > MAX_NODES:
-                problem = f"nested more than {MAX_DEPTH} levels deep" if self.depth > MAX_DEPTH else "too many values"
+                problem = _TOO_DEEP if self.depth > MAX_DEPTH else "too many values"
                 raise yaml.MarkedYAMLError(problem=problem, problem_mark=parent and parent.start_mark)
 
         def ascend_resolver(self) -> None:
@@ -230,6 +231,7 @@ _WORDING = {
     "found character that cannot start any token": "a character that cannot stand here",
     "mapping values are not allowed in this context": "a ':' that cannot stand here",
     "but found another document": "several YAML documents in one file; there must be one",
+    "exceeded maximum nesting depth": _TOO_DEEP,  # of libyaml 0.2.6 itself, long before its stack would end
 }
 _HINTS = {
     "mapping values are not allowed in this context": "check the indentation; text that holds ': ' needs quotes",
