@@ -247,7 +247,7 @@ class Migrator:
         """Run a statement that cannot commit with its record: intent first; if one is found, ask what became of it."""
         statement = script.statements[index]
         if revision.in_flight:
-            effect, facts = session.probe(statement)
+            effect, facts = session.probe(statement, limits)
             self._run.sink(Notice(self._id, f"{_place(script, statement)} was cut off: {facts}"))
             if effect is Effect.DONE:
                 return revision
@@ -260,15 +260,17 @@ class Migrator:
                     detail=facts,
                     hint=f"look whether it was done, then: orch repair {self._id}",
                 )
-        else:
+        elif session.probe(statement, limits)[0] is not Effect.DONE:
+            # (What is done before it began is refused by the server, or passed over: a later run must not take it for ours.)
             begun = replace(revision, in_flight=True, prefix=prefix_in_flight(script, index), error="")
             revision = self._commit(session, book, (), begun, during, limits)
         try:
             session.execute(statement, limits)
         except StatementError as error:
-            if not error.partly:
-                session.probe(statement)  # clears what a failed CONCURRENTLY left
-                book.note(replace(revision, in_flight=False, prefix=prefix_landed(revision, done=False)))
+            if revision.in_flight and not error.partly:
+                with suppress(StatementError):  # debris that cannot be cleared yet: the next try looks again
+                    session.probe(statement, limits)
+                    book.note(replace(revision, in_flight=False, prefix=prefix_landed(revision, done=False)))
             raise
         return revision
 

@@ -163,7 +163,7 @@ class MemorySession:
             raise
         self._store.point()
 
-    def probe(self, statement: Statement) -> tuple[Effect, str]:
+    def probe(self, statement: Statement, limits: Limits) -> tuple[Effect, str]:
         if statement.source.startswith("blind"):
             return Effect.UNKNOWN, "it leaves no trace"
         verb, _, thing = statement.body.rpartition(" ")

@@ -515,15 +515,15 @@ def test_execute_and_probe(bench: Bench) -> None:
     first, refused, unknown = (bench.statement(engine, text) for text in bench.dialect.alone)
     with engine.connect(bench.target) as session, session.lock(0, never):
         assert not session.commits(first)
-        assert session.probe(first)[0] is Effect.NOT_DONE
+        assert session.probe(first, NO_LIMITS)[0] is Effect.NOT_DONE
         session.execute(first, NO_LIMITS)
         assert bench.dialect.made()
-        assert session.probe(first)[0] is Effect.DONE
+        assert session.probe(first, NO_LIMITS)[0] is Effect.DONE
         with pytest.raises(StatementError) as caught:
             session.execute(refused, NO_LIMITS)
         assert caught.value.code.split()[0] == bench.dialect.alone_code
         assert caught.value.statement == refused
-        effect, facts = session.probe(unknown)
+        effect, facts = session.probe(unknown, NO_LIMITS)
         assert effect is Effect.UNKNOWN
         assert facts
 

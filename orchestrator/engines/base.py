@@ -72,8 +72,8 @@ class Session(Protocol):
     def execute(self, statement: Statement, limits: Limits) -> None:
         """Run one statement that cannot be part of a transaction."""
 
-    def probe(self, statement: Statement) -> tuple[Effect, str]:
-        """Find out what became of a statement that was cut off, with the facts seen. May clear its debris."""
+    def probe(self, statement: Statement, limits: Limits) -> tuple[Effect, str]:
+        """Find out whether what a statement does is done, with the facts seen. May clear the debris of one cut off."""
 
     def commits(self, statement: Statement) -> bool:
         """Whether this statement can commit together with its record on this server."""

@@ -223,7 +223,7 @@ class MongoSession:
             self._command(statement, limits)
             self._alone = None  # it may have made or renamed one
 
-    def probe(self, statement: Statement) -> tuple[Effect, str]:
+    def probe(self, statement: Statement, limits: Limits) -> tuple[Effect, str]:  # noqa: ARG002 - PostgreSQL has debris
         """Look what became of a command."""
         with errors.mapped(self._target):
             return probe(self._database, statement.body)

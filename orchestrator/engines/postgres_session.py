@@ -160,15 +160,17 @@ class PostgresSession:
             with suppress(ConnectionLostError):  # whoever writes next finds that out
                 self._send(Message(RESET_SESSION))
 
-    def probe(self, statement: Statement) -> tuple[Effect, str]:
+    def probe(self, statement: Statement, limits: Limits) -> tuple[Effect, str]:
         """Look in the catalogue what became of the statement."""
-        if statement.settings:  # its names are looked up as it did
-            self._send(Message(statement.settings))
-        with errors.mapped(self._connection, self._target):
-            answer = probe(self._connection, statement)
-        if statement.settings:
-            self._send(Message(RESET_SESSION))
-        return answer
+        # Its names are looked up as it did, and debris is not waited for longer than it would have waited itself.
+        if settings := set_limits("SET", limits) + statement.settings:
+            self._send(Message(settings))
+        try:
+            with errors.mapped(self._connection, self._target):
+                return probe(self._connection, statement)
+        finally:
+            with suppress(ConnectionLostError):  # whoever writes next finds that out
+                self._send(Message(RESET_SESSION))
 
     def cancel(self) -> None:
         """Cancel on the server, over a connection of its own."""
