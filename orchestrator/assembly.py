@@ -134,7 +134,7 @@ def assemble(
     no_deps: bool = False,
 ) -> Assembly:
     """Load the manifest and choose databases; InvalidError and UsageError say what is wrong."""
-    from orchestrator.graph import order
+    from orchestrator.graph import among, order
     from orchestrator.manifest.dsn import check_overrides, read_env_file
     from orchestrator.manifest.load import find_manifest, load
     from orchestrator.manifest.names import select
@@ -145,8 +145,9 @@ def assemble(
     manifest = load(find_manifest(file, env, Path.cwd()))
     check_overrides(manifest.databases, env)
     chosen = select(manifest.databases, list(only or ()), list(exclude or ()), no_deps)
-    by_id = {database.id: database for database in chosen}
-    ordered = tuple(by_id[id] for id in order({d.id: d.depends_on for d in chosen}))
+    needs = among({d.id: d.depends_on for d in manifest.databases}, [d.id for d in chosen])
+    by_id = {database.id: replace(database, depends_on=needs[database.id]) for database in chosen}
+    ordered = tuple(by_id[id] for id in order(needs))
     return Assembly(manifest, ordered, env)
 
 

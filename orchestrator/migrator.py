@@ -173,8 +173,11 @@ class Migrator:
                 revision = self._run_file(session, book, revision, script)
                 break
             except StatementError as error:
-                _locate(error, script)
                 revision = book.latest(revision)
+                if self._run.cancelled.is_set():  # then the server's words tell of that alone
+                    self._record_failure(session, book, revision, InterruptedRunError("cancelled by a signal"))
+                    raise InterruptedRunError("cancelled") from None
+                _locate(error, script)
                 tries = self._tries[step.version] = self._tries.get(step.version, 0) + 1
                 if not error.transient or tries > RETRIES or self._run.stop.is_set():
                     self._record_failure(session, book, revision, error)
@@ -214,6 +217,8 @@ class Migrator:
         during = pointer_during(book.applied, revision.version, revision.direction)
         total = len(script.statements)
         for index in range(revision.applied, total):
+            if self._run.cancelled.is_set():
+                raise InterruptedRunError("cancelled between two statements")
             statement = script.statements[index]
             progress = replace(
                 revision,
@@ -335,7 +340,10 @@ class _Book:
         return pointer_during(self.applied, state.partial.version, state.partial.direction)
 
     def begin(self, migration: Migration, direction: Direction, script: Script | None) -> Revision:
-        """Return the revision to go on with: the one that stopped half way, or a new attempt."""
+        """Return the revision to go on with: the one that was cut off half way, or a new attempt.
+
+        A try that failed half way stays as it is, with its error, and a new attempt goes on from where it stopped.
+        """
         file: File | None = migration.file(direction)
         changes = {
             "checksum": file.checksum if file else "",
@@ -345,9 +353,11 @@ class _Book:
             "tool": self._run.tool,
         }
         partial = self._partial
-        if partial is not None and partial.version == migration.version and partial.direction is direction:
-            return replace(partial, **changes)  # type: ignore[arg-type]
         attempt = next_attempt(self._revisions.values(), migration.version)
+        if partial is not None and partial.version == migration.version and partial.direction is direction:
+            if partial.error:
+                changes |= {"attempt": attempt, "error": "", "reason": ""}
+            return replace(partial, **changes)  # type: ignore[arg-type]
         blank = Revision(migration.version, attempt, migration.name, direction, "")
         return replace(blank, **changes)  # type: ignore[arg-type]
 

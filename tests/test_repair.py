@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from conftest import Estate
+from golang import Crashed
 from house import House
 from kill import Forge
 from pymongo import MongoClient
@@ -126,7 +127,7 @@ def test_an_insert_on_a_standalone_is_in_doubt_and_never_guessed(lone: House, do
     kept.look()
     assert _ways(house) == ["--statement-done", "--statement-not-done", "--mark-applied 2", "--mark-not-applied 2"]
     house.orch("repair", house.id, "--statement-done" if done else "--statement-not-done", "--reason", "I counted them")
-    assert [r["reason"] for r in kept.look() if r["version"] == 2] == ["I counted them"]
+    assert [r["reason"] for r in kept.look() if r["version"] == 2] == ["", "I counted them"]
     house.orch("apply")
     assert sorted(d["name"] for d in things.find()) == ["a", "b", "c"]
     kept.look()
@@ -357,8 +358,11 @@ def test_a_missing_file_stops_only_the_way_down_past_it(house: House) -> None:
     for path in list(house.directory.glob("000002*")):
         path.unlink()
     problem = house.status()["problems"][0]
-    assert (problem["kind"], problem["version"]) == ("missing", 2)
-    house.orch("apply")
+    assert (problem["kind"], problem["version"], problem["blocks"]) == ("missing", 2, [])
+    house.orch("status")
+    assert "its file is gone" in house.orch("plan").output
+    assert "its file is gone" in house.orch("apply").output
+    assert "its file is gone" in house.orch("apply").output, "also where nothing is to do"
     assert house.tables() == [1, 2, 3, 4]
     house.orch("rollback", house.id, "--steps", "2", "--yes")
     assert house.tables() == [1, 2]
@@ -429,6 +433,75 @@ def test_a_failed_try_stays_in_the_history(house: House) -> None:
     assert results == [(1, "failed", True), (2, "failed", True), (3, "applied", False)]
 
 
+def test_a_try_that_failed_half_way_stays_in_the_history_too(house: House) -> None:
+    kept = Kept(house)
+    house.estate.write(house.id, _partial(house, wrong=True))
+    house.orch("apply", code=1)
+    house.orch("apply", code=1)
+    house.estate.write(house.id, _partial(house, wrong=False))
+    house.orch("apply")
+    tries = [r for r in kept.look() if r["version"] == 2]
+    assert [(r["result"], bool(r["error"])) for r in tries] == [
+        ("stopped at 1 of 3", True),
+        ("stopped at 1 of 3", True),
+        ("applied", False),
+    ]
+    assert len({r["run_id"] for r in tries}) == 3
+    assert house.pointer() == (4, False)
+    house.orch("rollback", house.id, "--to", "1", "--yes")
+    assert house.tables() == [1]
+
+
+def test_a_first_statement_that_fails_again_after_a_kill_leaves_nothing_half(house: House) -> None:
+    """Cut off in it, found not done, tried again in vain: then nothing of the version is there, and golang-migrate may go on."""
+    if house.engine == "postgres":
+        files = {"000002_t2.up.sql": "CREATE INDEX CONCURRENTLY t1_id ON t1 (id);"}
+        wrong = {"000002_t2.up.sql": "CREATE INDEX CONCURRENTLY t1_id ON t1 (nothing);"}
+        label = "before PostgresSession.execute"
+    else:
+        files = {"000002_t2.up.json": '[{"createIndexes": "t1", "indexes": [{"key": {"x": 1}, "name": "x"}]}]'}
+        wrong = {"000002_t2.up.json": '[{"createIndexes": "t1", "indexes": [{"key": {"x": "odd"}, "name": "x"}]}]'}
+        label = "before MongoSession.execute"
+    house.estate.write(house.id, wrong)
+    house.orch("apply", "--only", house.id, "--to", "1")
+    house.kill(label, 1, "apply")
+    assert house.pointer() == (2, True)
+    house.orch("apply", code=1)
+    assert house.pointer() == (1, False)
+    assert [p["kind"] for p in house.status()["problems"]] == []
+    house.estate.write(house.id, files)
+    house.orch("apply")
+    assert house.pointer() == (4, False)
+
+
+def test_a_word_given_by_mistake_can_be_taken_back(house: House) -> None:
+    house.orch("apply", "--only", house.id, "--to", "1")
+    with contextlib.suppress(Crashed):
+        house.golang.up(1, crash_at="dirty")
+    if house.engine == "mongo":
+        house.orch("unlock", house.id, "--yes")
+    house.orch("repair", house.id, "--mark-applied", "2", "--reason", "by mistake")
+    assert _ways(house) == ["--mark-not-applied 2"]
+    house.orch("repair", house.id, "--mark-not-applied", "2")
+    assert house.pointer() == (1, False)
+    house.orch("apply")
+    assert house.tables() == [1, 2, 3, 4]
+
+
+def test_the_newest_file_edited_can_be_declared_not_applied(house: House) -> None:
+    """As for a file that was still empty when it ran."""
+    extension = "sql" if house.engine == "postgres" else "json"
+    name = f"000004_t4.up.{extension}"
+    house.estate.write(house.id, {name: "-- to be written\n" if extension == "sql" else "[]"})
+    assert f"{name} holds no statement" in house.orch("apply").output
+    house.estate.write(house.id, {name: house.files[name]})
+    house.orch("apply", code=5)
+    assert "--mark-not-applied 4" in _ways(house)
+    house.orch("repair", house.id, "--mark-not-applied", "4", "--reason", "it was empty")
+    house.orch("apply")
+    assert house.tables() == [1, 2, 3, 4]
+
+
 def test_where_nothing_is_wrong_there_is_nothing_to_repair(house: House) -> None:
     house.orch("apply")
     assert _ways(house) == []
@@ -455,6 +528,22 @@ def test_history_of_a_newer_tool_is_read_and_not_written(house: House) -> None:
     assert house.status()["applied"] == [1, 2]
     assert "newer orch" in house.orch("apply", code=5).output
     assert house.tables() == [1, 2]
+    first = next(iter(house.files))
+    house.estate.write(house.id, {first: house.files[first] + "\n"})
+    assert _ways(house) == []
+    house.orch("repair", house.id, "--accept", str(house.directory / first), code=2)
+    assert len(house.revisions()) == 2
+
+
+def test_a_word_that_only_a_newer_tool_knows_is_no_fault(house: House) -> None:
+    house.orch("apply", "--only", house.id, "--to", "2")
+    if house.engine == "postgres":
+        house.estate.sql("db", "UPDATE orch_history SET direction = 'sideways', origin = 'dreamt' WHERE version = 2")
+    else:
+        change = {"$set": {"direction": "sideways", "origin": "dreamt"}}
+        house.estate.mongo("db")["orch_history"].update_one({"version": 2}, change)
+    assert house.status()["problems"][0]["kind"] == "newer_tool"
+    assert "newer orch" in house.orch("apply", code=5).output
     assert len(house.revisions()) == 2
 
 

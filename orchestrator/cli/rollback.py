@@ -40,12 +40,13 @@ def command(
     Examples: orch rollback inventory --steps 1 · orch rollback inventory order --to 0 --yes
     """
     import sys
+    from dataclasses import replace
 
     from orchestrator import __version__
     from orchestrator.assembly import assemble
     from orchestrator.cli.console import is_terminal, say
     from orchestrator.cli.stage import Broadcast, execute, planning, when_json_lines
-    from orchestrator.errors import ConflictError, UsageError
+    from orchestrator.errors import InterruptedRunError, UsageError
     from orchestrator.model import Direction
     from orchestrator.plan import Request, make_plan
     from orchestrator.survey import survey
@@ -70,20 +71,21 @@ def command(
     databases = [database for database in assembly.databases if database.id in chosen]
     request = Request(Direction.DOWN, to=to, steps=steps, allow_missing_down=allow_missing_down)
     plan = make_plan(databases, run.catalogs, surveys, run.read_script, request, __version__)
-    if plan.failures:
-        return execute(run, plan, broadcast, output)
+    if plan.failures:  # all of them or none: only what stands in the way is told
+        refused = tuple(planned for planned in plan.databases if planned.failure)
+        return execute(run, replace(plan, databases=refused), broadcast, output)
     say(plan_text(plan))
     if not plan.has_changes:
         say("Nothing to take back.")
         return 0 if output is options.StreamOutput.text else execute(run, plan, broadcast, output)
     if not yes and not _confirmed():
-        raise ConflictError("not confirmed", hint="nothing was changed")
+        raise InterruptedRunError("not confirmed: nothing was changed")
     return execute(run, plan, broadcast, output)
 
 
 def _confirmed() -> bool:
     answer: str = typer.prompt("Type 'yes' to run this", default="", show_default=False, err=True)
-    return answer.strip() == "yes"
+    return answer.strip().lower() in ("y", "yes")
 
 
 def _dependents(file: str | None, env_file: str | None, chosen: set[str]) -> list[str]:

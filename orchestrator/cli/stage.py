@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -26,8 +26,12 @@ class Broadcast:
 
     def __call__(self, event: Event) -> None:
         """Take one event."""
-        for sink in self.sinks:
-            sink(event)
+        for sink in tuple(self.sinks):
+            try:
+                sink(event)
+            except OSError:  # whoever read it went away; the run goes on
+                with suppress(ValueError):  # another thread found out too
+                    self.sinks.remove(sink)
 
 
 @contextmanager

@@ -22,16 +22,15 @@ from orchestrator.engines.mongo_probe import probe
 from orchestrator.errors import ConnectError, StatementError
 from orchestrator.model import (
     CreateOptions,
-    Direction,
     File,
     History,
     LockHolder,
-    Origin,
     Pointer,
     Revision,
     Script,
     Statement,
     Target,
+    read_revision,
 )
 
 SERVER_SELECTION_TIMEOUT = 5  # seconds, unless the DSN says otherwise
@@ -236,7 +235,7 @@ class MongoSession:
     # ------------------------------------------------------------ what stands behind the verbs
 
     def _revisions(self) -> tuple[Revision, ...]:
-        return tuple(_revision(row) for row in self._history.find(session=self._session))
+        return tuple(read_revision(row) for row in self._history.find(session=self._session))
 
     def _new_lease(self) -> Lease:
         name = self._target.parameters.get("x-advisory-lock-collection") or "migrate_advisory_lock"
@@ -379,29 +378,3 @@ class MongoSession:
             return
         with self._lease.mutex:
             yield
-
-
-def _revision(row: dict[str, Any]) -> Revision:
-    """Read a document of this or another release: fields that we do not know are passed over."""
-    return Revision(
-        version=int(row["version"]),
-        attempt=int(row["attempt"]),
-        name=row["name"],
-        direction=Direction(row["direction"]),
-        checksum=row["checksum"],
-        applied=int(row["applied"]),
-        total=int(row["total"]),
-        in_flight=row["in_flight"],
-        prefix=row["prefix"],
-        done=row["done"],
-        origin=Origin(row["origin"]) if row["origin"] in {o.value for o in Origin} else Origin.APPLIED,
-        started_at=row.get("started_at"),
-        finished_at=row.get("finished_at"),
-        seconds=row.get("seconds"),
-        actor=row.get("actor", ""),
-        run_id=row.get("run_id", ""),
-        tool=row.get("tool", ""),
-        error=row.get("error", ""),
-        reason=row.get("reason", ""),
-        format=int(row.get("format", 1)),
-    )

@@ -25,12 +25,11 @@ from orchestrator.engines.postgres_history import (
     identifier,
     point,
     record,
-    revision,
 )
 from orchestrator.engines.postgres_message import RESET, RESET_SESSION, Message, set_limits
 from orchestrator.engines.postgres_probe import probe
 from orchestrator.errors import ConnectError, ConnectionLostError, LockError
-from orchestrator.model import History, LockHolder, Pointer, Revision, Statement, Target
+from orchestrator.model import History, LockHolder, Pointer, Revision, Statement, Target, read_revision
 
 CONNECT_TIMEOUT = 10  # seconds, unless the DSN says otherwise
 TRY_LOCK_EVERY = 0.25  # seconds
@@ -72,7 +71,7 @@ class PostgresSession:
             exists=True,
             store=self._has_history,
             pointer=pointer,
-            revisions=tuple(revision(row) for row in json.loads(revisions or "[]")),
+            revisions=tuple(read_revision(row) for row in json.loads(revisions or "[]")),
             extensions=tuple(name for name in extensions if name in (installed or ())),
         )
 
