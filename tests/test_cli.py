@@ -128,8 +128,8 @@ def test_errors_as_json(tmp_path: Path) -> None:
     assert error["where"].startswith("databases.yaml:")
 
 
-def on_a_terminal(estate: Estate, *arguments: str, env: dict[str, str] | None = None) -> str:
-    """Run the command with its stderr on a terminal; return what the terminal got."""
+def on_a_terminal(estate: Estate, *arguments: str, env: dict[str, str] | None = None, typed: str = "") -> str:
+    """Run the command with its stderr on a terminal where a person types this; return what the terminal got."""
     ours, theirs = pty.openpty()
     plain = {k: v for k, v in estate.env.items() if k not in ("CI", "NO_COLOR")} | {"TERM": "xterm-256color"}
     with subprocess.Popen(
@@ -141,6 +141,7 @@ def on_a_terminal(estate: Estate, *arguments: str, env: dict[str, str] | None = 
         stderr=theirs,
     ) as process:
         os.close(theirs)
+        os.write(ours, typed.encode())
         seen = b""
         while True:
             try:
@@ -173,6 +174,28 @@ def test_the_live_view(pg_estate: Estate) -> None:
     pg_estate.write("postgres-b", {"1_bad.up.sql": "SELECT 1"})
     uncoloured = on_a_terminal(pg_estate, "apply", env={"NO_COLOR": "1"})
     assert not re.search(r"\033\[[0-9;]*3[0-9]m", uncoloured), "no colour, though the view may move the cursor"
+
+
+def test_rollback_shows_its_plan_and_asks(pg_estate: Estate) -> None:
+    pg_estate.add("postgres", "a", ONE)
+    pg_estate.orch("apply")
+    declined = on_a_terminal(pg_estate, "rollback", "a", "--steps", "1", typed="no\n")
+    assert "- 1 one" in declined
+    assert "not confirmed: nothing was changed" in declined
+    assert pg_estate.tables("a") == {"one"}
+    on_a_terminal(pg_estate, "rollback", "a", "--steps", "1", typed="yes\n")
+    assert pg_estate.tables("a") == set()
+
+
+def test_a_rollback_of_several_is_all_or_none_and_asks_before_it_is(pg_estate: Estate) -> None:
+    for name in ("a", "b"):
+        pg_estate.add("postgres", name, ONE)
+    pg_estate.orch("apply")
+    pg_estate.write("postgres-a", {"000001_one.up.sql": "CREATE TABLE other (id int);"})
+    told = on_a_terminal(pg_estate, "rollback", "a", "b", "--steps", "1")
+    assert "was edited after it was applied" in told
+    assert pg_estate.orch("rollback", "a", "b", "--steps", "1", "--yes", code=5).stdout == ""
+    assert pg_estate.tables("a") == pg_estate.tables("b") == {"one"}
 
 
 def test_a_reader_that_goes_away(tmp_path: Path) -> None:

@@ -60,7 +60,8 @@ def command(
         raise UsageError("rollback asks before it runs, and there is no terminal to ask on", hint="give --yes")
     if to and len(names) > 1:
         raise UsageError("--to VERSION is for one database", hint="--to 0 and --steps N serve several")
-    chosen = {database.id for database in assemble(file, env_file, names, None, no_deps=True).databases}
+    databases = assemble(file, env_file, names, None, no_deps=True).databases
+    chosen = {database.id for database in databases}
     others = [] if ignore_dependents else _dependents(file, env_file, chosen)
     assembly = assemble(file, env_file, [*chosen, *others], None, no_deps=True)
     run = assembly.run(broadcast, embedded=embedded, wait=wait, lock_timeout=lock_timeout)
@@ -68,7 +69,6 @@ def command(
         surveys = survey(run)
     for other in others:
         _refuse_while_up(run, surveys[other], other)
-    databases = [database for database in assembly.databases if database.id in chosen]
     request = Request(Direction.DOWN, to=to, steps=steps, allow_missing_down=allow_missing_down)
     plan = make_plan(databases, run.catalogs, surveys, run.read_script, request, __version__)
     if plan.failures:  # all of them or none: only what stands in the way is told
