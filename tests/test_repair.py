@@ -32,6 +32,11 @@ def pg_house(pg_estate: Estate, forge: Forge) -> Iterator[House]:
     yield House(pg_estate, forge, "postgres")
 
 
+@pytest.fixture
+def mongo_house(mongo_estate: Estate, forge: Forge) -> Iterator[House]:
+    yield House(mongo_estate, forge, "mongo")
+
+
 @pytest.fixture(scope="session")
 def standalone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A mongod that is no replica set, and so knows no transactions."""
@@ -486,6 +491,60 @@ def test_a_word_given_by_mistake_can_be_taken_back(house: House) -> None:
     assert house.pointer() == (1, False)
     house.orch("apply")
     assert house.tables() == [1, 2, 3, 4]
+
+
+def _wipe(house: House) -> None:
+    if house.engine == "postgres":
+        house.estate.sql("db", "DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+    else:
+        house.estate.client().drop_database(house.estate.prefix + "db")
+
+
+EVERY = pytest.mark.parametrize("every", [6, pytest.param(1, marks=pytest.mark.soak)], ids=["some", "every"])
+
+
+@EVERY
+@pytest.mark.parametrize("kind", ["pg_house", "mongo_house", "lone"])
+@pytest.mark.parametrize("flag", ["--mark-applied", "--mark-not-applied"])
+def test_a_killed_repair_is_given_again(request: pytest.FixtureRequest, kind: str, flag: str, every: int) -> None:
+    house: House = request.getfixturevalue(kind)
+    for at in range(1, 60, every):
+        house.golang.up(1)
+        with contextlib.suppress(Crashed):
+            house.golang.up(1, crash_at="dirty")
+        if house.engine == "mongo":
+            house.orch("unlock", house.id, "--yes")
+        command = ["repair", house.id, flag, "2", "--reason", "looked"]
+        ended = house.forge.run(command, house.estate.root, house.estate.env, kill_at=at)
+        if ended.code is None and house.status()["problems"]:
+            house.orch(*command)
+        applied = [1, 2] if flag == "--mark-applied" else [1]
+        found = house.status()
+        assert (found["applied"], found["problems"]) == (applied, []), f"killed at {at}: {ended.points[at - 1 : at]}"
+        assert house.pointer() == (applied[-1], False)
+        assert any(r["reason"] == "looked" for r in house.revisions())
+        _wipe(house)
+        if ended.code is not None:
+            return
+    pytest.fail("it came past more points than were tried")
+
+
+@EVERY
+def test_a_killed_adoption_is_made_by_the_next_run(house: House, every: int) -> None:
+    house.orch("apply")
+    expected = house.picture()
+    _wipe(house)
+    for at in range(1, 200, every):
+        house.golang.up(2)
+        ended = house.forge.run(["apply"], house.estate.root, house.estate.env, kill_at=at)
+        house.orch("apply")
+        assert house.picture() == expected, f"killed at {at}: {ended.points[at - 1 : at]}"
+        origins = {r["version"]: r["origin"] for r in house.revisions() if r["done"]}
+        assert origins == {1: "adopted", 2: "adopted", 3: "applied", 4: "applied"}
+        _wipe(house)
+        if ended.code is not None:
+            return
+    pytest.fail("it came past more points than were tried")
 
 
 def test_the_newest_file_edited_can_be_declared_not_applied(house: House) -> None:
