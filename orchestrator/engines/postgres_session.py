@@ -28,9 +28,10 @@ from orchestrator.engines.postgres_history import (
     revision,
 )
 from orchestrator.engines.postgres_message import RESET, RESET_SESSION, Message, set_limits
+from orchestrator.engines.postgres_picture import picture
 from orchestrator.engines.postgres_probe import probe
 from orchestrator.errors import ConnectError, ConnectionLostError, LockError
-from orchestrator.model import History, LockHolder, Pointer, Revision, Statement, Target
+from orchestrator.model import History, LockHolder, Picture, Pointer, Revision, Statement, Target
 
 CONNECT_TIMEOUT = 10  # seconds, unless the DSN says otherwise
 TRY_LOCK_EVERY = 0.25  # seconds
@@ -169,6 +170,12 @@ class PostgresSession:
         if statement.settings:
             self._send(Message(RESET_SESSION))
         return answer
+
+    def picture(self) -> Picture:
+        """Read the catalogue."""
+        self._look()
+        with errors.mapped(self._connection, self._target):
+            return picture(self._connection, (self._pointer, self._history))
 
     def cancel(self) -> None:
         """Cancel on the server, over a connection of its own."""
