@@ -237,14 +237,18 @@ class _Scratch:
             where = migration.up.path if migration.up else ""
             hint = "write one; [] and an empty file do nothing, where there is nothing to take back"
             return _Tried(after, failure=Failure("difference", 1, "it has no down file", where, hint=hint))
+        again = False
         try:
             self.go(Direction.DOWN, migration.version)
             failure = compare(before, self.picture(), migration.down.path, "left behind", "after the down")
             if failure is None:
+                again = True
                 self.go(Direction.UP, migration.version)
                 failure = compare(after, self.picture(), migration.up.path, "there only", "after the second up")
         except _StepError as error:
             failure = error.failure
+            if again:
+                failure = replace(failure, what=f"the second up fails: {failure.what}")
         return _Tried(after, usable=failure is None, failure=failure)
 
     def create(self) -> None:

@@ -73,7 +73,7 @@ def _said(entry: _Entry) -> str:
     left_out = len(entry.migrations) - good - bad
     if entry.result == "skipped":
         return f"stopped after {good} migration(s)"
-    parts = [entry.error.what] if entry.error else []
+    parts = [f"stopped by an error after {good} migration(s)"] if entry.error else []
     parts += [f"{bad} of {len(entry.migrations)} migration(s)"] if bad else []
     parts += [f"{good} migration(s) up, down, up"] if not parts else []
     parts += [f"{left_out} left out"] if left_out else []
