@@ -32,11 +32,12 @@ _MONGO = {
 _ASIDE = re.compile(rf"{_COMMENT.pattern}|{_TEXT.pattern}", re.DOTALL)
 _BEYOND = re.compile(
     r"\b(?:(?:CREATE|ALTER|DROP)\s+(?:ROLE|USER(?!\s+MAPPING)|GROUP|TABLESPACE|SUBSCRIPTION)\b"
-    r"|ALTER\s+SYSTEM\b|(?:DROP|REASSIGN)\s+OWNED\b|ON\s+(?:ROLE|TABLESPACE|PARAMETER|SUBSCRIPTION)\b"
     # `ALTER DATABASE %I` and `'ALTER DATABASE ' || …` in a DO block stand for current_database()
-    r"|(?:CREATE|ALTER|DROP|ON)\s+DATABASE\b(?!\s+%|\s*'))"
-    r"|^\s*(?:GRANT|REVOKE)\b(?!.*\bON\b)",
-    re.IGNORECASE | re.DOTALL,
+    r"|(?:CREATE|ALTER|DROP)\s+DATABASE\b(?!\s+%|\s*')"
+    r"|ALTER\s+SYSTEM\b|(?:DROP|REASSIGN)\s+OWNED\b"
+    r"|(?:COMMENT|SECURITY\s+LABEL\b[^;]*?)\s+ON\s+(?:DATABASE|ROLE|TABLESPACE|SUBSCRIPTION)\b"
+    r"|(?:GRANT|REVOKE)\b(?![^;]*\bON\b)|(?:GRANT|REVOKE)\b[^;]*?\bON\s+(?:DATABASE|TABLESPACE|PARAMETER)\b)",
+    re.IGNORECASE,
 )
 _BEYOND_MONGO = re.compile(
     "renameCollection|(create|update|drop)(User|Role)|drop(AllUsers|AllRoles)FromDatabase"
@@ -74,15 +75,18 @@ def beyond(script: Script) -> Hazard | None:
 
 def _beyond_sql(statement: Statement) -> str:
     text = _COMMENT.sub(" ", statement.source)
-    if not re.match(r"\s*DO\b", text, re.IGNORECASE):
-        text = _ASIDE.sub(" ", statement.source)
-    match = _BEYOND.search(text)
+    if re.match(r"\s*DO\b", text, re.IGNORECASE):
+        match = _BEYOND.search(text)
+    else:  # elsewhere than at its beginning these words may be the names of tables and columns
+        match = _BEYOND.match(_ASIDE.sub(" ", statement.source).lstrip())
     return " ".join(match[0].upper().split()) if match else ""
 
 
 def _beyond_mongo(statement: Statement) -> str:
     name = next(iter(statement.body))
     if _BEYOND_MONGO.fullmatch(name):
+        return str(name)
+    if isinstance(out := statement.body.get("out"), dict) and "db" in out:  # mapReduce
         return str(name)
     for stage in statement.body.get("pipeline", ()) if name == "aggregate" else ():
         merge = stage.get("$merge")
