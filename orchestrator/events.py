@@ -187,6 +187,18 @@ class DatabaseFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class Verified:
+    """A migration was tried in a scratch database: up, down, up. `failure`: what came of it; `left_out`: why it was not."""
+
+    database: str
+    version: int
+    name: str
+    seconds: float
+    failure: Failure | None = None
+    left_out: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class DatabaseBlocked:
     """Not begun, because of the databases in `by`, which failed or were blocked themselves."""
 
@@ -236,6 +248,7 @@ Event = (
     | Notice
     | DatabaseFinished
     | DatabaseFailed
+    | Verified
     | DatabaseBlocked
     | DatabaseSkipped
     | Stopping

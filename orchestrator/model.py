@@ -254,6 +254,22 @@ class History:
 
 
 @dataclass(frozen=True, slots=True)
+class Thing:
+    """One thing in a schema: `table orders`, `column orders.note` of `orders`. What it belongs to goes with it."""
+
+    kind: str
+    name: str
+    of: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}"
+
+
+Picture = Mapping[Thing, str]
+"""The schema of a database, without its data: every thing in it, and how that is defined."""
+
+
+@dataclass(frozen=True, slots=True)
 class LockHolder:
     """Who holds a migration lock, as far as the server tells."""
 

@@ -303,6 +303,21 @@ def test_no_connection_stays_open(bench: Bench) -> None:
     assert bench.dialect.connections() == 0
 
 
+# ---------------------------------------------------------------- the schema
+
+
+def test_a_picture_is_of_the_schema_alone(bench: Bench) -> None:
+    engine = bench.ready()
+    with engine.connect(bench.target) as session:
+        bare = session.picture()
+        assert "rows" in {thing.name for thing in bare}
+        with session.lock(0, never):
+            session.commit([bench.statement(engine, bench.dialect.fill)], [DONE], Pointer(1), NO_LIMITS)
+        assert session.picture() == bare, "neither a row nor our own records"
+        session.execute(bench.statement(engine, bench.dialect.alone[0]), NO_LIMITS)
+        assert set(bare) < set(session.picture())
+
+
 # ---------------------------------------------------------------- the lock
 
 

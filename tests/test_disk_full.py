@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -76,12 +77,9 @@ FILL = {
     },
     "mongo": {
         "1_small.up.json": '[{"insert": "small", "documents": [{"_id": 1, "n": 0}]}]',
-        "2_large.up.json": f"""[
-            {{"insert": "seed", "documents": [{", ".join(f'{{"_id": {n}}}' for n in range(100))}]}},
-            {{"aggregate": "seed", "cursor": {{}}, "pipeline": [
-                {{"$project": {{"noise": {{"$map": {{"input": {{"$range": [0, 100000]}}, "in": {{"$rand": {{}}}}}}}}}}}},
-                {{"$out": "large"}}]}},
-            {{"update": "small", "updates": [{{"q": {{"_id": 1}}, "u": {{"$inc": {{"n": 1}}}}}}]}}]""",
+        "2_large.up.json": '[{"create": "large"}, {"insert": "large", "documents": ['
+        + ", ".join(f'{{"_id": {n}, "noise": "{secrets.token_hex(500_000)}"}}' for n in range(36))
+        + ']}, {"update": "small", "updates": [{"q": {"_id": 1}, "u": {"$inc": {"n": 1}}}]}]',
         "3_index.up.json": """[
             {"createIndexes": "large", "indexes": [{"key": {"n": 1}, "name": "n"}]},
             {"update": "small", "updates": [{"q": {"_id": 1}, "u": {"$inc": {"n": 1}}}]}]""",

@@ -76,7 +76,7 @@ def execute(run: Run, plan: Plan, broadcast: Broadcast, output: StreamOutput) ->
         for number in (signal.SIGINT, signal.SIGTERM):
             stack.callback(signal.signal, number, signal.signal(number, stop))
         finished = executor.execute()
-    _write_reports(plan)
+    write_reports(plan)
     if output is StreamOutput.json:
         out_json(document.document())
     elif output is StreamOutput.text and (text := outcome.text(plan)):
@@ -86,7 +86,8 @@ def execute(run: Run, plan: Plan, broadcast: Broadcast, output: StreamOutput) ->
     return finished.exit_code
 
 
-def _write_reports(plan: Plan) -> None:
+def write_reports(plan: Plan | None) -> None:
+    """Write the reports that were asked for: the run is over."""
     if reports := sys.modules.get("orchestrator.cli.machine"):
         reports.finish(plan)
 

@@ -13,6 +13,7 @@ from orchestrator.model import (
     File,
     History,
     LockHolder,
+    Picture,
     Pointer,
     Revision,
     Script,
@@ -77,6 +78,9 @@ class Session(Protocol):
 
     def commits(self, statement: Statement) -> bool:
         """Whether this statement can commit together with its record on this server."""
+
+    def picture(self) -> Picture:
+        """Return the schema as it is now, without the bookkeeping."""
 
     def cancel(self) -> None:
         """End the running statement on the server. The one verb for other threads."""

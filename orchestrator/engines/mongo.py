@@ -18,6 +18,7 @@ from orchestrator.engines import mongo_errors as errors
 from orchestrator.engines.base import Copies, Effect, Limits
 from orchestrator.engines.mongo_json import parse_commands
 from orchestrator.engines.mongo_lease import Lease
+from orchestrator.engines.mongo_picture import picture
 from orchestrator.engines.mongo_probe import probe
 from orchestrator.errors import ConnectError, StatementError
 from orchestrator.model import (
@@ -25,6 +26,7 @@ from orchestrator.model import (
     File,
     History,
     LockHolder,
+    Picture,
     Pointer,
     Revision,
     Script,
@@ -227,6 +229,12 @@ class MongoSession:
         with errors.mapped(self._target):
             return probe(self._database, statement.body)
 
+    def picture(self) -> Picture:
+        """Read the collections, their options and their indexes."""
+        bookkeeping = {self._pointer.name, self._history.name, self._lock_name}
+        with errors.mapped(self._target):
+            return picture(self._database, bookkeeping)
+
     def cancel(self) -> None:
         """Kill the session's operation on the server."""
         with suppress(PyMongoError):
@@ -237,9 +245,13 @@ class MongoSession:
     def _revisions(self) -> tuple[Revision, ...]:
         return tuple(read_revision(row) for row in self._history.find(session=self._session))
 
+    @property
+    def _lock_name(self) -> str:
+        return self._target.parameters.get("x-advisory-lock-collection") or "migrate_advisory_lock"
+
     def _new_lease(self) -> Lease:
-        name = self._target.parameters.get("x-advisory-lock-collection") or "migrate_advisory_lock"
-        return Lease(self._database[name], self._session, self._target.database_id, self._actor, self._run_id)
+        collection = self._database[self._lock_name]
+        return Lease(collection, self._session, self._target.database_id, self._actor, self._run_id)
 
     def _exists(self) -> bool:
         try:

@@ -27,9 +27,10 @@ from orchestrator.engines.postgres_history import (
     record,
 )
 from orchestrator.engines.postgres_message import RESET, RESET_SESSION, Message, set_limits
+from orchestrator.engines.postgres_picture import picture
 from orchestrator.engines.postgres_probe import probe
 from orchestrator.errors import ConnectError, ConnectionLostError, LockError
-from orchestrator.model import History, LockHolder, Pointer, Revision, Statement, Target, read_revision
+from orchestrator.model import History, LockHolder, Picture, Pointer, Revision, Statement, Target, read_revision
 
 CONNECT_TIMEOUT = 10  # seconds, unless the DSN says otherwise
 TRY_LOCK_EVERY = 0.25  # seconds
@@ -170,6 +171,12 @@ class PostgresSession:
         finally:
             with suppress(ConnectionLostError):  # whoever writes next finds that out
                 self._send(Message(RESET_SESSION))
+
+    def picture(self) -> Picture:
+        """Read the catalogue."""
+        self._look()
+        with errors.mapped(self._connection, self._target):
+            return picture(self._connection, (self._pointer, self._history))
 
     def cancel(self) -> None:
         """Cancel on the server, over a connection of its own."""
