@@ -264,6 +264,44 @@ def test_a_variable_that_is_not_set_is_needed_by_its_own_databases_only(estate: 
     estate.orch("apply", "--only", "m")
 
 
+@pytest.mark.parametrize("engine", ["postgres", "mongo"])
+def test_two_entries_that_turn_out_to_be_one_database(estate: Estate, engine: str) -> None:
+    server = estate.servers[engine]
+    estate.write("x-a", ONE if engine == "postgres" else {"1_a.up.json": '[{"create": "a"}]'})
+    more = f"engine: {engine}, migrations: migrations/x-a/schema"
+    estate.manifest("".join(f"  - {{name: {name}, {more}, dsn: '${{{name.upper()}}}'}}\n" for name in "abc"))
+    first, second, third = (server.dsn(f"{estate.prefix}{name}") for name in "aac")
+    env = {"A": first, "B": second + ("&connect_timeout=5" if engine == "postgres" else "&appName=b"), "C": third}
+    line = (estate.root / "databases.yaml").read_text().count("\n")
+    for command in ("apply", "status", "plan"):
+        said = estate.orch(command, code=4, env=env).stderr
+        place = f"databases.yaml:{line - 1}:5: "
+        same = f"{engine}-b and {engine}-a are the same database: '{estate.prefix}a' at 127.0.0.1:{server.port}"
+        assert place + same in said
+        assert f"{engine}-a is at databases.yaml:{line - 2}:5" in said
+        assert f"{engine}-c and" not in said
+    assert f"{engine}-c and {engine}-a are" in estate.orch(
+        "apply", code=4, env=env | {"B": third, f"ORCH_DSN_{engine.upper()}_C": first}
+    ).stderr
+    assert estate.snapshot() == {}
+    estate.orch("apply", "--only", "b", env=env)  # alone it is what its DSN says
+
+
+def test_two_schemas_of_one_database_are_two_entries(pg_estate: Estate) -> None:
+    pg_estate.add("postgres", "whole", {"1_a.up.sql": "CREATE SCHEMA one; CREATE SCHEMA two;"})
+    pg_estate.orch("apply")
+    entries = ""
+    for name in ("one", "two"):
+        dsn = pg_estate.servers["postgres"].dsn(pg_estate.prefix + "whole") + f"&options=-csearch_path%3D{name}"
+        dsn = dsn.replace(pg_estate.servers["postgres"].password, "${POSTGRES_PASSWORD}")
+        entries += f"  - {{name: {name}, engine: postgres, dsn: '{dsn}'}}\n"
+        pg_estate.write(f"postgres-{name}", ONE)
+    pg_estate.manifest(entries)
+    pg_estate.orch("apply")
+    tables = pg_estate.sql("whole", "SELECT schemaname FROM pg_tables WHERE tablename = 'one' ORDER BY 1")
+    assert tables == [("one",), ("two",)]
+
+
 def test_a_user_who_may_not_create_databases(pg_estate: Estate) -> None:
     pg_estate.add("postgres", "a", ONE)
     with role(pg_estate.servers["postgres"], "NOCREATEDB", "secret-password") as user:
