@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,6 +16,7 @@ from psycopg.conninfo import conninfo_to_dict
 from pymongo.uri_parser import parse_uri
 
 from orchestrator.errors import InvalidError, InvalidGroup, Mark
+from orchestrator.manifest import source
 from orchestrator.manifest.dsn import (
     Redactor,
     check_overrides,
@@ -275,6 +277,15 @@ def test_files_that_do_not_serve(tmp_path: Path) -> None:
     assert "P_FILE: the file is larger than 1 MiB" in refused(dsn, {"P_FILE": str(file)}).what
     assert "needs P," in refused(dsn, {"P_FILE": ""}).what
     assert "not UTF-8" in refused(dsn, {"P": "sekret\udcff"}).what
+
+
+def test_a_pipe_that_nobody_writes_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(source, "PIPE_SECONDS", 0.1)
+    os.mkfifo(pipe := tmp_path / "pipe")
+    for _ in range(2):
+        error = refused("postgres://u:${P}@h/x", {"P_FILE": str(pipe)})
+        assert "P_FILE: cannot read" in error.what
+        assert "nobody has written all of it within 0.1 s" in error.what
 
 
 @pytest.mark.parametrize("host", ["a@b", "a/b", "a?b", "a#b", "a b", "a\\b"])

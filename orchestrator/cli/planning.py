@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from orchestrator.assembly import Assembly
     from orchestrator.run import Run
 
+_MAX_BYTES = 64 * 1024 * 1024
+
 
 def planned(run: Run, assembly: Assembly, request: Request, *, keep: bool = False) -> Plan:
     """Look at the servers and return the plan; `keep`: it is executed at once."""
@@ -39,10 +41,13 @@ def _single(assembly: Assembly, only: Sequence[str] | None) -> str:
 
 def read_plan(path: str) -> Plan:
     """Read a saved plan; InvalidError if there is none."""
+    from orchestrator.manifest.source import read_text
+
     try:
-        return Plan.from_json(Path(path).read_text(encoding="utf-8"), path)
-    except OSError as error:
-        raise InvalidError(f"{path} cannot be read: {error.strerror}", hint="make it: orch plan -o FILE") from None
+        text = read_text(Path(path), _MAX_BYTES)
+    except InvalidError as error:
+        raise InvalidError(error.what, where=error.where, hint="make it: orch plan -o FILE") from None
+    return Plan.from_json(text, path)
 
 
 def refuse_mixed(only: object, exclude: object, no_deps: bool, to: object) -> None:
