@@ -34,6 +34,7 @@ CONNINFO = "host=${HOST:-localhost} port=5432 user=${USER} password='${PASSWORD}
 NASTY = "p@ss:/?#% w'o\"r\\d+&=;ก"
 
 passwords = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=20)
+names = st.text(st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"]), min_size=1, max_size=20)
 
 
 def database(dsn: str, engine: str = "postgres", name: str = "inventory") -> Database:
@@ -59,7 +60,7 @@ def everything_said(error: InvalidError) -> str:
 
 
 @settings(deadline=None)
-@given(passwords, passwords, passwords)
+@given(passwords, passwords, names)
 @example(NASTY, NASTY, NASTY)
 def test_postgresql_gets_user_password_and_name_as_they_are(user: str, password: str, name: str) -> None:
     assume(len(name.encode()) <= 63)
