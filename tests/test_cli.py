@@ -97,6 +97,27 @@ def test_usage_errors(tmp_path: Path, arguments: list[str], said: str) -> None:
     assert said.lower() in result.text.lower()
 
 
+@pytest.mark.parametrize("command", ["apply", "plan", "status", "validate", "graph"])
+def test_a_selection_that_selects_nothing(pg_estate: Estate, command: str) -> None:
+    pg_estate.add("postgres", "a", ONE)
+    assert "nothing is selected" in pg_estate.orch(command, "--exclude", "*", code=2).stderr
+    assert "--no-deps is for --only" in pg_estate.orch(command, "--no-deps", code=2).stderr
+
+
+def test_up_to_a_version_is_for_the_one_database_that_is_selected(pg_estate: Estate) -> None:
+    pg_estate.add("postgres", "order", ONE)
+    pg_estate.add("postgres", "inventory", ONE | {"000002_two.up.sql": "SELECT 1"}, depends_on=["order"])
+    for said, *options in (
+        ("'*' stands for 2: postgres-order, postgres-inventory", "--only", "*"),
+        ("postgres-inventory, which --exclude leaves out", "--only", "inventory", "--exclude", "inventory"),
+        ("no database is called 'oder'", "--only", "oder"),
+        ("--to needs a single --only", "--only", "order", "--only", "inventory"),
+    ):
+        assert said in pg_estate.orch("apply", "--to", "1", *options, code=2).stderr
+    pg_estate.orch("apply", "--only", "inv*", "--to", "1")
+    assert pg_estate.pointer("order") == pg_estate.pointer("inventory") == [(1, False)]
+
+
 def test_the_manifest_is_found_upward_by_option_and_by_variable(pg_estate: Estate) -> None:
     pg_estate.add("postgres", "a", ONE)
     manifest = pg_estate.root / "databases.yaml"

@@ -553,7 +553,6 @@ def estate() -> Manifest:
         (["order"], ["postgres-product"], False, "U O"),
         ([], ["postgres-*"], False, "m l"),
         ([], ["label:*"], False, "O I m"),
-        (["logs"], ["logs"], False, ""),
         (["[ul]*"], [], False, "U l"),
     ],
 )
@@ -582,6 +581,17 @@ def test_select_refuses(pattern: str, what: str, hint: str) -> None:
             select(databases, only, exclude)
         assert what in caught.value.what
         assert hint in caught.value.hint
+
+
+@pytest.mark.parametrize(("only", "exclude"), [([], ["*"]), (["logs"], ["logs"]), (["label:core"], ["postgres-*"])])
+def test_a_selection_selects_something(only: list[str], exclude: list[str]) -> None:
+    with pytest.raises(UsageError, match="nothing is selected"):
+        select(estate().databases, only, exclude)
+
+
+def test_no_deps_is_for_only() -> None:
+    with pytest.raises(UsageError, match="--no-deps is for --only"):
+        select(estate().databases, [], ["logs"], no_deps=True)
 
 
 def test_resolve_name() -> None:

@@ -25,18 +25,23 @@ def planned(run: Run, assembly: Assembly, request: Request, *, keep: bool = Fals
 
 
 def up_to(assembly: Assembly, to: int | None, only: Sequence[str] | None) -> Request:
-    """Return the request of apply and plan; `to` is for the one database named by --only."""
+    """Return the request of apply and plan; `to` is for the one database that --only stands for."""
     if to is None:
         return Request(Direction.UP)
     return Request(Direction.UP, to=to, to_of=_single(assembly, only))
 
 
 def _single(assembly: Assembly, only: Sequence[str] | None) -> str:
-    from orchestrator.manifest.names import resolve_name
+    from orchestrator.manifest.names import select
 
     if only is None or len(only) != 1:
         raise UsageError("--to needs a single --only", hint="orch apply --only inventory --to 2")
-    return resolve_name(assembly.databases, only[0]).id
+    meant = [database.id for database in select(assembly.manifest.databases, only, no_deps=True)]
+    if len(meant) > 1:
+        raise UsageError(f"--to is for one database, and {only[0]!r} stands for {len(meant)}: {', '.join(meant)}")
+    if meant[0] not in {database.id for database in assembly.databases}:
+        raise UsageError(f"--to is for {meant[0]}, which --exclude leaves out", hint="leave out --exclude, or --to")
+    return meant[0]
 
 
 def read_plan(path: str) -> Plan:

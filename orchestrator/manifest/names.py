@@ -81,8 +81,10 @@ def select(
 
     `only` and `exclude` hold full ids, bare names, globs over both, or `label:` with a label or glob. `only` brings
     along all that the database depends on, unless `no_deps`; `exclude` then drops exactly what it matches. Without
-    `only`, all are selected. UsageError for a pattern that matches nothing or an ambiguous name.
+    `only`, all are selected. UsageError for a pattern that matches nothing, an ambiguous name, or if nothing is left.
     """
+    if no_deps and not only:
+        raise UsageError("--no-deps is for --only", hint="it runs exactly those databases, not what they depend on")
     index = _index(databases)
     chosen = {id for pattern in only for id in _matches(databases, index, pattern)}
     if not only:
@@ -90,6 +92,8 @@ def select(
     elif not no_deps:
         chosen = _with_dependencies(databases, chosen)
     chosen -= {id for pattern in exclude for id in _matches(databases, index, pattern)}
+    if not chosen:
+        raise UsageError("nothing is selected", hint="--exclude leaves out all that there is to select")
     return tuple(database for database in databases if database.id in chosen)
 
 
