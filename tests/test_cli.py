@@ -17,6 +17,11 @@ from orchestrator import __version__
 from orchestrator.cli.commands import COMMANDS
 
 HEAVY = ("networkx", "psycopg", "pymongo", "jsonschema", "yaml", "rich.live")
+HEAD = """\
+version: 1
+servers: {pg: {engine: postgres, dsn: "postgres://h/{database}"}, mongo: {engine: mongo, dsn: "mongodb://h/{database}"}}
+databases:
+"""
 ONE = {"000001_one.up.sql": "CREATE TABLE one (id int);", "000001_one.down.sql": "DROP TABLE one;"}
 
 
@@ -217,6 +222,64 @@ def test_a_rollback_of_several_is_all_or_none_and_asks_before_it_is(pg_estate: E
     assert "was edited after it was applied" in told
     assert pg_estate.orch("rollback", "a", "b", "--steps", "1", "--yes", code=5).stdout == ""
     assert pg_estate.tables("a") == pg_estate.tables("b") == {"one"}
+
+
+def completed(estate: Estate, line: str, **env: str) -> list[str]:
+    """Return what bash offers for the last word of a line, by the script that it gets from us."""
+    *words, last = line.split(" ")
+    script = f"""
+        eval "$(_ORCH_COMPLETE=source_bash {ORCH})"
+        COMP_WORDS=({" ".join(words)} "$1") COMP_CWORD={len(words)}
+        _orch_completion {ORCH}
+        printf '%s\\n' "${{COMPREPLY[@]}}"
+    """
+    done = subprocess.run(
+        ["bash", "-c", script, "bash", last], cwd=estate.root, env=estate.env | env, capture_output=True, text=True
+    )
+    assert done.stderr == ""
+    return done.stdout.split()
+
+
+def test_the_shell_completes_the_names_of_databases(pg_estate: Estate) -> None:
+    pg_estate.add("postgres", "order", ONE, labels=["core"])
+    pg_estate.add("postgres", "inventory", ONE, labels=["core", "slow"])
+    everything = ["order", "inventory", "label:core", "label:slow"]
+    assert completed(pg_estate, "orch apply --only ") == everything
+    assert completed(pg_estate, "orch status --exclude ") == everything
+    assert completed(pg_estate, "orch plan --only order --only in") == ["inventory"]
+    assert completed(pg_estate, "orch plan --only lab") == ["label:core", "label:slow"]
+    assert completed(pg_estate, "orch plan --only postgres-i") == ["postgres-inventory"]
+    assert completed(pg_estate, "orch rollback order ") == ["order", "inventory"]
+    for command in (
+        "history",
+        "repair",
+        "baseline",
+        "unlock",
+        "clone",
+        "new",
+        "rm-db",
+        "wait --for",
+        "add-db x --depends-on",
+    ):
+        assert completed(pg_estate, f"orch {command} o") == ["order"], command
+    for shell, variables in (
+        ("zsh", {"_TYPER_COMPLETE_ARGS": "orch apply --only inv"}),
+        ("fish", {"_TYPER_COMPLETE_ARGS": "orch apply --only inv", "_TYPER_COMPLETE_FISH_ACTION": "get-args"}),
+    ):
+        assert "inventory" in pg_estate.orch(env={"_ORCH_COMPLETE": f"complete_{shell}", **variables}).stdout
+
+    (pg_estate.root / "databases.yaml").rename(pg_estate.root / "other.yaml")
+    assert completed(pg_estate, "orch apply -f other.yaml --only in") == ["inventory"]
+    assert completed(pg_estate, "orch apply --only in", ORCH_FILE="other.yaml") == ["inventory"]
+    assert completed(pg_estate, "orch apply --only in") == []
+    (pg_estate.root / "databases.yaml").write_text("version: 1\n\tbroken")
+    assert completed(pg_estate, "orch apply --only in") == []
+
+
+def test_a_name_that_two_engines_have_is_completed_as_an_id(tmp_path: Path) -> None:
+    small = f"{HEAD}  - {{name: product, server: pg}}\n  - {{name: product, server: mongo}}\n  - {{name: logs, server: mongo}}\n"
+    (tmp_path / "databases.yaml").write_text(small)
+    assert completed(Estate(tmp_path, {}), "orch history ") == ["postgres-product", "mongo-product", "logs"]
 
 
 def test_a_reader_that_goes_away(tmp_path: Path) -> None:
