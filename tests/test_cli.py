@@ -75,9 +75,12 @@ def test_help_names_every_command_and_exit_code(tmp_path: Path) -> None:
         assert code in " ".join(text.split())
 
 
-@pytest.mark.parametrize("command", [name for name in COMMANDS if name not in ("dev", "schema")])
+@pytest.mark.parametrize(
+    "command",
+    [name for name in COMMANDS if name != "dev"] + [f"dev {name}" for name in ("up", "down", "status", "env")],
+)
 def test_the_help_of_every_command_has_an_example(tmp_path: Path, command: str) -> None:
-    text = Estate(tmp_path, {}).orch(command, "--help").stdout
+    text = Estate(tmp_path, {}).orch(*command.split(), "--help").stdout
     assert re.search(rf"Examples?:\s.*orch\s+{command}", text, re.S), text
 
 
