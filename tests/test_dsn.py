@@ -273,6 +273,9 @@ def test_files_that_do_not_serve(tmp_path: Path) -> None:
     assert "P_FILE: cannot read" in refused(dsn, {"P_FILE": str(tmp_path / "none")}).what
     assert "P_FILE: not a path" in refused(dsn, {"P_FILE": "a\0b"}).what
     file.write_bytes(b"sekret\xff")
+    with pytest.raises(InvalidError, match="the file is not UTF-8") as caught:
+        read_env_file(file, {})
+    assert caught.value.hint == "save the file as UTF-8"
     assert "P_FILE: the file is not UTF-8" in refused(dsn, {"P_FILE": str(file)}).what
     file.write_bytes(b"x" * (1024 * 1024 + 1))
     assert "P_FILE: the file is larger than 1 MiB" in refused(dsn, {"P_FILE": str(file)}).what
@@ -311,7 +314,9 @@ def test_a_variable_that_holds_the_beginning_or_all_of_a_dsn() -> None:
     assert target("${SCHEME:-postgres}://u:${P}@h/x", {"P": "@"}).url == "postgres://u:%40@h/x"
     assert target("${C} dbname={database}", {"C": "host=h user=u"}, name="a b").database == "a b"
     assert "a key twice" in refused("dbname=x user=${A} user=${B}", {"A": "sekret", "B": "b"}).what
-    assert "is neither a URL" in refused("${DSN}", {"DSN": "sekret"}).what
+    assert "the value of DSN, with which the DSN begins, is neither a URL" in refused("${DSN}", {"DSN": "sekret"}).what
+    for template, env in (("${DSN:-}", {}), ("${DSN}", {"DSN": ""}), ("${DSN:-}/{database}", {"DSN": ""})):
+        assert "the value of DSN, with which the DSN begins, is empty" in refused(template, env).what
     assert "ambiguous" in refused("${DSN}", {"DSN": "postgres://u:p@ss@h/x"}).what
     assert "names no database" in refused("${DSN}", {"DSN": "postgres://u:p@h"}).what
     assert "{database}" not in target("${DSN}", {"DSN": "postgres://h/x"}).url
