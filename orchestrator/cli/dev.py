@@ -52,11 +52,14 @@ def down(
     """
     from orchestrator import embedded
     from orchestrator.cli.console import out
+    from orchestrator.manifest.source import shown
 
     stopped = embedded.down(_root(file))
+    lines = [f"stopped {server.product}" for server in stopped] or ["nothing was running"]
     if delete:
         embedded.remove(_root(file))
-    out("\n".join(f"stopped {server.product}" for server in stopped) or "nothing was running")
+        lines.append(f"their data under {shown(_root(file))} is deleted")
+    out("\n".join(lines))
     return 0
 
 
