@@ -54,8 +54,11 @@ class Assembly:
         return catalogs
 
     def targets(self, *, embedded: bool = False) -> dict[str, Target]:
-        """Resolve the DSNs of the chosen databases; nobody needs the credentials of others."""
-        from orchestrator.manifest.dsn import resolve
+        """Resolve the DSNs of the chosen databases; nobody needs the credentials of others.
+
+        InvalidGroup with everything that is wrong, also where two of them turn out to be one database.
+        """
+        from orchestrator.manifest.dsn import check_distinct, resolve
 
         databases = self.databases
         if embedded:
@@ -73,6 +76,7 @@ class Assembly:
                 errors.extend(group.errors)
             except InvalidError as error:
                 errors.append(error)
+        errors.extend(check_distinct(databases, targets))
         InvalidGroup.raise_if(errors)
         return targets
 

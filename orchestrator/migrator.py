@@ -24,6 +24,7 @@ from orchestrator.errors import (
     OrchError,
     StalePlanError,
     StatementError,
+    excerpt,
 )
 from orchestrator.events import (
     Adopted,
@@ -420,8 +421,7 @@ def _locate(error: StatementError, script: Script | None) -> None:
     end = script.text.find("\n", offset)
     line = script.text[start : end if end >= 0 else None]
     error.where = Mark.at(script.file.path, script.text, offset)
-    tabs = "".join("\t" if character == "\t" else " " for character in line[: offset - start])
-    excerpt = f"{line}\n{tabs}^"
     index = script.statements.index(statement) + 1
-    facts = [excerpt, f"statement {index} of {len(script.statements)}" + (f", {error.code}" if error.code else "")]
+    number = f"statement {index} of {len(script.statements)}" + (f", {error.code}" if error.code else "")
+    facts = [excerpt(line, error.where.column), number]
     error.detail = "\n".join([*facts, error.detail] if error.detail else facts)

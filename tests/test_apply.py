@@ -290,6 +290,22 @@ def test_a_failure_leaves_no_trace_and_blocks_only_what_is_downstream(chain: Est
     assert chain.tables("c") == {"one"}
 
 
+@pytest.mark.parametrize(
+    ("before", "pad"),
+    [
+        ("SELECT 'ที่นี่', ", " " * 13),
+        ("SELECT\t'ก้ำ', ", " " * 6 + "\t" + " " * 6),
+        ("SELECT '数据', ", " " * 15),
+        ("SELECT 'ab', ", " " * 13),
+    ],
+)
+def test_the_caret_is_under_the_place_whatever_the_letters(pg_estate: Estate, before: str, pad: str) -> None:
+    pg_estate.add("postgres", "a", {"1_a.up.sql": f"{before}nonsense"})
+    said = pg_estate.orch("apply", code=1).stderr
+    assert f"  {before}nonsense\n  {pad}^\n" in said
+    assert f"1_a.up.sql:1:{len(before) + 1}: " in said
+
+
 def test_two_root_causes_below_one_database(pg_estate: Estate) -> None:
     bad = {"1_bad.up.sql": "SELECT * FROM nowhere"}
     pg_estate.add("postgres", "x", bad)

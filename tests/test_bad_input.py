@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import secrets
 import socket
+import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +15,7 @@ from urllib.parse import quote
 
 import psycopg
 import pytest
-from conftest import Estate, Result
+from conftest import ORCH, Estate, Result
 from psycopg import sql
 
 from orchestrator.embedded import Server
@@ -168,6 +170,52 @@ def test_a_file_of_a_hundred_megabytes(pg_estate: Estate) -> None:
     refused(pg_estate, 4, "2_big.up.sql: ", "larger than 64 MiB")
 
 
+@pytest.mark.parametrize("kind", ["a pipe", "a device", "a directory"])
+def test_a_migration_that_is_no_file_is_never_begun(pg_estate: Estate, kind: str) -> None:
+    pg_estate.add("postgres", "a", ONE)
+    odd = pg_estate.root / "migrations" / "postgres-a" / "schema" / "000002_odd.up.sql"
+    if kind == "a pipe":
+        os.mkfifo(odd)
+    elif kind == "a device":
+        odd.symlink_to("/dev/zero")
+    else:
+        odd.mkdir()
+    refused(pg_estate, 4, "schema/000002_odd.up.sql: this is not a regular file")
+
+
+def test_variables_and_plans_come_from_pipes(pg_estate: Estate) -> None:
+    for name in "ab":
+        pg_estate.add("postgres", name, ONE)
+    password = pg_estate.env.pop("POSTGRES_PASSWORD")
+    env_file = "--env-file <(sleep 0.3; echo POSTGRES_PASSWORD=$SECRET)"
+    for script in (
+        f"{ORCH} plan -o plan.json {env_file}; cat plan.json | {ORCH} apply /dev/stdin {env_file}",
+        f"POSTGRES_PASSWORD_FILE=/dev/fd/9 {ORCH} status 9< <(echo $SECRET)",  # read once, used for both
+        f"{ORCH} rollback a b --steps 1 --yes {env_file}",
+        f"{ORCH} apply {env_file}",
+    ):
+        done = subprocess.run(
+            ["bash", "-c", script],
+            cwd=pg_estate.root,
+            env=pg_estate.env | {"SECRET": password},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert done.returncode == 0, done.stderr
+        assert password not in done.stdout + done.stderr
+    assert pg_estate.tables("a") == pg_estate.tables("b") == {"one"}
+
+
+@pytest.mark.parametrize("option", ["file", "env file", "variable", "plan"])
+def test_what_never_ends_is_refused(pg_estate: Estate, option: str) -> None:
+    pg_estate.add("postgres", "a", ONE)
+    env = {"ORCH_DSN_POSTGRES_A_FILE": "/dev/zero"} if option == "variable" else {}
+    arguments = {"file": ["-f", "/dev/zero"], "env file": ["--env-file", "/dev/zero"], "plan": ["/dev/zero"]}
+    said = pg_estate.orch("apply", *arguments.get(option, []), env=env, code=4, timeout=20).stderr
+    assert "/dev/zero: is not a regular file" in said if option == "file" else "is larger than" in said
+
+
 def test_a_file_that_cannot_be_read(pg_estate: Estate) -> None:
     pg_estate.add("postgres", "a", ONE)
     (pg_estate.root / "migrations/postgres-a/schema/2_x.up.sql").symlink_to("nowhere.sql")
@@ -262,6 +310,45 @@ def test_a_variable_that_is_not_set_is_needed_by_its_own_databases_only(estate: 
     assert estate.snapshot() == {}
     estate.orch("validate")
     estate.orch("apply", "--only", "m")
+
+
+@pytest.mark.parametrize("engine", ["postgres", "mongo"])
+def test_two_entries_that_turn_out_to_be_one_database(estate: Estate, engine: str) -> None:
+    server = estate.servers[engine]
+    estate.write("x-a", ONE if engine == "postgres" else {"1_a.up.json": '[{"create": "a"}]'})
+    more = f"engine: {engine}, migrations: migrations/x-a/schema"
+    estate.manifest("".join(f"  - {{name: {name}, {more}, dsn: '${{{name.upper()}}}'}}\n" for name in "abc"))
+    first, second, third = (server.dsn(f"{estate.prefix}{name}") for name in "aac")
+    env = {"A": first, "B": second + ("&connect_timeout=5" if engine == "postgres" else "&appName=b"), "C": third}
+    line = (estate.root / "databases.yaml").read_text().count("\n")
+    for command in ("apply", "status", "plan"):
+        said = estate.orch(command, code=4, env=env).stderr
+        place = f"databases.yaml:{line - 1}:5: "
+        same = f"{engine}-b and {engine}-a are the same database: '{estate.prefix}a' at 127.0.0.1:{server.port}"
+        assert place + same in said
+        assert f"{engine}-a is at databases.yaml:{line - 2}:5" in said
+        assert f"{engine}-c and" not in said
+    assert (
+        f"{engine}-c and {engine}-a are"
+        in estate.orch("apply", code=4, env=env | {"B": third, f"ORCH_DSN_{engine.upper()}_C": first}).stderr
+    )
+    assert estate.snapshot() == {}
+    estate.orch("apply", "--only", "b", env=env)  # alone it is what its DSN says
+
+
+def test_two_schemas_of_one_database_are_two_entries(pg_estate: Estate) -> None:
+    pg_estate.add("postgres", "whole", {"1_a.up.sql": "CREATE SCHEMA one; CREATE SCHEMA two;"})
+    pg_estate.orch("apply")
+    entries = ""
+    for name in ("one", "two"):
+        dsn = pg_estate.servers["postgres"].dsn(pg_estate.prefix + "whole") + f"&options=-csearch_path%3D{name}"
+        dsn = dsn.replace(pg_estate.servers["postgres"].password, "${POSTGRES_PASSWORD}")
+        entries += f"  - {{name: {name}, engine: postgres, dsn: '{dsn}'}}\n"
+        pg_estate.write(f"postgres-{name}", ONE)
+    pg_estate.manifest(entries)
+    pg_estate.orch("apply")
+    tables = pg_estate.sql("whole", "SELECT schemaname FROM pg_tables WHERE tablename = 'one' ORDER BY 1")
+    assert tables == [("one",), ("two",)]
 
 
 def test_a_user_who_may_not_create_databases(pg_estate: Estate) -> None:

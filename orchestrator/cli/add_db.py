@@ -29,7 +29,13 @@ def command(
         str | None, typer.Option("--server", metavar="NAME", help="Default: the one server of this engine.")
     ] = None,
     depends_on: Annotated[
-        list[str] | None, typer.Option("--depends-on", metavar="NAME", help="Migrated after this one. Repeatable.")
+        list[str] | None,
+        typer.Option(
+            "--depends-on",
+            metavar="NAME",
+            help="Migrated after this one. Repeatable.",
+            autocompletion=options.complete_name,
+        ),
     ] = None,
     label: Annotated[list[str] | None, typer.Option("--label", metavar="WORD", help="Repeatable.")] = None,
     create: Annotated[

@@ -10,7 +10,7 @@ from orchestrator.cli import options
 
 
 def command(
-    name: Annotated[str, typer.Argument(help="The database.")],
+    name: options.Name,
     description: Annotated[str, typer.Argument(help="What the migration does, in a few words.")],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be written, and write nothing.")] = False,
     file: options.File = None,

@@ -14,7 +14,14 @@ if TYPE_CHECKING:
 
 
 def command(
-    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="The database; several go in reverse order.")],
+    names: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="NAME...",
+            help="The database; several go in reverse order.",
+            autocompletion=options.complete_name,
+        ),
+    ],
     steps: Annotated[
         int | None, typer.Option("--steps", min=1, metavar="N", help="Take back the last N migrations.")
     ] = None,
