@@ -191,3 +191,31 @@ def test_chained_updates_that_were_cut_off_are_not_made_twice(lone: House) -> No
     house.orch("repair", house.id, "--statement-done")
     house.orch("apply")
     assert [d["s"] for d in house.estate.mongo("db")["s"].find()] == ["b", "c"]
+
+
+def test_an_update_that_was_refused_half_way_is_in_doubt(lone: House) -> None:
+    """The server says that it changed none; those before the refused one are changed."""
+    house = lone
+    text = (
+        '[{"insert": "s", "documents": [{"_id": 1, "k": 1}, {"_id": 2, "k": 5}, {"_id": 3, "k": 15}]},'
+        '{"createIndexes": "s", "indexes": [{"key": {"k": 1}, "name": "k", "unique": true}]},'
+        '{"update": "s", "updates": [{"q": {}, "u": {"$inc": {"k": 10}}, "multi": true}]}]'
+    )
+    house.estate.write(house.id, {"000002_t2.up.json": text})
+    house.orch("apply", code=1)
+    house.orch("apply", code=5)
+    assert [d["k"] for d in house.estate.mongo("db")["s"].find()] == [11, 5, 15]
+
+
+def test_an_update_that_ran_out_of_time_is_in_doubt(lone: House) -> None:
+    """What it changed before its time was up stays changed."""
+    house = lone
+    house.estate.mongo("db")["many"].insert_many([{"n": 0} for _ in range(100_000)])
+    house.estate.manifest("  - {name: db, server: mongo, statement_timeout: 100ms}\n")
+    text = '[{"update": "many", "updates": [{"q": {}, "u": {"$inc": {"n": 1}}, "multi": true}]}]'
+    house.estate.write(house.id, {"000002_t2.up.json": text})
+    house.orch("apply", code=1)
+    changed = house.estate.mongo("db")["many"].count_documents({"n": 1})
+    assert 0 < changed < 100_000
+    house.orch("apply", code=5)
+    assert house.estate.mongo("db")["many"].count_documents({"n": 1}) == changed

@@ -43,6 +43,8 @@ _WRITE_COMMANDS = frozenset(
     | {"collMod", "renameCollection", "dropDatabase"}
 )
 _ADMIN_COMMANDS = frozenset({"renameCollection"})
+# Commands that write documents one by one: what they wrote before they were ended stays.
+_MANY = frozenset({"insert", "update", "delete", "aggregate"})
 
 
 class Mongo:
@@ -262,7 +264,10 @@ class MongoSession:
         try:
             reply = database.command(command, session=self._session)
         except OperationFailure as error:
-            raise errors.statement_error(error, self._target, statement) from None
+            refused = errors.statement_error(error, self._target, statement)
+            if isinstance(refused, StatementError) and not self._session.in_transaction:
+                refused.partly = name in _MANY and error.code in errors.ENDED_IN_THE_MIDDLE
+            raise refused from None
         self._refuse_partial(reply, statement)
 
     def _refuse_partial(self, reply: dict[str, Any], statement: Statement) -> None:
@@ -275,7 +280,7 @@ class MongoSession:
                 detail=errors.details(first.get("errInfo")) + others,
                 code=str(first.get("code", "")),
                 statement=statement,
-                partly=bool(reply.get("n")) and not self._session.in_transaction,
+                partly=not self._session.in_transaction and (bool(reply.get("n")) or _is_multiple(statement.body)),
             )
         if concern := reply.get("writeConcernError"):
             raise StatementError(
@@ -378,3 +383,12 @@ class MongoSession:
             return
         with self._lease.mutex:
             yield
+
+
+def _is_multiple(command: dict[str, Any]) -> bool:
+    """Whether a command changes many documents by one entry: those changed before an error stay, and are not counted."""
+    return any(
+        entry.get("multi") or entry.get("limit") == 0
+        for key in ("updates", "deletes")
+        for entry in command.get(key, ())
+    )

@@ -34,6 +34,8 @@ _UNAUTHORIZED = 13
 # keys are not made yet), and what a member says that is no primary or is just stopping.
 _NOT_YET = {91, 94, 133, 189, 211, 10107, 11600, 11602, 13435, 13436}
 _PASSES_BY_ITSELF = {112, 24, 46, 251}  # WriteConflict, LockTimeout, LockBusy, NoSuchTransaction
+# Time is up, interrupted, or the server stops or steps down: a command may have been in the middle of its work.
+ENDED_IN_THE_MIDDLE = {50, 91, 189, 237, 262, 10107, 11600, 11601, 11602}
 _NAME_LOOKUP = re.compile(
     r"Name or service not known|nodename nor servname|No address associated|getaddrinfo|DNS", re.I
 )
