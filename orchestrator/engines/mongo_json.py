@@ -31,6 +31,7 @@ def parse_commands(file: File, text: str) -> Script:
         _refuse(file, text, start, "the file must hold one JSON array of commands", "put [ and ] around it")
     statements: list[Statement] = []
     position = _skip(text, start + 1)
+    line, seen = 1, 0
     while text[position : position + 1] != "]":
         if statements:
             if text[position : position + 1] != ",":
@@ -38,7 +39,9 @@ def parse_commands(file: File, text: str) -> Script:
             position = _skip(text, position + 1)
             if text[position : position + 1] == "]":
                 _refuse(file, text, position, "a comma before ']'", "JSON allows no trailing comma")
-        statement, position = _command(file, text, position)
+        line += text.count("\n", seen, position)
+        seen = position
+        statement, position = _command(file, text, position, line)
         statements.append(statement)
         position = _skip(text, position)
     rest = _skip(text, position + 1)
@@ -52,7 +55,7 @@ def parse_commands(file: File, text: str) -> Script:
 _EXAMPLE = '[{"create": "things"}]'
 
 
-def _command(file: File, text: str, start: int) -> tuple[Statement, int]:
+def _command(file: File, text: str, start: int, line: int) -> tuple[Statement, int]:
     try:
         _, end = json.JSONDecoder(object_pairs_hook=_no_duplicates).raw_decode(text, start)
         pairs_hook = lambda pairs: json_util.object_hook(dict(pairs), _OPTIONS) if _is_value(pairs) else dict(pairs)  # noqa: E731
@@ -78,7 +81,7 @@ def _command(file: File, text: str, start: int) -> tuple[Statement, int]:
         _refuse(file, text, start, "a command must be a JSON object that is not empty", "as in: " + _EXAMPLE)
     source = text[start:end]
     atomic = next(iter(command)) in _DATA_COMMANDS
-    return Statement(source, command, start, Mark.at("", text, start).line, atomic), end
+    return Statement(source, command, start, line, atomic), end
 
 
 def _is_value(pairs: list[tuple[str, Any]]) -> bool:
