@@ -149,6 +149,33 @@ CONTENTS: dict[str, tuple[str, str | bytes, str, str]] = {
     "not a command": ("js", '["create"]', ":1:2: ", "object"),
     "a bad value": ("js", '[\n {"insert": "x", "documents": [{"_id": {"$oid": "12"}}]}]', ":2:2: ", "Extended JSON"),
     "empty": ("js", "", ":1:1: ", "[]"),
+    "the database dropped": ("js", '[\n {"dropDatabase": 1}]', ":2:2: ", "drop its collections one by one"),
+    "the pointer dropped": ("js", '[\n {"drop": "schema_migrations"}]', ":2:2: ", "changes schema_migrations"),
+    "the lock deleted": (
+        "js",
+        '[{"create": "x"},\n {"delete": "migrate_advisory_lock", "deletes": [{"q": {}, "limit": 0}]}]',
+        ":2:2: ",
+        "orch unlock removes a lock",
+    ),
+    "the history renamed": (
+        "js",
+        '[{"renameCollection": "db.orch_history", "to": "db.old"}]',
+        ":1:2: ",
+        "'renameCollection' changes orch_history",
+    ),
+    "the history written over": (
+        "js",
+        '[{"aggregate": "x", "cursor": {}, "pipeline": [{"$merge": {"into": "orch_history"}}]}]',
+        ":1:2: ",
+        "'aggregate' changes orch_history",
+    ),
+    "a session": (
+        "js",
+        '[{"insert": "x", "documents": [{"a": 1}],\n "lsid": {"id": 1}}]',
+        ":1:2: ",
+        "leave out lsid",
+    ),
+    "a database": ("js", '[{"drop": "x", "$db": "other"}]', ":1:2: ", "leave out $db"),
     "too deep": ("js", "[" + '{"a":' * 100_000, ":1:2: ", "100 levels"),
 }
 

@@ -4,7 +4,46 @@ from __future__ import annotations
 
 import time
 
-from conftest import Estate
+import pytest
+from conftest import Estate, start
+
+
+@pytest.fixture(params=["mongod", "secantus"])
+def any_mongo(request: pytest.FixtureRequest, mongo_estate: Estate) -> Estate:
+    mongo_estate.servers["mongo"] = start(request.param)
+    mongo_estate.env["MONGO_PASSWORD"] = mongo_estate.servers["mongo"].password
+    return mongo_estate
+
+
+@pytest.mark.parametrize("concern", ['{"w": 1}', '{"w": "majority", "wtimeout": 5000}', '{"w": 0}'])
+def test_a_write_concern_of_its_own_is_no_obstacle(any_mongo: Estate, concern: str) -> None:
+    """Written for a standalone or golang-migrate, where each command waits as it says; orch's waits for what lasts."""
+    any_mongo.add(
+        "mongo",
+        "a",
+        {
+            "1_x.up.js": f'[{{"create": "c", "writeConcern": {concern}}}]',
+            "2_x.up.js": f'[{{"insert": "c", "documents": [{{"a": 1}}], "writeConcern": {concern}}}]',
+            "3_x.up.js": f'[{{"insert": "c", "documents": [{{"_id": 1}}, {{"_id": 1}}], "writeConcern": {concern}}}]',
+        },
+    )
+    assert "11000" in any_mongo.orch("apply", code=1).stderr
+    assert any_mongo.status("mongo-a")["applied"] == [1, 2]
+
+
+def test_the_bookkeeping_under_other_names_is_not_a_migrations_either(any_mongo: Estate) -> None:
+    entry = "  - {name: a, server: mongo}\n"
+    any_mongo.manifest(entry, "history: {name: our_history}\n")
+    path = any_mongo.root / "databases.yaml"
+    path.write_text(path.read_text().replace('"}', '&x-migrations-collection=our_versions"}', 1))
+    any_mongo.write("mongo-a", {"1_x.up.js": '[{"create": "c"}]', "1_x.down.js": '[{"drop": "our_versions"}]'})
+    any_mongo.orch("apply")
+    told = any_mongo.orch("rollback", "mongo-a", "--to", "0", "--yes", code=1).stderr
+    assert "1_x.down.js:1" in told
+    assert "it changes our_versions" in told
+    any_mongo.write("mongo-a", {"2_x.up.js": '[{"delete": "our_history", "deletes": [{"q": {}, "limit": 0}]}]'})
+    assert "it changes our_history" in any_mongo.orch("apply", code=1).stderr
+    assert any_mongo.status("mongo-a")["applied"] == [1]
 
 
 def test_a_file_of_very_many_commands(mongo_estate: Estate) -> None:

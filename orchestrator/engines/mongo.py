@@ -16,7 +16,7 @@ from pymongo.errors import OperationFailure, PyMongoError
 
 from orchestrator.engines import mongo_errors as errors
 from orchestrator.engines.base import Copies, Effect, Limits
-from orchestrator.engines.mongo_json import parse_commands
+from orchestrator.engines.mongo_json import OWNED, OWNED_HINT, WRITE_COMMANDS, parse_commands, written
 from orchestrator.engines.mongo_lease import Lease
 from orchestrator.engines.mongo_probe import probe
 from orchestrator.errors import ConnectError, StatementError
@@ -38,10 +38,6 @@ COMMIT_RETRIES = 3
 # What is acknowledged this way was never lost in kill tests; w:1 alone lost up to 15 inserts.
 _DURABLE = WriteConcern("majority", j=True)
 _DURABLE_DOCUMENT = {"w": "majority", "j": True}
-_WRITE_COMMANDS = frozenset(
-    {"insert", "update", "delete", "findAndModify", "findandmodify", "create", "createIndexes", "drop", "dropIndexes"}
-    | {"collMod", "renameCollection", "dropDatabase"}
-)
 _ADMIN_COMMANDS = frozenset({"renameCollection"})
 # Commands that write documents one by one: what they wrote before they were ended stays.
 _MANY = frozenset({"insert", "update", "delete", "aggregate"})
@@ -125,6 +121,8 @@ class MongoSession:
         self._database: MongoDatabase[Any] = client.get_database(target.database, write_concern=_DURABLE)
         self._pointer = self._database[target.parameters.get("x-migrations-collection") or "schema_migrations"]
         self._history = self._database[target.history_name]
+        self._locks = self._database[target.parameters.get("x-advisory-lock-collection") or "migrate_advisory_lock"]
+        self._bookkeeping = {collection.name for collection in (self._pointer, self._history, self._locks)}
         self._has_store = False
         self._alone: frozenset[str] | None = None  # collections that no transaction may write to; None: not asked yet
         self._lease: Lease | None = None
@@ -240,8 +238,7 @@ class MongoSession:
         return tuple(read_revision(row) for row in self._history.find(session=self._session))
 
     def _new_lease(self) -> Lease:
-        name = self._target.parameters.get("x-advisory-lock-collection") or "migrate_advisory_lock"
-        return Lease(self._database[name], self._session, self._target.database_id, self._actor, self._run_id)
+        return Lease(self._locks, self._session, self._target.database_id, self._actor, self._run_id)
 
     def _exists(self) -> bool:
         try:
@@ -258,7 +255,11 @@ class MongoSession:
         name = next(iter(command))
         if limits.statement_timeout and "maxTimeMS" not in command:
             command["maxTimeMS"] = round(limits.statement_timeout * 1000)
-        if name in _WRITE_COMMANDS and "writeConcern" not in command and not self._session.in_transaction:
+        if mine := written(command) & self._bookkeeping:
+            raise StatementError(f"it changes {mine.pop()}, which {OWNED}", hint=OWNED_HINT, statement=statement)
+        if self._session.in_transaction:  # which has ours, and allows a command none of its own
+            command.pop("writeConcern", None)
+        elif name in WRITE_COMMANDS:
             command["writeConcern"] = _DURABLE_DOCUMENT
         database = self._client.admin if name in _ADMIN_COMMANDS else self._database
         try:
