@@ -255,7 +255,8 @@ class History:
 
 @dataclass(frozen=True, slots=True)
 class LockHolder:
-    """Who holds a migration lock, as far as the server tells."""
+    """Who holds a migration lock, as far as the server tells. `key` stays the same as long as they hold it."""
 
     description: str
     since: datetime | None = None
+    key: str = ""

@@ -93,13 +93,14 @@ class Lease:
     def remove(self, holder: LockHolder) -> None:
         """Delete the document, if it still names this holder; LockError if it does not."""
         document = self._collection.find_one({"locking_key": 0})
-        if document is not None and self._describe(document) == holder:
-            self._collection.delete_one({"_id": document["_id"], "created_at": document.get("created_at")})
-        elif document is not None:
+        if document is None:
+            return
+        if _key(document) != holder.key:
             raise LockError(
                 f"the lock of {self._database_id} has a new holder: {self._describe(document).description}",
-                hint="look again: orch unlock",
+                hint=f"look again: orch unlock {self._database_id}",
             )
+        self._collection.delete_one({name: document.get(name) for name in _IDENTITY})
 
     def renew(self, session: ClientSession | None = None) -> None:
         """Prolong the lease, or raise LockError if somebody took it over."""
@@ -181,6 +182,7 @@ class Lease:
         return LockHolder(
             f"{who} (pid {document.get('pid')} on {document.get('hostname')}, since {_clock(since)})",
             since if hasattr(since, "tzinfo") else None,
+            _key(document),
         )
 
     def _is_dead(self, document: dict[str, Any]) -> bool:
@@ -194,6 +196,14 @@ class Lease:
 
 def _expiry() -> dict[str, Any]:
     return {"$add": ["$$NOW", LEASE_SECONDS * 1000]}
+
+
+# What tells one holding of the lock from the next; the rest changes while it is held, as its age does.
+_IDENTITY = ("_id", "pid", "hostname", "created_at", "owner")
+
+
+def _key(document: dict[str, Any]) -> str:
+    return repr([document.get(name) for name in _IDENTITY])
 
 
 def _clock(since: Any) -> str:
