@@ -43,7 +43,9 @@ def target(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Target]:
     estate.drop()
 
 
-@pytest.mark.parametrize("where", ["another host", "this host", "another host, and its heir was killed too"])
+@pytest.mark.parametrize(
+    "where", ["another host", "this host", "another host, and its heir was killed too", "unlocked"]
+)
 def test_what_a_killed_run_left_running_is_ended_before_the_next_goes_on(lone: House, where: str) -> None:
     house = lone
     many: Any = house.estate.mongo("db")["many"]
@@ -58,6 +60,8 @@ def test_what_a_killed_run_left_running_is_ended_before_the_next_goes_on(lone: H
     if "heir" in where:
         house.kill("after Lease._try", 1, "apply")
         locks.update_one({}, [{"$set": {"machine": "other", "expires_at": {"$subtract": ["$$NOW", 1000]}}}])
+    if where == "unlocked":
+        house.orch("unlock", house.id, "--yes")
     house.orch("apply", code=5)  # in doubt: nothing can tell how far it came
     changed = many.count_documents({"n": 1})
     assert 0 < changed < MANY

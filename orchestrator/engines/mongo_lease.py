@@ -103,6 +103,7 @@ class Lease:
                 f"the lock of {self._database_id} has a new holder: {self._describe(document).description}",
                 hint=f"look again: orch unlock {self._database_id}",
             )
+        self._end(_sessions(document))
         self._collection.delete_one({name: document.get(name) for name in _IDENTITY})
 
     def renew(self, session: ClientSession | None = None) -> None:
@@ -171,11 +172,13 @@ class Lease:
 
     def _bury(self, document: dict[str, Any]) -> None:
         """Remove the lease of a dead process, with what the server still does for it: a transaction would live for a minute."""
-        self._end([*document.get("former", ()), *([document["session"]] if "session" in document else ())])
+        self._end(_sessions(document))
         self._collection.delete_one({"_id": document["_id"], "owner": document["owner"]})
 
     def _end(self, sessions: list[Any]) -> None:
         """End what the server does for these sessions, and wait for it: its work must not go on beside ours."""
+        if not sessions:  # none at all would mean all of this login
+            return
         admin = self._collection.database.client.admin
         ids = [session["id"] for session in sessions]
         running: list[dict[str, Any]] = [{"$currentOp": {}}, {"$match": {"active": True, "lsid.id": {"$in": ids}}}]
@@ -226,6 +229,11 @@ def _expiry() -> dict[str, Any]:
 
 # What tells one holding of the lock from the next; the rest changes while it is held, as its age does.
 _IDENTITY = ("_id", "pid", "hostname", "created_at", "owner")
+
+
+def _sessions(document: dict[str, Any]) -> list[Any]:
+    """Return the sessions under which a holder of ours, and those it took over from, may still be at work."""
+    return [*document.get("former", ()), *([document["session"]] if "session" in document else ())]
 
 
 def _key(document: dict[str, Any]) -> str:
