@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from bson import Int64
+from bson import Int64, json_util
 from pymongo import MongoClient, WriteConcern
 from pymongo.client_session import ClientSession
 from pymongo.database import Database as MongoDatabase
@@ -19,7 +19,7 @@ from orchestrator.engines.base import Copies, Effect, Limits
 from orchestrator.engines.mongo_json import OWNED, OWNED_HINT, WRITE_COMMANDS, parse_commands, written
 from orchestrator.engines.mongo_lease import Lease
 from orchestrator.engines.mongo_probe import probe
-from orchestrator.errors import ConnectError, StatementError
+from orchestrator.errors import ConflictError, ConnectError, StatementError
 from orchestrator.model import (
     CreateOptions,
     File,
@@ -141,8 +141,8 @@ class MongoSession:
             self._has_store = bool(revisions)
             pointer = None
             if document is not None:
-                version, dirty = document.get("version"), bool(document.get("dirty"))
-                pointer = Pointer(None if version == -1 and not dirty else int(version), dirty)
+                version, dirty = self._version(document), bool(document.get("dirty"))
+                pointer = Pointer(None if version == -1 and not dirty else version, dirty)
             exists = document is not None or bool(revisions) or self._exists()
         return History(exists=exists, store=self._has_store, pointer=pointer, revisions=revisions)
 
@@ -235,7 +235,28 @@ class MongoSession:
     # ------------------------------------------------------------ what stands behind the verbs
 
     def _revisions(self) -> tuple[Revision, ...]:
-        return tuple(read_revision(row) for row in self._history.find(session=self._session))
+        found = []
+        for row in self._history.find(session=self._session):
+            try:
+                found.append(read_revision(row))
+            except (KeyError, TypeError, ValueError):
+                raise ConflictError(
+                    f"{self._target.database_id}: the document {row['_id']!r} in {self._history.name} is no record of orch",
+                    hint="who wrote or changed it? Put it back as it was",
+                ) from None
+        return tuple(found)
+
+    def _version(self, document: dict[str, Any]) -> int:
+        """Return the version in golang-migrate's document, which people sometimes write by hand."""
+        version: Any = document.get("version")
+        whole = version.is_integer() if isinstance(version, float) else isinstance(version, int)
+        if whole and not isinstance(version, bool):
+            return int(version)
+        raise ConflictError(
+            f"{self._target.database_id}: the version in {self._pointer.name} is no whole number",
+            detail=f"the document is {json_util.dumps(document)[:500]}",
+            hint=f"set it as golang-migrate does: db.{self._pointer.name}.updateOne({{}}, {{$set: {{version: Long(1)}}}})",
+        )
 
     def _new_lease(self) -> Lease:
         return Lease(self._locks, self._session, self._target.database_id, self._actor, self._run_id)
