@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -58,6 +59,11 @@ class Mongo:
         """Return the commands of an Extended JSON file."""
         return parse_commands(file, text)
 
+    def check(self, target: Target) -> None:
+        """Look at the options of the DSN. What the driver can do without, such as a compressor, is passed over."""
+        with warnings.catch_warnings(action="ignore"):
+            errors.check_options(target)
+
     def create(self, target: Target, options: CreateOptions) -> bool:  # noqa: ARG002 - MongoDB has no such options
         """Do nothing: MongoDB makes a database with its first collection."""
         return False
@@ -89,7 +95,8 @@ class Mongo:
                     defaults: dict[str, Any] = {"appname": f"orch/{self._run_id}", "tz_aware": True}
                     if "serverselectiontimeoutms" not in target.url.lower():
                         defaults["serverSelectionTimeoutMS"] = SERVER_SELECTION_TIMEOUT * 1000
-                    client: MongoClient[Any] = MongoClient(target.url, **defaults)
+                    with warnings.catch_warnings(action="ignore"):  # what they say was checked
+                        client: MongoClient[Any] = MongoClient(target.url, **defaults)
                     try:
                         hello = client.admin.command("hello")
                         errors.refuse_unready(hello, target)
