@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import Estate, start
+
+from orchestrator.engines import load_engine
+from orchestrator.engines.base import Limits
+from orchestrator.errors import StatementError
+from orchestrator.manifest.dsn import Redactor, resolve
+from orchestrator.model import Database, Statement
 
 
 @pytest.fixture(params=["mongod", "secantus"])
@@ -53,3 +61,32 @@ def test_a_file_of_very_many_commands(mongo_estate: Estate) -> None:
     began = time.monotonic()
     assert "1_x.up.js:200001:" in mongo_estate.orch("validate", code=4).stderr
     assert time.monotonic() - began < 20
+
+
+@pytest.mark.parametrize("at", ["the second command", "the commit"])
+def test_what_fails_because_it_was_cancelled_says_so(
+    any_mongo: Estate, monkeypatch: pytest.MonkeyPatch, at: str
+) -> None:
+    """The server only says that it does not know the transaction, which would be tried again."""
+    any_mongo.add("mongo", "a", {"1_x.up.js": "[]"})
+    any_mongo.orch("apply")
+    server = any_mongo.servers["mongo"]
+    database = Database("mongo-a", "mongo", any_mongo.prefix + "a", server.dsn(), Path())
+    engine = load_engine("mongo", "tester@here", "run1")
+    with engine.connect(resolve(database, {}, Redactor(), "orch_history")) as session:
+        before = "_command" if at == "the second command" else "_commit_transaction"
+        original, calls = getattr(session, before), []
+
+        def cancelled(*arguments: Any) -> None:
+            calls.append(arguments)
+            if before != "_command" or len(calls) == 2:
+                session.cancel()
+            original(*arguments)
+
+        monkeypatch.setattr(session, before, cancelled)
+        commands = [Statement("", {"insert": "c", "documents": [{"_id": n}]}, 0, 1, atomic=True) for n in range(2)]
+        with pytest.raises(StatementError, match="it was cancelled") as caught:
+            session.commit(commands, [], None, Limits())
+        assert not caught.value.transient
+    engine.close()
+    assert any_mongo.mongo("a")["c"].count_documents({}) == 0

@@ -130,6 +130,7 @@ class MongoSession:
         self._history = self._database[target.history_name]
         self._locks = self._database[target.parameters.get("x-advisory-lock-collection") or "migrate_advisory_lock"]
         self._bookkeeping = {collection.name for collection in (self._pointer, self._history, self._locks)}
+        self._cancelled = threading.Event()
         self._has_store = False
         self._alone: frozenset[str] | None = None  # collections that no transaction may write to; None: not asked yet
         self._lease: Lease | None = None
@@ -216,7 +217,8 @@ class MongoSession:
                         self._upsert(revision, elapsed, self._session)
                     if pointer is not None:
                         self._point(pointer, self._session)
-                    self._commit_transaction()
+                    with errors.unless_cancelled(self._cancelled):
+                        self._commit_transaction()
                 finally:
                     if self._session.in_transaction:
                         with suppress(PyMongoError):
@@ -235,7 +237,8 @@ class MongoSession:
             return probe(self._database, statement.body)
 
     def cancel(self) -> None:
-        """Kill the session's operation on the server."""
+        """Kill the session's operation on the server, and with it the transaction that is open."""
+        self._cancelled.set()
         with suppress(PyMongoError):
             self._client.admin.command("killSessions", [self._session.session_id])
 
@@ -291,7 +294,8 @@ class MongoSession:
             command["writeConcern"] = _DURABLE_DOCUMENT
         database = self._client.admin if name in _ADMIN_COMMANDS else self._database
         try:
-            reply = database.command(command, session=self._session)
+            with errors.unless_cancelled(self._cancelled):
+                reply = database.command(command, session=self._session)
         except OperationFailure as error:
             refused = errors.statement_error(error, self._target, statement)
             if isinstance(refused, StatementError) and not self._session.in_transaction:

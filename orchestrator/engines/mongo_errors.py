@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -38,6 +39,8 @@ _NOT_YET = {91, 94, 133, 189, 211, 10107, 11600, 11602, 13435, 13436}
 _PASSES_BY_ITSELF = {112, 24, 46, 251}  # WriteConflict, LockTimeout, LockBusy, NoSuchTransaction
 # Time is up, interrupted, or the server stops or steps down: a command may have been in the middle of its work.
 ENDED_IN_THE_MIDDLE = {50, 91, 189, 237, 262, 10107, 11600, 11601, 11602}
+# What the server says once the session's work was killed: 237 of a cursor, 251 of the transaction that is gone.
+_KILLED = {237, 251, 11601}
 _NAME_LOOKUP = re.compile(
     r"Name or service not known|nodename nor servname|No address associated|getaddrinfo|DNS|nameserver|resolution lifetime",
     re.I,
@@ -177,6 +180,18 @@ def statement_error(error: OperationFailure, target: Target, statement: Statemen
         statement=statement,
         transient=code in _PASSES_BY_ITSELF or error.has_error_label("TransientTransactionError"),
     )
+
+
+@contextmanager
+def unless_cancelled(cancelled: threading.Event) -> Iterator[None]:
+    """Where we have cancelled ourselves, say that instead of what the server makes of it."""
+    try:
+        yield
+    except OperationFailure as error:
+        if not cancelled.is_set() or error.code not in _KILLED:
+            raise
+        reply = {"errmsg": "it was cancelled", "codeName": "Interrupted"}
+        raise OperationFailure("it was cancelled", 11601, reply) from None
 
 
 def details(info: Any) -> str:
