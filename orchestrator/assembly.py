@@ -71,10 +71,13 @@ class Assembly:
         env = {} if embedded else self.env
         for database in databases:
             try:
-                targets[database.id] = resolve(database, env, redactor, self.manifest.history_name)
+                target = resolve(database, env, redactor, self.manifest.history_name)
+                self.engine(database.engine).check(target)
+                targets[database.id] = target
             except InvalidGroup as group:
                 errors.extend(group.errors)
             except InvalidError as error:
+                error.where = error.where or database.mark
                 errors.append(error)
         errors.extend(check_distinct(databases, targets))
         InvalidGroup.raise_if(errors)

@@ -271,7 +271,8 @@ Picture = Mapping[Thing, str]
 
 @dataclass(frozen=True, slots=True)
 class LockHolder:
-    """Who holds a migration lock, as far as the server tells."""
+    """Who holds a migration lock, as far as the server tells. `key` stays the same as long as they hold it."""
 
     description: str
     since: datetime | None = None
+    key: str = ""

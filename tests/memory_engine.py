@@ -70,6 +70,8 @@ class Memory:
             offset += len(line) + 1
         return Script(file, text, tuple(statements), all(statement.atomic for statement in statements))
 
+    def check(self, target: Target) -> None: ...
+
     def create(self, target: Target, options: CreateOptions) -> bool:
         self._store.point()
         self._store.exists = True

@@ -151,6 +151,33 @@ CONTENTS: dict[str, tuple[str, str | bytes, str, str]] = {
     "not a command": ("js", '["create"]', ":1:2: ", "object"),
     "a bad value": ("js", '[\n {"insert": "x", "documents": [{"_id": {"$oid": "12"}}]}]', ":2:2: ", "Extended JSON"),
     "empty": ("js", "", ":1:1: ", "[]"),
+    "the database dropped": ("js", '[\n {"dropDatabase": 1}]', ":2:2: ", "drop its collections one by one"),
+    "the pointer dropped": ("js", '[\n {"drop": "schema_migrations"}]', ":2:2: ", "changes schema_migrations"),
+    "the lock deleted": (
+        "js",
+        '[{"create": "x"},\n {"delete": "migrate_advisory_lock", "deletes": [{"q": {}, "limit": 0}]}]',
+        ":2:2: ",
+        "orch unlock removes a lock",
+    ),
+    "the history renamed": (
+        "js",
+        '[{"renameCollection": "db.orch_history", "to": "db.old"}]',
+        ":1:2: ",
+        "'renameCollection' changes orch_history",
+    ),
+    "the history written over": (
+        "js",
+        '[{"aggregate": "x", "cursor": {}, "pipeline": [{"$merge": {"into": "orch_history"}}]}]',
+        ":1:2: ",
+        "'aggregate' changes orch_history",
+    ),
+    "a session": (
+        "js",
+        '[{"insert": "x", "documents": [{"a": 1}],\n "lsid": {"id": 1}}]',
+        ":1:2: ",
+        "leave out lsid",
+    ),
+    "a database": ("js", '[{"drop": "x", "$db": "other"}]', ":1:2: ", "leave out $db"),
     "too deep": ("js", "[" + '{"a":' * 100_000, ":1:2: ", "100 levels"),
 }
 
@@ -496,3 +523,63 @@ def test_a_thai_name_in_mongodb(mongo_estate: Estate) -> None:
     mongo_estate.add("mongo", "สินค้า", {"1_c.up.js": '[{"create": "คลัง"}]'})
     mongo_estate.orch("apply")
     assert "mongo-สินค้า" in mongo_estate.snapshot()
+
+
+# ---------------------------------------------------------------- options of a MongoDB DSN
+
+OPTIONS = {
+    "foo=bar-secret": ("option 'foo' of the DSN is not known", 4),
+    "serverSelectionTimeoutMs=bar-secret": (
+        "option 'serverSelectionTimeoutMs' of the DSN does not have a valid value",
+        4,
+    ),
+    "authMechanism=bar-secret": ("option 'authMechanism' of the DSN does not have a valid value", 4),
+    "retryWrites=bar-secret": ("option 'retryWrites' of the DSN does not have a valid value", 4),
+    "zlibCompressionLevel=9876543": ("option 'zlibCompressionLevel' of the DSN does not have a valid value", 4),
+    "tls=true&tlsCAFile=/bar-secret": ("option 'tlsCAFile' of the DSN names a file that cannot be read", 4),
+    "tls=true&tlsCertificateKeyFile=/": (
+        "option 'tlsCertificateKeyFile' of the DSN names a file that cannot be read",
+        4,
+    ),
+    "tls=true&tlsCAFile=/dev/null": ("a TLS file", 7),
+    "tlsInsecure=true&tlsAllowInvalidCertificates=true": ("tlsInsecure and tlsAllowInvalidCertificates", 4),
+    "compressors=zstd": ("", 0),
+}
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+def test_options_of_a_mongodb_dsn(mongo_estate: Estate, options: str) -> None:
+    """Python's own warnings would bypass all that guards secrets."""
+    mongo_estate.add("mongo", "m", {"1_c.up.js": '[{"create": "c"}]'})
+    path = mongo_estate.root / "databases.yaml"
+    path.write_text(path.read_text().replace('"}', f'&{options}"}}', 1))
+    said, code = OPTIONS[options]
+    for command in ("plan", "apply"):
+        result = mongo_estate.orch(command, code=code or None)
+        assert said in result.text
+        assert "Warning" not in result.text
+        assert "bar-secret" not in result.text
+        assert "9876543" not in result.text
+        assert "fault in orch" not in result.text
+        assert ("databases.yaml:" in result.stderr) is (code == 4)
+    assert bool(mongo_estate.snapshot()) is not bool(code)
+
+
+def test_a_seed_list_that_does_not_resolve(mongo_estate: Estate) -> None:
+    mongo_estate.add("mongo", "m", {"1_c.up.js": '[{"create": "c"}]'})
+    path = mongo_estate.root / "databases.yaml"
+    path.write_text(re.sub(r"mongodb://(.*)@[^/]*/", r"mongodb+srv://\1@cluster.nowhere.invalid/", path.read_text()))
+    path.write_text(path.read_text().replace("&directConnection=true", "").replace("directConnection=true", ""))
+    result = mongo_estate.orch("apply", code=7)
+    assert "the host name does not resolve: cluster.nowhere.invalid" in result.stderr
+    assert "waiting for the server" in mongo_estate.orch("apply", "--wait", "1", code=7).stderr
+
+
+def test_a_mongodb_dsn_without_login(mongo_estate: Estate) -> None:
+    mongo_estate.add("mongo", "m", {"1_c.up.js": '[{"create": "c"}]'})
+    path = mongo_estate.root / "databases.yaml"
+    path.write_text(re.sub(r'mongodb://.*@([^?"]*)[^"]*', r"mongodb://\1", path.read_text()))  # and no options
+    result = mongo_estate.orch("apply", code=7)
+    assert "requires authentication" in result.stderr
+    assert "give user and password in the DSN" in result.stderr
+    assert "grantRoles" not in result.stderr

@@ -8,6 +8,8 @@ import pty
 import re
 import subprocess
 import sys
+import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -157,8 +159,13 @@ def test_errors_as_json(tmp_path: Path) -> None:
     assert error["where"].startswith("databases.yaml:")
 
 
-def on_a_terminal(estate: Estate, *arguments: str, env: dict[str, str] | None = None, typed: str = "") -> str:
-    """Run the command with its stderr on a terminal where a person types this; return what the terminal got."""
+def on_a_terminal(
+    estate: Estate, *arguments: str, env: dict[str, str] | None = None, typed: str = "", pause: float = 0
+) -> str:
+    """Run the command with its stderr on a terminal where a person types this; return what the terminal got.
+
+    Who thinks for a `pause` types so many seconds after the question.
+    """
     ours, theirs = pty.openpty()
     plain = {k: v for k, v in estate.env.items() if k not in ("CI", "NO_COLOR")} | {"TERM": "xterm-256color"}
     with subprocess.Popen(
@@ -170,7 +177,8 @@ def on_a_terminal(estate: Estate, *arguments: str, env: dict[str, str] | None = 
         stderr=theirs,
     ) as process:
         os.close(theirs)
-        os.write(ours, typed.encode())
+        if not pause:
+            os.write(ours, typed.encode())
         seen = b""
         while True:
             try:
@@ -180,6 +188,10 @@ def on_a_terminal(estate: Estate, *arguments: str, env: dict[str, str] | None = 
             if not chunk:
                 break
             seen += chunk
+            if pause and b"Type 'yes'" in seen:
+                time.sleep(pause)
+                os.write(ours, typed.encode())
+                pause = 0
         process.wait(60)
     os.close(ours)
     return seen.decode()
@@ -283,6 +295,19 @@ def test_a_name_that_two_engines_have_is_completed_as_an_id(tmp_path: Path) -> N
     small = f"{HEAD}  - {{name: product, server: pg}}\n  - {{name: product, server: mongo}}\n  - {{name: logs, server: mongo}}\n"
     (tmp_path / "databases.yaml").write_text(small)
     assert completed(Estate(tmp_path, {}), "orch history ") == ["postgres-product", "mongo-product", "logs"]
+
+
+@pytest.mark.parametrize(("answer", "left"), [("yes\n", 0), ("no\n", 1)])
+def test_a_lock_that_grew_older_before_the_answer_is_still_the_same(
+    mongo_estate: Estate, answer: str, left: int
+) -> None:
+    mongo_estate.add("mongo", "a", {"1_x.up.js": '[{"create": "c"}]'})
+    locks = mongo_estate.mongo("a")["migrate_advisory_lock"]
+    since = datetime.now(UTC) - timedelta(minutes=10)
+    locks.insert_one({"locking_key": 0, "pid": 17, "hostname": "pod-7", "created_at": since})
+    seen = on_a_terminal(mongo_estate, "unlock", "mongo-a", typed=answer, pause=1.2)
+    assert "error" not in seen
+    assert locks.count_documents({}) == left
 
 
 def test_a_reader_that_goes_away(tmp_path: Path) -> None:

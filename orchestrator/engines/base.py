@@ -122,6 +122,9 @@ class Engine(Protocol):
     def parse(self, file: File, text: str) -> Script:
         """Return a file's statements; InvalidError with file, line and column if it is not one of ours."""
 
+    def check(self, target: Target) -> None:
+        """Raise InvalidError for a DSN that the driver would mistake. Asks no server."""
+
     def create(self, target: Target, options: CreateOptions) -> bool:
         """Create a missing database. Returns False if somebody else was quicker."""
 
