@@ -349,12 +349,27 @@ def test_worked_on_migrations_stay_unless_told(small: Path) -> None:
     orch(small, "new", "c", "add more")
     files = sorted(path.name for path in (small / "migrations/postgres-c/schema").iterdir())
     done = orch(small, "rm-db", "c")
-    assert "stays" in done.stderr
     assert sorted(path.name for path in (small / "migrations/postgres-c/schema").iterdir()) == files
+    assert "stays, because its files are not as add-db wrote them" in done.stderr
+    subprocess.run(done.stderr.partition("without them: ")[2].partition(".\n")[0], shell=True, check=True, cwd=small)
+    assert not (small / "migrations/postgres-c/schema").exists()
     orch(small, "add-db", "d")
     orch(small, "new", "d", "add more")
     orch(small, "rm-db", "d", "--migrations")
     assert not (small / "migrations/postgres-d").exists()
+
+
+@pytest.mark.parametrize("extra", [[], ["--migrations"]])
+def test_migrations_that_another_database_uses_stay(small: Path, extra: list[str]) -> None:
+    orch(small, "add-db", "c")
+    (small / "linked").symlink_to("migrations/postgres-c/schema")
+    with (small / "databases.yaml").open("a") as file:
+        file.write("  - {name: d, server: postgres, migrations: migrations/../linked}\n")
+    before = snapshot(small / "migrations")
+    done = orch(small, "rm-db", "c", *extra)
+    assert "stays, because it is that of postgres-d too" in done.stderr
+    assert snapshot(small / "migrations") == before
+    orch(small, "validate")
 
 
 def test_rm_db_refuses_what_others_need_and_what_is_not_there(small: Path) -> None:
