@@ -374,8 +374,22 @@ def test_argo_accepts_the_workflow(odd: Manifest) -> None:
         return [strict(one) for one in part] if isinstance(part, list) else part
 
     schema = Draft202012Validator(strict(Workflow.model_json_schema(by_alias=True)))
+
+    def faults(workflow: Any) -> list[str]:
+        """What the schema says, and the controller's own rules on what is in it."""
+        spec = workflow["spec"]
+        found = [error.message for error in schema.iter_errors(workflow)]
+        for part in (spec, *spec["templates"]):
+            if part.get("automountServiceAccountToken") is False and not part.get("executor"):
+                found.append("without a token the executor needs a serviceAccountName")
+            if "dag" in part and "retryStrategy" in {**spec.get("templateDefaults", {}), **part}:
+                found.append("a DAG is retried as a whole, and has no exit code")
+            if "container" in part and "retryStrategy" not in part:
+                found.append("a container is not retried")
+        return found
+
     workflow = read(next(iter(rendered(odd, "argo").values())))
-    assert [error.message for error in schema.iter_errors(workflow)] == []
+    assert faults(workflow) == []
     templates = {template["name"]: template for template in workflow["spec"]["templates"]}
     tasks = templates[workflow["spec"]["entrypoint"]]["dag"]["tasks"]
     names = [task["name"] for task in tasks]
@@ -385,10 +399,13 @@ def test_argo_accepts_the_workflow(odd: Manifest) -> None:
         _at("spec", "entrypont", value="x"),
         _at("spec", "templates", 1, "container", "imag", value="x"),
         _at("spec", "templates", 0, "dag", "tasks", 0, "dependencies", value="x"),
+        _at("spec", "automountServiceAccountToken", value=False),
+        _at("spec", "templateDefaults", value={"retryStrategy": {"limit": "3"}}),
+        _at("spec", "templates", 0, "retryStrategy", value={"limit": "3"}),
     ):
         broken = copy.deepcopy(workflow)
         mutate(broken)
-        assert list(schema.iter_errors(broken))
+        assert faults(broken)
 
 
 def test_pipelines_and_the_dockerfile_pass_their_linters(odd: Manifest, tmp_path: Path) -> None:
