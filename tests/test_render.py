@@ -35,7 +35,9 @@ ODD = """\
 version: 1
 servers:
   main pg: {engine: postgres, dsn: "postgres://app:${PG_PASSWORD}@${PG_HOST:-localhost}:${PG_PORT:-5432}/{database}"}
-  other: {engine: postgres, dsn: "host=${OTHER_HOST} user=${OTHER_USER:-me} password=${OTHER_PW} dbname={database}"}
+  other:
+    engine: postgres
+    dsn: "host=${OTHER_HOST} port=${OTHER_PORT:-5433} user=${OTHER_USER:-me} password=${OTHER_PW} dbname={database}"
   open: {engine: mongo, dsn: "mongodb://${MONGO_HOST:-localhost}/{database}"}
   far: {engine: mongo, dsn: "mongodb+srv://${FAR_USER}:${FAR_PASSWORD}@cluster.example.com/{database}"}
   whole: {engine: postgres, dsn: "${WHOLE_DSN}/{database}"}
@@ -127,17 +129,118 @@ def test_no_secret_is_in_any_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert not [path for path, text in files.items() if "s3cr3t" in text]
 
 
-def test_a_password_in_a_servers_dsn_and_a_fixed_local_host_are_refused(tmp_path: Path) -> None:
-    for dsn, problem in (
-        ("postgres://u:pw@${H}/{database}", "password"),
-        ("postgres://localhost/{database}", "always at"),
-    ):
-        (tmp_path / "databases.yaml").write_text(
-            f'version: 1\nservers: {{pg: {{engine: postgres, dsn: "{dsn}"}}}}\ndatabases: [{{name: a, server: pg}}]\n'
-        )
-        with pytest.raises(InvalidError, match=problem) as caught:
-            rendered(load(tmp_path / "databases.yaml", directories=False), "compose")
-        assert "pw" not in str(caught.value)
+UNFIT = {
+    "a password": ("postgres://u:pw@${H}/{database}", "holds a password"),
+    "a fixed local host": ("postgres://u@localhost/{database}", "always at 'localhost'"),
+    "a local host in the query": ("postgres://u:${P}@/{database}?host=localhost", "always at 'localhost'"),
+    "a fixed port": ("postgres://u:${P}@${H}:6000/{database}", "always at port 6000"),
+    "a fixed port of a key=value DSN": ("host=${H} port=6000 user=u dbname={database}", "always at port 6000"),
+    "half a port": ("postgres://u:${P}@${H}:543${N}/{database}", "always at port 543${N}"),
+    "no user": ("postgres://:${P}@${H}/{database}", "names no user"),
+    "no login": ("postgres://${H}/{database}", "names no user"),
+    "TLS": ("postgres://u:${P}@${H}/{database}?sslmode=require", "always has sslmode=require"),
+    "MongoDB, TLS": ("mongodb://${H}/{database}?tls=true", "always has tls=true"),
+    "MongoDB, a set": ("mongodb://${H}/{database}?replicaSet=other", "always has replicaset=other"),
+    "MongoDB, login in each": ("mongodb://u:${P}@${H}/{database}", "add authSource=admin"),
+    "MongoDB, login elsewhere": ("mongodb://u:${P}@${H}/{database}?authSource=x", "always has authsource=x"),
+    "MongoDB, no password": ("mongodb://u@${H}/{database}?authSource=admin", "a user and no password"),
+}
+
+
+@pytest.mark.parametrize("name", UNFIT)
+def test_compose_refuses_a_server_that_no_container_can_be(tmp_path: Path, name: str) -> None:
+    dsn, problem = UNFIT[name]
+    engine = "mongo" if dsn.startswith("mongodb") else "postgres"
+    servers = f'version: 1\nservers: {{s: {{engine: {engine}, dsn: "{dsn}"}}}}\n'
+    (tmp_path / "databases.yaml").write_text(servers + "databases: [{name: a, server: s}]\n")
+    done = orch(tmp_path, "render", "compose", code=4)
+    assert problem in done.stderr and "hint:" in done.stderr and "pw" not in done.stderr
+    assert not (tmp_path / "docker-compose.multi-db.yml").exists()
+    orch(tmp_path, "render", "k8s", "github", "gitlab", "init-sql")
+
+
+PG = "postgres://u:${P}@${H}/{database}"
+ADMIN = "mongodb://${U}:${Q}@${I}/{database}?authSource=admin"
+TWO_UNFIT = {
+    "one port by default": ("one", PG, "two", PG.replace("H}", "I}:${J:-5432}"), "published at port 5432"),
+    "one host": ("one", PG, "two", PG.replace("H}", "H}:${J:-5433}"), "H would have to be another"),
+    "one user": ("one", "postgres://${U}:${P}@${H}/{database}", "two", ADMIN, "U would have"),
+    "one port variable": ("one", PG.replace("H}", "H}:${J:-1}"), "two", "mongodb://${I}:${J:-2}/{database}", "J would have"),
+    "a password that a server elsewhere has": ("one", PG, "two", "postgres://u:${P}@db.example.com/{database}", "P would have"),
+    "a name of ours": ("migrate-all", PG, "two", "mongodb://${I}/{database}", "'migrate-all'"),
+    "a name of a database's service": ("migrate-postgres-a", PG, "two", "mongodb://${I}/{database}", "both be called"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TWO_UNFIT)
+def test_compose_refuses_servers_that_get_into_each_others_way(tmp_path: Path, name: str) -> None:
+    one, first, two, second, problem = TWO_UNFIT[name]
+    engine = "mongo" if second.startswith("mongodb") else "postgres"
+    (tmp_path / "databases.yaml").write_text(
+        f'version: 1\nservers:\n  {one}: {{engine: postgres, dsn: "{first}"}}\n'
+        f'  {two}: {{engine: {engine}, dsn: "{second}"}}\n'
+        f"databases: [{{name: a, server: {one}}}, {{name: b, server: {two}}}]\n"
+    )
+    assert problem in orch(tmp_path, "render", "compose", code=4).stderr
+
+
+def test_two_servers_with_one_password_and_what_containers_have(tmp_path: Path) -> None:
+    (tmp_path / "databases.yaml").write_text(
+        'version: 1\nservers:\n  one: {engine: postgres, dsn: "postgres://u:${P}@${H}/{database}?sslmode=${S:-require}"}\n'
+        '  two: {engine: mongo, dsn: "mongodb://u:${P}@${I}/{database}?tls=${T:-true}&authSource=${A:-x}"}\n'
+        "databases: [{name: a, server: one}, {name: b, server: two}]\n"
+    )
+    text = next(iter(rendered(load(tmp_path / "databases.yaml", directories=False), "compose").values()))
+    services = read(text)["services"]
+    assert services["migrate-all"]["secrets"] == ["P"]
+    assert services["migrate-all"]["environment"] == {
+        "H": "one",
+        "S": "prefer",
+        "P_FILE": "/run/secrets/P",
+        "I": "two",
+        "T": "false",
+        "A": "admin",
+    }
+    # Where the image keeps its data depends on its version: the volume holds it for each of them.
+    data = services["one"]["environment"]["PGDATA"]
+    mounted = services["one"]["volumes"][0].partition(":")[2]
+    assert data.startswith(f"{mounted}/") and not data.startswith("/var/lib/postgresql/data")
+
+
+@pytest.mark.parametrize(
+    ("compose", "docker", "build"),
+    [
+        ("docker-compose.yml", "Dockerfile", "."),
+        ("deploy/dev/compose.yml", "Dockerfile", "../.."),
+        ("compose.yml", "deploy/Dockerfile.orch", {"context": ".", "dockerfile": "deploy/Dockerfile.orch"}),
+        ("deploy/compose.yml", "deploy/Dockerfile", {"context": "..", "dockerfile": "deploy/Dockerfile"}),
+    ],
+)
+def test_one_service_builds_the_image_and_all_others_wait_for_it(
+    tmp_path: Path, compose: str, docker: str, build: object
+) -> None:
+    root = small_project(tmp_path)
+    with (root / "databases.yaml").open("a") as file:
+        file.write(f"render: {{compose: {{file: {compose}}}, dockerfile: {{file: {docker}}}}}\n")
+    orch(root, "render")
+    services = read((root / compose).read_text())["services"]
+    assert services["migrate-image"]["build"] == build and services["migrate-image"]["pull_policy"] == "build"
+    followers = {name: body for name, body in services.items() if body["image"] == services["migrate-image"]["image"]}
+    del followers["migrate-image"]
+    assert len(followers) == 3
+    for body in followers.values():
+        assert "build" not in body and body["pull_policy"] == "never"
+        assert body["depends_on"]["migrate-image"] == {"condition": "service_completed_successfully"}
+    place = build if isinstance(build, dict) else {"context": build, "dockerfile": "Dockerfile"}
+    context = (root / compose).parent / place["context"]
+    assert context.resolve() == root and (context / place["dockerfile"]).is_file()
+
+
+def test_compose_without_the_dockerfile_that_it_builds_from_says_so(tmp_path: Path) -> None:
+    root = small_project(tmp_path)
+    assert "orch render dockerfile" in orch(root, "render", "compose").stderr
+    orch(root, "render", "dockerfile")
+    assert "render dockerfile" not in orch(root, "render", "compose").stderr
 
 
 def test_the_settings_of_the_manifest(tmp_path: Path) -> None:
@@ -324,7 +427,7 @@ def test_the_order_in_compose_is_that_of_the_graph() -> None:
         (service.removeprefix("migrate-"), need.removeprefix("migrate-"))
         for service, body in services.items()
         for need, condition in body.get("depends_on", {}).items()
-        if condition["condition"] == done
+        if condition["condition"] == done and need != "migrate-image"
     }
     assert rendered_edges == {(one["id"], need) for one in graph["databases"] for need in one["depends_on"]}
     for one in graph["databases"]:

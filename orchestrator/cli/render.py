@@ -26,7 +26,8 @@ def command(
     targets: Annotated[
         list[Target] | None,
         typer.Argument(
-            metavar="[TARGET]...", help="Default: those under 'render:', or those on disk, or compose and k8s."
+            metavar="[TARGET]...",
+            help="Default: those under 'render:', or those on disk, or compose, k8s and dockerfile.",
         ),
     ] = None,
     check: Annotated[
@@ -55,10 +56,12 @@ def command(
     settings = settings_of(project.manifest, image)
     root = Path(output).absolute() if output else project.root
     wanted = list(dict.fromkeys(target.value for target in targets or ()))
-    wanted = wanted or list(settings.targets) or present(settings, root) or ["compose", "k8s"]
+    wanted = wanted or list(settings.targets) or present(settings, root) or ["compose", "k8s", "dockerfile"]
     if output and not check:
         root.mkdir(parents=True, exist_ok=True)
     changes = stale(wanted, project.manifest, settings, root)
+    if "compose" in wanted and "dockerfile" not in wanted and not (root / settings.files["dockerfile"]).exists():
+        say(f"There is no {settings.files['dockerfile']}, from which compose builds the image: orch render dockerfile")
     if not changes:
         say(f"Up to date: {', '.join(wanted)}.")
         return 0
