@@ -20,9 +20,11 @@ import yaml
 from jsonschema import Draft202012Validator
 from kubernetes_checks import problems
 from project import PROJECT, SERVERS, orch, small_project, snapshot, whole_project
+from pymongo.uri_parser import parse_uri
 
 from orchestrator.errors import InvalidError
 from orchestrator.manifest import load
+from orchestrator.manifest.dsn import Redactor, resolve
 from orchestrator.model import Manifest
 from orchestrator.render.settings import settings_of
 from orchestrator.render.targets import TARGETS, files_of
@@ -127,6 +129,22 @@ def test_no_secret_is_in_any_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     (tmp_path / "databases.yaml").write_text(text)
     files = rendered(load(tmp_path / "databases.yaml", directories=False))
     assert not [path for path, text in files.items() if "s3cr3t" in text]
+
+
+def test_the_dsn_reaches_the_published_port_of_the_replica_set(tmp_path: Path) -> None:
+    """The member is called mongo:27017, which nobody outside of the containers can resolve."""
+    orch(tmp_path, "init")
+    orch(tmp_path, "add-db", "logs", "--engine", "mongo")
+    for manifest in (load(tmp_path / "databases.yaml"), load(PROJECT / "databases.yaml")):
+        services = read(rendered(manifest, "compose")["docker-compose.multi-db.yml"])["services"]
+        assert 'host: "mongo:27017"' in services["mongo"]["healthcheck"]["test"][-1]
+        assert services["mongo"]["ports"] == ["127.0.0.1:${MONGO_PORT:-27017}:27017"]
+        database = next(d for d in manifest.databases if d.name == "logs")
+        env = {"MONGO_USER": "root", "MONGO_PASSWORD": "p@ss"}
+        found = parse_uri(resolve(database, env, Redactor(), "orch_history").url)
+        assert found["nodelist"] == [("localhost", 27017)] and found["options"]["directConnection"] is True
+        replicas = {**env, "MONGO_HOST": "h1,h2", "MONGO_DIRECT": "false"}
+        assert len(parse_uri(resolve(database, replicas, Redactor(), "orch_history").url)["nodelist"]) == 2
 
 
 UNFIT = {
