@@ -140,6 +140,20 @@ def test_windows_line_ends_and_a_byte_order_mark_stay(small: Path) -> None:
     assert path.read_bytes() == before
 
 
+def test_declared_targets_are_written_though_they_are_not_there_yet(small: Path) -> None:
+    with (small / "databases.yaml").open("a") as file:
+        file.write("render: {targets: [compose, gitlab]}\n")
+    orch(small, "render", "k8s")
+    orch(small, "render", "--check", code=3)
+    before = snapshot(small / "k8s")
+    assert "docker-compose.multi-db.yml  (new)" in orch(small, "add-db", "c").stdout
+    assert (small / ".gitlab/databases.gitlab-ci.yml").is_file() and snapshot(small / "k8s") == before
+    orch(small, "render", "--check")
+    (small / "docker-compose.multi-db.yml").unlink()
+    orch(small, "rm-db", "c")
+    orch(small, "render", "--check")
+
+
 # ---------------------------------------------------------------- what is refused
 
 

@@ -73,7 +73,7 @@ def command(
     files = first_pair(chosen, name)
     changes = [change(database.directory / one, content.encode()) for one, content in files.items()]
     # The manifest comes last: what stops us before leaves at most files that nothing refers to.
-    changes += [*after.render_changes(project.manifest), project.manifest_change(text)]
+    changes += [*after.render_changes(), project.manifest_change(text)]
     make(changes, project.root, dry_run, quoted("orch", "apply", "--only", _shortest(after, database.id)))
     return 0
 

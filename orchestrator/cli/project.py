@@ -43,12 +43,13 @@ class Project:
         bom = _BOM if self.path.read_bytes().startswith(_BOM.encode()) else ""
         return change(self.path, (bom + text).encode())
 
-    def render_changes(self, previous: Manifest) -> list[Change]:
-        """Return what brings every rendered file up to date that this project has."""
+    def render_changes(self) -> list[Change]:
+        """Return what brings every rendered file up to date that this project declares, or else has."""
         from orchestrator.render.settings import settings_of
         from orchestrator.render.targets import present, stale
 
-        return stale(present(settings_of(previous), self.root), self.manifest, settings_of(self.manifest), self.root)
+        settings = settings_of(self.manifest)
+        return stale(settings.targets or present(settings, self.root), self.manifest, settings, self.root)
 
 
 def open_project(file: str | None) -> Project:

@@ -46,7 +46,7 @@ def command(
     after = project.with_text(text)
     removed, kept = _migrations(database, after, migrations)
     # The manifest comes first: what stops us after it leaves at most files that nothing refers to.
-    changes = [project.manifest_change(text), *after.render_changes(project.manifest), *removed]
+    changes = [project.manifest_change(text), *after.render_changes(), *removed]
     make(changes, project.root, dry_run, quoted("orch", "plan"))
     if kept:
         say(f"{shown(database.directory)} stays, because {kept}.")
