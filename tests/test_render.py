@@ -284,6 +284,17 @@ def test_the_settings_of_the_manifest(tmp_path: Path) -> None:
         orch(root, "render", code=4)
 
 
+def test_two_targets_at_one_place_are_refused(tmp_path: Path) -> None:
+    root = small_project(tmp_path)
+    with (root / "databases.yaml").open("a") as file:
+        file.write("render: {compose: {file: out/x.yml}, argo: {file: ./out//x.yml}}\n")
+    before = snapshot(root)
+    for command in (["render", "compose"], ["render", "--check"], ["add-db", "c"]):
+        done = orch(root, *command, code=4)
+        assert "compose and argo would both be written to" in done.stderr
+    assert snapshot(root) == before
+
+
 # ---------------------------------------------------------------- Kubernetes
 
 
