@@ -7,11 +7,12 @@ import copy
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import kubernetes_validate
@@ -22,6 +23,7 @@ from kubernetes_checks import problems
 from project import PROJECT, SERVERS, orch, small_project, snapshot, whole_project
 from pymongo.uri_parser import parse_uri
 
+from orchestrator import __version__
 from orchestrator.errors import InvalidError
 from orchestrator.manifest import load
 from orchestrator.manifest.dsn import Redactor, resolve
@@ -558,6 +560,94 @@ def test_pipelines_and_the_dockerfile_pass_their_linters(odd: Manifest, tmp_path
             assert done.returncode == 0, f"{check}\n{done.stdout}\n{done.stderr}"
 
 
+PACKAGES = {
+    "": (f"dborch[embedded]=={__version__}", []),
+    "dborch==0.2.0": ("dborch[embedded]==0.2.0", []),
+    "dborch>=0.1,<2": ("dborch[embedded]>=0.1,<2", []),
+    "dborch[more] ~= 0.1": ("dborch[more,embedded] ~= 0.1", []),
+    "dborch @ https://example.com/d-1-py3-none-any.whl": (
+        "dborch[embedded] @ https://example.com/d-1-py3-none-any.whl",
+        [],
+    ),
+    "git+https://example.com/dborch@main": ("dborch[embedded] @ git+https://example.com/dborch@main", []),
+    "wheels/d-1-py3-none-any.whl": (
+        "wheels/d-1-py3-none-any.whl[embedded]",
+        ["COPY wheels/d-1-py3-none-any.whl /source/d-1-py3-none-any.whl"],
+    ),
+    "./vendor/my orch": ("./vendor/my orch[embedded]", ['COPY ["vendor/my orch", "/source/my orch"]']),
+    ".": (".[embedded]", ["COPY pyproject.toml README.md LICENSE /source/", "COPY orchestrator /source/orchestrator"]),
+}
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_what_pip_installs_is_right_wherever_it_stands(tmp_path: Path, package: str) -> None:
+    embedded, copies = PACKAGES[package]
+    (tmp_path / "databases.yaml").write_text(
+        SERVERS
+        + f"databases: [{{name: a, server: postgres}}]\nrender: {{dockerfile: {{package: {json.dumps(package)}}}}}\n"
+        if package
+        else SERVERS + "databases: [{name: a, server: postgres}]\n"
+    )
+    files = rendered(load(tmp_path / "databases.yaml", directories=False), "github", "gitlab", "dockerfile")
+    jobs = read(files[".github/workflows/databases.yml"])["jobs"]
+    assert shlex.split(jobs["check"]["steps"][2]["run"]) == ["pip", "install", embedded]
+    plain = package or f"dborch=={__version__}"
+    assert shlex.split(jobs["apply"]["steps"][2]["run"]) == ["pip", "install", plain]
+    script = read(files[".gitlab/databases.gitlab-ci.yml"])["databases:check"]["script"]
+    assert shlex.split(script[0]) == ["pip", "install", "--quiet", embedded]
+    lines = files["Dockerfile"].splitlines()
+    run = next(line for line in lines if line.startswith("RUN"))
+    assert lines[2 : lines.index(run)] == copies
+    name = "/source" if package == "." else f"/source/{PurePosixPath(package).name}" if copies else plain
+    assert shlex.split(run)[-1] == name
+    if copies and package != ".":
+        assert f"!{PurePosixPath(package)}" in files["Dockerfile.dockerignore"].splitlines()
+
+
+def test_a_package_outside_of_the_project_is_not_for_an_image(tmp_path: Path) -> None:
+    root = small_project(tmp_path)
+    with (root / "databases.yaml").open("a") as file:
+        file.write("render: {dockerfile: {package: ../orch}}\n")
+    assert "outside of the project" in orch(root, "render", "dockerfile", code=4).stderr
+
+
+def test_pipelines_watch_every_directory_and_what_is_rendered(tmp_path: Path) -> None:
+    root = small_project(tmp_path)
+    (root / "db/c").mkdir(parents=True)
+    with (root / "databases.yaml").open("a") as file:
+        file.write("  - {name: c, server: postgres, migrations: db/../db/c}\n")
+        file.write("render: {targets: [compose, k8s, github, gitlab, init-sql], k8s: {directory: deploy}}\n")
+    orch(root, "render")
+    on = read((root / ".github/workflows/databases.yml").read_text())["on"]
+    wanted = ["databases.yaml", "migrations/**", "db/c/**", "docker-compose.multi-db.yml", "deploy/**"]
+    wanted += [".github/workflows/databases.yml", ".gitlab/databases.gitlab-ci.yml", "init-databases*.sql"]
+    assert on["pull_request"]["paths"] == on["push"]["paths"] and set(on["push"]["paths"]) == set(wanted)
+    pipeline = read((root / ".gitlab/databases.gitlab-ci.yml").read_text())
+    for job in pipeline.values():
+        assert set(job["rules"][0]["changes"]) == {re.sub(r"\*\*$", "**/*", path) for path in wanted}
+
+
+def test_a_manifest_of_another_name_is_named_wherever_it_is_needed(tmp_path: Path) -> None:
+    root = small_project(tmp_path)
+    (root / "databases.yaml").rename(root / "other.yaml")
+    done = orch(root, "render", *TARGETS, "-f", "other.yaml")
+    for path, text in snapshot(root).items():
+        if isinstance(text, bytes) and b"Made by orch" in text:
+            command = re.match(r"(?:#|--) Made by orch from other.yaml: do not edit, run: orch (.*)\n", text.decode())
+            assert command, path
+            orch(root, *shlex.split(command[1]), "--check")
+    assert read((root / ".github/workflows/databases.yml").read_text())["env"] == {"ORCH_FILE": "other.yaml"}
+    pipeline = read((root / ".gitlab/databases.gitlab-ci.yml").read_text())
+    assert all(job["variables"] == {"ORCH_FILE": "other.yaml"} for job in pipeline.values())
+    done = orch(root, "add-db", "c", "-f", "other.yaml")
+    assert "Next: orch apply --only c -f other.yaml" in done.stderr
+    assert "orch apply --only c -f other.yaml" in orch(root, "new", "c", "more", "-f", "other.yaml").stderr
+    (root / "Dockerfile").unlink()
+    done = orch(root, "render", "dockerfile", "--check", "-f", "other.yaml", code=3)
+    assert "orch render dockerfile -f other.yaml" in done.stderr
+    assert "Next: orch plan -f other.yaml" in orch(root, "rm-db", "c", "-f", "other.yaml").stderr
+
+
 def test_init_sql_runs_and_names_are_quoted(odd: Manifest) -> None:
     files = rendered(odd, "init-sql")
     assert set(files) == {f"init-databases-{name}.sql" for name in ("main-pg", "other", "whole")}
@@ -584,3 +674,7 @@ def test_the_image_takes_only_what_it_needs(odd: Manifest, tmp_path: Path) -> No
     )
     with pytest.raises(InvalidError, match="outside of the project"):
         rendered(load(tmp_path / "p/databases.yaml", directories=False), "dockerfile")
+    (tmp_path / "p/databases.yaml").write_text(SERVERS + "databases: [{name: a, server: postgres, migrations: .}]\n")
+    done = orch(tmp_path / "p", "render", "dockerfile", code=4)
+    assert "the directory of the project itself" in done.stderr
+    orch(tmp_path / "p", "render", "github", "gitlab")

@@ -18,12 +18,16 @@ _BOM = "\ufeff"
 
 @dataclass(frozen=True)
 class Project:
-    """A manifest and the directory that it is in. `manifest` has no databases where none is declared yet."""
+    """A manifest and the directory that it is in. `manifest` has no databases where none is declared yet.
+
+    `file` is how the command line names it.
+    """
 
     path: Path
     text: str
     manifest: Manifest
     values: Mapping[str, Any]
+    file: str | None = None
 
     @property
     def root(self) -> Path:
@@ -36,7 +40,11 @@ class Project:
 
     def with_text(self, text: str) -> Project:
         """Return the project as it will be with another text in its manifest; InvalidError if that is not valid."""
-        return _project(self.path, text)
+        return _project(self.path, text, self.file)
+
+    def command(self, *words: str) -> str:
+        """Return a command of orch for this manifest, as a person types it in a shell."""
+        return quoted("orch", *words, *(("-f", self.file) if self.file else ()))
 
     def manifest_change(self, text: str) -> Change | None:
         """Return the change to the manifest's file; a byte order mark stays."""
@@ -58,10 +66,10 @@ def open_project(file: str | None) -> Project:
     from orchestrator.manifest.source import read_text
 
     path = find_manifest(file, os.environ, Path.cwd()).absolute()
-    return _project(path, read_text(path))
+    return _project(path, read_text(path), file)
 
 
-def _project(path: Path, text: str) -> Project:
+def _project(path: Path, text: str, file: str | None) -> Project:
     from orchestrator.errors import InvalidGroup
     from orchestrator.manifest.load import load
     from orchestrator.manifest.source import parse_yaml, shown
@@ -74,7 +82,7 @@ def _project(path: Path, text: str) -> Project:
         manifest = load(path, directories=False, text=text)
     else:
         manifest = Manifest(path, (), render=source.value.get("render") or {})
-    return Project(path, text, manifest, source.value)
+    return Project(path, text, manifest, source.value, file)
 
 
 def make(changes: Sequence[Change | None], root: Path, dry_run: bool, next_command: str) -> None:

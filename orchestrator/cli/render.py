@@ -61,13 +61,15 @@ def command(
         root.mkdir(parents=True, exist_ok=True)
     changes = stale(wanted, project.manifest, settings, root)
     if "compose" in wanted and "dockerfile" not in wanted and not (root / settings.files["dockerfile"]).exists():
-        say(f"There is no {settings.files['dockerfile']}, from which compose builds the image: orch render dockerfile")
+        write = project.command("render", "dockerfile")
+        say(f"There is no {settings.files['dockerfile']}, from which compose builds the image; write it: {write}")
     if not changes:
         say(f"Up to date: {', '.join(wanted)}.")
         return 0
     if check:
         out("".join(one.diff(one.path.relative_to(root).as_posix()) for one in changes))
-        say(f"{len(changes)} file(s) are not as {project.path.name} says; write them: orch render {' '.join(wanted)}")
+        write = project.command("render", *wanted)
+        say(f"{len(changes)} file(s) are not as {project.path.name} says; write them: {write}")
         return int(ExitCode.CHANGES)
     commit(changes, root)
     out(tree(changes, root))

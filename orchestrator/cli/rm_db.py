@@ -30,7 +30,7 @@ def command(
     The database itself is never touched. Example: orch rm-db logs2
     """
     from orchestrator.cli.console import say
-    from orchestrator.cli.project import make, open_project, quoted
+    from orchestrator.cli.project import make, open_project
     from orchestrator.errors import UsageError
     from orchestrator.manifest.edit import remove
     from orchestrator.manifest.names import resolve_name
@@ -47,7 +47,7 @@ def command(
     removed, kept = _migrations(database, after, migrations)
     # The manifest comes first: what stops us after it leaves at most files that nothing refers to.
     changes = [project.manifest_change(text), *after.render_changes(), *removed]
-    make(changes, project.root, dry_run, quoted("orch", "plan"))
+    make(changes, project.root, dry_run, after.command("plan"))
     if kept:
         say(f"{shown(database.directory)} stays, because {kept}.")
     if not dry_run:

@@ -47,4 +47,4 @@ def render(manifest: Manifest, settings: Settings) -> dict[str, str]:
         "metadata": {"generateName": "migrate-", "namespace": settings.namespace},
         "spec": spec,
     }
-    return {settings.files["argo"]: header("argo", manifest.path.name) + to_yaml(workflow)}
+    return {settings.files["argo"]: header("argo", manifest) + to_yaml(workflow)}

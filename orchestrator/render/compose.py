@@ -86,7 +86,7 @@ def render(manifest: Manifest, settings: Settings) -> dict[str, str]:
         "# Each builds the image first, so that new migrations are in it. Passwords are read from the environment or from\n"
         "# .env, and reach the containers as secrets.\n"
     ).replace("FILE", shlex.quote(settings.files["compose"]))
-    return {settings.files["compose"]: header("compose", manifest.path.name) + usage + to_yaml(data)}
+    return {settings.files["compose"]: header("compose", manifest) + usage + to_yaml(data)}
 
 
 def _build(settings: Settings) -> str | dict[str, str]:
