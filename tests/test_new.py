@@ -24,8 +24,9 @@ def small(tmp_path: Path) -> Path:
 
 
 def test_new_counts_on(small: Path) -> None:
-    orch(small, "new", "a", "Add reserved-until!")
+    done = orch(small, "new", "a", "Add reserved-until!")
     names = sorted(path.name for path in (small / "migrations/postgres-a/schema").iterdir())
+    assert "Next: write the two files, then: orch apply --only a" in done.stderr
     assert names == ["000001_a.up.sql", "000002_add_reserved_until.down.sql", "000002_add_reserved_until.up.sql"]
     orch(small, "add-db", "m", "--engine", "mongo")
     orch(small, "new", "m", "more")

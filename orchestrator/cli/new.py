@@ -21,7 +21,7 @@ def command(
     """
     import re
 
-    from orchestrator.cli.project import make, open_project, quoted
+    from orchestrator.cli.project import make, open_project
     from orchestrator.manifest.names import resolve_name
     from orchestrator.render.changes import change
     from orchestrator.render.scaffold import next_pair
@@ -35,5 +35,5 @@ def command(
     # A directory elsewhere is where the manifest says; a link must not lead out of either.
     root = project.root if project.holds(directory) else directory
     changes = [change(directory / one, text.encode()) for one, text in files.items()]
-    make(changes, root, dry_run, quoted("orch", "apply", "--only", name))
+    make(changes, root, dry_run, f"write the two files, then: {project.command('apply', '--only', name)}")
     return 0
