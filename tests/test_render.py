@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import errno
 import json
 import os
 import re
@@ -112,6 +113,31 @@ def test_a_file_of_somebody_else_is_not_written_over(tmp_path: Path) -> None:
     (root / "docker-compose.multi-db.yml").write_text("services: {}\n")
     before = snapshot(root)
     assert "not a file that orch made" in orch(root, "render", "compose", "k8s", code=1).stderr
+    assert snapshot(root) == before
+
+
+def test_places_that_cannot_be_used_are_told_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = small_project(tmp_path)
+    orch(root, "render")
+    before = snapshot(root)
+
+    def told(*arguments: str, code: int = 1) -> str:
+        done = orch(root, *arguments, code=code)
+        assert "fault in orch" not in done.stderr and "unexpected" not in done.stderr
+        return done.stderr
+
+    assert "is not a directory" in told("render", "--output", "databases.yaml", code=2)
+    assert "is not a directory" in told("render", "--check", "--output", "databases.yaml", code=2)
+    assert "databases.yaml/x: Not a directory" in told("render", "--output", "databases.yaml/x")
+    assert "File name too long" in told("render", "-f", "x" * 300)
+
+    def unreadable(path: Path) -> bytes:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "read_bytes", unreadable)
+    for command in (["render"], ["render", "--check"], ["add-db", "c"], ["rm-db", "b"]):
+        assert "Permission denied" in told(*command)
+    monkeypatch.undo()
     assert snapshot(root) == before
 
 

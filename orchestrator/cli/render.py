@@ -47,7 +47,7 @@ def command(
 
     from orchestrator.cli.console import out, say
     from orchestrator.cli.project import open_project
-    from orchestrator.errors import ExitCode
+    from orchestrator.errors import ExitCode, UsageError
     from orchestrator.render.changes import commit, tree
     from orchestrator.render.settings import settings_of
     from orchestrator.render.targets import present, stale
@@ -57,6 +57,8 @@ def command(
     root = Path(output).absolute() if output else project.root
     wanted = list(dict.fromkeys(target.value for target in targets or ()))
     wanted = wanted or list(settings.targets) or present(settings, root) or ["compose", "k8s", "dockerfile"]
+    if root.exists() and not root.is_dir():
+        raise UsageError(f"{output} is not a directory", hint="--output names the directory to write under")
     if output and not check:
         root.mkdir(parents=True, exist_ok=True)
     changes = stale(wanted, project.manifest, settings, root)
