@@ -268,6 +268,16 @@ def test_a_manifest_behind_a_link_inside_of_the_project(small: Path) -> None:
     assert snapshot(small) == before
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_the_owner_and_the_mode_of_an_edited_file_stay(small: Path) -> None:
+    path = small / "databases.yaml"
+    path.chmod(0o640)
+    os.chown(path, 1234, 4321)
+    orch(small, "add-db", "c")
+    found = path.stat()
+    assert (found.st_uid, found.st_gid, found.st_mode & 0o777) == (1234, 4321, 0o640)
+
+
 def test_anchors_and_merges(small: Path) -> None:
     path = small / "databases.yaml"
     path.write_text(
