@@ -48,6 +48,14 @@ def test_numbers_keep_their_width_and_timestamps_go_on() -> None:
     assert snake("Add  Ünïcode, please") == "add_n_code_please"
 
 
+def test_nothing_comes_after_the_largest_version(small: Path) -> None:
+    (small / f"migrations/postgres-a/schema/{2**63 - 1}_last.up.sql").write_text("SELECT 1;\n")
+    orch(small, "validate")
+    before = snapshot(small)
+    assert "the largest there can be" in orch(small, "new", "a", "more", code=2).stderr
+    assert snapshot(small) == before
+
+
 def test_new_makes_a_missing_directory(small: Path) -> None:
     shutil.rmtree(small / "migrations/postgres-b")
     orch(small, "new", "b", "first")
