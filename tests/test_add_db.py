@@ -103,6 +103,21 @@ def test_the_same_name_in_the_other_engine(small: Path) -> None:
     assert "orch apply --only mongo-d" not in orch(small, "add-db", "d").stderr
 
 
+def test_a_database_that_is_called_otherwise_from_now_on_is_told(project: Path) -> None:
+    told = "postgres-order has another name in a cluster now: migrate-postgres-order, with its DSN in the Secret"
+    done = orch(project, "add-db", "order", "--engine", "mongo", code=4)  # ambiguous for inventory
+    text = (project / "databases.yaml").read_text()
+    (project / "databases.yaml").write_text(text.replace("depends_on: [order]", "depends_on: [postgres-order]"))
+    done = orch(project, "add-db", "order", "--engine", "mongo")
+    assert f"{told} postgres-order-db-credentials (before: order-db-credentials)." in done.stderr
+    assert done.stderr.count("another name") == 1
+    assert (
+        "postgres-order has another name in a cluster now: migrate-order,"
+        in orch(project, "rm-db", "mongo-order").stderr
+    )
+    assert "another name" not in orch(project, "add-db", "plain").stderr
+
+
 def test_an_added_name_that_makes_another_ambiguous_is_refused(small: Path) -> None:
     before = snapshot(small)
     done = orch(small, "add-db", "a", "--engine", "mongo", code=4)

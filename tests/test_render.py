@@ -372,6 +372,24 @@ def test_a_change_of_the_template_is_another_job_and_nothing_else_is(tmp_path: P
     assert depends["k8s/job-migrate-b.yaml"] != before["k8s/job-migrate-b.yaml"]
 
 
+@pytest.mark.parametrize(
+    ("image", "told"),
+    [
+        ("registry:5000/app", True),
+        ("registry/app:latest", True),
+        ("app:1.2", False),
+        ("registry:5000/app:1.2", False),
+        ("app@sha256:0", False),
+    ],
+)
+def test_an_image_that_may_change_without_its_name_is_told(tmp_path: Path, image: str, told: bool) -> None:
+    root = small_project(tmp_path)
+    for _ in range(2):  # also when every file is as it was: that is when nothing would happen
+        assert ("no new Job starts" in orch(root, "render", "k8s", "--image", image).stderr) is told
+    assert "no new Job" not in orch(root, "render", "k8s", "--image", image, "--check").stderr
+    assert "no new Job" not in orch(root, "render", "compose").stderr
+
+
 def _at(*steps: str | int, value: Any) -> Callable[[Any], None]:
     def mutate(job: Any) -> None:
         place = job

@@ -99,6 +99,19 @@ def make(changes: Sequence[Change | None], root: Path, dry_run: bool, next_comma
     say(f"\nNext: {next_command}")
 
 
+def say_renamed(before: Project, after: Project) -> None:
+    """Tell which other databases are called otherwise in a cluster now, because a name came to be shared, or no longer is."""
+    from orchestrator.cli.console import say
+    from orchestrator.render.jobs import renamed
+    from orchestrator.render.settings import settings_of
+    from orchestrator.render.targets import present
+
+    settings = settings_of(after.manifest)
+    if {"k8s", "argo"} & {*(settings.targets or present(settings, after.root))}:
+        for id, (job, old, new) in renamed(before.manifest, after.manifest, settings).items():
+            say(f"{id} has another name in a cluster now: {job}, with its DSN in the Secret {new} (before: {old}).")
+
+
 def quoted(*words: str) -> str:
     """Return words as a person types them in a shell."""
     return shlex.join(words)

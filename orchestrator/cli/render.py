@@ -49,7 +49,7 @@ def command(
     from orchestrator.cli.project import open_project
     from orchestrator.errors import ExitCode, UsageError
     from orchestrator.render.changes import commit, tree
-    from orchestrator.render.settings import settings_of
+    from orchestrator.render.settings import has_own_tag, settings_of
     from orchestrator.render.targets import present, stale
 
     project = open_project(file)
@@ -65,6 +65,8 @@ def command(
     if "compose" in wanted and "dockerfile" not in wanted and not (root / settings.files["dockerfile"]).exists():
         write = project.command("render", "dockerfile")
         say(f"There is no {settings.files['dockerfile']}, from which compose builds the image; write it: {write}")
+    if "k8s" in wanted and not check and not has_own_tag(settings.image):
+        say(f"The image {settings.image} may change without its name, and then no new Job starts: --image NAME:TAG")
     if not changes:
         say(f"Up to date: {', '.join(wanted)}.")
         return 0

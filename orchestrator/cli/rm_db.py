@@ -30,7 +30,7 @@ def command(
     The database itself is never touched. Example: orch rm-db logs2
     """
     from orchestrator.cli.console import say
-    from orchestrator.cli.project import make, open_project
+    from orchestrator.cli.project import make, open_project, say_renamed
     from orchestrator.errors import UsageError
     from orchestrator.manifest.edit import remove
     from orchestrator.manifest.names import resolve_name
@@ -48,6 +48,7 @@ def command(
     # The manifest comes first: what stops us after it leaves at most files that nothing refers to.
     changes = [project.manifest_change(text), *after.render_changes(), *removed]
     make(changes, project.root, dry_run, after.command("plan"))
+    say_renamed(project, after)
     if kept:
         say(f"{shown(database.directory)} stays, because {kept}.")
     if not dry_run:

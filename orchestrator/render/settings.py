@@ -32,6 +32,12 @@ class Settings:
     package: str
 
 
+def has_own_tag(image: str) -> bool:
+    """Whether an image names its content: by a digest, or by a tag that is not `latest`."""
+    tag = image.rpartition("/")[2].partition(":")[2]
+    return "@" in image or tag not in ("", "latest")
+
+
 _FILES = {
     "compose": "docker-compose.multi-db.yml",
     "k8s": "k8s",
