@@ -97,7 +97,9 @@ def test_init_takes_over_the_customers_tree(tmp_path: Path) -> None:
         "migrate-logs": mongo,
     }
     (tmp_path / "docker-compose.multi-db.yml").write_text(yaml.safe_dump({"services": services}))
-    orch(tmp_path, "init")
+    done = orch(tmp_path, "init")
+    assert "migrations/mongo-broken was passed over" in done.stderr and done.stderr.count("passed over") == 1
+    assert "docker-compose.multi-db.yml is not made by orch: move it away before `orch render compose`" in done.stderr
     databases = {d.id: d for d in load(tmp_path / "databases.yaml").databases}
     assert len(databases) == 7
     assert set(databases["postgres-order"].depends_on) == {"postgres-product", "postgres-user"}
@@ -122,5 +124,8 @@ def test_init_with_a_compose_file_that_helps_nothing(tmp_path: Path) -> None:
         "services: {migrate-a: {depends_on: [migrate-b]}, migrate-b: {depends_on: [migrate-a]}}"
     )
     (tmp_path / "databases.yaml").unlink()
-    assert "form a cycle" in orch(tmp_path, "init", code=4).stderr
+    told = orch(tmp_path, "init", code=4).stderr
+    assert "compose.yml: the services that migrate form a cycle: postgres-a → postgres-b → postgres-a" in told
+    assert "databases.yaml" not in told
+    assert orch(tmp_path, "init", "--compose", "nope.yml", code=2).stderr.count("nope.yml") == 1
     assert not (tmp_path / "databases.yaml").exists()

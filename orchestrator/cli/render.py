@@ -50,13 +50,13 @@ def command(
     from orchestrator.errors import ExitCode, UsageError
     from orchestrator.render.changes import commit, tree
     from orchestrator.render.settings import has_own_tag, settings_of
-    from orchestrator.render.targets import present, stale
+    from orchestrator.render.targets import DEFAULT, present, stale
 
     project = open_project(file)
     settings = settings_of(project.manifest, image)
     root = Path(output).absolute() if output else project.root
     wanted = list(dict.fromkeys(target.value for target in targets or ()))
-    wanted = wanted or list(settings.targets) or present(settings, root) or ["compose", "k8s", "dockerfile"]
+    wanted = wanted or list(settings.targets) or present(settings, root) or list(DEFAULT)
     if root.exists() and not root.is_dir():
         raise UsageError(f"{output} is not a directory", hint="--output names the directory to write under")
     if output and not check:
