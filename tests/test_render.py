@@ -28,6 +28,7 @@ from orchestrator import __version__
 from orchestrator.errors import InvalidError
 from orchestrator.manifest import load
 from orchestrator.manifest.dsn import Redactor, resolve
+from orchestrator.manifest.schema import schema
 from orchestrator.model import Manifest
 from orchestrator.render.settings import settings_of
 from orchestrator.render.targets import TARGETS, files_of
@@ -321,6 +322,20 @@ def test_two_targets_at_one_place_are_refused(tmp_path: Path) -> None:
         done = orch(root, *command, code=4)
         assert "compose and argo would both be written to" in done.stderr
     assert snapshot(root) == before
+
+
+def test_the_settings_are_documented_with_what_holds_by_itself(tmp_path: Path) -> None:
+    text = (PROJECT / "docs/rendering.md").read_text()
+    (block,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    path = tmp_path / "databases.yaml"
+    path.write_text(SERVERS + "databases: [{name: a, server: postgres}]\n" + block.replace("# package:", "package:"))
+    manifest = load(path, directories=False)
+    known = schema()["properties"]["render"]["properties"]
+    assert manifest.render.keys() == known.keys()
+    for name in ("compose", "k8s", "dockerfile"):
+        assert manifest.render[name].keys() == known[name]["properties"].keys()
+    path.write_text(SERVERS + "databases: [{name: a, server: postgres}]\n" + block)
+    assert settings_of(load(path, directories=False)) == settings_of(Manifest(path, ()))
 
 
 # ---------------------------------------------------------------- Kubernetes
