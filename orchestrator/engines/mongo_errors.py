@@ -209,7 +209,7 @@ def _operation(error: OperationFailure, target: Target) -> OrchError:
             hint="check user and password in the environment, and authSource in the DSN",
         )
     if error.code == _UNAUTHORIZED:
-        return NotPermittedError(f"{target.database_id}: {what}", hint=_grant(target))
+        return NotPermittedError(f"{target.database_id}: {what}", hint=f"{_grant(target)}; only to read: role 'read'")
     return StatementError(
         f"{target.database_id}: {what}",
         hint=_HINTS.get(error.code or 0, ""),

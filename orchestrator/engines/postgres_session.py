@@ -203,7 +203,8 @@ class PostgresSession:
                 raise psycopg.DataError("COPY from or to the client cannot be used in a migration")
 
     def _one(self, query: str) -> Any:
-        with errors.mapped(self._connection, self._target):
+        with errors.mapped(self._connection, self._target) as failing:
+            failing.reads = True
             return self._connection.execute(query.encode()).fetchone()
 
     def _look(self) -> None:
@@ -218,8 +219,9 @@ class PostgresSession:
         if row[1] is None:
             raise ConnectError(
                 f"{self._target.database_id} has no current schema",
-                detail="the search_path names no schema that exists",
-                hint="CREATE SCHEMA public, or set search_path in the DSN (options=-csearch_path=...)",
+                detail="the search_path names no schema that exists and that this login may use",
+                hint="GRANT USAGE ON SCHEMA public TO its user; CREATE SCHEMA public; or set search_path in the DSN "
+                "(options=-csearch_path=...)",
             )
         _, self._schema, quoted, self._has_pointer, self._has_history = row
         self._pointer = self._pointer_ident if self._pointer_is_qualified else f"{quoted}.{self._pointer_ident}"
