@@ -77,9 +77,11 @@ FILL = {
     },
     "mongo": {
         "1_small.up.json": '[{"insert": "small", "documents": [{"_id": 1, "n": 0}]}]',
-        "2_large.up.json": '[{"create": "large"}, {"insert": "large", "documents": ['
-        + ", ".join(f'{{"_id": {n}, "noise": "{secrets.token_hex(500_000)}"}}' for n in range(36))
-        + ']}, {"update": "small", "updates": [{"q": {"_id": 1}, "u": {"$inc": {"n": 1}}}]}]',
+        "2_large.up.json": '[{"create": "large"}, '
+        + ", ".join(
+            f'{{"insert": "large", "documents": [{{"noise": "{secrets.token_hex(6_000_000)}"}}]}}' for _ in range(4)
+        )
+        + ', {"update": "small", "updates": [{"q": {"_id": 1}, "u": {"$inc": {"n": 1}}}]}]',
         "3_index.up.json": """[
             {"createIndexes": "large", "indexes": [{"key": {"n": 1}, "name": "n"}]},
             {"update": "small", "updates": [{"q": {"_id": 1}, "u": {"$inc": {"n": 1}}}]}]""",
