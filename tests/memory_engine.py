@@ -43,7 +43,7 @@ class Store:
         """Change the things."""
         verb, _, thing = words.rpartition(" ")
         if verb == "remove" and not self.things[thing]:
-            raise StatementError(f"there is no {thing}")
+            raise StatementError(f"there is no {thing}", code="missing")
         self.things[thing] += 1 if verb == "add" else -1
 
     def state(self) -> dict[str, int]:
