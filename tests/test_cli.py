@@ -263,6 +263,8 @@ def test_the_shell_completes_the_names_of_databases(pg_estate: Estate) -> None:
     assert completed(pg_estate, "orch status --exclude ") == everything
     assert completed(pg_estate, "orch plan --only order --only in") == ["inventory"]
     assert completed(pg_estate, "orch plan --only lab") == ["label:core", "label:slow"]
+    assert completed(pg_estate, "orch plan --only label : s") == ["slow"]  # as bash breaks label:s
+    assert completed(pg_estate, "orch plan --only label :") == ["core", "slow"]
     assert completed(pg_estate, "orch plan --only postgres-i") == ["postgres-inventory"]
     assert completed(pg_estate, "orch rollback order ") == ["order", "inventory"]
     for command in (
