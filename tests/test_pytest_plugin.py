@@ -121,17 +121,75 @@ def test_a_killed_only_worker_leaves_nothing(project: Project) -> None:
     assert not project.databases("orch_clone_") & project.made()
 
 
+def break_orders(project: Project) -> None:
+    broken = project.root / "migrations/postgres-order/schema/000003_broken.up.sql"
+    broken.write_text("ALTER TABLE customer_order\n    ADD COLUMN x nonsense;\n")
+
+
 @pytest.mark.parametrize("workers", ["0", "2"])
 def test_a_failing_migration_is_one_clear_error(project: Project, workers: str) -> None:
     project.write(MANY)
-    broken = project.root / "migrations/postgres-order/schema/000003_broken.up.sql"
-    broken.write_text("ALTER TABLE customer_order\n    ADD COLUMN x nonsense;\n")
-    code, text = project.pytest("-n", workers, "-k", "order")
+    break_orders(project)
+    code, text = project.pytest("-n", workers, "-k", "order", "--junit-xml", "junit.xml")
     assert code == 1
-    assert "1 failed, 99 skipped" in text, text
-    assert text.count('"nonsense" does not exist') <= 3  # where it failed, and in the summary, whole in CI
-    assert "000003_broken.up.sql:2:18" in text
+    assert re.search("1 failed,.* 99 without a database", text), text
+    assert "99 more without a database: migrations/postgres-order/schema/000003_broken.up.sql:2:18: postgres-order: type" in text
+    assert "During handling" not in text
+    assert text.count('"nonsense" does not exist') <= 4  # where it failed, in the summaries, whole in CI
+    assert len(text.splitlines()) < 40
+    assert 'failures="100"' in (project.root / "junit.xml").read_text()
     assert project.env["POSTGRES_PASSWORD"] not in text and "Traceback" not in text
+
+
+FIRST_EXPECTED_TO_FAIL = """
+import pytest
+
+@pytest.mark.xfail
+def test_expected(orch_database):
+    orch_database("order")
+
+def test_not_expected(orch_database):
+    orch_database("order")
+
+def test_other(orch_database):
+    orch_database("catalogue")
+"""
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_a_broken_estate_is_never_green(project: Project, workers: str) -> None:
+    break_orders(project)
+    project.write(FIRST_EXPECTED_TO_FAIL)
+    code, text = project.pytest("-n", workers)
+    assert code == 1 and "1 failed, 1 passed, 1 xfailed" in text, text
+    assert "000003_broken.up.sql:2:18" in text
+    project.write("def test_alone(orch_database):\n    orch_database('order')\n")
+    code, text = project.pytest("-n", workers, "--reruns", "2")
+    assert code == 1 and "1 failed, 2 rerun" in text, text
+    assert "000003_broken.up.sql:2:18" in text
+
+
+SESSION = """
+import pytest
+
+@pytest.mark.parametrize("number", range(20))
+@pytest.mark.parametrize("fixture", ["orch_estate", "orch_servers", "orch_database"])
+def test_many(request, fixture, number):
+    found = request.getfixturevalue(fixture)
+    found("order") if fixture == "orch_database" else len(found)
+"""
+
+
+def test_a_broken_manifest_is_one_clear_error(project: Project) -> None:
+    project.write(SESSION)
+    manifest = project.root / "databases.yaml"
+    manifest.write_text(manifest.read_text().replace("server: mongo}", "server: mongo, lables: [x], needs: y}"))
+    code, text = project.pytest()
+    assert code == 1
+    assert "1 failed, 59 without a database" in text, text
+    assert "needs" in text and "lables" in text, "every problem is told"
+    assert "databases.yaml:11" in text
+    assert "Traceback" not in text and "During handling" not in text and len(text.splitlines()) < 40, text
 
 
 SHARED = """
