@@ -5,7 +5,8 @@
         with db.connect() as connection: ...
 
 `orch_estate["postgres-order"]` is shared by the tests of one worker, and `orch_servers` tells where the servers are. In
-pytest's settings: `orch_file` (a manifest), `orch_seeds = false`, `orch_servers = embedded` or `environment`.
+pytest's settings: `orch_file` (a manifest), `orch_seeds = false`, `orch_servers = embedded` or `environment`, and `orch_only`,
+which chooses what `orch_estate` has. `MakeDatabase` and `SharedDatabases` are the types of these fixtures.
 """
 
 from __future__ import annotations
@@ -15,14 +16,15 @@ import shutil
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
 if TYPE_CHECKING:
+    from orchestrator.model import Database
     from orchestrator.testing import Estate, FreshDatabase
 
 _SERVERS = {"auto": None, "embedded": True, "environment": False}
@@ -35,6 +37,9 @@ _told_key = pytest.StashKey[dict[str, str]]()
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the settings."""
     parser.addini("orch_file", "orch: the manifest; default: databases.yaml, found upward")
+    parser.addini(
+        "orch_only", "orch: what orch_estate has, chosen as --only does (label:x too); default: all", type="args"
+    )
     parser.addini("orch_seeds", "orch: whether databases have their seed migrations", type="bool", default=True)
     parser.addini("orch_servers", "orch: auto, embedded, or environment (the DSNs of the manifest)", default="auto")
 
@@ -45,25 +50,43 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(f"orch_servers is {mode!r}; it may be {', '.join(_SERVERS)}")
 
 
-class SharedDatabases(Mapping[str, "FreshDatabase"]):
-    """The databases of the manifest for one worker's whole session, each made when it is first asked for."""
+class MakeDatabase(Protocol):
+    """What `orch_database` is."""
 
-    def __init__(self, make: Callable[[str], FreshDatabase], ids: list[str]) -> None:
+    def __call__(self, name: str, *, seeds: bool = ...) -> FreshDatabase:
+        """Return a fresh database, named as `orch --only` takes it; `seeds` by default as `orch_seeds` says."""
+
+
+class SharedDatabases(Mapping[str, "FreshDatabase"]):
+    """The databases of the manifest for one worker's whole session, each made when it is first asked for.
+
+    A name is a full id, or a bare name where that is clear.
+    """
+
+    def __init__(self, make: Callable[[str], FreshDatabase], databases: Sequence[Database]) -> None:
         self._make = make
-        self._ids = ids
+        self._databases = databases
         self._made: dict[str, FreshDatabase] = {}
 
     def __getitem__(self, name: str) -> FreshDatabase:
-        """Return the database of this id, or bare name where that is clear."""
-        if name not in self._made:
-            self._made[name] = self._make(name)
-        return self._made[name]
+        """Return the database of this name."""
+        from orchestrator.manifest.names import resolve_name
+
+        with _told():
+            id = resolve_name(self._databases, name).id
+        if id not in self._made:
+            self._made[id] = self._make(id)
+        return self._made[id]
+
+    def __contains__(self, name: object) -> bool:
+        """Whether there is a database of this name. Makes none."""
+        return any(name in (database.id, database.name) for database in self._databases)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._ids)
+        return iter([database.id for database in self._databases])
 
     def __len__(self) -> int:
-        return len(self._ids)
+        return len(self._databases)
 
     def environment(self) -> dict[str, str]:
         """Return `ORCH_DSN_…` for every database: what a service under test, or `orch`, can be started with."""
@@ -86,12 +109,12 @@ def orch_servers(pytestconfig: pytest.Config) -> dict[str, str]:
 def orch_estate(pytestconfig: pytest.Config) -> Iterator[SharedDatabases]:
     """The databases of the manifest, migrated, shared by the tests of this worker."""
     with _told(), ExitStack() as stack:
-        estate = _estate(pytestconfig)
-        yield SharedDatabases(lambda name: _enter(stack, pytestconfig, name, {}), estate.select())
+        databases = _estate(pytestconfig).select(pytestconfig.getini("orch_only"))
+        yield SharedDatabases(lambda id: _enter(stack, pytestconfig, id, {}), databases)
 
 
 @pytest.fixture
-def orch_database(pytestconfig: pytest.Config) -> Iterator[Callable[..., FreshDatabase]]:
+def orch_database(pytestconfig: pytest.Config) -> Iterator[MakeDatabase]:
     """Call it with the name of a database, and `seeds=False` to leave them out: a fresh one of this test's own."""
     with _told(), ExitStack() as stack:
         yield lambda name, **options: _enter(stack, pytestconfig, name, options)

@@ -133,7 +133,10 @@ def test_a_failing_migration_is_one_clear_error(project: Project, workers: str) 
     code, text = project.pytest("-n", workers, "-k", "order", "--junit-xml", "junit.xml")
     assert code == 1
     assert re.search("1 failed,.* 99 without a database", text), text
-    assert "99 more without a database: migrations/postgres-order/schema/000003_broken.up.sql:2:18: postgres-order: type" in text
+    assert (
+        "99 more without a database: migrations/postgres-order/schema/000003_broken.up.sql:2:18: postgres-order: type"
+        in text
+    )
     assert "During handling" not in text
     assert text.count('"nonsense" does not exist') <= 4  # where it failed, in the summaries, whole in CI
     assert len(text.splitlines()) < 40
@@ -200,8 +203,11 @@ def test_servers(orch_servers):
 
 def test_estate(orch_estate):
     assert list(orch_estate) == ["mongo-catalogue", "postgres-order"]
-    assert orch_estate["order"] is orch_estate["order"]
-    assert set(orch_estate.environment()) == {"ORCH_DSN_POSTGRES_ORDER", "ORCH_DSN_MONGO_CATALOGUE"}
+    assert "order" in orch_estate and "mongo-catalogue" in orch_estate and "nothing" not in orch_estate
+    assert orch_estate["order"] is orch_estate["postgres-order"]
+    environment = orch_estate.environment()
+    assert set(environment) == {"ORCH_DSN_POSTGRES_ORDER", "ORCH_DSN_MONGO_CATALOGUE"}
+    assert environment["ORCH_DSN_POSTGRES_ORDER"] == orch_estate["order"].dsn
 
 def test_unseeded(orch_estate):
     with orch_estate["order"].connect() as connection:
@@ -218,11 +224,27 @@ def test_the_shared_estate_and_settings(project: Project) -> None:
     assert code != 0 and "orch_servers is 'elsewhere'" in text
 
 
-def test_embedded_servers_when_the_environment_names_none(project: Project) -> None:
+def test_labels_choose_what_the_shared_estate_has(project: Project) -> None:
+    project.write(
+        "import pytest\ndef test_labels(orch_estate):\n    assert list(orch_estate) == ['mongo-catalogue']\n"
+        "    assert 'order' not in orch_estate\n    orch_estate['order']\n",
+        orch_only="label:shown",
+    )
+    manifest = project.root / "databases.yaml"
+    manifest.write_text(manifest.read_text().replace("server: mongo}", "server: mongo, labels: [shown]}"))
+    code, text = project.pytest()
+    assert code == 1 and "orch: no database is called 'order'" in text, text
+    project.write("def test_labels(orch_estate): ...\n", orch_only="label:nobody")
+    code, text = project.pytest()
+    assert code == 1 and "no database has the label 'nobody'" in text, text
+
+
+@pytest.mark.parametrize("server", ["mongod", "secantus"])
+def test_embedded_servers_when_the_environment_names_none(project: Project, server: str) -> None:
     for name in list(project.env):
         if name.startswith(("POSTGRES_", "MONGO_")):
             del project.env[name]
-    project.env["ORCH_MONGO"] = "mongod"
+    project.env["ORCH_MONGO"] = server  # SecantusDB is what `pip install 'dborch[embedded]'` gives
     try:
         code, text = project.pytest("-n", "2")
         assert code == 0 and "6 passed" in text, text
