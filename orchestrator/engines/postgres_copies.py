@@ -15,7 +15,6 @@ from orchestrator.engines import postgres_errors as errors
 from orchestrator.errors import DatabaseMissingError, LockError, StatementError, UsageError
 from orchestrator.model import CreateOptions, Target
 
-BUILD_WAIT = 600.0  # seconds; the lock goes with its session, so whoever holds it is at work
 TRY_EVERY = 0.1  # seconds
 _CLASS = 1_869_767_528  # "orch": the first half of our advisory keys in the maintenance database
 _MARK = "orch clone"
@@ -46,16 +45,16 @@ class PostgresCopies:
             return [row[0] for row in connection.execute(query.encode(), (prefix,)).fetchall()]
 
     @contextmanager
-    def building(self, template: str) -> Iterator[None]:
-        """Be the only one who builds this template; LockError after ten minutes."""
+    def building(self, template: str, wait: float) -> Iterator[None]:
+        """Be the only one who builds or drops this template; LockError after `wait` seconds."""
         key = zlib.crc32(template.encode()) - 2**31
-        deadline = time.monotonic() + BUILD_WAIT
+        deadline = time.monotonic() + wait
         with self._lend() as connection:
             while not self._one(connection, "SELECT pg_catalog.pg_try_advisory_lock(%s, %s)", _CLASS, key)[0]:
                 if time.monotonic() >= deadline:
                     raise LockError(
                         f"the template of {self._target.database_id} is being built by somebody else",
-                        detail=f"waited {BUILD_WAIT:g} s",
+                        detail=f"waited {wait:g} s",
                         hint="SELECT * FROM pg_stat_activity; tells who",
                     )
                 time.sleep(TRY_EVERY)
@@ -98,9 +97,14 @@ class PostgresCopies:
                 if error.code == "3D000":
                     raise DatabaseMissingError(f"the template {template} is gone") from None
                 raise
-            self._copy_settings(connection, template, name)
-            if wanted:
-                self._rename(connection, name, wanted)
+            try:
+                self._copy_settings(connection, template, name)
+                if wanted:
+                    self._rename(connection, name, wanted)
+            except BaseException:
+                with suppress(psycopg.Error):  # else whoever comes next does it
+                    connection.execute(sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(name)))
+                raise
 
     def is_marked(self, name: str) -> bool:
         """Whether a database of any name was made as a clone."""
@@ -134,7 +138,6 @@ class PostgresCopies:
             with errors.mapped(connection, self._target):
                 connection.execute(sql.SQL("ALTER DATABASE {} RENAME TO {}").format(old, new))
         except StatementError as error:
-            connection.execute(sql.SQL("DROP DATABASE {}").format(old))
             if error.code == "42P04":
                 raise UsageError(f"there is a database called '{wanted}' already") from None
             raise
