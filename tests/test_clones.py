@@ -130,6 +130,40 @@ def test_a_postgres_clone_is_what_migrating_gives(shop: Estate) -> None:
         assert copied[4:] == ("7MB", "public, pg_catalog", 11)
 
 
+BESIDES = """
+DO $$ DECLARE d text := quote_ident(current_database()); BEGIN
+    EXECUTE 'ALTER DATABASE ' || d || ' SET search_path TO ''''';
+    EXECUTE 'ALTER DATABASE ' || d || ' SET temp_tablespaces TO ''pg_default'', ''a"b, C''';
+    EXECUTE 'ALTER DATABASE ' || d || ' SET DateStyle TO ''German, DMY''';
+    EXECUTE 'ALTER ROLE ROLE_NAME IN DATABASE ' || d || ' SET search_path TO "$user", "Mixed Case", public';
+    EXECUTE 'REVOKE ALL ON DATABASE ' || d || ' FROM PUBLIC';
+    EXECUTE 'GRANT CONNECT ON DATABASE ' || d || ' TO ROLE_NAME WITH GRANT OPTION';
+    EXECUTE 'GRANT TEMPORARY ON DATABASE ' || d || ' TO PUBLIC';
+END $$;
+"""
+
+
+def test_a_postgres_clone_has_the_settings_and_rights_of_the_database(shop: Estate) -> None:
+    role = f"{shop.prefix}reader"
+    _maintenance(shop, f"CREATE ROLE {role}")
+    shop.write("postgres-a", {"000004_besides.up.sql": BESIDES.replace("ROLE_NAME", role)})
+    shop.orch("apply", "--only", "postgres-a")
+    query = (
+        "SELECT d.datacl::text, (SELECT array_agg(array[setrole::text, setconfig::text] ORDER BY setrole) "
+        "FROM pg_db_role_setting s WHERE s.setdatabase = d.oid) FROM pg_database d WHERE datname = current_database()"
+    )
+    try:
+        with testing.database("a", file=manifest(shop)) as db, db.connect() as connection:
+            assert connection.execute(query).fetchone() == shop.sql("a", query)[0]
+            assert connection.execute("SHOW search_path").fetchone() == ('""',)
+        with testing.database("a", file=manifest(shop)) as db, db.connect() as connection:
+            assert connection.execute(query).fetchone() == shop.sql("a", query)[0]
+    finally:
+        for (name,) in _maintenance(shop, f"SELECT datname FROM pg_database WHERE datacl::text LIKE '%{role}%'"):
+            _maintenance(shop, f'REVOKE ALL ON DATABASE "{name}" FROM {role}')
+        _maintenance(shop, f"DROP ROLE {role}")
+
+
 @pytest.mark.parametrize("kept", [0, 1 << 30])
 def test_a_mongo_clone_is_whole_though_its_template_goes_while_it_is_read(
     shop: Estate, monkeypatch: pytest.MonkeyPatch, kept: int

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 import zlib
 from collections.abc import Callable, Iterator
@@ -18,8 +19,17 @@ from orchestrator.model import CreateOptions, Target
 TRY_EVERY = 0.1  # seconds
 _CLASS = 1_869_767_528  # "orch": the first half of our advisory keys in the maintenance database
 _MARK = "orch clone"
-# What pg_dump knows too: these settings hold lists, and are stored quoted already.
-_LISTS = {"search_path", "temp_tablespaces", "local_preload_libraries", "session_preload_libraries"}
+# What pg_dump knows too: these settings hold lists of names, stored quoted as identifiers; SET takes each as a literal.
+_LISTS = {
+    "local_preload_libraries",
+    "oauth_validator_libraries",
+    "search_path",
+    "session_preload_libraries",
+    "shared_preload_libraries",
+    "temp_tablespaces",
+    "unix_socket_directories",
+}
+_NAME_IN_LIST = re.compile(r'\s*(?:"((?:[^"]|"")*)"|([^",]+?))\s*(?:,|$)')
 
 
 class PostgresCopies:
@@ -34,7 +44,7 @@ class PostgresCopies:
         self._lend = lend
         self._target = target
         self._options = options
-        self._settings: dict[str, list[tuple[str | None, str, str]]] = {}
+        self._besides: dict[str, list[tuple[sql.Composable, sql.Composable]]] = {}
 
     def names(self, prefix: str) -> list[str]:
         """Return the names of the databases that begin so, oldest first."""
@@ -98,7 +108,8 @@ class PostgresCopies:
                     raise DatabaseMissingError(f"the template {template} is gone") from None
                 raise
             try:
-                self._copy_settings(connection, template, name)
+                for before, after in self._left_out(connection, template):
+                    connection.execute(before + sql.SQL(" DATABASE ") + sql.Identifier(name) + after)
                 if wanted:
                     self._rename(connection, name, wanted)
             except BaseException:
@@ -142,20 +153,45 @@ class PostgresCopies:
                 raise UsageError(f"there is a database called '{wanted}' already") from None
             raise
 
-    def _copy_settings(self, connection: psycopg.Connection[Any], template: str, name: str) -> None:
-        """ALTER DATABASE … SET is the one thing that CREATE DATABASE … TEMPLATE leaves behind (and grants on it)."""
-        if template not in self._settings:
-            query = (
-                "SELECT r.rolname, pg_catalog.unnest(s.setconfig) FROM pg_catalog.pg_db_role_setting s "
-                "JOIN pg_catalog.pg_database d ON d.oid = s.setdatabase "
-                "LEFT JOIN pg_catalog.pg_roles r ON r.oid = s.setrole WHERE d.datname = %s"
-            )
-            rows = connection.execute(query.encode(), (template,)).fetchall()
-            self._settings[template] = [(role, *setting.split("=", 1)) for role, setting in rows]
-        for role, setting, value in self._settings[template]:
-            database = sql.SQL("DATABASE {}").format(sql.Identifier(name))
-            owner = sql.SQL("ROLE {} IN {}").format(sql.Identifier(role), database) if role else database
-            text: sql.Composable = sql.SQL(value) if setting in _LISTS else sql.Literal(value)
-            connection.execute(
-                sql.SQL("ALTER {} SET {} TO {}").format(owner, sql.Identifier(*setting.split(".")), text)
-            )
+    def _left_out(
+        self, connection: psycopg.Connection[Any], template: str
+    ) -> list[tuple[sql.Composable, sql.Composable]]:
+        """Return what CREATE DATABASE … TEMPLATE leaves behind, as statements without the name of the database.
+
+        That is settings (ALTER DATABASE … SET, ALTER ROLE … IN DATABASE … SET) and rights on the database itself.
+        """
+        if template not in self._besides:
+            rows = connection.execute(_SETTINGS, (template,)).fetchall()
+            statements = [_setting(role, *setting.split("=", 1)) for role, setting in rows]
+            rights = connection.execute(_RIGHTS, (template,)).fetchall()
+            if rights:  # none: those of every new database
+                owner = sql.Identifier(rights[0][3])
+                statements.append((sql.SQL("REVOKE ALL ON"), sql.SQL(" FROM PUBLIC, ") + owner))
+            for grantee, right, grantable, _ in rights:
+                to = sql.Identifier(grantee) if grantee else sql.SQL("PUBLIC")
+                more = sql.SQL(" WITH GRANT OPTION" if grantable else "")
+                statements.append((sql.SQL("GRANT {} ON").format(sql.SQL(right)), sql.SQL(" TO ") + to + more))
+            self._besides[template] = statements
+        return self._besides[template]
+
+
+_SETTINGS = b"""SELECT r.rolname, pg_catalog.unnest(s.setconfig)
+    FROM pg_catalog.pg_db_role_setting s
+    JOIN pg_catalog.pg_database d ON d.oid = s.setdatabase
+    LEFT JOIN pg_catalog.pg_roles r ON r.oid = s.setrole
+    WHERE d.datname = %s"""
+_RIGHTS = b"""SELECT r.rolname, a.privilege_type, a.is_grantable, pg_catalog.pg_get_userbyid(d.datdba)
+    FROM pg_catalog.pg_database d
+    CROSS JOIN LATERAL pg_catalog.aclexplode(d.datacl) a
+    LEFT JOIN pg_catalog.pg_roles r ON r.oid = a.grantee
+    WHERE d.datname = %s"""
+
+
+def _setting(role: str | None, setting: str, value: str) -> tuple[sql.Composable, sql.Composable]:
+    before = sql.SQL("ALTER ROLE {} IN").format(sql.Identifier(role)) if role else sql.SQL("ALTER")
+    names = [value]
+    if setting in _LISTS:
+        found = _NAME_IN_LIST.findall(value)
+        names = [plain or quoted.replace('""', '"') for quoted, plain in found] or [""]
+    values = sql.SQL(", ").join(map(sql.Literal, names))
+    return before, sql.SQL(" SET {} TO {}").format(sql.Identifier(*setting.split(".")), values)
