@@ -533,6 +533,17 @@ def test_the_command_prints_a_name_and_never_a_password(shop: Estate) -> None:
     assert shop.orch("drop-clone", made).stdout.strip() == made
 
 
+def test_a_name_of_the_manifest_is_refused(shop: Estate) -> None:
+    for name in ("a", "m"):
+        for wanted in ("a", "m"):
+            done = shop.orch("clone", name, "--as", shop.prefix + wanted, code=None)
+            assert done.code == (2 if name == wanted else 0), "each engine has names of its own"
+            assert name != wanted or "itself" in done.stderr
+            if done.code == 0:
+                shop.orch("drop-clone", shop.prefix + wanted)
+    assert not databases(shop, shop.prefix)
+
+
 def test_one_of_several_gets_a_wanted_name(shop: Estate) -> None:
     for name in ("a", "m"):
         shop.orch("drop-clone", shop.orch("clone", name).stdout.strip())  # the template is there
