@@ -590,3 +590,52 @@ def test_a_clone_goes_with_its_process(shop: Estate) -> None:
         owner.kill()
     shop.orch("drop-clone", "--left-behind")
     assert made not in databases(shop, "orch_clone_"), "dropped, by this one or by whoever was quicker"
+
+
+# ---------------------------------------------------------------- what it costs
+
+
+@pytest.mark.parametrize("name", ["a", "m"])
+def test_a_clone_asks_the_server_no_more_where_there_are_many_migrations(
+    estate: Estate, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    import psycopg
+    from pymongo import monitoring
+
+    def few_then_many(count: int) -> int:
+        estate.manifest(f"  - {{name: {name}{count}, server: {engine}}}\n")
+        files = {f"{n + 1:06d}_change.up.{extension}": change for n in range(count)}
+        estate.write(f"{engine}-{name}{count}", {**files})
+        one = testing.Estate(manifest(estate), None)
+        with one.database(f"{name}{count}"):
+            pass  # the template
+        with one.database(f"{name}{count}"):
+            pass  # MongoDB: it is read
+        asked.clear()
+        with one.database(f"{name}{count}") as db, db.connect() as connection:
+            if name == "a":
+                assert connection.execute("SELECT count(*) FROM orch_history").fetchone() == (count,)
+            else:
+                assert connection.get_default_database()["orch_history"].count_documents({}) == count
+        one.close()
+        return len(asked)
+
+    engine, extension, change = {"a": ("postgres", "sql", "SELECT 1;"), "m": ("mongo", "js", '[{"ping": 1}]')}[name]
+    asked: list[str] = []
+    execute = psycopg.Connection.execute
+
+    def counted(self: Any, query: Any, *rest: Any, **options: Any) -> Any:
+        asked.append(str(query))
+        return execute(self, query, *rest, **options)
+
+    class Listener(monitoring.CommandListener):
+        def started(self, event: Any) -> None:
+            asked.append(event.command_name)
+
+        def succeeded(self, event: Any) -> None: ...
+        def failed(self, event: Any) -> None: ...
+
+    monkeypatch.setattr(psycopg.Connection, "execute", counted)
+    monkeypatch.setattr("pymongo.monitoring._LISTENERS", monitoring._Listeners([Listener()], [], [], [], []))
+    monkeypatch.setenv(f"{engine.upper()}_PASSWORD", estate.env[f"{engine.upper()}_PASSWORD"])
+    assert 3 < few_then_many(5) == few_then_many(300)
