@@ -55,7 +55,7 @@ class Assembly:
 
     def targets(self, *, embedded: bool = False) -> dict[str, Target]:
         """Resolve the DSNs of the chosen databases; nobody needs the credentials of others."""
-        from orchestrator.manifest.dsn import resolve
+        from orchestrator.manifest.dsn import resolve_all
 
         databases = self.databases
         if embedded:
@@ -63,18 +63,8 @@ class Assembly:
 
             servers = up(self.manifest.path.parent / ".orch", {database.engine for database in databases})
             databases = tuple(replace(d, dsn=servers[d.engine].dsn()) for d in databases)
-        targets: dict[str, Target] = {}
-        errors: list[InvalidError] = []
         env = {} if embedded else self.env
-        for database in databases:
-            try:
-                targets[database.id] = resolve(database, env, redactor, self.manifest.history_name)
-            except InvalidGroup as group:
-                errors.extend(group.errors)
-            except InvalidError as error:
-                errors.append(error)
-        InvalidGroup.raise_if(errors)
-        return targets
+        return resolve_all(databases, env, redactor, self.manifest.history_name)
 
     def read_script(self, database: Database, file: File) -> Script:
         """Parse a migration file; InvalidError with its line and column. The plan and its execution share one parse."""
