@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from bson import json_util
 from bson.errors import BSONError
@@ -62,7 +63,7 @@ def connecting(target: Target) -> Iterator[None]:
     except (InvalidURI, ConfigurationError) as error:
         text = str(error)
         raise ConnectError(
-            f"the DSN of {target.database_id} is not understood by pymongo",
+            "the DSN is not understood by pymongo",
             detail="" if "@" in text else text,  # it may repeat the URL
             hint="see https://www.mongodb.com/docs/manual/reference/connection-string/",
         ) from None
@@ -152,13 +153,14 @@ def _operation(error: OperationFailure, target: Target) -> OrchError:
     reply = error.details or {}
     what = reply.get("errmsg") or str(error)
     if error.code == _AUTHENTICATION_FAILED:
+        user = _user(target)
         return ConnectError(
-            f"{target.endpoint} refuses the login of {target.database_id}",
+            f"{target.endpoint} refuses the login" + (f" of user '{user}'" if user else ""),
             detail=what,
             hint="check user and password in the environment, and authSource in the DSN",
         )
     if error.code == _UNAUTHORIZED:
-        return NotPermittedError(f"{target.database_id}: {what}", hint=_grant(target))
+        return NotPermittedError(what, hint=_grant(target))
     return StatementError(
         f"{target.database_id}: {what}",
         hint=_HINTS.get(error.code or 0, ""),
@@ -168,7 +170,16 @@ def _operation(error: OperationFailure, target: Target) -> OrchError:
 
 
 def _grant(target: Target) -> str:
-    return f'as an administrator: db.grantRolesToUser("<user>", [{{role: "dbOwner", db: "{target.database}"}}])'
+    """Return what lets this login in: a right, or, where the DSN names nobody, a login at all."""
+    user = _user(target)
+    if not user:
+        return "the server asks for a login, and the DSN names none: give it user and password (and authSource=admin)"
+    return f'as an administrator: db.grantRolesToUser("{user}", [{{role: "dbOwner", db: "{target.database}"}}])'
+
+
+def _user(target: Target) -> str:
+    """Return who logs in: '' where the DSN names nobody."""
+    return unquote(urlsplit(target.url).username or "")
 
 
 def _code(code: int, name: str) -> str:
