@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any, TextIO
 
+from orchestrator.errors import some
 from orchestrator.events import Failure
 
 _CODES = {"red": "31", "green": "32", "yellow": "33", "blue": "34", "bold": "1", "dim": "2"}
@@ -54,20 +55,21 @@ def say(text: str) -> None:
 
 def say_failures(failures: Iterable[tuple[str, Failure]]) -> None:
     """Show the errors of databases; those that several share (a server that is down) once."""
-    owners: dict[Failure, list[str]] = {}
-    for database, failure in failures:
-        owners.setdefault(failure, []).append(database)
-    for failure, databases in owners.items():
-        more = f" and {len(databases) - 5} more" if len(databases) > 5 else ""
-        say_failure(failure, ", ".join(databases[:5]) + more)
+    from orchestrator.views.failures import shared
+
+    for databases, failure in shared(failures):
+        say_failure(failure, *databases)
 
 
-def say_failure(failure: Failure, database: str = "") -> None:
-    """Show an error: what and where, the facts, and the next thing to do."""
+def say_failure(failure: Failure, *databases: str) -> None:
+    """Show an error: what and where, the databases that it hits, the facts, and the next thing to do."""
     place = f"{failure.where}: " if failure.where else ""
-    owner = f"{database}: " if database and not failure.what.startswith(database) else ""
+    alone = databases[0] if len(databases) == 1 else ""
+    owner = f"{alone}: " if not failure.what.startswith(alone) else ""
     say(f"{paint('error:', 'red', sys.stderr)} {place}{owner}{failure.what}")
+    if len(databases) > 1:
+        say(f"  {len(databases)} databases: {some(databases)}")
     for line in failure.detail.splitlines():
         say(f"  {line}")
-    if failure.hint:
-        say(f"  {paint('hint:', 'blue', sys.stderr)} {failure.hint}")
+    for line in failure.hint.splitlines():
+        say(f"  {paint('hint:', 'blue', sys.stderr)} {line}")

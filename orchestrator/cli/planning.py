@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,12 +15,29 @@ from orchestrator.survey import survey
 
 if TYPE_CHECKING:
     from orchestrator.assembly import Assembly
+    from orchestrator.hazards import Hazard
     from orchestrator.run import Run
 
 
 def planned(run: Run, assembly: Assembly, request: Request, *, keep: bool = False) -> Plan:
     """Look at the servers and return the plan; `keep`: it is executed at once."""
     return make_plan(assembly.databases, run.catalogs, survey(run, keep=keep), run.read_script, request, __version__)
+
+
+def hazards_of(run: Run, plan: Plan) -> dict[str, list[Hazard]]:
+    """Return what to look at first in the statements that would run, database by database."""
+    from orchestrator.hazards import hazards
+
+    found: dict[str, list[Hazard]] = {}
+    for database in plan.databases:
+        files = {migration.version: migration.file(plan.direction) for migration in run.catalogs[database.id]}
+        for step in database.steps:
+            file = files.get(step.version)
+            if file is not None and file.checksum == step.checksum:  # else the plan is stale, and says so
+                script = run.read_script(run.databases[database.id], file)
+                ahead = replace(script, statements=script.statements[step.first :])
+                found.setdefault(database.id, []).extend(hazards(ahead))
+    return {id: dangers for id, dangers in found.items() if dangers}
 
 
 def up_to(assembly: Assembly, to: int | None, only: Sequence[str] | None) -> Request:

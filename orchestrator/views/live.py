@@ -44,9 +44,7 @@ class LiveView:
         """Take one event."""
         with self._mutex:
             self._take(event)
-        if isinstance(
-            event, (events.DatabaseFailed, events.DatabaseBlocked, events.Notice, events.Adopted, events.Stopping)
-        ):
+        if isinstance(event, (events.Notice, events.Adopted, events.Stopping)):
             self._console.print(Text(line(event) or ""))
 
     def _take(self, event: Event) -> None:
@@ -72,8 +70,8 @@ class LiveView:
                 self._steps += 1
             case events.DatabaseFinished(id, version, _, seconds):
                 self._rows[id] = ("done", f"version {version} in {seconds:.2f} s")
-            case events.DatabaseFailed(id):
-                self._rows[id] = ("failed", "")
+            case events.DatabaseFailed(id, failure):
+                self._rows[id] = ("failed", failure.what)
             case events.DatabaseBlocked(id, by):
                 self._rows[id] = ("blocked", f"by {', '.join(by)}")
             case _:
