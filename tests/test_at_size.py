@@ -61,7 +61,7 @@ def test_one_mistake_is_one_message(pg_estate: Estate) -> None:
         assert f"refuses the login of user '{user}'{others}" in result.stderr
         assert result.text.count("refuses the login") == 1
         if command != "status":
-            assert len(result.text.splitlines()) < 10, result.text
+            assert len(result.text.splitlines()) < 12, result.text
     redirect(pg_estate, "postgres", "127.0.0.1:1")
     result = pg_estate.orch("apply", code=7)
     assert result.text.count("cannot connect to 127.0.0.1:1") == result.text.count("hint:") == 1
