@@ -83,6 +83,8 @@ class LiveView:
         with self._mutex:
             rows = sorted(self._rows.items(), key=lambda row: order[row[1][0]])
             steps, total = self._steps, self._total
+        if not rows:  # the run has not begun
+            return Group()
         grid = Table.grid(padding=(0, 2))
         for id, (state, text) in rows[:MAX_ROWS]:
             grid.add_row(
@@ -92,4 +94,6 @@ class LiveView:
         summary = (
             f"{done} of {len(rows)} databases, {steps} of {total} migrations, {time.monotonic() - self._began:.1f} s"
         )
-        return Group(grid, ProgressBar(total=max(total, 1), completed=steps, width=40), Text(summary))
+        bar = Table.grid()  # a row of its own: the bar alone does not end its line
+        bar.add_row(ProgressBar(total=max(total, 1), completed=steps, width=40))
+        return Group(grid, bar, Text(summary, overflow="ellipsis", no_wrap=True))
