@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
+import re
+import shlex
 import sys
 from collections.abc import Iterable
 from contextlib import suppress
+from importlib import import_module
 from typing import Any, TextIO
 
 from orchestrator.errors import some
@@ -53,6 +57,42 @@ def say(text: str) -> None:
         sys.stderr.flush()
 
 
+def pasteable(text: str) -> str:
+    """Return a text in which every command of ours carries this call's --file, --env-file and --embedded."""
+    given = _given()
+    return _COMMAND.sub(lambda found: found[0] + _carried(found[1].split(), given, text), text) if given else text
+
+
+_COMMAND = re.compile(r"\borch ((?:dev )?[a-z]+(?:-[a-z]+)*)")
+_CARRIED = {"-f": "file", "--file": "file", "--env-file": "env_file", "--embedded": "embedded"}
+
+
+def _given() -> dict[str, list[str]]:
+    """Return parameter → words, of what the call says about where things are."""
+    given: dict[str, list[str]] = {}
+    words = iter(sys.argv[1:])
+    for word in words:
+        option, equals, value = word.partition("=")
+        if option in _CARRIED:
+            argument = [] if option == "--embedded" else [value if equals else next(words, "")]
+            given[_CARRIED[option]] = [option, *argument]
+    return given
+
+
+def _carried(command: list[str], given: dict[str, list[str]], text: str) -> str:
+    """Return the options that this command takes and the text does not have yet."""
+    from orchestrator.cli.commands import COMMANDS
+
+    if command[0] not in COMMANDS:
+        return ""
+    module = import_module(f"orchestrator.cli.{command[0].replace('-', '_')}")
+    function = getattr(module, command[-1] if command[0] == "dev" else "command", None)
+    takes = inspect.signature(function).parameters if function else {}
+    return "".join(
+        f" {shlex.join(words)}" for name, words in given.items() if name in takes and words[0] not in text.split()
+    )
+
+
 def say_failures(failures: Iterable[tuple[str, Failure]]) -> None:
     """Show the errors of databases; those that several share (a server that is down) once."""
     from orchestrator.views.failures import shared
@@ -71,5 +111,5 @@ def say_failure(failure: Failure, *databases: str) -> None:
         say(f"  {len(databases)} databases: {some(databases)}")
     for line in failure.detail.splitlines():
         say(f"  {line}")
-    for line in failure.hint.splitlines():
+    for line in pasteable(failure.hint).splitlines():
         say(f"  {paint('hint:', 'blue', sys.stderr)} {line}")

@@ -40,10 +40,11 @@ def command(
 
     Examples: orch plan · orch plan -o plan.json && orch apply plan.json · orch plan --exit-code
     """
+    import shlex
     from pathlib import Path
 
     from orchestrator.assembly import assemble
-    from orchestrator.cli.console import out, say, say_failures
+    from orchestrator.cli.console import out, pasteable, say, say_failures
     from orchestrator.cli.planning import hazards_of, planned, up_to
     from orchestrator.errors import ExitCode, UsageError
     from orchestrator.views.plain import PlainView
@@ -62,7 +63,7 @@ def command(
             Path(out_file).write_text(plan.to_json(), encoding="utf-8")
         except OSError as error:
             raise UsageError(f"{out_file} cannot be written: {error.strerror}") from None
-        say(f"The plan is in {out_file}; run it: orch apply {out_file}")
+        say(pasteable(f"The plan is in {out_file}; run it: orch apply {shlex.quote(out_file)}"))
     if output is options.PlanOutput.github:
         _report(run, plan)
     elif output is options.PlanOutput.markdown:

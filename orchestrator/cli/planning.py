@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -60,7 +61,8 @@ def read_plan(path: str) -> Plan:
     try:
         return Plan.from_json(Path(path).read_text(encoding="utf-8"), path)
     except OSError as error:
-        raise InvalidError(f"{path} cannot be read: {error.strerror}", hint="make it: orch plan -o FILE") from None
+        hint = f"for a plan: orch plan -o FILE; for one database: orch apply --only {shlex.quote(path)}"
+        raise InvalidError(f"{path} cannot be read: {error.strerror}", hint=hint) from None
 
 
 def refuse_mixed(only: object, exclude: object, no_deps: bool, to: object) -> None:
