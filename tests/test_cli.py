@@ -203,6 +203,16 @@ def test_colours_on_a_terminal_unless_not_wanted(tmp_path: Path) -> None:
     assert "\033[" not in estate.orch("validate", code=4).text
 
 
+def test_what_is_dangerous_is_coloured(pg_estate: Estate) -> None:
+    pg_estate.add(
+        "postgres",
+        "a",
+        {**ONE, "000002_drop.up.sql": "DROP TABLE one;", "000002_drop.down.sql": ONE["000001_one.up.sql"]},
+    )
+    assert "\033[33m      ! drops a table and what is in it: migrations/" in on_a_terminal(pg_estate, "apply")
+    assert "\n      ! drops a table" in pg_estate.orch("rollback", "a", "--to", "0", "--yes").stderr
+
+
 def test_the_live_view(pg_estate: Estate) -> None:
     pg_estate.add("postgres", "a", {"1_slow.up.sql": "CREATE TABLE slow (id int); SELECT pg_sleep(0.6);"})
     pg_estate.add("postgres", "b", {"1_bad.up.sql": "SELECT * FROM nowhere"})

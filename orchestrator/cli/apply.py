@@ -35,8 +35,10 @@ def command(
 
     Examples: orch apply · orch apply --only inventory · orch apply --only 'label:core' --wait 60 · orch apply plan.json
     """
+    import sys
+
     from orchestrator.assembly import assemble
-    from orchestrator.cli.console import say
+    from orchestrator.cli.console import paint_dangers, say
     from orchestrator.cli.planning import hazards_of, planned, read_plan, refuse_mixed, up_to
     from orchestrator.cli.stage import Broadcast, execute, planning, when_json_lines
     from orchestrator.views.text import plan_text
@@ -65,6 +67,6 @@ def command(
         say(f"Nothing to do: {len(plan.databases)} database(s) up to date.")
         return 0
     if output not in (options.StreamOutput.json, options.StreamOutput.jsonl):
-        say(plan_text(plan, hazards_of(run, plan)))
+        say(paint_dangers(plan_text(plan, hazards_of(run, plan)), sys.stderr))
         say("")
     return execute(run, plan, broadcast, output)

@@ -31,6 +31,13 @@ def paint(text: str, colour: str, stream: TextIO) -> str:
     return f"\033[{_CODES[colour]}m{text}\033[0m"
 
 
+def paint_dangers(plan: str, stream: TextIO) -> str:
+    """Return the text of a plan in which what to look at first is seen."""
+    return "\n".join(
+        paint(line, "yellow", stream) if line.lstrip().startswith("! ") else line for line in plan.splitlines()
+    )
+
+
 def out(text: str) -> None:
     """Write data to stdout."""
     sys.stdout.write(text if text.endswith("\n") else text + "\n")

@@ -41,10 +41,11 @@ def command(
     Examples: orch plan · orch plan -o plan.json && orch apply plan.json · orch plan --exit-code
     """
     import shlex
+    import sys
     from pathlib import Path
 
     from orchestrator.assembly import assemble
-    from orchestrator.cli.console import out, pasteable, say, say_failures
+    from orchestrator.cli.console import out, paint_dangers, pasteable, say, say_failures
     from orchestrator.cli.planning import hazards_of, planned, up_to
     from orchestrator.errors import ExitCode, UsageError
     from orchestrator.views.plain import PlainView
@@ -68,8 +69,10 @@ def command(
         _report(run, plan)
     elif output is options.PlanOutput.markdown:
         out(_markdown(run, plan))
+    elif output is options.PlanOutput.json:
+        out(plan.to_json())
     else:
-        out(plan.to_json() if output is options.PlanOutput.json else plan_text(plan, hazards_of(run, plan)))
+        out(paint_dangers(plan_text(plan, hazards_of(run, plan)), sys.stdout))
     say_failures((database.id, database.failure) for database in plan.databases if database.failure)
     if plan.failures:
         codes = {failure.exit_code for failure in plan.failures}

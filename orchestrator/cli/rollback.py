@@ -45,7 +45,7 @@ def command(
 
     from orchestrator import __version__
     from orchestrator.assembly import assemble
-    from orchestrator.cli.console import is_terminal, say
+    from orchestrator.cli.console import is_terminal, paint_dangers, say
     from orchestrator.cli.planning import hazards_of
     from orchestrator.cli.stage import Broadcast, execute, planning, when_json_lines
     from orchestrator.errors import InterruptedRunError, UsageError
@@ -76,7 +76,7 @@ def command(
     if plan.failures:  # all of them or none: only what stands in the way is told
         refused = tuple(planned for planned in plan.databases if planned.failure)
         return execute(run, replace(plan, databases=refused), broadcast, output)
-    say(plan_text(plan, hazards_of(run, plan)))
+    say(paint_dangers(plan_text(plan, hazards_of(run, plan)), sys.stderr))
     if not plan.has_changes:
         say("Nothing to take back.")
         return 0 if output is options.StreamOutput.text else execute(run, plan, broadcast, output)
