@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote, quote_plus
 
@@ -24,6 +25,7 @@ from orchestrator.manifest.dsn import (
     override_variable,
     read_env_file,
     resolve,
+    resolve_all,
 )
 from orchestrator.manifest.url import PARAMETERS, DsnError
 from orchestrator.model import Database, Target
@@ -244,6 +246,21 @@ def test_unset_variables_are_named_all_at_once_with_the_database() -> None:
     ]
 
 
+def test_what_many_databases_lack_is_told_once() -> None:
+    many = [replace(database(POSTGRES), id=f"postgres-{number}") for number in range(300)]
+    with pytest.raises(InvalidError) as caught:
+        resolve_all(many, {}, Redactor(), "orch_history")
+    assert caught.value.what == (
+        "300 databases (postgres-0, postgres-1, postgres-2, postgres-3, postgres-4 and 295 more) "
+        "need USER and PASSWORD, which are not set"
+    )
+    for way in ("USER_FILE and PASSWORD_FILE", "--env-file", "--embedded"):
+        assert way in caught.value.hint
+    env = {"USER": "u", "PASSWORD": "p", "USER_FILE": "/nowhere"}
+    with pytest.raises(InvalidError, match=r"^300 databases \(.*\): USER and USER_FILE are both set$"):
+        resolve_all(many, env, Redactor(), "orch_history")
+
+
 @pytest.mark.parametrize(
     ("content", "password"),
     [
@@ -336,7 +353,7 @@ def test_an_override_wins(tmp_path: Path) -> None:
     assert target(POSTGRES, {f"{name}_FILE": str(file)}).database == "other"
     assert target(POSTGRES, {name: "", "USER": "u", "PASSWORD": "p"}).endpoint == "localhost:5432"
     error = refused(POSTGRES, {name: "postgresql+psycopg://u:sekret@h/x"})
-    assert error.what.startswith(f"{name} (for database 'postgres-inventory'): the DSN begins with 'postgresql+…://'")
+    assert error.what.startswith(f"database 'postgres-inventory': {name}: the DSN begins with 'postgresql+…://'")
     assert "sekret" not in everything_said(error)
 
 

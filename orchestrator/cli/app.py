@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 from importlib import import_module
+from inspect import signature
 from itertools import pairwise
 from typing import Annotated, Any
 
@@ -100,6 +102,36 @@ def _interrupted(_signal: int, _frame: object) -> None:
     os._exit(130)
 
 
+_OTHER_WORDS = {
+    "up": "apply",
+    "migrate": "apply",
+    "down": "rollback",
+    "list": "status",
+    "ls": "status",
+    "check": "validate",
+    "force": "repair",
+    "create": "new",
+}
+
+
+def _usage_hint(command: str, message: str) -> str:
+    """Return the call that was probably meant, or where the help is."""
+    if (found := re.search(r"unexpected extra arguments?(?:\(s\))? \((.+)\)", message)) and _takes_only(command):
+        return " ".join([command, *(f"--only {name}" for name in found[1].split())])
+    if found := re.search(r"No such command '(\w+)'\.?$", message):
+        return f"orch {_OTHER_WORDS.get(found[1], '')} --help".replace("  ", " ")
+    if command == "orch apply" and "No such option: --dry-run" in message:
+        return "orch plan shows what apply would do"
+    if command == "orch" and "No such option" in message:
+        return "options come after the command, as in: orch apply --only order"
+    return f"{command} --help"
+
+
+def _takes_only(command: str) -> bool:
+    name = command.rpartition(" ")[2]
+    return name in COMMANDS and "only" in signature(import_module(f"orchestrator.cli.{name}").command).parameters
+
+
 def _report(error: BaseException) -> int:
     from orchestrator.assembly import redactor
     from orchestrator.cli.console import out_json, say_failure
@@ -116,7 +148,8 @@ def _report(error: BaseException) -> int:
     if hasattr(error, "format_message") and hasattr(error, "exit_code"):  # one of typer's own usage errors
         context = getattr(error, "ctx", None)
         command = context.command_path if context else "orch"
-        say_failure(Failure("usage", 2, error.format_message(), hint=f"{command} --help"))
+        message = error.format_message()
+        say_failure(Failure("usage", 2, message, hint=_usage_hint(command, message)))
         return int(ExitCode.USAGE)
     if isinstance(error, (KeyboardInterrupt, EOFError)) or type(error).__name__ == "Abort":
         return int(ExitCode.INTERRUPTED)

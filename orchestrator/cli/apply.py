@@ -35,9 +35,11 @@ def command(
 
     Examples: orch apply · orch apply --only inventory · orch apply --only 'label:core' --wait 60 · orch apply plan.json
     """
+    import sys
+
     from orchestrator.assembly import assemble
-    from orchestrator.cli.console import say
-    from orchestrator.cli.planning import planned, read_plan, refuse_mixed, up_to
+    from orchestrator.cli.console import paint_dangers, say
+    from orchestrator.cli.planning import hazards_of, planned, read_plan, refuse_mixed, up_to
     from orchestrator.cli.stage import Broadcast, execute, planning, when_json_lines
     from orchestrator.views.text import plan_text
 
@@ -61,10 +63,10 @@ def command(
         plan = saved or planned(run, assembly, up_to(assembly, to, only), keep=True)
     if output is options.StreamOutput.text and not junit and not plan.has_changes and not plan.failures:
         if any(planned.notes for planned in plan.databases):
-            say(plan_text(plan))
+            say(plan_text(plan, {}))
         say(f"Nothing to do: {len(plan.databases)} database(s) up to date.")
         return 0
     if output not in (options.StreamOutput.json, options.StreamOutput.jsonl):
-        say(plan_text(plan))
+        say(paint_dangers(plan_text(plan, hazards_of(run, plan)), sys.stderr))
         say("")
     return execute(run, plan, broadcast, output)

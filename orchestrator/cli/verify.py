@@ -61,5 +61,5 @@ def command(
     else:
         out(view.text())
     say_failures(view.failures)
-    say(summary(finished.succeeded, finished.failed, finished.blocked, finished.skipped, finished.seconds))
+    say(summary(finished, finished.succeeded))
     return finished.exit_code

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import TransactionStatus
 
 from orchestrator.errors import (
@@ -54,12 +55,12 @@ def connect_error(error: psycopg.Error, target: Target) -> ConnectError:
     text = _first_lines(str(error))
     if isinstance(error, psycopg.ProgrammingError):  # the DSN itself; libpq may repeat it, password and all
         return ConnectError(
-            f"the DSN of {target.database_id} is not understood by libpq",
+            "the DSN is not understood by libpq",
             hint="see https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING",
         )
     if _AUTHENTICATION.search(text):
         return ConnectError(
-            f"{target.endpoint} refuses the login of {target.database_id}",
+            f"{target.endpoint} refuses the login of {_user(target)}",
             detail=text,
             hint="check user and password in the environment, and pg_hba.conf on the server",
         )
@@ -73,7 +74,7 @@ def connect_error(error: psycopg.Error, target: Target) -> ConnectError:
         )
     if re.search(r"permission denied for database", text):
         return ConnectError(
-            f"the login of {target.database_id} may not connect to '{target.database}'",
+            f"{_user(target)} may not connect to '{target.database}'",
             detail=text,
             hint=f'GRANT CONNECT ON DATABASE "{target.database}" TO <user>;',
         )
@@ -115,7 +116,7 @@ def statement_error(error: psycopg.Error, target: Target, user: str, failing: Fa
     if code == "42501":
         grant = _grant(what, target, user, failing.reads)
         if statement is None:
-            return NotPermittedError(f"{target.database_id}: {what}", detail=detail, hint=grant)
+            return NotPermittedError(what, detail=detail, hint=grant)
         return StatementNotPermittedError(
             what, detail=detail, hint=grant, code=code, statement=statement, offset=offset
         )
@@ -162,6 +163,12 @@ def _grant(what: str, target: Target, user: str, reads: bool) -> str:
     if kind in ("table", "view", "relation"):
         return f"as its owner: GRANT SELECT, INSERT, UPDATE, DELETE ON {name} TO {role};"
     return f"as its owner: GRANT ALL ON {kind.upper()} {name} TO {role};"
+
+
+def _user(target: Target) -> str:
+    """Return who logs in, for people; libpq takes the user of the system where the DSN names none."""
+    user = conninfo_to_dict(target.url).get("user")
+    return f"user '{user}'" if user else "this user (the DSN names none)"
 
 
 def _first_lines(text: str) -> str:
