@@ -48,6 +48,7 @@ class PostgresSession:
         self.kept = False
         self._schema: str | None = None
         self._server_pid = 0
+        self._held = "true"
         self._looked = False
         self._has_pointer = False
         self._has_history = False
@@ -96,9 +97,14 @@ class PostgresSession:
         if not (self._has_pointer and self._has_history):
             self._look()  # whoever held the lock may have created the tables since
         self._looked = True
+        self._held = (
+            "EXISTS (SELECT FROM pg_catalog.pg_locks WHERE locktype = 'advisory' AND pid = pg_catalog.pg_backend_pid() "
+            f"AND granted AND classid = 0 AND objid = {key})"
+        )
         try:
             yield
         finally:
+            self._held = "true"
             with suppress(psycopg.Error):  # closing the connection gives it away too
                 self._connection.execute(f"SELECT pg_catalog.pg_advisory_unlock({key})")
 
@@ -139,11 +145,12 @@ class PostgresSession:
             message.text += statement.settings
             message.add(statement)
         message.text += f"{RESET}; " if statements else ""
+        message.add_check(self._held)
         message.text += self._store() + "".join(
             record(self._connection, self._history, revision) for revision in revisions
         )
         message.text += "COMMIT" if pointer is None else f"{point(self._pointer, pointer)}COMMIT"
-        if statements:
+        if revisions and all(revision.done for revision in revisions):
             message.text += f"; {RESET_SESSION}"
         self._send(message)
         self._has_pointer = self._has_history = True
@@ -158,7 +165,7 @@ class PostgresSession:
             self._send(message)  # alone: a second statement in the message would make it a transaction block
         finally:
             with suppress(ConnectionLostError):  # whoever writes next finds that out
-                self._send(Message(RESET_SESSION))
+                self._send(Message(RESET))
 
     def probe(self, statement: Statement, limits: Limits) -> tuple[Effect, str]:
         """Look in the catalogue what became of the statement."""
@@ -170,7 +177,7 @@ class PostgresSession:
                 return probe(self._connection, statement)
         finally:
             with suppress(ConnectionLostError):  # whoever writes next finds that out
-                self._send(Message(RESET_SESSION))
+                self._send(Message(RESET))
 
     def cancel(self) -> None:
         """Cancel on the server, over a connection of its own."""

@@ -1,0 +1,181 @@
+"""What a PostgreSQL file may do to its session, its schema and its lock, and what of that later statements see."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from conftest import Estate
+from house import House
+from kill import Forge
+
+
+@pytest.fixture
+def house(pg_estate: Estate, forge: Forge) -> Iterator[House]:
+    """One database at version 1, with files that the test writes after it."""
+    house = House(pg_estate, forge, "postgres")
+    for name in house.files:
+        if not name.startswith("000001"):
+            (house.directory / name).unlink()
+    yield house
+
+
+def write(house: House, *texts: str) -> None:
+    """Write the files of version 2 and those after it."""
+    house.estate.write(house.id, {f"{number:06d}_x.up.sql": text for number, text in enumerate(texts, 2)})
+
+
+def rows(house: House, query: str) -> list[object]:
+    return [row[0] for row in house.estate.sql("db", query)]
+
+
+# ---------------------------------------------------------------- settings, temporary tables
+
+
+def test_a_block_that_begins_with_set_runs_once(house: House) -> None:
+    write(
+        house,
+        "CREATE SCHEMA app; CREATE TABLE app.log (what text);",
+        "BEGIN;\nSET search_path TO app;\nINSERT INTO log VALUES ('one');\nCOMMIT;\n"
+        "INSERT INTO log VALUES ('two');\n"
+        "BEGIN;\nINSERT INTO log VALUES ('three');\nSET search_path TO public;\nSET LOCAL search_path TO app;\nCOMMIT;\n"
+        "BEGIN;\nINSERT INTO app.log VALUES (current_setting('search_path'));\nCOMMIT;\n",
+    )
+    house.orch("apply")
+    assert rows(house, "SELECT what FROM app.log") == ["one", "two", "three", "public"]
+
+
+def test_a_mode_of_a_later_block_goes_with_what_was_set_by_a_query(house: House) -> None:
+    write(
+        house,
+        "SELECT pg_catalog.set_config('search_path', '', false);\n"
+        "BEGIN ISOLATION LEVEL SERIALIZABLE;\n"
+        "CREATE TABLE public.seen AS SELECT current_setting('transaction_isolation') || current_setting('search_path') AS s;\n"
+        "COMMIT;\nSELECT 1;",
+    )
+    house.orch("apply")
+    assert rows(house, "SELECT s FROM seen") == ["serializable"]
+
+
+def test_an_error_without_a_position_names_its_statement_whatever_was_set(house: House) -> None:
+    write(
+        house,
+        "-- orch: no-transaction\nRESET search_path;\nRESET work_mem;\nRESET lock_timeout;\n"
+        "CREATE TABLE seen (id int PRIMARY KEY);\nINSERT INTO seen VALUES (1), (1);\nSELECT 1;",
+    )
+    assert "000002_x.up.sql:6:1" in house.orch("apply", code=1).output
+
+
+def test_a_temporary_table_lasts_to_the_end_of_its_file(house: House) -> None:
+    write(
+        house,
+        "BEGIN;\nCREATE TEMP TABLE picked AS SELECT generate_series(1, 3) AS id;\nPREPARE fill AS INSERT INTO t1 SELECT $1;\n"
+        "COMMIT;\nCREATE INDEX CONCURRENTLY t1_id ON t1 (id);\nBEGIN;\nINSERT INTO t1 SELECT id + 10 FROM picked;\nCOMMIT;\n"
+        "EXECUTE fill(20);",
+        "CREATE TABLE seen AS SELECT to_regclass('pg_temp.picked') AS picked, count(*) AS n FROM pg_prepared_statements;",
+    )
+    house.orch("apply")
+    assert rows(house, "SELECT id FROM t1 ORDER BY id") == [1, 11, 12, 13, 20]
+    assert house.estate.sql("db", "SELECT * FROM seen") == [(None, 0)]
+
+
+def test_a_lost_temporary_table_is_not_mistaken_for_another_of_its_name(house: House) -> None:
+    write(
+        house,
+        "CREATE TABLE picked AS SELECT 100 AS id;",
+        "-- orch: no-transaction\nCREATE TEMP TABLE picked AS SELECT 11 AS id;\nCREATE INDEX CONCURRENTLY t1_id ON t1 (id);\n"
+        "INSERT INTO t1 SELECT id FROM picked;\n",
+    )
+    house.kill("after PostgresSession.execute", 1, "apply")
+    told = house.orch("apply", code=1).output
+    assert "000003_x.up.sql:4:1" in told
+    assert "the temporary table is gone" in told
+    assert "make it again in what is left of the file" in told
+    assert rows(house, "SELECT id FROM t1") == [1]
+    path = house.directory / "000003_x.up.sql"
+    again = "BEGIN;\nCREATE TEMP TABLE picked AS SELECT 11 AS id;\nINSERT INTO t1 SELECT id FROM picked;\nCOMMIT;\n"
+    path.write_text(path.read_text().replace("INSERT INTO t1 SELECT id FROM picked;\n", again))
+    house.orch("apply")
+    assert rows(house, "SELECT id FROM t1 ORDER BY id") == [1, 11]
+
+
+# ---------------------------------------------------------------- procedures that commit
+
+PROCEDURE = (
+    "CREATE PROCEDURE fill(upto int, fail int) LANGUAGE plpgsql AS $$ BEGIN FOR n IN 10..upto LOOP "
+    "INSERT INTO t1 VALUES (n); COMMIT; PERFORM 1 / (n - fail); END LOOP; END $$;"
+)
+
+
+def test_a_procedure_that_commits_can_be_called(house: House) -> None:
+    write(
+        house,
+        PROCEDURE,
+        "-- orch: no-transaction\nCALL fill(12, 0);\nDO $$ BEGIN INSERT INTO t1 VALUES (20); COMMIT; END $$;\n",
+    )
+    house.orch("apply")
+    assert rows(house, "SELECT id FROM t1 ORDER BY id") == [1, 10, 11, 12, 20]
+
+
+def test_a_call_in_a_transaction_is_told_what_to_do(house: House) -> None:
+    write(house, PROCEDURE, "CALL fill(12, 0);")
+    assert "begin the file with: -- orch: no-transaction" in house.orch("apply", code=1).output
+    assert rows(house, "SELECT id FROM t1") == [1]
+    write(house, PROCEDURE, "-- orch: no-transaction\nCALL fill(12, 0);")
+    house.orch("apply")
+
+
+def test_a_procedure_that_failed_half_way_is_in_doubt_and_not_called_again(house: House) -> None:
+    write(house, PROCEDURE, "-- orch: no-transaction\nCALL fill(12, 11);")
+    assert "division by zero" in house.orch("apply", code=1).output
+    assert rows(house, "SELECT id FROM t1 ORDER BY id") == [1, 10, 11]
+    assert "is in doubt at statement 1 of version 3" in house.orch("apply", code=5).output
+    assert rows(house, "SELECT id FROM t1 ORDER BY id") == [1, 10, 11]
+
+
+def test_a_call_that_never_began_is_not_in_doubt(house: House) -> None:
+    write(house, PROCEDURE, "-- orch: no-transaction\nCALL fil(12, 0);")
+    assert "fil(" in house.orch("apply", code=1).output
+    write(house, PROCEDURE, "-- orch: no-transaction\nCALL fill(10, 0);")
+    house.orch("apply")
+    assert rows(house, "SELECT id FROM t1 ORDER BY id") == [1, 10]
+
+
+def test_a_call_that_was_killed_is_in_doubt(house: House) -> None:
+    write(house, PROCEDURE, "-- orch: no-transaction\nCALL fill(12, 0);")
+    house.kill("after PostgresSession.execute", 1, "apply")
+    assert "is in doubt" in house.orch("apply", code=5).output
+
+
+# ---------------------------------------------------------------- the lock
+
+GIVES_AWAY = (
+    "CREATE FUNCTION tidy() RETURNS void LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_advisory_unlock_all(); END $$;"
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "effect"),
+    [
+        ("INSERT INTO t1 VALUES (10);\nSELECT tidy();", False),
+        ("-- orch: no-transaction\nINSERT INTO t1 VALUES (10);\nSELECT tidy();", True),
+        ("BEGIN;\nINSERT INTO t1 VALUES (10);\nSELECT tidy();\nCOMMIT;\nSELECT 1;", False),
+    ],
+)
+def test_a_file_that_gives_the_lock_away_is_stopped(house: House, text: str, effect: bool) -> None:
+    write(house, GIVES_AWAY, text)
+    told = house.orch("apply", code=1).output
+    assert "000003_x.up.sql" in told
+    assert "gave the migration lock away" in told
+    assert "remove pg_advisory_unlock_all()" in told
+    assert (rows(house, "SELECT id FROM t1 ORDER BY id") == [1, 10]) is effect
+    assert house.status()["applied"] == [1, 2]
+
+
+def test_nothing_stands_alone_without_the_lock(house: House) -> None:
+    write(house, GIVES_AWAY, "-- orch: no-transaction\nCALL pg_temp.p();\nCREATE INDEX CONCURRENTLY t1_id ON t1 (id);")
+    path = house.directory / "000003_x.up.sql"
+    text = "DO $$ BEGIN PERFORM tidy(); COMMIT; END $$;"
+    path.write_text(path.read_text().replace("CALL pg_temp.p();", text))
+    assert "gave the migration lock away" in house.orch("apply", code=1).output
+    assert rows(house, "SELECT to_regclass('t1_id')") == [None]
