@@ -179,3 +179,95 @@ def test_nothing_stands_alone_without_the_lock(house: House) -> None:
     path.write_text(path.read_text().replace("CALL pg_temp.p();", text))
     assert "gave the migration lock away" in house.orch("apply", code=1).output
     assert rows(house, "SELECT to_regclass('t1_id')") == [None]
+
+
+# ---------------------------------------------------------------- the current schema moves
+
+
+def test_a_schema_with_the_name_of_the_login_does_not_hide_the_history(house: House) -> None:
+    (login,) = rows(house, "SELECT current_user")
+    write(house, f'CREATE SCHEMA "{login}";', "CREATE TABLE here (id int);")
+    house.orch("apply", "--only", house.id, "--to", "2")
+    assert house.status()["pending"] == [3]
+    with house.golang._locked(None):
+        assert "waiting for the lock" not in house.orch("status").output
+    house.orch("apply")
+    assert house.status()["applied"] == [1, 2, 3]
+    assert house.estate.sql("db", "SELECT table_schema FROM information_schema.tables WHERE table_name = 'orch_history'") == [
+        ("public",)
+    ]  # fmt: skip
+    assert house.estate.sql("db", "SELECT * FROM public.schema_migrations") == [(3, False)]
+    house.orch("rollback", house.id, "--to", "1", "--yes", "--allow-missing-down")
+
+
+@pytest.mark.parametrize("path", ["app", "app, public"])
+def test_a_search_path_of_the_database_does_not_hide_the_history(house: House, path: str) -> None:
+    write(
+        house,
+        "CREATE SCHEMA app;\nDO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET search_path TO "
+        + path
+        + "', current_database()); END $$;",
+        "CREATE TABLE here (id int);",
+    )
+    house.orch("apply", "--only", house.id, "--to", "2")
+    house.orch("apply")
+    assert house.status()["applied"] == [1, 2, 3]
+    assert rows(house, "SELECT schemaname FROM pg_tables WHERE tablename IN ('here', 'orch_history') ORDER BY 1") == [
+        "app",
+        "public",
+    ]
+
+
+def test_golang_migrates_pointer_is_found_behind_a_new_schema(house: House) -> None:
+    house.golang.up(1)
+    house.estate.sql("db", "CREATE SCHEMA app")
+    house.estate.sql("db", f'ALTER DATABASE "{house.estate.prefix}db" SET search_path TO app, public')
+    write(house, "CREATE TABLE here (id int);")
+    house.orch("apply")
+    assert house.status()["applied"] == [1, 2]
+    assert house.estate.sql("db", "SELECT * FROM public.schema_migrations") == [(2, False)]
+    assert rows(house, "SELECT schemaname FROM pg_tables WHERE tablename = 'orch_history'") == ["public"]
+
+
+def test_two_histories_elsewhere_are_not_chosen_from(house: House) -> None:
+    house.orch("apply")
+    house.estate.sql(
+        "db", "CREATE SCHEMA other; CREATE TABLE other.orch_history (LIKE orch_history); CREATE SCHEMA app"
+    )
+    house.estate.sql("db", f'ALTER DATABASE "{house.estate.prefix}db" SET search_path TO app')
+    told = house.orch("apply", code=5).output
+    assert "other, public" in told
+    assert "options=-csearch_path" in told
+    assert rows(house, "SELECT to_regclass('app.orch_history')") == [None]
+
+
+@pytest.mark.parametrize("first", ["own", "db"])
+def test_two_applications_in_one_database_keep_their_histories(house: House, first: str) -> None:
+    """Each goes by the search_path of its DSN, whichever comes first."""
+    dsn = house.estate.server("postgres").split('"')[1].replace("{database}", "db")
+    dsn += ("&" if "?" in dsn else "?") + "options=-csearch_path%3Dapp,public"
+    house.estate.manifest(f'  - {{name: db, server: postgres}}\n  - {{name: own, engine: postgres, dsn: "{dsn}"}}\n')
+    house.estate.sql("db", "CREATE SCHEMA app")
+    house.estate.write("postgres-own", {"1_own.up.sql": "CREATE TABLE mine (id int);"})
+    house.orch("apply", "--only", f"postgres-{first}")
+    house.orch("apply")
+    assert house.estate.sql("db", "SELECT schemaname, tablename FROM pg_tables WHERE tablename IN ('mine', 't1') ORDER BY 1") == [
+        ("app", "mine"),
+        ("public", "t1"),
+    ]  # fmt: skip
+    assert "Nothing to do" in house.orch("apply").output
+
+
+def test_two_logins_with_schemas_of_their_own_keep_their_histories(house: House) -> None:
+    house.orch("apply")
+    login = house.estate.prefix + "other"
+    house.estate.sql("db", f"CREATE ROLE {login} LOGIN PASSWORD 'x'; CREATE SCHEMA AUTHORIZATION {login}")
+    house.estate.sql("db", "ALTER SCHEMA public RENAME TO app")
+    try:
+        server = house.estate.servers["postgres"]
+        dsn = f"postgresql://{login}:x@127.0.0.1:{server.port}/{house.estate.prefix}db"
+        told = house.estate.orch("apply", env={"ORCH_DSN_POSTGRES_DB": dsn})
+        assert "1 database(s) done" in told.text
+        assert rows(house, f"SELECT id FROM {login}.t1") == [1]
+    finally:
+        house.estate.sql("db", f"DROP OWNED BY {login}; DROP ROLE {login}")
