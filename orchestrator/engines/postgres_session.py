@@ -171,7 +171,8 @@ class PostgresSession:
         if settings := set_limits("SET", limits) + statement.settings:
             self._send(Message(settings))
         try:
-            with errors.mapped(self._connection, self._target):
+            with errors.mapped(self._connection, self._target) as failing:
+                failing.at = statement, None
                 return probe(self._connection, statement)
         finally:
             with suppress(ConnectionLostError):  # whoever writes next finds that out
