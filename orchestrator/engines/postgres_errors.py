@@ -47,6 +47,7 @@ class Failing:
     """What was running when an error came; the sender fills it in."""
 
     at: tuple[Statement, int | None] | None = None
+    role: str | None = None  # that the file has SET
 
 
 def connect_error(error: psycopg.Error, target: Target) -> ConnectError:
@@ -119,7 +120,7 @@ def statement_error(error: psycopg.Error, target: Target, user: str, failing: Fa
             statement=statement,
         )
     if code == "42501":
-        grant = _grant(what, target, user)
+        grant = _grant(what, target, failing.role or user)
         if statement is None:
             return NotPermittedError(f"{target.database_id}: {what}", detail=detail, hint=grant)
         return StatementNotPermittedError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from psycopg.pq.abc import PGresult
@@ -16,6 +17,19 @@ from orchestrator.model import Statement
 RESET = "RESET SESSION AUTHORIZATION; RESET ALL"
 RESET_SESSION = f"{RESET}; DISCARD TEMP; DEALLOCATE ALL; UNLISTEN *; CLOSE ALL"
 _OURS = "orch_records"  # the column of the query that stands between the statements of a file and our records
+
+
+_ROLE = re.compile(
+    r"\b(?:SET\s+(?:SESSION\s+|LOCAL\s+)?ROLE\s+(?:TO\s+|=\s*)?|RESET\s+ROLE\b)\s*"
+    r"""(?:"((?:[^"]|"")+)"|'([^']+)'|(\w+))?""",
+    re.IGNORECASE,
+)
+
+
+def _role(match: re.Match[str]) -> str | None:
+    quoted, text, word = match.groups("")
+    role = quoted.replace('""', '"') or text or word.lower()
+    return role if role not in ("", "none") else None
 
 
 class Message:
@@ -37,6 +51,19 @@ class Message:
         """Put the query at the end that fails unless this is so; what follows it is ours."""
         lost = f"pg_catalog.current_setting('{LOCK_LOST}')::boolean"  # of which there is none
         self.text += f"SELECT CASE WHEN {condition} THEN true ELSE {lost} END AS {_OURS}; "
+
+    def role(self, failing: Statement) -> str | None:
+        """Return the role that the file has set when this statement runs, None for the login's own."""
+        texts = []
+        for _, statement in self._parts:
+            texts.append(statement.settings)
+            if statement is failing:
+                break
+            texts.append(statement.body)
+        before = [_role(match) for match in _ROLE.finditer("".join(f"{text};" for text in texts))]
+        # Of a whole block it is not known which of its statements failed: hardly one after it gave the role back.
+        within = [role for match in _ROLE.finditer(failing.body) if (role := _role(match))]
+        return [None, *before, *within][-1]
 
     def place(self, results: Sequence[PGresult], position: str | None) -> tuple[Statement, int | None] | None:
         """Return the failing statement and the offset in it.

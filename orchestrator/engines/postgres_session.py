@@ -196,6 +196,7 @@ class PostgresSession:
             if last.status == ExecStatus.FATAL_ERROR:
                 error = error_from_result(last, encoding="utf-8")
                 failing.at = message.place(results[:-1], error.diag.statement_position)
+                failing.role = message.role(failing.at[0]) if failing.at else None
                 raise error
             if last.status in (ExecStatus.COPY_IN, ExecStatus.COPY_OUT, ExecStatus.COPY_BOTH):
                 failing.at = message.place(results[:-1], None)
