@@ -234,6 +234,7 @@ class PostgresSession:
     def _look_in(self, schema: str) -> list[tuple[str, str, bool]]:
         """Look for the two tables in a schema. Return which of them are elsewhere: name, schema, whether it is ours."""
         pointer, history = self._literal(self._pointer_ident), self._literal(self._history_ident)
+        pointer_name, history_name = self._literal(self._pointer_name), self._literal(self._target.history_name)
         row = self._one(
             "SELECT pg_catalog.pg_backend_pid(), s, pg_catalog.quote_ident(s), "
             f"pg_catalog.to_regclass(pg_catalog.quote_ident(s) || '.' || {pointer}) IS NOT NULL, "
@@ -241,11 +242,11 @@ class PostgresSession:
             f"AND attrelid = pg_catalog.to_regclass(pg_catalog.quote_ident(s) || '.' || {history})), "
             "(SELECT json_agg(json_build_array(relname, nspname, rolname = current_user)) FROM pg_catalog.pg_class c "
             "JOIN pg_catalog.pg_namespace n ON n.oid = relnamespace JOIN pg_catalog.pg_roles r ON r.oid = relowner "
-            "WHERE relkind IN ('r', 'p') AND nspname <> s AND nspname !~ '^pg_' AND CASE relname "
-            f"WHEN {self._literal(self._target.history_name)} THEN "
+            f"WHERE relname IN ({history_name}, {pointer_name}) AND relkind IN ('r', 'p') AND nspname <> s "
+            f"AND nspname !~ '^pg_' AND CASE relname WHEN {history_name} THEN "
             "(rolname = current_user OR nspname = ANY(pg_catalog.current_schemas(false))) "
             f"AND pg_catalog.obj_description(c.oid, 'pg_class') IS DISTINCT FROM '{SET_BY_DSN}' "
-            f"WHEN {self._literal(self._pointer_name)} THEN nspname = ANY(pg_catalog.current_schemas(false)) "
+            f"WHEN {pointer_name} THEN nspname = ANY(pg_catalog.current_schemas(false)) "
             "AND EXISTS (SELECT FROM pg_catalog.pg_attribute WHERE attrelid = c.oid AND attname = 'dirty') END) "
             f"FROM (SELECT {schema} AS s) AS schema"
         )
