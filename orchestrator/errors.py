@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING
+from unicodedata import category, east_asian_width
 
 if TYPE_CHECKING:
     from orchestrator.model import Statement
@@ -40,6 +41,23 @@ class Mark:
 
     def __str__(self) -> str:
         return ":".join([self.path, *(str(n) for n in (self.line, self.column) if n)])
+
+
+def width(text: str) -> int:
+    """Return how many columns of a terminal a text takes.
+
+    Thai vowel signs and other marks stand over the letter before; a Chinese letter and most emoji take two.
+    """
+    if text.isascii():
+        return len(text)
+    letters = (character for character in text if category(character) not in ("Mn", "Me", "Cf"))
+    return sum(2 if east_asian_width(character) in "WF" else 1 for character in letters)
+
+
+def excerpt(line: str, column: int) -> str:
+    """Return a line of a file, and below it a caret at a column, which counts its characters from 1."""
+    before = "".join(character if character == "\t" else " " * width(character) for character in line[: column - 1])
+    return f"{line}\n{before}^"
 
 
 class OrchError(Exception):

@@ -24,6 +24,7 @@ from orchestrator.errors import (
     OrchError,
     StalePlanError,
     StatementError,
+    excerpt,
 )
 from orchestrator.events import (
     Adopted,
@@ -177,8 +178,11 @@ class Migrator:
                 revision = self._run_file(session, book, revision, script)
                 break
             except StatementError as error:
-                _locate(error, script)
                 revision = book.latest(revision)
+                if self._run.cancelled.is_set():  # then the server's words tell of that alone
+                    self._record_failure(session, book, revision, InterruptedRunError("cancelled by a signal"))
+                    raise InterruptedRunError("cancelled") from None
+                _locate(error, script)
                 tries = self._tries[step.version] = self._tries.get(step.version, 0) + 1
                 if not error.transient or tries > RETRIES or self._run.stop.is_set():
                     self._record_failure(session, book, revision, error)
@@ -218,6 +222,8 @@ class Migrator:
         during = pointer_during(book.applied, revision.version, revision.direction)
         total = len(script.statements)
         for index in range(revision.applied, total):
+            if self._run.cancelled.is_set():
+                raise InterruptedRunError("cancelled between two statements")
             statement = script.statements[index]
             progress = replace(
                 revision,
@@ -339,7 +345,10 @@ class _Book:
         return pointer_during(self.applied, state.partial.version, state.partial.direction)
 
     def begin(self, migration: Migration, direction: Direction, script: Script | None) -> Revision:
-        """Return the revision to go on with: the one that stopped half way, or a new attempt."""
+        """Return the revision to go on with: the one that was cut off half way, or a new attempt.
+
+        A try that failed half way stays as it is, with its error, and a new attempt goes on from where it stopped.
+        """
         file: File | None = migration.file(direction)
         changes = {
             "checksum": file.checksum if file else "",
@@ -349,9 +358,11 @@ class _Book:
             "tool": self._run.tool,
         }
         partial = self._partial
-        if partial is not None and partial.version == migration.version and partial.direction is direction:
-            return replace(partial, **changes)  # type: ignore[arg-type]
         attempt = next_attempt(self._revisions.values(), migration.version)
+        if partial is not None and partial.version == migration.version and partial.direction is direction:
+            if partial.error:
+                changes |= {"attempt": attempt, "error": "", "reason": ""}
+            return replace(partial, **changes)  # type: ignore[arg-type]
         blank = Revision(migration.version, attempt, migration.name, direction, "")
         return replace(blank, **changes)  # type: ignore[arg-type]
 
@@ -414,8 +425,7 @@ def _locate(error: StatementError, script: Script | None) -> None:
     end = script.text.find("\n", offset)
     line = script.text[start : end if end >= 0 else None]
     error.where = Mark.at(script.file.path, script.text, offset)
-    tabs = "".join("\t" if character == "\t" else " " for character in line[: offset - start])
-    excerpt = f"{line}\n{tabs}^"
     index = script.statements.index(statement) + 1
-    facts = [excerpt, f"statement {index} of {len(script.statements)}" + (f", {error.code}" if error.code else "")]
+    number = f"statement {index} of {len(script.statements)}" + (f", {error.code}" if error.code else "")
+    facts = [excerpt(line, error.where.column), number]
     error.detail = "\n".join([*facts, error.detail] if error.detail else facts)

@@ -13,6 +13,7 @@ import typer
 import typer.core
 import typer.main
 
+from orchestrator.cli import options
 from orchestrator.cli.commands import COMMANDS, HELP
 
 
@@ -71,11 +72,25 @@ def run() -> int:
     """Run the command line; return its exit code. No error leaves as a traceback, unless ORCH_DEBUG is set."""
     signal.signal(signal.SIGINT, _interrupted)
     signal.signal(signal.SIGTERM, _interrupted)
+    if os.environ.get("_ORCH_COMPLETE") == "complete_bash":
+        _take_label_of_bash()
     try:
         result = app(standalone_mode=False)
         return int(result or 0)
     except BaseException as error:  # noqa: BLE001 - this is the boundary to the user
         return _report(error)
+
+
+def _take_label_of_bash() -> None:
+    """Make one word of `label:co`, which bash breaks at the colon; it wants back what stands in the place of `co`."""
+    words = os.environ.get("COMP_WORDS", "").split("\n")
+    if words[-2:] == ["label", ":"]:
+        before, begun = words[:-2], []
+    elif words[-3:-1] == ["label", ":"] and words[-1]:
+        before, begun = words[:-3], words[-1:]
+    else:
+        return
+    os.environ |= {"COMP_WORDS": "\n".join(before + begun), "COMP_CWORD": str(len(before)), options.LABELS_ONLY: "1"}
 
 
 def _interrupted(_signal: int, _frame: object) -> None:

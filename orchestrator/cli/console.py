@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any, TextIO
 
 from orchestrator.events import Failure
@@ -45,9 +46,10 @@ def out_json(document: Any) -> None:
 
 
 def say(text: str) -> None:
-    """Write a line for people to stderr."""
-    sys.stderr.write(_for_log(text) + "\n")
-    sys.stderr.flush()
+    """Write a line for people to stderr. Whether anybody reads it changes nothing of what is done."""
+    with suppress(OSError):
+        sys.stderr.write(_for_log(text) + "\n")
+        sys.stderr.flush()
 
 
 def say_failures(failures: Iterable[tuple[str, Failure]]) -> None:

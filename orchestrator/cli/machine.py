@@ -106,7 +106,7 @@ def stream(sink: Sink) -> None:
     _active[-1].add(sink)
 
 
-def finish(plan: Plan) -> None:
+def finish(plan: Plan | None) -> None:
     """Write what was asked for: the run is over."""
     while _active:
         _active.pop().finish(plan)

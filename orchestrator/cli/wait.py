@@ -21,7 +21,10 @@ def command(
     wanted: Annotated[
         list[str],
         typer.Option(
-            "--for", metavar="NAME[@VERSION]", help="This database, all of it or up to a version. Repeatable."
+            "--for",
+            metavar="NAME[@VERSION]",
+            help="This database, all of it or up to a version. Repeatable.",
+            autocompletion=options.complete_name,
         ),
     ],
     timeout: Annotated[

@@ -13,6 +13,7 @@ from orchestrator.model import (
     File,
     History,
     LockHolder,
+    Picture,
     Pointer,
     Revision,
     Script,
@@ -78,6 +79,9 @@ class Session(Protocol):
     def commits(self, statement: Statement) -> bool:
         """Whether this statement can commit together with its record on this server."""
 
+    def picture(self) -> Picture:
+        """Return the schema as it is now, without the bookkeeping."""
+
     def cancel(self) -> None:
         """End the running statement on the server. The one verb for other threads."""
 
@@ -88,18 +92,19 @@ class Copies(Protocol):
     def names(self, prefix: str) -> list[str]:
         """Return the names of the databases that begin so; of templates, the oldest first."""
 
-    def building(self, template: str) -> AbstractContextManager[None]:
-        """Keep others from building this template, where the migration lock alone is not enough."""
+    def building(self, template: str, wait: float) -> AbstractContextManager[None]:
+        """Be the only one who builds or drops this template; LockError after `wait` seconds."""
 
     def is_finished(self, template: str) -> bool:
         """Whether the template is there and whole."""
 
     def finish(self, template: str) -> None:
-        """Say that a template is whole: from now on it is only copied."""
+        """Say that the template that this process is building is whole: from now on it is only copied."""
 
     def copy(self, template: str, name: str, wanted: str = "") -> None:
         """Make a database of the template, called `wanted`, and marked as a clone, if that is given.
 
+        Until it is whole, `name` is what tells whose it is: what a killed process leaves goes with that.
         DatabaseMissingError if the template is gone, UsageError if the wanted name is taken.
         """
 
@@ -117,6 +122,9 @@ class Engine(Protocol):
 
     def parse(self, file: File, text: str) -> Script:
         """Return a file's statements; InvalidError with file, line and column if it is not one of ours."""
+
+    def check(self, target: Target) -> None:
+        """Raise InvalidError for a DSN that the driver would mistake. Asks no server."""
 
     def create(self, target: Target, options: CreateOptions) -> bool:
         """Create a missing database. Returns False if somebody else was quicker."""

@@ -1,14 +1,13 @@
-"""The history table and golang-migrate's pointer table, as SQL, and the way back from a row."""
+"""The history table and golang-migrate's pointer table, as SQL."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
-from datetime import datetime
 from typing import Any
 
 from psycopg import Connection, sql
 
-from orchestrator.model import Direction, Origin, Pointer, Revision
+from orchestrator.model import Pointer, Revision
 
 # One that a later release adds needs a default, so that it can be added to rows that are there, and so that this
 # release can still write rows.
@@ -36,7 +35,6 @@ COLUMNS = {
 }
 # Stands on a history that belongs to the search_path of a DSN: no other DSN may take it for its own.
 SET_BY_DSN = "orch: the history of the DSN whose search_path begins with this schema"
-_ORIGINS = {origin.value: origin for origin in Origin}
 
 
 def create_history(table: str, *, set_by_dsn: bool) -> str:
@@ -104,36 +102,6 @@ def record(connection: Connection[Any], table: str, revision: Revision) -> str:
         f"INSERT INTO {table} AS h ({', '.join(values)}) VALUES ({', '.join(values.values())}) "
         f"ON CONFLICT (version, attempt) DO UPDATE SET {', '.join(updates)}; "
     )
-
-
-def revision(row: dict[str, Any]) -> Revision:
-    """Read a row of this or another release: columns that we do not know are passed over, others may be missing."""
-    return Revision(
-        version=row["version"],
-        attempt=row["attempt"],
-        name=row["name"],
-        direction=Direction(row["direction"]),
-        checksum=row["checksum"],
-        applied=row.get("applied", 0),
-        total=row.get("total", 0),
-        in_flight=row.get("in_flight", False),
-        prefix=row.get("prefix", ""),
-        done=row.get("done", False),
-        origin=_ORIGINS.get(row.get("origin", ""), Origin.APPLIED),
-        started_at=_time(row.get("started_at")),
-        finished_at=_time(row.get("finished_at")),
-        seconds=row.get("seconds"),
-        actor=row.get("actor", ""),
-        run_id=row.get("run_id", ""),
-        tool=row.get("tool", ""),
-        error=row.get("error", ""),
-        reason=row.get("reason", ""),
-        format=row.get("format", 1),
-    )
-
-
-def _time(text: str | None) -> datetime | None:
-    return datetime.fromisoformat(text) if text else None
 
 
 def identifier(name: str) -> str:

@@ -51,6 +51,8 @@ class JUnitView:
             case events.DatabaseFailed(id, failure):
                 suite = self._of(id)
                 suite.cases.append(_Case(suite.running or failure.kind, failure=failure))
+            case events.Verified(id, version, name, seconds, failure, left_out):
+                self._of(id).cases.append(_Case(f"{version} {name}", seconds, failure, left_out))
             case events.DatabaseBlocked(id, by):
                 self._of(id).cases.append(_Case("migrate", skipped=f"blocked by {', '.join(by)}"))
             case events.DatabaseSkipped(id):
