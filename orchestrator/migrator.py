@@ -103,7 +103,11 @@ class Migrator:
                 return
 
     def _create(self) -> None:
-        created = self._run.when_ready(self._id, lambda: self._engine.create(self._target, self._database.create))
+        try:
+            created = self._run.when_ready(self._id, lambda: self._engine.create(self._target, self._database.create))
+        except StatementError as error:
+            error.where = self._database.mark
+            raise
         self._run.sink(DatabaseCreated(self._id, by_other=not created))
 
     def _refuse_changed_files(self) -> None:

@@ -191,9 +191,10 @@ def test_databases_of_one_login_share_a_server_key() -> None:
 def test_golang_migrates_parameters_never_reach_the_driver(engine: str) -> None:
     scheme = {"postgres": "postgres", "mongo": "mongodb"}[engine]
     query = "&".join(f"{key}=v%20{number}" for number, key in enumerate(PARAMETERS[engine]))
-    made = target(f"{scheme}://h/x?appname=a&{query}&b=c", engine=engine)
-    assert made.url == f"{scheme}://h/x?appname=a&b=c"
-    assert made.server_key == f"{scheme}://h/?appname=a&b=c"
+    first, last = {"postgres": ("application_name=a", "options=c"), "mongo": ("appname=a", "b=c")}[engine]
+    made = target(f"{scheme}://h/x?{first}&{query}&{last}", engine=engine)
+    assert made.url == f"{scheme}://h/x?{first}&{last}"
+    assert made.server_key == f"{scheme}://h/?{first}&{last}"
     assert made.parameters == {key: f"v {number}" for number, key in enumerate(PARAMETERS[engine])}
 
 
@@ -325,8 +326,8 @@ def test_a_variable_that_holds_the_beginning_or_all_of_a_dsn() -> None:
     url = "postgres://u:p%40q@h:1/x?sslmode=disable"
     assert target("${DSN}", {"DSN": url}).url == url
     assert (
-        target("${BASE}/{database}?a=${B}", {"BASE": "postgres://u:p@h", "B": "&"}).url
-        == "postgres://u:p@h/inventory?a=%26"
+        target("${BASE}/{database}?options=${B}", {"BASE": "postgres://u:p@h", "B": "&"}).url
+        == "postgres://u:p@h/inventory?options=%26"
     )
     assert target("${SCHEME:-postgres}://u:${P}@h/x", {"P": "@"}).url == "postgres://u:%40@h/x"
     assert target("${C} dbname={database}", {"C": "host=h user=u"}, name="a b").database == "a b"

@@ -22,6 +22,7 @@ from orchestrator.errors import (
 )
 from orchestrator.model import Statement, Target
 
+LOCK_LOST = "orch.lock_lost"  # the server's text for our own check holds it
 # libpq gives no SQLSTATE for a failed connection: its text is all there is.
 _TRANSIENT = re.compile(
     r"connection refused|the database system is|not accepting connections|terminating connection"
@@ -47,6 +48,7 @@ class Failing:
     """What was running when an error came; the sender fills it in. `reads`: only the bookkeeping was read."""
 
     at: tuple[Statement, int | None] | None = None
+    role: str | None = None  # that the file has SET
     reads: bool = False
 
 
@@ -113,13 +115,21 @@ def statement_error(error: psycopg.Error, target: Target, user: str, failing: Fa
     detail = "\n".join(text for text in (diag.message_detail, diag.context) if text)
     hint = diag.message_hint or ""
     statement, offset = failing.at or (None, None)
+    if LOCK_LOST in what:
+        return StatementError(
+            "the migration gave the migration lock away",
+            hint="remove pg_advisory_unlock_all() or DISCARD ALL from it, and from the functions that it calls",
+            statement=statement,
+        )
     if code == "42501":
-        grant = _grant(what, target, user, failing.reads)
+        grant = _grant(what, target, failing.role or user, failing.reads)
         if statement is None:
             return NotPermittedError(what, detail=detail, hint=grant)
         return StatementNotPermittedError(
             what, detail=detail, hint=grant, code=code, statement=statement, offset=offset
         )
+    if code == "3F000" and '"pg_temp"' in what:  # the session has none
+        what, hint = "the temporary table is gone with the session of the run that made it", _TEMPORARY_HINT
     return StatementError(
         what,
         detail=detail,
@@ -128,14 +138,20 @@ def statement_error(error: psycopg.Error, target: Target, user: str, failing: Fa
         statement=statement,
         offset=offset,
         transient=code in _PASSES_BY_ITSELF,
+        # What a procedure, or a block like one, committed before it failed stays; only the context tells that it began.
+        partly=statement is not None
+        and not statement.atomic
+        and bool(_PROCEDURAL.match(statement.source) and diag.context),
     )
 
 
+_PROCEDURAL = re.compile(r"(?:CALL|DO)\b", re.IGNORECASE)
+_TEMPORARY_HINT = "make it again in what is left of the file, in one BEGIN … COMMIT with what needs it"
 _PASSES_BY_ITSELF = {"55P03", "40P01", "40001"}  # lock_timeout, deadlock, serialisation
 _HINTS = {
     "55P03": "another session holds a lock on the table; raise lock_timeout, or end that session",
     "25001": "put it into a file of its own, or begin the file with: -- orch: no-transaction",
-    "2D000": "begin the file with: -- orch: no-transaction",
+    "2D000": "begin the file with: -- orch: no-transaction, and call it outside of BEGIN … COMMIT",
     "55P04": "a new enum value can be used only after commit: use it in a later migration",
     "53100": "the disk of the server is full; free space, then run orch apply again",
     "57014": "cancelled, or longer than statement_timeout",

@@ -60,6 +60,7 @@ def resolve_all(
             server_key=address.server_key,
             parameters=address.parameters,
             history_name=history_name,
+            maintenance_database=database.create.maintenance_database,
         )
     InvalidGroup.raise_if(
         [
@@ -193,4 +194,4 @@ def check_template(template: str, engine: str) -> None:
     """Raise DsnError if no values can make a DSN of this template: malformed, for another engine, without database."""
     pieces = parse(template)
     if pieces and not isinstance(pieces[0], Variable):
-        read_address(fill(pieces, ["1"] * len(pieces), "1"), engine)
+        read_address(fill(pieces, ["1"] * len(pieces), "1"), engine, filled=False)
