@@ -45,7 +45,7 @@ def command(
     broadcast, view = Broadcast(), VerifyView()
     when_json_lines(options.StreamOutput.text, broadcast, junit)
     broadcast.sinks += [PlainView(say), view]
-    assembly = assemble(file, env_file, names, no_deps=True)
+    assembly = assemble(file, env_file, names, no_deps=bool(names))
     run = assembly.run(broadcast, embedded=embedded, jobs=jobs, jobs_per_server=jobs_per_server, wait=wait)
     verifier = Verifier(run)
 
