@@ -222,7 +222,7 @@ def _grant(target: Target) -> str:
     """Return what lets this login in: a right, or, where the DSN names nobody, a login at all."""
     user = _user(target)
     if not user:
-        return "the server asks for a login, and the DSN names none: give it user and password (and authSource=admin)"
+        return "give user and password in the DSN, as in: mongodb://${MONGO_USER}:${MONGO_PASSWORD}@host/database"
     return f'as an administrator: db.grantRolesToUser("{user}", [{{role: "dbOwner", db: "{target.database}"}}])'
 
 
