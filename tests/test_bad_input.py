@@ -426,17 +426,6 @@ def test_a_mongo_user_who_may_not_write(mongo_estate: Estate) -> None:
     assert mongo_estate.snapshot() == {}
 
 
-def test_a_mongo_server_that_asks_for_a_login_where_the_dsn_has_none(mongo_estate: Estate) -> None:
-    mongo_estate.add("mongo", "m", {"1_c.up.js": '[{"create": "c"}]'})
-    path = mongo_estate.root / "databases.yaml"
-    user = mongo_estate.servers["mongo"].user
-    path.write_text(re.sub(rf"{user}:[^@]+@", "", path.read_text()))
-    result = mongo_estate.orch("apply", code=7)
-    assert "requires authentication" in result.stderr
-    assert "the DSN names none: give it user and password" in result.stderr
-    assert "grantRolesToUser" not in result.stderr
-
-
 # ---------------------------------------------------------------- servers
 
 
