@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -27,6 +27,7 @@ from orchestrator.embedded import Server
 
 ORCH = str(Path(sys.executable).with_name("orch"))
 ROOT_VARIABLE = "ORCH_TEST_SERVERS"
+Figure = Callable[..., None]
 
 
 def _debian_postgres() -> str:
@@ -110,9 +111,14 @@ def forge() -> Iterator[Forge]:
 
 
 @pytest.fixture(scope="session")
-def figures() -> Path:
-    """Where soak tests write what they measured, a JSON document a line; `make soak` shows it."""
-    return Path(os.environ.get("ORCH_FIGURES", "soak-figures.jsonl"))
+def figure() -> Figure:
+    """Write down what a soak test did, a JSON document a line; `make soak` gathers them in docs/soak-figures.jsonl."""
+
+    def write(what: str, **facts: object) -> None:
+        with Path(os.environ.get("ORCH_FIGURES", "docs/soak-figures.jsonl")).open("a") as file:
+            file.write(json.dumps({"what": what, **facts}) + "\n")
+
+    return write
 
 
 @dataclasses.dataclass

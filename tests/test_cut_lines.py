@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from conftest import Estate
+from conftest import Estate, Figure
 from kill import Forge
 from picture import Picture, difference
 from proxy import HARMS, Harm, Proxy, Rule, proxied
@@ -109,7 +107,7 @@ def test_a_spoiled_line_loses_and_doubles_nothing(lines: Lines, engine: str, rul
 
 @pytest.mark.soak
 @pytest.mark.parametrize("engine", ["postgres", "mongo"])
-def test_every_line_and_harm(lines: Lines, engine: str, figures: Path) -> None:
+def test_every_line_and_harm(lines: Lines, engine: str, figure: Figure) -> None:
     tried, lost = 0, []
     for mark in MARKS[engine]:
         for number in (1, 2, 3, 5, 8):
@@ -119,12 +117,5 @@ def test_every_line_and_harm(lines: Lines, engine: str, figures: Path) -> None:
                 except AssertionError as error:
                     lost.append(str(error))
                     print(error)
-    with figures.open("a") as file:
-        document = {
-            "what": f"cut lines to {engine}",
-            "tried": tried,
-            "lost": len(lost),
-            "ended by itself": lines.by_itself,
-        }
-        file.write(json.dumps(document) + "\n")
+    figure(f"cut lines to {engine}", tried=tried, lost=len(lost), ended_by_itself=lines.by_itself)
     assert not lost, lost[0]

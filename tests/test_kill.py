@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Estate, start
+from conftest import Estate, Figure, start
 from kill import Ended, Forge
 from picture import difference
 from varied import NAMES, Varied
@@ -92,19 +91,19 @@ def test_a_killed_run_on_other_servers(elsewhere: Varied, forge: Forge, command:
 
 @pytest.mark.soak
 @pytest.mark.parametrize("command", [APPLY, ROLLBACK], ids=["apply", "rollback"])
-def test_every_kill_point(varied: Varied, forge: Forge, command: list[str], figures: Path) -> None:
+def test_every_kill_point(varied: Varied, forge: Forge, command: list[str], figure: Figure) -> None:
     """Each point itself, and each again with a moment's delay, so that kills fall between and into calls."""
-    _everywhere(Hunt(varied, forge, command), figures, f"kills of {command[0]}")
+    _everywhere(Hunt(varied, forge, command), figure, f"kills of {command[0]}")
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("command", [APPLY, ROLLBACK], ids=["apply", "rollback"])
-def test_many_kill_points_on_other_servers(elsewhere: Varied, forge: Forge, command: list[str], figures: Path) -> None:
+def test_many_kill_points_on_other_servers(elsewhere: Varied, forge: Forge, command: list[str], figure: Figure) -> None:
     what = f"kills of {command[0]} on Debian's PostgreSQL and SecantusDB"
-    _everywhere(Hunt(elsewhere, forge, command), figures, what, every=5)
+    _everywhere(Hunt(elsewhere, forge, command), figure, what, every=5)
 
 
-def _everywhere(hunt: Hunt, figures: Path, what: str, every: int = 1) -> None:
+def _everywhere(hunt: Hunt, figure: Figure, what: str, every: int = 1) -> None:
     moments = random.Random(20)
     lost = []
     every *= int(os.environ.get("ORCH_SOAK_EVERY", "1"))
@@ -115,12 +114,5 @@ def _everywhere(hunt: Hunt, figures: Path, what: str, every: int = 1) -> None:
             except AssertionError as error:
                 lost.append(str(error))
                 print(error)
-    with figures.open("a") as file:
-        document = {
-            "what": what,
-            "tried": hunt.tried + len(lost),
-            "lost": len(lost),
-            "points": hunt.points,
-        }
-        file.write(json.dumps(document) + "\n")
+    figure(what, tried=hunt.tried + len(lost), lost=len(lost), points=hunt.points)
     assert not lost, lost[0]

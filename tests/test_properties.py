@@ -7,14 +7,13 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 import psycopg
 import pytest
-from conftest import Estate, start
+from conftest import Estate, Figure, start
 from golang import Crash, Crashed, GolangError, GolangMongo, GolangPostgres
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
@@ -551,23 +550,16 @@ def test_lives_on_real_servers(engine: str, forge: Forge) -> None:
     print(f"{steps} steps, {kills} kills")
 
 
-@pytest.fixture
-def told(figures: Path, request: pytest.FixtureRequest) -> Iterator[dict[str, object]]:
-    document: dict[str, object] = {}
-    yield document
-    with figures.open("a") as file:
-        file.write(json.dumps({"what": request.node.name, **document}) + "\n")
-
-
 @pytest.mark.soak
 @pytest.mark.parametrize("transactions", [True, False], ids=["transactions", "standalone"])
-def test_thousands_of_steps_in_memory(transactions: bool, told: dict[str, object]) -> None:
-    told["steps"], told["kills"] = _live(
-        lambda: MemoryWorld(transactions), int(os.environ.get("ORCH_SOAK_LIVES", "1000")), 50
-    )
+def test_thousands_of_steps_in_memory(transactions: bool, figure: Figure) -> None:
+    lives = int(os.environ.get("ORCH_SOAK_LIVES", "1000"))
+    steps, kills = _live(lambda: MemoryWorld(transactions), lives, 50)
+    figure(f"random lives in memory, {'with' if transactions else 'without'} transactions", steps=steps, kills=kills)
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("engine", ["postgres", "mongo"])
-def test_hundreds_of_steps_on_real_servers(engine: str, forge: Forge, told: dict[str, object]) -> None:
-    told["steps"], told["kills"] = _live(lambda: ServerWorld(engine, forge), 30, 25)
+def test_hundreds_of_steps_on_real_servers(engine: str, forge: Forge, figure: Figure) -> None:
+    steps, kills = _live(lambda: ServerWorld(engine, forge), 30, 25)
+    figure(f"random lives on {engine}", steps=steps, kills=kills)

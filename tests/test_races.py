@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import signal
@@ -14,7 +13,7 @@ from pathlib import Path
 from unittest import mock
 
 import pytest
-from conftest import ORCH, SERVERS, Estate
+from conftest import ORCH, SERVERS, Estate, Figure
 from kill import Ended, Forge
 from picture import difference
 from varied import NAMES, Varied
@@ -72,11 +71,10 @@ def test_eight_runs_at_once_make_each_migration_once(varied: Varied, forge: Forg
 
 
 @pytest.mark.soak
-def test_many_races(varied: Varied, forge: Forge, figures: Path) -> None:
+def test_many_races(varied: Varied, forge: Forge, figure: Figure) -> None:
     rounds = 10
     _race(varied, forge, rounds)
-    with figures.open("a") as file:
-        file.write(json.dumps({"what": f"races of {RUNS} runs", "tried": rounds, "lost": 0}) + "\n")
+    figure(f"races of {RUNS} runs", tried=rounds, lost=0)
 
 
 def test_apply_and_rollback_at_once_end_in_a_state_that_one_of_them_wanted(varied: Varied, forge: Forge) -> None:
@@ -172,9 +170,7 @@ def test_a_server_that_is_killed_under_a_run(mortal: Varied, own: dict[str, Path
 
 @pytest.mark.soak
 @pytest.mark.parametrize("engine", ["postgres", "mongo"])
-def test_many_server_kills(mortal: Varied, own: dict[str, Path], forge: Forge, engine: str, figures: Path) -> None:
+def test_many_server_kills(mortal: Varied, own: dict[str, Path], forge: Forge, engine: str, figure: Figure) -> None:
     rounds = 25
     hit = _server_kills(engine, own, mortal, forge, rounds)
-    with figures.open("a") as file:
-        document = {"what": f"SIGKILL of the {engine} server", "tried": rounds, "under a run": hit, "lost": 0}
-        file.write(json.dumps(document) + "\n")
+    figure(f"SIGKILL of the {engine} server", tried=rounds, under_a_run=hit, lost=0)
