@@ -25,6 +25,8 @@ from pymongo import MongoClient
 from orchestrator import embedded
 from orchestrator.embedded import Server
 
+pytest_plugins = ["house"]  # fixtures that take Estate from here
+
 ORCH = str(Path(sys.executable).with_name("orch"))
 ROOT_VARIABLE = "ORCH_TEST_SERVERS"
 Figure = Callable[..., None]

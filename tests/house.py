@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import psycopg
+import pytest
 from conftest import Estate
 from golang import GolangMongo, GolangPostgres
 from kill import Ended, Forge
 from picture import Picture, mongo_picture, postgres_picture
+
+from orchestrator.embedded import Server
 
 SQL_FILES = {
     f"{n:06d}_t{n}.{way}.sql": text
@@ -99,3 +102,35 @@ class House:
         else:
             names = self.estate.mongo("db").list_collection_names(filter={"name": {"$regex": "^t[0-9]$"}})
         return sorted(int(name[1:]) for name in names)
+
+
+@pytest.fixture(params=["postgres", "mongo"])
+def house(request: pytest.FixtureRequest, estate: Estate, forge: Forge) -> House:
+    return House(estate, forge, request.param)
+
+
+@pytest.fixture
+def pg_house(pg_estate: Estate, forge: Forge) -> House:
+    return House(pg_estate, forge, "postgres")
+
+
+@pytest.fixture
+def mongo_house(mongo_estate: Estate, forge: Forge) -> House:
+    return House(mongo_estate, forge, "mongo")
+
+
+@pytest.fixture
+def lone(tmp_path: Path, standalone: Server, forge: Forge) -> Iterator[House]:
+    """A house on a standalone mongod: no command can commit with its record, and one goes on when its client is gone."""
+    estate = Estate(tmp_path, {"mongo": standalone})
+    yield House(estate, forge, "mongo")
+    estate.drop()
+
+
+@pytest.fixture
+def new_house(pg_house: House) -> House:
+    """A PostgreSQL house whose files are those of version 1 alone; the test writes what comes after."""
+    for name in pg_house.files:
+        if not name.startswith("000001"):
+            (pg_house.directory / name).unlink()
+    return pg_house

@@ -4,33 +4,16 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
-from conftest import Estate
 from golang import NIL, Crash, Crashed, GolangError
 from house import House
 from kill import Ended, Forge
 from picture import difference
-
-
-@pytest.fixture(params=["postgres", "mongo"])
-def house(request: pytest.FixtureRequest, estate: Estate, forge: Forge) -> Iterator[House]:
-    yield House(estate, forge, request.param)
-
-
-@pytest.fixture
-def pg_house(pg_estate: Estate, forge: Forge) -> Iterator[House]:
-    yield House(pg_estate, forge, "postgres")
-
-
-@pytest.fixture
-def mongo_house(mongo_estate: Estate, forge: Forge) -> Iterator[House]:
-    yield House(mongo_estate, forge, "mongo")
-
 
 # ---------------------------------------------------------------- taking over
 

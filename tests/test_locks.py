@@ -16,23 +16,11 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from conftest import Estate
 from house import House
 from kill import Ended, Forge
 from picture import difference
 
 from orchestrator.embedded import Server
-
-
-@pytest.fixture
-def pg_house(pg_estate: Estate, forge: Forge) -> Iterator[House]:
-    yield House(pg_estate, forge, "postgres")
-
-
-@pytest.fixture
-def mongo_house(mongo_estate: Estate, forge: Forge) -> Iterator[House]:
-    yield House(mongo_estate, forge, "mongo")
-
 
 # ---------------------------------------------------------------- behind a pooler
 

@@ -10,9 +10,7 @@ from typing import Any
 import pytest
 from conftest import SERVERS, Estate, start
 from house import House
-from kill import Forge
 
-from orchestrator.embedded import Server
 from orchestrator.engines import load_engine, mongo_lease
 from orchestrator.errors import LockError
 from orchestrator.manifest.dsn import Redactor, resolve
@@ -23,14 +21,6 @@ MANY = 2_000
 SLOW = """[{"update": "many", "updates": [
   {"q": {"$where": "sleep(5) || true"}, "u": {"$inc": {"n": 1}}, "multi": true}
 ]}]"""
-
-
-@pytest.fixture
-def lone(tmp_path: Path, standalone: Server, forge: Forge) -> Iterator[House]:
-    """A house on a standalone mongod, which goes on with a command whose client is gone."""
-    estate = Estate(tmp_path, {"mongo": standalone})
-    yield House(estate, forge, "mongo")
-    estate.drop()
 
 
 @pytest.fixture(params=[name for name, (engine, _) in SERVERS.items() if engine == "mongo"])

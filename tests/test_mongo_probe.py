@@ -10,10 +10,8 @@ from typing import Any
 import pytest
 from conftest import Estate, start
 from house import House
-from kill import Forge
 from pymongo.database import Database
 
-from orchestrator.embedded import Server
 from orchestrator.engines.base import Effect
 from orchestrator.engines.mongo_json import parse_commands
 from orchestrator.engines.mongo_probe import probe
@@ -26,14 +24,6 @@ DONE, NOT_DONE, UNKNOWN = Effect.DONE, Effect.NOT_DONE, Effect.UNKNOWN
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database[Any]]:
     estate = Estate(tmp_path, {"mongo": start(request.param)})
     yield estate.mongo("db")
-    estate.drop()
-
-
-@pytest.fixture
-def lone(tmp_path: Path, standalone: Server, forge: Forge) -> Iterator[House]:
-    """A house on a standalone mongod, where no command can commit with its record."""
-    estate = Estate(tmp_path, {"mongo": standalone})
-    yield House(estate, forge, "mongo")
     estate.drop()
 
 

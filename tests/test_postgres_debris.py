@@ -9,22 +9,16 @@ from collections.abc import Iterator
 
 import psycopg
 import pytest
-from conftest import Estate
 from house import House
-from kill import Forge
 
 QUICK = {"orchestrator.migrator.FIRST_PAUSE": 0.05}
 
 
 @pytest.fixture
-def house(pg_estate: Estate, forge: Forge) -> Iterator[House]:
+def house(new_house: House) -> House:
     """One database at version 1, with files that the test writes after it."""
-    house = House(pg_estate, forge, "postgres")
-    for name in house.files:
-        if not name.startswith("000001"):
-            (house.directory / name).unlink()
-    house.orch("apply")
-    yield house
+    new_house.orch("apply")
+    return new_house
 
 
 def write(house: House, text: str) -> None:

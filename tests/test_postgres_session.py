@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
-from conftest import Estate
 from house import House
-from kill import Forge
 
 
 @pytest.fixture
-def house(pg_estate: Estate, forge: Forge) -> Iterator[House]:
-    """One database at version 1, with files that the test writes after it."""
-    house = House(pg_estate, forge, "postgres")
-    for name in house.files:
-        if not name.startswith("000001"):
-            (house.directory / name).unlink()
-    yield house
+def house(new_house: House) -> House:
+    """One database, with files that the test writes after the first."""
+    return new_house
 
 
 def write(house: House, *texts: str) -> None:

@@ -4,41 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Estate
 from golang import Crashed
 from house import House
-from kill import Forge
 from pymongo.errors import PyMongoError
-
-from orchestrator.embedded import Server
-
-
-@pytest.fixture(params=["postgres", "mongo"])
-def house(request: pytest.FixtureRequest, estate: Estate, forge: Forge) -> Iterator[House]:
-    yield House(estate, forge, request.param)
-
-
-@pytest.fixture
-def pg_house(pg_estate: Estate, forge: Forge) -> Iterator[House]:
-    yield House(pg_estate, forge, "postgres")
-
-
-@pytest.fixture
-def mongo_house(mongo_estate: Estate, forge: Forge) -> Iterator[House]:
-    yield House(mongo_estate, forge, "mongo")
-
-
-@pytest.fixture
-def lone(tmp_path: Path, standalone: Server, forge: Forge) -> Iterator[House]:
-    """A house on a standalone mongod."""
-    estate = Estate(tmp_path, {"mongo": standalone})
-    yield House(estate, forge, "mongo")
-    estate.drop()
 
 
 class Kept:
