@@ -55,7 +55,7 @@ class VerifyView:
 
     def text(self) -> str:
         """Return a line for each database."""
-        return table(("database", "result"), [(id, _said(entry)) for id, entry in self._entries.items()])
+        return table(("DATABASE", "RESULT"), [(id, _said(entry)) for id, entry in self._entries.items()])
 
     def document(self) -> dict[str, Any]:
         """Return everything as data."""
