@@ -37,7 +37,7 @@ def command(
     """
     from orchestrator.assembly import assemble
     from orchestrator.cli.console import say
-    from orchestrator.cli.planning import planned, read_plan, refuse_mixed, up_to
+    from orchestrator.cli.planning import for_these_servers, planned, read_plan, refuse_mixed, up_to
     from orchestrator.cli.stage import Broadcast, execute, planning, when_json_lines
     from orchestrator.views.text import plan_text
 
@@ -58,7 +58,7 @@ def command(
         fail_fast=fail_fast,
     )
     with planning(broadcast, output):
-        plan = saved or planned(run, assembly, up_to(assembly, to, only), keep=True)
+        plan = for_these_servers(saved, run) if saved else planned(run, assembly, up_to(assembly, to, only), keep=True)
     if output is options.StreamOutput.text and not junit and not plan.has_changes and not plan.failures:
         say(f"Nothing to do: {len(plan.databases)} database(s) up to date.")
         return 0

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator import __version__
-from orchestrator.errors import InvalidError, UsageError
+from orchestrator.errors import InvalidError, StalePlanError, UsageError
+from orchestrator.events import Failure
 from orchestrator.model import Direction
-from orchestrator.plan import Plan, Request, make_plan
+from orchestrator.plan import DatabasePlan, Plan, Request, make_plan
 from orchestrator.survey import survey
 
 if TYPE_CHECKING:
@@ -19,7 +21,9 @@ if TYPE_CHECKING:
 
 def planned(run: Run, assembly: Assembly, request: Request, *, keep: bool = False) -> Plan:
     """Look at the servers and return the plan; `keep`: it is executed at once."""
-    return make_plan(assembly.databases, run.catalogs, survey(run, keep=keep), run.read_script, request, __version__)
+    plan = make_plan(assembly.databases, run.catalogs, survey(run, keep=keep), run.read_script, request, __version__)
+    named = (replace(planned, name=run.targets[planned.id].database) for planned in plan.databases)
+    return replace(plan, databases=tuple(named))
 
 
 def up_to(assembly: Assembly, to: int | None, only: Sequence[str] | None) -> Request:
@@ -43,6 +47,29 @@ def read_plan(path: str) -> Plan:
         return Plan.from_json(Path(path).read_text(encoding="utf-8"), path)
     except OSError as error:
         raise InvalidError(f"{path} cannot be read: {error.strerror}", hint="make it: orch plan -o FILE") from None
+    except UnicodeDecodeError:
+        raise InvalidError(f"{path} is not a plan: it is not UTF-8", hint="make one: orch plan -o FILE") from None
+
+
+def for_these_servers(plan: Plan, run: Run) -> Plan:
+    """Return a saved plan in which every database that it was not made for has a failure instead of its steps."""
+    return replace(plan, databases=tuple(_for_its_server(planned, run) for planned in plan.databases))
+
+
+def _for_its_server(planned: DatabasePlan, run: Run) -> DatabasePlan:
+    target = run.targets.get(planned.id)
+    if target is None:
+        error = StalePlanError(f"{planned.id} is in the plan, and is no database of the manifest")
+    elif (target.engine, target.database, target.endpoint) == (planned.engine, planned.name, planned.endpoint):
+        return planned
+    else:
+        error = StalePlanError(
+            f"the plan of {planned.id} is for {planned.engine} '{planned.name}' on {planned.endpoint}, "
+            f"and this run goes to {target.engine} '{target.database}' on {target.endpoint}",
+            hint=f"nothing was run on {planned.id}; make the plan where it is applied, with the same DSNs",
+        )
+    failure = planned.failure or Failure.of(error, run.redact)
+    return DatabasePlan(planned.id, planned.engine, planned.name, planned.endpoint, planned.depends_on, failure=failure)
 
 
 def refuse_mixed(only: object, exclude: object, no_deps: bool, to: object) -> None:
