@@ -88,11 +88,15 @@ class Plan:
         """The reasons why some databases cannot be planned."""
         return tuple(database.failure for database in self.databases if database.failure)
 
-    def to_json(self) -> str:
-        """Return the plan as a JSON document. It holds no secret."""
+    def document(self) -> dict[str, Any]:
+        """Return the plan as plain data. It holds no secret."""
         document: dict[str, Any] = {"format": self.format, "tool": self.tool, "direction": self.direction.value}
         document["databases"] = [_plain(asdict(database)) for database in self.databases]
-        return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+        return document
+
+    def to_json(self) -> str:
+        """Return the plan as a JSON document, for a file."""
+        return json.dumps(self.document(), indent=2, ensure_ascii=False) + "\n"
 
     @staticmethod
     def from_json(text: str, path: str) -> Plan:

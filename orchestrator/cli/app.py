@@ -5,15 +5,21 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Callable
 from importlib import import_module
 from itertools import pairwise
-from typing import Annotated, Any
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 import typer.core
 import typer.main
 
 from orchestrator.cli.commands import COMMANDS, HELP
+from orchestrator.errors import ExitCode
+
+if TYPE_CHECKING:
+    from orchestrator.events import Failure
 
 
 class Commands(typer.core.TyperGroup):
@@ -50,6 +56,10 @@ app = typer.Typer(
 )
 
 
+_came: list[int] = []
+"""The signal that ended this run."""
+
+
 def _version(wanted: bool) -> None:
     if wanted:
         from orchestrator import __version__
@@ -69,55 +79,101 @@ def _root(
 
 def run() -> int:
     """Run the command line; return its exit code. No error leaves as a traceback, unless ORCH_DEBUG is set."""
-    signal.signal(signal.SIGINT, _interrupted)
-    signal.signal(signal.SIGTERM, _interrupted)
+    _came.clear()
+    _on_signals(_interrupted)
     try:
         result = app(standalone_mode=False)
-        return int(result or 0)
+        if _came:  # typer makes an exit code of what was raised
+            raise KeyboardInterrupt  # noqa: TRY301 - told below, as any end that came too early
+        code = int(result or 0)
     except BaseException as error:  # noqa: BLE001 - this is the boundary to the user
-        return _report(error)
+        _on_signals(_at_once)
+        code = _report(error)
+    _on_signals(_at_once)
+    return code
 
 
-def _interrupted(_signal: int, _frame: object) -> None:
-    """A signal ends the command at once: the next run finds out what is true. `apply` and `rollback` stop in order."""
-    sys.stderr.write("interrupted\n")
-    sys.stderr.flush()
-    os._exit(130)
+def _on_signals(handler: Callable[[int, FrameType | None], None]) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, handler)
+
+
+def _interrupted(number: int, _frame: FrameType | None) -> None:
+    """A signal ends the command: the next run finds out what is true. `apply` and `rollback` stop in order."""
+    _came.append(number)
+    _on_signals(_at_once)
+    raise KeyboardInterrupt
+
+
+def _at_once(_signal: int, _frame: FrameType | None) -> None:
+    """Again, or while the end is being told."""
+    os._exit(int(ExitCode.INTERRUPTED))
 
 
 def _report(error: BaseException) -> int:
-    from orchestrator.assembly import redactor
-    from orchestrator.cli.console import out_json, say_failure
-    from orchestrator.errors import ExitCode
-    from orchestrator.events import Failure
+    """Tell people and machines why the command ended; return the exit code."""
+    from orchestrator.cli.console import say, say_failure
 
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else 1
     if isinstance(error, typer.Exit):
         return error.exit_code
     if type(error).__name__ == "NoArgsIsHelpError":
-        typer.echo(str(error), err=True)
+        say(str(error))
         return int(ExitCode.USAGE)
+    if isinstance(error, BrokenPipeError):
+        return 141
+    failures = _failures(error)
+    _report_to_machines(failures)
+    if failures[0].kind == "interrupted":
+        say(failures[0].what)
+    else:
+        for failure in failures:
+            say_failure(failure)
+    return failures[0].exit_code
+
+
+def _failures(error: BaseException) -> tuple[Failure, ...]:
+    from orchestrator.assembly import redactor
+    from orchestrator.cli.streams import tell
+    from orchestrator.events import Failure
+
+    if isinstance(error, (KeyboardInterrupt, EOFError)) or type(error).__name__ == "Abort":
+        return (Failure("interrupted", int(ExitCode.INTERRUPTED), "interrupted"),)
     if hasattr(error, "format_message") and hasattr(error, "exit_code"):  # one of typer's own usage errors
         context = getattr(error, "ctx", None)
         command = context.command_path if context else "orch"
-        say_failure(Failure("usage", 2, error.format_message(), hint=f"{command} --help"))
-        return int(ExitCode.USAGE)
-    if isinstance(error, (KeyboardInterrupt, EOFError)) or type(error).__name__ == "Abort":
-        return int(ExitCode.INTERRUPTED)
-    if isinstance(error, BrokenPipeError):
-        return 141
+        return (Failure("usage", int(ExitCode.USAGE), error.format_message(), hint=f"{command} --help"),)
     if os.environ.get("ORCH_DEBUG"):
         import traceback
 
-        sys.stderr.write(redactor("".join(traceback.format_exception(error))))
-    failures = Failure.all_of(error, redactor)
-    if "--output=json" in sys.argv or ("--output", "json") in pairwise(sys.argv):
+        tell(redactor("".join(traceback.format_exception(error))))
+    if isinstance(error, OSError):  # a disk that is full, a file that is not ours: no fault of orch
+        what = ": ".join(filter(None, [redactor(str(error.filename or "")), error.strerror or str(error)]))
+        return (Failure("failed", int(ExitCode.FAILED), what),)
+    return Failure.all_of(error, redactor)
+
+
+def _report_to_machines(failures: tuple[Failure, ...]) -> None:
+    """Write what was asked for on stdout and in files, also when the command line itself was not understood."""
+    output = _given("--output")
+    if output == "json":
         from dataclasses import asdict
 
+        from orchestrator.cli.console import out_json
+
         out_json({"format": 1, "errors": [asdict(failure) for failure in failures]})
-    if reports := sys.modules.get("orchestrator.cli.machine"):
-        reports.refuse(failures)
-    for failure in failures:
-        say_failure(failure)
-    return failures[0].exit_code
+    if sys.argv[1:2] in (["apply"], ["plan"], ["rollback"]):
+        from orchestrator.cli import machine
+
+        machine.refuse(failures, output, _given("--junit"))
+
+
+def _given(option: str) -> str:
+    """Return the value of an option as the command line has it, read without knowing the command."""
+    for word, following in pairwise([*sys.argv[1:], ""]):
+        if word == option:
+            return following
+        if word.startswith(f"{option}="):
+            return word.partition("=")[2]
+    return ""

@@ -38,11 +38,11 @@ def command(
     from orchestrator.assembly import assemble
     from orchestrator.cli.console import say
     from orchestrator.cli.planning import for_these_servers, planned, read_plan, refuse_mixed, up_to
-    from orchestrator.cli.stage import Broadcast, execute, planning, when_json_lines
+    from orchestrator.cli.stage import Broadcast, execute, planning, when_machines_read
     from orchestrator.views.text import plan_text
 
     broadcast = Broadcast()
-    when_json_lines(output, broadcast, junit)
+    when_machines_read(output, broadcast, junit, file)
     saved = read_plan(plan_file) if plan_file else None
     if saved is not None:
         refuse_mixed(only, exclude, no_deps, to)

@@ -44,7 +44,7 @@ def command(
     from pathlib import Path
 
     from orchestrator.assembly import assemble
-    from orchestrator.cli.console import out, say, say_failures
+    from orchestrator.cli.console import out, out_json, say, say_failures
     from orchestrator.cli.planning import planned, up_to
     from orchestrator.errors import ExitCode, UsageError
     from orchestrator.views.plain import PlainView
@@ -52,9 +52,8 @@ def command(
 
     if output is options.PlanOutput.github:
         from orchestrator.cli import machine
-        from orchestrator.cli.stage import Broadcast
 
-        machine.begin(options.StreamOutput.github, Broadcast(), None)  # tells what is refused
+        machine.begin(options.StreamOutput.github, None, file)  # tells what is refused
     assembly = assemble(file, env_file, only, exclude, no_deps=no_deps)
     run = assembly.run(PlainView(say), embedded=embedded, jobs=jobs, jobs_per_server=jobs_per_server, wait=wait)
     plan = planned(run, assembly, up_to(assembly, to, only))
@@ -64,16 +63,23 @@ def command(
         except OSError as error:
             raise UsageError(f"{out_file} cannot be written: {error.strerror}") from None
         say(f"The plan is in {out_file}; run it: orch apply {out_file}")
+    written = True
     if output is options.PlanOutput.github:
-        _report(run, plan)
+        written = _report(run, plan)
     elif output is options.PlanOutput.markdown:
-        out(_markdown(run, plan))
+        from orchestrator.views.markdown import plan_markdown
+
+        out(plan_markdown(plan, _hazards(run, plan)))
+    elif output is options.PlanOutput.json:
+        out_json(plan.document())
     else:
-        out(plan.to_json() if output is options.PlanOutput.json else plan_text(plan))
+        out(plan_text(plan))
     say_failures((database.id, database.failure) for database in plan.databases if database.failure)
     if plan.failures:
         codes = {failure.exit_code for failure in plan.failures}
         return codes.pop() if len(codes) == 1 else int(ExitCode.FAILED)
+    if not written:
+        return int(ExitCode.FAILED)
     return int(ExitCode.CHANGES) if exit_code and plan.has_changes else 0
 
 
@@ -92,20 +98,16 @@ def _hazards(run: Run, plan: Plan) -> dict[str, list[Hazard]]:
     return found
 
 
-def _markdown(run: Run, plan: Plan) -> str:
-    from orchestrator.views.markdown import plan_markdown
-
-    return plan_markdown(plan, _hazards(run, plan))
-
-
-def _report(run: Run, plan: Plan) -> None:
-    """Tell GitHub: the plan for people on stderr, annotations on stdout, the rest where its variables say."""
+def _report(run: Run, plan: Plan) -> bool:
+    """Tell GitHub: the plan for people on stderr, annotations on stdout, the rest where its variables say, if it can."""
     from orchestrator.cli.console import say
     from orchestrator.cli.machine import plan_commands, put_commands, put_outputs, put_summary
+    from orchestrator.views.markdown import plan_markdown
     from orchestrator.views.text import plan_text
 
+    hazards = _hazards(run, plan)
     say(plan_text(plan))
-    put_commands(plan_commands(plan, _hazards(run, plan)))
-    put_summary(_markdown(run, plan))
+    put_commands(plan_commands(plan, hazards))
     pending = sum(len(planned.steps) for planned in plan.databases)
-    put_outputs(has_changes=plan.has_changes, applied_count=0, pending_count=pending)
+    summarised = put_summary(lambda room: plan_markdown(plan, hazards, room))
+    return put_outputs(has_changes=plan.has_changes, applied_count=0, pending_count=pending) and summarised

@@ -44,7 +44,7 @@ def command(
     from orchestrator import __version__
     from orchestrator.assembly import assemble
     from orchestrator.cli.console import is_terminal, say
-    from orchestrator.cli.stage import Broadcast, execute, planning, when_json_lines
+    from orchestrator.cli.stage import Broadcast, execute, planning, when_machines_read
     from orchestrator.errors import ConflictError, UsageError
     from orchestrator.model import Direction
     from orchestrator.plan import Request, make_plan
@@ -52,7 +52,7 @@ def command(
     from orchestrator.views.text import plan_text
 
     broadcast = Broadcast()
-    when_json_lines(output, broadcast)
+    when_machines_read(output, broadcast, None, file)
     if (steps is None) == (to is None):
         raise UsageError("say how far: --steps N or --to VERSION", hint="orch rollback inventory --steps 1")
     if not yes and not (is_terminal(sys.stdin) and is_terminal(sys.stderr)):

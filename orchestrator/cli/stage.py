@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.cli.console import is_terminal, out, out_json, say, say_failures
 from orchestrator.cli.options import StreamOutput
+from orchestrator.errors import ExitCode
 from orchestrator.events import DatabaseFailed, Event, Sink
 from orchestrator.plan import Plan
 
@@ -72,19 +73,19 @@ def execute(run: Run, plan: Plan, broadcast: Broadcast, output: StreamOutput) ->
         for number in (signal.SIGINT, signal.SIGTERM):
             stack.callback(signal.signal, number, signal.signal(number, stop))
         finished = executor.execute()
-    _write_reports(plan)
+    written = _write_reports(plan)
     if output is StreamOutput.json:
         out_json(document.document())
     elif output is StreamOutput.text and (text := outcome.text(plan)):
         out(text)
     say_failures((event.database, event.failure) for event in failed)
     say(summary(finished.succeeded, finished.failed, finished.blocked, finished.skipped, finished.seconds))
-    return finished.exit_code
+    return finished.exit_code or (int(ExitCode.DONE) if written else int(ExitCode.FAILED))
 
 
-def _write_reports(plan: Plan) -> None:
-    if reports := sys.modules.get("orchestrator.cli.machine"):
-        reports.finish(plan)
+def _write_reports(plan: Plan) -> bool:
+    reports = sys.modules.get("orchestrator.cli.machine")
+    return reports is None or reports.finish(plan)
 
 
 def summary(
@@ -98,20 +99,11 @@ def summary(
     return f"{', '.join(parts)} in {seconds:.1f} s."
 
 
-def when_json_lines(output: StreamOutput, broadcast: Broadcast, junit: str | None = None) -> None:
+def when_machines_read(output: StreamOutput, broadcast: Broadcast, junit: str | None, file: str | None) -> None:
     """Begin what machines read, if it is asked for: the event stream on stdout, and reports in files."""
     if output in (StreamOutput.text, StreamOutput.json) and not junit:
         return
     from orchestrator.cli import machine
 
-    machine.begin(output, broadcast, junit)
-    if output is StreamOutput.jsonl:
-        from orchestrator import __version__
-        from orchestrator.views.document import JsonLinesView
-
-        machine.stream(JsonLinesView(_line, __version__))
-
-
-def _line(text: str) -> None:
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
+    if reports := machine.begin(output, junit, file):
+        broadcast.sinks.append(reports)
