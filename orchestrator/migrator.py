@@ -54,6 +54,7 @@ RECONNECTS = 5
 RETRIES = 5
 FIRST_PAUSE = 0.5  # seconds; doubled at every retry
 MAX_ERROR_CHARACTERS = 2_000
+EXCERPT = 100  # characters of a line
 
 
 class Migrator:
@@ -404,12 +405,21 @@ def _locate(error: StatementError, script: Script | None) -> None:
         error.detail = "\n".join(filter(None, (error.code, error.detail)))
         return
     offset = statement.offset + (error.offset or 0)
-    start = script.text.rfind("\n", 0, offset) + 1
-    end = script.text.find("\n", offset)
-    line = script.text[start : end if end >= 0 else None]
     error.where = Mark.at(script.file.path, script.text, offset)
-    tabs = "".join("\t" if character == "\t" else " " for character in line[: offset - start])
-    excerpt = f"{line}\n{tabs}^"
+    excerpt = _excerpt(script.text, offset)
     index = script.statements.index(statement) + 1
     facts = [excerpt, f"statement {index} of {len(script.statements)}" + (f", {error.code}" if error.code else "")]
     error.detail = "\n".join([*facts, error.detail] if error.detail else facts)
+
+
+def _excerpt(text: str, offset: int) -> str:
+    """Return the line of a place with a caret below it; of a long line, such as a file of JSON may be, what is around it."""
+    start = text.rfind("\n", 0, offset) + 1
+    end = text.find("\n", offset)
+    line, column = text[start : end if end >= 0 else None].rstrip("\r"), offset - start
+    if len(line) > EXCERPT:
+        left = max(0, min(column - EXCERPT // 2, len(line) - EXCERPT))
+        before, after = "…" * (left > 0), "…" * (left + EXCERPT < len(line))
+        line, column = before + line[left : left + EXCERPT] + after, column - left + len(before)
+    tabs = "".join("\t" if character == "\t" else " " for character in line[:column])
+    return f"{line}\n{tabs}^"

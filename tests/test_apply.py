@@ -324,6 +324,22 @@ def test_a_plan_for_a_database_that_is_no_longer_declared(pg_estate: Estate) -> 
 # ---------------------------------------------------------------- failures
 
 
+def test_of_a_long_line_only_what_is_around_the_place_is_shown(pg_estate: Estate, mongo_estate: Estate) -> None:
+    """A JSON file is often one line."""
+    before = "SELECT '" + "x" * 600 + "'; "
+    pg_estate.add("postgres", "a", {"000001_one.up.sql": f"{before}SELECT nonsense; SELECT '{'y' * 600}';\r\n"})
+    said = pg_estate.orch("apply", code=1).stderr
+    line, caret = re.findall(r"^  (.*…)\n  ( +\^)$", said, re.M)[0]
+    assert line[len(caret) - 1 :].startswith("nonsense") and line.startswith("…")
+    assert len(line) == 102 and f"000001_one.up.sql:1:{len(before) + 8}" in said
+    commands = [{"create": f"c{number}"} for number in range(60)] + [{"collMod": "none"}]
+    mongo_estate.add("mongo", "a", {"000001_one.up.js": json.dumps(commands)})
+    said = mongo_estate.orch("apply", code=1).stderr
+    assert max(map(len, said.splitlines())) < 200
+    (line, caret), *_ = re.findall(r"^  (….*)\n  ( +\^)$", said, re.M)
+    assert line[len(caret) - 1 :].startswith('{"collMod": "none"}')
+
+
 def test_a_failure_leaves_no_trace_and_blocks_only_what_is_downstream(chain: Estate) -> None:
     bad = {"000002_bad.up.sql": "CREATE TABLE half (id int);\n\nINSERT INTO half\n    VALUES (1, nonsense);\n"}
     chain.write("postgres-b", bad)
