@@ -32,7 +32,7 @@ def survey(run: Run, *, keep: bool = False) -> dict[str, Survey]:
             return True
 
         def read() -> History:
-            with run.engines[target.engine].connect(target) as session:
+            with run.engines[target.engine].connect(target, run.until) as session:
                 history = session.read_history(database.create.extensions)
                 if not keep:
                     return history
