@@ -182,7 +182,7 @@ def test_the_hooks_pass_and_fail_as_they_should(pg_estate: Estate) -> None:
     run(render, 0)  # nothing is rendered, so nothing is stale
     pg_estate.orch("render", "k8s")
     run(render, 0)
-    manifest.write_text(manifest.read_text().replace("name: \"a\"", "name: b, migrations: migrations/postgres-a/schema"))
+    manifest.write_text(manifest.read_text().replace('name: "a"', "name: b, migrations: migrations/postgres-a/schema"))
     run(render, 3)
     pg_estate.write("postgres-a", {"000002_b.up.sql": "SELECT 'x;"})
     run(validate, 4)
