@@ -54,8 +54,11 @@ class Assembly:
         return catalogs
 
     def targets(self, *, embedded: bool = False) -> dict[str, Target]:
-        """Resolve the DSNs of the chosen databases; nobody needs the credentials of others."""
-        from orchestrator.manifest.dsn import resolve
+        """Resolve the DSNs of the chosen databases; nobody needs the credentials of others.
+
+        InvalidGroup with everything that is wrong, also where two of them turn out to be one database.
+        """
+        from orchestrator.manifest.dsn import check_distinct, resolve
 
         databases = self.databases
         if embedded:
@@ -68,11 +71,15 @@ class Assembly:
         env = {} if embedded else self.env
         for database in databases:
             try:
-                targets[database.id] = resolve(database, env, redactor, self.manifest.history_name)
+                target = resolve(database, env, redactor, self.manifest.history_name)
+                self.engine(database.engine).check(target)
+                targets[database.id] = target
             except InvalidGroup as group:
                 errors.extend(group.errors)
             except InvalidError as error:
+                error.where = error.where or database.mark
                 errors.append(error)
+        errors.extend(check_distinct(databases, targets))
         InvalidGroup.raise_if(errors)
         return targets
 
@@ -134,7 +141,7 @@ def assemble(
     no_deps: bool = False,
 ) -> Assembly:
     """Load the manifest and choose databases; InvalidError and UsageError say what is wrong."""
-    from orchestrator.graph import order
+    from orchestrator.graph import among, order
     from orchestrator.manifest.dsn import check_overrides, read_env_file
     from orchestrator.manifest.load import find_manifest, load
     from orchestrator.manifest.names import select
@@ -145,8 +152,9 @@ def assemble(
     manifest = load(find_manifest(file, env, Path.cwd()))
     check_overrides(manifest.databases, env)
     chosen = select(manifest.databases, list(only or ()), list(exclude or ()), no_deps)
-    by_id = {database.id: database for database in chosen}
-    ordered = tuple(by_id[id] for id in order({d.id: d.depends_on for d in chosen}))
+    needs = among({d.id: d.depends_on for d in manifest.databases}, [d.id for d in chosen])
+    by_id = {database.id: replace(database, depends_on=needs[database.id]) for database in chosen}
+    ordered = tuple(by_id[id] for id in order(needs))
     return Assembly(manifest, ordered, env)
 
 

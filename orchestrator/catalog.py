@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import stat
 from pathlib import Path
 
 from orchestrator.errors import InvalidError, InvalidGroup, Mark, OrchError
@@ -45,7 +46,7 @@ def read_catalog(database: Database) -> tuple[Migration, ...]:
                 continue
             version, direction, name = parsed
             location = directory / entry
-            file = File(path, location, _checksum(location, path))
+            file = File(path, location, _digest(_read(location, path)))
         except InvalidError as error:
             errors.append(error)
             continue
@@ -82,7 +83,7 @@ def read_text(file: File) -> str:
 
     Raises InvalidError if it is not UTF-8, and OrchError if it changed since its checksum was taken.
     """
-    data = file.location.read_bytes().removeprefix(_BOM)
+    data = _read(file.location, file.path)
     if _digest(data) != file.checksum:
         raise OrchError("the file changed while orch was running", where=Mark(file.path), hint="run the command again")
     try:
@@ -143,15 +144,19 @@ def _suggest(entry: str, extensions: tuple[str, ...]) -> str | None:
     return f"{int(loose[1]):06d}_{name}.{loose[3].lower()}.{loose[4].lower()}"
 
 
-def _checksum(location: Path, path: str) -> str:
+def _read(location: Path, path: str) -> bytes:
+    """Return the bytes of a file without byte order mark; what is too large or never ends is not begun."""
     try:
-        if location.stat().st_size > MAX_FILE_BYTES:
+        facts = location.stat()
+        if not stat.S_ISREG(facts.st_mode):
+            raise InvalidError("this is not a regular file", where=Mark(path), hint="move it out of this directory")
+        if facts.st_size > MAX_FILE_BYTES:
             raise InvalidError(
                 f"larger than {MAX_FILE_BYTES // 1024 // 1024} MiB",
                 where=Mark(path),
                 hint="load data of this size outside of migrations, or split the file",
             )
-        return _digest(location.read_bytes().removeprefix(_BOM))
+        return location.read_bytes().removeprefix(_BOM)
     except OSError as error:
         raise InvalidError(f"cannot be read: {error.strerror or error}", where=Mark(path)) from None
 

@@ -1,7 +1,8 @@
 """The names of template databases and clones. They say what a database is for, and whose: no register is needed.
 
 orch_template_{database}_{content}                    migrated, never connected to; `content` names its migrations
-orch_clone_{machine}_{pid}_{start}_{time}{random}     a copy, and the process that it belongs to (pid 0: to nobody)
+orch_clone_{machine}_{pid}_{start}_{time}{random}     a copy, or a scratch database of `orch verify`, and
+                                                      the process that it belongs to (pid 0: to nobody)
 """
 
 from __future__ import annotations

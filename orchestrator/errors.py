@@ -6,9 +6,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING
+from unicodedata import category, east_asian_width
 
 if TYPE_CHECKING:
     from orchestrator.model import Statement
+
+
+EXCERPT = 100  # characters of a line
 
 
 class ExitCode(IntEnum):
@@ -40,6 +44,31 @@ class Mark:
 
     def __str__(self) -> str:
         return ":".join([self.path, *(str(n) for n in (self.line, self.column) if n)])
+
+
+def width(text: str) -> int:
+    """Return how many columns of a terminal a text takes.
+
+    Thai vowel signs and other marks stand over the letter before; a Chinese letter and most emoji take two.
+    """
+    if text.isascii():
+        return len(text)
+    letters = (character for character in text if category(character) not in ("Mn", "Me", "Cf"))
+    return sum(2 if east_asian_width(character) in "WF" else 1 for character in letters)
+
+
+def excerpt(line: str, column: int) -> str:
+    """Return a line of a file, and below it a caret at a column, which counts its characters from 1.
+
+    Of a long line, such as a file of JSON may be, only what is around the place.
+    """
+    line, at = line.rstrip("\r"), column - 1
+    if len(line) > EXCERPT:
+        left = max(0, min(at - EXCERPT // 2, len(line) - EXCERPT))
+        before, after = "…" * (left > 0), "…" * (left + EXCERPT < len(line))
+        line, at = before + line[left : left + EXCERPT] + after, at - left + len(before)
+    blanks = "".join(character if character == "\t" else " " * width(character) for character in line[:at])
+    return f"{line}\n{blanks}^"
 
 
 class OrchError(Exception):

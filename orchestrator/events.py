@@ -35,7 +35,7 @@ class Failure:
 
     @staticmethod
     def of(error: BaseException, redact: Callable[[str], str]) -> Failure:
-        """Make data of an error; one that is not ours is a fault of the tool and says so."""
+        """Make data of an error; one that is neither ours nor the file system's is a fault of the tool and says so."""
         if isinstance(error, OrchError):
             return Failure(
                 kind=error.kind,
@@ -46,6 +46,9 @@ class Failure:
                 hint=bounded(redact(error.hint), MAX_WHAT),
                 code=getattr(error, "code", ""),
             )
+        if isinstance(error, OSError) and error.strerror:  # a file or directory that is not as it must be
+            place = f"{error.filename}: " if error.filename else ""
+            return Failure("failed", int(ExitCode.FAILED), bounded(redact(f"{place}{error.strerror}"), MAX_WHAT))
         return Failure(
             kind="internal",
             exit_code=int(ExitCode.FAILED),
@@ -187,6 +190,18 @@ class DatabaseFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class Verified:
+    """A migration was tried in a scratch database: up, down, up. `failure`: what came of it; `left_out`: why it was not."""
+
+    database: str
+    version: int
+    name: str
+    seconds: float
+    failure: Failure | None = None
+    left_out: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class DatabaseBlocked:
     """Not begun, because of the databases in `by`, which failed or were blocked themselves."""
 
@@ -236,6 +251,7 @@ Event = (
     | Notice
     | DatabaseFinished
     | DatabaseFailed
+    | Verified
     | DatabaseBlocked
     | DatabaseSkipped
     | Stopping

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from orchestrator.engines.base import Session
-from orchestrator.errors import ExitCode, InterruptedRunError, StatementError
+from orchestrator.errors import ConnectionLostError, ExitCode, InterruptedRunError, StatementError
 from orchestrator.events import (
     DatabaseBlocked,
     DatabaseFailed,
@@ -38,7 +38,6 @@ class Executor:
         self._stopped: list[str] = []
         self._sessions: set[Session] = set()
         self._mutex = threading.RLock()  # a signal's handler may come while its own thread holds it
-        self._cancelling = False
 
     def execute(self) -> RunFinished:
         """Do what the plan says and return the last event, which holds the exit code."""
@@ -53,7 +52,7 @@ class Executor:
             jobs_per_server=run.jobs_per_server,
             stop=run.stop,
             fail_fast=run.fail_fast,
-            on_blocked=lambda id, by: run.sink(DatabaseBlocked(id, by)),
+            on_blocked=self._blocked,
         )
         for id in walked.skipped:
             run.sink(DatabaseSkipped(id))
@@ -63,7 +62,7 @@ class Executor:
             self._exit_code(bool(walked.skipped)),
             tuple(walked.done),
             tuple(id for id in walked.failed if id not in self._stopped),
-            tuple(walked.blocked),
+            tuple(id for id in walked.blocked if id not in self._stopped),
             (*self._stopped, *walked.skipped),
         )
         run.sink(finished)
@@ -75,7 +74,7 @@ class Executor:
         self._run.stop.set()
         self._run.sink(Stopping(now=again))
         if again:
-            self._cancelling = True
+            self._run.cancelled.set()
             with self._mutex:
                 sessions = list(self._sessions)
             for session in sessions:
@@ -114,13 +113,25 @@ class Executor:
             migrator.migrate()
             run.sink(DatabaseFinished(id, migrator.version, migrator.applied, time.monotonic() - started))
         except Exception as error:  # noqa: BLE001 - one database's trouble is data, whatever it is
-            if isinstance(error, InterruptedRunError) or (self._cancelling and isinstance(error, StatementError)):
-                self._stopped.append(id)
-                run.sink(DatabaseSkipped(id))
+            if isinstance(error, InterruptedRunError) or (
+                run.cancelled.is_set() and isinstance(error, (StatementError, ConnectionLostError))
+            ):
+                self._skip(id)
                 return False
             self._fail(id, Failure.of(error, run.redact))
             return False
         return True
+
+    def _blocked(self, id: str, by: tuple[str, ...]) -> None:
+        """Take note of a database whose turn cannot come; behind one that was stopped it is only not done."""
+        if causes := tuple(cause for cause in by if cause not in self._stopped):
+            self._run.sink(DatabaseBlocked(id, causes))
+        else:
+            self._skip(id)
+
+    def _skip(self, id: str) -> None:
+        self._stopped.append(id)
+        self._run.sink(DatabaseSkipped(id))
 
     def _fail(self, id: str, failure: Failure) -> None:
         self._failures.append(failure)

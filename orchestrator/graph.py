@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -60,6 +60,24 @@ def dependants(dependencies: Dependencies, id: str) -> set[str]:
     import networkx as nx
 
     return set(nx.descendants(_graph(dependencies), id))
+
+
+def among(dependencies: Dependencies, chosen: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """Return the dependencies of the chosen ids on one another, also those that go through ids that are not chosen."""
+    wanted = dict.fromkeys(chosen)
+    found: dict[str, tuple[str, ...]] = {}
+    for id in wanted:
+        needs: dict[str, None] = {}
+        queue, seen = list(dependencies[id]), set[str]()
+        while queue:
+            need = queue.pop(0)
+            if need in wanted:
+                needs[need] = None
+            elif need not in seen:
+                seen.add(need)
+                queue += dependencies[need]
+        found[id] = tuple(needs)
+    return found
 
 
 def _declared_in_order(dependencies: Dependencies) -> bool:

@@ -157,11 +157,23 @@ def reconcile(migrations: Sequence[Migration], history: History, *, out_of_order
 
 
 def latest_effective(revisions: Iterable[Revision]) -> dict[int, Revision]:
-    """Return each version's newest attempt that had an effect; a try that failed without one changes nothing."""
+    """Return each version's newest attempt that had an effect.
+
+    A try that failed without one changes nothing, but where it went on from an attempt that stopped half way: then
+    nothing of that is left, and what counts is the last one that came to its end.
+    """
     latest: dict[int, Revision] = {}
+    finished: dict[int, Revision] = {}
     for revision in sorted(revisions, key=lambda r: (r.version, r.attempt)):
+        version = revision.version
+        if revision.done:
+            finished[version] = revision
         if revision.done or revision.applied or revision.in_flight:
-            latest[revision.version] = revision
+            latest[version] = revision
+        elif version in latest and not latest[version].done and latest[version].direction is revision.direction:
+            latest.pop(version)
+            if version in finished:
+                latest[version] = finished[version]
     return dict(sorted(latest.items()))
 
 

@@ -24,6 +24,7 @@ from orchestrator.errors import (
     OrchError,
     StalePlanError,
     StatementError,
+    excerpt,
 )
 from orchestrator.events import (
     Adopted,
@@ -54,7 +55,6 @@ RECONNECTS = 5
 RETRIES = 5
 FIRST_PAUSE = 0.5  # seconds; doubled at every retry
 MAX_ERROR_CHARACTERS = 2_000
-EXCERPT = 100  # characters of a line
 
 
 class Migrator:
@@ -174,8 +174,11 @@ class Migrator:
                 revision = self._run_file(session, book, revision, script)
                 break
             except StatementError as error:
-                _locate(error, script)
                 revision = book.latest(revision)
+                if self._run.cancelled.is_set():  # then the server's words tell of that alone
+                    self._record_failure(session, book, revision, InterruptedRunError("cancelled by a signal"))
+                    raise InterruptedRunError("cancelled") from None
+                _locate(error, script)
                 tries = self._tries[step.version] = self._tries.get(step.version, 0) + 1
                 if not error.transient or tries > RETRIES or self._run.stop.is_set():
                     self._record_failure(session, book, revision, error)
@@ -215,6 +218,8 @@ class Migrator:
         during = pointer_during(book.applied, revision.version, revision.direction)
         total = len(script.statements)
         for index in range(revision.applied, total):
+            if self._run.cancelled.is_set():
+                raise InterruptedRunError("cancelled between two statements")
             statement = script.statements[index]
             progress = replace(
                 revision,
@@ -248,7 +253,7 @@ class Migrator:
         """Run a statement that cannot commit with its record: intent first; if one is found, ask what became of it."""
         statement = script.statements[index]
         if revision.in_flight:
-            effect, facts = session.probe(statement)
+            effect, facts = session.probe(statement, limits)
             self._run.sink(Notice(self._id, f"{_place(script, statement)} was cut off: {facts}"))
             if effect is Effect.DONE:
                 return revision
@@ -261,15 +266,17 @@ class Migrator:
                     detail=facts,
                     hint=f"look whether it was done, then: orch repair {self._id}",
                 )
-        else:
+        elif session.probe(statement, limits)[0] is not Effect.DONE:
+            # (What is done before it began is refused by the server, or passed over: a later run must not take it for ours.)
             begun = replace(revision, in_flight=True, prefix=prefix_in_flight(script, index), error="")
             revision = self._commit(session, book, (), begun, during, limits)
         try:
             session.execute(statement, limits)
         except StatementError as error:
-            if not error.partly:
-                session.probe(statement)  # clears what a failed CONCURRENTLY left
-                book.note(replace(revision, in_flight=False, prefix=prefix_landed(revision, done=False)))
+            if revision.in_flight and not error.partly:
+                with suppress(StatementError):  # debris that cannot be cleared yet: the next try looks again
+                    session.probe(statement, limits)
+                    book.note(replace(revision, in_flight=False, prefix=prefix_landed(revision, done=False)))
             raise
         return revision
 
@@ -334,7 +341,10 @@ class _Book:
         return pointer_during(self.applied, state.partial.version, state.partial.direction)
 
     def begin(self, migration: Migration, direction: Direction, script: Script | None) -> Revision:
-        """Return the revision to go on with: the one that stopped half way, or a new attempt."""
+        """Return the revision to go on with: the one that was cut off half way, or a new attempt.
+
+        A try that failed half way stays as it is, with its error, and a new attempt goes on from where it stopped.
+        """
         file: File | None = migration.file(direction)
         changes = {
             "checksum": file.checksum if file else "",
@@ -344,9 +354,11 @@ class _Book:
             "tool": self._run.tool,
         }
         partial = self._partial
-        if partial is not None and partial.version == migration.version and partial.direction is direction:
-            return replace(partial, **changes)  # type: ignore[arg-type]
         attempt = next_attempt(self._revisions.values(), migration.version)
+        if partial is not None and partial.version == migration.version and partial.direction is direction:
+            if partial.error:
+                changes |= {"attempt": attempt, "error": "", "reason": ""}
+            return replace(partial, **changes)  # type: ignore[arg-type]
         blank = Revision(migration.version, attempt, migration.name, direction, "")
         return replace(blank, **changes)  # type: ignore[arg-type]
 
@@ -405,21 +417,11 @@ def _locate(error: StatementError, script: Script | None) -> None:
         error.detail = "\n".join(filter(None, (error.code, error.detail)))
         return
     offset = statement.offset + (error.offset or 0)
+    start = script.text.rfind("\n", 0, offset) + 1
+    end = script.text.find("\n", offset)
+    line = script.text[start : end if end >= 0 else None]
     error.where = Mark.at(script.file.path, script.text, offset)
-    excerpt = _excerpt(script.text, offset)
     index = script.statements.index(statement) + 1
-    facts = [excerpt, f"statement {index} of {len(script.statements)}" + (f", {error.code}" if error.code else "")]
+    number = f"statement {index} of {len(script.statements)}" + (f", {error.code}" if error.code else "")
+    facts = [excerpt(line, error.where.column), number]
     error.detail = "\n".join([*facts, error.detail] if error.detail else facts)
-
-
-def _excerpt(text: str, offset: int) -> str:
-    """Return the line of a place with a caret below it; of a long line, such as a file of JSON may be, what is around it."""
-    start = text.rfind("\n", 0, offset) + 1
-    end = text.find("\n", offset)
-    line, column = text[start : end if end >= 0 else None].rstrip("\r"), offset - start
-    if len(line) > EXCERPT:
-        left = max(0, min(column - EXCERPT // 2, len(line) - EXCERPT))
-        before, after = "…" * (left > 0), "…" * (left + EXCERPT < len(line))
-        line, column = before + line[left : left + EXCERPT] + after, column - left + len(before)
-    tabs = "".join("\t" if character == "\t" else " " for character in line[:column])
-    return f"{line}\n{tabs}^"

@@ -208,6 +208,40 @@ class Revision:
     format: int = HISTORY_FORMAT
 
 
+def read_revision(row: Mapping[str, Any]) -> Revision:
+    """Read a stored revision of this or another release. Numbers may be of any integer type, times ISO texts.
+
+    What this release does not know is passed over; a direction that it does not know makes the row one of a later format.
+    """
+    known = row["direction"] in {direction.value for direction in Direction}
+    return Revision(
+        version=int(row["version"]),
+        attempt=int(row["attempt"]),
+        name=row["name"],
+        direction=Direction(row["direction"]) if known else Direction.UP,
+        checksum=row["checksum"],
+        applied=int(row["applied"]),
+        total=int(row["total"]),
+        in_flight=row["in_flight"],
+        prefix=row["prefix"],
+        done=row["done"],
+        origin=Origin(row["origin"]) if row["origin"] in {origin.value for origin in Origin} else Origin.APPLIED,
+        started_at=_time(row.get("started_at")),
+        finished_at=_time(row.get("finished_at")),
+        seconds=row.get("seconds"),
+        actor=row.get("actor", ""),
+        run_id=row.get("run_id", ""),
+        tool=row.get("tool", ""),
+        error=row.get("error", ""),
+        reason=row.get("reason", ""),
+        format=int(row.get("format", HISTORY_FORMAT)) if known else HISTORY_FORMAT + 1,
+    )
+
+
+def _time(value: datetime | str | None) -> datetime | None:
+    return datetime.fromisoformat(value) if isinstance(value, str) else value
+
+
 @dataclass(frozen=True, slots=True)
 class History:
     """What one database says of itself. `pointer` is None when golang-migrate's table is not there at all."""
@@ -220,8 +254,25 @@ class History:
 
 
 @dataclass(frozen=True, slots=True)
+class Thing:
+    """One thing in a schema: `table orders`, `column orders.note` of `orders`. What it belongs to goes with it."""
+
+    kind: str
+    name: str
+    of: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}"
+
+
+Picture = Mapping[Thing, str]
+"""The schema of a database, without its data: every thing in it, and how that is defined."""
+
+
+@dataclass(frozen=True, slots=True)
 class LockHolder:
-    """Who holds a migration lock, as far as the server tells."""
+    """Who holds a migration lock, as far as the server tells. `key` stays the same as long as they hold it."""
 
     description: str
     since: datetime | None = None
+    key: str = ""

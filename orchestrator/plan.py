@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -267,7 +267,17 @@ def _plan_one(
         forget=state.forget,
         pointer_stale=state.pointer_stale,
         steps=tuple(steps),
-        notes=state.notes,
+        notes=(*state.notes, *_worth_knowing(state, direction, steps)),
+    )
+
+
+def _worth_knowing(state: State, direction: Direction, steps: Sequence[Step]) -> Iterator[str]:
+    """Yield what does not stop this direction and must not go unnoticed."""
+    yield from (problem.what for problem in state.problems if direction not in problem.blocks)
+    yield from (
+        f"{step.path} holds no statement: only the record changes"
+        for step in steps
+        if step.path and not step.statements
     )
 
 

@@ -44,6 +44,9 @@ def ways(migrations: Sequence[Migration], history: History, by: Signature) -> tu
     state = reconcile(migrations, history, out_of_order=True)
     found: list[Way] = []
     kinds = {problem.kind for problem in state.problems}
+    files = {migration.version for migration in migrations}
+    if Kind.NEWER_TOOL in kinds:  # what we do not understand we do not mend
+        return ()
     partial = state.partial
     if partial is not None:
         if partial.in_flight:
@@ -58,6 +61,8 @@ def ways(migrations: Sequence[Migration], history: History, by: Signature) -> tu
         found += _marks(migrations, history, history.pointer.version, by)
     elif (below := _highest_below(migrations, history, state.problems)) is not None:
         found += _marks(migrations, history, below, by)[:1]
+    elif state.version in files and _on_trust(history, state.problems, state.version):
+        found += _marks(migrations, history, state.version, by)[1:]
     for problem in state.problems:
         if problem.kind is Kind.EDITED and problem.version is not None:
             found.append(_accept(migrations, history, problem.version, by))
@@ -96,6 +101,14 @@ def _highest_below(migrations: Sequence[Migration], history: History, problems: 
     if pointer.version is None or any(r.version == pointer.version for r in history.revisions):
         return None
     return max((m.version for m in migrations if m.version < pointer.version), default=None)
+
+
+def _on_trust(history: History, problems: Sequence[Problem], version: int) -> bool:
+    """Whether the newest version counts as applied by a person's word alone, or with a file that is no longer what ran."""
+    if any(problem.kind is Kind.EDITED and problem.version == version for problem in problems):
+        return True
+    revision = latest_effective(history.revisions).get(version)
+    return revision is not None and revision.origin in (Origin.MARKED, Origin.BASELINE)
 
 
 def _marks(migrations: Sequence[Migration], history: History, version: int, by: Signature) -> list[Way]:
@@ -145,9 +158,15 @@ def _marked(
     return tuple(revisions), Pointer(max(wanted, default=None))
 
 
+def _going_on(history: History, partial: Revision, by: Signature) -> Revision:
+    """Return a new attempt that goes on from one that stopped half way, which stays as it is."""
+    attempt = next_attempt(history.revisions, partial.version)
+    return replace(partial, attempt=attempt, actor=by.actor, run_id=by.run_id, tool=by.tool, reason=by.reason, error="")
+
+
 def _in_doubt(history: History, partial: Revision, by: Signature) -> list[Way]:
     number = partial.applied + 1
-    signed = replace(partial, actor=by.actor, run_id=by.run_id, tool=by.tool, reason=by.reason, in_flight=False)
+    signed = replace(_going_on(history, partial, by), in_flight=False)
     done = replace(signed, applied=number, prefix=prefix_landed(partial, done=True))
     not_done = replace(signed, prefix=prefix_landed(partial, done=False))
     return [
@@ -167,7 +186,7 @@ def _continue(history: History, partial: Revision, by: Signature) -> Way:
     return Way(
         "continue",
         f"version {partial.version} is as it stopped: go on at statement {partial.applied + 1} of {partial.total}",
-        (replace(partial, actor=by.actor, run_id=by.run_id, tool=by.tool, reason=by.reason),),
+        (_going_on(history, partial, by),),
         pointer_during(applied, partial.version, partial.direction),
     )
 

@@ -41,7 +41,8 @@ def number(target: Target, parameter: str, default: float) -> float:
 class Run:
     """One run of orch over chosen databases. `wait` and `lock_timeout` are seconds, `started` is monotonic time.
 
-    Without a `lock_timeout` the DSN's `x-advisory-lock-timeout` holds, or a minute.
+    Without a `lock_timeout` the DSN's `x-advisory-lock-timeout` holds, or a minute. After `stop` nothing new begins, after
+    `cancelled` what runs ends too.
     """
 
     run_id: str
@@ -60,6 +61,7 @@ class Run:
     lock_timeout: float | None = None
     fail_fast: bool = False
     stop: threading.Event = field(default_factory=threading.Event)
+    cancelled: threading.Event = field(default_factory=threading.Event)
     started: float = field(default_factory=time.monotonic)
 
     @property

@@ -7,6 +7,7 @@ import json
 import os
 import secrets
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -72,6 +73,32 @@ def postgres() -> Server:
 @pytest.fixture(scope="session")
 def mongo() -> Server:
     return start("mongod")
+
+
+@pytest.fixture(scope="session")
+def standalone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A mongod that is no replica set, and so knows no transactions."""
+    from orchestrator.embedded.mongo import _mongod
+
+    binary = _mongod()
+    if binary is None:
+        pytest.skip("no mongod on this machine")
+    data = tmp_path_factory.mktemp("standalone")
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    options = ["--dbpath", str(data), "--port", str(port), "--bind_ip", "127.0.0.1", "--journalCommitInterval", "1"]
+    process = subprocess.Popen([str(binary), *options, "--wiredTigerCacheSizeGB", "0.25"], stdout=subprocess.DEVNULL)
+    try:
+        password = secrets.token_hex(12)
+        client: MongoClient[Any] = MongoClient(
+            "127.0.0.1", port, directConnection=True, serverSelectionTimeoutMS=30_000
+        )
+        client.admin.command("createUser", "orch", pwd=password, roles=["root"])
+        client.close()
+        yield Server("mongo", "mongod standalone", "127.0.0.1", port, "orch", password, process.pid, data)
+    finally:
+        process.terminate()
+        process.wait(30)
 
 
 @pytest.fixture(scope="session")

@@ -67,7 +67,7 @@ class House:
         return ended
 
     def status(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self.orch("status", "--output", "json").output)
+        found: dict[str, Any] = json.loads(self.orch("status", "--output", "json", code=None).output)
         return dict(found["databases"][0])
 
     def revisions(self) -> list[dict[str, Any]]:

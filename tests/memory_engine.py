@@ -43,7 +43,7 @@ class Store:
         """Change the things."""
         verb, _, thing = words.rpartition(" ")
         if verb == "remove" and not self.things[thing]:
-            raise StatementError(f"there is no {thing}")
+            raise StatementError(f"there is no {thing}", code="missing")
         self.things[thing] += 1 if verb == "add" else -1
 
     def state(self) -> dict[str, int]:
@@ -69,6 +69,8 @@ class Memory:
                 statements.append(Statement(line, rest if alone else line, offset, number, atomic=not alone))
             offset += len(line) + 1
         return Script(file, text, tuple(statements), all(statement.atomic for statement in statements))
+
+    def check(self, target: Target) -> None: ...
 
     def create(self, target: Target, options: CreateOptions) -> bool:
         self._store.point()
@@ -163,7 +165,7 @@ class MemorySession:
             raise
         self._store.point()
 
-    def probe(self, statement: Statement) -> tuple[Effect, str]:
+    def probe(self, statement: Statement, limits: Limits) -> tuple[Effect, str]:
         if statement.source.startswith("blind"):
             return Effect.UNKNOWN, "it leaves no trace"
         verb, _, thing = statement.body.rpartition(" ")

@@ -103,6 +103,21 @@ def test_the_same_name_in_the_other_engine(small: Path) -> None:
     assert "orch apply --only mongo-d" not in orch(small, "add-db", "d").stderr
 
 
+def test_a_database_that_is_called_otherwise_from_now_on_is_told(project: Path) -> None:
+    told = "postgres-order has another name in a cluster now: migrate-postgres-order, with its DSN in the Secret"
+    done = orch(project, "add-db", "order", "--engine", "mongo", code=4)  # ambiguous for inventory
+    text = (project / "databases.yaml").read_text()
+    (project / "databases.yaml").write_text(text.replace("depends_on: [order]", "depends_on: [postgres-order]"))
+    done = orch(project, "add-db", "order", "--engine", "mongo")
+    assert f"{told} postgres-order-db-credentials (before: order-db-credentials)." in done.stderr
+    assert done.stderr.count("another name") == 1
+    assert (
+        "postgres-order has another name in a cluster now: migrate-order,"
+        in orch(project, "rm-db", "mongo-order").stderr
+    )
+    assert "another name" not in orch(project, "add-db", "plain").stderr
+
+
 def test_an_added_name_that_makes_another_ambiguous_is_refused(small: Path) -> None:
     before = snapshot(small)
     done = orch(small, "add-db", "a", "--engine", "mongo", code=4)
@@ -138,6 +153,20 @@ def test_windows_line_ends_and_a_byte_order_mark_stay(small: Path) -> None:
     assert path.read_bytes() == before + b"  - {name: c, server: postgres}\r\n"
     orch(small, "rm-db", "c")
     assert path.read_bytes() == before
+
+
+def test_declared_targets_are_written_though_they_are_not_there_yet(small: Path) -> None:
+    with (small / "databases.yaml").open("a") as file:
+        file.write("render: {targets: [compose, gitlab]}\n")
+    orch(small, "render", "k8s")
+    orch(small, "render", "--check", code=3)
+    before = snapshot(small / "k8s")
+    assert "docker-compose.multi-db.yml  (new)" in orch(small, "add-db", "c").stdout
+    assert (small / ".gitlab/databases.gitlab-ci.yml").is_file() and snapshot(small / "k8s") == before
+    orch(small, "render", "--check")
+    (small / "docker-compose.multi-db.yml").unlink()
+    orch(small, "rm-db", "c")
+    orch(small, "render", "--check")
 
 
 # ---------------------------------------------------------------- what is refused
@@ -254,6 +283,16 @@ def test_a_manifest_behind_a_link_inside_of_the_project(small: Path) -> None:
     assert snapshot(small) == before
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_the_owner_and_the_mode_of_an_edited_file_stay(small: Path) -> None:
+    path = small / "databases.yaml"
+    path.chmod(0o640)
+    os.chown(path, 1234, 4321)
+    orch(small, "add-db", "c")
+    found = path.stat()
+    assert (found.st_uid, found.st_gid, found.st_mode & 0o777) == (1234, 4321, 0o640)
+
+
 def test_anchors_and_merges(small: Path) -> None:
     path = small / "databases.yaml"
     path.write_text(
@@ -349,12 +388,27 @@ def test_worked_on_migrations_stay_unless_told(small: Path) -> None:
     orch(small, "new", "c", "add more")
     files = sorted(path.name for path in (small / "migrations/postgres-c/schema").iterdir())
     done = orch(small, "rm-db", "c")
-    assert "stays" in done.stderr
     assert sorted(path.name for path in (small / "migrations/postgres-c/schema").iterdir()) == files
+    assert "stays, because its files are not as add-db wrote them" in done.stderr
+    subprocess.run(done.stderr.partition("without them: ")[2].partition(".\n")[0], shell=True, check=True, cwd=small)
+    assert not (small / "migrations/postgres-c/schema").exists()
     orch(small, "add-db", "d")
     orch(small, "new", "d", "add more")
     orch(small, "rm-db", "d", "--migrations")
     assert not (small / "migrations/postgres-d").exists()
+
+
+@pytest.mark.parametrize("extra", [[], ["--migrations"]])
+def test_migrations_that_another_database_uses_stay(small: Path, extra: list[str]) -> None:
+    orch(small, "add-db", "c")
+    (small / "linked").symlink_to("migrations/postgres-c/schema")
+    with (small / "databases.yaml").open("a") as file:
+        file.write("  - {name: d, server: postgres, migrations: migrations/../linked}\n")
+    before = snapshot(small / "migrations")
+    done = orch(small, "rm-db", "c", *extra)
+    assert "stays, because it is that of postgres-d too" in done.stderr
+    assert snapshot(small / "migrations") == before
+    orch(small, "validate")
 
 
 def test_rm_db_refuses_what_others_need_and_what_is_not_there(small: Path) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from conftest import Estate
+from conftest import ORCH, Estate
 
 from orchestrator import embedded
 from orchestrator.embedded import Server
@@ -376,6 +376,22 @@ def test_a_failure_leaves_no_trace_and_blocks_only_what_is_downstream(chain: Est
     assert chain.tables("c") == {"one"}
 
 
+@pytest.mark.parametrize(
+    ("before", "pad"),
+    [
+        ("SELECT 'ที่นี่', ", " " * 13),
+        ("SELECT\t'ก้ำ', ", " " * 6 + "\t" + " " * 6),
+        ("SELECT '数据', ", " " * 15),
+        ("SELECT 'ab', ", " " * 13),
+    ],
+)
+def test_the_caret_is_under_the_place_whatever_the_letters(pg_estate: Estate, before: str, pad: str) -> None:
+    pg_estate.add("postgres", "a", {"1_a.up.sql": f"{before}nonsense"})
+    said = pg_estate.orch("apply", code=1).stderr
+    assert f"  {before}nonsense\n  {pad}^\n" in said
+    assert f"1_a.up.sql:1:{len(before) + 1}: " in said
+
+
 def test_two_root_causes_below_one_database(pg_estate: Estate) -> None:
     bad = {"1_bad.up.sql": "SELECT * FROM nowhere"}
     pg_estate.add("postgres", "x", bad)
@@ -665,6 +681,16 @@ def test_rollback_takes_back_exactly_as_many(pg_estate: Estate) -> None:
     pg_estate.orch("rollback", "a", "--to", "2", "--yes", code=2)
 
 
+def test_several_go_down_in_order_also_past_one_that_is_not_named(chain: Estate) -> None:
+    chain.orch("apply")
+    chain.orch("rollback", "b", "--to", "0", "--yes", "--ignore-dependents")
+    slow = "SELECT pg_sleep(0.5); DROP TABLE one;"
+    chain.write("postgres-c", {"000001_one.down.sql": slow})
+    lines = chain.orch("rollback", "a", "c", "--to", "0", "--yes", "--output", "jsonl").stdout.splitlines()
+    events = [(event["event"], event.get("database")) for event in map(json.loads, lines[1:])]
+    assert events.index(("DatabaseFinished", "postgres-c")) < events.index(("DatabaseStarted", "postgres-a"))
+
+
 def test_the_last_down_of_mongo(mongo_estate: Estate) -> None:
     mongo_estate.add("mongo", "m", {"1_c.up.js": '[{"create": "c"}]', "1_c.down.js": '[{"drop": "c"}]'})
     mongo_estate.orch("apply")
@@ -713,6 +739,56 @@ def test_the_first_interrupt_lets_what_runs_finish_and_starts_nothing_new(pg_est
     assert "postgres-b" not in pg_estate.snapshot()
     pg_estate.orch("apply")
     assert pg_estate.tables("a") == {"slow", "two"}
+
+
+def test_what_waits_for_one_that_was_stopped_is_not_done_and_not_blocked(pg_estate: Estate) -> None:
+    pg_estate.add("postgres", "a", {"1_slow.up.sql": "SELECT pg_sleep(1.3);", **TWO})
+    pg_estate.add("postgres", "b", ONE, depends_on=["a"])
+    pg_estate.add("postgres", "c", ONE, depends_on=["b"])
+    with pg_estate.start("apply", "--output", "json") as process:
+        until(lambda: sleepers(pg_estate.servers["postgres"], "pg_sleep(1.3)"))
+        process.send_signal(signal.SIGINT)
+        code, out, err = end(process)
+    assert code == 130, err
+    assert {entry["id"]: entry["result"] for entry in json.loads(out)["databases"]} == dict.fromkeys(
+        ["postgres-a", "postgres-b", "postgres-c"], "skipped"
+    )
+    assert "3 not done" in err
+
+
+def test_the_second_interrupt_ends_a_file_of_many_quick_statements(pg_estate: Estate) -> None:
+    many = "".join(f"CREATE TABLE t{number} (id int);\n" for number in range(3000))
+    pg_estate.add("postgres", "a", {"1_many.up.sql": f"-- orch: no-transaction\n{many}"})
+    with pg_estate.start("apply") as process:
+        until(lambda: "postgres-a" in pg_estate.snapshot() and len(pg_estate.tables("a")) > 50)
+        process.send_signal(signal.SIGINT)
+        assert any("stopping" in line for line in iter(process.stderr or ()))
+        process.send_signal(signal.SIGINT)
+        code, _, _ = end(process, 20)
+    assert code == 130
+    made = len(pg_estate.tables("a"))
+    assert made < 3000
+    (problem,) = pg_estate.status("postgres-a")["problems"]
+    assert problem["kind"] in ("partial", "in_flight")
+    pg_estate.orch("apply")
+    assert len(pg_estate.tables("a")) == 3000
+
+
+def test_a_run_goes_on_when_nobody_reads_what_it_says(pg_estate: Estate) -> None:
+    for name in "abcd":
+        pg_estate.add("postgres", name, {**ONE, **TWO})
+    for output in ("text", "jsonl"):
+        done = subprocess.run(
+            f"{ORCH} apply --output {output} 2>&1 | head -n 1",
+            shell=True,
+            cwd=pg_estate.root,
+            env=pg_estate.env,
+            capture_output=True,
+            text=True,
+        )
+        assert "Traceback" not in done.stdout + done.stderr
+        assert {pg_estate.pointer(name)[0] for name in "abcd"} == {(2, False)}
+        pg_estate.orch("rollback", *"abcd", "--to", "0", "--yes")
 
 
 def test_an_interrupt_that_stops_nothing_is_no_failure(pg_estate: Estate) -> None:

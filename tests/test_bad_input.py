@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import secrets
 import socket
+import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +15,7 @@ from urllib.parse import quote
 
 import psycopg
 import pytest
-from conftest import Estate, Result
+from conftest import ORCH, Estate, Result
 from psycopg import sql
 
 from orchestrator.embedded import Server
@@ -149,6 +151,33 @@ CONTENTS: dict[str, tuple[str, str | bytes, str, str]] = {
     "not a command": ("js", '["create"]', ":1:2: ", "object"),
     "a bad value": ("js", '[\n {"insert": "x", "documents": [{"_id": {"$oid": "12"}}]}]', ":2:2: ", "Extended JSON"),
     "empty": ("js", "", ":1:1: ", "[]"),
+    "the database dropped": ("js", '[\n {"dropDatabase": 1}]', ":2:2: ", "drop its collections one by one"),
+    "the pointer dropped": ("js", '[\n {"drop": "schema_migrations"}]', ":2:2: ", "changes schema_migrations"),
+    "the lock deleted": (
+        "js",
+        '[{"create": "x"},\n {"delete": "migrate_advisory_lock", "deletes": [{"q": {}, "limit": 0}]}]',
+        ":2:2: ",
+        "orch unlock removes a lock",
+    ),
+    "the history renamed": (
+        "js",
+        '[{"renameCollection": "db.orch_history", "to": "db.old"}]',
+        ":1:2: ",
+        "'renameCollection' changes orch_history",
+    ),
+    "the history written over": (
+        "js",
+        '[{"aggregate": "x", "cursor": {}, "pipeline": [{"$merge": {"into": "orch_history"}}]}]',
+        ":1:2: ",
+        "'aggregate' changes orch_history",
+    ),
+    "a session": (
+        "js",
+        '[{"insert": "x", "documents": [{"a": 1}],\n "lsid": {"id": 1}}]',
+        ":1:2: ",
+        "leave out lsid",
+    ),
+    "a database": ("js", '[{"drop": "x", "$db": "other"}]', ":1:2: ", "leave out $db"),
     "too deep": ("js", "[" + '{"a":' * 100_000, ":1:2: ", "100 levels"),
 }
 
@@ -166,6 +195,52 @@ def test_a_file_of_a_hundred_megabytes(pg_estate: Estate) -> None:
     with (pg_estate.root / "migrations/postgres-a/schema/2_big.up.sql").open("wb") as big:
         big.truncate(100 * 1024 * 1024)
     refused(pg_estate, 4, "2_big.up.sql: ", "larger than 64 MiB")
+
+
+@pytest.mark.parametrize("kind", ["a pipe", "a device", "a directory"])
+def test_a_migration_that_is_no_file_is_never_begun(pg_estate: Estate, kind: str) -> None:
+    pg_estate.add("postgres", "a", ONE)
+    odd = pg_estate.root / "migrations" / "postgres-a" / "schema" / "000002_odd.up.sql"
+    if kind == "a pipe":
+        os.mkfifo(odd)
+    elif kind == "a device":
+        odd.symlink_to("/dev/zero")
+    else:
+        odd.mkdir()
+    refused(pg_estate, 4, "schema/000002_odd.up.sql: this is not a regular file")
+
+
+def test_variables_and_plans_come_from_pipes(pg_estate: Estate) -> None:
+    for name in "ab":
+        pg_estate.add("postgres", name, ONE)
+    password = pg_estate.env.pop("POSTGRES_PASSWORD")
+    env_file = "--env-file <(sleep 0.3; echo POSTGRES_PASSWORD=$SECRET)"
+    for script in (
+        f"{ORCH} plan -o plan.json {env_file}; cat plan.json | {ORCH} apply /dev/stdin {env_file}",
+        f"POSTGRES_PASSWORD_FILE=/dev/fd/9 {ORCH} status 9< <(echo $SECRET)",  # read once, used for both
+        f"{ORCH} rollback a b --steps 1 --yes {env_file}",
+        f"{ORCH} apply {env_file}",
+    ):
+        done = subprocess.run(
+            ["bash", "-c", script],
+            cwd=pg_estate.root,
+            env=pg_estate.env | {"SECRET": password},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert done.returncode == 0, done.stderr
+        assert password not in done.stdout + done.stderr
+    assert pg_estate.tables("a") == pg_estate.tables("b") == {"one"}
+
+
+@pytest.mark.parametrize("option", ["file", "env file", "variable", "plan"])
+def test_what_never_ends_is_refused(pg_estate: Estate, option: str) -> None:
+    pg_estate.add("postgres", "a", ONE)
+    env = {"ORCH_DSN_POSTGRES_A_FILE": "/dev/zero"} if option == "variable" else {}
+    arguments = {"file": ["-f", "/dev/zero"], "env file": ["--env-file", "/dev/zero"], "plan": ["/dev/zero"]}
+    said = pg_estate.orch("apply", *arguments.get(option, []), env=env, code=4, timeout=20).stderr
+    assert "/dev/zero: is not a regular file" in said if option == "file" else "is larger than" in said
 
 
 def test_a_file_that_cannot_be_read(pg_estate: Estate) -> None:
@@ -262,6 +337,45 @@ def test_a_variable_that_is_not_set_is_needed_by_its_own_databases_only(estate: 
     assert estate.snapshot() == {}
     estate.orch("validate")
     estate.orch("apply", "--only", "m")
+
+
+@pytest.mark.parametrize("engine", ["postgres", "mongo"])
+def test_two_entries_that_turn_out_to_be_one_database(estate: Estate, engine: str) -> None:
+    server = estate.servers[engine]
+    estate.write("x-a", ONE if engine == "postgres" else {"1_a.up.json": '[{"create": "a"}]'})
+    more = f"engine: {engine}, migrations: migrations/x-a/schema"
+    estate.manifest("".join(f"  - {{name: {name}, {more}, dsn: '${{{name.upper()}}}'}}\n" for name in "abc"))
+    first, second, third = (server.dsn(f"{estate.prefix}{name}") for name in "aac")
+    env = {"A": first, "B": second + ("&connect_timeout=5" if engine == "postgres" else "&appName=b"), "C": third}
+    line = (estate.root / "databases.yaml").read_text().count("\n")
+    for command in ("apply", "status", "plan"):
+        said = estate.orch(command, code=4, env=env).stderr
+        place = f"databases.yaml:{line - 1}:5: "
+        same = f"{engine}-b and {engine}-a are the same database: '{estate.prefix}a' at 127.0.0.1:{server.port}"
+        assert place + same in said
+        assert f"{engine}-a is at databases.yaml:{line - 2}:5" in said
+        assert f"{engine}-c and" not in said
+    assert (
+        f"{engine}-c and {engine}-a are"
+        in estate.orch("apply", code=4, env=env | {"B": third, f"ORCH_DSN_{engine.upper()}_C": first}).stderr
+    )
+    assert estate.snapshot() == {}
+    estate.orch("apply", "--only", "b", env=env)  # alone it is what its DSN says
+
+
+def test_two_schemas_of_one_database_are_two_entries(pg_estate: Estate) -> None:
+    pg_estate.add("postgres", "whole", {"1_a.up.sql": "CREATE SCHEMA one; CREATE SCHEMA two;"})
+    pg_estate.orch("apply")
+    entries = ""
+    for name in ("one", "two"):
+        dsn = pg_estate.servers["postgres"].dsn(pg_estate.prefix + "whole") + f"&options=-csearch_path%3D{name}"
+        dsn = dsn.replace(pg_estate.servers["postgres"].password, "${POSTGRES_PASSWORD}")
+        entries += f"  - {{name: {name}, engine: postgres, dsn: '{dsn}'}}\n"
+        pg_estate.write(f"postgres-{name}", ONE)
+    pg_estate.manifest(entries)
+    pg_estate.orch("apply")
+    tables = pg_estate.sql("whole", "SELECT schemaname FROM pg_tables WHERE tablename = 'one' ORDER BY 1")
+    assert tables == [("one",), ("two",)]
 
 
 def test_a_user_who_may_not_create_databases(pg_estate: Estate) -> None:
@@ -409,3 +523,63 @@ def test_a_thai_name_in_mongodb(mongo_estate: Estate) -> None:
     mongo_estate.add("mongo", "สินค้า", {"1_c.up.js": '[{"create": "คลัง"}]'})
     mongo_estate.orch("apply")
     assert "mongo-สินค้า" in mongo_estate.snapshot()
+
+
+# ---------------------------------------------------------------- options of a MongoDB DSN
+
+OPTIONS = {
+    "foo=bar-secret": ("option 'foo' of the DSN is not known", 4),
+    "serverSelectionTimeoutMs=bar-secret": (
+        "option 'serverSelectionTimeoutMs' of the DSN does not have a valid value",
+        4,
+    ),
+    "authMechanism=bar-secret": ("option 'authMechanism' of the DSN does not have a valid value", 4),
+    "retryWrites=bar-secret": ("option 'retryWrites' of the DSN does not have a valid value", 4),
+    "zlibCompressionLevel=9876543": ("option 'zlibCompressionLevel' of the DSN does not have a valid value", 4),
+    "tls=true&tlsCAFile=/bar-secret": ("option 'tlsCAFile' of the DSN names a file that cannot be read", 4),
+    "tls=true&tlsCertificateKeyFile=/": (
+        "option 'tlsCertificateKeyFile' of the DSN names a file that cannot be read",
+        4,
+    ),
+    "tls=true&tlsCAFile=/dev/null": ("a TLS file", 7),
+    "tlsInsecure=true&tlsAllowInvalidCertificates=true": ("tlsInsecure and tlsAllowInvalidCertificates", 4),
+    "compressors=zstd": ("", 0),
+}
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+def test_options_of_a_mongodb_dsn(mongo_estate: Estate, options: str) -> None:
+    """Python's own warnings would bypass all that guards secrets."""
+    mongo_estate.add("mongo", "m", {"1_c.up.js": '[{"create": "c"}]'})
+    path = mongo_estate.root / "databases.yaml"
+    path.write_text(path.read_text().replace('"}', f'&{options}"}}', 1))
+    said, code = OPTIONS[options]
+    for command in ("plan", "apply"):
+        result = mongo_estate.orch(command, code=code or None)
+        assert said in result.text
+        assert "Warning" not in result.text
+        assert "bar-secret" not in result.text
+        assert "9876543" not in result.text
+        assert "fault in orch" not in result.text
+        assert ("databases.yaml:" in result.stderr) is (code == 4)
+    assert bool(mongo_estate.snapshot()) is not bool(code)
+
+
+def test_a_seed_list_that_does_not_resolve(mongo_estate: Estate) -> None:
+    mongo_estate.add("mongo", "m", {"1_c.up.js": '[{"create": "c"}]'})
+    path = mongo_estate.root / "databases.yaml"
+    path.write_text(re.sub(r"mongodb://(.*)@[^/]*/", r"mongodb+srv://\1@cluster.nowhere.invalid/", path.read_text()))
+    path.write_text(path.read_text().replace("&directConnection=true", "").replace("directConnection=true", ""))
+    result = mongo_estate.orch("apply", code=7)
+    assert "the host name does not resolve: cluster.nowhere.invalid" in result.stderr
+    assert "waiting for the server" in mongo_estate.orch("apply", "--wait", "1", code=7).stderr
+
+
+def test_a_mongodb_dsn_without_login(mongo_estate: Estate) -> None:
+    mongo_estate.add("mongo", "m", {"1_c.up.js": '[{"create": "c"}]'})
+    path = mongo_estate.root / "databases.yaml"
+    path.write_text(re.sub(r'mongodb://.*@([^?"]*)[^"]*', r"mongodb://\1", path.read_text()))  # and no options
+    result = mongo_estate.orch("apply", code=7)
+    assert "requires authentication" in result.stderr
+    assert "give user and password in the DSN" in result.stderr
+    assert "grantRoles" not in result.stderr

@@ -8,6 +8,8 @@ import pty
 import re
 import subprocess
 import sys
+import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,11 @@ from orchestrator import __version__
 from orchestrator.cli.commands import COMMANDS
 
 HEAVY = ("networkx", "psycopg", "pymongo", "jsonschema", "yaml", "rich.live")
+HEAD = """\
+version: 1
+servers: {pg: {engine: postgres, dsn: "postgres://h/{database}"}, mongo: {engine: mongo, dsn: "mongodb://h/{database}"}}
+databases:
+"""
 ONE = {"000001_one.up.sql": "CREATE TABLE one (id int);", "000001_one.down.sql": "DROP TABLE one;"}
 
 
@@ -70,9 +77,12 @@ def test_help_names_every_command_and_exit_code(tmp_path: Path) -> None:
         assert code in " ".join(text.split())
 
 
-@pytest.mark.parametrize("command", [name for name in COMMANDS if name not in ("dev", "schema")])
+@pytest.mark.parametrize(
+    "command",
+    [name for name in COMMANDS if name != "dev"] + [f"dev {name}" for name in ("up", "down", "status", "env")],
+)
 def test_the_help_of_every_command_has_an_example(tmp_path: Path, command: str) -> None:
-    text = Estate(tmp_path, {}).orch(command, "--help").stdout
+    text = Estate(tmp_path, {}).orch(*command.split(), "--help").stdout
     assert re.search(rf"Examples?:\s.*orch\s+{command}", text, re.S), text
 
 
@@ -95,6 +105,27 @@ def test_the_help_of_every_command_has_an_example(tmp_path: Path, command: str) 
 def test_usage_errors(tmp_path: Path, arguments: list[str], said: str) -> None:
     result = Estate(tmp_path, {}).orch(*arguments, code=2)
     assert said.lower() in result.text.lower()
+
+
+@pytest.mark.parametrize("command", ["apply", "plan", "status", "validate", "graph"])
+def test_a_selection_that_selects_nothing(pg_estate: Estate, command: str) -> None:
+    pg_estate.add("postgres", "a", ONE)
+    assert "nothing is selected" in pg_estate.orch(command, "--exclude", "*", code=2).stderr
+    assert "--no-deps is for --only" in pg_estate.orch(command, "--no-deps", code=2).stderr
+
+
+def test_up_to_a_version_is_for_the_one_database_that_is_selected(pg_estate: Estate) -> None:
+    pg_estate.add("postgres", "order", ONE)
+    pg_estate.add("postgres", "inventory", ONE | {"000002_two.up.sql": "SELECT 1"}, depends_on=["order"])
+    for said, *options in (
+        ("'*' stands for 2: postgres-order, postgres-inventory", "--only", "*"),
+        ("postgres-inventory, which --exclude leaves out", "--only", "inventory", "--exclude", "inventory"),
+        ("no database is called 'oder'", "--only", "oder"),
+        ("--to needs a single --only", "--only", "order", "--only", "inventory"),
+    ):
+        assert said in pg_estate.orch("apply", "--to", "1", *options, code=2).stderr
+    pg_estate.orch("apply", "--only", "inv*", "--to", "1")
+    assert pg_estate.pointer("order") == pg_estate.pointer("inventory") == [(1, False)]
 
 
 def test_the_manifest_is_found_upward_by_option_and_by_variable(pg_estate: Estate) -> None:
@@ -128,8 +159,13 @@ def test_errors_as_json(tmp_path: Path) -> None:
     assert error["where"].startswith("databases.yaml:")
 
 
-def on_a_terminal(estate: Estate, *arguments: str, env: dict[str, str] | None = None) -> str:
-    """Run the command with its stderr on a terminal; return what the terminal got."""
+def on_a_terminal(
+    estate: Estate, *arguments: str, env: dict[str, str] | None = None, typed: str = "", pause: float = 0
+) -> str:
+    """Run the command with its stderr on a terminal where a person types this; return what the terminal got.
+
+    Who thinks for a `pause` types so many seconds after the question.
+    """
     ours, theirs = pty.openpty()
     plain = {k: v for k, v in estate.env.items() if k not in ("CI", "NO_COLOR")} | {"TERM": "xterm-256color"}
     with subprocess.Popen(
@@ -141,6 +177,8 @@ def on_a_terminal(estate: Estate, *arguments: str, env: dict[str, str] | None = 
         stderr=theirs,
     ) as process:
         os.close(theirs)
+        if not pause:
+            os.write(ours, typed.encode())
         seen = b""
         while True:
             try:
@@ -150,6 +188,10 @@ def on_a_terminal(estate: Estate, *arguments: str, env: dict[str, str] | None = 
             if not chunk:
                 break
             seen += chunk
+            if pause and b"Type 'yes'" in seen:
+                time.sleep(pause)
+                os.write(ours, typed.encode())
+                pause = 0
         process.wait(60)
     os.close(ours)
     return seen.decode()
@@ -173,6 +215,99 @@ def test_the_live_view(pg_estate: Estate) -> None:
     pg_estate.write("postgres-b", {"1_bad.up.sql": "SELECT 1"})
     uncoloured = on_a_terminal(pg_estate, "apply", env={"NO_COLOR": "1"})
     assert not re.search(r"\033\[[0-9;]*3[0-9]m", uncoloured), "no colour, though the view may move the cursor"
+
+
+def test_rollback_shows_its_plan_and_asks(pg_estate: Estate) -> None:
+    pg_estate.add("postgres", "a", ONE)
+    pg_estate.orch("apply")
+    declined = on_a_terminal(pg_estate, "rollback", "a", "--steps", "1", typed="no\n")
+    assert "- 1 one" in declined
+    assert "not confirmed: nothing was changed" in declined
+    assert pg_estate.tables("a") == {"one"}
+    on_a_terminal(pg_estate, "rollback", "a", "--steps", "1", typed="yes\n")
+    assert pg_estate.tables("a") == set()
+
+
+def test_a_rollback_of_several_is_all_or_none_and_asks_before_it_is(pg_estate: Estate) -> None:
+    for name in ("a", "b"):
+        pg_estate.add("postgres", name, ONE)
+    pg_estate.orch("apply")
+    pg_estate.write("postgres-a", {"000001_one.up.sql": "CREATE TABLE other (id int);"})
+    told = on_a_terminal(pg_estate, "rollback", "a", "b", "--steps", "1")
+    assert "was edited after it was applied" in told
+    assert pg_estate.orch("rollback", "a", "b", "--steps", "1", "--yes", code=5).stdout == ""
+    assert pg_estate.tables("a") == pg_estate.tables("b") == {"one"}
+
+
+def completed(estate: Estate, line: str, **env: str) -> list[str]:
+    """Return what bash offers for the last word of a line, by the script that it gets from us."""
+    *words, last = line.split(" ")
+    script = f"""
+        eval "$(_ORCH_COMPLETE=source_bash {ORCH})"
+        COMP_WORDS=({" ".join(words)} "$1") COMP_CWORD={len(words)}
+        _orch_completion {ORCH}
+        printf '%s\\n' "${{COMPREPLY[@]}}"
+    """
+    done = subprocess.run(
+        ["bash", "-c", script, "bash", last], cwd=estate.root, env=estate.env | env, capture_output=True, text=True
+    )
+    assert done.stderr == ""
+    return done.stdout.split()
+
+
+def test_the_shell_completes_the_names_of_databases(pg_estate: Estate) -> None:
+    pg_estate.add("postgres", "order", ONE, labels=["core"])
+    pg_estate.add("postgres", "inventory", ONE, labels=["core", "slow"])
+    everything = ["order", "inventory", "label:core", "label:slow"]
+    assert completed(pg_estate, "orch apply --only ") == everything
+    assert completed(pg_estate, "orch status --exclude ") == everything
+    assert completed(pg_estate, "orch plan --only order --only in") == ["inventory"]
+    assert completed(pg_estate, "orch plan --only lab") == ["label:core", "label:slow"]
+    assert completed(pg_estate, "orch plan --only postgres-i") == ["postgres-inventory"]
+    assert completed(pg_estate, "orch rollback order ") == ["order", "inventory"]
+    for command in (
+        "history",
+        "repair",
+        "baseline",
+        "unlock",
+        "clone",
+        "new",
+        "rm-db",
+        "wait --for",
+        "add-db x --depends-on",
+    ):
+        assert completed(pg_estate, f"orch {command} o") == ["order"], command
+    for shell, variables in (
+        ("zsh", {"_TYPER_COMPLETE_ARGS": "orch apply --only inv"}),
+        ("fish", {"_TYPER_COMPLETE_ARGS": "orch apply --only inv", "_TYPER_COMPLETE_FISH_ACTION": "get-args"}),
+    ):
+        assert "inventory" in pg_estate.orch(env={"_ORCH_COMPLETE": f"complete_{shell}", **variables}).stdout
+
+    (pg_estate.root / "databases.yaml").rename(pg_estate.root / "other.yaml")
+    assert completed(pg_estate, "orch apply -f other.yaml --only in") == ["inventory"]
+    assert completed(pg_estate, "orch apply --only in", ORCH_FILE="other.yaml") == ["inventory"]
+    assert completed(pg_estate, "orch apply --only in") == []
+    (pg_estate.root / "databases.yaml").write_text("version: 1\n\tbroken")
+    assert completed(pg_estate, "orch apply --only in") == []
+
+
+def test_a_name_that_two_engines_have_is_completed_as_an_id(tmp_path: Path) -> None:
+    small = f"{HEAD}  - {{name: product, server: pg}}\n  - {{name: product, server: mongo}}\n  - {{name: logs, server: mongo}}\n"
+    (tmp_path / "databases.yaml").write_text(small)
+    assert completed(Estate(tmp_path, {}), "orch history ") == ["postgres-product", "mongo-product", "logs"]
+
+
+@pytest.mark.parametrize(("answer", "left"), [("yes\n", 0), ("no\n", 1)])
+def test_a_lock_that_grew_older_before_the_answer_is_still_the_same(
+    mongo_estate: Estate, answer: str, left: int
+) -> None:
+    mongo_estate.add("mongo", "a", {"1_x.up.js": '[{"create": "c"}]'})
+    locks = mongo_estate.mongo("a")["migrate_advisory_lock"]
+    since = datetime.now(UTC) - timedelta(minutes=10)
+    locks.insert_one({"locking_key": 0, "pid": 17, "hostname": "pod-7", "created_at": since})
+    seen = on_a_terminal(mongo_estate, "unlock", "mongo-a", typed=answer, pause=1.2)
+    assert "error" not in seen
+    assert locks.count_documents({}) == left
 
 
 def test_a_reader_that_goes_away(tmp_path: Path) -> None:

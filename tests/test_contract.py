@@ -14,6 +14,7 @@ from typing import Any
 import psycopg
 import pytest
 from conftest import SERVERS, Estate, start
+from memory_engine import Memory, Store
 
 from orchestrator.engines import load_engine
 from orchestrator.engines.base import Effect, Engine, Limits, Session
@@ -208,12 +209,71 @@ class Bench:
 
 @pytest.fixture(params=list(SERVERS))
 def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
-    kind = request.param
+    yield from _bench(request.param, tmp_path)
+
+
+def _bench(kind: str, tmp_path: Path) -> Iterator[Bench]:
     bench = Bench(Estate(tmp_path, {SERVERS[kind][0]: start(kind)}), kind)
     yield bench
     for engine in bench.engines:
         engine.close()
     bench.estate.drop()
+
+
+class MemoryDialect:
+    """The words of the memory engine, on which most of the property tests rest."""
+
+    alone = ("alone add made", "alone remove nothing", "blind add it")
+    fill = "add rows"
+    refused = ("remove nothing", "missing")
+    alone_code = "missing"
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    def rows(self) -> int:
+        return self.store.things["rows"]
+
+    def made(self) -> bool:
+        return self.store.things["made"] == 1
+
+    def pointers(self) -> list[Any]:
+        pointer = self.store.pointer
+        return [{"version": pointer.version, "dirty": pointer.dirty}] if pointer else []
+
+    def last_down(self) -> list[Any]:
+        return [{"version": None, "dirty": False}]
+
+    def golang_migrate_writes(self, version: int, dirty: bool) -> None:
+        self.store.pointer = Pointer(version, dirty)
+
+
+class MemoryBench:
+    """What `Bench` is, for the engine without a server."""
+
+    def __init__(self) -> None:
+        self.dialect = MemoryDialect(Store())
+        self.target = Target("memory-x", "memory", "", "x", "", "")
+
+    def engine(self, run_id: str = "run1") -> Memory:
+        return Memory(self.dialect.store)
+
+    def ready(self) -> Memory:
+        engine = self.engine()
+        engine.create(self.target, CreateOptions())
+        return engine
+
+    def statement(self, engine: Memory, text: str) -> Statement:
+        return engine.parse(File("1_x.up", Path("1_x.up"), "sha256:0"), text).statements[0]
+
+
+@pytest.fixture(params=[*SERVERS, "memory"])
+def anywhere(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench | MemoryBench]:
+    """Every engine: what the executor's decisions rest on must hold for the one in memory too."""
+    if request.param == "memory":
+        yield MemoryBench()
+    else:
+        yield from _bench(request.param, tmp_path)
 
 
 def history(session: Session) -> tuple[tuple[Revision, ...], Pointer | None]:
@@ -303,6 +363,21 @@ def test_no_connection_stays_open(bench: Bench) -> None:
     assert bench.dialect.connections() == 0
 
 
+# ---------------------------------------------------------------- the schema
+
+
+def test_a_picture_is_of_the_schema_alone(bench: Bench) -> None:
+    engine = bench.ready()
+    with engine.connect(bench.target) as session:
+        bare = session.picture()
+        assert "rows" in {thing.name for thing in bare}
+        with session.lock(0, never):
+            session.commit([bench.statement(engine, bench.dialect.fill)], [DONE], Pointer(1), NO_LIMITS)
+        assert session.picture() == bare, "neither a row nor our own records"
+        session.execute(bench.statement(engine, bench.dialect.alone[0]), NO_LIMITS)
+        assert set(bare) < set(session.picture())
+
+
 # ---------------------------------------------------------------- the lock
 
 
@@ -377,40 +452,40 @@ def test_the_lock_of_one_database_is_not_that_of_another(bench: Bench) -> None:
 # ---------------------------------------------------------------- commit
 
 
-def test_commit_does_everything_together(bench: Bench) -> None:
-    engine = bench.ready()
-    fill = bench.statement(engine, bench.dialect.fill)
-    with engine.connect(bench.target) as session, session.lock(0, never):
+def test_commit_does_everything_together(anywhere: Bench | MemoryBench) -> None:
+    engine = anywhere.ready()
+    fill = anywhere.statement(engine, anywhere.dialect.fill)
+    with engine.connect(anywhere.target) as session, session.lock(0, never):
         assert session.commits(fill), "the tests' servers have transactions"
         session.commit([fill, fill], [DONE], Pointer(1), NO_LIMITS)
         revisions, pointer = history(session)
-    assert bench.dialect.rows() == 2
+    assert anywhere.dialect.rows() == 2
     assert [(r.version, r.done) for r in revisions] == [(1, True)]
     assert pointer == Pointer(1)
 
 
 @pytest.mark.parametrize("before", [False, True], ids=["first", "later"])
-def test_a_refused_statement_leaves_no_effect_no_record_no_pointer(bench: Bench, before: bool) -> None:
-    engine = bench.ready()
-    fill, refused = (bench.statement(engine, text) for text in (bench.dialect.fill, bench.dialect.refused[0]))
-    with engine.connect(bench.target) as session, session.lock(0, never):
+def test_a_refused_statement_leaves_no_effect_no_record_no_pointer(anywhere: Bench | MemoryBench, before: bool) -> None:
+    engine = anywhere.ready()
+    fill, refused = (anywhere.statement(engine, text) for text in (anywhere.dialect.fill, anywhere.dialect.refused[0]))
+    with engine.connect(anywhere.target) as session, session.lock(0, never):
         if before:
             session.commit((), [DONE], Pointer(1), NO_LIMITS)
         seen = history(session)
         with pytest.raises(StatementError) as caught:
             session.commit([fill, refused, fill], [dataclasses.replace(DONE, version=2)], Pointer(2), NO_LIMITS)
         assert history(session) == seen
-        assert bench.dialect.rows() == 0
+        assert anywhere.dialect.rows() == 0
         assert caught.value.statement == refused
-        assert caught.value.code.split()[0] == bench.dialect.refused[1]
+        assert caught.value.code.split()[0] == anywhere.dialect.refused[1]
         assert caught.value.what
         session.commit([fill], [dataclasses.replace(DONE, version=2)], Pointer(2), NO_LIMITS)  # the session goes on
-        assert bench.dialect.rows() == 1
+        assert anywhere.dialect.rows() == 1
 
 
-def test_several_records_in_one_commit(bench: Bench) -> None:
-    engine = bench.ready()
-    with engine.connect(bench.target) as session:
+def test_several_records_in_one_commit(anywhere: Bench | MemoryBench) -> None:
+    engine = anywhere.ready()
+    with engine.connect(anywhere.target) as session:
         session.commit((), [dataclasses.replace(DONE, version=v) for v in (1, 2, 10)], Pointer(10), NO_LIMITS)
         assert sorted(r.version for r in session.read_history().revisions) == [1, 2, 10]
 
@@ -488,42 +563,44 @@ def test_records_of_a_later_release_can_be_read(bench: Bench) -> None:
     ],
     ids=str,
 )
-def test_the_pointer_has_golang_migrates_form(bench: Bench, pointer: Pointer, stored: list[Any] | None) -> None:
-    engine = bench.ready()
-    with engine.connect(bench.target) as session:
+def test_the_pointer_has_golang_migrates_form(
+    anywhere: Bench | MemoryBench, pointer: Pointer, stored: list[Any] | None
+) -> None:
+    engine = anywhere.ready()
+    with engine.connect(anywhere.target) as session:
         session.commit((), [DONE], Pointer(7), NO_LIMITS)
         session.commit((), [DONE], pointer, NO_LIMITS)
-        assert bench.dialect.pointers() == (bench.dialect.last_down() if stored is None else stored)
+        assert anywhere.dialect.pointers() == (anywhere.dialect.last_down() if stored is None else stored)
         assert session.read_history().pointer == pointer
         session.commit((), [DONE], None, NO_LIMITS)
         assert session.read_history().pointer == pointer, "no pointer given: it stays"
 
 
 @pytest.mark.parametrize(("version", "dirty"), [(3, False), (3, True), (-1, True)])
-def test_what_golang_migrate_wrote_is_read(bench: Bench, version: int, dirty: bool) -> None:
-    engine = bench.ready()
-    bench.dialect.golang_migrate_writes(version, dirty)
-    with engine.connect(bench.target) as session:
+def test_what_golang_migrate_wrote_is_read(anywhere: Bench | MemoryBench, version: int, dirty: bool) -> None:
+    engine = anywhere.ready()
+    anywhere.dialect.golang_migrate_writes(version, dirty)
+    with engine.connect(anywhere.target) as session:
         assert session.read_history() == History(store=False, pointer=Pointer(version, dirty))
 
 
 # ---------------------------------------------------------------- statements that stand alone
 
 
-def test_execute_and_probe(bench: Bench) -> None:
-    engine = bench.ready()
-    first, refused, unknown = (bench.statement(engine, text) for text in bench.dialect.alone)
-    with engine.connect(bench.target) as session, session.lock(0, never):
+def test_execute_and_probe(anywhere: Bench | MemoryBench) -> None:
+    engine = anywhere.ready()
+    first, refused, unknown = (anywhere.statement(engine, text) for text in anywhere.dialect.alone)
+    with engine.connect(anywhere.target) as session, session.lock(0, never):
         assert not session.commits(first)
-        assert session.probe(first)[0] is Effect.NOT_DONE
+        assert session.probe(first, NO_LIMITS)[0] is Effect.NOT_DONE
         session.execute(first, NO_LIMITS)
-        assert bench.dialect.made()
-        assert session.probe(first)[0] is Effect.DONE
+        assert anywhere.dialect.made()
+        assert session.probe(first, NO_LIMITS)[0] is Effect.DONE
         with pytest.raises(StatementError) as caught:
             session.execute(refused, NO_LIMITS)
-        assert caught.value.code.split()[0] == bench.dialect.alone_code
+        assert caught.value.code.split()[0] == anywhere.dialect.alone_code
         assert caught.value.statement == refused
-        effect, facts = session.probe(unknown)
+        effect, facts = session.probe(unknown, NO_LIMITS)
         assert effect is Effect.UNKNOWN
         assert facts
 

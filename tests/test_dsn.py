@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,6 +16,7 @@ from psycopg.conninfo import conninfo_to_dict
 from pymongo.uri_parser import parse_uri
 
 from orchestrator.errors import InvalidError, InvalidGroup, Mark
+from orchestrator.manifest import source
 from orchestrator.manifest.dsn import (
     Redactor,
     check_overrides,
@@ -32,6 +34,7 @@ CONNINFO = "host=${HOST:-localhost} port=5432 user=${USER} password='${PASSWORD}
 NASTY = "p@ss:/?#% w'o\"r\\d+&=;ก"
 
 passwords = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=20)
+names = st.text(st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"]), min_size=1, max_size=20)
 
 
 def database(dsn: str, engine: str = "postgres", name: str = "inventory") -> Database:
@@ -57,7 +60,7 @@ def everything_said(error: InvalidError) -> str:
 
 
 @settings(deadline=None)
-@given(passwords, passwords, passwords)
+@given(passwords, passwords, names)
 @example(NASTY, NASTY, NASTY)
 def test_postgresql_gets_user_password_and_name_as_they_are(user: str, password: str, name: str) -> None:
     assume(len(name.encode()) <= 63)
@@ -270,11 +273,23 @@ def test_files_that_do_not_serve(tmp_path: Path) -> None:
     assert "P_FILE: cannot read" in refused(dsn, {"P_FILE": str(tmp_path / "none")}).what
     assert "P_FILE: not a path" in refused(dsn, {"P_FILE": "a\0b"}).what
     file.write_bytes(b"sekret\xff")
+    with pytest.raises(InvalidError, match="the file is not UTF-8") as caught:
+        read_env_file(file, {})
+    assert caught.value.hint == "save the file as UTF-8"
     assert "P_FILE: the file is not UTF-8" in refused(dsn, {"P_FILE": str(file)}).what
     file.write_bytes(b"x" * (1024 * 1024 + 1))
     assert "P_FILE: the file is larger than 1 MiB" in refused(dsn, {"P_FILE": str(file)}).what
     assert "needs P," in refused(dsn, {"P_FILE": ""}).what
     assert "not UTF-8" in refused(dsn, {"P": "sekret\udcff"}).what
+
+
+def test_a_pipe_that_nobody_writes_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(source, "PIPE_SECONDS", 0.1)
+    os.mkfifo(pipe := tmp_path / "pipe")
+    for _ in range(2):
+        error = refused("postgres://u:${P}@h/x", {"P_FILE": str(pipe)})
+        assert "P_FILE: cannot read" in error.what
+        assert "nobody has written all of it within 0.1 s" in error.what
 
 
 @pytest.mark.parametrize("host", ["a@b", "a/b", "a?b", "a#b", "a b", "a\\b"])
@@ -299,7 +314,9 @@ def test_a_variable_that_holds_the_beginning_or_all_of_a_dsn() -> None:
     assert target("${SCHEME:-postgres}://u:${P}@h/x", {"P": "@"}).url == "postgres://u:%40@h/x"
     assert target("${C} dbname={database}", {"C": "host=h user=u"}, name="a b").database == "a b"
     assert "a key twice" in refused("dbname=x user=${A} user=${B}", {"A": "sekret", "B": "b"}).what
-    assert "is neither a URL" in refused("${DSN}", {"DSN": "sekret"}).what
+    assert "the value of DSN, with which the DSN begins, is neither a URL" in refused("${DSN}", {"DSN": "sekret"}).what
+    for template, env in (("${DSN:-}", {}), ("${DSN}", {"DSN": ""}), ("${DSN:-}/{database}", {"DSN": ""})):
+        assert "the value of DSN, with which the DSN begins, is empty" in refused(template, env).what
     assert "ambiguous" in refused("${DSN}", {"DSN": "postgres://u:p@ss@h/x"}).what
     assert "names no database" in refused("${DSN}", {"DSN": "postgres://u:p@h"}).what
     assert "{database}" not in target("${DSN}", {"DSN": "postgres://h/x"}).url

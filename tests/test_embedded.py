@@ -21,6 +21,7 @@ from typing import Any
 import psycopg
 import pymongo
 import pytest
+from conftest import ORCH, Estate
 from pymongo.errors import OperationFailure
 
 from orchestrator import embedded
@@ -421,6 +422,31 @@ def test_a_start_that_fails_shows_the_end_of_the_log(root: Path) -> None:
     assert "no_such_setting" in caught.value.detail
 
 
+@pytest.mark.skipif(not AS_ROOT, reason="only root can make a small disk")
+def test_a_full_disk_is_told_and_leaves_nothing_that_hurts(open_place: Path, engine: str) -> None:
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m,mode=711", "none", open_place], check=False)
+    if mounted.returncode:
+        pytest.skip("no disk can be mounted here")
+    root, fill = open_place / ".orch", open_place / "fill"
+    try:
+        for room in (0, 40_000, *([3_000_000] if engine == "postgres" else [])):
+            with suppress(OSError):
+                fill.write_bytes(bytes(8 << 20))
+            os.truncate(fill, fill.stat().st_size - room)
+            with pytest.raises(OrchError) as caught:
+                up(root, engine)
+            assert "the disk is full" in caught.value.hint, (caught.value.what, caught.value.detail)
+            assert embedded.status(root) == []
+        fill.unlink()
+        subprocess.run(["mount", "-o", "remount,size=1g", open_place], check=True)
+        server = up(root, engine)
+        assert connects(server)
+        assert (root / ".gitignore").read_text() == "*\n"
+    finally:
+        clean(root)
+        subprocess.run(["umount", open_place], check=True)
+
+
 def test_nothing_to_start_is_an_error_with_the_next_step(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         patch.setattr("importlib.util.find_spec", lambda _: None)
@@ -508,23 +534,82 @@ def test_root_copies_binaries_that_the_server_user_cannot_reach(
     assert running.arguments[0].startswith(str(shelter / "postgresql-"))
 
 
+ORDINARY: dict[str, Any] = {"user": NOBODY, "group": NOBODY, "extra_groups": [], "cwd": "/"}
+
+
+def a_python_for_everybody(root: Path) -> str:
+    for python in (sys.executable, "/usr/bin/python3"):
+        with suppress(OSError):
+            if child("import bson, psycopg", root, python=python, stderr=subprocess.DEVNULL, **ORDINARY).wait() == 0:
+                return python
+    pytest.skip("no Python here that an ordinary user can reach")
+
+
+@pytest.mark.skipif(not AS_ROOT, reason="only root can be another user")
+@pytest.mark.parametrize("mode", [0o711, 0o700])
+def test_what_belongs_to_root_is_refused_to_others(root: Path, open_place: Path, mode: int) -> None:
+    python = a_python_for_everybody(root)
+    place = open_place / ".orch"
+    try:
+        server = up(place, "postgres")
+        place.chmod(mode)
+        code = """
+from orchestrator.errors import OrchError
+for verb in (lambda: up("postgres"), lambda: embedded.status(root), lambda: embedded.down(root), lambda: embedded.remove(root)):
+    try:
+        verb()
+    except OrchError as error:
+        print(error.hint)
+"""
+        with child(code, place, python=python, **ORDINARY) as theirs:
+            assert theirs.communicate(timeout=30)[0].count("run as ") == 4
+        assert connects(server)
+    finally:
+        clean(place)
+
+
+def test_the_commands_of_orch_dev(open_place: Path) -> None:
+    estate = Estate(open_place, {})
+    (open_place / "migrations/postgres-a/schema").mkdir(parents=True)
+    (open_place / "migrations/postgres-a/schema/1_a.up.sql").write_text("CREATE TABLE a ();")
+    dsn = "postgres://${POSTGRES_USER}:${POSTGRES_PASSWORD}@${POSTGRES_HOST}:${POSTGRES_PORT}/{database}"
+    (open_place / "databases.yaml").write_text(
+        f"version: 1\ndatabases:\n  - {{name: a, engine: postgres, dsn: '{dsn}'}}\n"
+    )
+    root = open_place / ".orch"
+    try:
+        assert "nothing is running; start: orch dev up" in estate.orch("dev", "status").stdout
+        assert estate.orch("dev", "status", "--output", "json").json == {"format": 1, "servers": []}
+        assert "nothing was running" in estate.orch("dev", "down").stdout
+        assert "orch dev up" in estate.orch("dev", "env", code=1).stderr
+        assert not root.exists()
+
+        started = estate.orch("dev", "up").stdout
+        assert started == estate.orch("dev", "up").stdout == estate.orch("dev", "status").stdout
+        (server,) = estate.orch("dev", "status", "--output", "json").json["servers"]
+        assert (server["engine"], server["host"]) == ("postgres", "127.0.0.1")
+        applied = f'set -e; eval "$({ORCH} dev env)"; {ORCH} apply'
+        assert subprocess.run(["bash", "-c", applied], cwd=open_place, env=estate.env, timeout=60).returncode == 0
+
+        assert estate.orch("dev", "down").stdout.startswith("stopped PostgreSQL ")
+        estate.orch("dev", "up")
+        assert "Nothing to do" in estate.orch("apply", "--embedded").stderr  # its data was kept
+        assert "their data under .orch is deleted" in estate.orch("dev", "down", "--delete").stdout
+        assert [path.name for path in sorted(root.iterdir())] == [".gitignore", "lock"]
+        assert "nothing was running" in estate.orch("dev", "down", "--delete").stdout
+    finally:
+        clean(root)
+
+
 @pytest.mark.skipif(not AS_ROOT, reason="the other tests run as an ordinary user already")
 def test_as_an_ordinary_user(root: Path, open_place: Path, engine: str) -> None:
-    who: dict[str, Any] = {"user": NOBODY, "group": NOBODY, "extra_groups": [], "cwd": "/"}
-    for python in (sys.executable, "/usr/bin/python3"):
-        try:
-            if child("import bson, psycopg", root, python=python, stderr=subprocess.DEVNULL, **who).wait() == 0:
-                break
-        except OSError:
-            continue
-    else:
-        pytest.skip("no Python here that an ordinary user can reach")
+    python = a_python_for_everybody(root)
     place = open_place / "theirs"
     place.mkdir()
     os.chown(place, NOBODY, NOBODY)
     code = f"up({engine!r}); up({engine!r}); print(len(embedded.status(root)), flush=True)\n"
     code += "sys.stdin.read(); embedded.remove(root)"
-    with child(code, place / ".orch", python=python, stdin=subprocess.PIPE, **who) as theirs:
+    with child(code, place / ".orch", python=python, stdin=subprocess.PIPE, **ORDINARY) as theirs:
         assert theirs.stdout
         assert theirs.stdin
         first, second, running = (json.loads(theirs.stdout.readline() or "null") for _ in range(3))

@@ -303,6 +303,28 @@ def test_a_pointer_at_a_version_without_file(house: House) -> None:
     assert house.tables() == [1, 2, 3, 4]
 
 
+@pytest.mark.parametrize("version", ["four", None, True, 4.5, float("nan"), {"$numberLong": 4}])
+def test_a_pointer_that_is_no_number(mongo_house: House, version: object) -> None:
+    house = mongo_house
+    house.golang.up(2)
+    pointer = house.estate.mongo("db")["schema_migrations"]
+    pointer.update_one({}, {"$set": {"version": version}})
+    for command in ("apply", "status"):
+        told = house.orch(command, code=5).output
+        assert "the version in schema_migrations is no whole number" in told
+    assert "Long(1)" in house.orch("repair", house.id, code=5).output
+    pointer.update_one({}, {"$set": {"version": 2.0}})  # as a shell writes it
+    house.orch("apply")
+    assert house.tables() == [1, 2, 3, 4]
+
+
+def test_a_history_that_somebody_wrote_to(mongo_house: House) -> None:
+    house = mongo_house
+    house.orch("apply", "--only", house.id, "--to", "1")
+    house.estate.mongo("db")["orch_history"].insert_one({"_id": "mine", "version": "x"})
+    assert "the document 'mine' in orch_history is no record of orch" in house.orch("apply", code=5).output
+
+
 # ---------------------------------------------------------------- locks
 
 

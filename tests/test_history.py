@@ -356,6 +356,8 @@ def test_the_latest_effective_attempt_counts() -> None:
     assert {version: record.attempt for version, record in latest.items()} == {1: 2, 3: 1}
     assert list(latest) == sorted(latest)
     assert latest_effective(reversed(records)) == latest
+    gone_on = [up(1), half(down(1, 2), 1), half(down(1, 3), 2), half(down(1, 4), 0), half(up(2), 1), half(up(2, 2), 0)]
+    assert {version: record.attempt for version, record in latest_effective(gone_on).items()} == {1: 1}
     assert [next_attempt(records, version) for version in (1, 2, 9)] == [4, 2, 1]
 
 

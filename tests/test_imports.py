@@ -28,6 +28,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         ("run", "survey", "migrator", "executor"),
         (*PURE, "engines.base", "scheduler", "run", "survey", "migrator"),
     ),
+    "verify": (*PURE, "engines.base", "scheduler", "run", "survey", "executor", "clones", "manifest.retarget"),
     "views": (*PURE, "views"),
     "render": ("errors", "model", "graph", "manifest", "render"),
     "embedded": ("errors", "embedded"),

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Estate
+from conftest import Estate, start
 from kill import Ended, Forge
 from picture import difference
 from varied import NAMES, Varied
@@ -18,6 +18,14 @@ from varied import NAMES, Varied
 @pytest.fixture
 def varied(estate: Estate) -> Iterator[Varied]:
     yield Varied(estate)
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> Iterator[Varied]:
+    """The same estate on the other servers that we know: Debian's PostgreSQL, and SecantusDB."""
+    estate = Estate(tmp_path, {"postgres": start("postgres-debian"), "mongo": start("secantus")})
+    yield Varied(estate)
+    estate.drop()
 
 
 APPLY = ["apply"]
@@ -75,14 +83,31 @@ def test_a_killed_run_is_finished_by_the_next(varied: Varied, forge: Forge, comm
     print(f"{' '.join(command[:1])}: {hunt.tried} of {hunt.points} kill points tried")
 
 
+@pytest.mark.parametrize("command", [APPLY, ROLLBACK], ids=["apply", "rollback"])
+def test_a_killed_run_on_other_servers(elsewhere: Varied, forge: Forge, command: list[str]) -> None:
+    hunt = Hunt(elsewhere, forge, command)
+    for number in range(4):
+        hunt.kill(1 + int((number + 0.5) * hunt.points / 4))
+
+
 @pytest.mark.soak
 @pytest.mark.parametrize("command", [APPLY, ROLLBACK], ids=["apply", "rollback"])
 def test_every_kill_point(varied: Varied, forge: Forge, command: list[str], figures: Path) -> None:
     """Each point itself, and each again with a moment's delay, so that kills fall between and into calls."""
-    hunt = Hunt(varied, forge, command)
+    _everywhere(Hunt(varied, forge, command), figures, f"kills of {command[0]}")
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("command", [APPLY, ROLLBACK], ids=["apply", "rollback"])
+def test_many_kill_points_on_other_servers(elsewhere: Varied, forge: Forge, command: list[str], figures: Path) -> None:
+    what = f"kills of {command[0]} on Debian's PostgreSQL and SecantusDB"
+    _everywhere(Hunt(elsewhere, forge, command), figures, what, every=5)
+
+
+def _everywhere(hunt: Hunt, figures: Path, what: str, every: int = 1) -> None:
     moments = random.Random(20)
     lost = []
-    every = int(os.environ.get("ORCH_SOAK_EVERY", "1"))
+    every *= int(os.environ.get("ORCH_SOAK_EVERY", "1"))
     for at in range(1, hunt.points + 1, every):
         for delay in (0.0, moments.uniform(0.0002, 0.02)):
             try:
@@ -92,7 +117,7 @@ def test_every_kill_point(varied: Varied, forge: Forge, command: list[str], figu
                 print(error)
     with figures.open("a") as file:
         document = {
-            "what": f"kills of {command[0]}",
+            "what": what,
             "tried": hunt.tried + len(lost),
             "lost": len(lost),
             "points": hunt.points,

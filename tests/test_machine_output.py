@@ -310,7 +310,7 @@ def test_the_schema_of_events_knows_every_event(pg_estate: Estate) -> None:
 
 
 def test_schemas_are_strict(pg_estate: Estate) -> None:
-    for name in ("plan", "events", "status", "apply"):
+    for name in ("plan", "events", "status", "apply", "verify"):
         assert not schema_of(pg_estate, name).is_valid({"format": 1, "surprise": True})
     assert pg_estate.orch("schema").stdout == pg_estate.orch("schema", "manifest").stdout
 

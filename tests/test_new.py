@@ -24,8 +24,9 @@ def small(tmp_path: Path) -> Path:
 
 
 def test_new_counts_on(small: Path) -> None:
-    orch(small, "new", "a", "Add reserved-until!")
+    done = orch(small, "new", "a", "Add reserved-until!")
     names = sorted(path.name for path in (small / "migrations/postgres-a/schema").iterdir())
+    assert "Next: write the two files, then: orch apply --only a" in done.stderr
     assert names == ["000001_a.up.sql", "000002_add_reserved_until.down.sql", "000002_add_reserved_until.up.sql"]
     orch(small, "add-db", "m", "--engine", "mongo")
     orch(small, "new", "m", "more")
@@ -45,6 +46,14 @@ def test_numbers_keep_their_width_and_timestamps_go_on() -> None:
     assert stamp.endswith("_x.up.js") and len(stamp.split("_")[0]) == 14 and stamp > "2024"
     assert next(iter(next_pair("mongo", ["29990101120000"], "x"))) == "29990101120001_x.up.js"
     assert snake("Add  Ünïcode, please") == "add_n_code_please"
+
+
+def test_nothing_comes_after_the_largest_version(small: Path) -> None:
+    (small / f"migrations/postgres-a/schema/{2**63 - 1}_last.up.sql").write_text("SELECT 1;\n")
+    orch(small, "validate")
+    before = snapshot(small)
+    assert "the largest there can be" in orch(small, "new", "a", "more", code=2).stderr
+    assert snapshot(small) == before
 
 
 def test_new_makes_a_missing_directory(small: Path) -> None:
@@ -88,7 +97,9 @@ def test_init_takes_over_the_customers_tree(tmp_path: Path) -> None:
         "migrate-logs": mongo,
     }
     (tmp_path / "docker-compose.multi-db.yml").write_text(yaml.safe_dump({"services": services}))
-    orch(tmp_path, "init")
+    done = orch(tmp_path, "init")
+    assert "migrations/mongo-broken was passed over" in done.stderr and done.stderr.count("passed over") == 1
+    assert "docker-compose.multi-db.yml is not made by orch: move it away before `orch render compose`" in done.stderr
     databases = {d.id: d for d in load(tmp_path / "databases.yaml").databases}
     assert len(databases) == 7
     assert set(databases["postgres-order"].depends_on) == {"postgres-product", "postgres-user"}
@@ -113,5 +124,8 @@ def test_init_with_a_compose_file_that_helps_nothing(tmp_path: Path) -> None:
         "services: {migrate-a: {depends_on: [migrate-b]}, migrate-b: {depends_on: [migrate-a]}}"
     )
     (tmp_path / "databases.yaml").unlink()
-    assert "form a cycle" in orch(tmp_path, "init", code=4).stderr
+    told = orch(tmp_path, "init", code=4).stderr
+    assert "compose.yml: the services that migrate form a cycle: postgres-a → postgres-b → postgres-a" in told
+    assert "databases.yaml" not in told
+    assert orch(tmp_path, "init", "--compose", "nope.yml", code=2).stderr.count("nope.yml") == 1
     assert not (tmp_path / "databases.yaml").exists()

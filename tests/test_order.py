@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -178,6 +179,63 @@ def test_wait_needs_only_the_credentials_of_what_it_waits_for(pg_estate: Estate)
     pg_estate.env = env
     pg_estate.orch("wait", "--for", "b", "--timeout", "0", code=4)
     pg_estate.orch("wait", "--for", "a", "--timeout", "0", env={"ORCH_DSN_POSTGRES_A": dsn})
+
+
+@pytest.fixture
+def reader(pg_estate: Estate) -> Iterator[tuple[str, dict[str, str]]]:
+    """A role that may do nothing yet in a database, and the DSN with it in a rendered Job's variable."""
+    two(pg_estate)
+    pg_estate.orch("apply")
+    name, password = f"reader_{pg_estate.prefix}", "only-reads"
+    pg_estate.sql("a", f"CREATE ROLE {name} LOGIN PASSWORD '{password}'")
+    pg_estate.sql("a", f'REVOKE ALL ON DATABASE "{pg_estate.prefix}a" FROM public')
+    pg_estate.sql("a", "REVOKE ALL ON SCHEMA public FROM public")
+    server = pg_estate.servers["postgres"]
+    dsn = server.dsn(pg_estate.prefix + "a").replace(f"{server.user}:{server.password}@", f"{name}:{password}@")
+    yield name, {"ORCH_DSN_POSTGRES_A": dsn}
+    pg_estate.sql("a", f"DROP OWNED BY {name}")
+    pg_estate.sql("a", f"DROP ROLE {name}")
+
+
+def test_wait_needs_a_role_that_connects_and_selects(pg_estate: Estate, reader: tuple[str, dict[str, str]]) -> None:
+    name, env = reader
+
+    def missing() -> str:
+        done = pg_estate.orch("wait", "--for", "a", "--timeout", "30", code=7, env=env)
+        assert "only-reads" not in done.text
+        return done.stderr
+
+    assert "GRANT CONNECT ON DATABASE" in missing()
+    pg_estate.sql("a", f'GRANT CONNECT ON DATABASE "{pg_estate.prefix}a" TO {name}')
+    assert "GRANT USAGE ON SCHEMA public" in missing()
+    pg_estate.sql("a", f"GRANT USAGE ON SCHEMA public TO {name}")
+    for table in ("schema_migrations", "orch_history"):
+        assert "GRANT SELECT ON" in missing()
+        pg_estate.sql("a", f"GRANT SELECT ON {table} TO {name}")
+    assert pg_estate.orch("wait", "--for", "a", "--timeout", "0", env=env).stdout == "postgres-a is migrated.\n"
+
+
+def test_wait_is_content_with_pg_read_all_data(pg_estate: Estate, reader: tuple[str, dict[str, str]]) -> None:
+    name, env = reader
+    pg_estate.sql("a", f'GRANT CONNECT ON DATABASE "{pg_estate.prefix}a" TO {name}')
+    pg_estate.sql("a", f"GRANT pg_read_all_data TO {name}")
+    pg_estate.orch("wait", "--for", "a", "--timeout", "0", env=env)
+
+
+def test_wait_is_content_with_the_role_read(mongo_estate: Estate) -> None:
+    mongo_estate.add("mongo", "m", {"000001_c.up.js": '[{"create": "c"}]'})
+    mongo_estate.orch("apply")
+    server, name, password = mongo_estate.servers["mongo"], f"reader{mongo_estate.prefix}", "only-reads"
+    database = mongo_estate.prefix + "m"
+    mongo_estate.client().admin.command("createUser", name, pwd=password, roles=[])
+    try:
+        dsn = server.dsn(database).replace(f"{server.user}:{server.password}@", f"{name}:{password}@")
+        env = {"ORCH_DSN_MONGO_M": dsn}
+        assert "role 'read'" in mongo_estate.orch("wait", "--for", "m", "--timeout", "30", code=7, env=env).stderr
+        mongo_estate.client().admin.command("grantRolesToUser", name, roles=[{"role": "read", "db": database}])
+        mongo_estate.orch("wait", "--for", "m", "--timeout", "0", env=env)
+    finally:
+        mongo_estate.client().admin.command("dropUser", name)
 
 
 def test_wait_goes_on_while_the_server_is_away(pg_estate: Estate) -> None:

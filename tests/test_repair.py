@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import secrets
-import socket
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,9 +10,9 @@ from typing import Any
 
 import pytest
 from conftest import Estate
+from golang import Crashed
 from house import House
 from kill import Forge
-from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
 from orchestrator.embedded import Server
@@ -31,30 +28,9 @@ def pg_house(pg_estate: Estate, forge: Forge) -> Iterator[House]:
     yield House(pg_estate, forge, "postgres")
 
 
-@pytest.fixture(scope="session")
-def standalone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A mongod that is no replica set, and so knows no transactions."""
-    from orchestrator.embedded.mongo import _mongod
-
-    binary = _mongod()
-    if binary is None:
-        pytest.skip("no mongod on this machine")
-    data = tmp_path_factory.mktemp("standalone")
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    options = ["--dbpath", str(data), "--port", str(port), "--bind_ip", "127.0.0.1", "--journalCommitInterval", "1"]
-    process = subprocess.Popen([str(binary), *options, "--wiredTigerCacheSizeGB", "0.25"], stdout=subprocess.DEVNULL)
-    try:
-        password = secrets.token_hex(12)
-        client: MongoClient[Any] = MongoClient(
-            "127.0.0.1", port, directConnection=True, serverSelectionTimeoutMS=30_000
-        )
-        client.admin.command("createUser", "orch", pwd=password, roles=["root"])
-        client.close()
-        yield Server("mongo", "mongod standalone", "127.0.0.1", port, "orch", password, process.pid, data)
-    finally:
-        process.terminate()
-        process.wait(30)
+@pytest.fixture
+def mongo_house(mongo_estate: Estate, forge: Forge) -> Iterator[House]:
+    yield House(mongo_estate, forge, "mongo")
 
 
 @pytest.fixture
@@ -126,7 +102,7 @@ def test_an_insert_on_a_standalone_is_in_doubt_and_never_guessed(lone: House, do
     kept.look()
     assert _ways(house) == ["--statement-done", "--statement-not-done", "--mark-applied 2", "--mark-not-applied 2"]
     house.orch("repair", house.id, "--statement-done" if done else "--statement-not-done", "--reason", "I counted them")
-    assert [r["reason"] for r in kept.look() if r["version"] == 2] == ["I counted them"]
+    assert [r["reason"] for r in kept.look() if r["version"] == 2] == ["", "I counted them"]
     house.orch("apply")
     assert sorted(d["name"] for d in things.find()) == ["a", "b", "c"]
     kept.look()
@@ -357,8 +333,11 @@ def test_a_missing_file_stops_only_the_way_down_past_it(house: House) -> None:
     for path in list(house.directory.glob("000002*")):
         path.unlink()
     problem = house.status()["problems"][0]
-    assert (problem["kind"], problem["version"]) == ("missing", 2)
-    house.orch("apply")
+    assert (problem["kind"], problem["version"], problem["blocks"]) == ("missing", 2, [])
+    house.orch("status")
+    assert "its file is gone" in house.orch("plan").output
+    assert "its file is gone" in house.orch("apply").output
+    assert "its file is gone" in house.orch("apply").output, "also where nothing is to do"
     assert house.tables() == [1, 2, 3, 4]
     house.orch("rollback", house.id, "--steps", "2", "--yes")
     assert house.tables() == [1, 2]
@@ -429,6 +408,129 @@ def test_a_failed_try_stays_in_the_history(house: House) -> None:
     assert results == [(1, "failed", True), (2, "failed", True), (3, "applied", False)]
 
 
+def test_a_try_that_failed_half_way_stays_in_the_history_too(house: House) -> None:
+    kept = Kept(house)
+    house.estate.write(house.id, _partial(house, wrong=True))
+    house.orch("apply", code=1)
+    house.orch("apply", code=1)
+    house.estate.write(house.id, _partial(house, wrong=False))
+    house.orch("apply")
+    tries = [r for r in kept.look() if r["version"] == 2]
+    assert [(r["result"], bool(r["error"])) for r in tries] == [
+        ("stopped at 1 of 3", True),
+        ("stopped at 1 of 3", True),
+        ("applied", False),
+    ]
+    assert len({r["run_id"] for r in tries}) == 3
+    assert house.pointer() == (4, False)
+    house.orch("rollback", house.id, "--to", "1", "--yes")
+    assert house.tables() == [1]
+
+
+def test_a_first_statement_that_fails_again_after_a_kill_leaves_nothing_half(house: House) -> None:
+    """Cut off in it, found not done, tried again in vain: then nothing of the version is there, and golang-migrate may go on."""
+    if house.engine == "postgres":
+        files = {"000002_t2.up.sql": "CREATE INDEX CONCURRENTLY t1_id ON t1 (id);"}
+        wrong = {"000002_t2.up.sql": "CREATE INDEX CONCURRENTLY t1_id ON t1 (nothing);"}
+        label = "before PostgresSession.execute"
+    else:
+        files = {"000002_t2.up.json": '[{"createIndexes": "t1", "indexes": [{"key": {"x": 1}, "name": "x"}]}]'}
+        wrong = {"000002_t2.up.json": '[{"createIndexes": "t1", "indexes": [{"key": {"x": "odd"}, "name": "x"}]}]'}
+        label = "before MongoSession.execute"
+    house.estate.write(house.id, wrong)
+    house.orch("apply", "--only", house.id, "--to", "1")
+    house.kill(label, 1, "apply")
+    assert house.pointer() == (2, True)
+    house.orch("apply", code=1)
+    assert house.pointer() == (1, False)
+    assert [p["kind"] for p in house.status()["problems"]] == []
+    house.estate.write(house.id, files)
+    house.orch("apply")
+    assert house.pointer() == (4, False)
+
+
+def test_a_word_given_by_mistake_can_be_taken_back(house: House) -> None:
+    house.orch("apply", "--only", house.id, "--to", "1")
+    with contextlib.suppress(Crashed):
+        house.golang.up(1, crash_at="dirty")
+    if house.engine == "mongo":
+        house.orch("unlock", house.id, "--yes")
+    house.orch("repair", house.id, "--mark-applied", "2", "--reason", "by mistake")
+    assert _ways(house) == ["--mark-not-applied 2"]
+    house.orch("repair", house.id, "--mark-not-applied", "2")
+    assert house.pointer() == (1, False)
+    house.orch("apply")
+    assert house.tables() == [1, 2, 3, 4]
+
+
+def _wipe(house: House) -> None:
+    if house.engine == "postgres":
+        house.estate.sql("db", "DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+    else:
+        house.estate.client().drop_database(house.estate.prefix + "db")
+
+
+EVERY = pytest.mark.parametrize("every", [6, pytest.param(1, marks=pytest.mark.soak)], ids=["some", "every"])
+
+
+@EVERY
+@pytest.mark.parametrize("kind", ["pg_house", "mongo_house", "lone"])
+@pytest.mark.parametrize("flag", ["--mark-applied", "--mark-not-applied"])
+def test_a_killed_repair_is_given_again(request: pytest.FixtureRequest, kind: str, flag: str, every: int) -> None:
+    house: House = request.getfixturevalue(kind)
+    for at in range(1, 60, every):
+        house.golang.up(1)
+        with contextlib.suppress(Crashed):
+            house.golang.up(1, crash_at="dirty")
+        if house.engine == "mongo":
+            house.orch("unlock", house.id, "--yes")
+        command = ["repair", house.id, flag, "2", "--reason", "looked"]
+        ended = house.forge.run(command, house.estate.root, house.estate.env, kill_at=at)
+        if ended.code is None and house.status()["problems"]:
+            house.orch(*command)
+        applied = [1, 2] if flag == "--mark-applied" else [1]
+        found = house.status()
+        assert (found["applied"], found["problems"]) == (applied, []), f"killed at {at}: {ended.points[at - 1 : at]}"
+        assert house.pointer() == (applied[-1], False)
+        assert any(r["reason"] == "looked" for r in house.revisions())
+        _wipe(house)
+        if ended.code is not None:
+            return
+    pytest.fail("it came past more points than were tried")
+
+
+@EVERY
+def test_a_killed_adoption_is_made_by_the_next_run(house: House, every: int) -> None:
+    house.orch("apply")
+    expected = house.picture()
+    _wipe(house)
+    for at in range(1, 200, every):
+        house.golang.up(2)
+        ended = house.forge.run(["apply"], house.estate.root, house.estate.env, kill_at=at)
+        house.orch("apply")
+        assert house.picture() == expected, f"killed at {at}: {ended.points[at - 1 : at]}"
+        origins = {r["version"]: r["origin"] for r in house.revisions() if r["done"]}
+        assert origins == {1: "adopted", 2: "adopted", 3: "applied", 4: "applied"}
+        _wipe(house)
+        if ended.code is not None:
+            return
+    pytest.fail("it came past more points than were tried")
+
+
+def test_the_newest_file_edited_can_be_declared_not_applied(house: House) -> None:
+    """As for a file that was still empty when it ran."""
+    extension = "sql" if house.engine == "postgres" else "json"
+    name = f"000004_t4.up.{extension}"
+    house.estate.write(house.id, {name: "-- to be written\n" if extension == "sql" else "[]"})
+    assert f"{name} holds no statement" in house.orch("apply").output
+    house.estate.write(house.id, {name: house.files[name]})
+    house.orch("apply", code=5)
+    assert "--mark-not-applied 4" in _ways(house)
+    house.orch("repair", house.id, "--mark-not-applied", "4", "--reason", "it was empty")
+    house.orch("apply")
+    assert house.tables() == [1, 2, 3, 4]
+
+
 def test_where_nothing_is_wrong_there_is_nothing_to_repair(house: House) -> None:
     house.orch("apply")
     assert _ways(house) == []
@@ -455,6 +557,22 @@ def test_history_of_a_newer_tool_is_read_and_not_written(house: House) -> None:
     assert house.status()["applied"] == [1, 2]
     assert "newer orch" in house.orch("apply", code=5).output
     assert house.tables() == [1, 2]
+    first = next(iter(house.files))
+    house.estate.write(house.id, {first: house.files[first] + "\n"})
+    assert _ways(house) == []
+    house.orch("repair", house.id, "--accept", str(house.directory / first), code=2)
+    assert len(house.revisions()) == 2
+
+
+def test_a_word_that_only_a_newer_tool_knows_is_no_fault(house: House) -> None:
+    house.orch("apply", "--only", house.id, "--to", "2")
+    if house.engine == "postgres":
+        house.estate.sql("db", "UPDATE orch_history SET direction = 'sideways', origin = 'dreamt' WHERE version = 2")
+    else:
+        change = {"$set": {"direction": "sideways", "origin": "dreamt"}}
+        house.estate.mongo("db")["orch_history"].update_one({"version": 2}, change)
+    assert house.status()["problems"][0]["kind"] == "newer_tool"
+    assert "newer orch" in house.orch("apply", code=5).output
     assert len(house.revisions()) == 2
 
 

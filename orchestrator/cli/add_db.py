@@ -29,7 +29,13 @@ def command(
         str | None, typer.Option("--server", metavar="NAME", help="Default: the one server of this engine.")
     ] = None,
     depends_on: Annotated[
-        list[str] | None, typer.Option("--depends-on", metavar="NAME", help="Migrated after this one. Repeatable.")
+        list[str] | None,
+        typer.Option(
+            "--depends-on",
+            metavar="NAME",
+            help="Migrated after this one. Repeatable.",
+            autocompletion=options.complete_name,
+        ),
     ] = None,
     label: Annotated[list[str] | None, typer.Option("--label", metavar="WORD", help="Repeatable.")] = None,
     create: Annotated[
@@ -45,7 +51,7 @@ def command(
 
     Examples: orch add-db inventory --depends-on order · orch add-db logs --engine mongo
     """
-    from orchestrator.cli.project import make, open_project, quoted, the_new
+    from orchestrator.cli.project import make, open_project, say_renamed, the_new
     from orchestrator.errors import InvalidError
     from orchestrator.manifest.edit import insert
     from orchestrator.manifest.source import shown
@@ -73,8 +79,9 @@ def command(
     files = first_pair(chosen, name)
     changes = [change(database.directory / one, content.encode()) for one, content in files.items()]
     # The manifest comes last: what stops us before leaves at most files that nothing refers to.
-    changes += [*after.render_changes(project.manifest), project.manifest_change(text)]
-    make(changes, project.root, dry_run, quoted("orch", "apply", "--only", _shortest(after, database.id)))
+    changes += [*after.render_changes(), project.manifest_change(text)]
+    make(changes, project.root, dry_run, after.command("apply", "--only", _shortest(after, database.id)))
+    say_renamed(project, after)
     return 0
 
 

@@ -60,6 +60,8 @@ def command(
     with planning(broadcast, output):
         plan = for_these_servers(saved, run) if saved else planned(run, assembly, up_to(assembly, to, only), keep=True)
     if output is options.StreamOutput.text and not junit and not plan.has_changes and not plan.failures:
+        if any(planned.notes for planned in plan.databases):
+            say(plan_text(plan))
         say(f"Nothing to do: {len(plan.databases)} database(s) up to date.")
         return 0
     if output not in (options.StreamOutput.json, options.StreamOutput.jsonl):

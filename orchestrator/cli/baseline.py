@@ -10,7 +10,7 @@ from orchestrator.cli import options
 
 
 def command(
-    name: Annotated[str, typer.Argument(help="The database.")],
+    name: options.Name,
     version: Annotated[
         int, typer.Option("--version", min=1, metavar="N", help="Everything up to this version counts as applied.")
     ],

@@ -10,7 +10,7 @@ from orchestrator.cli import options
 
 
 def command(
-    name: Annotated[str, typer.Argument(help="The database.")],
+    name: options.Name,
     wanted: Annotated[
         str, typer.Option("--as", metavar="NAME", help="What the copy is called; default: a name of its own.")
     ] = "",

@@ -10,6 +10,7 @@ COMMANDS = {
     "validate": "Check the manifest, every migration file and the graph.",
     "graph": "Show what depends on what, as text, Mermaid, DOT or JSON.",
     "rollback": "Run down migrations, exactly as many as asked for.",
+    "verify": "Try every up and down file in a scratch database.",
     "repair": "Show what is wrong with a database, and mend its records.",
     "baseline": "Declare what is there already as applied, without running it.",
     "unlock": "Show who holds the lock of a database, and take it away.",

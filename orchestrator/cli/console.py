@@ -60,7 +60,7 @@ def out_json(document: Any) -> None:
 
 
 def say(text: str) -> None:
-    """Write a line for people to stderr."""
+    """Write a line for people to stderr. Whether anybody reads it changes nothing of what is done."""
     tell(_for_people(text, sys.stderr) + "\n")
 
 

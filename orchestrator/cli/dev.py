@@ -24,7 +24,10 @@ def _root(file: str | None) -> Path:
 
 @app.command()
 def up(file: options.File = None) -> int:
-    """Start the servers that the manifest needs; data is kept under .orch/."""
+    """Start the servers that the manifest needs. Data is kept under .orch/.
+
+    Examples: orch dev up · orch dev up && orch apply --embedded
+    """
     import os
 
     from orchestrator import embedded
@@ -43,20 +46,29 @@ def down(
     file: options.File = None,
     delete: Annotated[bool, typer.Option("--delete", help="Delete their data too.")] = False,
 ) -> int:
-    """Stop the servers. Their data stays, unless --delete."""
+    """Stop the servers. Their data stays, unless --delete.
+
+    Examples: orch dev down · orch dev down --delete
+    """
     from orchestrator import embedded
     from orchestrator.cli.console import out
+    from orchestrator.manifest.source import shown
 
     stopped = embedded.down(_root(file))
+    lines = [f"stopped {server.product}" for server in stopped] or ["nothing was running"]
     if delete:
         embedded.remove(_root(file))
-    out("\n".join(f"stopped {server.product}" for server in stopped) or "nothing was running")
+        lines.append(f"their data under {shown(_root(file))} is deleted")
+    out("\n".join(lines))
     return 0
 
 
 @app.command()
 def status(file: options.File = None, output: options.OutputOption = options.Output.text) -> int:
-    """Show the servers that run."""
+    """Show the servers that run.
+
+    Examples: orch dev status · orch dev status --output json
+    """
     from orchestrator import embedded
     from orchestrator.cli.console import out, out_json
 
@@ -72,9 +84,9 @@ def status(file: options.File = None, output: options.OutputOption = options.Out
 
 @app.command()
 def env(file: options.File = None) -> int:
-    """Print the variables of the running servers for a shell: eval "$(orch dev env)".
+    """Print the variables of the running servers for a shell. It holds their passwords, as no other output does.
 
-    This is the one output that holds passwords: those of your own embedded servers.
+    Example: eval "$(orch dev env)" && orch status
     """
     import shlex
 

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
-
 from orchestrator.cli import options
 
 
 def command(
-    name: Annotated[str, typer.Argument(help="The database.")],
+    name: options.Name,
     file: options.File = None,
     env_file: options.EnvFile = None,
     embedded: options.Embedded = False,

@@ -34,8 +34,11 @@ def command(
     from orchestrator.cli.project import make
     from orchestrator.errors import UsageError
     from orchestrator.manifest.load import FILE_NAME, load
+    from orchestrator.model import Manifest
     from orchestrator.render.changes import change
     from orchestrator.render.scaffold import first_manifest
+    from orchestrator.render.settings import settings_of
+    from orchestrator.render.targets import foreign
 
     root = Path(directory).absolute()
     if not root.is_dir():
@@ -45,15 +48,26 @@ def command(
         raise UsageError(f"{path} is there already", hint="orch add-db NAME adds a database to it")
     found = _found(root)
     source = root / compose if compose else next((root / one for one in _COMPOSE if (root / one).is_file()), None)
+    if source and not source.is_file():
+        raise UsageError(f"--compose {compose}: there is no such file")
     needs = _needs(source, found) if source else {}
-    text = first_manifest([_entry(id, found, needs.get(id, [])) for id in _ordered(list(found), needs)])
-    if found:
-        load(path, text=text)
+    text = first_manifest([_entry(id, found, needs.get(id, [])) for id in _ordered(list(found), needs, source)])
+    manifest = load(path, text=text) if found else Manifest(path, ())
     make([change(path, text.encode())], root, dry_run, "orch validate" if found else "orch add-db NAME")
     if found:
         say(f"{len(found)} database(s) found" + (f", dependencies from {source.name}." if source and needs else "."))
         say("Look through it: who depends on whom, and the servers' DSNs.")
+    for name in _passed_over(root):
+        say(f"migrations/{name} was passed over: a database has its files in migrations/{name}/schema.")
+    for name, target in foreign(manifest, settings_of(manifest), root).items():
+        say(f"{name} is not made by orch: move it away before `orch render {target}`, or give that another place.")
     return 0
+
+
+def _passed_over(root: Path) -> list[str]:
+    """Return the directories that are named as those of a database, and are not laid out as one."""
+    named = (one for engine in ("postgres", "mongo") for one in root.glob(f"migrations/{engine}-*"))
+    return sorted(one.name for one in named if one.is_dir() and not (one / "schema").is_dir())
 
 
 def _found(root: Path) -> dict[str, tuple[str, str]]:
@@ -78,14 +92,12 @@ def _entry(id: str, found: dict[str, tuple[str, str]], needs: list[str]) -> dict
 def _needs(compose: Path, found: dict[str, tuple[str, str]]) -> dict[str, list[str]]:
     """Return id → ids, from services called migrate-NAME or migrate-ENGINE-NAME."""
     from orchestrator.errors import InvalidError
-    from orchestrator.manifest.source import read_yaml, shown
+    from orchestrator.manifest.source import read_yaml
 
     try:
         value = read_yaml(compose).value
     except InvalidError as error:
-        raise InvalidError(
-            f"{shown(compose)}: {error.what}", where=error.where, hint="--compose names another"
-        ) from None
+        raise InvalidError(error.what, where=error.where, hint="--compose names another") from None
     services = value.get("services") if isinstance(value, dict) else None
     services = services if isinstance(services, dict) else {}
     meant = {service: id for service, body in services.items() if (id := _database(service, body, found))}
@@ -114,9 +126,17 @@ def _database(service: str, body: Any, found: dict[str, tuple[str, str]]) -> str
     return candidates[0] if candidates else None
 
 
-def _ordered(ids: list[str], needs: dict[str, list[str]]) -> list[str]:
-    """Return the ids, each after what it needs; as they are if there is a cycle, which loading will tell."""
+def _ordered(ids: list[str], needs: dict[str, list[str]], compose: Path | None) -> list[str]:
+    """Return the ids, each after what it needs; InvalidError at the compose file if its services form a cycle."""
+    from orchestrator.errors import InvalidError, Mark
     from orchestrator.graph import cycle, order
+    from orchestrator.manifest.source import shown
 
     dependencies = {id: tuple(needs.get(id, ())) for id in ids}
-    return ids if cycle(dependencies) else order(dependencies)
+    if compose and (found := cycle(dependencies)):
+        raise InvalidError(
+            f"the services that migrate form a cycle: {' → '.join(found)}",
+            where=Mark(shown(compose)),
+            hint="each depends on the next; take one of these depends_on out, or: --compose FILE",
+        )
+    return order(dependencies)

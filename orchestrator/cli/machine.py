@@ -121,7 +121,7 @@ def begin(output: StreamOutput, junit: str | None, file: str | None) -> Sink | N
     return reports
 
 
-def finish(plan: Plan) -> bool:
+def finish(plan: Plan | None) -> bool:
     """Write what was asked for: the run is over. Returns whether all could be written."""
     return all(reports.finish(plan) for reports in _active)
 

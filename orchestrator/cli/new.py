@@ -10,7 +10,7 @@ from orchestrator.cli import options
 
 
 def command(
-    name: Annotated[str, typer.Argument(help="The database.")],
+    name: options.Name,
     description: Annotated[str, typer.Argument(help="What the migration does, in a few words.")],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be written, and write nothing.")] = False,
     file: options.File = None,
@@ -21,7 +21,9 @@ def command(
     """
     import re
 
-    from orchestrator.cli.project import make, open_project, quoted
+    from orchestrator.catalog import MAX_VERSION
+    from orchestrator.cli.project import make, open_project
+    from orchestrator.errors import UsageError
     from orchestrator.manifest.names import resolve_name
     from orchestrator.render.changes import change
     from orchestrator.render.scaffold import next_pair
@@ -31,9 +33,11 @@ def command(
     directory = database.directory
     names = [path.name for path in directory.iterdir()] if directory.is_dir() else []
     versions = [found[1] for one in names if (found := re.match(r"([0-9]+)_.*\.(?:up|down)\.", one))]
+    if max(map(int, versions), default=0) >= MAX_VERSION:
+        raise UsageError(f"{database.id} has a version that is the largest there can be", hint=f"it is {MAX_VERSION}")
     files = next_pair(database.engine, versions, description)
     # A directory elsewhere is where the manifest says; a link must not lead out of either.
     root = project.root if project.holds(directory) else directory
     changes = [change(directory / one, text.encode()) for one, text in files.items()]
-    make(changes, root, dry_run, quoted("orch", "apply", "--only", name))
+    make(changes, root, dry_run, f"write the two files, then: {project.command('apply', '--only', name)}")
     return 0

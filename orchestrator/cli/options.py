@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from orchestrator.model import Database
 
 
 class Output(StrEnum):
@@ -34,6 +38,35 @@ class PlanOutput(StrEnum):
     markdown = "markdown"
 
 
+def complete_name(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Return what may stand for a database, for the shell: its name, or its id where others have the same name."""
+    databases = _declared(ctx)
+    names = Counter(database.name for database in databases)
+    short = [database.name if names[database.name] == 1 else database.id for database in databases]
+    found = [name for name in short if name.startswith(incomplete)]
+    return found or [database.id for database in databases]
+
+
+def complete_pattern(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Return what may select databases, for the shell: names, and labels as `label:x`."""
+    labels = [f"label:{label}" for database in _declared(ctx) for label in database.labels]
+    return [*complete_name(ctx, incomplete), *dict.fromkeys(labels)]
+
+
+def _declared(ctx: typer.Context) -> tuple[Database, ...]:
+    """Return the databases of the manifest; none if it cannot be read, for nothing may disturb who is typing."""
+    import os
+    from pathlib import Path
+
+    from orchestrator.errors import OrchError
+    from orchestrator.manifest.load import find_manifest, load
+
+    try:
+        return load(find_manifest(ctx.params.get("file"), os.environ, Path.cwd()), directories=False).databases
+    except (OrchError, OSError):
+        return ()
+
+
 File = Annotated[
     str | None,
     typer.Option(
@@ -43,11 +76,23 @@ File = Annotated[
 EnvFile = Annotated[str | None, typer.Option("--env-file", metavar="PATH", help="Read variables from a dotenv file.")]
 Only = Annotated[
     list[str] | None,
-    typer.Option("--only", metavar="NAME", help="This database and what it depends on. Repeatable; globs; label:x."),
+    typer.Option(
+        "--only",
+        metavar="NAME",
+        help="This database and what it depends on. Repeatable; globs; label:x.",
+        autocompletion=complete_pattern,
+    ),
 ]
 Exclude = Annotated[
-    list[str] | None, typer.Option("--exclude", metavar="NAME", help="Leave these out. Repeatable; globs; label:x.")
+    list[str] | None,
+    typer.Option(
+        "--exclude",
+        metavar="NAME",
+        help="Leave these out. Repeatable; globs; label:x.",
+        autocompletion=complete_pattern,
+    ),
 ]
+Name = Annotated[str, typer.Argument(help="The database.", autocompletion=complete_name)]
 NoDeps = Annotated[bool, typer.Option("--no-deps", help="With --only: exactly those, not what they depend on.")]
 Jobs = Annotated[int, typer.Option("--jobs", min=1, metavar="N", help="Databases at the same time.")]
 JobsPerServer = Annotated[

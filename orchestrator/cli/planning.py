@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from orchestrator.assembly import Assembly
     from orchestrator.run import Run
 
+_MAX_BYTES = 64 * 1024 * 1024
+
 
 def planned(run: Run, assembly: Assembly, request: Request, *, keep: bool = False) -> Plan:
     """Look at the servers and return the plan; `keep`: it is executed at once."""
@@ -27,28 +29,34 @@ def planned(run: Run, assembly: Assembly, request: Request, *, keep: bool = Fals
 
 
 def up_to(assembly: Assembly, to: int | None, only: Sequence[str] | None) -> Request:
-    """Return the request of apply and plan; `to` is for the one database named by --only."""
+    """Return the request of apply and plan; `to` is for the one database that --only stands for."""
     if to is None:
         return Request(Direction.UP)
     return Request(Direction.UP, to=to, to_of=_single(assembly, only))
 
 
 def _single(assembly: Assembly, only: Sequence[str] | None) -> str:
-    from orchestrator.manifest.names import resolve_name
+    from orchestrator.manifest.names import select
 
     if only is None or len(only) != 1:
         raise UsageError("--to needs a single --only", hint="orch apply --only inventory --to 2")
-    return resolve_name(assembly.databases, only[0]).id
+    meant = [database.id for database in select(assembly.manifest.databases, only, no_deps=True)]
+    if len(meant) > 1:
+        raise UsageError(f"--to is for one database, and {only[0]!r} stands for {len(meant)}: {', '.join(meant)}")
+    if meant[0] not in {database.id for database in assembly.databases}:
+        raise UsageError(f"--to is for {meant[0]}, which --exclude leaves out", hint="leave out --exclude, or --to")
+    return meant[0]
 
 
 def read_plan(path: str) -> Plan:
     """Read a saved plan; InvalidError if there is none."""
+    from orchestrator.manifest.source import read_text
+
     try:
-        return Plan.from_json(Path(path).read_text(encoding="utf-8"), path)
-    except OSError as error:
-        raise InvalidError(f"{path} cannot be read: {error.strerror}", hint="make it: orch plan -o FILE") from None
-    except UnicodeDecodeError:
-        raise InvalidError(f"{path} is not a plan: it is not UTF-8", hint="make one: orch plan -o FILE") from None
+        text = read_text(Path(path), _MAX_BYTES)
+    except InvalidError as error:
+        raise InvalidError(error.what, where=error.where, hint="make it: orch plan -o FILE") from None
+    return Plan.from_json(text, path)
 
 
 def for_these_servers(plan: Plan, run: Run) -> Plan:

@@ -18,12 +18,16 @@ _BOM = "\ufeff"
 
 @dataclass(frozen=True)
 class Project:
-    """A manifest and the directory that it is in. `manifest` has no databases where none is declared yet."""
+    """A manifest and the directory that it is in. `manifest` has no databases where none is declared yet.
+
+    `file` is how the command line names it.
+    """
 
     path: Path
     text: str
     manifest: Manifest
     values: Mapping[str, Any]
+    file: str | None = None
 
     @property
     def root(self) -> Path:
@@ -36,19 +40,24 @@ class Project:
 
     def with_text(self, text: str) -> Project:
         """Return the project as it will be with another text in its manifest; InvalidError if that is not valid."""
-        return _project(self.path, text)
+        return _project(self.path, text, self.file)
+
+    def command(self, *words: str) -> str:
+        """Return a command of orch for this manifest, as a person types it in a shell."""
+        return quoted("orch", *words, *(("-f", self.file) if self.file else ()))
 
     def manifest_change(self, text: str) -> Change | None:
         """Return the change to the manifest's file; a byte order mark stays."""
         bom = _BOM if self.path.read_bytes().startswith(_BOM.encode()) else ""
         return change(self.path, (bom + text).encode())
 
-    def render_changes(self, previous: Manifest) -> list[Change]:
-        """Return what brings every rendered file up to date that this project has."""
+    def render_changes(self) -> list[Change]:
+        """Return what brings every rendered file up to date that this project declares, or else has."""
         from orchestrator.render.settings import settings_of
         from orchestrator.render.targets import present, stale
 
-        return stale(present(settings_of(previous), self.root), self.manifest, settings_of(self.manifest), self.root)
+        settings = settings_of(self.manifest)
+        return stale(settings.targets or present(settings, self.root), self.manifest, settings, self.root)
 
 
 def open_project(file: str | None) -> Project:
@@ -57,10 +66,10 @@ def open_project(file: str | None) -> Project:
     from orchestrator.manifest.source import read_text
 
     path = find_manifest(file, os.environ, Path.cwd()).absolute()
-    return _project(path, read_text(path))
+    return _project(path, read_text(path), file)
 
 
-def _project(path: Path, text: str) -> Project:
+def _project(path: Path, text: str, file: str | None) -> Project:
     from orchestrator.errors import InvalidGroup
     from orchestrator.manifest.load import load
     from orchestrator.manifest.source import parse_yaml, shown
@@ -73,7 +82,7 @@ def _project(path: Path, text: str) -> Project:
         manifest = load(path, directories=False, text=text)
     else:
         manifest = Manifest(path, (), render=source.value.get("render") or {})
-    return Project(path, text, manifest, source.value)
+    return Project(path, text, manifest, source.value, file)
 
 
 def make(changes: Sequence[Change | None], root: Path, dry_run: bool, next_command: str) -> None:
@@ -88,6 +97,19 @@ def make(changes: Sequence[Change | None], root: Path, dry_run: bool, next_comma
     commit(wanted, root)
     out(tree(wanted, root))
     say(f"\nNext: {next_command}")
+
+
+def say_renamed(before: Project, after: Project) -> None:
+    """Tell which other databases are called otherwise in a cluster now, because a name came to be shared, or no longer is."""
+    from orchestrator.cli.console import say
+    from orchestrator.render.jobs import renamed
+    from orchestrator.render.settings import settings_of
+    from orchestrator.render.targets import present
+
+    settings = settings_of(after.manifest)
+    if {"k8s", "argo"} & {*(settings.targets or present(settings, after.root))}:
+        for id, (job, old, new) in renamed(before.manifest, after.manifest, settings).items():
+            say(f"{id} has another name in a cluster now: {job}, with its DSN in the Secret {new} (before: {old}).")
 
 
 def quoted(*words: str) -> str:

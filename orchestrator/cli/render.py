@@ -26,7 +26,8 @@ def command(
     targets: Annotated[
         list[Target] | None,
         typer.Argument(
-            metavar="[TARGET]...", help="Default: those under 'render:', or those on disk, or compose and k8s."
+            metavar="[TARGET]...",
+            help="Default: those under 'render:', or those on disk, or compose, k8s and dockerfile.",
         ),
     ] = None,
     check: Annotated[
@@ -46,10 +47,10 @@ def command(
 
     from orchestrator.cli.console import out, say
     from orchestrator.cli.project import open_project
-    from orchestrator.errors import ExitCode
+    from orchestrator.errors import ExitCode, UsageError
     from orchestrator.render.changes import commit, tree
-    from orchestrator.render.settings import settings_of
-    from orchestrator.render.targets import present, stale
+    from orchestrator.render.settings import has_own_tag, settings_of
+    from orchestrator.render.targets import DEFAULT, present, stale
 
     project = open_project(file)
     settings = settings_of(project.manifest, image)
@@ -58,16 +59,24 @@ def command(
     if check and not (wanted or settings.targets or present(settings, root)):
         say("Nothing is rendered here, so nothing is stale.")
         return 0
-    wanted = wanted or list(settings.targets) or present(settings, root) or ["compose", "k8s"]
+    wanted = wanted or list(settings.targets) or present(settings, root) or list(DEFAULT)
+    if root.exists() and not root.is_dir():
+        raise UsageError(f"{output} is not a directory", hint="--output names the directory to write under")
     if output and not check:
         root.mkdir(parents=True, exist_ok=True)
     changes = stale(wanted, project.manifest, settings, root)
+    if "compose" in wanted and "dockerfile" not in wanted and not (root / settings.files["dockerfile"]).exists():
+        write = project.command("render", "dockerfile")
+        say(f"There is no {settings.files['dockerfile']}, from which compose builds the image; write it: {write}")
+    if "k8s" in wanted and not check and not has_own_tag(settings.image):
+        say(f"The image {settings.image} may change without its name, and then no new Job starts: --image NAME:TAG")
     if not changes:
         say(f"Up to date: {', '.join(wanted)}.")
         return 0
     if check:
         out("".join(one.diff(one.path.relative_to(root).as_posix()) for one in changes))
-        say(f"{len(changes)} file(s) are not as {project.path.name} says; write them: orch render {' '.join(wanted)}")
+        write = project.command("render", *wanted)
+        say(f"{len(changes)} file(s) are not as {project.path.name} says; write them: {write}")
         return int(ExitCode.CHANGES)
     commit(changes, root)
     out(tree(changes, root))

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def command(
-    name: Annotated[str, typer.Argument(help="The database.")],
+    name: options.Name,
     mark_applied: Annotated[
         int | None, typer.Option("--mark-applied", metavar="VERSION", help="All of it is in the database.")
     ] = None,

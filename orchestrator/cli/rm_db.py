@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def command(
-    name: Annotated[str, typer.Argument(help="The database.")],
+    name: options.Name,
     migrations: Annotated[
         bool,
         typer.Option(
@@ -30,7 +30,7 @@ def command(
     The database itself is never touched. Example: orch rm-db logs2
     """
     from orchestrator.cli.console import say
-    from orchestrator.cli.project import make, open_project, quoted
+    from orchestrator.cli.project import make, open_project, say_renamed
     from orchestrator.errors import UsageError
     from orchestrator.manifest.edit import remove
     from orchestrator.manifest.names import resolve_name
@@ -44,35 +44,42 @@ def command(
     index = project.manifest.databases.index(database)
     text = remove(project.text, index, shown(project.path))
     after = project.with_text(text)
-    removed = _migrations(database, project, migrations)
+    removed, kept = _migrations(database, after, migrations)
     # The manifest comes first: what stops us after it leaves at most files that nothing refers to.
-    changes = [project.manifest_change(text), *after.render_changes(project.manifest), *removed]
-    make(changes, project.root, dry_run, quoted("orch", "plan"))
-    if not removed and database.directory.is_dir():
-        say(
-            f"{shown(database.directory)} stays, because its files are not as add-db wrote them; --migrations removes it."
-        )
+    changes = [project.manifest_change(text), *after.render_changes(), *removed]
+    make(changes, project.root, dry_run, after.command("plan"))
+    say_renamed(project, after)
+    if kept:
+        say(f"{shown(database.directory)} stays, because {kept}.")
     if not dry_run:
         say(f"The database {database.name!r} itself, if there is one, is as it was.")
     return 0
 
 
-def _migrations(database: Database, project: Project, all_of_them: bool) -> list[Change]:
-    """Return the removal of the migrations: all, or none if they are not exactly what add-db wrote."""
+def _migrations(database: Database, after: Project, all_of_them: bool) -> tuple[list[Change], str]:
+    """Return the removal of the migrations, or why they stay: `after` is the project without the database."""
+    from orchestrator.cli.project import quoted
     from orchestrator.errors import UsageError
+    from orchestrator.manifest.source import shown
     from orchestrator.render.changes import Change
     from orchestrator.render.scaffold import first_pair
 
     directory = database.directory
-    if not directory.is_dir() or not project.holds(directory):
-        return []
+    if not directory.is_dir():
+        return [], ""
+    place = directory.resolve()
+    if users := [other.id for other in after.manifest.databases if other.directory.resolve() == place]:
+        return [], f"it is that of {', '.join(users)} too"
+    if not after.holds(directory):
+        return [], "it lies outside of the project"
+    by_hand = f"its files are not as add-db wrote them; without them: {quoted('rm', '-r', shown(directory))}"
     try:
         found = {path: path.read_bytes() for path in sorted(directory.iterdir())}
     except OSError as error:
         if all_of_them:
             raise UsageError(f"{error.filename} cannot be removed: {error.strerror}") from None
-        return []
+        return [], by_hand
     written = {directory / name: text.encode() for name, text in first_pair(database.engine, database.name).items()}
     if found == written or all_of_them:
-        return [Change(path, content, None) for path, content in found.items()]
-    return []
+        return [Change(path, content, None) for path, content in found.items()], ""
+    return [], by_hand

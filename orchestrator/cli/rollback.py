@@ -14,7 +14,14 @@ if TYPE_CHECKING:
 
 
 def command(
-    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="The database; several go in reverse order.")],
+    names: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="NAME...",
+            help="The database; several go in reverse order.",
+            autocompletion=options.complete_name,
+        ),
+    ],
     steps: Annotated[
         int | None, typer.Option("--steps", min=1, metavar="N", help="Take back the last N migrations.")
     ] = None,
@@ -40,12 +47,13 @@ def command(
     Examples: orch rollback inventory --steps 1 · orch rollback inventory order --to 0 --yes
     """
     import sys
+    from dataclasses import replace
 
     from orchestrator import __version__
     from orchestrator.assembly import assemble
     from orchestrator.cli.console import is_terminal, say
     from orchestrator.cli.stage import Broadcast, execute, planning, when_machines_read
-    from orchestrator.errors import ConflictError, UsageError
+    from orchestrator.errors import InterruptedRunError, UsageError
     from orchestrator.model import Direction
     from orchestrator.plan import Request, make_plan
     from orchestrator.survey import survey
@@ -59,7 +67,8 @@ def command(
         raise UsageError("rollback asks before it runs, and there is no terminal to ask on", hint="give --yes")
     if to and len(names) > 1:
         raise UsageError("--to VERSION is for one database", hint="--to 0 and --steps N serve several")
-    chosen = {database.id for database in assemble(file, env_file, names, None, no_deps=True).databases}
+    databases = assemble(file, env_file, names, None, no_deps=True).databases
+    chosen = {database.id for database in databases}
     others = [] if ignore_dependents else _dependents(file, env_file, chosen)
     assembly = assemble(file, env_file, [*chosen, *others], None, no_deps=True)
     run = assembly.run(broadcast, embedded=embedded, wait=wait, lock_timeout=lock_timeout)
@@ -67,23 +76,23 @@ def command(
         surveys = survey(run)
     for other in others:
         _refuse_while_up(run, surveys[other], other)
-    databases = [database for database in assembly.databases if database.id in chosen]
     request = Request(Direction.DOWN, to=to, steps=steps, allow_missing_down=allow_missing_down)
     plan = make_plan(databases, run.catalogs, surveys, run.read_script, request, __version__)
-    if plan.failures:
-        return execute(run, plan, broadcast, output)
+    if plan.failures:  # all of them or none: only what stands in the way is told
+        refused = tuple(planned for planned in plan.databases if planned.failure)
+        return execute(run, replace(plan, databases=refused), broadcast, output)
     say(plan_text(plan))
     if not plan.has_changes:
         say("Nothing to take back.")
         return 0 if output is options.StreamOutput.text else execute(run, plan, broadcast, output)
     if not yes and not _confirmed():
-        raise ConflictError("not confirmed", hint="nothing was changed")
+        raise InterruptedRunError("not confirmed: nothing was changed")
     return execute(run, plan, broadcast, output)
 
 
 def _confirmed() -> bool:
     answer: str = typer.prompt("Type 'yes' to run this", default="", show_default=False, err=True)
-    return answer.strip() == "yes"
+    return answer.strip().lower() in ("y", "yes")
 
 
 def _dependents(file: str | None, env_file: str | None, chosen: set[str]) -> list[str]:

@@ -16,6 +16,7 @@ class Document(StrEnum):
     events = "events"
     status = "status"
     apply = "apply"
+    verify = "verify"
 
 
 def command(

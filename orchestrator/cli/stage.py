@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -27,8 +27,12 @@ class Broadcast:
 
     def __call__(self, event: Event) -> None:
         """Take one event."""
-        for sink in self.sinks:
-            sink(event)
+        for sink in tuple(self.sinks):
+            try:
+                sink(event)
+            except OSError:  # whoever read it went away; the run goes on
+                with suppress(ValueError):  # another thread found out too
+                    self.sinks.remove(sink)
 
 
 @contextmanager
@@ -73,7 +77,7 @@ def execute(run: Run, plan: Plan, broadcast: Broadcast, output: StreamOutput) ->
         for number in (signal.SIGINT, signal.SIGTERM):
             stack.callback(signal.signal, number, signal.signal(number, stop))
         finished = executor.execute()
-    written = _write_reports(plan)
+    written = write_reports(plan)
     if output is StreamOutput.json:
         out_json(document.document())
     elif output is StreamOutput.text and (text := outcome.text(plan)):
@@ -83,7 +87,8 @@ def execute(run: Run, plan: Plan, broadcast: Broadcast, output: StreamOutput) ->
     return finished.exit_code or (int(ExitCode.DONE) if written else int(ExitCode.FAILED))
 
 
-def _write_reports(plan: Plan) -> bool:
+def write_reports(plan: Plan | None) -> bool:
+    """Write the reports that were asked for: the run is over. Returns whether all could be written."""
     reports = sys.modules.get("orchestrator.cli.machine")
     return reports is None or reports.finish(plan)
 

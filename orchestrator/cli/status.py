@@ -20,10 +20,13 @@ def command(
 ) -> int:
     """Show every database: does it exist, its version, what is pending, what is wrong. Changes nothing.
 
+    Exits with 5 if anything is wrong that stops a migration.
+
     Examples: orch status · orch status --only inventory --no-deps · orch status --output json
     """
     from orchestrator.assembly import assemble
     from orchestrator.cli.console import out, out_json, say, say_failures
+    from orchestrator.errors import ExitCode
     from orchestrator.survey import survey
     from orchestrator.views.plain import PlainView
     from orchestrator.views.status import status_of, status_text
@@ -38,4 +41,6 @@ def command(
         out(status_text(entries))
     failures = [(id, found.failure) for id, found in surveys.items() if found.failure]
     say_failures(failures)
-    return failures[0][1].exit_code if failures else 0
+    if failures:
+        return failures[0][1].exit_code
+    return int(ExitCode.CONFLICT) if any(problem["blocks"] for entry in entries for problem in entry["problems"]) else 0

@@ -10,7 +10,7 @@ from orchestrator.cli import options
 
 
 def command(
-    name: Annotated[str, typer.Argument(help="The database.")],
+    name: options.Name,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     file: options.File = None,
     env_file: options.EnvFile = None,

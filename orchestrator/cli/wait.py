@@ -24,6 +24,7 @@ def command(
             "--for",
             metavar="NAME[@VERSION]",
             help="This database, all of it or up to a version. Repeatable. Default: every database.",
+            autocompletion=options.complete_name,
         ),
     ] = None,
     timeout: Annotated[

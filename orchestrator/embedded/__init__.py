@@ -21,7 +21,7 @@ from pathlib import Path
 from orchestrator.embedded import postgres
 from orchestrator.embedded.mongo import Mongod, Secantus
 from orchestrator.embedded.postgres import Postgres
-from orchestrator.embedded.process import Home, Program, Server, ensure, exclusive, find, stop
+from orchestrator.embedded.process import Home, Program, Server, ensure, exclusive, find, hint_on, stop
 from orchestrator.errors import OrchError, UsageError
 
 __all__ = ["Server", "down", "environment", "remove", "status", "up"]
@@ -123,8 +123,9 @@ def _make_root(root: Path) -> Path:
         # A server that root may not run itself must be able to walk through; nobody else needs to.
         root.mkdir(mode=0o711 if os.geteuid() == 0 else 0o700, parents=True, exist_ok=True)
     Home(root).check_owner()
-    if not any(root.iterdir()):
-        (root / ".gitignore").write_text("*\n")  # passwords are never committed
+    ignore = root / ".gitignore"
+    if not ignore.exists() or not ignore.stat().st_size:  # one begun on a full disk is empty
+        ignore.write_text("*\n")  # passwords are never committed
     return root.resolve()
 
 
@@ -161,5 +162,5 @@ def _told(root: Path) -> Iterator[None]:
         raise OrchError(
             f"the embedded servers in {root} cannot be used: {error.strerror or error}",
             detail=str(error.filename or ""),
-            hint="run as the user who made that directory, or choose another one",
+            hint=hint_on(error.strerror or "") or "run as the user who made that directory, or choose another one",
         ) from error

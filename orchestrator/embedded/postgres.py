@@ -31,6 +31,7 @@ from orchestrator.embedded.process import (
     Home,
     Running,
     command_lines,
+    hint_on,
     launch,
     plain_environment,
     wait,
@@ -180,9 +181,10 @@ def _initialise(home: Home, binaries: Path, account: Account | None) -> None:
             )
             if process.returncode == 0:
                 break
-            output += process.stdout.decode(errors="replace")
+            output = process.stdout.decode(errors="replace")
         else:
-            raise OrchError("initdb could not make a PostgreSQL cluster", detail=output.strip())
+            said = "\n".join(output.strip().splitlines()[-6:])
+            raise OrchError("initdb could not make a PostgreSQL cluster", detail=said, hint=hint_on(output))
         place = work.parent / "data"
         new.rename(place)
         if place != link:

@@ -13,6 +13,7 @@ import fcntl
 import json
 import math
 import os
+import re
 import secrets
 import signal
 import socket
@@ -272,13 +273,22 @@ def wait(program: Program, home: Home, running: Running, ready: Callable[[], boo
     deadline = time.monotonic() + START_SECONDS
     while not ready():
         if not alive(running.pid):
-            raise StartError(f"the {program.name} server ended while it was being started", detail=_tail(home.log))
+            said = _tail(home.log)
+            raise StartError(
+                f"the {program.name} server ended while it was being started", detail=said, hint=hint_on(said)
+            )
         if time.monotonic() > deadline:
             stop(program, home, running)
             raise OrchError(
                 f"the {program.name} server was not ready after {START_SECONDS:.0f} s", detail=_tail(home.log)
             )
         time.sleep(_POLL_SECONDS)
+
+
+def hint_on(said: str) -> str:
+    """Return the next step where what was said makes it plain, else an empty text."""
+    full = re.search(r"no space left|free disk space|disk quota exceeded", said, re.IGNORECASE)
+    return "the disk is full: make room, and try again" if full else ""
 
 
 def stop(program: Program, home: Home, running: Running) -> None:

@@ -13,6 +13,7 @@ from orchestrator.model import (
     File,
     History,
     LockHolder,
+    Picture,
     Pointer,
     Revision,
     Script,
@@ -72,11 +73,14 @@ class Session(Protocol):
     def execute(self, statement: Statement, limits: Limits) -> None:
         """Run one statement that cannot be part of a transaction."""
 
-    def probe(self, statement: Statement) -> tuple[Effect, str]:
-        """Find out what became of a statement that was cut off, with the facts seen. May clear its debris."""
+    def probe(self, statement: Statement, limits: Limits) -> tuple[Effect, str]:
+        """Find out whether what a statement does is done, with the facts seen. May clear the debris of one cut off."""
 
     def commits(self, statement: Statement) -> bool:
         """Whether this statement can commit together with its record on this server."""
+
+    def picture(self) -> Picture:
+        """Return the schema as it is now, without the bookkeeping."""
 
     def cancel(self) -> None:
         """End the running statement on the server. The one verb for other threads."""
@@ -117,6 +121,9 @@ class Engine(Protocol):
 
     def parse(self, file: File, text: str) -> Script:
         """Return a file's statements; InvalidError with file, line and column if it is not one of ours."""
+
+    def check(self, target: Target) -> None:
+        """Raise InvalidError for a DSN that the driver would mistake. Asks no server."""
 
     def create(self, target: Target, options: CreateOptions) -> bool:
         """Create a missing database. Returns False if somebody else was quicker."""

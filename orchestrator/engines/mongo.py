@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
 import pymongo
-from bson import Int64
+from bson import Int64, json_util
 from pymongo import MongoClient, WriteConcern
 from pymongo.client_session import ClientSession
 from pymongo.database import Database as MongoDatabase
@@ -17,22 +18,23 @@ from pymongo.errors import OperationFailure, PyMongoError
 
 from orchestrator.engines import mongo_errors as errors
 from orchestrator.engines.base import Copies, Effect, Limits
-from orchestrator.engines.mongo_json import parse_commands
+from orchestrator.engines.mongo_json import OWNED, OWNED_HINT, WRITE_COMMANDS, parse_commands, written
 from orchestrator.engines.mongo_lease import Lease
+from orchestrator.engines.mongo_picture import picture
 from orchestrator.engines.mongo_probe import probe
-from orchestrator.errors import ConnectError, StatementError
+from orchestrator.errors import ConflictError, ConnectError, StatementError
 from orchestrator.model import (
     CreateOptions,
-    Direction,
     File,
     History,
     LockHolder,
-    Origin,
+    Picture,
     Pointer,
     Revision,
     Script,
     Statement,
     Target,
+    read_revision,
 )
 
 SERVER_SELECTION_TIMEOUT = 5  # seconds, unless the DSN says otherwise
@@ -41,11 +43,9 @@ COMMIT_RETRIES = 3
 # What is acknowledged this way was never lost in kill tests; w:1 alone lost up to 15 inserts.
 _DURABLE = WriteConcern("majority", j=True)
 _DURABLE_DOCUMENT = {"w": "majority", "j": True}
-_WRITE_COMMANDS = frozenset(
-    {"insert", "update", "delete", "findAndModify", "findandmodify", "create", "createIndexes", "drop", "dropIndexes"}
-    | {"collMod", "renameCollection", "dropDatabase"}
-)
 _ADMIN_COMMANDS = frozenset({"renameCollection"})
+# Commands that write documents one by one: what they wrote before they were ended stays.
+_MANY = frozenset({"insert", "update", "delete", "aggregate"})
 
 
 class Mongo:
@@ -63,6 +63,11 @@ class Mongo:
     def parse(self, file: File, text: str) -> Script:
         """Return the commands of an Extended JSON file."""
         return parse_commands(file, text)
+
+    def check(self, target: Target) -> None:
+        """Look at the options of the DSN. What the driver can do without, such as a compressor, is passed over."""
+        with warnings.catch_warnings(action="ignore"):
+            errors.check_options(target)
 
     def create(self, target: Target, options: CreateOptions) -> bool:  # noqa: ARG002 - MongoDB has no such options
         """Do nothing: MongoDB makes a database with its first collection."""
@@ -108,7 +113,8 @@ class Mongo:
             defaults: dict[str, Any] = {"appname": f"orch/{self._run_id}", "tz_aware": True}
             if "serverselectiontimeoutms" not in target.url.lower():
                 defaults["serverSelectionTimeoutMS"] = SERVER_SELECTION_TIMEOUT * 1000
-            client: MongoClient[Any] = MongoClient(target.url, **defaults)
+            with warnings.catch_warnings(action="ignore"):  # what they say was checked
+                client: MongoClient[Any] = MongoClient(target.url, **defaults)
             try:
                 with pymongo.timeout(patience):
                     hello = client.admin.command("hello")
@@ -148,6 +154,9 @@ class MongoSession:
         self._database: MongoDatabase[Any] = client.get_database(target.database, write_concern=_DURABLE)
         self._pointer = self._database[target.parameters.get("x-migrations-collection") or "schema_migrations"]
         self._history = self._database[target.history_name]
+        self._locks = self._database[target.parameters.get("x-advisory-lock-collection") or "migrate_advisory_lock"]
+        self._bookkeeping = {collection.name for collection in (self._pointer, self._history, self._locks)}
+        self._cancelled = threading.Event()
         self._has_store = False
         self._alone: frozenset[str] | None = None  # collections that no transaction may write to; None: not asked yet
         self._lease: Lease | None = None
@@ -166,8 +175,8 @@ class MongoSession:
             self._has_store = bool(revisions)
             pointer = None
             if document is not None:
-                version, dirty = document.get("version"), bool(document.get("dirty"))
-                pointer = Pointer(None if version == -1 and not dirty else int(version), dirty)
+                version, dirty = self._version(document), bool(document.get("dirty"))
+                pointer = Pointer(None if version == -1 and not dirty else version, dirty)
             exists = document is not None or bool(revisions) or self._exists()
         return History(exists=exists, store=self._has_store, pointer=pointer, revisions=revisions)
 
@@ -234,7 +243,8 @@ class MongoSession:
                         self._upsert(revision, elapsed, self._session)
                     if pointer is not None:
                         self._point(pointer, self._session)
-                    self._commit_transaction()
+                    with errors.unless_cancelled(self._cancelled):
+                        self._commit_transaction()
                 finally:
                     if self._session.in_transaction:
                         with suppress(PyMongoError):
@@ -247,24 +257,51 @@ class MongoSession:
             self._command(statement, limits)
             self._alone = None  # it may have made or renamed one
 
-    def probe(self, statement: Statement) -> tuple[Effect, str]:
+    def probe(self, statement: Statement, limits: Limits) -> tuple[Effect, str]:  # noqa: ARG002 - PostgreSQL has debris
         """Look what became of a command."""
         with errors.mapped(self._target):
             return probe(self._database, statement.body)
 
+    def picture(self) -> Picture:
+        """Read the collections, their options and their indexes."""
+        bookkeeping = {self._pointer.name, self._history.name, self._locks.name}
+        with errors.mapped(self._target):
+            return picture(self._database, bookkeeping)
+
     def cancel(self) -> None:
-        """Kill the session's operation on the server."""
+        """Kill the session's operation on the server, and with it the transaction that is open."""
+        self._cancelled.set()
         with suppress(PyMongoError):
             self._client.admin.command("killSessions", [self._session.session_id])
 
     # ------------------------------------------------------------ what stands behind the verbs
 
     def _revisions(self) -> tuple[Revision, ...]:
-        return tuple(_revision(row) for row in self._history.find(session=self._session))
+        found = []
+        for row in self._history.find(session=self._session):
+            try:
+                found.append(read_revision(row))
+            except (KeyError, TypeError, ValueError):
+                raise ConflictError(
+                    f"{self._target.database_id}: the document {row['_id']!r} in {self._history.name} is no record of orch",
+                    hint="who wrote or changed it? Put it back as it was",
+                ) from None
+        return tuple(found)
+
+    def _version(self, document: dict[str, Any]) -> int:
+        """Return the version in golang-migrate's document, which people sometimes write by hand."""
+        version: Any = document.get("version")
+        whole = version.is_integer() if isinstance(version, float) else isinstance(version, int)
+        if whole and not isinstance(version, bool):
+            return int(version)
+        raise ConflictError(
+            f"{self._target.database_id}: the version in {self._pointer.name} is no whole number",
+            detail=f"the document is {json_util.dumps(document)[:500]}",
+            hint=f"set it as golang-migrate does: db.{self._pointer.name}.updateOne({{}}, {{$set: {{version: Long(1)}}}})",
+        )
 
     def _new_lease(self) -> Lease:
-        name = self._target.parameters.get("x-advisory-lock-collection") or "migrate_advisory_lock"
-        return Lease(self._database[name], self._session, self._target.database_id, self._actor, self._run_id)
+        return Lease(self._locks, self._session, self._target.database_id, self._actor, self._run_id)
 
     def _exists(self) -> bool:
         try:
@@ -281,13 +318,21 @@ class MongoSession:
         name = next(iter(command))
         if limits.statement_timeout and "maxTimeMS" not in command:
             command["maxTimeMS"] = round(limits.statement_timeout * 1000)
-        if name in _WRITE_COMMANDS and "writeConcern" not in command and not self._session.in_transaction:
+        if mine := written(command) & self._bookkeeping:
+            raise StatementError(f"it changes {mine.pop()}, which {OWNED}", hint=OWNED_HINT, statement=statement)
+        if self._session.in_transaction:  # which has ours, and allows a command none of its own
+            command.pop("writeConcern", None)
+        elif name in WRITE_COMMANDS:
             command["writeConcern"] = _DURABLE_DOCUMENT
         database = self._client.admin if name in _ADMIN_COMMANDS else self._database
         try:
-            reply = database.command(command, session=self._session)
+            with errors.unless_cancelled(self._cancelled):
+                reply = database.command(command, session=self._session)
         except OperationFailure as error:
-            raise errors.statement_error(error, self._target, statement) from None
+            refused = errors.statement_error(error, self._target, statement)
+            if isinstance(refused, StatementError) and not self._session.in_transaction:
+                refused.partly = name in _MANY and error.code in errors.ENDED_IN_THE_MIDDLE
+            raise refused from None
         self._refuse_partial(reply, statement)
 
     def _refuse_partial(self, reply: dict[str, Any], statement: Statement) -> None:
@@ -300,7 +345,7 @@ class MongoSession:
                 detail=errors.details(first.get("errInfo")) + others,
                 code=str(first.get("code", "")),
                 statement=statement,
-                partly=bool(reply.get("n")) and not self._session.in_transaction,
+                partly=not self._session.in_transaction and (bool(reply.get("n")) or _is_multiple(statement.body)),
             )
         if concern := reply.get("writeConcernError"):
             raise StatementError(
@@ -405,27 +450,10 @@ class MongoSession:
             yield
 
 
-def _revision(row: dict[str, Any]) -> Revision:
-    """Read a document of this or another release: fields that we do not know are passed over."""
-    return Revision(
-        version=int(row["version"]),
-        attempt=int(row["attempt"]),
-        name=row["name"],
-        direction=Direction(row["direction"]),
-        checksum=row["checksum"],
-        applied=int(row["applied"]),
-        total=int(row["total"]),
-        in_flight=row["in_flight"],
-        prefix=row["prefix"],
-        done=row["done"],
-        origin=Origin(row["origin"]) if row["origin"] in {o.value for o in Origin} else Origin.APPLIED,
-        started_at=row.get("started_at"),
-        finished_at=row.get("finished_at"),
-        seconds=row.get("seconds"),
-        actor=row.get("actor", ""),
-        run_id=row.get("run_id", ""),
-        tool=row.get("tool", ""),
-        error=row.get("error", ""),
-        reason=row.get("reason", ""),
-        format=int(row.get("format", 1)),
+def _is_multiple(command: dict[str, Any]) -> bool:
+    """Whether a command changes many documents by one entry: those changed before an error stay, and are not counted."""
+    return any(
+        entry.get("multi") or entry.get("limit") == 0
+        for key in ("updates", "deletes")
+        for entry in command.get(key, ())
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -17,10 +18,12 @@ from pymongo.errors import (
     PyMongoError,
     ServerSelectionTimeoutError,
 )
+from pymongo.uri_parser import split_options
 
 from orchestrator.errors import (
     ConnectError,
     ConnectionLostError,
+    InvalidError,
     NotPermittedError,
     OrchError,
     StatementError,
@@ -34,9 +37,15 @@ _UNAUTHORIZED = 13
 # keys are not made yet), and what a member says that is no primary or is just stopping.
 _NOT_YET = {91, 94, 133, 189, 211, 10107, 11600, 11602, 13435, 13436}
 _PASSES_BY_ITSELF = {112, 24, 46, 251}  # WriteConflict, LockTimeout, LockBusy, NoSuchTransaction
+# Time is up, interrupted, or the server stops or steps down: a command may have been in the middle of its work.
+ENDED_IN_THE_MIDDLE = {50, 91, 189, 237, 262, 10107, 11600, 11601, 11602}
+# What the server says once the session's work was killed: 237 of a cursor, 251 of the transaction that is gone.
+_KILLED = {237, 251, 11601}
 _NAME_LOOKUP = re.compile(
-    r"Name or service not known|nodename nor servname|No address associated|getaddrinfo|DNS", re.I
+    r"Name or service not known|nodename nor servname|No address associated|getaddrinfo|DNS|nameserver|resolution lifetime",
+    re.I,
 )
+_CONNECTION_STRING = "see https://www.mongodb.com/docs/manual/reference/connection-string/"
 _HINTS = {
     26: "the collection is not there",
     48: "a collection of this name is there already",
@@ -61,25 +70,55 @@ def connecting(target: Target) -> Iterator[None]:
         raise _operation(error, target) from None
     except (InvalidURI, ConfigurationError) as error:
         text = str(error)
-        raise ConnectError(
-            f"the DSN of {target.database_id} is not understood by pymongo",
-            detail="" if "@" in text else text,  # it may repeat the URL
-            hint="see https://www.mongodb.com/docs/manual/reference/connection-string/",
-        ) from None
+        if _NAME_LOOKUP.search(text):  # of mongodb+srv
+            raise _down(target, text) from None
+        raise _not_understood(target, "" if "@" in text else text) from None  # it may repeat the URL
+    except (OSError, ValueError) as error:
+        raise _not_understood(target, f"a TLS file: {error.strerror}" if isinstance(error, OSError) else "") from None
     except PyMongoError as error:
-        text = str(error).partition(", Timeout:")[0]
-        resolves = not _NAME_LOOKUP.search(text)
-        raise ConnectError(
-            f"cannot connect to {target.endpoint}"
-            if resolves
-            else f"the host name does not resolve: {target.endpoint}",
-            detail=text,
-            hint="is the server up? `--wait SECONDS` waits for one that is starting"
-            if resolves
-            else "check the host name in the DSN",
-            transient=True,
-            server_down=True,
-        ) from None
+        raise _down(target, str(error).partition(", Timeout:")[0]) from None
+
+
+def check_options(target: Target) -> None:
+    """Raise InvalidError for options of the DSN that the driver would only warn of, or refuse in words that hold values."""
+    query = target.url.partition("?")[2]
+    for option in filter(None, re.split("[&;]", query)):
+        name = option.partition("=")[0]
+        try:
+            split_options(option, validate=True, warn=False)
+        except OSError as error:
+            what, detail = "names a file that cannot be read", error.strerror or ""
+        except (PyMongoError, ValueError, TypeError) as error:
+            known = not str(error).startswith("Unknown option")
+            what, detail = "does not have a valid value" if known else "is not known to pymongo", ""
+        else:
+            continue
+        what = f"{target.database_id}: the option '{name}' of the DSN {what}"
+        raise InvalidError(what, detail=detail, hint=_CONNECTION_STRING)
+    try:
+        if query:
+            split_options(query)
+    except InvalidURI as error:  # options that exclude each other
+        raise InvalidError(f"{target.database_id}: {error}", hint=_CONNECTION_STRING) from None
+
+
+def _not_understood(target: Target, detail: str) -> ConnectError:
+    return ConnectError(
+        f"the DSN of {target.database_id} is not understood by pymongo", detail=detail, hint=_CONNECTION_STRING
+    )
+
+
+def _down(target: Target, text: str) -> ConnectError:
+    resolves = not _NAME_LOOKUP.search(text)
+    return ConnectError(
+        f"cannot connect to {target.endpoint}" if resolves else f"the host name does not resolve: {target.endpoint}",
+        detail=text,
+        hint="is the server up? `--wait SECONDS` waits for one that is starting"
+        if resolves
+        else "check the host name in the DSN",
+        transient=True,
+        server_down=True,
+    )
 
 
 @contextmanager
@@ -143,6 +182,18 @@ def statement_error(error: OperationFailure, target: Target, statement: Statemen
     )
 
 
+@contextmanager
+def unless_cancelled(cancelled: threading.Event) -> Iterator[None]:
+    """Where we have cancelled ourselves, say that instead of what the server makes of it."""
+    try:
+        yield
+    except OperationFailure as error:
+        if not cancelled.is_set() or error.code not in _KILLED:
+            raise
+        reply = {"errmsg": "it was cancelled", "codeName": "Interrupted"}
+        raise OperationFailure("it was cancelled", 11601, reply) from None
+
+
 def details(info: Any) -> str:
     """Return the server's `errInfo`, which tells why a validator refused a document."""
     return json_util.dumps(info)[:2000] if info else ""
@@ -158,7 +209,7 @@ def _operation(error: OperationFailure, target: Target) -> OrchError:
             hint="check user and password in the environment, and authSource in the DSN",
         )
     if error.code == _UNAUTHORIZED:
-        return NotPermittedError(f"{target.database_id}: {what}", hint=_grant(target))
+        return NotPermittedError(f"{target.database_id}: {what}", hint=f"{_grant(target)}; only to read: role 'read'")
     return StatementError(
         f"{target.database_id}: {what}",
         hint=_HINTS.get(error.code or 0, ""),
@@ -168,6 +219,8 @@ def _operation(error: OperationFailure, target: Target) -> OrchError:
 
 
 def _grant(target: Target) -> str:
+    if "@" not in target.url:
+        return "give user and password in the DSN, as in: mongodb://${MONGO_USER}:${MONGO_PASSWORD}@host/database"
     return f'as an administrator: db.grantRolesToUser("<user>", [{{role: "dbOwner", db: "{target.database}"}}])'
 
 

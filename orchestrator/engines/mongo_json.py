@@ -18,6 +18,26 @@ _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]')
 _LOOKS_LIKE_JAVASCRIPT = re.compile(r"\s*(db\.|use |//|/\*|const |let |var |function|module\.|export |print\()")
 # Data commands, which a replica set can commit together with their record.
 _DATA_COMMANDS = frozenset({"insert", "update", "delete", "findAndModify", "findandmodify"})
+# Commands whose first value names the collection that they write, make or remove.
+WRITE_COMMANDS = _DATA_COMMANDS | {
+    *(
+        "create",
+        "createIndexes",
+        "drop",
+        "dropIndexes",
+        "deleteIndexes",
+        "collMod",
+        "convertToCapped",
+        "renameCollection",
+    )
+}
+_BOOKKEEPING = frozenset(
+    {"schema_migrations", "migrate_advisory_lock", "orch_history"}
+)  # unless the DSN or manifest renames them
+# What the driver says of every command; a transaction allows no other.
+_OF_THE_DRIVER = frozenset(
+    {"$db", "$clusterTime", "lsid", "txnNumber", "autocommit", "startTransaction", "readConcern"}
+)
 
 
 def parse_commands(file: File, text: str) -> Script:
@@ -31,6 +51,7 @@ def parse_commands(file: File, text: str) -> Script:
         _refuse(file, text, start, "the file must hold one JSON array of commands", "put [ and ] around it")
     statements: list[Statement] = []
     position = _skip(text, start + 1)
+    line, seen = 1, 0
     while text[position : position + 1] != "]":
         if statements:
             if text[position : position + 1] != ",":
@@ -38,7 +59,9 @@ def parse_commands(file: File, text: str) -> Script:
             position = _skip(text, position + 1)
             if text[position : position + 1] == "]":
                 _refuse(file, text, position, "a comma before ']'", "JSON allows no trailing comma")
-        statement, position = _command(file, text, position)
+        line += text.count("\n", seen, position)
+        seen = position
+        statement, position = _command(file, text, position, line)
         statements.append(statement)
         position = _skip(text, position)
     rest = _skip(text, position + 1)
@@ -52,7 +75,7 @@ def parse_commands(file: File, text: str) -> Script:
 _EXAMPLE = '[{"create": "things"}]'
 
 
-def _command(file: File, text: str, start: int) -> tuple[Statement, int]:
+def _command(file: File, text: str, start: int, line: int) -> tuple[Statement, int]:
     try:
         _, end = json.JSONDecoder(object_pairs_hook=_no_duplicates).raw_decode(text, start)
         pairs_hook = lambda pairs: json_util.object_hook(dict(pairs), _OPTIONS) if _is_value(pairs) else dict(pairs)  # noqa: E731
@@ -76,9 +99,42 @@ def _command(file: File, text: str, start: int) -> tuple[Statement, int]:
         )
     if not isinstance(command, dict) or not command:
         _refuse(file, text, start, "a command must be a JSON object that is not empty", "as in: " + _EXAMPLE)
-    source = text[start:end]
-    atomic = next(iter(command)) in _DATA_COMMANDS
-    return Statement(source, command, start, Mark.at("", text, start).line, atomic), end
+    _refuse_foreign(file, text, start, command)
+    return Statement(text[start:end], command, start, line, atomic=next(iter(command)) in _DATA_COMMANDS), end
+
+
+def _refuse_foreign(file: File, text: str, start: int, command: dict[str, Any]) -> None:
+    """Refuse what is not a migration's to do: to remove or change the bookkeeping, or to speak for the driver."""
+    name = next(iter(command))
+    if name == "dropDatabase":
+        hint = 'drop its collections one by one, as in: [{"drop": "things"}]'
+        _refuse(file, text, start, "dropDatabase would drop the migration lock and the history too", hint)
+    if mine := written(command) & _BOOKKEEPING:
+        _refuse(file, text, start, f"'{name}' changes {mine.pop()}, which {OWNED}", OWNED_HINT)
+    if fields := sorted(_OF_THE_DRIVER & command.keys()):
+        _refuse(
+            file, text, start, f"'{fields[0]}' is not for a migration to say: the driver does", f"leave out {fields[0]}"
+        )
+
+
+OWNED = "holds what orch and golang-migrate remember"
+OWNED_HINT = "orch repair and orch baseline change what is remembered, orch unlock removes a lock"
+
+
+def written(command: dict[str, Any]) -> set[str]:
+    """Return the collections that a command writes to, makes, renames or removes."""
+    name, value = next(iter(command.items()))
+    if name == "renameCollection":
+        return {str(full).partition(".")[2] for full in (value, command.get("to"))}
+    if name in WRITE_COMMANDS:
+        return {str(value)}
+    found: set[str] = set()
+    stages = command.get("pipeline") if name == "aggregate" else None
+    for stage in stages if isinstance(stages, list) else ():
+        into = (stage.get("$out") or stage.get("$merge")) if isinstance(stage, dict) else None
+        into = into.get("into", into) if isinstance(into, dict) else into
+        found |= {str(into.get("coll") if isinstance(into, dict) else into)} if into else set()
+    return found
 
 
 def _is_value(pairs: list[tuple[str, Any]]) -> bool:

@@ -76,6 +76,9 @@ class Lease:
         beat = threading.Thread(target=self._heartbeat, name="orch-lease", daemon=True)
         beat.start()
         try:
+            if former := document.get("former"):
+                self._end(former)
+                self._collection.update_one({"locking_key": 0, "owner": self._token}, {"$unset": {"former": ""}})
             yield self
         finally:
             self._over.set()
@@ -93,17 +96,19 @@ class Lease:
     def remove(self, holder: LockHolder) -> None:
         """Delete the document, if it still names this holder; LockError if it does not."""
         document = self._collection.find_one({"locking_key": 0})
-        if document is not None and self._describe(document) == holder:
-            self._collection.delete_one({"_id": document["_id"], "created_at": document.get("created_at")})
-        elif document is not None:
+        if document is None:
+            return
+        if _key(document) != holder.key:
             raise LockError(
                 f"the lock of {self._database_id} has a new holder: {self._describe(document).description}",
-                hint="look again: orch unlock",
+                hint=f"look again: orch unlock {self._database_id}",
             )
+        self._end(_sessions(document))
+        self._collection.delete_one({name: document.get(name) for name in _IDENTITY})
 
     def renew(self, session: ClientSession | None = None) -> None:
         """Prolong the lease, or raise LockError if somebody took it over."""
-        asked = time.monotonic()
+        asked = _now()
         with self.mutex:
             found = self._collection.update_one(
                 {"locking_key": 0, "owner": self._token}, [{"$set": {"expires_at": _expiry()}}], session=session
@@ -118,7 +123,7 @@ class Lease:
 
     def check(self) -> None:
         """Prolong the lease if that was too long ago to rely on: this process may have been stopped since."""
-        if time.monotonic() >= self._fresh_until:
+        if _now() >= self._fresh_until:
             self.renew()
 
     def _try(self) -> dict[str, Any] | None:
@@ -138,6 +143,10 @@ class Lease:
         }
         document: dict[str, Any] = {name: {"$literal": value} for name, value in ours.items()}
         document |= {"created_at": "$$NOW", "expires_at": _expiry()}
+        # Sessions of holders before us, until what the server still does for them has ended: should we die first, the next
+        # one sees to it.
+        last = {"$cond": [{"$eq": [{"$type": "$session"}, "missing"]}, [], ["$session"]]}
+        document["former"] = {"$concatArrays": [{"$ifNull": ["$former", []]}, last]}
         free = {
             "$or": [
                 {"$eq": [{"$type": "$pid"}, "missing"]},  # the upsert's own new document
@@ -163,10 +172,26 @@ class Lease:
 
     def _bury(self, document: dict[str, Any]) -> None:
         """Remove the lease of a dead process, with what the server still does for it: a transaction would live for a minute."""
-        if session := document.get("session"):
-            with suppress(OperationFailure):
-                self._collection.database.client.admin.command("killSessions", [session])
+        self._end(_sessions(document))
         self._collection.delete_one({"_id": document["_id"], "owner": document["owner"]})
+
+    def _end(self, sessions: list[Any]) -> None:
+        """End what the server does for these sessions, and wait for it: its work must not go on beside ours."""
+        if not sessions:  # none at all would mean all of this login
+            return
+        admin = self._collection.database.client.admin
+        ids = [session["id"] for session in sessions]
+        running: list[dict[str, Any]] = [{"$currentOp": {}}, {"$match": {"active": True, "lsid.id": {"$in": ids}}}]
+        deadline = _now() + LEASE_SECONDS
+        with suppress(OperationFailure):  # not of our login, or a right is missing
+            admin.command("killSessions", sessions)
+            while list(admin.aggregate(running)):
+                if _now() >= deadline:
+                    raise LockError(
+                        f"the server still runs what a killed run began on {self._database_id}",
+                        hint="wait for its end (db.currentOp()), then run orch apply again",
+                    )
+                time.sleep(TRY_EVERY)
 
     def _heartbeat(self) -> None:
         while not self._over.wait(HEARTBEAT_EVERY):
@@ -181,6 +206,7 @@ class Lease:
         return LockHolder(
             f"{who} (pid {document.get('pid')} on {document.get('hostname')}, since {_clock(since)})",
             since if hasattr(since, "tzinfo") else None,
+            _key(document),
         )
 
     def _is_dead(self, document: dict[str, Any]) -> bool:
@@ -192,8 +218,26 @@ class Lease:
         return not Path(f"/proc/{document.get('pid')}").exists()
 
 
+def _now() -> float:
+    """Return seconds that go on while this machine sleeps; on Linux those of `time.monotonic` do not."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+
+
 def _expiry() -> dict[str, Any]:
     return {"$add": ["$$NOW", LEASE_SECONDS * 1000]}
+
+
+# What tells one holding of the lock from the next; the rest changes while it is held, as its age does.
+_IDENTITY = ("_id", "pid", "hostname", "created_at", "owner")
+
+
+def _sessions(document: dict[str, Any]) -> list[Any]:
+    """Return the sessions under which a holder of ours, and those it took over from, may still be at work."""
+    return [*document.get("former", ()), *([document["session"]] if "session" in document else ())]
+
+
+def _key(document: dict[str, Any]) -> str:
+    return repr([document.get(name) for name in _IDENTITY])
 
 
 def _clock(since: Any) -> str:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
+from uuid import UUID
 
+from bson import Binary, ObjectId, json_util
 from pymongo.database import Database
 
 from orchestrator.engines.base import Effect
@@ -34,22 +37,69 @@ def _create(database: Database[Any], command: dict[str, Any]) -> Answer:
     found = _collection(database, name)
     if found is None:
         return Effect.NOT_DONE, f"collection {name} is not there"
-    options = found.get("options", {})
-    for key in (
-        "validator",
-        "capped",
-        "size",
-        "max",
-        "viewOn",
-        "pipeline",
-        "collation",
-        "timeseries",
-        "expireAfterSeconds",
-    ):
-        wanted = command.get(key)
-        if key in command and key != "collation" and options.get(key) != wanted and key not in ("size", "timeseries"):
-            return Effect.UNKNOWN, f"collection {name} is there with another {key}"
+    wanted = _normalised({key: value for key, value in command.items() if key in _OPTIONS})
+    options = _normalised(found.get("options", {}))
+    other = [key for key in _OPTIONS if not _same(key, wanted.get(key), options.get(key))]
+    if other:
+        return Effect.UNKNOWN, f"collection {name} is there with another {', '.join(other)}"
     return Effect.DONE, f"collection {name} is there with these options"
+
+
+# What a server takes an option for that is not given. It leaves some of these out when it lists a collection's options.
+_DEFAULTS: dict[str, Any] = {
+    "capped": False,
+    "validator": {},
+    "validationLevel": "strict",
+    "validationAction": "error",
+    "pipeline": [],
+    "collation": {"locale": "simple"},
+    "changeStreamPreAndPostImages": {"enabled": False},
+    "storageEngine": {},
+    "indexOptionDefaults": {},
+}
+_OPTIONS = (
+    *_DEFAULTS,
+    "size",
+    "max",
+    "viewOn",
+    "timeseries",
+    "clusteredIndex",
+    "expireAfterSeconds",
+    "encryptedFields",
+)
+# The same inside of an option; None where what the server adds follows from the rest.
+_INNER: dict[str, dict[str, Any]] = {
+    "collation": {
+        "caseLevel": False,
+        "caseFirst": "off",
+        "strength": 3,
+        "numericOrdering": False,
+        "alternate": "non-ignorable",
+        "maxVariable": "punct",
+        "normalization": False,
+        "backwards": False,
+        "version": None,
+    },
+    "timeseries": {"granularity": "seconds", "bucketMaxSpanSeconds": None, "bucketRoundingSeconds": None},
+    "clusteredIndex": {"name": "_id_", "v": None},
+}
+
+
+def _normalised(options: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in options.items() if value is not None and value != _DEFAULTS.get(key)}
+
+
+def _same(key: str, wanted: Any, there: Any) -> bool:
+    """Whether the server made this option of the one wanted: it adds defaults, and rounds a size."""
+    if key == "size" and wanted is not None and there is not None:
+        return bool(there - 256 < wanted <= there)
+    inner = _INNER.get(key)
+    if inner is None or not (isinstance(wanted, dict) and isinstance(there, dict)):
+        return bool(wanted == there)
+    added = {name: value for name, value in there.items() if name not in wanted}
+    return all(there.get(name) == value for name, value in wanted.items()) and all(
+        name in inner and (inner[name] is None or inner[name] == value) for name, value in added.items()
+    )
 
 
 def _drop(database: Database[Any], command: dict[str, Any]) -> Answer:
@@ -69,20 +119,37 @@ def _create_indexes(database: Database[Any], command: dict[str, Any]) -> Answer:
 
 
 def _drop_indexes(database: Database[Any], command: dict[str, Any]) -> Answer:
-    wanted = command.get("index")
-    if not isinstance(wanted, str) or wanted == "*":
-        return Effect.NOT_DONE, "it can safely be run once more"
-    gone = wanted not in {index["name"] for index in database[command["dropIndexes"]].list_indexes()}
-    return (Effect.DONE if gone else Effect.NOT_DONE), f"index {wanted} is {'gone' if gone else 'still there'}"
+    there = {index["name"]: list(index["key"].items()) for index in database[command["dropIndexes"]].list_indexes()}
+    wanted = command["index"]
+    if isinstance(wanted, dict):  # by its keys, whose order matters
+        still = [name for name, keys in there.items() if keys == list(wanted.items())]
+        gone = [] if still else [json_util.dumps(wanted)]
+    elif wanted == "*":
+        still, gone = [name for name in there if name != "_id_"], []
+    else:
+        names = wanted if isinstance(wanted, list) else [wanted]
+        still, gone = [name for name in names if name in there], [name for name in names if name not in there]
+    if not still:
+        return Effect.DONE, f"gone: {', '.join(gone) or 'all indexes'}"
+    if not gone:
+        return Effect.NOT_DONE, f"still there: {', '.join(still)}"
+    # The server drops all of a list or none, so somebody else took part; to run it once more would fail.
+    return Effect.UNKNOWN, f"gone: {', '.join(gone)}; still there: {', '.join(still)}"
 
 
 def _rename(database: Database[Any], command: dict[str, Any]) -> Answer:
-    source = command["renameCollection"].partition(".")[2]
-    target = str(command.get("to", "")).partition(".")[2]
-    there, moved = _collection(database, source) is not None, _collection(database, target) is not None
-    if there:
+    def is_there(full: str) -> bool:
+        home, _, name = full.partition(".")
+        return _collection(database.client.get_database(home), name) is not None
+
+    source, target = command["renameCollection"], command["to"]
+    if is_there(source):
         return Effect.NOT_DONE, f"collection {source} is still there"
-    return (Effect.DONE, f"collection {target} is there") if moved else (Effect.UNKNOWN, "neither name is there")
+    return (
+        (Effect.DONE, f"collection {target} is there")
+        if is_there(target)
+        else (Effect.UNKNOWN, "neither name is there")
+    )
 
 
 def _insert(database: Database[Any], command: dict[str, Any]) -> Answer:
@@ -97,29 +164,63 @@ def _insert(database: Database[Any], command: dict[str, Any]) -> Answer:
 
 
 def _delete(_database: Database[Any], command: dict[str, Any]) -> Answer:
-    if all(entry.get("limit") == 0 for entry in command.get("deletes", [])):
-        return Effect.NOT_DONE, "it can safely be run once more"
-    return Effect.UNKNOWN, "it deletes one of several documents, and it cannot be told whether it has"
+    for entry in command["deletes"]:
+        chosen = _by_document(entry["q"]) if entry.get("limit") == 0 else _one(entry)
+        if not chosen:
+            return Effect.UNKNOWN, "it cannot be told whether it was done, and once more it may delete other documents"
+    return Effect.NOT_DONE, _REPEATABLE
+
+
+# Operators that change nothing where they were applied before.
+_REPEATABLE_OPERATORS = frozenset({"$set", "$unset", "$setOnInsert", "$min", "$max", "$addToSet", "$pull", "$pullAll"})
+_REPEATABLE = "it can safely be run once more"
 
 
 def _update(_database: Database[Any], command: dict[str, Any]) -> Answer:
-    for entry in command.get("updates", []):
-        change = entry.get("u")
-        repeatable = (
-            isinstance(change, dict)
-            and set(change) <= {"$set", "$unset"}
-            and (entry.get("multi") or "_id" in entry.get("q", {}))
-        )
-        touches_filter = isinstance(change, dict) and any(
-            key in entry.get("q", {}) for fields in change.values() if isinstance(fields, dict) for key in fields
-        )
-        if not repeatable or (entry.get("upsert") and touches_filter):
-            return Effect.UNKNOWN, "it cannot be told whether the update was made, and making it twice may differ"
-    return Effect.NOT_DONE, "it can safely be run once more"
+    """An update can be made again where each document's end does not depend on how often, or how far, it was made before.
+
+    So it is where a document is changed by one entry alone: chained entries (b to c, then a to b) would pass it on.
+    """
+    entries = command["updates"]
+    alone = len(entries) == 1 or (all(map(_one, entries)) and len({e["q"]["_id"] for e in entries}) == len(entries))
+    if alone and all(map(_is_repeatable, entries)):
+        return Effect.NOT_DONE, _REPEATABLE
+    return Effect.UNKNOWN, "it cannot be told whether the update was made, and making it twice may differ"
+
+
+def _is_repeatable(entry: dict[str, Any]) -> bool:
+    change = entry["u"]
+    if not isinstance(change, dict) or "arrayFilters" in entry:  # a pipeline reads what it changes
+        return False
+    operators = {key for key in change if key.startswith("$")}
+    if operators and not operators <= _REPEATABLE_OPERATORS:
+        return False
+    if any("$" in path for operator in operators for path in change[operator]):  # the next element, the second time
+        return False
+    if entry.get("upsert"):  # a second document, unless its key is given
+        return _one(entry) and set(entry["q"]) == {"_id"}
+    return _by_document(entry["q"]) if entry.get("multi") else _one(entry)
+
+
+# Types whose values are the same key for the server exactly where they are equal here.
+_KEYS = (str, int, float, ObjectId, Binary, UUID, datetime)
+
+
+def _one(entry: dict[str, Any]) -> bool:
+    """Whether the filter names one document by its key. Another collation than the key's might match several."""
+    return isinstance(entry["q"].get("_id"), _KEYS) and _by_document(entry["q"]) and "collation" not in entry
+
+
+def _by_document(query: dict[str, Any]) -> bool:
+    """Whether a document alone decides if the filter matches it: `$expr`, `$where` and others may ask clock or chance."""
+    return not any(key.startswith("$") for key in query)
 
 
 def _coll_mod(_database: Database[Any], _command: dict[str, Any]) -> Answer:
-    return Effect.NOT_DONE, "it can safely be run once more"
+    return (
+        Effect.NOT_DONE,
+        _REPEATABLE,
+    )  # each of its options is a value to be set, and an index is told by name or keys
 
 
 _PROBES: dict[str, Callable[[Database[Any], dict[str, Any]], Answer]] = {

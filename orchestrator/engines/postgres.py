@@ -65,6 +65,9 @@ class Postgres:
                 if not (session.kept and self._keep(target, connection)):
                     connection.close()
 
+    def check(self, target: Target) -> None:
+        """Do nothing: libpq refuses what it does not know."""
+
     def create(self, target: Target, options: CreateOptions) -> bool:
         """CREATE DATABASE, from template0 unless told: it is the one that nobody can sit in."""
         if options.template:

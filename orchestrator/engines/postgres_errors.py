@@ -43,9 +43,10 @@ _NAME_LOOKUP = re.compile(
 
 @dataclass
 class Failing:
-    """What was running when an error came; the sender fills it in."""
+    """What was running when an error came; the sender fills it in. `reads`: only the bookkeeping was read."""
 
     at: tuple[Statement, int | None] | None = None
+    reads: bool = False
 
 
 def connect_error(error: psycopg.Error, target: Target) -> ConnectError:
@@ -112,7 +113,7 @@ def statement_error(error: psycopg.Error, target: Target, user: str, failing: Fa
     hint = diag.message_hint or ""
     statement, offset = failing.at or (None, None)
     if code == "42501":
-        grant = _grant(what, target, user)
+        grant = _grant(what, target, user, failing.reads)
         if statement is None:
             return NotPermittedError(f"{target.database_id}: {what}", detail=detail, hint=grant)
         return StatementNotPermittedError(
@@ -140,7 +141,7 @@ _HINTS = {
 }
 
 
-def _grant(what: str, target: Target, user: str) -> str:
+def _grant(what: str, target: Target, user: str, reads: bool) -> str:
     """Return the statement that grants the missing right."""
     role = '"' + user.replace('"', '""') + '"'
     database = '"' + target.database.replace('"', '""') + '"'
@@ -156,6 +157,8 @@ def _grant(what: str, target: Target, user: str) -> str:
         return f"as its owner: GRANT USAGE, CREATE ON SCHEMA {name} TO {role};"
     if kind == "database":
         return f"as its owner: GRANT CONNECT, CREATE ON DATABASE {database} TO {role};"
+    if reads and kind in ("table", "view", "relation"):
+        return f"as its owner: GRANT SELECT ON {name} TO {role}; to migrate, INSERT, UPDATE and DELETE as well"
     if kind in ("table", "view", "relation"):
         return f"as its owner: GRANT SELECT, INSERT, UPDATE, DELETE ON {name} TO {role};"
     return f"as its owner: GRANT ALL ON {kind.upper()} {name} TO {role};"

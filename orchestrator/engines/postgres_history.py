@@ -1,13 +1,12 @@
-"""The history table and golang-migrate's pointer table, as SQL, and the way back from a row."""
+"""The history table and golang-migrate's pointer table, as SQL."""
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 
 from psycopg import Connection, sql
 
-from orchestrator.model import Direction, Origin, Pointer, Revision
+from orchestrator.model import Pointer, Revision
 
 _COLUMNS = """(
     version bigint NOT NULL, attempt integer NOT NULL, name text NOT NULL, direction text NOT NULL,
@@ -16,8 +15,6 @@ _COLUMNS = """(
     started_at timestamptz NOT NULL, finished_at timestamptz, seconds double precision,
     actor text NOT NULL, run_id text NOT NULL, tool text NOT NULL, error text NOT NULL, reason text NOT NULL,
     format integer NOT NULL, PRIMARY KEY (version, attempt))"""
-
-_ORIGINS = {origin.value: origin for origin in Origin}
 
 
 def create_history(table: str) -> str:
@@ -76,36 +73,6 @@ def record(connection: Connection[Any], table: str, revision: Revision) -> str:
         f"INSERT INTO {table} AS h ({', '.join(values)}) VALUES ({', '.join(values.values())}) "
         f"ON CONFLICT (version, attempt) DO UPDATE SET {', '.join(updates)}; "
     )
-
-
-def revision(row: dict[str, Any]) -> Revision:
-    """Read a row of this or another release: columns that we do not know are passed over."""
-    return Revision(
-        version=row["version"],
-        attempt=row["attempt"],
-        name=row["name"],
-        direction=Direction(row["direction"]),
-        checksum=row["checksum"],
-        applied=row["applied"],
-        total=row["total"],
-        in_flight=row["in_flight"],
-        prefix=row["prefix"],
-        done=row["done"],
-        origin=_ORIGINS.get(row["origin"], Origin.APPLIED),
-        started_at=_time(row.get("started_at")),
-        finished_at=_time(row.get("finished_at")),
-        seconds=row.get("seconds"),
-        actor=row.get("actor", ""),
-        run_id=row.get("run_id", ""),
-        tool=row.get("tool", ""),
-        error=row.get("error", ""),
-        reason=row.get("reason", ""),
-        format=row.get("format", 1),
-    )
-
-
-def _time(text: str | None) -> datetime | None:
-    return datetime.fromisoformat(text) if text else None
 
 
 def identifier(name: str) -> str:

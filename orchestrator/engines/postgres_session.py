@@ -25,12 +25,12 @@ from orchestrator.engines.postgres_history import (
     identifier,
     point,
     record,
-    revision,
 )
 from orchestrator.engines.postgres_message import RESET, RESET_SESSION, Message, set_limits
+from orchestrator.engines.postgres_picture import picture
 from orchestrator.engines.postgres_probe import probe
 from orchestrator.errors import ConnectError, ConnectionLostError, LockError
-from orchestrator.model import History, LockHolder, Pointer, Revision, Statement, Target
+from orchestrator.model import History, LockHolder, Picture, Pointer, Revision, Statement, Target, read_revision
 
 CONNECT_TIMEOUT = 10  # seconds, unless the DSN says otherwise
 TRY_LOCK_EVERY = 0.25  # seconds
@@ -72,7 +72,7 @@ class PostgresSession:
             exists=True,
             store=self._has_history,
             pointer=pointer,
-            revisions=tuple(revision(row) for row in json.loads(revisions or "[]")),
+            revisions=tuple(read_revision(row) for row in json.loads(revisions or "[]")),
             extensions=tuple(name for name in extensions if name in (installed or ())),
         )
 
@@ -160,15 +160,23 @@ class PostgresSession:
             with suppress(ConnectionLostError):  # whoever writes next finds that out
                 self._send(Message(RESET_SESSION))
 
-    def probe(self, statement: Statement) -> tuple[Effect, str]:
+    def probe(self, statement: Statement, limits: Limits) -> tuple[Effect, str]:
         """Look in the catalogue what became of the statement."""
-        if statement.settings:  # its names are looked up as it did
-            self._send(Message(statement.settings))
+        # Its names are looked up as it did, and debris is not waited for longer than it would have waited itself.
+        if settings := set_limits("SET", limits) + statement.settings:
+            self._send(Message(settings))
+        try:
+            with errors.mapped(self._connection, self._target):
+                return probe(self._connection, statement)
+        finally:
+            with suppress(ConnectionLostError):  # whoever writes next finds that out
+                self._send(Message(RESET_SESSION))
+
+    def picture(self) -> Picture:
+        """Read the catalogue."""
+        self._look()
         with errors.mapped(self._connection, self._target):
-            answer = probe(self._connection, statement)
-        if statement.settings:
-            self._send(Message(RESET_SESSION))
-        return answer
+            return picture(self._connection, (self._pointer, self._history))
 
     def cancel(self) -> None:
         """Cancel on the server, over a connection of its own."""
@@ -195,7 +203,8 @@ class PostgresSession:
                 raise psycopg.DataError("COPY from or to the client cannot be used in a migration")
 
     def _one(self, query: str) -> Any:
-        with errors.mapped(self._connection, self._target):
+        with errors.mapped(self._connection, self._target) as failing:
+            failing.reads = True
             return self._connection.execute(query.encode()).fetchone()
 
     def _look(self) -> None:
@@ -210,8 +219,9 @@ class PostgresSession:
         if row[1] is None:
             raise ConnectError(
                 f"{self._target.database_id} has no current schema",
-                detail="the search_path names no schema that exists",
-                hint="CREATE SCHEMA public, or set search_path in the DSN (options=-csearch_path=...)",
+                detail="the search_path names no schema that exists and that this login may use",
+                hint="GRANT USAGE ON SCHEMA public TO its user; CREATE SCHEMA public; or set search_path in the DSN "
+                "(options=-csearch_path=...)",
             )
         _, self._schema, quoted, self._has_pointer, self._has_history = row
         self._pointer = self._pointer_ident if self._pointer_is_qualified else f"{quoted}.{self._pointer_ident}"

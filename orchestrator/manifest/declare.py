@@ -11,7 +11,7 @@ from typing import Any
 
 from orchestrator.errors import InvalidError
 from orchestrator.manifest.dsn import check_template
-from orchestrator.manifest.names import NameIndex, did_you_mean, either, name_problem
+from orchestrator.manifest.names import NameIndex, control_problem, did_you_mean, either, name_problem
 from orchestrator.manifest.schema import schema
 from orchestrator.manifest.source import Source, Steps, shown
 from orchestrator.manifest.url import DsnError
@@ -93,6 +93,8 @@ class Declarations:
             if tuple(steps) in self._broken:
                 servers[name] = None
                 continue
+            if problem := control_problem(name):
+                self._errors_at_key(steps, f"the name {name!r} of a server {problem}")
             self._check_template(values["dsn"], values["engine"], [*steps, "dsn"], f"server {name!r}")
             maintenance = values.get("maintenance_database")
             if maintenance and values["engine"] != "postgres":
@@ -186,11 +188,18 @@ class Declarations:
             directory=self._directory(entry),
             server=values.get("server"),
             depends_on=tuple(self._dependencies(entry)),
-            labels=tuple(dict.fromkeys(values.get("labels") or ())),
+            labels=tuple(self._labels(entry)),
             create=self._create(entry, server),
             settings=self._settings(values, steps, server.settings if server else self._defaults),
             mark=self._source.mark(steps),
         )
+
+    def _labels(self, entry: _Entry) -> Mapping[str, None]:
+        labels = entry.values.get("labels") or ()
+        for place, label in enumerate(labels):
+            if problem := control_problem(label):
+                self._error([*entry.steps, "labels", place], f"database {entry.name!r}: the label {label!r} {problem}")
+        return dict.fromkeys(labels)
 
     def _check_template(self, dsn: str, engine: str, steps: Steps, about: str) -> None:
         try:

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from urllib.parse import unquote
 
 from orchestrator.errors import InvalidError, InvalidGroup
 from orchestrator.manifest.redact import Redactor
 from orchestrator.manifest.template import Piece, Variable, fill, parse, parse_override
-from orchestrator.manifest.url import DsnError, read_address
+from orchestrator.manifest.url import IS_URL, DsnError, parse_conninfo, read_address, split
 from orchestrator.manifest.variables import UnsetError, look_up, read_env_file, value_of
 from orchestrator.model import Database, Target
 
-__all__ = ["Redactor", "check_overrides", "check_template", "override_variable", "read_env_file", "resolve"]
+__all__ = [
+    "Redactor",
+    "check_distinct",
+    "check_overrides",
+    "check_template",
+    "override_variable",
+    "read_env_file",
+    "resolve",
+]
 
 
 def resolve(database: Database, env: Mapping[str, str], redactor: Redactor, history_name: str) -> Target:
@@ -96,6 +105,34 @@ def check_overrides(databases: Sequence[Database], env: Mapping[str, str]) -> No
         for name, meant in owners.items()
         if len(meant) > 1 and env.get(name)
     )
+
+
+def check_distinct(databases: Sequence[Database], targets: Mapping[str, Target]) -> Iterator[InvalidError]:
+    """Yield an error for each database that is the same one on the same server as another.
+
+    Only what the DSNs say is compared: a server under two names (localhost and 127.0.0.1) is taken for two. Schemas of
+    one PostgreSQL database may be entries of their own, each with its search_path in `options`.
+    """
+    first: dict[tuple[str, frozenset[str], str, str], Database] = {}
+    for database in databases:
+        if target := targets.get(database.id):
+            hosts = frozenset(host if "/" in host else host.lower() for host in target.endpoint.split(","))
+            other = first.setdefault((target.engine, hosts, target.database, _options(target)), database)
+            if other is not database:
+                yield InvalidError(
+                    f"{database.id} and {other.id} are the same database: {target.database!r} at {target.endpoint}",
+                    where=database.mark,
+                    detail=f"{other.id} is at {other.mark}",
+                    hint="give each a database of its own: look at the variables in its DSN, and at "
+                    + override_variable(database.id),
+                )
+
+
+def _options(target: Target) -> str:
+    if not IS_URL.match(target.url):
+        return parse_conninfo(target.url).get("options", "")
+    pairs = (part.partition("=") for part in split(target.url).query.split("&"))
+    return next((unquote(value) for key, _, value in pairs if unquote(key) == "options"), "")
 
 
 def check_template(template: str, engine: str) -> None:

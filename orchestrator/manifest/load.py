@@ -29,7 +29,9 @@ def find_manifest(file: str | None, env: Mapping[str, str], cwd: Path) -> Path:
         if path.is_file():
             return path
         source = "" if file else " (from ORCH_FILE)"
-        problem = "is a directory" if path.is_dir() else "there is no such file"
+        problem = "there is no such file"
+        if path.exists():
+            problem = "is a directory" if path.is_dir() else "is not a regular file"
         raise InvalidError(f"{given}{source}: {problem}", hint="orch init writes a first databases.yaml")
     for directory in (cwd, *cwd.parents):
         if (directory / FILE_NAME).is_file():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 
@@ -14,8 +15,8 @@ _MONGO_FORBIDDEN = '/\\. "$*<>:|?'
 
 def name_problem(engine: str, name: str) -> str:
     """Return why this engine cannot have a database of this name, or an empty text."""
-    if "\0" in name:
-        return "holds a NUL character"
+    if problem := control_problem(name):
+        return problem
     size = len(name.encode(errors="surrogatepass"))
     if size > _MAX_BYTES:
         return f"is {size} bytes long in UTF-8; the longest allowed is {_MAX_BYTES}"
@@ -24,6 +25,12 @@ def name_problem(engine: str, name: str) -> str:
             if character in _MONGO_FORBIDDEN:
                 return f"holds {character!r}, which MongoDB does not allow in the name of a database"
     return ""
+
+
+def control_problem(text: str) -> str:
+    """Return what is wrong with text that people are to see whole on one line of a terminal, or an empty text."""
+    odd = re.search("[\0-\x1f\x7f-\x9f\u2028\u2029]", text)
+    return f"holds the control character U+{ord(odd[0]):04X}" if odd else ""
 
 
 def did_you_mean(word: str, possible: Iterable[str]) -> str:
@@ -74,8 +81,10 @@ def select(
 
     `only` and `exclude` hold full ids, bare names, globs over both, or `label:` with a label or glob. `only` brings
     along all that the database depends on, unless `no_deps`; `exclude` then drops exactly what it matches. Without
-    `only`, all are selected. UsageError for a pattern that matches nothing or an ambiguous name.
+    `only`, all are selected. UsageError for a pattern that matches nothing, an ambiguous name, or if nothing is left.
     """
+    if no_deps and not only:
+        raise UsageError("--no-deps is for --only", hint="it runs exactly those databases, not what they depend on")
     index = _index(databases)
     chosen = {id for pattern in only for id in _matches(databases, index, pattern)}
     if not only:
@@ -83,6 +92,8 @@ def select(
     elif not no_deps:
         chosen = _with_dependencies(databases, chosen)
     chosen -= {id for pattern in exclude for id in _matches(databases, index, pattern)}
+    if not chosen:
+        raise UsageError("nothing is selected", hint="--exclude leaves out all that there is to select")
     return tuple(database for database in databases if database.id in chosen)
 
 

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import math
+import os
 import re
+import select
+import stat
+import time
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
@@ -15,6 +20,8 @@ MAX_BYTES = 8 * 1024 * 1024
 MAX_DEPTH = 64
 _TOO_DEEP = f"nested more than {MAX_DEPTH} levels deep"
 MAX_NODES = 500_000
+PIPE_SECONDS = 30.0
+"""How long whoever writes to a pipe may take: a program that asks a vault, say."""
 MAX_REPEATED = 100_000  # nodes that aliases may add
 
 Steps = Sequence[str | int]
@@ -24,6 +31,8 @@ _TAG = "tag:yaml.org,2002:"
 _TEXT, _MERGE = _TAG + "str", _TAG + "merge"
 _AS_TEXT = (_TAG + "timestamp", _TAG + "value")
 _NOT_YAML = "[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"  # compiled when it is needed: 5 ms
+
+_pipes: dict[Path, bytes] = {}
 
 
 def shown(path: Path) -> str:
@@ -35,11 +44,13 @@ def shown(path: Path) -> str:
 
 
 def read_text(path: Path, limit: int = MAX_BYTES) -> str:
-    """Return a file's text, UTF-8 with or without BOM; InvalidError if it is unreadable, too big or not UTF-8."""
+    """Return a file's text, UTF-8 with or without BOM; InvalidError if it is unreadable, too big or not UTF-8.
+
+    A pipe serves too, as of `<(…)`, if it is written to within PIPE_SECONDS.
+    """
     where = Mark(shown(path))
     try:
-        with path.open("rb") as file:
-            data = file.read(limit + 1)
+        data = _read(path, limit)
     except OSError as error:
         raise InvalidError(f"cannot read {where}: {error.strerror or type(error).__name__}", where=where) from None
     if len(data) > limit:
@@ -49,7 +60,31 @@ def read_text(path: Path, limit: int = MAX_BYTES) -> str:
         return data.decode()
     except UnicodeDecodeError as error:
         before = data[: error.start].decode(errors="replace")
-        raise InvalidError("the file is not UTF-8", where=_place(where.path, before)) from None
+        raise InvalidError(
+            "the file is not UTF-8", where=_place(where.path, before), hint="save the file as UTF-8"
+        ) from None
+
+
+def _read(path: Path, limit: int) -> bytes:
+    """Return at most one byte more than the limit. A pipe is read once and remembered: others may ask for it again."""
+    if path in _pipes:
+        return _pipes[path]
+    # Or it would wait here already for somebody to open the other end.
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY), "rb") as file:
+        if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            return file.read(limit + 1)
+        data, deadline = bytearray(), time.monotonic() + PIPE_SECONDS
+        poll = select.poll()
+        poll.register(file, select.POLLIN)
+        while len(data) <= limit:
+            if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+                raise OSError(errno.ETIMEDOUT, f"nobody has written all of it within {PIPE_SECONDS:g} s")
+            chunk = os.read(file.fileno(), limit + 1 - len(data))
+            if not chunk:
+                break
+            data += chunk
+    _pipes[path] = bytes(data)
+    return _pipes[path]
 
 
 def read_yaml(path: Path) -> Source:

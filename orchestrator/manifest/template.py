@@ -103,13 +103,17 @@ def fill(pieces: Sequence[Piece], values: Sequence[str], database: str) -> str:
         for piece in pieces
         if not isinstance(piece, Literal)
     ]
+    name = ""
     if pieces and isinstance(pieces[0], Variable):
-        parts[0] = held.pop(0)[1]
+        name, parts[0] = held.pop(0)
     skeleton, holes = "".join(parts), iter(held)
     if IS_URL.match(skeleton):
         return _fill_url(skeleton, holes)
     if "=" in skeleton:
         return conninfo({key: _put(value, holes, lambda _, v: v) for key, value in parse_conninfo(skeleton).items()})
+    if name:
+        what = "is neither a URL (scheme://…) nor a key=value string" if parts[0] else "is empty"
+        raise DsnError(f"the value of {name}, with which the DSN begins, {what}")
     raise DsnError("the DSN is neither a URL (scheme://…) nor a key=value string")
 
 

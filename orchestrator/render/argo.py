@@ -10,6 +10,13 @@ from orchestrator.render.settings import Settings
 from orchestrator.render.text import header, to_yaml
 
 _DAY = 24 * 60 * 60
+# Of a container, never of the whole: a retried DAG has no exit code, and would run what had succeeded again.
+_RETRY = {
+    "limit": "3",
+    "retryPolicy": "OnFailure",
+    "expression": f"asInt(lastRetry.exitCode) not in {CANNOT_MEND}",
+    "backoff": {"duration": "10s", "factor": "2"},
+}
 
 
 def render(manifest: Manifest, settings: Settings) -> dict[str, str]:
@@ -26,20 +33,12 @@ def render(manifest: Manifest, settings: Settings) -> dict[str, str]:
             task["dependencies"] = [f"migrate-{jobs.names[id]}" for id in database.depends_on]
         tasks.append(task)
         container = {key: value for key, value in jobs.apply(database).items() if key != "name"}
-        templates.append({"name": name, "container": container})
+        templates.append({"name": name, "container": container, "retryStrategy": _RETRY})
+    # The token stays: Argo's own container in each pod reports with it what became of the task.
     spec = {
         "entrypoint": "estate",
-        "automountServiceAccountToken": False,
         "securityContext": POD_SECURITY,
         "ttlStrategy": {"secondsAfterCompletion": _DAY},
-        "templateDefaults": {
-            "retryStrategy": {
-                "limit": "3",
-                "retryPolicy": "OnFailure",
-                "expression": f"asInt(lastRetry.exitCode) not in {CANNOT_MEND}",
-                "backoff": {"duration": "10s", "factor": "2"},
-            }
-        },
         "templates": [{"name": "estate", "dag": {"failFast": False, "tasks": tasks}}, *templates],
     }
     workflow = {
@@ -48,4 +47,4 @@ def render(manifest: Manifest, settings: Settings) -> dict[str, str]:
         "metadata": {"generateName": "migrate-", "namespace": settings.namespace},
         "spec": spec,
     }
-    return {settings.files["argo"]: header("argo", manifest.path.name) + to_yaml(workflow)}
+    return {settings.files["argo"]: header("argo", manifest) + to_yaml(workflow)}

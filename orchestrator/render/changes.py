@@ -117,7 +117,10 @@ def _prepare(one: Change, undo: list[Callable[[], object]]) -> Path | None:
         file.flush()
         os.fsync(file.fileno())
     if one.old is not None:
-        temporary.chmod(stat.S_IMODE(target.stat().st_mode))
+        before = target.stat()
+        with suppress(OSError):  # only root can give a file away, and not on every file system
+            os.chown(temporary, before.st_uid, before.st_gid)
+        temporary.chmod(stat.S_IMODE(before.st_mode))
     return temporary
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 
-from orchestrator import __version__
+from orchestrator.manifest.load import FILE_NAME
 from orchestrator.model import Manifest
+from orchestrator.render.package import requirement
 from orchestrator.render.servers import all_variables, servers_of
 from orchestrator.render.settings import Settings
+from orchestrator.render.sources import watched
 from orchestrator.render.text import Flow, header, to_yaml
 
 # Pinned: v4.2.2 and v5.6.0.
@@ -23,7 +26,7 @@ def render(manifest: Manifest, settings: Settings) -> dict[str, str]:
         name: f"${{{{ {'secrets' if secret else 'vars'}.{name} }}}}"
         for name, secret in all_variables(servers_of(manifest))
     }
-    paths = [manifest.path.name, "migrations/**"]
+    paths = watched(manifest, settings, "**")
     workflow = {
         "name": "Databases",
         "on": {
@@ -32,13 +35,14 @@ def render(manifest: Manifest, settings: Settings) -> dict[str, str]:
             "workflow_dispatch": {},
         },
         "permissions": {"contents": "read"},
+        **({} if manifest.path.name == FILE_NAME else {"env": {"ORCH_FILE": manifest.path.name}}),
         "jobs": {
             "check": {
                 "name": "Check",
                 "runs-on": "ubuntu-24.04",
                 "timeout-minutes": 15,
                 "steps": [
-                    *_setup("dborch[embedded]", settings),
+                    *_setup("embedded", settings),
                     _run("Manifest and files", "orch validate"),
                     _run("Rendered files", "orch render --check"),
                     _run("From nothing, on real servers", "orch apply --embedded"),
@@ -53,21 +57,18 @@ def render(manifest: Manifest, settings: Settings) -> dict[str, str]:
                 "timeout-minutes": 60,
                 "environment": "production",
                 "concurrency": {"group": "databases", "cancel-in-progress": False},
-                "steps": [*_setup("dborch", settings), {**_run("Apply", "orch apply --wait 60"), "env": variables}],
+                "steps": [*_setup("", settings), {**_run("Apply", "orch apply --wait 60"), "env": variables}],
             },
         },
     }
-    return {settings.files["github"]: header("github", manifest.path.name) + to_yaml(workflow)}
+    return {settings.files["github"]: header("github", manifest) + to_yaml(workflow)}
 
 
-def _setup(package: str, settings: Settings) -> list[dict[str, Any]]:
-    wanted = f"'{package}=={__version__}'"
-    if settings.package:
-        wanted = f"'{settings.package}{'[embedded]' if 'embedded' in package else ''}'"
+def _setup(extra: str, settings: Settings) -> list[dict[str, Any]]:
     return [
         {"uses": _CHECKOUT, "with": {"persist-credentials": False}},
         {"uses": _PYTHON, "with": {"python-version": "3.13"}},
-        _run("Install", f"pip install {wanted}"),
+        _run("Install", f"pip install {shlex.quote(requirement(settings, extra))}"),
     ]
 
 

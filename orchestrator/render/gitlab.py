@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 
-from orchestrator import __version__
+from orchestrator.manifest.load import FILE_NAME
 from orchestrator.model import Manifest
+from orchestrator.render.package import requirement
 from orchestrator.render.servers import all_variables, servers_of
 from orchestrator.render.settings import Settings
+from orchestrator.render.sources import watched
 from orchestrator.render.text import Flow, header, to_yaml
 
 
@@ -21,14 +24,16 @@ def render(manifest: Manifest, settings: Settings) -> dict[str, str]:
     usage += f"# CI/CD variables (masked and protected) that apply reads: {needed}\n" if needed else ""
     pipeline = {
         "databases:check": _job(
+            manifest,
             settings,
-            "dborch[embedded]",
+            "embedded",
             ["orch validate", "orch render --check", "orch apply --embedded", "orch plan --embedded --exit-code"],
-            {"stage": "test", "rules": [_when(manifest)]},
+            {"stage": "test", "rules": [_when(manifest, settings)]},
         ),
         "databases:apply": _job(
+            manifest,
             settings,
-            "dborch",
+            "",
             ["orch apply --wait 60"],
             {
                 "stage": "deploy",
@@ -36,19 +41,19 @@ def render(manifest: Manifest, settings: Settings) -> dict[str, str]:
                 "environment": {"name": "production"},
                 "resource_group": "databases",
                 "interruptible": False,
-                "rules": [{"if": "$CI_COMMIT_BRANCH == $CI_DEFAULT_BRANCH", **_when(manifest)}],
+                "rules": [{"if": "$CI_COMMIT_BRANCH == $CI_DEFAULT_BRANCH", **_when(manifest, settings)}],
             },
         ),
     }
-    return {path: header("gitlab", manifest.path.name) + usage + to_yaml(pipeline)}
+    return {path: header("gitlab", manifest) + usage + to_yaml(pipeline)}
 
 
-def _when(manifest: Manifest) -> dict[str, Any]:
-    return {"changes": [manifest.path.name, "migrations/**/*"]}
+def _when(manifest: Manifest, settings: Settings) -> dict[str, Any]:
+    return {"changes": watched(manifest, settings, "**/*")}
 
 
-def _job(settings: Settings, package: str, script: list[str], more: dict[str, Any]) -> dict[str, Any]:
-    wanted = f"'{package}=={__version__}'"
-    if settings.package:
-        wanted = f"'{settings.package}{'[embedded]' if 'embedded' in package else ''}'"
-    return {"image": settings.base_image, **more, "script": [f"pip install --quiet {wanted}", *script]}
+def _job(manifest: Manifest, settings: Settings, extra: str, script: list[str], more: dict[str, Any]) -> dict[str, Any]:
+    job = {"image": settings.base_image, **more}
+    if manifest.path.name != FILE_NAME:
+        job["variables"] = {"ORCH_FILE": manifest.path.name}
+    return {**job, "script": [f"pip install --quiet {shlex.quote(requirement(settings, extra))}", *script]}

@@ -7,14 +7,14 @@ from pathlib import PurePosixPath
 from orchestrator.model import CreateOptions, Database, Manifest
 from orchestrator.render.servers import servers_of
 from orchestrator.render.settings import Settings
-from orchestrator.render.text import MADE_BY
+from orchestrator.render.text import header
 
 
 def render(manifest: Manifest, settings: Settings) -> dict[str, str]:
     """Return one file for each PostgreSQL server; with a single one it has the plain name."""
     servers = [server for server in servers_of(manifest) if server.engine == "postgres"]
     path = PurePosixPath(settings.files["init-sql"])
-    top = f"--{MADE_BY[1:]} {manifest.path.name}: do not edit, run: orch render init-sql\n"
+    top = header("init-sql", manifest, "--")
     files = {}
     for server in servers:
         name = path if len(servers) == 1 else path.with_stem(f"{path.stem}-{server.service}")

@@ -31,6 +31,16 @@ _CONTAINER_SECURITY: dict[str, Any] = {
 }
 
 
+def renamed(before: Manifest, after: Manifest, settings: Settings) -> dict[str, tuple[str, str, str]]:
+    """Return id → the Job, the Secret before and the Secret now, of databases that are called otherwise than before."""
+    old, new = Jobs(before, settings), Jobs(after, settings)
+    return {
+        id: (f"migrate-{name}", old.secret(id, settings.secret), new.secret(id, settings.secret))
+        for id, name in new.names.items()
+        if old.names.get(id, name) != name
+    }
+
+
 class Jobs:
     """The names and containers of every database of a manifest."""
 
@@ -38,6 +48,10 @@ class Jobs:
         self._settings = settings
         self._databases = {database.id: database for database in manifest.databases}
         self.names = slugs(short_names(manifest), 40)
+
+    def secret(self, id: str, pattern: str) -> str:
+        """Return the name of the Secret of a database."""
+        return pattern.replace("{name}", self.names[id]).replace("{id}", id)
 
     def ancestors(self, database: Database) -> list[Database]:
         """Return all that a database depends on, also through others, in the order of the manifest.
@@ -70,7 +84,7 @@ class Jobs:
                 "name": override_variable(database.id),
                 "valueFrom": {
                     "secretKeyRef": {
-                        "name": secret.replace("{name}", self.names[database.id]).replace("{id}", database.id),
+                        "name": self.secret(database.id, secret),
                         "key": self._settings.keys[database.engine],
                     }
                 },

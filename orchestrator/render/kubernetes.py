@@ -22,7 +22,7 @@ def render(manifest: Manifest, settings: Settings) -> dict[str, str]:
     jobs = Jobs(manifest, settings)
     needs = {database.id: database.depends_on for database in manifest.databases}
     wave_of = {id: number for number, wave in enumerate(waves(needs)) for id in wave}
-    top = header("k8s", manifest.path.name)
+    top = header("k8s", manifest)
     directory = settings.files["k8s"]
     files = {
         f"job-migrate-{jobs.names[database.id]}.yaml": to_yaml(_job(database, jobs, settings, wave_of[database.id]))

@@ -120,7 +120,9 @@ servers:
     dsn: "postgres://${POSTGRES_USER}:${POSTGRES_PASSWORD}@${POSTGRES_HOST:-localhost}:${POSTGRES_PORT:-5432}/{database}?sslmode=${POSTGRES_SSLMODE:-prefer}"
   mongo:
     engine: mongo
-    dsn: "mongodb://${MONGO_USER}:${MONGO_PASSWORD}@${MONGO_HOST:-localhost}:${MONGO_PORT:-27017}/{database}?authSource=admin"
+    # A server without logins: leave out ${MONGO_USER}:${MONGO_PASSWORD}@ and authSource=admin&
+    # Several hosts of a replica set: MONGO_DIRECT=false. Directly, this one host serves, whatever name its set gives it.
+    dsn: "mongodb://${MONGO_USER}:${MONGO_PASSWORD}@${MONGO_HOST:-localhost}:${MONGO_PORT:-27017}/{database}?authSource=admin&directConnection=${MONGO_DIRECT:-true}"
 
 """
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from urllib.parse import unquote
 
-from orchestrator.errors import InvalidError
 from orchestrator.manifest.template import Variable, fill, parse
 from orchestrator.manifest.url import IS_URL, parse_conninfo, split
 from orchestrator.model import Database, Manifest
@@ -31,7 +32,10 @@ class Value:
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A server of the manifest. `ours`: a container can take its place, because the DSN lets its host be set."""
+    """A server of the manifest. `ours`: a container can take its place, because the DSN lets its host be set.
+
+    `parameters` are the other keys of the DSN, in lower case.
+    """
 
     name: str
     service: str
@@ -41,6 +45,7 @@ class Server:
     port: Value
     user: Value
     password: Value
+    parameters: Mapping[str, Value]
     variables: tuple[Variable, ...]
     secrets: frozenset[str]
     ours: bool
@@ -59,48 +64,52 @@ def _server(name: str, service: str, databases: tuple[Database, ...]) -> Server:
     first = databases[0]
     pieces = parse(first.dsn)
     variables = tuple({piece.name: piece for piece in pieces if isinstance(piece, Variable)}.values())
-    host = port = user = password = Value()
-    alone, secrets = False, set()
+    parts, alone, secrets = dict[str, Value](), False, set()
     if pieces and isinstance(pieces[0], Variable):
         secrets.add(pieces[0].name)  # a DSN by itself
     else:
-        host, port, user, password, alone = _parts(first.dsn)
-        secrets |= {password.name} - {""}
+        parts, alone = _parts(first.dsn)
+    host, port, user, password = (parts.pop(key, Value()) for key in ("host", "port", "user", "password"))
+    secrets |= {password.name} - {""}
     ours = first.server is not None and alone and (host.variable is not None or host.text in (*_LOCAL, service))
-    if ours and host.variable is None and host.text != service:
-        raise InvalidError(
-            f"server {name!r} is always at {host.text or 'a local socket'!r}, which a container cannot reach",
-            where=first.mark,
-            hint=f"let its host be set in its dsn: ${{{first.engine.upper()}_HOST:-{host.text or 'localhost'}}}",
-        )
-    if ours and password.text:
-        raise InvalidError(
-            f"the dsn of server {name!r} holds a password",
-            where=first.mark,
-            hint=f"take it from a variable: ${{{first.engine.upper()}_PASSWORD}}",
-        )
     return Server(
-        name, service, first.engine, databases, host, port, user, password, variables, frozenset(secrets), ours
+        name,
+        service,
+        first.engine,
+        databases,
+        host,
+        port,
+        user,
+        password,
+        parts,
+        variables,
+        frozenset(secrets),
+        ours,
     )
 
 
-def _parts(dsn: str) -> tuple[Value, Value, Value, Value, bool]:
-    """Return host, port, user, password, and whether the host is a single one."""
+def _parts(dsn: str) -> tuple[dict[str, Value], bool]:
+    """Return host, port, user, password and the parameters, and whether the host is a single one."""
     pieces = parse(dsn)
     marks = {f"zz{number}zz": piece for number, piece in enumerate(pieces) if isinstance(piece, Variable)}
     text = fill(pieces, list(marks), "zzdatabasezz")
+    alone = True
+    if IS_URL.match(text):
+        url = split(text)
+        name, _, number = url.hosts.rpartition(":") if ":" in url.hosts.rpartition("]")[2] else (url.hosts, "", "")
+        fields = {"host": name, "port": number, "user": unquote(url.user), "password": url.password}
+        pairs = (part.partition("=") for part in url.query.split("&"))
+        fields |= {key.lower(): unquote(value) for key, _, value in pairs}  # as in libpq, the later one wins
+        alone = not url.scheme.endswith("+srv")
+    else:
+        fields = parse_conninfo(text)
 
     def value(part: str) -> Value:
-        return Value(variable=marks[part]) if part in marks else Value(part)
+        if part in marks:
+            return Value(variable=marks[part])
+        return Value(re.sub(r"zz\d+zz", lambda mark: f"${{{marks[mark[0]].name}}}", part))
 
-    if not IS_URL.match(text):
-        fields = parse_conninfo(text)
-        host, port, user, password = (value(fields.get(key, "")) for key in ("host", "port", "user", "password"))
-        return host, port, user, password, "," not in host.text
-    url = split(text)
-    name, _, number = url.hosts.rpartition(":") if ":" in url.hosts.rpartition("]")[2] else (url.hosts, "", "")
-    alone = "," not in url.hosts and not url.scheme.endswith("+srv")
-    return value(name), value(number), value(url.user), value(url.password), alone
+    return {key: value(part) for key, part in fields.items()}, alone and "," not in fields.get("host", "")
 
 
 def shell_default(value: Value, default: str) -> str:

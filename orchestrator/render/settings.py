@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from os.path import normpath
 from typing import Any
 
+from orchestrator.errors import InvalidError, Mark
 from orchestrator.model import Manifest
 
 
@@ -30,6 +32,12 @@ class Settings:
     package: str
 
 
+def has_own_tag(image: str) -> bool:
+    """Whether an image names its content: by a digest, or by a tag that is not `latest`."""
+    tag = image.rpartition("/")[2].partition(":")[2]
+    return "@" in image or tag not in ("", "latest")
+
+
 _FILES = {
     "compose": "docker-compose.multi-db.yml",
     "k8s": "k8s",
@@ -51,12 +59,20 @@ def settings_of(manifest: Manifest, image: str | None = None) -> Settings:
 
     k8s, compose, docker = section("k8s"), section("compose"), section("dockerfile")
     secret = k8s.get("secret", "{name}-db-credentials")
+    files = {name: section(name).get("directory" if name == "k8s" else "file", path) for name, path in _FILES.items()}
+    owners: dict[str, str] = {}
+    for name, path in files.items():
+        owner = owners.setdefault(normpath(path), name)
+        if owner != name:
+            raise InvalidError(
+                f"'render': {owner} and {name} would both be written to {path}",
+                where=Mark(manifest.path.name),
+                hint="give each a place of its own",
+            )
     return Settings(
         image=image or given.get("image", "your-registry/database-migration:latest"),
         targets=tuple(given.get("targets", ())),
-        files={
-            name: section(name).get("directory" if name == "k8s" else "file", path) for name, path in _FILES.items()
-        },
+        files=files,
         namespace=k8s.get("namespace", "default"),
         secret=secret,
         wait_secret=k8s.get("wait_secret", secret),

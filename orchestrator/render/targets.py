@@ -23,6 +23,8 @@ TARGETS: Mapping[str, str] = {
     "github": "github",
     "gitlab": "gitlab",
 }
+DEFAULT = ("compose", "k8s", "dockerfile")
+"""What is rendered where nothing is declared and nothing is there."""
 
 
 def files_of(target: str, manifest: Manifest, settings: Settings) -> dict[str, str]:
@@ -47,7 +49,8 @@ def stale(targets: Iterable[str], manifest: Manifest, settings: Settings, root: 
             if one.old is not None and not _is_ours(one.old):
                 raise OrchError(
                     f"{name} is not a file that orch made",
-                    hint=f"move it away, or choose another place under 'render: {target}:' in {manifest.path.name}",
+                    hint=f"move it away, choose another place under 'render: {target}:' in {manifest.path.name}, "
+                    "or leave this target out",
                 )
             changes.append(one)
     return changes
@@ -56,6 +59,17 @@ def stale(targets: Iterable[str], manifest: Manifest, settings: Settings, root: 
 def present(settings: Settings, root: Path) -> list[str]:
     """Return the targets of which a file that we made is on disk."""
     return [target for target in TARGETS if _leftover(target, settings, root)]
+
+
+def foreign(manifest: Manifest, settings: Settings, root: Path) -> dict[str, str]:
+    """Return file → target for what is in the place of a rendered file and that we did not make."""
+    found = {}
+    for target in DEFAULT:
+        for name in files_of(target, manifest, settings) or [settings.files[target]]:
+            path = root / name
+            if path.is_file() and not _is_ours(path.read_bytes()):
+                found[name] = target
+    return found
 
 
 def _leftover(target: str, settings: Settings, root: Path) -> list[str]:

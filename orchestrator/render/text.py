@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import re
+import shlex
 from typing import Any
+
+from orchestrator.manifest.load import FILE_NAME
+from orchestrator.model import Manifest
 
 MADE_BY = "# Made by orch from"
 
 
-def header(command: str, manifest: str) -> str:
+def header(target: str, manifest: Manifest, comment: str = "#") -> str:
     """Return the comment that says where a file comes from; a file with it may be written over, and removed."""
-    return f"{MADE_BY} {manifest}: do not edit, run: orch render {command}\n"
+    name = manifest.path.name
+    file = "" if name == FILE_NAME else f" -f {shlex.quote(name)}"
+    return f"{comment}{MADE_BY[1:]} {name}: do not edit, run: orch render {target}{file}\n"
 
 
 class Flow(list[Any]):

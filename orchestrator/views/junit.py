@@ -54,6 +54,8 @@ class JUnitView:
             case events.DatabaseFailed(id, failure):
                 suite = self._of(id)
                 suite.cases.append(_Case(suite.running or failure.kind, failure=failure))
+            case events.Verified(id, version, name, seconds, failure, left_out):
+                self._of(id).cases.append(_Case(f"{version} {name}", seconds, failure, left_out))
             case events.DatabaseBlocked(id, by):
                 self._of(id).rest = f"blocked by {', '.join(by)}"
             case events.DatabaseSkipped(id):
@@ -73,6 +75,7 @@ class JUnitView:
             told = {case.name for case in suite.cases}
             steps = (_step(step.version, step.name, step.direction.value) for step in planned.steps)
             suite.cases += [_Case(name, skipped=suite.rest) for name in steps if name not in told]
+        for suite in self._suites.values():
             suite.cases = suite.cases or [_Case("migrate", skipped=suite.rest)]
         root = ElementTree.Element("testsuites", {"name": "orch", **self._counts(list(self._suites.values()))})
         root.set("time", f"{self._seconds:.3f}")

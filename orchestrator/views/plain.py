@@ -53,6 +53,12 @@ def line(event: Event) -> str | None:
             return f"{id}: {text}"
         case events.DatabaseFailed(id, failure):
             return f"{id}: FAILED: {failure.where + ': ' if failure.where else ''}{failure.what}"
+        case events.Verified(id, version, name, _, events.Failure() as failure):
+            return f"{id}: {version} {name} FAILED: {failure.where + ': ' if failure.where else ''}{failure.what}"
+        case events.Verified(id, version, name, seconds, _, left_out):
+            return f"{id}: {version} {name} " + (
+                f"left out: {left_out}" if left_out else f"verified in {seconds:.2f} s"
+            )
         case events.DatabaseBlocked(id, by):
             return f"{id}: blocked by {', '.join(by)}"
         case events.DatabaseSkipped(id):

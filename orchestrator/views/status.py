@@ -15,14 +15,18 @@ def status_of(database: Database, migrations: Sequence[Migration], survey: Surve
     """Return one database's entry of `orch status --output json`."""
     entry: dict[str, Any] = {"id": database.id, "engine": database.engine, "name": database.name}
     if survey.failure:
-        problem = {"kind": survey.failure.kind, "what": survey.failure.what, "hint": survey.failure.hint}
+        failure = survey.failure
+        problem = {"kind": failure.kind, "what": failure.what, "hint": failure.hint, "blocks": ["up", "down"]}
         blank: dict[str, Any] = {"exists": None, "version": None, "dirty": None, "applied": [], "pending": []}
         return {**entry, **blank, "problems": [problem], "notes": []}
-    state = reconcile(migrations, survey.history, out_of_order=database.settings.out_of_order)
+    history = survey.history
+    state = reconcile(migrations, history, out_of_order=database.settings.out_of_order)
+    # Left dirty by golang-migrate, before we knew of the database: then all there is to tell is what the pointer says.
+    version = state.version if state.applied or history.pointer is None else history.pointer.version
     return {
         **entry,
-        "exists": survey.history.exists,
-        "version": state.version,
+        "exists": history.exists,
+        "version": version,
         "dirty": state.dirty,
         "applied": list(state.applied),
         "pending": list(state.pending),
@@ -32,6 +36,7 @@ def status_of(database: Database, migrations: Sequence[Migration], survey: Surve
                 "version": problem.version,
                 "what": problem.what,
                 "hint": problem.hint.replace("NAME", database.id),
+                "blocks": [direction.value for direction in problem.blocks],
             }
             for problem in state.problems
         ],
@@ -45,7 +50,7 @@ def status_text(entries: Sequence[dict[str, Any]]) -> str:
         (
             entry["id"],
             _existence(entry["exists"]),
-            "-" if entry["version"] is None else str(entry["version"]),
+            "-" if entry["version"] is None else f"{entry['version']}{' (dirty)' * bool(entry['dirty'])}",
             str(len(entry["applied"])),
             str(len(entry["pending"])),
             _state(entry),

@@ -17,7 +17,7 @@ def plan_text(plan: Plan) -> str:
             lines.append(f"{planned.id}: cannot be planned: {planned.failure.what}")
             if planned.failure.hint:
                 lines.append(f"    hint: {planned.failure.hint}")
-        elif planned.has_changes:
+        elif planned.has_changes or planned.notes:
             lines.append(f"{planned.id}  ({planned.endpoint})")
             lines.extend(f"    {text}" for text in _changes(planned))
         lines.extend(f"    note: {note}" for note in planned.notes)

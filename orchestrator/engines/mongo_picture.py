@@ -1,0 +1,49 @@
+"""The schema of a MongoDB database: its collections and views, their options, their indexes."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from bson import json_util
+from pymongo.database import Database
+
+from orchestrator.model import Picture, Thing
+
+# What collMod leaves where an option was taken back says the same as no option.
+_NONE: dict[str, Any] = {
+    "validator": {},
+    "validationLevel": "strict",
+    "validationAction": "error",
+    "changeStreamPreAndPostImages": {"enabled": False},
+}
+
+
+def picture(database: Database[Any], bookkeeping: Collection[str]) -> Picture:
+    """Return what is in the database but the bookkeeping. Documents, users and roles are not looked at."""
+    found: dict[Thing, str] = {}
+    for info in database.list_collections():
+        name, kind = info["name"], info.get("type", "collection")
+        if name in bookkeeping or name.startswith("system."):
+            continue
+        found[Thing(kind, name)] = ""
+        for option, value in _options(info.get("options", {})).items():
+            found[Thing("option", f"{name}.{option}", name)] = _text(value)
+        if kind != "view":
+            for index in database[name].list_indexes():
+                facts = {key: value for key, value in index.items() if key not in ("v", "ns", "name")}
+                if index["name"] != "_id_":  # it goes with its collection
+                    found[Thing("index", f"{name}.{index['name']}", name)] = _text(dict(sorted(facts.items())))
+    return found
+
+
+def _options(options: dict[str, Any]) -> dict[str, Any]:
+    said = {name: value for name, value in options.items() if _NONE.get(name) != value}
+    if "validator" not in said:  # there is nothing that they could be about
+        said.pop("validationLevel", None)
+        said.pop("validationAction", None)
+    return said
+
+
+def _text(value: Any) -> str:
+    return json_util.dumps(value, ensure_ascii=False)

@@ -1,0 +1,110 @@
+"""Whether containers can stand in for the servers of a manifest: what would not work is refused before it is rendered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from orchestrator.errors import InvalidError, InvalidGroup
+from orchestrator.render.servers import PORTS, USERS, Server, shell_default
+
+REPLICA_SET = "rs0"
+# What a container has, for the parameters of a DSN that ask for something: no TLS, one member, users in admin.
+_HAS: Mapping[str, Mapping[str, Sequence[str]]] = {
+    "postgres": {"sslmode": ("prefer", "allow", "disable"), "channel_binding": ("prefer", "disable")},
+    "mongo": {"tls": ("false",), "ssl": ("false",), "replicaset": (REPLICA_SET,), "authsource": ("admin",)},
+}
+
+
+def inside(server: Server) -> dict[str, str | None]:
+    """Return what the variables of a server's DSN are in a container; None is what they are outside."""
+    values: dict[str, str | None] = {variable.name: None for variable in server.variables}
+    if server.ours:
+        has = _HAS[server.engine]
+        values |= {value.name: has[key][0] for key, value in server.parameters.items() if key in has}
+        values[server.host.name] = server.service
+        values[server.port.name] = PORTS[server.engine]
+        values[server.user.name] = shell_default(server.user, USERS[server.engine])
+        values[server.password.name] = secret_file(server)
+    return {name: value for name, value in values.items() if name}
+
+
+def secret_file(server: Server) -> str:
+    """Return where a container finds the password of a server."""
+    return f"/run/secrets/{server.password.name}"
+
+
+def check(servers: Sequence[Server], others: Sequence[str]) -> None:
+    """Refuse servers that no container can be; `others` are the names of the other services. InvalidError, or a group."""
+    ours = [server for server in servers if server.ours]
+    errors = [error for server in ours for error in _alone(server)]
+    for server in ours:
+        if server.service in others:
+            what = f"the server {server.name!r} and a service that migrates would both be called {server.service!r}"
+            errors.append(_error(server, what, "give the server another name"))
+    InvalidGroup.raise_if([*errors, *_ports(ours), *_variables(servers)])
+
+
+def published(server: Server) -> str:
+    """Return the port of this machine at which a server is published, where no variable says another."""
+    variable = server.port.variable
+    given = variable.argument if variable and variable.operator == ":-" else server.port.text
+    return given or PORTS[server.engine]
+
+
+def _alone(server: Server) -> Iterator[InvalidError]:
+    about, prefix, port = f"the server {server.name!r}", server.engine.upper(), PORTS[server.engine]
+    if not server.host.name and server.host.text != server.service:
+        place = server.host.text or "a local socket"
+        hint = f"let its host be set in its dsn: ${{{prefix}_HOST:-{server.host.text or 'localhost'}}}"
+        yield _error(server, f"{about} is always at {place!r}, which a container cannot reach", hint)
+    if server.password.text:
+        hint = f"take it from a variable: ${{{prefix}_PASSWORD}}"
+        yield _error(server, f"the dsn of server {server.name!r} holds a password", hint)
+    if server.port.text not in ("", port):
+        hint = f"let it be set in its dsn: ${{{prefix}_PORT:-{server.port.text}}}"
+        yield _error(server, f"{about} is always at port {server.port.text}; its container listens at {port}", hint)
+    user, password = (bool(value.name or value.text) for value in (server.user, server.password))
+    if not user and (password or server.engine == "postgres"):
+        hint = f"name one in its dsn: ${{{prefix}_USER:-{USERS[server.engine]}}}"
+        yield _error(server, f"the dsn of server {server.name!r} names no user", hint)
+    if user and not password and server.engine == "mongo":
+        hint = f"take it from a variable: ${{{prefix}_PASSWORD}}"
+        yield _error(server, f"the dsn of server {server.name!r} has a user and no password", hint)
+    if user and server.engine == "mongo" and "authsource" not in server.parameters:
+        what = f"{about} looks its user up in each database; that of a container is in admin"
+        yield _error(server, what, "add authSource=admin to its dsn")
+    for key, has in _HAS[server.engine].items():
+        value = server.parameters.get(key)
+        if value and value.text and value.text not in has:
+            what = f"the dsn of server {server.name!r} always has {key}={value.text}, and a container has {has[0]}"
+            hint = f"let it be set: {key}=${{{prefix}_{key.upper()}:-{value.text}}}"
+            yield _error(server, what, hint)
+
+
+def _ports(servers: Sequence[Server]) -> Iterator[InvalidError]:
+    owners: dict[str, Server] = {}
+    for server in servers:
+        port = published(server)
+        other = owners.setdefault(port, server)
+        if other is not server:
+            what = f"the servers {other.name!r} and {server.name!r} would both be published at port {port}"
+            free = f"{int(port) + len(owners)}" if port.isdecimal() else PORTS[server.engine]
+            variable = server.port.name or f"{server.engine.upper()}_PORT"
+            if variable == other.port.name:
+                variable += "_2"
+            yield _error(server, what, f"give one another in its dsn: ${{{variable}:-{free}}}")
+
+
+def _variables(servers: Sequence[Server]) -> Iterator[InvalidError]:
+    """Yield what one container for all servers could not have: a variable with two values."""
+    owners: dict[str, tuple[Server, str | None]] = {}
+    for server in servers:
+        for name, value in inside(server).items():
+            other, known = owners.setdefault(name, (server, value))
+            if known != value:
+                what = f"{name} would have to be another for the server {other.name!r} than for {server.name!r}"
+                yield _error(server, what, "give each a variable of its own in its dsn")
+
+
+def _error(server: Server, what: str, hint: str) -> InvalidError:
+    return InvalidError(what, where=server.databases[0].mark, hint=hint)

@@ -1,0 +1,30 @@
+"""What pip installs to have `orch`: from the index, from an address, or from a path in the project."""
+
+from __future__ import annotations
+
+import re
+
+from orchestrator import __version__
+from orchestrator.render.settings import Settings
+
+_NAME = "dborch"
+_FILES = (".whl", ".tar.gz", ".zip")
+
+
+def requirement(settings: Settings, extra: str = "") -> str:
+    """Return the requirement, with an extra if one is asked for; it is quoted where a shell reads it."""
+    given = " ".join(settings.package.split()) or f"{_NAME}=={__version__}"
+    if not extra:
+        return given
+    if is_path(given):
+        return f"{given}[{extra}]"
+    if re.match(r"[a-z+]+://", given):
+        return f"{_NAME}[{extra}] @ {given}"
+    name, extras, rest = re.fullmatch(r"([\w.-]*)(?:\s*\[(.*?)\])?(.*)", given).groups()  # type: ignore[union-attr]
+    return f"{name}[{','.join(filter(None, [extras, extra]))}]{rest}"
+
+
+def is_path(package: str) -> bool:
+    """Whether a package lies in the project, as a directory or a file."""
+    before = package.partition("@")[0]
+    return "://" not in package and (package.startswith(".") or "/" in before or package.endswith(_FILES))

@@ -1,0 +1,44 @@
+"""Which places of a project belong to an estate: its migrations, and what is rendered."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path, PurePosixPath
+
+from orchestrator.model import Database, Manifest
+from orchestrator.render.settings import Settings
+from orchestrator.render.targets import TARGETS
+
+
+def directory_of(database: Database, manifest: Manifest) -> PurePosixPath | None:
+    """Return the directory with the migrations as seen from the manifest; None if it lies outside of the project.
+
+    What lies under migrations/ counts as a whole.
+    """
+    base = manifest.path.absolute().parent
+    directory = Path(os.path.normpath(base / database.directory))
+    if not directory.is_relative_to(base):
+        return None
+    inside = PurePosixPath(directory.relative_to(base).as_posix())
+    return PurePosixPath("migrations") if inside.parts[:1] == ("migrations",) else inside
+
+
+def watched(manifest: Manifest, settings: Settings, everything: str) -> list[str]:
+    """Return patterns of all files that a pipeline checks; `everything` is what stands for all below a directory."""
+    found = {manifest.path.name: None}
+    directories = [directory_of(database, manifest) for database in manifest.databases]
+    for directory in filter(None, directories):
+        found[_below(str(directory), everything)] = None
+    for target in settings.targets or TARGETS:
+        place = PurePosixPath(os.path.normpath(settings.files[target]))
+        if target == "k8s":
+            found[_below(str(place), everything)] = None
+        elif target == "init-sql":
+            found[str(place.with_name(f"{place.stem}*{place.suffix}"))] = None
+        else:
+            found[f"{place}*" if target == "dockerfile" else str(place)] = None
+    return list(found)
+
+
+def _below(directory: str, everything: str) -> str:
+    return everything if directory == "." else f"{directory}/{everything}"

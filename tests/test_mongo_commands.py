@@ -1,0 +1,92 @@
+"""What a MongoDB migration may say, and what orch sees to itself."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Estate, start
+
+from orchestrator.engines import load_engine
+from orchestrator.engines.base import Limits
+from orchestrator.errors import StatementError
+from orchestrator.manifest.dsn import Redactor, resolve
+from orchestrator.model import Database, Statement
+
+
+@pytest.fixture(params=["mongod", "secantus"])
+def any_mongo(request: pytest.FixtureRequest, mongo_estate: Estate) -> Estate:
+    mongo_estate.servers["mongo"] = start(request.param)
+    mongo_estate.env["MONGO_PASSWORD"] = mongo_estate.servers["mongo"].password
+    return mongo_estate
+
+
+@pytest.mark.parametrize("concern", ['{"w": 1}', '{"w": "majority", "wtimeout": 5000}', '{"w": 0}'])
+def test_a_write_concern_of_its_own_is_no_obstacle(any_mongo: Estate, concern: str) -> None:
+    """Written for a standalone or golang-migrate, where each command waits as it says; orch's waits for what lasts."""
+    any_mongo.add(
+        "mongo",
+        "a",
+        {
+            "1_x.up.js": f'[{{"create": "c", "writeConcern": {concern}}}]',
+            "2_x.up.js": f'[{{"insert": "c", "documents": [{{"a": 1}}], "writeConcern": {concern}}}]',
+            "3_x.up.js": f'[{{"insert": "c", "documents": [{{"_id": 1}}, {{"_id": 1}}], "writeConcern": {concern}}}]',
+        },
+    )
+    assert "11000" in any_mongo.orch("apply", code=1).stderr
+    assert any_mongo.status("mongo-a")["applied"] == [1, 2]
+
+
+def test_the_bookkeeping_under_other_names_is_not_a_migrations_either(any_mongo: Estate) -> None:
+    entry = "  - {name: a, server: mongo}\n"
+    any_mongo.manifest(entry, "history: {name: our_history}\n")
+    path = any_mongo.root / "databases.yaml"
+    path.write_text(path.read_text().replace('"}', '&x-migrations-collection=our_versions"}', 1))
+    any_mongo.write("mongo-a", {"1_x.up.js": '[{"create": "c"}]', "1_x.down.js": '[{"drop": "our_versions"}]'})
+    any_mongo.orch("apply")
+    told = any_mongo.orch("rollback", "mongo-a", "--to", "0", "--yes", code=1).stderr
+    assert "1_x.down.js:1" in told
+    assert "it changes our_versions" in told
+    any_mongo.write("mongo-a", {"2_x.up.js": '[{"delete": "our_history", "deletes": [{"q": {}, "limit": 0}]}]'})
+    assert "it changes our_history" in any_mongo.orch("apply", code=1).stderr
+    assert any_mongo.status("mongo-a")["applied"] == [1]
+
+
+def test_a_file_of_very_many_commands(mongo_estate: Estate) -> None:
+    """The place of each is counted on from the one before."""
+    many = ",\n".join(['{"drop": "x"}'] * 200_000)
+    mongo_estate.add("mongo", "a", {"1_x.up.js": f'[{many},\n{{"drop": "x", "drop": "y"}}]'})
+    began = time.monotonic()
+    assert "1_x.up.js:200001:" in mongo_estate.orch("validate", code=4).stderr
+    assert time.monotonic() - began < 20
+
+
+@pytest.mark.parametrize("at", ["the second command", "the commit"])
+def test_what_fails_because_it_was_cancelled_says_so(
+    any_mongo: Estate, monkeypatch: pytest.MonkeyPatch, at: str
+) -> None:
+    """The server only says that it does not know the transaction, which would be tried again."""
+    any_mongo.add("mongo", "a", {"1_x.up.js": "[]"})
+    any_mongo.orch("apply")
+    server = any_mongo.servers["mongo"]
+    database = Database("mongo-a", "mongo", any_mongo.prefix + "a", server.dsn(), Path())
+    engine = load_engine("mongo", "tester@here", "run1")
+    with engine.connect(resolve(database, {}, Redactor(), "orch_history")) as session:
+        before = "_command" if at == "the second command" else "_commit_transaction"
+        original, calls = getattr(session, before), []
+
+        def cancelled(*arguments: Any) -> None:
+            calls.append(arguments)
+            if before != "_command" or len(calls) == 2:
+                session.cancel()
+            original(*arguments)
+
+        monkeypatch.setattr(session, before, cancelled)
+        commands = [Statement("", {"insert": "c", "documents": [{"_id": n}]}, 0, 1, atomic=True) for n in range(2)]
+        with pytest.raises(StatementError, match="it was cancelled") as caught:
+            session.commit(commands, [], None, Limits())
+        assert not caught.value.transient
+    engine.close()
+    assert any_mongo.mongo("a")["c"].count_documents({}) == 0
