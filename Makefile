@@ -27,8 +27,9 @@ soak: $(STAMP) ## An hour of kills, races, cut lines and random lives; prints wh
 	@rm -f soak-figures.jsonl
 	$(BIN)/pytest -m soak -n 2 --dist worksteal; code=$$?; cat soak-figures.jsonl; exit $$code
 
-bench: $(STAMP) ## Ratios against raw drivers, on an installed wheel
+bench: $(STAMP) ## Ratios against raw drivers, on an installed wheel; clones against running all migrations again
 	$(BIN)/python benchmarks/run.py
+	$(BIN)/python benchmarks/clones.py
 
 clean:
 	-test ! -d .orch || $(BIN)/orch dev down --delete

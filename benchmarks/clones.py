@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import statistics
 import sys
 import tempfile
@@ -151,6 +152,7 @@ def main() -> None:
     options = parser.parse_args()
     from orchestrator import embedded
 
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # then everything is stopped and removed too
     with tempfile.TemporaryDirectory(prefix="orch-bench-", dir=options.root) as directory:
         root = Path(directory)
         root.chmod(0o711)  # a server that root may not run itself must reach its data here

@@ -58,7 +58,7 @@ class Assembly:
 
         InvalidGroup with everything that is wrong, also where two of them turn out to be one database.
         """
-        from orchestrator.manifest.dsn import check_distinct, resolve
+        from orchestrator.manifest.dsn import check_distinct, resolve_all
 
         databases = self.databases
         if embedded:
@@ -66,20 +66,15 @@ class Assembly:
 
             servers = up(self.manifest.path.parent / ".orch", {database.engine for database in databases})
             databases = tuple(replace(d, dsn=servers[d.engine].dsn()) for d in databases)
-        targets: dict[str, Target] = {}
-        errors: list[InvalidError] = []
         env = {} if embedded else self.env
+        targets = resolve_all(databases, env, redactor, self.manifest.history_name)
+        errors = list(check_distinct(databases, targets))
         for database in databases:
             try:
-                target = resolve(database, env, redactor, self.manifest.history_name)
-                self.engine(database.engine).check(target)
-                targets[database.id] = target
-            except InvalidGroup as group:
-                errors.extend(group.errors)
+                self.engine(database.engine).check(targets[database.id])
             except InvalidError as error:
                 error.where = error.where or database.mark
                 errors.append(error)
-        errors.extend(check_distinct(databases, targets))
         InvalidGroup.raise_if(errors)
         return targets
 

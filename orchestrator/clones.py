@@ -8,6 +8,7 @@ comes later removes those whose process is gone.
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 import time
@@ -35,6 +36,7 @@ from orchestrator.plan import Request, make_plan
 from orchestrator.run import Run
 from orchestrator.survey import survey
 
+BUILD_WAIT = 600.0  # seconds; a lock goes with whoever held it, so whoever holds it is at work
 KEPT_TEMPLATES = 4
 """So many templates of one database stay: those of other branches, and of seeds left out."""
 TRIES = 3
@@ -76,12 +78,14 @@ class Cloner:
     def clone(self, id: str, wanted: str = "", *, pid: int | None = None) -> Target:
         """Return a fresh migrated copy of a database, under the wanted name or one that says it belongs to `pid`."""
         copies = self._of(id)
-        name = clone_name(pid)
-        target = retarget(self.run.targets[id], wanted or name)
         for left in reversed(range(TRIES)):
+            # One that is to stay has a name that goes with this process until it is whole.
+            name = clone_name(pid or os.getpid())
+            lasting = wanted or ("" if pid else clone_name(None))
+            target = retarget(self.run.targets[id], lasting or name)
             template = self._template(id)
             try:
-                copies.copy(template, name, wanted)
+                copies.copy(template, name, lasting)
             except (DatabaseMissingError, ConnectionLostError):  # somebody dropped it, or the server was restarted
                 if not left:
                     raise
@@ -155,21 +159,29 @@ class Cloner:
         copies = self._of(id)
         if self.run.when_ready(id, lambda: copies.is_finished(template)):
             return
-        with copies.building(template):
+        try:
+            self._build(id, template)
+        except TemplateError as error:
+            if error.failure.kind != "conflict":
+                raise
+            self._build(id, template)  # a builder was killed where nobody can tell what became of a statement
+        others = [name for name in copies.names(family(template)) if name != template]
+        for name in others[: max(0, len(others) - KEPT_TEMPLATES + 1)]:
+            with suppress(OrchError), copies.building(name, 0):  # somebody builds it, or copies it at this moment
+                copies.drop(name)
+
+    def _build(self, id: str, template: str) -> None:
+        copies = self._of(id)
+        with copies.building(template, BUILD_WAIT):
             if copies.is_finished(template):
                 return  # while we waited somebody else built it
             try:
                 self._migrate(id, template)
-            except TemplateError as error:
-                if error.failure.kind != "conflict":
-                    raise
-                copies.drop(template)  # a builder was killed where nobody can tell what became of a statement
-                self._migrate(id, template)
+            except TemplateError:
+                with suppress(OrchError):  # half a file would be continued, and tell another error
+                    copies.drop(template)
+                raise
             copies.finish(template)
-            others = [name for name in copies.names(family(template)) if name != template]
-            for name in others[: max(0, len(others) - KEPT_TEMPLATES + 1)]:
-                with suppress(OrchError):  # somebody copies it at this moment, or drops it too
-                    copies.drop(name)
 
     def _migrate(self, id: str, template: str) -> None:
         """Bring the template where `orch apply` would bring it, by the same road."""

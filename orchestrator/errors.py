@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING
@@ -27,6 +27,15 @@ class ExitCode(IntEnum):
     LOCKED = 6
     UNREACHABLE = 7
     INTERRUPTED = 130
+
+
+SHOWN = 5
+"""So many names stand in a sentence; what many databases share is one message."""
+
+
+def some(names: Sequence[str], shown: int = SHOWN) -> str:
+    """Return the names in a sentence: the first few, and how many more there are."""
+    return ", ".join(names[:shown]) + (f" and {len(names) - shown} more" if len(names) > shown else "")
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -23,7 +23,6 @@ _SQL = (
 _RULES = tuple((re.compile(pattern, re.IGNORECASE | re.DOTALL), what) for pattern, what in _SQL)
 _MONGO = {
     "drop": "drops a collection and what is in it",
-    "dropDatabase": "drops the database",
     "renameCollection": "renames what running programs use",
     "dropIndexes": "drops indexes that queries may need",
 }

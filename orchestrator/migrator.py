@@ -103,7 +103,11 @@ class Migrator:
                 return
 
     def _create(self) -> None:
-        created = self._run.when_ready(self._id, lambda: self._engine.create(self._target, self._database.create))
+        try:
+            created = self._run.when_ready(self._id, lambda: self._engine.create(self._target, self._database.create))
+        except StatementError as error:
+            error.where = self._database.mark
+            raise
         self._run.sink(DatabaseCreated(self._id, by_other=not created))
 
     def _refuse_changed_files(self) -> None:
@@ -182,6 +186,7 @@ class Migrator:
                 tries = self._tries[step.version] = self._tries.get(step.version, 0) + 1
                 if not error.transient or tries > RETRIES or self._run.stop.is_set():
                     self._record_failure(session, book, revision, error)
+                    error.hint = "\n".join(filter(None, (error.hint, _what_next(revision, script))))
                     raise
                 pause = FIRST_PAUSE * 2 ** (tries - 1)
                 self._run.sink(StepRetrying(self._id, step.version, self._run.redact(error.what), pause))
@@ -405,6 +410,19 @@ class _Book:
 
 def _place(script: Script, statement: Statement) -> str:
     return f"{script.file.path}:{statement.line}"
+
+
+def _what_next(revision: Revision, script: Script | None) -> str:
+    """Return what a file that failed has left behind, and so what of it may be corrected."""
+    if revision.in_flight:
+        return f"statement {revision.applied + 1} may be done in part: the next run looks; run again"
+    if not revision.applied or script is None:
+        return "nothing of this file is in the database: correct what is wrong, and run again"
+    done = f"{revision.applied} of {revision.total} statements are done and recorded"
+    if revision.applied >= len(script.statements):
+        return f"{done}: run again"
+    line = script.statements[revision.applied].line
+    return f"{done}: leave those as they are, correct the file from line {line} on, and run again"
 
 
 def _locate(error: StatementError, script: Script | None) -> None:

@@ -95,7 +95,8 @@ class Target:
     """Where a database is, resolved. Holds secrets: it has no readable repr and is never logged.
 
     `url` is what the driver gets (no `x-` parameters in it), `parameters` are golang-migrate's `x-…` ones,
-    `endpoint` is `host:port` for people, `server_key` is the same for all databases of one server and login.
+    `endpoint` is `host:port` for people, `server_key` is the same for all databases of one server and login,
+    `maintenance_database` is where a missing database is asked for and created from, if that is told.
     """
 
     database_id: str
@@ -106,6 +107,7 @@ class Target:
     server_key: str
     parameters: Mapping[str, str] = field(default_factory=dict)
     history_name: str = "orch_history"
+    maintenance_database: str | None = None
 
     def __repr__(self) -> str:
         return f"Target({self.database_id} at {self.endpoint})"

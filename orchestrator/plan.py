@@ -332,8 +332,8 @@ def _step(database: Database, migration: Migration, state: State, read_script: R
     script = read_script(database, file)
     if partial is not None and not resumable(partial, script):
         raise ConflictError(
-            f"{file.path}: the part that already ran was changed "
-            f"({partial.applied} of {partial.total} statements were applied)",
+            f"{file.path}: the part that already ran was changed (the first {partial.applied} of {partial.total} "
+            f"statements; the next begins at line {_line_after(script, partial.applied)})",
             hint=f"put that part back as it was; only what follows may be mended. Or: orch repair {database.id}",
         )
     return Step(
@@ -346,6 +346,12 @@ def _step(database: Database, migration: Migration, state: State, read_script: R
         script.atomic,
         partial.applied if partial else 0,
     )
+
+
+def _line_after(script: Script, count: int) -> int:
+    """Return the line where the statement after the first `count` begins, or the line after the end."""
+    rest = script.statements[count:]
+    return rest[0].line if rest else script.text.rstrip().count("\n") + 2
 
 
 def _conflict(id: str, blocked: Sequence[Problem]) -> OrchError:

@@ -5,7 +5,8 @@
         with db.connect() as connection: ...
 
 `orch_estate["postgres-order"]` is shared by the tests of one worker, and `orch_servers` tells where the servers are. In
-pytest's settings: `orch_file` (a manifest), `orch_seeds = false`, `orch_servers = embedded` or `environment`.
+pytest's settings: `orch_file` (a manifest), `orch_seeds = false`, `orch_servers = embedded` or `environment`, and `orch_only`,
+which chooses what `orch_estate` has. `MakeDatabase` and `SharedDatabases` are the types of these fixtures.
 """
 
 from __future__ import annotations
@@ -14,47 +15,78 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
 if TYPE_CHECKING:
+    from orchestrator.model import Database
     from orchestrator.testing import Estate, FreshDatabase
 
 _SERVERS = {"auto": None, "embedded": True, "environment": False}
+_WITHOUT = "without a database"
+_REASON = "orch_reason"  # an attribute of failures, and of reports that leave the rest to another test
 _run_key = pytest.StashKey[str]()
-_told_key = pytest.StashKey[set[str]]()
+_told_key = pytest.StashKey[dict[str, str]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the settings."""
     parser.addini("orch_file", "orch: the manifest; default: databases.yaml, found upward")
+    parser.addini(
+        "orch_only", "orch: what orch_estate has, chosen as --only does (label:x too); default: all", type="args"
+    )
     parser.addini("orch_seeds", "orch: whether databases have their seed migrations", type="bool", default=True)
     parser.addini("orch_servers", "orch: auto, embedded, or environment (the DSNs of the manifest)", default="auto")
 
 
-class SharedDatabases(Mapping[str, "FreshDatabase"]):
-    """The databases of the manifest for one worker's whole session, each made when it is first asked for."""
+def pytest_configure(config: pytest.Config) -> None:
+    """Refuse a setting that makes no sense, once and before any test."""
+    if (mode := config.getini("orch_servers")) not in _SERVERS:
+        raise pytest.UsageError(f"orch_servers is {mode!r}; it may be {', '.join(_SERVERS)}")
 
-    def __init__(self, make: Callable[[str], FreshDatabase], ids: list[str]) -> None:
+
+class MakeDatabase(Protocol):
+    """What `orch_database` is."""
+
+    def __call__(self, name: str, *, seeds: bool = ...) -> FreshDatabase:
+        """Return a fresh database, named as `orch --only` takes it; `seeds` by default as `orch_seeds` says."""
+
+
+class SharedDatabases(Mapping[str, "FreshDatabase"]):
+    """The databases of the manifest for one worker's whole session, each made when it is first asked for.
+
+    A name is a full id, or a bare name where that is clear.
+    """
+
+    def __init__(self, make: Callable[[str], FreshDatabase], databases: Sequence[Database]) -> None:
         self._make = make
-        self._ids = ids
+        self._databases = databases
         self._made: dict[str, FreshDatabase] = {}
 
     def __getitem__(self, name: str) -> FreshDatabase:
-        """Return the database of this id, or bare name where that is clear."""
-        if name not in self._made:
-            self._made[name] = self._make(name)
-        return self._made[name]
+        """Return the database of this name."""
+        from orchestrator.manifest.names import resolve_name
+
+        with _told():
+            id = resolve_name(self._databases, name).id
+        if id not in self._made:
+            self._made[id] = self._make(id)
+        return self._made[id]
+
+    def __contains__(self, name: object) -> bool:
+        """Whether there is a database of this name. Makes none."""
+        return any(name in (database.id, database.name) for database in self._databases)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._ids)
+        return iter([database.id for database in self._databases])
 
     def __len__(self) -> int:
-        return len(self._ids)
+        return len(self._databases)
 
     def environment(self) -> dict[str, str]:
         """Return `ORCH_DSN_…` for every database: what a service under test, or `orch`, can be started with."""
@@ -66,29 +98,30 @@ class SharedDatabases(Mapping[str, "FreshDatabase"]):
 @pytest.fixture(scope="session")
 def orch_servers(pytestconfig: pytest.Config) -> dict[str, str]:
     """Where the servers are, by engine: embedded ones, started if need be, or `environment` where the DSNs tell."""
-    estate = _estate(pytestconfig)
-    engines = sorted({database.engine for database in estate.manifest.databases})
-    found = {engine: estate.server(engine) for engine in engines}
+    with _told():
+        estate = _estate(pytestconfig)
+        engines = sorted({database.engine for database in estate.manifest.databases})
+        found = {engine: estate.server(engine) for engine in engines}
     return {engine: f"{server.host}:{server.port}" if server else "environment" for engine, server in found.items()}
 
 
 @pytest.fixture(scope="session")
 def orch_estate(pytestconfig: pytest.Config) -> Iterator[SharedDatabases]:
     """The databases of the manifest, migrated, shared by the tests of this worker."""
-    with ExitStack() as stack:
-        estate = _estate(pytestconfig)
-        yield SharedDatabases(lambda name: _enter(stack, pytestconfig, name, {}), estate.select())
+    with _told(), ExitStack() as stack:
+        databases = _estate(pytestconfig).select(pytestconfig.getini("orch_only"))
+        yield SharedDatabases(lambda id: _enter(stack, pytestconfig, id, {}), databases)
 
 
 @pytest.fixture
-def orch_database(pytestconfig: pytest.Config) -> Iterator[Callable[..., FreshDatabase]]:
+def orch_database(pytestconfig: pytest.Config) -> Iterator[MakeDatabase]:
     """Call it with the name of a database, and `seeds=False` to leave them out: a fresh one of this test's own."""
-    with ExitStack() as stack:
+    with _told(), ExitStack() as stack:
         yield lambda name, **options: _enter(stack, pytestconfig, name, options)
 
 
 def _enter(stack: ExitStack, config: pytest.Config, name: str, options: dict[str, Any]) -> FreshDatabase:
-    with _told_once(config):
+    with _told():
         options.setdefault("seeds", bool(config.getini("orch_seeds")))
         return stack.enter_context(_estate(config).database(name, **options))
 
@@ -96,48 +129,80 @@ def _enter(stack: ExitStack, config: pytest.Config, name: str, options: dict[str
 def _estate(config: pytest.Config) -> Estate:
     from orchestrator import testing
 
-    mode = config.getini("orch_servers")
-    if mode not in _SERVERS:
-        raise pytest.UsageError(f"orch_servers is {mode!r}; it may be {', '.join(_SERVERS)}")
     file = config.getini("orch_file")
     path = Path(config.rootpath, file) if file else None
     if directory := _shared(config):
         directory.mkdir(exist_ok=True, mode=0o700)
         (directory / "used").touch()
-    return testing.estate(path, embedded=_SERVERS[mode])
+    return testing.estate(path, embedded=_SERVERS[config.getini("orch_servers")])
+
+
+# ---------------------------------------------------------------- an error is told once
 
 
 @contextmanager
-def _told_once(config: pytest.Config) -> Iterator[None]:
-    """Fail the first test that meets an error of orch, with all that is known; skip the others that meet the same."""
+def _told() -> Iterator[None]:
+    """Turn an error of orch into the failure of the test that meets it, with all that is known and no traceback."""
+    from orchestrator.assembly import redactor
     from orchestrator.errors import OrchError
+    from orchestrator.events import Failure
 
     try:
         yield
     except OrchError as error:
-        where = f"{error.where}: " if error.where else ""
-        text = f"{where}{error.what}"
-        if _is_first(config, text):
-            facts = [f"  {line}" for line in error.detail.splitlines()]
-            hint = [f"  hint: {error.hint}"] if error.hint else []
-            pytest.fail("\n".join(["orch: " + text, *facts, *hint]), pytrace=False)
-        pytest.skip(f"orch, as told once already: {text.splitlines()[0][:200]}")
+        lines = []
+        for failure in Failure.all_of(error, redactor):
+            lines.append(f"{failure.where}: {failure.what}" if failure.where else failure.what)
+            lines += [f"  {line}" for line in failure.detail.splitlines()]
+            lines += [f"  hint: {failure.hint}"] if failure.hint else []
+        failed = pytest.fail.Exception("orch: " + "\n".join(lines), pytrace=False)
+        failed.__dict__[_REASON] = lines[0].partition("\n")[0][:200]
+        raise failed from None
 
 
-def _is_first(config: pytest.Config, text: str) -> bool:
-    """Whether no test of this run, in any worker, has told this yet."""
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Let the first test that an error of orch fails tell it whole, also when it is run again; the others fail briefly."""
+    report = yield
+    error = call.excinfo.value if call.excinfo else None
+    reason = getattr(error, _REASON, "")
+    if reason and report.failed and call.when != "teardown" and not _is_first(item.config, item.nodeid, str(error)):
+        report.longrepr = f"orch, as told by another test: {reason}"
+        report.__dict__[_REASON] = reason  # travels from a worker of xdist too
+    return report
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, str] | None:
+    """Count those that fail briefly by themselves: what they have to say stands once in the summary."""
+    return (_WITHOUT, "D", "NO DATABASE") if report.failed and hasattr(report, _REASON) else None
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how many tests had no database, and why."""
+    reasons = Counter(getattr(report, _REASON) for report in terminalreporter.stats.get(_WITHOUT, ()))
+    if reasons:
+        terminalreporter.section("orch")
+    for reason, count in reasons.items():
+        terminalreporter.line(f"{count} more {_WITHOUT}: {reason}")
+
+
+def _is_first(config: pytest.Config, test: str, text: str) -> bool:
+    """Whether no other test of this run, in any worker, has told this yet."""
     import hashlib
 
     digest = hashlib.sha256(text.encode()).hexdigest()[:16]
-    told = config.stash.setdefault(_told_key, set())
-    first = digest not in told
-    told.add(digest)
-    if first and (directory := _shared(config)):
-        try:
-            os.close(os.open(directory / f"told-{digest}", os.O_CREAT | os.O_EXCL))
-        except FileExistsError:
-            return False
-    return first
+    told = config.stash.setdefault(_told_key, {})
+    if digest not in told:
+        told[digest] = test
+        if directory := _shared(config):
+            try:
+                os.close(os.open(directory / f"told-{digest}", os.O_CREAT | os.O_EXCL))
+            except FileExistsError:
+                told[digest] = ""  # by a test of another worker
+    return told[digest] == test
 
 
 # ---------------------------------------------------------------- under xdist

@@ -121,9 +121,9 @@ class Estate:
             fresh.close()
             cloner.drop(found.id, fresh.name)
 
-    def select(self, only: Sequence[str] = ()) -> list[str]:
-        """Return the ids of databases, chosen as `orch --only` does (`label:x` too); all by default."""
-        return [database.id for database in select(self.manifest.databases, list(only))]
+    def select(self, only: Sequence[str] = ()) -> tuple[Database, ...]:
+        """Return databases of the manifest, chosen as `orch --only` does (`label:x` too); all by default."""
+        return select(self.manifest.databases, list(only))
 
     def server(self, engine: str) -> Server | None:
         """Return the embedded server that this engine's databases use, started if need be; None: the DSNs tell."""

@@ -52,7 +52,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput") and (root := os.environ.get(ROOT_VARIABLE)):
         for name in SERVERS:
             if (Path(root) / name).exists():
-                embedded.down(Path(root) / name)
+                embedded.remove(Path(root) / name)
         shutil.rmtree(root, ignore_errors=True)
 
 

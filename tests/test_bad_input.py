@@ -319,7 +319,7 @@ def test_a_wrong_password(estate: Estate) -> None:
     wrong = {"POSTGRES_PASSWORD": "wrong-one-1234", "MONGO_PASSWORD": "wrong-two-5678"}
     for command in ("apply", "plan", "status"):
         result = estate.orch(command, code=7, env=wrong)
-        assert "refuses the login" in result.stderr
+        assert "refuses the login of user" in result.stderr
         assert "postgres-a" in result.text
         assert "mongo-m" in result.text
         assert "user and password" in result.stderr
@@ -421,9 +421,20 @@ def test_a_mongo_user_who_may_not_write(mongo_estate: Estate) -> None:
     finally:
         admin.command("dropUser", name)
     assert "not authorized" in result.stderr
-    assert "grantRolesToUser" in result.stderr
+    assert f'grantRolesToUser("{name}"' in result.stderr
     assert password not in result.text
     assert mongo_estate.snapshot() == {}
+
+
+def test_a_mongo_server_that_asks_for_a_login_where_the_dsn_has_none(mongo_estate: Estate) -> None:
+    mongo_estate.add("mongo", "m", {"1_c.up.js": '[{"create": "c"}]'})
+    path = mongo_estate.root / "databases.yaml"
+    user = mongo_estate.servers["mongo"].user
+    path.write_text(re.sub(rf"{user}:[^@]+@", "", path.read_text()))
+    result = mongo_estate.orch("apply", code=7)
+    assert "requires authentication" in result.stderr
+    assert "the DSN names none: give it user and password" in result.stderr
+    assert "grantRolesToUser" not in result.stderr
 
 
 # ---------------------------------------------------------------- servers

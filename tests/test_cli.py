@@ -128,6 +128,45 @@ def test_up_to_a_version_is_for_the_one_database_that_is_selected(pg_estate: Est
     assert pg_estate.pointer("order") == pg_estate.pointer("inventory") == [(1, False)]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (["status", "order"], "orch status --only order"),
+        (["plan", "order", "user"], "orch plan --only order --only user"),
+        (["apply", "order"], "for one database: orch apply --only order"),
+        (["apply", "--dry-run"], "orch plan shows what apply would do"),
+        (["rollback", "order", "--yes"], "orch rollback order --steps 1"),
+        (["up"], "orch apply --help"),
+        (["-f", "x.yaml", "apply"], "options come after the command"),
+        (["apply", "--embeded"], "Possible options: --embedded"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_wrong_call_is_answered_by_the_right_one(tmp_path: Path, arguments: list[str], hint: str) -> None:
+    assert hint in Estate(tmp_path, {}).orch(*arguments, code=None).stderr
+
+
+def test_a_suggested_command_carries_the_options_of_the_call(pg_estate: Estate) -> None:
+    text = "-- orch: no-transaction\nCREATE TABLE t (id int);\nSELECT * FROM nowhere;\n"
+    pg_estate.add("postgres", "a", {"1_x.up.sql": text})
+    (pg_estate.root / "databases.yaml").rename(pg_estate.root / "my shop.yaml")
+    (pg_estate.root / ".env").write_text("")
+    where = ["--file", "my shop.yaml", "--env-file=.env"]
+    pasted = "--file 'my shop.yaml' --env-file .env"
+    pg_estate.orch("apply", *where, code=1)
+    assert f"continue: orch apply {pasted}" in pg_estate.orch("status", *where, code=None).stdout
+    pg_estate.write("postgres-a", {"1_x.up.sql": text.replace("t (id int)", "t (id bigint)")})
+    assert f"Or: orch repair {pasted} postgres-a" in pg_estate.orch("apply", *where, code=5).stderr
+    ways = pg_estate.orch("repair", "a", *where).stdout
+    assert f"  orch repair {pasted} postgres-a --mark-applied 1\n" in ways
+    marked = pg_estate.orch("repair", "a", "--mark-applied", "1", *where).stdout
+    assert f"Next: orch status {pasted}, then orch apply {pasted}" in marked
+    planned = pg_estate.orch("plan", "-o", "p.json", "-f", "my shop.yaml").stderr
+    assert "run it: orch apply -f 'my shop.yaml' p.json" in planned
+    assert "orch apply --only a -f 'my shop.yaml'" in pg_estate.orch("new", "a", "x", "-f", "my shop.yaml").stderr
+    assert "--file" not in pg_estate.orch("status", "-f", "gone.yaml", code=4).stderr.split("orch init")[1]
+
+
 def test_the_manifest_is_found_upward_by_option_and_by_variable(pg_estate: Estate) -> None:
     pg_estate.add("postgres", "a", ONE)
     manifest = pg_estate.root / "databases.yaml"
@@ -205,11 +244,23 @@ def test_colours_on_a_terminal_unless_not_wanted(tmp_path: Path) -> None:
     assert "\033[" not in estate.orch("validate", code=4).text
 
 
+def test_what_is_dangerous_is_coloured(pg_estate: Estate) -> None:
+    pg_estate.add(
+        "postgres",
+        "a",
+        {**ONE, "000002_drop.up.sql": "DROP TABLE one;", "000002_drop.down.sql": ONE["000001_one.up.sql"]},
+    )
+    assert "\033[33m      ! drops a table and what is in it: migrations/" in on_a_terminal(pg_estate, "apply")
+    assert "\n      ! drops a table" in pg_estate.orch("rollback", "a", "--to", "0", "--yes").stderr
+
+
 def test_the_live_view(pg_estate: Estate) -> None:
     pg_estate.add("postgres", "a", {"1_slow.up.sql": "CREATE TABLE slow (id int); SELECT pg_sleep(0.6);"})
     pg_estate.add("postgres", "b", {"1_bad.up.sql": "SELECT * FROM nowhere"})
-    seen = on_a_terminal(pg_estate, "apply")
+    seen = on_a_terminal(pg_estate, "apply", env={"COLUMNS": "80"})
     assert "of 2 databases" in seen
+    assert "of 0 databases" not in seen, "it begins when there is something to see"
+    assert not re.search(r"\u2501[^\n]*of 2 databases", seen), "the bar has a line of its own"
     assert "1 slow" in seen
     assert 'relation "nowhere" does not exist' in seen
     pg_estate.write("postgres-b", {"1_bad.up.sql": "SELECT 1"})
@@ -263,6 +314,8 @@ def test_the_shell_completes_the_names_of_databases(pg_estate: Estate) -> None:
     assert completed(pg_estate, "orch status --exclude ") == everything
     assert completed(pg_estate, "orch plan --only order --only in") == ["inventory"]
     assert completed(pg_estate, "orch plan --only lab") == ["label:core", "label:slow"]
+    assert completed(pg_estate, "orch plan --only label : s") == ["slow"]  # as bash breaks label:s
+    assert completed(pg_estate, "orch plan --only label :") == ["core", "slow"]
     assert completed(pg_estate, "orch plan --only postgres-i") == ["postgres-inventory"]
     assert completed(pg_estate, "orch rollback order ") == ["order", "inventory"]
     for command in (

@@ -19,6 +19,7 @@ from orchestrator import testing
 from orchestrator.clone_names import clone_name, is_clone, is_left_behind
 from orchestrator.clones import KEPT_TEMPLATES, TemplateError, is_seed
 from orchestrator.embedded import Server
+from orchestrator.errors import OrchError
 from orchestrator.model import Migration
 
 PG = {
@@ -45,6 +46,7 @@ MONGO = {
             {"create": "log", "capped": True, "size": 4096, "max": 3},
             {"create": "cheap", "viewOn": "things", "pipeline": [{"$match": {"price": {"$lt": 5}}}]},
             {"create": "empty"},
+            {"create": "orch_clones_log"},
             {
                 "createIndexes": "things",
                 "indexes": [
@@ -56,7 +58,9 @@ MONGO = {
             },
         ]
     ),
-    "000001_things.down.js": '[{"drop": "cheap"}, {"drop": "things"}, {"drop": "log"}, {"drop": "empty"}]',
+    "000001_things.down.js": json.dumps(
+        [{"drop": name} for name in ("cheap", "things", "log", "empty", "orch_clones_log")]
+    ),
     "000002_seed_things.up.js": json.dumps(
         [
             {
@@ -126,6 +130,69 @@ def test_a_postgres_clone_is_what_migrating_gives(shop: Estate) -> None:
         assert copied[4:] == ("7MB", "public, pg_catalog", 11)
 
 
+BESIDES = """
+DO $$ DECLARE d text := quote_ident(current_database()); BEGIN
+    EXECUTE 'ALTER DATABASE ' || d || ' SET search_path TO ''''';
+    EXECUTE 'ALTER DATABASE ' || d || ' SET temp_tablespaces TO ''pg_default'', ''a"b, C''';
+    EXECUTE 'ALTER DATABASE ' || d || ' SET DateStyle TO ''German, DMY''';
+    EXECUTE 'ALTER ROLE ROLE_NAME IN DATABASE ' || d || ' SET search_path TO "$user", "Mixed Case", public';
+    EXECUTE 'REVOKE ALL ON DATABASE ' || d || ' FROM PUBLIC';
+    EXECUTE 'GRANT CONNECT ON DATABASE ' || d || ' TO ROLE_NAME WITH GRANT OPTION';
+    EXECUTE 'GRANT TEMPORARY ON DATABASE ' || d || ' TO PUBLIC';
+END $$;
+"""
+
+
+def test_a_postgres_clone_has_the_settings_and_rights_of_the_database(shop: Estate) -> None:
+    role = f"{shop.prefix}reader"
+    _maintenance(shop, f"CREATE ROLE {role}")
+    shop.write("postgres-a", {"000004_besides.up.sql": BESIDES.replace("ROLE_NAME", role)})
+    shop.orch("apply", "--only", "postgres-a")
+    query = (
+        "SELECT d.datacl::text, (SELECT array_agg(array[setrole::text, setconfig::text] ORDER BY setrole) "
+        "FROM pg_db_role_setting s WHERE s.setdatabase = d.oid) FROM pg_database d WHERE datname = current_database()"
+    )
+    try:
+        with testing.database("a", file=manifest(shop)) as db, db.connect() as connection:
+            assert connection.execute(query).fetchone() == shop.sql("a", query)[0]
+            assert connection.execute("SHOW search_path").fetchone() == ('""',)
+        with testing.database("a", file=manifest(shop)) as db, db.connect() as connection:
+            assert connection.execute(query).fetchone() == shop.sql("a", query)[0]
+    finally:
+        for (name,) in _maintenance(shop, f"SELECT datname FROM pg_database WHERE datacl::text LIKE '%{role}%'"):
+            _maintenance(shop, f'REVOKE ALL ON DATABASE "{name}" FROM {role}')
+        _maintenance(shop, f"DROP ROLE {role}")
+
+
+@pytest.mark.parametrize("kept", [0, 1 << 30])
+def test_a_mongo_clone_is_whole_though_its_template_goes_while_it_is_read(
+    shop: Estate, monkeypatch: pytest.MonkeyPatch, kept: int
+) -> None:
+    from orchestrator.engines import mongo_copies
+
+    monkeypatch.setattr(mongo_copies, "KEPT_BYTES", kept)  # read for every copy, or once
+    gone = []
+    original = mongo_copies._documents
+
+    def documents(part: Any, source: Any) -> Any:
+        if len(gone) < 2:
+            gone.append(source.name)
+            shop.client().drop_database(source.name)
+        return original(part, source)
+
+    monkeypatch.setattr(mongo_copies, "_documents", documents)
+    one = testing.Estate(manifest(shop), None)
+    for _ in range(2):
+        with one.database("m") as db, db.connect() as client:
+            database = client.get_default_database()
+            assert database["things"].count_documents({}) == 2
+            assert database["orch_history"].count_documents({}) == 2
+            names = set(database.list_collection_names())
+            assert {"things", "log", "cheap", "empty", "orch_clones_log", "schema_migrations"} <= names
+    one.close()
+    assert len(gone) == 2
+
+
 @pytest.mark.parametrize("server", ["mongod", "secantus"])
 def test_a_mongo_clone_is_what_migrating_gives(
     tmp_path: Path, postgres: Server, server: str, monkeypatch: pytest.MonkeyPatch
@@ -145,7 +212,9 @@ def test_a_mongo_clone_is_what_migrating_gives(
         with testing.database("mongo-m", file=manifest(estate)) as db, db.connect() as client:
             copied = _content(client.get_default_database())
             assert copied == _content(estate.mongo("m"))
-            assert {"things", "log", "cheap", "empty", "orch_history", "schema_migrations"} <= set(copied)
+            assert {"things", "log", "cheap", "empty", "orch_clones_log", "orch_history", "schema_migrations"} <= set(
+                copied
+            )
             with pytest.raises(Exception, match=r"(?i)validation"):
                 client.get_default_database()["things"].insert_one({"price": 1})
     del shops
@@ -251,6 +320,55 @@ def test_a_failing_migration_is_told_with_its_place_and_not_tried_again(shop: Es
     assert "orch_clone" in shop.orch("clone", "a").stdout
 
 
+@pytest.mark.parametrize("server", ["mongod", "secantus"])
+def test_a_file_that_failed_half_way_is_not_continued(
+    tmp_path: Path, postgres: Server, server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from conftest import start
+
+    estate = Estate(tmp_path, {"postgres": postgres, "mongo": start(server)})
+    for _ in (shops := _shop(estate, monkeypatch)):
+        estate.write("mongo-m", {"000001_things.up.js": '[{"create": "things"}]'})
+        commands = [{"create": "half"}, {"insert": "half", "documents": [{"_id": 1}, {"_id": 2}, {"_id": 2}]}]
+        estate.write("mongo-m", {"000003_broken.up.js": json.dumps(commands)})
+        first, second = (estate.orch("clone", "m", code=1).stderr for _ in range(2))
+        assert "_id: 2" in first and "000003_broken.up.js" in first
+        assert "continues" not in second
+        errors = [text[text.index("error:") :] for text in (first, second)]
+        assert errors[0] == errors[1]
+    del shops
+    estate.drop()
+
+
+@pytest.mark.parametrize("name", ["a", "m"])
+def test_a_template_that_somebody_builds_is_not_cleaned_up(shop: Estate, name: str) -> None:
+    def clone(number: int) -> None:
+        files = {"a": ("postgres-a", "000004_more.up.sql", f"CREATE TABLE more{number} ();")}
+        files["m"] = ("mongo-m", "000003_more.up.js", json.dumps([{"create": f"more{number}"}]))
+        shop.write(files[name][0], {files[name][1]: files[name][2]})
+        one = testing.Estate(manifest(shop), None)
+        with one.database(name):
+            pass
+        one.close()
+
+    one = testing.Estate(manifest(shop), None)
+    found = next(database for database in one.manifest.databases if database.name == name)
+    cloner = one._cloner(found, True)
+    template = cloner._template(found.id)
+    building = template[:-4] + "0000"
+    copies = cloner._of(found.id)
+    with copies.building(building, 0):
+        if name == "a":
+            _maintenance(shop, f'CREATE DATABASE "{building}"')
+        for number in range(KEPT_TEMPLATES + 1):
+            clone(number)
+        assert building in databases(shop, building)
+        assert template not in databases(shop, template), "one that is whole and old is cleaned up"
+    clone(KEPT_TEMPLATES + 1)
+    assert building not in databases(shop, building)
+    one.close()
+
+
 def test_a_template_that_was_dropped_is_built_again(shop: Estate) -> None:
     one = testing.estate(manifest(shop))
     for found in one.manifest.databases:
@@ -312,6 +430,61 @@ def test_what_a_killed_process_left_is_removed_by_the_next(shop: Estate) -> None
     one.close()
 
 
+DYING = """
+import os, signal, sys
+from orchestrator.engines import mongo_copies, postgres_copies
+def die(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+postgres_copies.PostgresCopies._rename = die
+write = mongo_copies.MongoCopies._write
+def half(self, clone, part, source):
+    write(self, clone, part, source)
+    die()
+mongo_copies.MongoCopies._write = half
+from orchestrator.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize("name", ["a", "m"])
+@pytest.mark.parametrize("wanted", [["--as", "WANTED"], []])
+def test_a_clone_half_made_under_a_lasting_name_is_removed_by_the_next(
+    shop: Estate, name: str, wanted: list[str]
+) -> None:
+    arguments = [name, *(f"{shop.prefix}wanted" if a == "WANTED" else a for a in wanted)]
+    process = subprocess.Popen(
+        [sys.executable, "-c", DYING, "clone", *arguments], cwd=shop.root, env=shop.env, stdout=-1, stderr=-1
+    )
+    process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGKILL
+    half = {name for name in databases(shop, "orch_clone_") if f"_{process.pid}_" in name}
+    assert half, "it says whose it is"
+    made = shop.orch("clone", *arguments).stdout.strip()  # the same name is free again
+    assert not databases(shop, "orch_clone_") & half
+    if name == "m":
+        assert shop.client()[made]["things"].count_documents({}) == 2
+    shop.orch("drop-clone", made)
+    assert not databases(shop, made)
+
+
+@pytest.mark.parametrize("name", ["a", "m"])
+def test_a_clone_that_fails_half_way_leaves_nothing(shop: Estate, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from psycopg import sql
+    from pymongo.errors import OperationFailure
+
+    from orchestrator.engines import mongo_copies, postgres_copies
+
+    def fail(*_: Any) -> Any:
+        raise OperationFailure("no more")
+
+    broken = [(sql.SQL("ALTER"), sql.SQL(" SET nonsense TO 1"))]
+    monkeypatch.setattr(postgres_copies.PostgresCopies, "_left_out", lambda *_: broken)
+    monkeypatch.setattr(mongo_copies.MongoCopies, "_write", fail)
+    with pytest.raises(OrchError, match=r"nonsense|no more"), testing.database(name, file=manifest(shop)):
+        pass
+    assert not [made for made in databases(shop, "orch_clone_") if f"_{os.getpid()}_" in made]
+
+
 def test_a_builder_killed_half_way_is_continued(shop: Estate) -> None:
     shop.write("postgres-a", {"000004_slow.up.sql": "CREATE TABLE slow ();\nSELECT pg_sleep(2);\n"})
     process = subprocess.Popen([ORCH, "clone", "a"], cwd=shop.root, env=shop.env, stdout=-1, stderr=-1)
@@ -360,6 +533,30 @@ def test_the_command_prints_a_name_and_never_a_password(shop: Estate) -> None:
     assert shop.orch("drop-clone", made).stdout.strip() == made
 
 
+def test_a_name_of_the_manifest_is_refused(shop: Estate) -> None:
+    for name in ("a", "m"):
+        for wanted in ("a", "m"):
+            done = shop.orch("clone", name, "--as", shop.prefix + wanted, code=None)
+            assert done.code == (2 if name == wanted else 0), "each engine has names of its own"
+            assert name != wanted or "itself" in done.stderr
+            if done.code == 0:
+                shop.orch("drop-clone", shop.prefix + wanted)
+    assert not databases(shop, shop.prefix)
+
+
+def test_one_of_several_gets_a_wanted_name(shop: Estate) -> None:
+    for name in ("a", "m"):
+        shop.orch("drop-clone", shop.orch("clone", name).stdout.strip())  # the template is there
+        for number in range(2 if name == "m" else 1):  # PostgreSQL's names are unique by themselves
+            racers = [shop.start("clone", name, "--as", f"{shop.prefix}race{number}") for _ in range(3)]
+            texts = [racer.communicate(timeout=60)[1] for racer in racers]
+            assert sorted(racer.returncode for racer in racers) == [0, 2, 2], texts
+            assert sum("there is a database called" in text for text in texts) == 2
+            shop.orch("drop-clone", f"{shop.prefix}race{number}")
+    shop.orch("clone", "m", "--as", f"{shop.prefix}case")
+    assert "already" in shop.orch("clone", "m", "--as", f"{shop.prefix}CASE", code=2).stderr
+
+
 def test_a_login_that_may_only_create_databases_can_clone(shop: Estate) -> None:
     server, role = shop.servers["postgres"], f"{shop.prefix}creator"
     _maintenance(shop, f"CREATE ROLE {role} LOGIN CREATEDB PASSWORD 'of-the-creator'")
@@ -393,3 +590,52 @@ def test_a_clone_goes_with_its_process(shop: Estate) -> None:
         owner.kill()
     shop.orch("drop-clone", "--left-behind")
     assert made not in databases(shop, "orch_clone_"), "dropped, by this one or by whoever was quicker"
+
+
+# ---------------------------------------------------------------- what it costs
+
+
+@pytest.mark.parametrize("name", ["a", "m"])
+def test_a_clone_asks_the_server_no_more_where_there_are_many_migrations(
+    estate: Estate, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    import psycopg
+    from pymongo import monitoring
+
+    def few_then_many(count: int) -> int:
+        estate.manifest(f"  - {{name: {name}{count}, server: {engine}}}\n")
+        files = {f"{n + 1:06d}_change.up.{extension}": change for n in range(count)}
+        estate.write(f"{engine}-{name}{count}", {**files})
+        one = testing.Estate(manifest(estate), None)
+        with one.database(f"{name}{count}"):
+            pass  # the template
+        with one.database(f"{name}{count}"):
+            pass  # MongoDB: it is read
+        asked.clear()
+        with one.database(f"{name}{count}") as db, db.connect() as connection:
+            if name == "a":
+                assert connection.execute("SELECT count(*) FROM orch_history").fetchone() == (count,)
+            else:
+                assert connection.get_default_database()["orch_history"].count_documents({}) == count
+        one.close()
+        return len(asked)
+
+    engine, extension, change = {"a": ("postgres", "sql", "SELECT 1;"), "m": ("mongo", "js", '[{"ping": 1}]')}[name]
+    asked: list[str] = []
+    execute = psycopg.Connection.execute
+
+    def counted(self: Any, query: Any, *rest: Any, **options: Any) -> Any:
+        asked.append(str(query))
+        return execute(self, query, *rest, **options)
+
+    class Listener(monitoring.CommandListener):
+        def started(self, event: Any) -> None:
+            asked.append(event.command_name)
+
+        def succeeded(self, event: Any) -> None: ...
+        def failed(self, event: Any) -> None: ...
+
+    monkeypatch.setattr(psycopg.Connection, "execute", counted)
+    monkeypatch.setattr("pymongo.monitoring._LISTENERS", monitoring._Listeners([Listener()], [], [], [], []))
+    monkeypatch.setenv(f"{engine.upper()}_PASSWORD", estate.env[f"{engine.upper()}_PASSWORD"])
+    assert 3 < few_then_many(5) == few_then_many(300)

@@ -100,6 +100,12 @@ class PostgresDialect(Dialect):
     def add_field(self) -> None:
         self.estate.sql(self.name, "ALTER TABLE orch_history ADD COLUMN mood text NOT NULL DEFAULT 'good'")
 
+    def remove_field(self) -> None:
+        self.estate.sql(self.name, "ALTER TABLE orch_history DROP COLUMN reason, DROP COLUMN tool")
+
+    def stored(self) -> list[dict[str, Any]]:
+        return [row for (row,) in self.estate.sql(self.name, "SELECT to_json(h) FROM orch_history h ORDER BY version")]
+
     def running(self) -> bool:
         query = "SELECT 1 FROM pg_stat_activity WHERE state = 'active' AND query LIKE 'SELECT pg_sleep(60)%'"
         return bool(self.estate.sql(self.name, query + " AND datname = current_database()"))
@@ -153,6 +159,12 @@ class MongoDialect(Dialect):
 
     def add_field(self) -> None:
         self.database["orch_history"].update_many({}, {"$set": {"mood": "good"}})
+
+    def remove_field(self) -> None:
+        self.database["orch_history"].update_many({}, {"$unset": {"reason": "", "tool": ""}})
+
+    def stored(self) -> list[dict[str, Any]]:
+        return list(self.database["orch_history"].find().sort("version"))
 
     def running(self) -> bool:
         pipeline = [{"$currentOp": {"allUsers": True}}, {"$match": {"active": True}}]
@@ -548,6 +560,23 @@ def test_records_of_a_later_release_can_be_read(bench: Bench) -> None:
         bench.dialect.add_field()
         (found,) = session.read_history().revisions
     assert (found.version, found.name) == (1, "one")
+
+
+def test_records_of_an_earlier_release_are_read_as_they_are_and_completed_by_the_next_writer(bench: Bench) -> None:
+    engine = bench.ready()
+    with engine.connect(bench.target) as session:
+        session.commit((), [DONE], Pointer(1), NO_LIMITS)
+    bench.dialect.add_field()
+    bench.dialect.remove_field()
+    before = bench.dialect.stored()
+    with engine.connect(bench.target) as session:
+        assert [(r.version, r.tool, r.reason) for r in session.read_history().revisions] == [(1, "", "")]
+    assert bench.dialect.stored() == before, "a reader changes nothing"
+    with engine.connect(bench.target) as session:
+        session.commit((), [dataclasses.replace(DONE, version=2, tool="2.0", reason="why")], Pointer(2), NO_LIMITS)
+        found = session.read_history().revisions
+    assert sorted((r.version, r.tool, r.reason) for r in found) == [(1, "", ""), (2, "2.0", "why")]
+    assert bench.dialect.stored()[0]["mood"] == "good", "what a later release wrote stays"
 
 
 # ---------------------------------------------------------------- the pointer

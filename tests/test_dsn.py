@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote, quote_plus
 
@@ -24,6 +25,7 @@ from orchestrator.manifest.dsn import (
     override_variable,
     read_env_file,
     resolve,
+    resolve_all,
 )
 from orchestrator.manifest.url import PARAMETERS, DsnError
 from orchestrator.model import Database, Target
@@ -189,9 +191,10 @@ def test_databases_of_one_login_share_a_server_key() -> None:
 def test_golang_migrates_parameters_never_reach_the_driver(engine: str) -> None:
     scheme = {"postgres": "postgres", "mongo": "mongodb"}[engine]
     query = "&".join(f"{key}=v%20{number}" for number, key in enumerate(PARAMETERS[engine]))
-    made = target(f"{scheme}://h/x?appname=a&{query}&b=c", engine=engine)
-    assert made.url == f"{scheme}://h/x?appname=a&b=c"
-    assert made.server_key == f"{scheme}://h/?appname=a&b=c"
+    first, last = {"postgres": ("application_name=a", "options=c"), "mongo": ("appname=a", "b=c")}[engine]
+    made = target(f"{scheme}://h/x?{first}&{query}&{last}", engine=engine)
+    assert made.url == f"{scheme}://h/x?{first}&{last}"
+    assert made.server_key == f"{scheme}://h/?{first}&{last}"
     assert made.parameters == {key: f"v {number}" for number, key in enumerate(PARAMETERS[engine])}
 
 
@@ -242,6 +245,21 @@ def test_unset_variables_are_named_all_at_once_with_the_database() -> None:
         "database 'postgres-inventory' needs USER, which is not set",
         "database 'postgres-inventory': P: ask Ann",
     ]
+
+
+def test_what_many_databases_lack_is_told_once() -> None:
+    many = [replace(database(POSTGRES), id=f"postgres-{number}") for number in range(300)]
+    with pytest.raises(InvalidError) as caught:
+        resolve_all(many, {}, Redactor(), "orch_history")
+    assert caught.value.what == (
+        "300 databases (postgres-0, postgres-1, postgres-2, postgres-3, postgres-4 and 295 more) "
+        "need USER and PASSWORD, which are not set"
+    )
+    for way in ("USER_FILE and PASSWORD_FILE", "--env-file", "--embedded"):
+        assert way in caught.value.hint
+    env = {"USER": "u", "PASSWORD": "p", "USER_FILE": "/nowhere"}
+    with pytest.raises(InvalidError, match=r"^300 databases \(.*\): USER and USER_FILE are both set$"):
+        resolve_all(many, env, Redactor(), "orch_history")
 
 
 @pytest.mark.parametrize(
@@ -308,8 +326,8 @@ def test_a_variable_that_holds_the_beginning_or_all_of_a_dsn() -> None:
     url = "postgres://u:p%40q@h:1/x?sslmode=disable"
     assert target("${DSN}", {"DSN": url}).url == url
     assert (
-        target("${BASE}/{database}?a=${B}", {"BASE": "postgres://u:p@h", "B": "&"}).url
-        == "postgres://u:p@h/inventory?a=%26"
+        target("${BASE}/{database}?options=${B}", {"BASE": "postgres://u:p@h", "B": "&"}).url
+        == "postgres://u:p@h/inventory?options=%26"
     )
     assert target("${SCHEME:-postgres}://u:${P}@h/x", {"P": "@"}).url == "postgres://u:%40@h/x"
     assert target("${C} dbname={database}", {"C": "host=h user=u"}, name="a b").database == "a b"
@@ -336,7 +354,7 @@ def test_an_override_wins(tmp_path: Path) -> None:
     assert target(POSTGRES, {f"{name}_FILE": str(file)}).database == "other"
     assert target(POSTGRES, {name: "", "USER": "u", "PASSWORD": "p"}).endpoint == "localhost:5432"
     error = refused(POSTGRES, {name: "postgresql+psycopg://u:sekret@h/x"})
-    assert error.what.startswith(f"{name} (for database 'postgres-inventory'): the DSN begins with 'postgresql+…://'")
+    assert error.what.startswith(f"database 'postgres-inventory': {name}: the DSN begins with 'postgresql+…://'")
     assert "sekret" not in everything_said(error)
 
 

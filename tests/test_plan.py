@@ -125,7 +125,7 @@ def test_a_half_done_file_continues() -> None:
     failure = plan_one(History(pointer=Pointer(2, True), revisions=(up(1), changed))).failure
     assert failure is not None
     assert failure.kind == "conflict"
-    assert "the part that already ran was changed (1 of 2 statements" in failure.what
+    assert "the part that already ran was changed (the first 1 of 2 statements" in failure.what
 
 
 def test_conflicts_are_that_databases_failure_only() -> None:

@@ -121,17 +121,78 @@ def test_a_killed_only_worker_leaves_nothing(project: Project) -> None:
     assert not project.databases("orch_clone_") & project.made()
 
 
+def break_orders(project: Project) -> None:
+    broken = project.root / "migrations/postgres-order/schema/000003_broken.up.sql"
+    broken.write_text("ALTER TABLE customer_order\n    ADD COLUMN x nonsense;\n")
+
+
 @pytest.mark.parametrize("workers", ["0", "2"])
 def test_a_failing_migration_is_one_clear_error(project: Project, workers: str) -> None:
     project.write(MANY)
-    broken = project.root / "migrations/postgres-order/schema/000003_broken.up.sql"
-    broken.write_text("ALTER TABLE customer_order\n    ADD COLUMN x nonsense;\n")
-    code, text = project.pytest("-n", workers, "-k", "order")
+    break_orders(project)
+    code, text = project.pytest("-n", workers, "-k", "order", "--junit-xml", "junit.xml")
     assert code == 1
-    assert "1 failed, 99 skipped" in text, text
-    assert text.count('"nonsense" does not exist') <= 3  # where it failed, and in the summary, whole in CI
-    assert "000003_broken.up.sql:2:18" in text
+    assert re.search("1 failed,.* 99 without a database", text), text
+    assert (
+        "99 more without a database: migrations/postgres-order/schema/000003_broken.up.sql:2:18: postgres-order: type"
+        in text
+    )
+    assert "During handling" not in text
+    assert text.count('"nonsense" does not exist') <= 4  # where it failed, in the summaries, whole in CI
+    assert len(text.splitlines()) < 40
+    assert 'failures="100"' in (project.root / "junit.xml").read_text()
     assert project.env["POSTGRES_PASSWORD"] not in text and "Traceback" not in text
+
+
+FIRST_EXPECTED_TO_FAIL = """
+import pytest
+
+@pytest.mark.xfail
+def test_expected(orch_database):
+    orch_database("order")
+
+def test_not_expected(orch_database):
+    orch_database("order")
+
+def test_other(orch_database):
+    orch_database("catalogue")
+"""
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_a_broken_estate_is_never_green(project: Project, workers: str) -> None:
+    break_orders(project)
+    project.write(FIRST_EXPECTED_TO_FAIL)
+    code, text = project.pytest("-n", workers)
+    assert code == 1 and "1 failed, 1 passed, 1 xfailed" in text, text
+    assert "000003_broken.up.sql:2:18" in text
+    project.write("def test_alone(orch_database):\n    orch_database('order')\n")
+    code, text = project.pytest("-n", workers, "--reruns", "2")
+    assert code == 1 and "1 failed, 2 rerun" in text, text
+    assert "000003_broken.up.sql:2:18" in text
+
+
+SESSION = """
+import pytest
+
+@pytest.mark.parametrize("number", range(20))
+@pytest.mark.parametrize("fixture", ["orch_estate", "orch_servers", "orch_database"])
+def test_many(request, fixture, number):
+    found = request.getfixturevalue(fixture)
+    found("order") if fixture == "orch_database" else len(found)
+"""
+
+
+def test_a_broken_manifest_is_one_clear_error(project: Project) -> None:
+    project.write(SESSION)
+    manifest = project.root / "databases.yaml"
+    manifest.write_text(manifest.read_text().replace("server: mongo}", "server: mongo, lables: [x], needs: y}"))
+    code, text = project.pytest()
+    assert code == 1
+    assert "1 failed, 59 without a database" in text, text
+    assert "needs" in text and "lables" in text, "every problem is told"
+    assert "databases.yaml:11" in text
+    assert "Traceback" not in text and "During handling" not in text and len(text.splitlines()) < 40, text
 
 
 SHARED = """
@@ -142,8 +203,11 @@ def test_servers(orch_servers):
 
 def test_estate(orch_estate):
     assert list(orch_estate) == ["mongo-catalogue", "postgres-order"]
-    assert orch_estate["order"] is orch_estate["order"]
-    assert set(orch_estate.environment()) == {"ORCH_DSN_POSTGRES_ORDER", "ORCH_DSN_MONGO_CATALOGUE"}
+    assert "order" in orch_estate and "mongo-catalogue" in orch_estate and "nothing" not in orch_estate
+    assert orch_estate["order"] is orch_estate["postgres-order"]
+    environment = orch_estate.environment()
+    assert set(environment) == {"ORCH_DSN_POSTGRES_ORDER", "ORCH_DSN_MONGO_CATALOGUE"}
+    assert environment["ORCH_DSN_POSTGRES_ORDER"] == orch_estate["order"].dsn
 
 def test_unseeded(orch_estate):
     with orch_estate["order"].connect() as connection:
@@ -160,11 +224,27 @@ def test_the_shared_estate_and_settings(project: Project) -> None:
     assert code != 0 and "orch_servers is 'elsewhere'" in text
 
 
-def test_embedded_servers_when_the_environment_names_none(project: Project) -> None:
+def test_labels_choose_what_the_shared_estate_has(project: Project) -> None:
+    project.write(
+        "import pytest\ndef test_labels(orch_estate):\n    assert list(orch_estate) == ['mongo-catalogue']\n"
+        "    assert 'order' not in orch_estate\n    orch_estate['order']\n",
+        orch_only="label:shown",
+    )
+    manifest = project.root / "databases.yaml"
+    manifest.write_text(manifest.read_text().replace("server: mongo}", "server: mongo, labels: [shown]}"))
+    code, text = project.pytest()
+    assert code == 1 and "orch: no database is called 'order'" in text, text
+    project.write("def test_labels(orch_estate): ...\n", orch_only="label:nobody")
+    code, text = project.pytest()
+    assert code == 1 and "no database has the label 'nobody'" in text, text
+
+
+@pytest.mark.parametrize("server", ["mongod", "secantus"])
+def test_embedded_servers_when_the_environment_names_none(project: Project, server: str) -> None:
     for name in list(project.env):
         if name.startswith(("POSTGRES_", "MONGO_")):
             del project.env[name]
-    project.env["ORCH_MONGO"] = "mongod"
+    project.env["ORCH_MONGO"] = server  # SecantusDB is what `pip install 'dborch[embedded]'` gives
     try:
         code, text = project.pytest("-n", "2")
         assert code == 0 and "6 passed" in text, text

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -37,41 +39,50 @@ def shell(command: str, directory: Path, env: dict[str, str]) -> subprocess.Comp
     )
 
 
-def test_the_first_estate_works_as_written(pg_estate: Estate) -> None:
+@pytest.fixture
+def directory(tmp_path: Path) -> Iterator[Path]:
+    """An empty directory; embedded servers that are started in it end with the test."""
+    directory = tmp_path / "shop"
+    directory.mkdir()
+    yield directory
+    embedded.down(directory / ".orch")
+
+
+@pytest.fixture
+def env(tmp_path: Path) -> dict[str, str]:
+    """What a newcomer has in the environment: nothing of ours."""
+    ours = ("ORCH_", "POSTGRES_", "MONGO_", "PG")
+    return {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+
+
+def test_a_newcomer_types_it_in_an_empty_directory(directory: Path, env: dict[str, str]) -> None:
+    first = block_with("orch init")
+    status = "orch status --output json > status-{}.json\n"
+    done = shell(first + status.format(1) + block_with("orch add-db inventory") + status.format(2), directory, env)
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    assert len(commands(first)) >= 12
+
+    def versions(number: int) -> dict[str, int | None]:
+        entries = json.loads((directory / f"status-{number}.json").read_text())["databases"]
+        return {entry["id"]: entry["version"] for entry in entries}
+
+    assert versions(1) == {"postgres-product": 1, "postgres-order": None}
+    assert versions(2) == {"postgres-product": 1, "postgres-order": 1, "postgres-inventory": 2}
+
+
+def test_the_manifest_and_the_embedded_servers_work_as_written(
+    directory: Path, env: dict[str, str], pg_estate: Estate
+) -> None:
     (manifest,) = blocks("yaml")
-    prefix = pg_estate.prefix
-    (pg_estate.root / "databases.yaml").write_text(manifest.replace("/{database}", f"/{prefix}{{database}}"))
-    for name in ("product", "order"):
-        pg_estate.write(
-            f"postgres-{name}",
-            {"000001_make.up.sql": f"CREATE TABLE {name}s (id int);", "000001_make.down.sql": f"DROP TABLE {name}s;"},
-        )
-    env = pg_estate.env | embedded.environment(pg_estate.servers)
-    ran = [command for command in commands(block_with("orch validate")) if command.startswith("orch")]
-    assert len(ran) >= 7
-    for command in ran:
-        done = shell(command, pg_estate.root, env)
-        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
-    status = pg_estate.orch("status", "--output", "json", env=env).json["databases"]
-    assert [(entry["id"], entry["version"]) for entry in status] == [("postgres-product", 1), ("postgres-order", None)]
-
-    for command in commands(block_with("orch add-db")):
-        done = shell(command, pg_estate.root, env)
-        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
-    status = pg_estate.orch("status", "--output", "json", env=env).json["databases"]
-    assert [entry["version"] for entry in status] == [1, 1, 2], "the new database and what it needs"
-
-
-def test_the_embedded_servers_work_as_written(tmp_path: Path, pg_estate: Estate) -> None:
-    (manifest,) = blocks("yaml")
-    (tmp_path / "databases.yaml").write_text(manifest)
+    (directory / "databases.yaml").write_text(manifest)
+    pg_estate.root = directory
     for name in ("product", "order"):
         pg_estate.write(f"postgres-{name}", {"000001_make.up.sql": f"CREATE TABLE {name}s (id int);"})
-    script = "orch apply --embedded\n" + block_with("orch dev up").replace("orch dev down", "orch apply\norch dev down")
-    done = shell(script, tmp_path, pg_estate.env)
+    again = 'eval "$(orch dev env)"\norch apply\n'
+    done = shell(block_with("orch apply --embedded").replace("orch dev down", again + "orch dev down"), directory, env)
     assert done.returncode == 0, done.stderr
     assert "Nothing to do" in done.stderr, "the variables of `orch dev env` lead to the same servers"
-    assert embedded.status(tmp_path / ".orch") == []
+    assert embedded.status(directory / ".orch") == []
 
 
 @pytest.mark.parametrize("name", ["demo", "test"])

@@ -372,9 +372,9 @@ def test_modes_of_begin_are_kept(begin: str, body: str) -> None:
     assert [s.body for s in script.statements] == [body, "SELECT 1"]
     assert script.statements[0].source == begin
     assert script.atomic
-    several = parse(f"SELECT 0; {begin}; SELECT 1; SELECT 2; COMMIT;")
-    assert [s.body for s in several.statements] == ["SELECT 0", f"{body}; SELECT 1; SELECT 2"]
-    assert several.statements[1].source == "SELECT 1; SELECT 2"
+    several = parse(f"SET a.b = 1; {begin}; SELECT 1; SELECT 2; COMMIT;")
+    assert [s.body for s in several.statements] == ["SET a.b = 1", "SELECT 1; SELECT 2"]
+    assert several.statements[1].settings == f"{body}; SET a.b = 1; ", "the modes before any query"
 
 
 def test_several_blocks_are_one_statement_each() -> None:
@@ -384,6 +384,30 @@ def test_several_blocks_are_one_statement_each() -> None:
     assert [s.atomic for s in script.statements] == [True, False, True, True]
     assert not script.atomic
     assert not parse("SET x.y = 1; BEGIN; SELECT 1; COMMIT;").atomic
+
+
+def test_what_is_set_is_carried_on_statement_by_statement() -> None:
+    text = (
+        "BEGIN; SET a.b = 1; INSERT INTO t VALUES (1); COMMIT; SELECT 1;"
+        "BEGIN; SELECT 2; SET LOCAL a.c = 1; SELECT set_config('a.d', '1', true); SET a.e = ';'; COMMIT; SELECT 3;"
+    )
+    settings = [statement.settings for statement in parse(text).statements]
+    assert settings == ["", "SET a.b = 1; ", "SET a.b = 1; ", "SET a.b = 1; SET a.e = ';'; "]
+
+
+@pytest.mark.parametrize(
+    ("text", "atomic"),
+    [
+        ("CALL p(1)", False),
+        ("DO $$ BEGIN INSERT INTO t VALUES (1); COMMIT; END $$", False),
+        ("DO LANGUAGE plpgsql $$ BEGIN CALL p(); END $$", False),
+        ("DO $$ BEGIN INSERT INTO t VALUES (1); END $$", True),
+        ("BEGIN; CALL p(1); COMMIT", True),
+    ],
+)
+def test_what_may_end_a_transaction_stands_alone_in_a_file_without_one(text: str, atomic: bool) -> None:
+    assert parse(f"-- orch: no-transaction\n{text};").statements[0].atomic is atomic
+    assert parse(text).statements[0].atomic
 
 
 def test_an_empty_block_is_an_empty_file() -> None:
@@ -406,6 +430,7 @@ def test_words_of_transactions_elsewhere_do_not_count() -> None:
         'CREATE TABLE "begin" (x int)',
         "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT 1; END",
         "CREATE PROCEDURE p() LANGUAGE plpgsql AS $$ BEGIN ROLLBACK; END $$",
+        "REVOKE EXECUTE ON FUNCTION pg_advisory_unlock_all() FROM public",
     ]:
         assert len(sources(text)) == 1
         assert parse(text).atomic
@@ -414,6 +439,7 @@ def test_words_of_transactions_elsewhere_do_not_count() -> None:
 @pytest.mark.parametrize(
     ("text", "what", "line"),
     [
+        ("SELECT 0;\nselect Pg_advisory_unlock_all()", "pg_advisory_unlock_all cannot be used in a migration", 2),
         ("\nBEGIN; SELECT 1;\n", "BEGIN without COMMIT", 2),
         ("SELECT 1;\nCOMMIT;", "COMMIT without BEGIN", 2),
         ("BEGIN; END;\nEND;", "COMMIT without BEGIN", 2),

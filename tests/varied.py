@@ -22,8 +22,14 @@ SHOP = {
     "BEGIN;\nINSERT INTO log (what) SELECT 'n' || count(*) FROM log;\nCOMMIT;",
     "000004_blocks.down.sql": "BEGIN; UPDATE item SET hits = hits - 10; COMMIT; "
     "BEGIN; DELETE FROM log WHERE what = 'three'; COMMIT;",
-    "000005_last.up.sql": "UPDATE item SET hits = hits * 2; ALTER TABLE log ADD COLUMN n int DEFAULT 7;",
-    "000005_last.down.sql": "ALTER TABLE log DROP COLUMN n; UPDATE item SET hits = hits / 2;",
+    "000005_set.up.sql": "BEGIN; SET search_path TO nowhere, public; INSERT INTO log (what) VALUES ('set first'); COMMIT;\n"
+    "INSERT INTO log (what) SELECT 'then ' || current_setting('search_path') FROM item WHERE id = 1;\n"
+    "BEGIN; CREATE TEMP TABLE picked AS SELECT id FROM item WHERE id < 4; SET search_path TO public;\n"
+    "SET LOCAL search_path TO nowhere; INSERT INTO public.log (what) VALUES ('set last'); COMMIT;\n"
+    "BEGIN; INSERT INTO log (what) SELECT 'and ' || current_setting('search_path'); COMMIT;",
+    "000005_set.down.sql": "DELETE FROM log WHERE what ~ '^(set|then|and) ';",
+    "000006_last.up.sql": "UPDATE item SET hits = hits * 2; ALTER TABLE log ADD COLUMN n int DEFAULT 7;",
+    "000006_last.down.sql": "ALTER TABLE log DROP COLUMN n; UPDATE item SET hits = hits / 2;",
 }
 STOCK = {
     "1_a.up.sql": "BEGIN; CREATE TABLE stock (id int, n int); INSERT INTO stock VALUES (1, 1); COMMIT;",

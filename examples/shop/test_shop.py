@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from decimal import Decimal
-from typing import Any
 
 import psycopg
 import pytest
 from shop import Shop, UnknownProductError
 
+from orchestrator.pytest_plugin import MakeDatabase, SharedDatabases
+
 
 @pytest.fixture
-def shop(orch_database: Callable[..., Any]) -> Shop:
+def shop(orch_database: MakeDatabase) -> Shop:
     orders = orch_database("order").connect(autocommit=True)
     catalogue = orch_database("catalogue").connect().get_default_database()
     return Shop(orders, catalogue)
@@ -41,11 +41,11 @@ def test_quantities_are_positive(shop: Shop) -> None:
         shop.place("มานี", {"tea": 0})
 
 
-def test_without_seeds(orch_database: Callable[..., Any]) -> None:
+def test_without_seeds(orch_database: MakeDatabase) -> None:
     with orch_database("order", seeds=False).connect() as connection:
         assert connection.execute("SELECT count(*) FROM customer_order").fetchone() == (0,)
 
 
-def test_what_only_reads_may_share(orch_estate: Any) -> None:
+def test_what_only_reads_may_share(orch_estate: SharedDatabases) -> None:
     with orch_estate["order"].connect() as connection:
         assert connection.execute("SELECT customer FROM customer_order").fetchone() == ("สมชาย",)

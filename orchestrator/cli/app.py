@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable
 from importlib import import_module
+from inspect import signature
 from itertools import pairwise
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,6 +17,7 @@ import typer
 import typer.core
 import typer.main
 
+from orchestrator.cli import options
 from orchestrator.cli.commands import COMMANDS, HELP
 from orchestrator.errors import ExitCode
 
@@ -81,6 +84,8 @@ def run() -> int:
     """Run the command line; return its exit code. No error leaves as a traceback, unless ORCH_DEBUG is set."""
     _came.clear()
     _on_signals(_interrupted)
+    if os.environ.get("_ORCH_COMPLETE") == "complete_bash":
+        _take_label_of_bash()
     try:
         result = app(standalone_mode=False)
         if _came:  # typer makes an exit code of what was raised
@@ -91,6 +96,18 @@ def run() -> int:
         code = _report(error)
     _on_signals(_at_once)
     return code
+
+
+def _take_label_of_bash() -> None:
+    """Make one word of `label:co`, which bash breaks at the colon; it wants back what stands in the place of `co`."""
+    words = os.environ.get("COMP_WORDS", "").split("\n")
+    if words[-2:] == ["label", ":"]:
+        before, begun = words[:-2], []
+    elif words[-3:-1] == ["label", ":"] and words[-1]:
+        before, begun = words[:-3], words[-1:]
+    else:
+        return
+    os.environ |= {"COMP_WORDS": "\n".join(before + begun), "COMP_CWORD": str(len(before)), options.LABELS_ONLY: "1"}
 
 
 def _on_signals(handler: Callable[[int, FrameType | None], None]) -> None:
@@ -108,6 +125,36 @@ def _interrupted(number: int, _frame: FrameType | None) -> None:
 def _at_once(_signal: int, _frame: FrameType | None) -> None:
     """Again, or while the end is being told."""
     os._exit(int(ExitCode.INTERRUPTED))
+
+
+_OTHER_WORDS = {
+    "up": "apply",
+    "migrate": "apply",
+    "down": "rollback",
+    "list": "status",
+    "ls": "status",
+    "check": "validate",
+    "force": "repair",
+    "create": "new",
+}
+
+
+def _usage_hint(command: str, message: str) -> str:
+    """Return the call that was probably meant, or where the help is."""
+    if (found := re.search(r"unexpected extra arguments?(?:\(s\))? \((.+)\)", message)) and _takes_only(command):
+        return " ".join([command, *(f"--only {name}" for name in found[1].split())])
+    if found := re.search(r"No such command '(\w+)'\.?$", message):
+        return f"orch {_OTHER_WORDS.get(found[1], '')} --help".replace("  ", " ")
+    if command == "orch apply" and "No such option: --dry-run" in message:
+        return "orch plan shows what apply would do"
+    if command == "orch" and "No such option" in message:
+        return "options come after the command, as in: orch apply --only order"
+    return f"{command} --help"
+
+
+def _takes_only(command: str) -> bool:
+    name = command.rpartition(" ")[2]
+    return name in COMMANDS and "only" in signature(import_module(f"orchestrator.cli.{name}").command).parameters
 
 
 def _report(error: BaseException) -> int:
@@ -143,7 +190,8 @@ def _failures(error: BaseException) -> tuple[Failure, ...]:
     if hasattr(error, "format_message") and hasattr(error, "exit_code"):  # one of typer's own usage errors
         context = getattr(error, "ctx", None)
         command = context.command_path if context else "orch"
-        return (Failure("usage", int(ExitCode.USAGE), error.format_message(), hint=f"{command} --help"),)
+        message = error.format_message()
+        return (Failure("usage", int(ExitCode.USAGE), message, hint=_usage_hint(command, message)),)
     if os.environ.get("ORCH_DEBUG"):
         import traceback
 

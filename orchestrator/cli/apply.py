@@ -35,9 +35,11 @@ def command(
 
     Examples: orch apply · orch apply --only inventory · orch apply --only 'label:core' --wait 60 · orch apply plan.json
     """
+    import sys
+
     from orchestrator.assembly import assemble
-    from orchestrator.cli.console import say
-    from orchestrator.cli.planning import for_these_servers, planned, read_plan, refuse_mixed, up_to
+    from orchestrator.cli.console import paint_dangers, say
+    from orchestrator.cli.planning import for_these_servers, hazards_of, planned, read_plan, refuse_mixed, up_to
     from orchestrator.cli.stage import Broadcast, execute, planning, when_machines_read
     from orchestrator.views.text import plan_text
 
@@ -46,7 +48,7 @@ def command(
     saved = read_plan(plan_file) if plan_file else None
     if saved is not None:
         refuse_mixed(only, exclude, no_deps, to)
-        only, no_deps = [database.id for database in saved.databases], True
+        only, no_deps = [database.id for database in saved.databases], bool(saved.databases)
     assembly = assemble(file, env_file, only, exclude, no_deps=no_deps)
     run = assembly.run(
         broadcast,
@@ -61,10 +63,10 @@ def command(
         plan = for_these_servers(saved, run) if saved else planned(run, assembly, up_to(assembly, to, only), keep=True)
     if output is options.StreamOutput.text and not junit and not plan.has_changes and not plan.failures:
         if any(planned.notes for planned in plan.databases):
-            say(plan_text(plan))
+            say(plan_text(plan, {}))
         say(f"Nothing to do: {len(plan.databases)} database(s) up to date.")
         return 0
     if output not in (options.StreamOutput.json, options.StreamOutput.jsonl):
-        say(plan_text(plan))
+        say(paint_dangers(plan_text(plan, hazards_of(run, plan)), sys.stderr))
         say("")
     return execute(run, plan, broadcast, output)

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from orchestrator.cli import options
+
+if TYPE_CHECKING:
+    from orchestrator.assembly import Assembly
+    from orchestrator.model import Target
 
 
 def command(
@@ -47,6 +53,8 @@ def command(
         raise UsageError(f"'{name}' names {len(assembly.databases)} databases", hint="name one")
     database = assembly.databases[0]
     cloner = Cloner(assembly.run(PlainView(say), embedded=embedded, wait=wait), seeds)
+    if wanted:
+        _refuse_declared(assembly, cloner.run.targets[database.id], wanted, embedded)
     cloner.drop_left_behind([database.id])
     target = cloner.clone(database.id, wanted, pid=pid)
     if output is options.Output.json:
@@ -55,3 +63,15 @@ def command(
     else:
         out(target.database)
     return 0
+
+
+def _refuse_declared(assembly: Assembly, target: Target, wanted: str, embedded: bool) -> None:
+    """Refuse the name of a database that the manifest has on this server, whether it is there yet or not."""
+    from orchestrator.errors import InvalidError, UsageError
+
+    for other in assembly.manifest.databases:
+        if other.engine == target.engine:
+            with suppress(InvalidError):  # what it needs is not in the environment, so it is on another server
+                theirs = replace(assembly, databases=(other,)).targets(embedded=embedded)[other.id]
+                if (theirs.endpoint, theirs.database) == (target.endpoint, wanted):
+                    raise UsageError(f"'{wanted}' is {other.id} itself", hint="name the copy otherwise")

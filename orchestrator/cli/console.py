@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
+import shlex
 import sys
 from collections.abc import Iterable
+from importlib import import_module
 from typing import Any, TextIO
 
 from orchestrator.cli.streams import put, tell
+from orchestrator.errors import some
 from orchestrator.events import Failure
 
 _CODES = {"red": "31", "green": "32", "yellow": "33", "blue": "34", "bold": "1", "dim": "2"}
@@ -29,6 +33,13 @@ def paint(text: str, colour: str, stream: TextIO) -> str:
 
 def _painted(stream: TextIO) -> bool:
     return is_terminal(stream) and not os.environ.get("NO_COLOR")
+
+
+def paint_dangers(plan: str, stream: TextIO) -> str:
+    """Return the text of a plan in which what to look at first is seen."""
+    return "\n".join(
+        paint(line, "yellow", stream) if line.lstrip().startswith("! ") else line for line in plan.splitlines()
+    )
 
 
 def readable(text: str, *, painted: bool = False) -> str:
@@ -64,22 +75,59 @@ def say(text: str) -> None:
     tell(_for_people(text, sys.stderr) + "\n")
 
 
+def pasteable(text: str) -> str:
+    """Return a text in which every command of ours carries this call's --file, --env-file and --embedded."""
+    given = _given()
+    return _COMMAND.sub(lambda found: found[0] + _carried(found[1].split(), given, text), text) if given else text
+
+
+_COMMAND = re.compile(r"\borch ((?:dev )?[a-z]+(?:-[a-z]+)*)")
+_CARRIED = {"-f": "file", "--file": "file", "--env-file": "env_file", "--embedded": "embedded"}
+
+
+def _given() -> dict[str, list[str]]:
+    """Return parameter → words, of what the call says about where things are."""
+    given: dict[str, list[str]] = {}
+    words = iter(sys.argv[1:])
+    for word in words:
+        option, equals, value = word.partition("=")
+        if option in _CARRIED:
+            argument = [] if option == "--embedded" else [value if equals else next(words, "")]
+            given[_CARRIED[option]] = [option, *argument]
+    return given
+
+
+def _carried(command: list[str], given: dict[str, list[str]], text: str) -> str:
+    """Return the options that this command takes and the text does not have yet."""
+    from orchestrator.cli.commands import COMMANDS
+
+    if command[0] not in COMMANDS:
+        return ""
+    module = import_module(f"orchestrator.cli.{command[0].replace('-', '_')}")
+    function = getattr(module, command[-1] if command[0] == "dev" else "command", None)
+    takes = inspect.signature(function).parameters if function else {}
+    return "".join(
+        f" {shlex.join(words)}" for name, words in given.items() if name in takes and words[0] not in text.split()
+    )
+
+
 def say_failures(failures: Iterable[tuple[str, Failure]]) -> None:
     """Show the errors of databases; those that several share (a server that is down) once."""
-    owners: dict[Failure, list[str]] = {}
-    for database, failure in failures:
-        owners.setdefault(failure, []).append(database)
-    for failure, databases in owners.items():
-        more = f" and {len(databases) - 5} more" if len(databases) > 5 else ""
-        say_failure(failure, ", ".join(databases[:5]) + more)
+    from orchestrator.views.failures import shared
+
+    for databases, failure in shared(failures):
+        say_failure(failure, *databases)
 
 
-def say_failure(failure: Failure, database: str = "") -> None:
-    """Show an error: what and where, the facts, and the next thing to do."""
+def say_failure(failure: Failure, *databases: str) -> None:
+    """Show an error: what and where, the databases that it hits, the facts, and the next thing to do."""
     place = f"{failure.where}: " if failure.where else ""
-    owner = f"{database}: " if database and not failure.what.startswith(database) else ""
+    alone = databases[0] if len(databases) == 1 else ""
+    owner = f"{alone}: " if not failure.what.startswith(alone) else ""
     say(f"{paint('error:', 'red', sys.stderr)} {place}{owner}{failure.what}")
+    if len(databases) > 1:
+        say(f"  {len(databases)} databases: {some(databases)}")
     for line in failure.detail.splitlines():
         say(f"  {line}")
-    if failure.hint:
-        say(f"  {paint('hint:', 'blue', sys.stderr)} {failure.hint}")
+    for line in pasteable(failure.hint).splitlines():
+        say(f"  {paint('hint:', 'blue', sys.stderr)} {line}")

@@ -149,10 +149,10 @@ def put_commands(commands: Sequence[str]) -> None:
 
 def plan_commands(plan: Plan, hazards: Mapping[str, Sequence[Hazard]]) -> list[str]:
     """Return the annotations of a plan: what cannot be planned, then what to look at."""
-    from orchestrator.views.github import annotation, by_gravity, command, limited
+    from orchestrator.views.github import command, failure_annotations, limited
 
     failures = [(planned.id, planned.failure) for planned in plan.databases if planned.failure]
-    errors = [annotation("error", failure, id, _located) for id, failure in by_gravity(failures)]
+    errors = failure_annotations(failures, _located)
     warnings = [
         command("warning", hazard.what, file=_located(hazard.where.path), line=str(hazard.where.line), title=id)
         for id, found in hazards.items()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
@@ -10,6 +11,10 @@ import typer
 
 if TYPE_CHECKING:
     from orchestrator.model import Database
+
+
+LABELS_ONLY = "_ORCH_COMPLETE_LABELS"
+"""Set while a shell completes what follows `label:`."""
 
 
 class Output(StrEnum):
@@ -49,13 +54,14 @@ def complete_name(ctx: typer.Context, incomplete: str) -> list[str]:
 
 def complete_pattern(ctx: typer.Context, incomplete: str) -> list[str]:
     """Return what may select databases, for the shell: names, and labels as `label:x`."""
-    labels = [f"label:{label}" for database in _declared(ctx) for label in database.labels]
-    return [*complete_name(ctx, incomplete), *dict.fromkeys(labels)]
+    labels = dict.fromkeys(label for database in _declared(ctx) for label in database.labels)
+    if LABELS_ONLY in os.environ:
+        return list(labels)
+    return [*complete_name(ctx, incomplete), *(f"label:{label}" for label in labels)]
 
 
 def _declared(ctx: typer.Context) -> tuple[Database, ...]:
     """Return the databases of the manifest; none if it cannot be read, for nothing may disturb who is typing."""
-    import os
     from pathlib import Path
 
     from orchestrator.errors import OrchError

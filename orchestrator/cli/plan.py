@@ -10,7 +10,6 @@ from orchestrator.cli import options
 from orchestrator.scheduler import JOBS, JOBS_PER_SERVER
 
 if TYPE_CHECKING:
-    from orchestrator.hazards import Hazard
     from orchestrator.plan import Plan
     from orchestrator.run import Run
 
@@ -41,11 +40,13 @@ def command(
 
     Examples: orch plan · orch plan -o plan.json && orch apply plan.json · orch plan --exit-code
     """
+    import shlex
+    import sys
     from pathlib import Path
 
     from orchestrator.assembly import assemble
-    from orchestrator.cli.console import out, out_json, say, say_failures
-    from orchestrator.cli.planning import planned, up_to
+    from orchestrator.cli.console import out, out_json, paint_dangers, pasteable, say, say_failures
+    from orchestrator.cli.planning import hazards_of, planned, up_to
     from orchestrator.errors import ExitCode, UsageError
     from orchestrator.views.plain import PlainView
     from orchestrator.views.text import plan_text
@@ -62,18 +63,18 @@ def command(
             Path(out_file).write_text(plan.to_json(), encoding="utf-8")
         except OSError as error:
             raise UsageError(f"{out_file} cannot be written: {error.strerror}") from None
-        say(f"The plan is in {out_file}; run it: orch apply {out_file}")
+        say(pasteable(f"The plan is in {out_file}; run it: orch apply {shlex.quote(out_file)}"))
     written = True
     if output is options.PlanOutput.github:
         written = _report(run, plan)
     elif output is options.PlanOutput.markdown:
         from orchestrator.views.markdown import plan_markdown
 
-        out(plan_markdown(plan, _hazards(run, plan)))
+        out(plan_markdown(plan, hazards_of(run, plan)))
     elif output is options.PlanOutput.json:
         out_json(plan.document())
     else:
-        out(plan_text(plan))
+        out(paint_dangers(plan_text(plan, hazards_of(run, plan)), sys.stdout))
     say_failures((database.id, database.failure) for database in plan.databases if database.failure)
     if plan.failures:
         codes = {failure.exit_code for failure in plan.failures}
@@ -83,30 +84,16 @@ def command(
     return int(ExitCode.CHANGES) if exit_code and plan.has_changes else 0
 
 
-def _hazards(run: Run, plan: Plan) -> dict[str, list[Hazard]]:
-    """Return what to look at first, database by database."""
-    from orchestrator.hazards import hazards
-
-    found: dict[str, list[Hazard]] = {}
-    for planned in plan.databases:
-        files = {migration.version: migration.file(plan.direction) for migration in run.catalogs[planned.id]}
-        scripts = [
-            run.read_script(run.databases[planned.id], file) for s in planned.steps if (file := files[s.version])
-        ]
-        if dangers := [hazard for script in scripts for hazard in hazards(script)]:
-            found[planned.id] = dangers
-    return found
-
-
 def _report(run: Run, plan: Plan) -> bool:
     """Tell GitHub: the plan for people on stderr, annotations on stdout, the rest where its variables say, if it can."""
     from orchestrator.cli.console import say
     from orchestrator.cli.machine import plan_commands, put_commands, put_outputs, put_summary
+    from orchestrator.cli.planning import hazards_of
     from orchestrator.views.markdown import plan_markdown
     from orchestrator.views.text import plan_text
 
-    hazards = _hazards(run, plan)
-    say(plan_text(plan))
+    hazards = hazards_of(run, plan)
+    say(plan_text(plan, hazards))
     put_commands(plan_commands(plan, hazards))
     pending = sum(len(planned.steps) for planned in plan.databases)
     summarised = put_summary(lambda room: plan_markdown(plan, hazards, room))

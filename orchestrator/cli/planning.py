@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from orchestrator.survey import survey
 
 if TYPE_CHECKING:
     from orchestrator.assembly import Assembly
+    from orchestrator.hazards import Hazard
     from orchestrator.run import Run
 
 _MAX_BYTES = 64 * 1024 * 1024
@@ -26,6 +28,22 @@ def planned(run: Run, assembly: Assembly, request: Request, *, keep: bool = Fals
     plan = make_plan(assembly.databases, run.catalogs, survey(run, keep=keep), run.read_script, request, __version__)
     named = (replace(planned, name=run.targets[planned.id].database) for planned in plan.databases)
     return replace(plan, databases=tuple(named))
+
+
+def hazards_of(run: Run, plan: Plan) -> dict[str, list[Hazard]]:
+    """Return what to look at first in the statements that would run, database by database."""
+    from orchestrator.hazards import hazards
+
+    found: dict[str, list[Hazard]] = {}
+    for database in plan.databases:
+        files = {migration.version: migration.file(plan.direction) for migration in run.catalogs.get(database.id, ())}
+        for step in database.steps:
+            file = files.get(step.version)
+            if file is not None and file.checksum == step.checksum:  # else the plan is stale, and says so
+                script = run.read_script(run.databases[database.id], file)
+                ahead = replace(script, statements=script.statements[step.first :])
+                found.setdefault(database.id, []).extend(hazards(ahead))
+    return {id: dangers for id, dangers in found.items() if dangers}
 
 
 def up_to(assembly: Assembly, to: int | None, only: Sequence[str] | None) -> Request:
@@ -55,7 +73,8 @@ def read_plan(path: str) -> Plan:
     try:
         text = read_text(Path(path), _MAX_BYTES)
     except InvalidError as error:
-        raise InvalidError(error.what, where=error.where, hint="make it: orch plan -o FILE") from None
+        hint = f"for a plan: orch plan -o FILE; for one database: orch apply --only {shlex.quote(path)}"
+        raise InvalidError(error.what, where=error.where, hint=hint) from None
     return Plan.from_json(text, path)
 
 

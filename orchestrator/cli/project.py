@@ -87,7 +87,7 @@ def _project(path: Path, text: str, file: str | None) -> Project:
 
 def make(changes: Sequence[Change | None], root: Path, dry_run: bool, next_command: str) -> None:
     """Make the changes together, and show them as a tree with the command to run next; or show what they would be."""
-    from orchestrator.cli.console import out, say
+    from orchestrator.cli.console import out, pasteable, say
 
     wanted = [one for one in changes if one is not None]
     if dry_run:
@@ -96,7 +96,7 @@ def make(changes: Sequence[Change | None], root: Path, dry_run: bool, next_comma
         return
     commit(wanted, root)
     out(tree(wanted, root))
-    say(f"\nNext: {next_command}")
+    say(pasteable(f"\nNext: {next_command}"))
 
 
 def say_renamed(before: Project, after: Project) -> None:

@@ -40,7 +40,7 @@ def command(
 
     Examples: orch repair inventory · orch repair inventory --mark-applied 3 --reason "finished by hand"
     """
-    from orchestrator.cli.console import out, out_json
+    from orchestrator.cli.console import out, out_json, pasteable
     from orchestrator.cli.records import OneDatabase
     from orchestrator.errors import UsageError
     from orchestrator.history import reconcile
@@ -65,7 +65,7 @@ def command(
 
     if flags:
         way = one.write(lambda history: _chosen(offered(history), flags[0], one.id), seen, lock_timeout)
-        out(f"{one.id}: recorded that {way.what}.\nNext: orch status, then orch apply")
+        out(pasteable(f"{one.id}: recorded that {way.what}.\nNext: orch status, then orch apply"))
         return 0
     state = reconcile(one.migrations, seen, out_of_order=one.database.settings.out_of_order)
     found = offered(seen)
@@ -86,7 +86,7 @@ def command(
         lines += [f"  orch repair {one.id} --{way.flag}\n      {way.what}" for way in found]
     elif state.problems:
         lines += [f"  {problem.hint.replace('NAME', one.id)}" for problem in state.problems]
-    out("\n".join(lines))
+    out(pasteable("\n".join(lines)))
     return 0
 
 

@@ -46,12 +46,14 @@ def command(
 
     Examples: orch rollback inventory --steps 1 · orch rollback inventory order --to 0 --yes
     """
+    import shlex
     import sys
     from dataclasses import replace
 
     from orchestrator import __version__
     from orchestrator.assembly import assemble
-    from orchestrator.cli.console import is_terminal, say
+    from orchestrator.cli.console import is_terminal, paint_dangers, say
+    from orchestrator.cli.planning import hazards_of
     from orchestrator.cli.stage import Broadcast, execute, planning, when_machines_read
     from orchestrator.errors import InterruptedRunError, UsageError
     from orchestrator.model import Direction
@@ -62,7 +64,7 @@ def command(
     broadcast = Broadcast()
     when_machines_read(output, broadcast, None, file)
     if (steps is None) == (to is None):
-        raise UsageError("say how far: --steps N or --to VERSION", hint="orch rollback inventory --steps 1")
+        raise UsageError("say how far: --steps N or --to VERSION", hint=f"orch rollback {shlex.join(names)} --steps 1")
     if not yes and not (is_terminal(sys.stdin) and is_terminal(sys.stderr)):
         raise UsageError("rollback asks before it runs, and there is no terminal to ask on", hint="give --yes")
     if to and len(names) > 1:
@@ -81,7 +83,7 @@ def command(
     if plan.failures:  # all of them or none: only what stands in the way is told
         refused = tuple(planned for planned in plan.databases if planned.failure)
         return execute(run, replace(plan, databases=refused), broadcast, output)
-    say(plan_text(plan))
+    say(paint_dangers(plan_text(plan, hazards_of(run, plan)), sys.stderr))
     if not plan.has_changes:
         say("Nothing to take back.")
         return 0 if output is options.StreamOutput.text else execute(run, plan, broadcast, output)

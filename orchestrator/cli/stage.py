@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from orchestrator.cli.console import is_terminal, out, out_json, say, say_failures
 from orchestrator.cli.options import StreamOutput
 from orchestrator.errors import ExitCode
-from orchestrator.events import DatabaseFailed, Event, Sink
+from orchestrator.events import DatabaseFailed, Event, RunFinished, Sink
 from orchestrator.plan import Plan
 
 if TYPE_CHECKING:
@@ -62,29 +62,37 @@ def execute(run: Run, plan: Plan, broadcast: Broadcast, output: StreamOutput) ->
     def stop(_signal: int, _frame: FrameType | None) -> None:
         executor.stop()
 
-    with ExitStack() as stack:
-        if output is not StreamOutput.jsonl:
-            if is_terminal(sys.stderr):
-                from rich.console import Console
-
-                from orchestrator.views.live import LiveView
-
-                broadcast.sinks.append(stack.enter_context(LiveView(Console(stderr=True))))
-            else:
-                from orchestrator.views.plain import PlainView
-
-                broadcast.sinks.append(PlainView(say))
+    with ExitStack() as signals:  # also while the end is told: it must be whole
         for number in (signal.SIGINT, signal.SIGTERM):
-            stack.callback(signal.signal, number, signal.signal(number, stop))
-        finished = executor.execute()
-    written = write_reports(plan)
-    if output is StreamOutput.json:
-        out_json(document.document())
-    elif output is StreamOutput.text and (text := outcome.text(plan)):
-        out(text)
-    say_failures((event.database, event.failure) for event in failed)
-    say(summary(finished.succeeded, finished.failed, finished.blocked, finished.skipped, finished.seconds))
+            signals.callback(signal.signal, number, signal.signal(number, stop))
+        with ExitStack() as stack:
+            if output is not StreamOutput.jsonl:
+                if is_terminal(sys.stderr):
+                    from rich.console import Console
+
+                    from orchestrator.views.live import LiveView
+
+                    broadcast.sinks.append(stack.enter_context(LiveView(Console(stderr=True))))
+                else:
+                    from orchestrator.views.plain import PlainView
+
+                    broadcast.sinks.append(_but_planned(plan, PlainView(say)))
+            finished = executor.execute()
+        broadcast.sinks.clear()
+        written = write_reports(plan)
+        if output is StreamOutput.json:
+            out_json(document.document())
+        elif output is not StreamOutput.jsonl and (text := outcome.text(plan)):
+            (out if output is StreamOutput.text else say)(text)
+        say_failures((event.database, event.failure) for event in failed)
+        say(summary(finished, {planned.id for planned in plan.databases if planned.has_changes}))
     return finished.exit_code or (int(ExitCode.DONE) if written else int(ExitCode.FAILED))
+
+
+def _but_planned(plan: Plan, view: Sink) -> Sink:
+    """Return the view without the failures that the plan has told already."""
+    told = {planned.id for planned in plan.databases if planned.failure}
+    return lambda event: None if isinstance(event, DatabaseFailed) and event.database in told else view(event)
 
 
 def write_reports(plan: Plan | None) -> bool:
@@ -93,15 +101,16 @@ def write_reports(plan: Plan | None) -> bool:
     return reports is None or reports.finish(plan)
 
 
-def summary(
-    done: tuple[str, ...], failed: tuple[str, ...], blocked: tuple[str, ...], skipped: tuple[str, ...], seconds: float
-) -> str:
-    """Return one sentence on a run."""
-    parts = [f"{len(done)} database(s) done"]
-    parts += [
-        f"{len(ids)} {what}" for what, ids in (("failed", failed), ("blocked", blocked), ("not done", skipped)) if ids
-    ]
-    return f"{', '.join(parts)} in {seconds:.1f} s."
+def summary(finished: RunFinished, changing: Container[str]) -> str:
+    """Return one sentence on a run; what had nothing to do does not count as done."""
+    done = sum(id in changing for id in finished.succeeded)
+    idle = len(finished.succeeded) - done
+    parts = [f"{done} database(s) done"]
+    counts = ((finished.failed, "failed"), (finished.blocked, "blocked"), (finished.skipped, "not done"))
+    parts += [f"{len(ids)} {what}" for ids, what in counts if ids]
+    if idle:
+        parts.append(f"{idle} had nothing to do")
+    return f"{', '.join(parts)} in {finished.seconds:.1f} s."
 
 
 def when_machines_read(output: StreamOutput, broadcast: Broadcast, junit: str | None, file: str | None) -> None:

@@ -25,7 +25,7 @@ def command(
     Examples: orch status · orch status --only inventory --no-deps · orch status --output json
     """
     from orchestrator.assembly import assemble
-    from orchestrator.cli.console import out, out_json, say, say_failures
+    from orchestrator.cli.console import out, out_json, pasteable, say, say_failures
     from orchestrator.errors import ExitCode
     from orchestrator.survey import survey
     from orchestrator.views.plain import PlainView
@@ -38,7 +38,7 @@ def command(
     if output is options.Output.json:
         out_json({"format": 1, "databases": entries})
     else:
-        out(status_text(entries))
+        out(pasteable(status_text(entries)))
     failures = [(id, found.failure) for id, found in surveys.items() if found.failure]
     say_failures(failures)
     if failures:

@@ -46,7 +46,7 @@ def command(
     broadcast, view = Broadcast(), VerifyView()
     when_machines_read(options.StreamOutput.text, broadcast, junit, file)
     broadcast.sinks += [PlainView(say), view]
-    assembly = assemble(file, env_file, names, no_deps=True)
+    assembly = assemble(file, env_file, names, no_deps=bool(names))
     run = assembly.run(broadcast, embedded=embedded, jobs=jobs, jobs_per_server=jobs_per_server, wait=wait)
     verifier = Verifier(run)
 
@@ -62,5 +62,5 @@ def command(
     else:
         out(view.text())
     say_failures(view.failures)
-    say(summary(finished.succeeded, finished.failed, finished.blocked, finished.skipped, finished.seconds))
+    say(summary(finished, finished.succeeded))
     return finished.exit_code or (int(ExitCode.DONE) if written else int(ExitCode.FAILED))

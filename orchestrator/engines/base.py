@@ -92,18 +92,19 @@ class Copies(Protocol):
     def names(self, prefix: str) -> list[str]:
         """Return the names of the databases that begin so; of templates, the oldest first."""
 
-    def building(self, template: str) -> AbstractContextManager[None]:
-        """Keep others from building this template, where the migration lock alone is not enough."""
+    def building(self, template: str, wait: float) -> AbstractContextManager[None]:
+        """Be the only one who builds or drops this template; LockError after `wait` seconds."""
 
     def is_finished(self, template: str) -> bool:
         """Whether the template is there and whole."""
 
     def finish(self, template: str) -> None:
-        """Say that a template is whole: from now on it is only copied."""
+        """Say that the template that this process is building is whole: from now on it is only copied."""
 
     def copy(self, template: str, name: str, wanted: str = "") -> None:
         """Make a database of the template, called `wanted`, and marked as a clone, if that is given.
 
+        Until it is whole, `name` is what tells whose it is: what a killed process leaves goes with that.
         DatabaseMissingError if the template is gone, UsageError if the wanted name is taken.
         """
 

@@ -84,7 +84,7 @@ class Mongo:
         """Return the verbs for templates and clones."""
         from orchestrator.engines.mongo_copies import MongoCopies
 
-        return MongoCopies(self._client(target)[0], target)
+        return MongoCopies(self._client(target)[0], target, self._actor, self._run_id)
 
     def close(self) -> None:
         """Close the clients."""

@@ -7,7 +7,7 @@ they are. A copy is these written again, with nothing decoded on the way.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import islice
@@ -18,19 +18,24 @@ from bson.raw_bson import RawBSONDocument
 from pymongo import MongoClient, WriteConcern
 from pymongo.collection import Collection
 from pymongo.database import Database as MongoDatabase
+from pymongo.errors import DuplicateKeyError, OperationFailure, PyMongoError
 
 from orchestrator.engines import mongo_errors as errors
+from orchestrator.engines.mongo_lease import Lease
 from orchestrator.errors import DatabaseMissingError, UsageError
 from orchestrator.model import Target
 
 MARK = "orch_clone"
 """The collection that says what a database was made for. It is not copied."""
+BUILD_LOCK = "orch_clone_lock"
+"""The collection with the lease of whoever builds a template. It is not copied."""
 KEPT_BYTES = 64 * 1024 * 1024
 """Documents up to this size in all are kept in memory between two copies; larger templates are read each time."""
 BATCH = 1_000
 _RAW: CodecOptions[Any] = CodecOptions(document_class=RawBSONDocument)
 _PASSING = WriteConcern(1)  # a copy is for one test: nobody asks for it after a power cut
-_NOT_COPIED = ("system.views", "system.profile", "system.buckets.", MARK)
+_NOT_COPIED = ("system.views", "system.profile", MARK, BUILD_LOCK)
+_DIFFERENT_CASE = 13297  # DatabaseDifferCase
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +52,12 @@ class _Part:
 class MongoCopies:
     """The templates and clones of one server."""
 
-    def __init__(self, client: MongoClient[Any], target: Target) -> None:
+    def __init__(self, client: MongoClient[Any], target: Target, actor: str, run_id: str) -> None:
         self._client = client
         self._target = target
+        self._actor = actor
+        self._run_id = run_id
+        self._leases: dict[str, Lease] = {}
         self._read: dict[str, list[_Part]] = {}
 
     def names(self, prefix: str) -> list[str]:
@@ -59,39 +67,47 @@ class MongoCopies:
             return sorted(found, key=self._age)
 
     @contextmanager
-    def building(self, template: str) -> Iterator[None]:  # noqa: ARG002 - PostgreSQL needs it
-        """Do nothing: the migration lock of the template keeps its builders apart, and what one has done the next skips."""
-        yield
+    def building(self, template: str, wait: float) -> Iterator[None]:
+        """Be the only one who builds or drops this template; LockError after `wait` seconds."""
+        with self._mapped(), self._client.start_session() as session:
+            locks = self._client[template][BUILD_LOCK]
+            lease = Lease(locks, session, self._target.database_id, self._actor, self._run_id)
+            with lease.held(wait, lambda _holder: None):
+                self._leases[template] = lease
+                try:
+                    yield
+                finally:
+                    del self._leases[template]
 
     def is_finished(self, template: str) -> bool:
         """Whether the template is there and whole."""
-        with self._mapped():
-            return self._client[template][MARK].find_one({"_id": "template"}) is not None
+        return self._finished_at(template) is not None
 
     def finish(self, template: str) -> None:
-        """Say that a template is whole."""
+        """Say that a template is whole; LockError if it was taken over, or dropped, while it was being built."""
         mark = {"$setOnInsert": {"finished_at": datetime.now(UTC)}}
         with self._mapped():
+            self._leases[template].renew()
             self._client[template][MARK].update_one({"_id": "template"}, mark, upsert=True)
 
     def copy(self, template: str, name: str, wanted: str = "") -> None:
         """Make a database of the template, called `wanted` if that is given.
 
-        DatabaseMissingError if the template is gone, UsageError if the wanted name is taken.
+        DatabaseMissingError if the template is gone, UsageError if the wanted name is taken. A database of the first
+        name says who is making the wanted one, so that one half made is dropped with it.
         """
         with self._mapped():
-            if wanted and wanted in self._client.list_database_names():
-                raise UsageError(f"there is a database called '{wanted}' already")
-            source = self._client.get_database(template, codec_options=_RAW)
-            if template not in self._read:
-                if not self.is_finished(template):
-                    raise DatabaseMissingError(f"the template {template} is gone")
-                self._read[template] = self._parts(source)
-            clone = self._client.get_database(wanted or name, codec_options=_RAW, write_concern=_PASSING)
             if wanted:
-                clone[MARK].insert_one({"_id": "clone"})
-            for part in self._read[template]:
-                self._write(clone, part, source)
+                self._claim(name, wanted)
+            try:
+                self._fill(template, wanted or name)
+                if wanted:
+                    self._client[wanted][MARK].update_one({"_id": "clone"}, {"$unset": {"maker": True}})
+                    self._client.drop_database(name)
+            except BaseException:
+                with suppress(PyMongoError):  # else whoever comes next does it
+                    self._drop(name)
+                raise
 
     def is_marked(self, name: str) -> bool:
         """Whether a database of any name was made as a clone."""
@@ -101,8 +117,7 @@ class MongoCopies:
     def drop(self, name: str) -> None:
         """Drop a clone or a template. None of that name: nothing to do."""
         with self._mapped():
-            self._read.pop(name, None)
-            self._client.drop_database(name)
+            self._drop(name)
 
     # ------------------------------------------------------------ what stands behind the verbs
 
@@ -112,8 +127,60 @@ class MongoCopies:
             yield
 
     def _age(self, template: str) -> str:
-        mark = self._client[template][MARK].find_one({"_id": "template"})
-        return mark["finished_at"].isoformat() if mark else ""
+        return str(self._finished_at(template) or "")
+
+    def _finished_at(self, template: str) -> datetime | None:
+        with self._mapped():
+            mark = self._client[template][MARK].find_one({"_id": "template"})
+        return mark["finished_at"] if mark else None
+
+    def _claim(self, name: str, wanted: str) -> None:
+        """Begin a database under a wanted name that nobody has."""
+        taken = UsageError(f"there is a database called '{wanted}' already")
+        if wanted in self._client.list_database_names():
+            raise taken
+        self._client[name][MARK].insert_one({"_id": "making", "wanted": wanted})
+        try:
+            self._client[wanted][MARK].insert_one({"_id": "clone", "maker": name})
+        except OperationFailure as error:
+            self._client.drop_database(name)
+            if isinstance(error, DuplicateKeyError) or error.code == _DIFFERENT_CASE:  # somebody was a moment quicker
+                raise taken from None
+            raise
+
+    def _drop(self, name: str) -> None:
+        """Drop a database, and the one that it says is being made."""
+        self._read.pop(name, None)
+        making = self._client[name][MARK].find_one({"_id": "making"})
+        if making and self._client[making["wanted"]][MARK].find_one({"_id": "clone", "maker": name}):
+            self._client.drop_database(making["wanted"])
+        self._client.drop_database(name)
+
+    def _fill(self, template: str, name: str) -> None:
+        """Write a template into a new database; DatabaseMissingError if it went, or changed, while it was read."""
+        source = self._client.get_database(template, codec_options=_RAW)
+        clone = self._client.get_database(name, codec_options=_RAW, write_concern=_PASSING)
+        parts = self._read.get(template)
+        reads = parts is None or any(part.documents is None for part in parts)
+        before = self._finished_at(template) if reads else None
+        gone = DatabaseMissingError(f"the template {template} is gone")
+        if reads and before is None:
+            self._read.pop(template, None)
+            raise gone
+        failed: PyMongoError | None = None
+        try:
+            parts = self._parts(source) if parts is None else parts
+            for part in parts:
+                self._write(clone, part, source)
+        except PyMongoError as error:  # perhaps because what it read was dropped
+            failed = error
+        if reads and self._finished_at(template) != before:
+            self._read.pop(template, None)
+            raise gone
+        if failed is not None:
+            raise failed
+        if parts is not None:
+            self._read[template] = parts
 
     def _parts(self, template: MongoDatabase[Any]) -> list[_Part]:
         """Read a template: collections first, views last, so that each finds what it is made of."""
@@ -122,7 +189,7 @@ class MongoCopies:
         listed = [
             _Part(info["name"], info["type"], info.get("options", {}), [], None)
             for info in plain.list_collections()
-            if not info["name"].startswith(_NOT_COPIED) and info["name"] != lock
+            if info["name"] not in (*_NOT_COPIED, lock) and not info["name"].startswith("system.buckets.")
         ]
         parts = []
         room = KEPT_BYTES

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from bson import json_util
 from bson.errors import BSONError
@@ -72,9 +73,9 @@ def connecting(target: Target) -> Iterator[None]:
         text = str(error)
         if _NAME_LOOKUP.search(text):  # of mongodb+srv
             raise _down(target, text) from None
-        raise _not_understood(target, "" if "@" in text else text) from None  # it may repeat the URL
+        raise _not_understood("" if "@" in text else text) from None  # it may repeat the URL
     except (OSError, ValueError) as error:
-        raise _not_understood(target, f"a TLS file: {error.strerror}" if isinstance(error, OSError) else "") from None
+        raise _not_understood(f"a TLS file: {error.strerror}" if isinstance(error, OSError) else "") from None
     except PyMongoError as error:
         raise _down(target, str(error).partition(", Timeout:")[0]) from None
 
@@ -102,10 +103,8 @@ def check_options(target: Target) -> None:
         raise InvalidError(f"{target.database_id}: {error}", hint=_CONNECTION_STRING) from None
 
 
-def _not_understood(target: Target, detail: str) -> ConnectError:
-    return ConnectError(
-        f"the DSN of {target.database_id} is not understood by pymongo", detail=detail, hint=_CONNECTION_STRING
-    )
+def _not_understood(detail: str) -> ConnectError:
+    return ConnectError("the DSN is not understood by pymongo", detail=detail, hint=_CONNECTION_STRING)
 
 
 def _down(target: Target, text: str) -> ConnectError:
@@ -203,13 +202,14 @@ def _operation(error: OperationFailure, target: Target) -> OrchError:
     reply = error.details or {}
     what = reply.get("errmsg") or str(error)
     if error.code == _AUTHENTICATION_FAILED:
+        user = _user(target)
         return ConnectError(
-            f"{target.endpoint} refuses the login of {target.database_id}",
+            f"{target.endpoint} refuses the login" + (f" of user '{user}'" if user else ""),
             detail=what,
             hint="check user and password in the environment, and authSource in the DSN",
         )
     if error.code == _UNAUTHORIZED:
-        return NotPermittedError(f"{target.database_id}: {what}", hint=f"{_grant(target)}; only to read: role 'read'")
+        return NotPermittedError(what, hint=_grant(target) + ("; only to read: role 'read'" if _user(target) else ""))
     return StatementError(
         f"{target.database_id}: {what}",
         hint=_HINTS.get(error.code or 0, ""),
@@ -219,9 +219,16 @@ def _operation(error: OperationFailure, target: Target) -> OrchError:
 
 
 def _grant(target: Target) -> str:
-    if "@" not in target.url:
+    """Return what lets this login in: a right, or, where the DSN names nobody, a login at all."""
+    user = _user(target)
+    if not user:
         return "give user and password in the DSN, as in: mongodb://${MONGO_USER}:${MONGO_PASSWORD}@host/database"
-    return f'as an administrator: db.grantRolesToUser("<user>", [{{role: "dbOwner", db: "{target.database}"}}])'
+    return f'as an administrator: db.grantRolesToUser("{user}", [{{role: "dbOwner", db: "{target.database}"}}])'
+
+
+def _user(target: Target) -> str:
+    """Return who logs in: '' where the DSN names nobody."""
+    return unquote(urlsplit(target.url).username or "")
 
 
 def _code(code: int, name: str) -> str:

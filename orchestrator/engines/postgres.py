@@ -29,7 +29,7 @@ class Postgres:
         self._application = f"orch/{run_id} {actor}"[:63]
         self._mutex = threading.Lock()
         self._known: dict[str, frozenset[str]] = {}
-        self._idle: dict[str, list[psycopg.Connection[Any]]] = {}
+        self._idle: dict[tuple[str, str | None], list[psycopg.Connection[Any]]] = {}
         self._kept: dict[str, tuple[str, psycopg.Connection[Any]]] = {}
         self._room: dict[str, int] = {}
 
@@ -72,7 +72,7 @@ class Postgres:
         """CREATE DATABASE, from template0 unless told: it is the one that nobody can sit in."""
         if options.template:
             self._let_go()  # nobody may be connected to a template, we neither
-        with self._maintenance(target, options) as connection:
+        with self._maintenance(target) as connection:
             clauses = [sql.SQL("TEMPLATE {}").format(sql.Identifier(options.template or "template0"))]
             if options.owner:
                 clauses.append(sql.SQL("OWNER {}").format(sql.Identifier(options.owner)))
@@ -92,6 +92,7 @@ class Postgres:
             except OrchError as error:
                 # 42P04: duplicate_database; 23505: two creators met inside the catalogue.
                 if getattr(error, "code", "") not in ("42P04", "23505"):
+                    error.hint = error.hint or "correct what stands under create: owner, encoding, locale, template"
                     raise
                 created = False
         with self._mutex:
@@ -104,7 +105,7 @@ class Postgres:
         """Return the verbs for templates and clones."""
         from orchestrator.engines.postgres_copies import PostgresCopies
 
-        return PostgresCopies(lambda: self._maintenance(target, options), target, options)
+        return PostgresCopies(lambda: self._maintenance(target), target, options)
 
     def close(self) -> None:
         """Close the connections to maintenance databases, and those kept."""
@@ -155,13 +156,13 @@ class Postgres:
         return bool(kept)
 
     @contextmanager
-    def _maintenance(self, target: Target, options: CreateOptions) -> Iterator[psycopg.Connection[Any]]:
+    def _maintenance(self, target: Target) -> Iterator[psycopg.Connection[Any]]:
         """Lend a connection from which databases can be created; they are kept, one for each that works at a time."""
         with self._mutex:
-            idle = self._idle.setdefault(target.server_key, [])
+            idle = self._idle.setdefault((target.server_key, target.maintenance_database), [])
             connection = idle.pop() if idle else None
         if connection is None:
-            connection = self._open_maintenance(target, options)
+            connection = self._open_maintenance(target)
         try:
             yield connection
         finally:
@@ -171,8 +172,8 @@ class Postgres:
                 with self._mutex:
                     idle.append(connection)
 
-    def _open_maintenance(self, target: Target, options: CreateOptions) -> psycopg.Connection[Any]:
-        names = [options.maintenance_database] if options.maintenance_database else ["postgres", "template1"]
+    def _open_maintenance(self, target: Target) -> psycopg.Connection[Any]:
+        names = [target.maintenance_database] if target.maintenance_database else ["postgres", "template1"]
         for name in names[:-1]:
             with suppress(ConnectError):
                 return self._open(target.url, target, dbname=name)
@@ -184,7 +185,7 @@ class Postgres:
             if target.server_key in self._known:
                 return target.database not in self._known[target.server_key]
         try:
-            with self._maintenance(target, CreateOptions()) as connection:
+            with self._maintenance(target) as connection:
                 rows = connection.execute("SELECT datname FROM pg_catalog.pg_database").fetchall()
         except (OrchError, psycopg.Error):
             return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 import zlib
 from collections.abc import Callable, Iterator
@@ -15,12 +16,20 @@ from orchestrator.engines import postgres_errors as errors
 from orchestrator.errors import DatabaseMissingError, LockError, StatementError, UsageError
 from orchestrator.model import CreateOptions, Target
 
-BUILD_WAIT = 600.0  # seconds; the lock goes with its session, so whoever holds it is at work
 TRY_EVERY = 0.1  # seconds
 _CLASS = 1_869_767_528  # "orch": the first half of our advisory keys in the maintenance database
 _MARK = "orch clone"
-# What pg_dump knows too: these settings hold lists, and are stored quoted already.
-_LISTS = {"search_path", "temp_tablespaces", "local_preload_libraries", "session_preload_libraries"}
+# What pg_dump knows too: these settings hold lists of names, stored quoted as identifiers; SET takes each as a literal.
+_LISTS = {
+    "local_preload_libraries",
+    "oauth_validator_libraries",
+    "search_path",
+    "session_preload_libraries",
+    "shared_preload_libraries",
+    "temp_tablespaces",
+    "unix_socket_directories",
+}
+_NAME_IN_LIST = re.compile(r'\s*(?:"((?:[^"]|"")*)"|([^",]+?))\s*(?:,|$)')
 
 
 class PostgresCopies:
@@ -35,7 +44,7 @@ class PostgresCopies:
         self._lend = lend
         self._target = target
         self._options = options
-        self._settings: dict[str, list[tuple[str | None, str, str]]] = {}
+        self._besides: dict[str, list[tuple[sql.Composable, sql.Composable]]] = {}
 
     def names(self, prefix: str) -> list[str]:
         """Return the names of the databases that begin so, oldest first."""
@@ -46,16 +55,16 @@ class PostgresCopies:
             return [row[0] for row in connection.execute(query.encode(), (prefix,)).fetchall()]
 
     @contextmanager
-    def building(self, template: str) -> Iterator[None]:
-        """Be the only one who builds this template; LockError after ten minutes."""
+    def building(self, template: str, wait: float) -> Iterator[None]:
+        """Be the only one who builds or drops this template; LockError after `wait` seconds."""
         key = zlib.crc32(template.encode()) - 2**31
-        deadline = time.monotonic() + BUILD_WAIT
+        deadline = time.monotonic() + wait
         with self._lend() as connection:
             while not self._one(connection, "SELECT pg_catalog.pg_try_advisory_lock(%s, %s)", _CLASS, key)[0]:
                 if time.monotonic() >= deadline:
                     raise LockError(
                         f"the template of {self._target.database_id} is being built by somebody else",
-                        detail=f"waited {BUILD_WAIT:g} s",
+                        detail=f"waited {wait:g} s",
                         hint="SELECT * FROM pg_stat_activity; tells who",
                     )
                 time.sleep(TRY_EVERY)
@@ -98,9 +107,15 @@ class PostgresCopies:
                 if error.code == "3D000":
                     raise DatabaseMissingError(f"the template {template} is gone") from None
                 raise
-            self._copy_settings(connection, template, name)
-            if wanted:
-                self._rename(connection, name, wanted)
+            try:
+                for before, after in self._left_out(connection, template):
+                    connection.execute(before + sql.SQL(" DATABASE ") + sql.Identifier(name) + after)
+                if wanted:
+                    self._rename(connection, name, wanted)
+            except BaseException:
+                with suppress(psycopg.Error):  # else whoever comes next does it
+                    connection.execute(sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(name)))
+                raise
 
     def is_marked(self, name: str) -> bool:
         """Whether a database of any name was made as a clone."""
@@ -134,25 +149,49 @@ class PostgresCopies:
             with errors.mapped(connection, self._target):
                 connection.execute(sql.SQL("ALTER DATABASE {} RENAME TO {}").format(old, new))
         except StatementError as error:
-            connection.execute(sql.SQL("DROP DATABASE {}").format(old))
             if error.code == "42P04":
                 raise UsageError(f"there is a database called '{wanted}' already") from None
             raise
 
-    def _copy_settings(self, connection: psycopg.Connection[Any], template: str, name: str) -> None:
-        """ALTER DATABASE … SET is the one thing that CREATE DATABASE … TEMPLATE leaves behind (and grants on it)."""
-        if template not in self._settings:
-            query = (
-                "SELECT r.rolname, pg_catalog.unnest(s.setconfig) FROM pg_catalog.pg_db_role_setting s "
-                "JOIN pg_catalog.pg_database d ON d.oid = s.setdatabase "
-                "LEFT JOIN pg_catalog.pg_roles r ON r.oid = s.setrole WHERE d.datname = %s"
-            )
-            rows = connection.execute(query.encode(), (template,)).fetchall()
-            self._settings[template] = [(role, *setting.split("=", 1)) for role, setting in rows]
-        for role, setting, value in self._settings[template]:
-            database = sql.SQL("DATABASE {}").format(sql.Identifier(name))
-            owner = sql.SQL("ROLE {} IN {}").format(sql.Identifier(role), database) if role else database
-            text: sql.Composable = sql.SQL(value) if setting in _LISTS else sql.Literal(value)
-            connection.execute(
-                sql.SQL("ALTER {} SET {} TO {}").format(owner, sql.Identifier(*setting.split(".")), text)
-            )
+    def _left_out(
+        self, connection: psycopg.Connection[Any], template: str
+    ) -> list[tuple[sql.Composable, sql.Composable]]:
+        """Return what CREATE DATABASE … TEMPLATE leaves behind, as statements without the name of the database.
+
+        That is settings (ALTER DATABASE … SET, ALTER ROLE … IN DATABASE … SET) and rights on the database itself.
+        """
+        if template not in self._besides:
+            rows = connection.execute(_SETTINGS, (template,)).fetchall()
+            statements = [_setting(role, *setting.split("=", 1)) for role, setting in rows]
+            rights = connection.execute(_RIGHTS, (template,)).fetchall()
+            if rights:  # none: those of every new database
+                owner = sql.Identifier(rights[0][3])
+                statements.append((sql.SQL("REVOKE ALL ON"), sql.SQL(" FROM PUBLIC, ") + owner))
+            for grantee, right, grantable, _ in rights:
+                to = sql.Identifier(grantee) if grantee else sql.SQL("PUBLIC")
+                more = sql.SQL(" WITH GRANT OPTION" if grantable else "")
+                statements.append((sql.SQL("GRANT {} ON").format(sql.SQL(right)), sql.SQL(" TO ") + to + more))
+            self._besides[template] = statements
+        return self._besides[template]
+
+
+_SETTINGS = b"""SELECT r.rolname, pg_catalog.unnest(s.setconfig)
+    FROM pg_catalog.pg_db_role_setting s
+    JOIN pg_catalog.pg_database d ON d.oid = s.setdatabase
+    LEFT JOIN pg_catalog.pg_roles r ON r.oid = s.setrole
+    WHERE d.datname = %s"""
+_RIGHTS = b"""SELECT r.rolname, a.privilege_type, a.is_grantable, pg_catalog.pg_get_userbyid(d.datdba)
+    FROM pg_catalog.pg_database d
+    CROSS JOIN LATERAL pg_catalog.aclexplode(d.datacl) a
+    LEFT JOIN pg_catalog.pg_roles r ON r.oid = a.grantee
+    WHERE d.datname = %s"""
+
+
+def _setting(role: str | None, setting: str, value: str) -> tuple[sql.Composable, sql.Composable]:
+    before = sql.SQL("ALTER ROLE {} IN").format(sql.Identifier(role)) if role else sql.SQL("ALTER")
+    names = [value]
+    if setting in _LISTS:
+        found = _NAME_IN_LIST.findall(value)
+        names = [plain or quoted.replace('""', '"') for quoted, plain in found] or [""]
+    values = sql.SQL(", ").join(map(sql.Literal, names))
+    return before, sql.SQL(" SET {} TO {}").format(sql.Identifier(*setting.split(".")), values)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import TransactionStatus
 
 from orchestrator.errors import (
@@ -21,6 +22,7 @@ from orchestrator.errors import (
 )
 from orchestrator.model import Statement, Target
 
+LOCK_LOST = "orch.lock_lost"  # the server's text for our own check holds it
 # libpq gives no SQLSTATE for a failed connection: its text is all there is.
 _TRANSIENT = re.compile(
     r"connection refused|the database system is|not accepting connections|terminating connection"
@@ -46,6 +48,7 @@ class Failing:
     """What was running when an error came; the sender fills it in. `reads`: only the bookkeeping was read."""
 
     at: tuple[Statement, int | None] | None = None
+    role: str | None = None  # that the file has SET
     reads: bool = False
 
 
@@ -54,12 +57,12 @@ def connect_error(error: psycopg.Error, target: Target) -> ConnectError:
     text = _first_lines(str(error))
     if isinstance(error, psycopg.ProgrammingError):  # the DSN itself; libpq may repeat it, password and all
         return ConnectError(
-            f"the DSN of {target.database_id} is not understood by libpq",
+            "the DSN is not understood by libpq",
             hint="see https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING",
         )
     if _AUTHENTICATION.search(text):
         return ConnectError(
-            f"{target.endpoint} refuses the login of {target.database_id}",
+            f"{target.endpoint} refuses the login of {_user(target)}",
             detail=text,
             hint="check user and password in the environment, and pg_hba.conf on the server",
         )
@@ -73,7 +76,7 @@ def connect_error(error: psycopg.Error, target: Target) -> ConnectError:
         )
     if re.search(r"permission denied for database", text):
         return ConnectError(
-            f"the login of {target.database_id} may not connect to '{target.database}'",
+            f"{_user(target)} may not connect to '{target.database}'",
             detail=text,
             hint=f'GRANT CONNECT ON DATABASE "{target.database}" TO <user>;',
         )
@@ -112,13 +115,21 @@ def statement_error(error: psycopg.Error, target: Target, user: str, failing: Fa
     detail = "\n".join(text for text in (diag.message_detail, diag.context) if text)
     hint = diag.message_hint or ""
     statement, offset = failing.at or (None, None)
+    if LOCK_LOST in what:
+        return StatementError(
+            "the migration gave the migration lock away",
+            hint="remove pg_advisory_unlock_all() or DISCARD ALL from it, and from the functions that it calls",
+            statement=statement,
+        )
     if code == "42501":
-        grant = _grant(what, target, user, failing.reads)
+        grant = _grant(what, target, failing.role or user, failing.reads)
         if statement is None:
-            return NotPermittedError(f"{target.database_id}: {what}", detail=detail, hint=grant)
+            return NotPermittedError(what, detail=detail, hint=grant)
         return StatementNotPermittedError(
             what, detail=detail, hint=grant, code=code, statement=statement, offset=offset
         )
+    if code == "3F000" and '"pg_temp"' in what:  # the session has none
+        what, hint = "the temporary table is gone with the session of the run that made it", _TEMPORARY_HINT
     return StatementError(
         what,
         detail=detail,
@@ -127,14 +138,20 @@ def statement_error(error: psycopg.Error, target: Target, user: str, failing: Fa
         statement=statement,
         offset=offset,
         transient=code in _PASSES_BY_ITSELF,
+        # What a procedure, or a block like one, committed before it failed stays; only the context tells that it began.
+        partly=statement is not None
+        and not statement.atomic
+        and bool(_PROCEDURAL.match(statement.source) and diag.context),
     )
 
 
+_PROCEDURAL = re.compile(r"(?:CALL|DO)\b", re.IGNORECASE)
+_TEMPORARY_HINT = "make it again in what is left of the file, in one BEGIN … COMMIT with what needs it"
 _PASSES_BY_ITSELF = {"55P03", "40P01", "40001"}  # lock_timeout, deadlock, serialisation
 _HINTS = {
     "55P03": "another session holds a lock on the table; raise lock_timeout, or end that session",
     "25001": "put it into a file of its own, or begin the file with: -- orch: no-transaction",
-    "2D000": "begin the file with: -- orch: no-transaction",
+    "2D000": "begin the file with: -- orch: no-transaction, and call it outside of BEGIN … COMMIT",
     "55P04": "a new enum value can be used only after commit: use it in a later migration",
     "53100": "the disk of the server is full; free space, then run orch apply again",
     "57014": "cancelled, or longer than statement_timeout",
@@ -162,6 +179,12 @@ def _grant(what: str, target: Target, user: str, reads: bool) -> str:
     if kind in ("table", "view", "relation"):
         return f"as its owner: GRANT SELECT, INSERT, UPDATE, DELETE ON {name} TO {role};"
     return f"as its owner: GRANT ALL ON {kind.upper()} {name} TO {role};"
+
+
+def _user(target: Target) -> str:
+    """Return who logs in, for people; libpq takes the user of the system where the DSN names none."""
+    user = conninfo_to_dict(target.url).get("user")
+    return f"user '{user}'" if user else "this user (the DSN names none)"
 
 
 def _first_lines(text: str) -> str:

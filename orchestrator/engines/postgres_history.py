@@ -2,24 +2,53 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from psycopg import Connection, sql
 
 from orchestrator.model import Pointer, Revision
 
-_COLUMNS = """(
-    version bigint NOT NULL, attempt integer NOT NULL, name text NOT NULL, direction text NOT NULL,
-    checksum text NOT NULL, applied integer NOT NULL, total integer NOT NULL, in_flight boolean NOT NULL,
-    prefix text NOT NULL, done boolean NOT NULL, origin text NOT NULL,
-    started_at timestamptz NOT NULL, finished_at timestamptz, seconds double precision,
-    actor text NOT NULL, run_id text NOT NULL, tool text NOT NULL, error text NOT NULL, reason text NOT NULL,
-    format integer NOT NULL, PRIMARY KEY (version, attempt))"""
+# One that a later release adds needs a default, so that it can be added to rows that are there, and so that this
+# release can still write rows.
+COLUMNS = {
+    "version": "bigint NOT NULL",
+    "attempt": "integer NOT NULL",
+    "name": "text NOT NULL",
+    "direction": "text NOT NULL",
+    "checksum": "text NOT NULL",
+    "applied": "integer NOT NULL DEFAULT 0",
+    "total": "integer NOT NULL DEFAULT 0",
+    "in_flight": "boolean NOT NULL DEFAULT false",
+    "prefix": "text NOT NULL DEFAULT ''",
+    "done": "boolean NOT NULL DEFAULT false",
+    "origin": "text NOT NULL DEFAULT 'applied'",
+    "started_at": "timestamptz NOT NULL DEFAULT now()",
+    "finished_at": "timestamptz",
+    "seconds": "double precision",
+    "actor": "text NOT NULL DEFAULT ''",
+    "run_id": "text NOT NULL DEFAULT ''",
+    "tool": "text NOT NULL DEFAULT ''",
+    "error": "text NOT NULL DEFAULT ''",
+    "reason": "text NOT NULL DEFAULT ''",
+    "format": "integer NOT NULL DEFAULT 1",
+}
+# Stands on a history that belongs to the search_path of a DSN: no other DSN may take it for its own.
+SET_BY_DSN = "orch: the history of the DSN whose search_path begins with this schema"
 
 
-def create_history(table: str) -> str:
+def create_history(table: str, *, set_by_dsn: bool) -> str:
     """Return SQL that makes the history table."""
-    return f"CREATE TABLE IF NOT EXISTS {table} {_COLUMNS}; "
+    columns = ", ".join(f"{name} {kind}" for name, kind in COLUMNS.items())
+    text = f"CREATE TABLE IF NOT EXISTS {table} ({columns}, PRIMARY KEY (version, attempt)); "
+    return text + (f"COMMENT ON TABLE {table} IS '{SET_BY_DSN}'; " if set_by_dsn else "")
+
+
+def complete_history(table: str, columns: Collection[str]) -> str:
+    """Return SQL that adds what the history table of an earlier release lacks."""
+    lacking = (f"ADD COLUMN IF NOT EXISTS {name} {kind}" for name, kind in COLUMNS.items() if name not in columns)
+    changes = ", ".join(lacking)
+    return f"ALTER TABLE {table} {changes}; " if changes else ""
 
 
 def create_pointer(table: str) -> str:

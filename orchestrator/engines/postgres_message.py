@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from itertools import pairwise
 
 from psycopg.pq.abc import PGresult
 
 from orchestrator.engines.base import Limits
+from orchestrator.engines.postgres_errors import LOCK_LOST
 from orchestrator.model import Statement
 
-# Everything that a file may have set in its session goes back to what the connection began with. (DISCARD ALL would
-# also give the advisory lock away.)
+# What a file has SET goes back to what the connection began with before anything of ours is written; the rest that it
+# may have left in its session, temporary tables above all, goes when it is done. (DISCARD ALL would also give the
+# advisory lock away.)
 RESET = "RESET SESSION AUTHORIZATION; RESET ALL"
 RESET_SESSION = f"{RESET}; DISCARD TEMP; DEALLOCATE ALL; UNLISTEN *; CLOSE ALL"
+_OURS = "orch_records"  # the column of the query that stands between the statements of a file and our records
+
+
+_ROLE = re.compile(
+    r"\b(?:SET\s+(?:SESSION\s+|LOCAL\s+)?ROLE\s+(?:TO\s+|=\s*)?|RESET\s+ROLE\b)\s*"
+    r"""(?:"((?:[^"]|"")+)"|'([^']+)'|(\w+))?""",
+    re.IGNORECASE,
+)
+
+
+def _role(match: re.Match[str]) -> str | None:
+    quoted, text, word = match.groups("")
+    role = quoted.replace('""', '"') or text or word.lower()
+    return role if role not in ("", "none") else None
 
 
 class Message:
@@ -21,13 +37,33 @@ class Message:
 
     def __init__(self, text: str) -> None:
         self.text = text
-        self._before = text.count(";")  # statements of ours before the first of the file
+        self._before = 0  # statements of ours before the first of the file
         self._parts: list[tuple[int, Statement]] = []
 
     def add(self, statement: Statement, terminator: str = "\n;\n") -> None:
         """Put a statement of the file at the end."""
+        if not self._parts:
+            self._before = self.text.count(";")
         self._parts.append((len(self.text), statement))
         self.text += statement.body + terminator
+
+    def add_check(self, condition: str) -> None:
+        """Put the query at the end that fails unless this is so; what follows it is ours."""
+        lost = f"pg_catalog.current_setting('{LOCK_LOST}')::boolean"  # of which there is none
+        self.text += f"SELECT CASE WHEN {condition} THEN true ELSE {lost} END AS {_OURS}; "
+
+    def role(self, failing: Statement) -> str | None:
+        """Return the role that the file has set when this statement runs, None for the login's own."""
+        texts = []
+        for _, statement in self._parts:
+            texts.append(statement.settings)
+            if statement is failing:
+                break
+            texts.append(statement.body)
+        before = [_role(match) for match in _ROLE.finditer("".join(f"{text};" for text in texts))]
+        # Of a whole block it is not known which of its statements failed: hardly one after it gave the role back.
+        within = [role for match in _ROLE.finditer(failing.body) if (role := _role(match))]
+        return [None, *before, *within][-1]
 
     def place(self, results: Sequence[PGresult], position: str | None) -> tuple[Statement, int | None] | None:
         """Return the failing statement and the offset in it.
@@ -42,10 +78,10 @@ class Message:
                     put_before = len(statement.body) - len(statement.source)  # a SET TRANSACTION of ours
                     return statement, max(0, offset - start - put_before)
             return None
-        index = len(results) - self._before
-        if len(self._parts) == 1:  # which may be a whole BEGIN … COMMIT block; our first words after it are two RESETs
-            tags = [result.command_status for result in results]
-            index = int(any(pair == (b"RESET", b"RESET") for pair in pairwise(tags)))
+        if any(result.nfields and result.fname(0) == _OURS.encode() for result in results):
+            return None
+        # A part alone may be a whole BEGIN … COMMIT block; of several each is one statement.
+        index = 0 if len(self._parts) == 1 else len(results) - self._before
         return (self._parts[index][1], None) if 0 <= index < len(self._parts) else None
 
 

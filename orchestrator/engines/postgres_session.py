@@ -20,6 +20,9 @@ from psycopg.pq import ExecStatus
 from orchestrator.engines import postgres_errors as errors
 from orchestrator.engines.base import Effect, Limits
 from orchestrator.engines.postgres_history import (
+    COLUMNS,
+    SET_BY_DSN,
+    complete_history,
     create_history,
     create_pointer,
     identifier,
@@ -29,7 +32,7 @@ from orchestrator.engines.postgres_history import (
 from orchestrator.engines.postgres_message import RESET, RESET_SESSION, Message, set_limits
 from orchestrator.engines.postgres_picture import picture
 from orchestrator.engines.postgres_probe import probe
-from orchestrator.errors import ConnectError, ConnectionLostError, LockError
+from orchestrator.errors import ConflictError, ConnectError, ConnectionLostError, LockError
 from orchestrator.model import History, LockHolder, Picture, Pointer, Revision, Statement, Target, read_revision
 
 CONNECT_TIMEOUT = 10  # seconds, unless the DSN says otherwise
@@ -48,9 +51,10 @@ class PostgresSession:
         self.kept = False
         self._schema: str | None = None
         self._server_pid = 0
+        self._held = "true"
         self._looked = False
         self._has_pointer = False
-        self._has_history = False
+        self._columns: list[str] = []  # of the history; none: it is not there
 
     def read_history(self, extensions: Sequence[str] = ()) -> History:
         """Read history and pointer in one snapshot. Rows are read as JSON, so columns may come and go."""
@@ -58,10 +62,10 @@ class PostgresSession:
             self._look()
         self._looked = False
         pointer_part = f"(SELECT json_agg(p) FROM {self._pointer} p)" if self._has_pointer else "NULL"
-        history_part = f"(SELECT json_agg(h) FROM {self._history} h)" if self._has_history else "NULL"
+        history_part = f"(SELECT json_agg(h) FROM {self._history} h)" if self._columns else "NULL"
         extension_part = "(SELECT array_agg(extname::text) FROM pg_catalog.pg_extension)" if extensions else "NULL"
         rows: Any = None
-        if self._has_pointer or self._has_history or extensions:
+        if self._has_pointer or self._columns or extensions:
             rows = self._one(f"SELECT {pointer_part}::text, {history_part}::text, {extension_part}")
         pointers, revisions, installed = rows or (None, None, None)
         pointer = None
@@ -70,7 +74,7 @@ class PostgresSession:
             pointer = Pointer(row["version"], row["dirty"])
         return History(
             exists=True,
-            store=self._has_history,
+            store=bool(self._columns),
             pointer=pointer,
             revisions=tuple(read_revision(row) for row in json.loads(revisions or "[]")),
             extensions=tuple(name for name in extensions if name in (installed or ())),
@@ -81,24 +85,23 @@ class PostgresSession:
         """Take golang-migrate's advisory lock, by trying: a waiter inside a statement would hold a snapshot open."""
         self._look()
         self._refuse_pooler()
-        key = self._lock_key()
         deadline = time.monotonic() + wait
-        while not self._one(f"SELECT pg_catalog.pg_try_advisory_lock({key})")[0]:
-            holder = self._holder(key) or LockHolder("somebody who has just let go")
-            if time.monotonic() >= deadline:
-                raise LockError(
-                    f"{self._target.database_id} is locked by {holder.description}",
-                    detail=f"waited {wait:g} s",
-                    hint="wait for it, or raise --lock-timeout",
-                )
-            on_wait(holder)
-            time.sleep(TRY_LOCK_EVERY)
-        if not (self._has_pointer and self._has_history):
+        key = self._try_lock(deadline, wait, on_wait)
+        while not (self._has_pointer and self._columns):
             self._look()  # whoever held the lock may have created the tables since
+            if self._lock_key() == key:
+                break
+            self._connection.execute(f"SELECT pg_catalog.pg_advisory_unlock({key})")
+            key = self._try_lock(deadline, wait, on_wait)
         self._looked = True
+        self._held = (
+            "EXISTS (SELECT FROM pg_catalog.pg_locks WHERE locktype = 'advisory' AND pid = pg_catalog.pg_backend_pid() "
+            f"AND granted AND classid = 0 AND objid = {key})"
+        )
         try:
             yield
         finally:
+            self._held = "true"
             with suppress(psycopg.Error):  # closing the connection gives it away too
                 self._connection.execute(f"SELECT pg_catalog.pg_advisory_unlock({key})")
 
@@ -139,14 +142,16 @@ class PostgresSession:
             message.text += statement.settings
             message.add(statement)
         message.text += f"{RESET}; " if statements else ""
+        message.add_check(self._held)
         message.text += self._store() + "".join(
             record(self._connection, self._history, revision) for revision in revisions
         )
         message.text += "COMMIT" if pointer is None else f"{point(self._pointer, pointer)}COMMIT"
-        if statements:
+        if revisions and all(revision.done for revision in revisions):
             message.text += f"; {RESET_SESSION}"
         self._send(message)
-        self._has_pointer = self._has_history = True
+        self._has_pointer = True
+        self._columns = list(COLUMNS)
 
     def execute(self, statement: Statement, limits: Limits) -> None:
         """Run one statement alone, outside of any transaction block."""
@@ -158,7 +163,7 @@ class PostgresSession:
             self._send(message)  # alone: a second statement in the message would make it a transaction block
         finally:
             with suppress(ConnectionLostError):  # whoever writes next finds that out
-                self._send(Message(RESET_SESSION))
+                self._send(Message(RESET))
 
     def probe(self, statement: Statement, limits: Limits) -> tuple[Effect, str]:
         """Look in the catalogue what became of the statement."""
@@ -166,11 +171,12 @@ class PostgresSession:
         if settings := set_limits("SET", limits) + statement.settings:
             self._send(Message(settings))
         try:
-            with errors.mapped(self._connection, self._target):
+            with errors.mapped(self._connection, self._target) as failing:
+                failing.at = statement, None
                 return probe(self._connection, statement)
         finally:
             with suppress(ConnectionLostError):  # whoever writes next finds that out
-                self._send(Message(RESET_SESSION))
+                self._send(Message(RESET))
 
     def picture(self) -> Picture:
         """Read the catalogue."""
@@ -196,6 +202,7 @@ class PostgresSession:
             if last.status == ExecStatus.FATAL_ERROR:
                 error = error_from_result(last, encoding="utf-8")
                 failing.at = message.place(results[:-1], error.diag.statement_position)
+                failing.role = message.role(failing.at[0]) if failing.at else None
                 raise error
             if last.status in (ExecStatus.COPY_IN, ExecStatus.COPY_OUT, ExecStatus.COPY_BOTH):
                 failing.at = message.place(results[:-1], None)
@@ -207,15 +214,49 @@ class PostgresSession:
             failing.reads = True
             return self._connection.execute(query.encode()).fetchone()
 
+    def _try_lock(self, deadline: float, wait: float, on_wait: Callable[[LockHolder], None]) -> int:
+        """Take the lock, and return its key."""
+        key = self._lock_key()
+        while not self._one(f"SELECT pg_catalog.pg_try_advisory_lock({key})")[0]:
+            holder = self._holder(key) or LockHolder("somebody who has just let go")
+            if time.monotonic() >= deadline:
+                raise LockError(
+                    f"{self._target.database_id} is locked by {holder.description}",
+                    detail=f"waited {wait:g} s",
+                    hint="wait for it, or raise --lock-timeout",
+                )
+            on_wait(holder)
+            time.sleep(TRY_LOCK_EVERY)
+        return key
+
     def _look(self) -> None:
-        """Learn the schema, and which of the two tables are there."""
+        """Learn where history and pointer are, or are to be: in the current schema, unless a migration moved that away."""
+        elsewhere = self._look_in("pg_catalog.current_schema()::text")
+        if not self._set_by_dsn and (schema := self._home(elsewhere)):
+            self._look_in(self._literal(schema))
+        if self._pointer_is_qualified:
+            query = f"SELECT pg_catalog.to_regclass({self._literal(self._pointer)}) IS NOT NULL"
+            self._has_pointer = self._one(query)[0]
+
+    def _look_in(self, schema: str) -> list[tuple[str, str, bool]]:
+        """Look for the two tables in a schema. Return which of them are elsewhere: name, schema, whether it is ours."""
+        pointer, history = self._literal(self._pointer_ident), self._literal(self._history_ident)
+        pointer_name, history_name = self._literal(self._pointer_name), self._literal(self._target.history_name)
         row = self._one(
             "SELECT pg_catalog.pg_backend_pid(), s, pg_catalog.quote_ident(s), "
-            f"pg_catalog.to_regclass(pg_catalog.quote_ident(s) || '.' || {self._literal(self._pointer_ident)}) IS NOT NULL, "
-            f"pg_catalog.to_regclass(pg_catalog.quote_ident(s) || '.' || {self._literal(self._history_ident)}) IS NOT NULL "
-            "FROM (SELECT pg_catalog.current_schema()::text AS s) AS schema"
+            f"pg_catalog.to_regclass(pg_catalog.quote_ident(s) || '.' || {pointer}) IS NOT NULL, "
+            "ARRAY(SELECT attname::text FROM pg_catalog.pg_attribute WHERE NOT attisdropped AND attnum > 0 "
+            f"AND attrelid = pg_catalog.to_regclass(pg_catalog.quote_ident(s) || '.' || {history})), "
+            "(SELECT json_agg(json_build_array(relname, nspname, rolname = current_user)) FROM pg_catalog.pg_class c "
+            "JOIN pg_catalog.pg_namespace n ON n.oid = relnamespace JOIN pg_catalog.pg_roles r ON r.oid = relowner "
+            f"WHERE relname IN ({history_name}, {pointer_name}) AND relkind IN ('r', 'p') AND nspname <> s "
+            f"AND nspname !~ '^pg_' AND CASE relname WHEN {history_name} THEN "
+            "(rolname = current_user OR nspname = ANY(pg_catalog.current_schemas(false))) "
+            f"AND pg_catalog.obj_description(c.oid, 'pg_class') IS DISTINCT FROM '{SET_BY_DSN}' "
+            f"WHEN {pointer_name} THEN nspname = ANY(pg_catalog.current_schemas(false)) "
+            "AND EXISTS (SELECT FROM pg_catalog.pg_attribute WHERE attrelid = c.oid AND attname = 'dirty') END) "
+            f"FROM (SELECT {schema} AS s) AS schema"
         )
-        self._server_pid = row[0]
         if row[1] is None:
             raise ConnectError(
                 f"{self._target.database_id} has no current schema",
@@ -223,13 +264,32 @@ class PostgresSession:
                 hint="GRANT USAGE ON SCHEMA public TO its user; CREATE SCHEMA public; or set search_path in the DSN "
                 "(options=-csearch_path=...)",
             )
-        _, self._schema, quoted, self._has_pointer, self._has_history = row
+        self._server_pid, self._schema, quoted, self._has_pointer, self._columns, elsewhere = row
         self._pointer = self._pointer_ident if self._pointer_is_qualified else f"{quoted}.{self._pointer_ident}"
         self._history = f"{quoted}.{self._history_ident}"
-        if self._pointer_is_qualified:
-            self._has_pointer = self._one(f"SELECT pg_catalog.to_regclass({self._literal(self._pointer)}) IS NOT NULL")[
-                0
-            ]
+        return elsewhere or []
+
+    def _home(self, elsewhere: list[tuple[str, str, bool]]) -> str | None:
+        """Return the other schema where the history is, or else the pointer, if the current one has neither."""
+        if self._columns:
+            return None
+        found = [table for table in elsewhere if table[0] == self._target.history_name]
+        if not found and not self._has_pointer and not self._pointer_is_qualified:
+            found = elsewhere
+        if not found:
+            return None
+        if len(found) == 1 and found[0][2]:
+            return found[0][1]
+        raise ConflictError(
+            f"{self._target.database_id} has no history in schema {self._schema}, which is the current one now, "
+            f"and one in {', '.join(sorted(schema for _, schema, _ in found))}",
+            detail="CREATE SCHEMA with the name of the login, and ALTER DATABASE or ROLE … SET search_path, change that schema",
+            hint="say in the DSN which it is: options=-csearch_path%3D<schema> (a new one there begins at nothing)",
+        )
+
+    @property
+    def _set_by_dsn(self) -> bool:
+        return "search_path" in self._connection.info.options.replace("-", "_")
 
     def _literal(self, value: str) -> str:
         return sql.Literal(value).as_string(self._connection)
@@ -301,5 +361,7 @@ class PostgresSession:
                 timer.cancel()
 
     def _store(self) -> str:
-        text = "" if self._has_pointer else create_pointer(self._pointer)
-        return text if self._has_history else text + create_history(self._history)
+        pointer = "" if self._has_pointer else create_pointer(self._pointer)
+        if self._columns:
+            return pointer + complete_history(self._history, self._columns)
+        return pointer + create_history(self._history, set_by_dsn=self._set_by_dsn)

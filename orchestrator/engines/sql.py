@@ -211,10 +211,23 @@ _ALONE = re.compile(
         )
     )
 )
+# What stays SET in the session after its transaction; a set_config(…, true) does not.
 _SETTING = re.compile(
-    r"(?:RE)?SET\s+(?!LOCAL\b|TRANSACTION\b|CONSTRAINTS\b)|SELECT\s+(?:pg_catalog\s*\.\s*)?set_config\s*\(",
+    r"(?:RE)?SET\s+(?!LOCAL\b|TRANSACTION\b|CONSTRAINTS\b)"
+    r"|SELECT\s+(?:pg_catalog\s*\.\s*)?set_config\s*\((?!.*,\s*'?(?:true|t|on|yes|1)'?\s*\))",
+    re.IGNORECASE | re.DOTALL,
+)
+_TEMPORARY = re.compile(
+    r"CREATE\s+(?:OR\s+REPLACE\s+)?(?:(?:GLOBAL|LOCAL)\s+)?TEMP(?:ORARY)?\s+(?:TABLE|VIEW|SEQUENCE)\s+"
+    rf"(?:IF\s+NOT\s+EXISTS\s+)?(?:pg_temp\s*\.\s*)?({_WORD}|{_NAME})",
     re.IGNORECASE,
 )
+# Fails in a session that never had a temporary table, lest another table of its name be taken for it.
+_SAME_SESSION = (
+    "SELECT CASE WHEN pg_catalog.pg_my_temp_schema() = 0 THEN ('pg_temp.lost' || '')::pg_catalog.regclass END; "
+)
+# A procedure may end the transaction that it is called in, and so may a DO block, or what that calls.
+_ENDS_TRANSACTIONS = re.compile(r"CALL\b|DO\b.*\b(?:COMMIT|ROLLBACK|CALL)\b", re.IGNORECASE | re.DOTALL)
 _BEGIN = re.compile(r"(?:BEGIN (?:WORK |TRANSACTION )?|START TRANSACTION )(?P<modes>.*)")
 _COMMIT = re.compile(r"(?:COMMIT|END) (?:WORK |TRANSACTION )?(?:AND NO CHAIN )?$")
 _FORBIDDEN = tuple(
@@ -229,6 +242,11 @@ _FORBIDDEN = tuple(
             rf"COPY (?:(?:BINARY )?{_NAMED}(?:\( [^()]*\) )?|\( .*\) )TO STDOUT ",
             "COPY … TO stdout",
             "remove it: nobody reads its output",
+        ),
+        (
+            r"SELECT .*\bPG_ADVISORY_UNLOCK_ALL \(",
+            "pg_advisory_unlock_all",
+            "remove it: it would give the migration lock away",
         ),
         (
             r"DISCARD ALL ",
@@ -272,11 +290,15 @@ class _Block:
     modes: str
     statements: list[Statement] = field(default_factory=list)
 
+    @property
+    def set_modes(self) -> str:
+        return f"SET TRANSACTION {self.modes}" if self.modes else ""
+
     def unwrapped(self) -> list[Statement]:
         """Return the statements without BEGIN and COMMIT; the isolation level that BEGIN asked for stays."""
         if not self.modes:
             return self.statements
-        return [replace(self.begin, body=f"SET TRANSACTION {self.modes}"), *self.statements]
+        return [replace(self.begin, body=self.set_modes), *self.statements]
 
     def whole(self, text: str) -> list[Statement]:
         """Return the block as the one statement that it is to whoever runs it piece by piece."""
@@ -284,15 +306,14 @@ class _Block:
             return []
         first, last = self.statements[0], self.statements[-1]
         source = text[first.offset : last.offset + len(last.source)]
-        body = f"SET TRANSACTION {self.modes}; {source}" if self.modes else source
-        return [replace(first, source=source, body=body)]
+        return [replace(first, source=source, body=source, settings=f"{self.set_modes}; " if self.modes else "")]
 
 
 def parse_sql(file: File, text: str) -> Script:
     """Parse a PostgreSQL migration; InvalidError tells line and column of what cannot be run.
 
-    A body is its source, but where BEGIN asked for modes: there `SET TRANSACTION …` is put in front, and an error
-    position of the server is `len(body) - len(source)` too large. That SET must be the transaction's first query.
+    A body is its source, but for a BEGIN that asked for modes and whose block is the whole file: it became
+    `SET TRANSACTION …`, which must be the transaction's first query. Of several blocks it is in the settings.
     """
     reader = _Reader(file.path, text)
     if (nul := text.find("\0")) >= 0:
@@ -302,39 +323,51 @@ def parse_sql(file: File, text: str) -> Script:
     blocks = [group for group in groups if isinstance(group, _Block)]
     piecewise = "no-transaction" in directives
     if len(groups) == len(blocks) == 1 and not piecewise:
-        statements = blocks[0].unwrapped()
+        groups = list(blocks[0].unwrapped())
     else:
-        statements = [s for g in groups for s in (g.whole(text) if isinstance(g, _Block) else [g])]
+        if piecewise:
+            groups = [
+                replace(g, atomic=False) if isinstance(g, Statement) and _ENDS_TRANSACTIONS.match(g.source) else g
+                for g in groups
+            ]
         piecewise = piecewise or bool(blocks)
-    atomic = not piecewise and all(statement.atomic for statement in statements)
+    atomic = not piecewise and all(isinstance(group, Statement) and group.atomic for group in groups)
+    statements = [group for group in groups if isinstance(group, Statement)] if atomic else _pieces(groups, text)
     return Script(
         file,
         text,
-        tuple(statements if atomic else _with_settings(statements)),
+        tuple(statements),
         atomic=atomic,
         lock_timeout=directives.get("lock_timeout"),
         statement_timeout=directives.get("statement_timeout"),
     )
 
 
-def _with_settings(statements: list[Statement]) -> Iterator[Statement]:
-    """Yield the statements, each with all that was SET for the session before it."""
+def _pieces(groups: list[Statement | _Block], text: str) -> Iterator[Statement]:
+    """Yield what runs piece by piece: each statement and block, with all that was SET for the session before it."""
     settings = ""
-    for statement in statements:
-        yield replace(statement, settings=settings)
-        if _SETTING.match(statement.body):
-            settings += f"{statement.body}; "
+    temporary: set[str] = set()
+    for group in groups:
+        inner, pieces = (group.statements, group.whole(text)) if isinstance(group, _Block) else ([group], [group])
+        made = {found[1] for statement in inner if (found := _TEMPORARY.match(statement.source))}
+        for piece in pieces:
+            needed = (rf"(?<!\w){re.escape(name)}(?!\w)" for name in temporary - made)
+            demand = _SAME_SESSION if any(re.search(name, piece.source, re.IGNORECASE) for name in needed) else ""
+            yield replace(piece, settings=piece.settings + settings + demand)  # modes come before any query
+        temporary |= made
+        settings += "".join(f"{statement.body}; " for statement in inner if _SETTING.match(statement.body))
 
 
 def _groups(reader: _Reader) -> Iterator[Statement | _Block]:
     """Yield what the file holds at its top: statements, and BEGIN … COMMIT blocks of statements."""
     text, block = reader.text, None
+    unlocks = "pg_advisory_unlock_all" in text.lower()
     line, counted, before = 1, 0, reader.first()
     for start, end in reader.statements():
         _refuse_late_directive(reader, before, start)
         line, counted, before = line + text.count("\n", counted, start), start, end
         words = ""
-        if text[start] in "aAbBcCdDeEpPrRsSvV" and _TELLING.match(reader.words(start, 2, end)):
+        if unlocks or (text[start] in "aAbBcCdDeEpPrRsSvV" and _TELLING.match(reader.words(start, 2, end))):
             words = reader.words(start, end=end)
         for pattern, what, hint in _FORBIDDEN if words else ():
             if pattern.match(words):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from urllib.parse import unquote
 
-from orchestrator.errors import InvalidError, InvalidGroup
+from orchestrator.errors import InvalidError, InvalidGroup, some
 from orchestrator.manifest.redact import Redactor
 from orchestrator.manifest.template import Piece, Variable, fill, parse, parse_override
-from orchestrator.manifest.url import IS_URL, DsnError, parse_conninfo, read_address, split
+from orchestrator.manifest.url import IS_URL, Address, DsnError, parse_conninfo, read_address, split
 from orchestrator.manifest.variables import UnsetError, look_up, read_env_file, value_of
 from orchestrator.model import Database, Target
 
@@ -21,46 +21,89 @@ __all__ = [
     "override_variable",
     "read_env_file",
     "resolve",
+    "resolve_all",
 ]
 
 
 def resolve(database: Database, env: Mapping[str, str], redactor: Redactor, history_name: str) -> Target:
-    """Return where the database is; `redactor` learns every secret on the way.
+    """Return where the database is; the same as `resolve_all` of it alone."""
+    return resolve_all([database], env, redactor, history_name)[database.id]
+
+
+def resolve_all(
+    databases: Iterable[Database], env: Mapping[str, str], redactor: Redactor, history_name: str
+) -> dict[str, Target]:
+    """Return where the databases are; `redactor` learns every secret on the way.
 
     `ORCH_DSN_{ID}` in `env`, a plain DSN, wins over the template. InvalidError (or a group of them) that names the
-    database and what is unset or malformed, never a value.
+    databases and what is unset or malformed, never a value. What is wrong with many databases is told once.
     """
+    targets: dict[str, Target] = {}
+    faults: dict[tuple[str, str], list[Database]] = {}
+    unset: dict[tuple[str, ...], list[Database]] = {}
+    for database in databases:
+        try:
+            address = _address(database, env)
+        except _FaultsError as found:
+            if found.unset:
+                unset.setdefault(found.unset, []).append(database)
+            for fault in found.faults:
+                faults.setdefault((fault.what, fault.hint), []).append(database)
+            continue
+        redactor.add(*address.secrets)
+        targets[database.id] = Target(
+            database_id=database.id,
+            engine=database.engine,
+            url=address.url,
+            database=address.database,
+            endpoint=address.endpoint,
+            server_key=address.server_key,
+            parameters=address.parameters,
+            history_name=history_name,
+            maintenance_database=database.create.maintenance_database,
+        )
+    InvalidGroup.raise_if(
+        [
+            *(_unset(names, meant) for names, meant in unset.items()),
+            *(
+                InvalidError(f"{_named(meant)}: {what}", where=meant[0].mark, hint=hint)
+                for (what, hint), meant in faults.items()
+            ),
+        ]
+    )
+    return targets
+
+
+class _FaultsError(Exception):
+    """All that is wrong with one database's DSN."""
+
+    def __init__(self, faults: Iterable[DsnError], unset: Iterable[str] = ()) -> None:
+        super().__init__()
+        self.faults = tuple(faults)
+        self.unset = tuple(dict.fromkeys(unset))
+
+
+def _address(database: Database, env: Mapping[str, str]) -> Address:
     variable = override_variable(database.id)
-    about = f"database {database.id!r}"
+    about = ""
     try:
         override = look_up(variable, env)
         if override:
-            about = f"{variable} (for {about})"
+            about = f"{variable}: "
             text = fill(parse_override(override), [], database.name)
         else:
             pieces = parse(database.dsn)
-            text = fill(pieces, _values(database, pieces, env), database.name)
-        address = read_address(text, database.engine)
+            text = fill(pieces, _values(pieces, env), database.name)
+        return read_address(text, database.engine)
     except DsnError as fault:
-        raise InvalidError(f"{about}: {fault.what}", where=database.mark, hint=fault.hint) from None
-    redactor.add(*address.secrets)
-    return Target(
-        database_id=database.id,
-        engine=database.engine,
-        url=address.url,
-        database=address.database,
-        endpoint=address.endpoint,
-        server_key=address.server_key,
-        parameters=address.parameters,
-        history_name=history_name,
-    )
+        raise _FaultsError([DsnError(about + fault.what, fault.hint)]) from None
 
 
-def _values(database: Database, pieces: Sequence[Piece], env: Mapping[str, str]) -> list[str]:
-    """Return a value for each variable; all that are wrong at once, those unset in one error."""
+def _values(pieces: Sequence[Piece], env: Mapping[str, str]) -> list[str]:
+    """Return a value for each variable; all that are wrong at once."""
     values: list[str] = []
     unset: list[str] = []
-    errors: list[InvalidError] = []
+    faults: list[DsnError] = []
     for piece in pieces:
         if isinstance(piece, Variable):
             try:
@@ -68,20 +111,32 @@ def _values(database: Database, pieces: Sequence[Piece], env: Mapping[str, str])
             except UnsetError as error:
                 unset.append(error.name)
             except DsnError as fault:
-                what = f"database {database.id!r}: {fault.what}"
-                errors.append(InvalidError(what, where=database.mark, hint=fault.hint))
-    if unset:
-        names = " and ".join(dict.fromkeys(unset))
-        errors.insert(
-            0,
-            InvalidError(
-                f"database {database.id!r} needs {names}, which {'is' if len(set(unset)) == 1 else 'are'} not set",
-                where=database.mark,
-                hint=f"set it, or {unset[0]}_FILE to a file that holds it, or {override_variable(database.id)}",
-            ),
-        )
-    InvalidGroup.raise_if(errors)
+                faults.append(fault)
+    if unset or faults:
+        raise _FaultsError(faults, unset)
     return values
+
+
+def _named(databases: Sequence[Database]) -> str:
+    if len(databases) == 1:
+        return f"database {databases[0].id!r}"
+    return f"{len(databases)} databases ({some([database.id for database in databases])})"
+
+
+def _unset(names: tuple[str, ...], databases: Sequence[Database]) -> InvalidError:
+    one, alone = len(databases) == 1, len(names) == 1
+    override = f", or {override_variable(databases[0].id)}" if one else ""
+    return InvalidError(
+        f"{_named(databases)} need{'s' if one else ''} {_all_of(names)}, which {'is' if alone else 'are'} not set",
+        where=databases[0].mark,
+        hint=f"set {'it' if alone else 'them'}, or {_all_of([f'{name}_FILE' for name in names])} to "
+        f"{'a file that holds it' if alone else 'files that hold them'}{override}; or read them: --env-file FILE; "
+        "or use embedded servers: --embedded",
+    )
+
+
+def _all_of(words: Sequence[str]) -> str:
+    return " and ".join([*([", ".join(words[:-1])] if words[1:] else []), *words[-1:]])
 
 
 def override_variable(id: str) -> str:
@@ -139,4 +194,4 @@ def check_template(template: str, engine: str) -> None:
     """Raise DsnError if no values can make a DSN of this template: malformed, for another engine, without database."""
     pieces = parse(template)
     if pieces and not isinstance(pieces[0], Variable):
-        read_address(fill(pieces, ["1"] * len(pieces), "1"), engine)
+        read_address(fill(pieces, ["1"] * len(pieces), "1"), engine, filled=False)

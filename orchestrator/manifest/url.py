@@ -37,6 +37,25 @@ PARAMETERS = {
 }
 """golang-migrate's parameters, which never reach a driver."""
 
+_LIBPQ = (  # one text: a list would stand here line by line
+    "application_name authtype channel_binding client_encoding connect_timeout dbname fallback_application_name "
+    "gssdelegation gssencmode gsslib host hostaddr keepalives keepalives_count keepalives_idle keepalives_interval "
+    "krbsrvname load_balance_hosts max_protocol_version min_protocol_version oauth_client_id oauth_client_secret "
+    "oauth_issuer oauth_scope options passfile password port replication require_auth requirepeer requiressl "
+    "scram_client_key scram_server_key service servicefile ssl ssl_max_protocol_version ssl_min_protocol_version "
+    "sslcert sslcertmode sslcompression sslcrl sslcrldir sslkey sslkeylogfile sslmode sslnegotiation sslpassword "
+    "sslrootcert sslsni target_session_attrs tcp_user_timeout tty user"
+)
+"""The parameters of libpq 18. Older ones know fewer; then it is the driver that refuses."""
+_CHOICES = {
+    "sslmode": ("disable", "allow", "prefer", "require", "verify-ca", "verify-full"),
+    "gssencmode": ("disable", "prefer", "require"),
+    "channel_binding": ("disable", "prefer", "require"),
+    "sslnegotiation": ("postgres", "direct"),
+    "target_session_attrs": ("any", "read-write", "read-only", "primary", "standby", "prefer-standby"),
+    "load_balance_hosts": ("disable", "random"),
+}
+_NUMBERS = ("connect_timeout", "keepalives_count", "keepalives_idle", "keepalives_interval", "tcp_user_timeout")
 _ENCODE = "percent-encode special characters: @ is %40, : is %3A, / is %2F, ? is %3F, # is %23, % is %25"
 _SECRET = re.compile(r"password|secret|token|authmechanismproperties", re.IGNORECASE)
 
@@ -124,16 +143,19 @@ class Address:
     secrets: tuple[str, ...] = ()
 
 
-def read_address(text: str, engine: str) -> Address:
-    """Understand a DSN without templates; DsnError if it is malformed, for another engine, or names no database."""
+def read_address(text: str, engine: str, *, filled: bool = True) -> Address:
+    """Understand a DSN without templates; DsnError if it is malformed, for another engine, or names no database.
+
+    Not `filled`: the values of its parameters are not known yet.
+    """
     if IS_URL.match(text):
-        return _read_url(text, engine)
+        return _read_url(text, engine, filled)
     if engine == "postgres" and "=" in text:
-        return _read_conninfo(text)
+        return _read_conninfo(text, filled)
     raise DsnError("the DSN has no scheme", f"it begins with {either([f'{scheme}://' for scheme in _SCHEMES[engine]])}")
 
 
-def _read_url(text: str, engine: str) -> Address:
+def _read_url(text: str, engine: str, filled: bool) -> Address:
     url = split(text)
     _check_scheme(url.scheme, engine)
     if re.search(r"[\x00-\x20\x7f]", text):
@@ -144,6 +166,8 @@ def _read_url(text: str, engine: str) -> Address:
     fields = {unquote(key): unquote(value) for key, _, value in pairs}
     ours = {unquote(key): unquote_plus(value) for key, _, value in pairs if _is_ours(key)}
     _check_parameters(ours, engine)
+    if engine == "postgres":
+        _check_libpq({key: value for key, value in fields.items() if not _is_ours(key)}, filled=filled, shown=True)
     path = url.path
     kept = [(key, value) for key, _, value in pairs if not _is_ours(key)]
     if engine == "postgres" and "dbname" in fields:  # libpq lets it win over the path
@@ -173,10 +197,11 @@ def _read_url(text: str, engine: str) -> Address:
     return Address(url.text(), unquote(path), endpoint, server_key.text(), ours, tuple(secrets))
 
 
-def _read_conninfo(text: str) -> Address:
+def _read_conninfo(text: str, filled: bool) -> Address:
     fields = parse_conninfo(text)
     ours = {key: fields.pop(key) for key in list(fields) if _is_ours(key)}
     _check_parameters(ours, "postgres")
+    _check_libpq(fields, filled=filled, shown=False)  # a space in a password makes a key of what follows it
     database = fields.get("dbname", "")
     _check_database(database, "postgres")
     server = {key: value for key, value in fields.items() if key != "dbname"}
@@ -218,6 +243,23 @@ def _check_parameters(given: Mapping[str, str], engine: str) -> None:
             hint = did_you_mean(key, known) or f"those known are {', '.join(known)}"
             shown = repr(key) if re.fullmatch(r"x-[a-z-]{1,40}", key) else "x-…"
             raise DsnError(f"the DSN has the unknown parameter {shown}", hint)
+
+
+def _check_libpq(given: Mapping[str, str], *, filled: bool, shown: bool) -> None:
+    for key, value in given.items():
+        if key not in _LIBPQ.split():
+            hint = did_you_mean(key, _LIBPQ.split()) if shown else ""
+            if key == "search_path":
+                hint = "write it so: options=-csearch_path%3D…"
+            where = "https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS"
+            named = f" {key!r}" if shown and re.fullmatch(r"[a-z_]{1,40}", key) else ""
+            raise DsnError(f"the DSN has a parameter{named} that libpq does not know", hint or f"see {where}")
+        if not filled or not value:
+            continue
+        if key in _CHOICES and value not in _CHOICES[key]:
+            raise DsnError(f"the DSN has a wrong value for {key!r}", f"it is {either(_CHOICES[key])}")
+        if key in _NUMBERS and not re.fullmatch(r"\s*[+-]?[0-9]{1,9}\s*", value):
+            raise DsnError(f"the DSN has a wrong value for {key!r}", "it is a whole number")
 
 
 def _host_and_port(part: str) -> tuple[str, str]:

@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from orchestrator import events
-from orchestrator.errors import ExitCode
+from orchestrator.errors import ExitCode, some
 from orchestrator.events import Event, Failure, bounded
+from orchestrator.views.failures import shared
 
 SHOWN = 10
 """So many annotations of a kind GitHub shows for a step; it drops the others silently."""
@@ -80,6 +81,14 @@ def by_gravity(failures: Sequence[tuple[str, Failure]]) -> list[tuple[str, Failu
     return sorted(failures, key=lambda owned: rank.get(owned[1].exit_code, len(rank)))
 
 
+def failure_annotations(failures: Sequence[tuple[str, Failure]], located: Callable[[str], str]) -> list[str]:
+    """Return an error for each failure, the worst first; what several databases share is one."""
+    return [
+        annotation("error", failure, some([id for id in ids if id]), located)
+        for ids, failure in shared(by_gravity(failures))
+    ]
+
+
 @dataclass
 class GithubView:
     """Gathers annotations and the values of the step."""
@@ -110,7 +119,7 @@ class GithubView:
 
     def commands(self) -> list[str]:
         """Return the annotations, worst first."""
-        errors = [annotation("error", failure, id, self.located) for id, failure in by_gravity(self._failures)]
+        errors = failure_annotations(self._failures, self.located)
         return [
             *limited(errors, "error"),
             *limited(self._warnings, "warning"),

@@ -7,13 +7,19 @@ from collections.abc import Mapping, Sequence
 
 from orchestrator.views.table import table
 
+WIDTH = 64
+"""Columns of the names of a wave."""
+
 Dependencies = Mapping[str, Sequence[str]]
 
 
 def text(dependencies: Dependencies, waves: Sequence[Sequence[str]]) -> str:
     """Return a table of waves, then a tree; a database that stands in the tree already is only named again."""
-    rows = [(str(number), ", ".join(wave)) for number, wave in enumerate(waves, 1)]
-    lines = [table(("WAVE", "DATABASES"), rows), ""]
+    rows = []
+    for number, wave in enumerate(waves, 1):
+        first, *more = _wrapped(wave)
+        rows += [(str(number), str(len(wave)), first), *(("", "", line) for line in more)]
+    lines = [table(("WAVE", "SIZE", "DATABASES"), rows), ""]
     dependants: dict[str, list[str]] = {id: [] for id in dependencies}
     for id, needs in dependencies.items():
         for need in needs:
@@ -33,6 +39,16 @@ def text(dependencies: Dependencies, waves: Sequence[Sequence[str]]) -> str:
         if not needs:
             draw(id, "", "", "")
     return "\n".join(lines)
+
+
+def _wrapped(names: Sequence[str]) -> list[str]:
+    """Return the names, with commas, on lines that fit a terminal beside the other columns."""
+    lines = [""]
+    for name in names:
+        if lines[-1] and len(lines[-1]) + len(name) + 2 > WIDTH:
+            lines.append("")
+        lines[-1] += f"{name}, "
+    return [*(line.rstrip() for line in lines[:-1]), lines[-1].removesuffix(", ")]
 
 
 def mermaid(dependencies: Dependencies) -> str:

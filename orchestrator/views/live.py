@@ -44,9 +44,7 @@ class LiveView:
         """Take one event."""
         with self._mutex:
             self._take(event)
-        if isinstance(
-            event, (events.DatabaseFailed, events.DatabaseBlocked, events.Notice, events.Adopted, events.Stopping)
-        ):
+        if isinstance(event, (events.Notice, events.Adopted, events.Stopping)):
             self._console.print(Text(line(event) or ""))
 
     def _take(self, event: Event) -> None:
@@ -72,8 +70,8 @@ class LiveView:
                 self._steps += 1
             case events.DatabaseFinished(id, version, _, seconds):
                 self._rows[id] = ("done", f"version {version} in {seconds:.2f} s")
-            case events.DatabaseFailed(id):
-                self._rows[id] = ("failed", "")
+            case events.DatabaseFailed(id, failure):
+                self._rows[id] = ("failed", failure.what)
             case events.DatabaseBlocked(id, by):
                 self._rows[id] = ("blocked", f"by {', '.join(by)}")
             case _:
@@ -85,6 +83,8 @@ class LiveView:
         with self._mutex:
             rows = sorted(self._rows.items(), key=lambda row: order[row[1][0]])
             steps, total = self._steps, self._total
+        if not rows:  # the run has not begun
+            return Group()
         grid = Table.grid(padding=(0, 2))
         for id, (state, text) in rows[:MAX_ROWS]:
             grid.add_row(
@@ -94,4 +94,6 @@ class LiveView:
         summary = (
             f"{done} of {len(rows)} databases, {steps} of {total} migrations, {time.monotonic() - self._began:.1f} s"
         )
-        return Group(grid, ProgressBar(total=max(total, 1), completed=steps, width=40), Text(summary))
+        bar = Table.grid()  # a row of its own: the bar alone does not end its line
+        bar.add_row(ProgressBar(total=max(total, 1), completed=steps, width=40))
+        return Group(grid, bar, Text(summary, overflow="ellipsis", no_wrap=True))

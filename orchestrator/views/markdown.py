@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
-from orchestrator.events import bounded
+from orchestrator.errors import some
+from orchestrator.events import Failure, bounded
 from orchestrator.hazards import Hazard
 from orchestrator.plan import DatabasePlan, Plan
+from orchestrator.views.failures import shared
 from orchestrator.views.graph_text import mermaid
 
 MAX_SUMMARY = 900_000
 """Bytes; GitHub drops a summary above 1 MiB whole."""
 MAX_ROWS = 500
 MAX_ERROR = 4_000
+MAX_NODES = 40  # of more, those at rest are left out
 MAX_EDGES = 400  # Mermaid draws no more than 500
 MAX_GRAPH = 40_000  # and no text longer than 50,000
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~$!&@])")
@@ -47,11 +51,11 @@ def run_markdown(
     """Return what a run did, errors first; `document` is what `--output json` prints."""
     entries = {entry["id"]: entry for entry in document["databases"]}
     done = sum(len(entry["steps"]) for entry in entries.values())
-    failed = [entry for entry in entries.values() if entry["result"] == "failed"]
+    failed = [(id, Failure(**entry["error"])) for id, entry in entries.items() if entry["result"] == "failed"]
     icon = "❌" if failed or refused or document.get("exit_code") else "✅"
     lines = [f"## {icon} Databases", "", f"{done} migration(s) run, {len(failed)} database(s) failed.", ""]
-    for entry in failed[:MAX_ROWS]:
-        lines += _error(entry["id"], entry["error"])
+    for ids, failure in shared(failed)[:MAX_ROWS]:
+        lines += _error(some(ids), asdict(failure))
     for error in refused[:MAX_ROWS]:
         lines += _error("orch", error)
     if entries:
@@ -70,8 +74,13 @@ def run_markdown(
 
 
 def graph(plan: Plan, results: Mapping[str, str]) -> list[str]:
-    """Return the dependency graph, coloured by what became of each; nothing if it is too large to be drawn."""
+    """Return the dependency graph, coloured by what became of each; nothing if it is too large to be drawn.
+
+    Of a large estate only what changes, and what that depends on or is needed by, is drawn.
+    """
     dependencies = {planned.id: planned.depends_on for planned in plan.databases}
+    if len(dependencies) > MAX_NODES:
+        dependencies = _around({p.id for p in plan.databases if p.has_changes or p.failure}, dependencies)
     edges = sum(map(len, dependencies.values()))
     drawn = mermaid(dependencies)
     if not edges or edges > MAX_EDGES or len(drawn) > MAX_GRAPH:
@@ -82,6 +91,17 @@ def graph(plan: Plan, results: Mapping[str, str]) -> list[str]:
         if nodes:
             drawn += f"\n    classDef {result} stroke:{colour},stroke-width:3px\n    class {','.join(nodes)} {result}"
     return ["```mermaid", drawn, "```", ""]
+
+
+def _around(ids: Container[str], dependencies: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    """Return the part of a graph that these are in, with their neighbours."""
+    edges = {(id, need) for id, needs in dependencies.items() for need in needs if id in ids or need in ids}
+    near = {id for edge in edges for id in edge}
+    return {
+        id: tuple(need for need in needs if (id, need) in edges)
+        for id, needs in dependencies.items()
+        if id in ids or id in near
+    }
 
 
 def text(value: str) -> str:
@@ -97,13 +117,8 @@ def _sentence(plan: Plan) -> str:
 
 
 def _problems(plan: Plan) -> list[str]:
-    failing = [planned for planned in plan.databases if planned.failure]
-    lines: list[str] = []
-    for planned in failing[:MAX_ROWS]:
-        failure = planned.failure
-        if failure is not None:
-            facts = {"where": failure.where, "what": failure.what, "detail": failure.detail, "hint": failure.hint}
-            lines += _error(planned.id, facts)
+    failing = shared((planned.id, planned.failure) for planned in plan.databases if planned.failure)
+    lines = [line for ids, failure in failing[:MAX_ROWS] for line in _error(some(ids), asdict(failure))]
     return lines + _more(failing)
 
 

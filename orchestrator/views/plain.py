@@ -1,4 +1,8 @@
-"""Plain lines, for pipes, logs and CI: one a thing that happened."""
+"""Plain lines, for pipes, logs and CI: one when a database is done, and one for all that is out of the ordinary.
+
+The plan has told every step before, and the end tells every error and what it blocks: neither is said twice. A step's
+time is said from a second on, so that the log of an ordinary run is the same every time.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,8 @@ from collections.abc import Callable
 
 from orchestrator import events
 from orchestrator.events import Event
+
+SLOW = 1.0  # seconds
 
 
 class PlainView:
@@ -36,8 +42,8 @@ def line(event: Event) -> str | None:
     match event:
         case events.ServerWaiting(id, reason):
             return f"{id}: waiting for the server: {reason}"
-        case events.DatabaseCreated(id, by_other):
-            return f"{id}: " + ("somebody else created it" if by_other else "created")
+        case events.DatabaseCreated(id, by_other) if by_other:
+            return f"{id}: somebody else created it"
         case events.LockWaiting(id, holder):
             return f"{id}: waiting for the lock, held by {holder}"
         case events.Adopted(id, versions, direction):
@@ -47,22 +53,20 @@ def line(event: Event) -> str | None:
             return f"{id}: {version} {name} ({direction.value}) continues at statement {first + 1} of {total}"
         case events.StepRetrying(id, version, reason, seconds):
             return f"{id}: {version} tried again in {seconds:g} s: {reason}"
-        case events.StepFinished(id, version, name, direction, seconds):
-            return f"{id}: {version} {name} ({direction.value}) done in {seconds:.2f} s"
+        case events.StepFinished(id, version, name, direction, seconds) if seconds >= SLOW:
+            return f"{id}: {version} {name} ({direction.value}) took {seconds:.1f} s"
+        case events.DatabaseFinished(id, version, applied):
+            return f"{id}: done, {applied} migration(s), at {'no version' if version is None else f'version {version}'}"
         case events.Notice(id, text):
             return f"{id}: {text}"
         case events.DatabaseFailed(id, failure):
-            return f"{id}: FAILED: {failure.where + ': ' if failure.where else ''}{failure.what}"
+            return f"{id}: FAILED{f' at {failure.where}' if failure.where else ''}"
         case events.Verified(id, version, name, _, events.Failure() as failure):
             return f"{id}: {version} {name} FAILED: {failure.where + ': ' if failure.where else ''}{failure.what}"
         case events.Verified(id, version, name, seconds, _, left_out):
             return f"{id}: {version} {name} " + (
                 f"left out: {left_out}" if left_out else f"verified in {seconds:.2f} s"
             )
-        case events.DatabaseBlocked(id, by):
-            return f"{id}: blocked by {', '.join(by)}"
-        case events.DatabaseSkipped(id):
-            return f"{id}: not done, the run was stopped"
         case events.Stopping(now):
             return (
                 "stopping: cancelling what runs"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from orchestrator.history import reconcile
-from orchestrator.model import Database, Migration
+from orchestrator.model import Database, Migration, Revision
 from orchestrator.plan import Survey
 from orchestrator.views.table import table
 
@@ -40,12 +40,16 @@ def status_of(database: Database, migrations: Sequence[Migration], survey: Surve
             }
             for problem in state.problems
         ],
-        "notes": [*state.notes, *_golang_migrate(state.adopt, state.forget)],
+        "notes": [
+            *state.notes,
+            *_golang_migrate(state.adopt, state.forget),
+            *_failed_tries(survey.history.revisions, state.pending),
+        ],
     }
 
 
 def status_text(entries: Sequence[dict[str, Any]]) -> str:
-    """Return the table, and a sentence on every problem with the way out."""
+    """Return the table, a sentence on every problem with the way out, and how many there are of each kind."""
     rows = [
         (
             entry["id"],
@@ -66,6 +70,14 @@ def status_text(entries: Sequence[dict[str, Any]]) -> str:
             if problem["hint"]:
                 lines.append(f"  {problem['hint']}")
         lines.extend(f"\n{entry['id']}: {note}" for note in entry["notes"])
+    problems = sum(bool(entry["problems"]) for entry in entries)
+    resting = sum(_state(entry) == "up to date" for entry in entries)
+    counts = {
+        "up to date": resting,
+        "pending": len(entries) - resting - problems,
+        "with problems": problems,
+    }
+    lines.append("\n" + ", ".join(f"{count} {what}" for what, count in counts.items() if count) + ".")
     return "\n".join(lines)
 
 
@@ -76,6 +88,16 @@ def _golang_migrate(adopt: Sequence[int], forget: Sequence[int]) -> list[str]:
     if forget:
         notes.append(f"golang-migrate took back {', '.join(map(str, forget))}; the next apply notes that")
     return notes
+
+
+def _failed_tries(revisions: Sequence[Revision], pending: Sequence[int]) -> list[str]:
+    """Return why a pending version is still pending, where the newest try of it failed without a trace."""
+    newest = {r.version: r for r in sorted(revisions, key=lambda r: r.attempt)}
+    return [
+        f"the last try of version {version} failed{f' on {r.started_at:%Y-%m-%d %H:%M:%S}' if r.started_at else ''}: {r.error}"
+        for version in pending
+        if (r := newest.get(version)) and r.error and not (r.done or r.applied or r.in_flight)
+    ]
 
 
 def _existence(exists: bool | None) -> str:

@@ -1,26 +1,52 @@
-"""A plan, a status and an outcome as text for people."""
+"""A plan and an outcome as text for people."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 
-from orchestrator.events import DatabaseFinished, Event
+from orchestrator import events
+from orchestrator.errors import some
+from orchestrator.events import Event
+from orchestrator.hazards import Hazard
 from orchestrator.plan import DatabasePlan, Plan
 from orchestrator.views.table import table
 
+FOLDED = 10
+"""So many databases of which the same is to be said are one entry."""
 
-def plan_text(plan: Plan) -> str:
-    """Return what would happen, database by database in the order of the run."""
-    lines = []
-    for planned in plan.databases:
-        if planned.failure:
-            lines.append(f"{planned.id}: cannot be planned: {planned.failure.what}")
-            if planned.failure.hint:
-                lines.append(f"    hint: {planned.failure.hint}")
-        elif planned.has_changes or planned.notes:
+
+def plan_text(plan: Plan, hazards: Mapping[str, Sequence[Hazard]]) -> str:
+    """Return what would happen, database by database in the order of the run; many with the same work are one entry.
+
+    Why a database cannot be planned is told as an error, once for all that share it.
+    """
+    shown = [
+        planned for planned in plan.databases if planned.failure is None and (planned.has_changes or planned.notes)
+    ]
+    work = {planned.id: tuple(_lines(planned, hazards.get(planned.id, ()))) for planned in shown}
+    kinds = {planned.id: tuple(_without_name(planned, line) for line in work[planned.id]) for planned in shown}
+    alike: dict[tuple[str, ...], list[DatabasePlan]] = {}
+    for planned in shown:
+        alike.setdefault(kinds[planned.id], []).append(planned)
+    lines: list[str] = []
+    for planned in shown:
+        kind = kinds[planned.id]
+        others = alike[kind]
+        if len(others) < FOLDED:
             lines.append(f"{planned.id}  ({planned.endpoint})")
-            lines.extend(f"    {text}" for text in _changes(planned))
-        lines.extend(f"    note: {note}" for note in planned.notes)
+            lines += [f"    {line}" for line in work[planned.id]]
+        elif planned is others[0]:
+            places = list(dict.fromkeys(other.endpoint for other in others))
+            lines.append(f"{len(others)} databases: {some([other.id for other in others])}  ({some(places)})")
+            lines += [f"    {line}" for line in kind]
+    if failing := [planned.id for planned in plan.databases if planned.failure]:
+        lines.append(f"cannot be planned: {some(failing)}")
+    return "\n".join([*lines, _sentence(plan, sum(map(len, hazards.values())))])
+
+
+def _sentence(plan: Plan, dangers: int) -> str:
     unchanged = sum(not planned.has_changes and not planned.failure for planned in plan.databases)
     steps = sum(len(planned.steps) for planned in plan.databases)
     create = sum(planned.create for planned in plan.databases)
@@ -30,11 +56,12 @@ def plan_text(plan: Plan) -> str:
     parts.append(f"{unchanged} up to date" if plan.direction.value == "up" else f"{unchanged} unchanged")
     if failed:
         parts.append(f"{failed} with problems")
-    lines.append("Plan: " + ", ".join(parts) + ".")
-    return "\n".join(lines)
+    if dangers:
+        parts.append(f"{dangers} statement(s) to look at first (!)")
+    return "Plan: " + ", ".join(parts) + "."
 
 
-def _changes(planned: DatabasePlan) -> Iterable[str]:
+def _lines(planned: DatabasePlan, hazards: Sequence[Hazard]) -> Iterable[str]:
     if planned.create:
         yield "+ create the database"
     for name in planned.extensions:
@@ -52,31 +79,71 @@ def _changes(planned: DatabasePlan) -> Iterable[str]:
             how = "  [no down file: only the record]"
         again = f"  continues at statement {step.first + 1} of {step.statements}" if step.first else ""
         yield f"{sign} {step.version} {step.name}{how}{again}"
+        for hazard in hazards:
+            if hazard.where.path == step.path:
+                yield f"  ! {hazard.what}: {hazard.where}"
+    for note in planned.notes:
+        yield f"note: {note}"
+
+
+def _without_name(planned: DatabasePlan, line: str) -> str:
+    """Return a line in which the database's own name, as in create_order_tables, does not make it another one."""
+    name = re.escape(re.sub(r"[^0-9a-z]+", "_", planned.name.lower()).strip("_"))
+    return re.sub(rf"(?<![0-9a-z]){name}(?![0-9a-z])", "{database}", line) if name else line
 
 
 def _versions(versions: Sequence[int]) -> str:
     return ", ".join(map(str, versions))
 
 
+_RANK = {"done": 0, "not": 1, "blocked": 2, "failed": 3}
+
+
 class OutcomeTable:
-    """Gathers the end of every database for a table: where it stands and how long it took."""
+    """Gathers what became of every database for a table: where it stands, and how long it took."""
 
     def __init__(self) -> None:
-        self._finished: dict[str, DatabaseFinished] = {}
+        self._rows: dict[str, tuple[str, str, str, float]] = {}
+        self._steps: Counter[str] = Counter()
 
     def __call__(self, event: Event) -> None:
-        """Take one event; may be called from any thread."""
-        if isinstance(event, DatabaseFinished):
-            self._finished[event.database] = event
+        """Take one event; may be called from any thread (each touches its own database only)."""
+        match event:
+            case events.StepFinished(id):
+                self._steps[id] += 1
+            case events.DatabaseFinished(id, version, applied, seconds):
+                self._rows[id] = ("done", _version(version), str(applied), seconds)
+            case events.DatabaseFailed(id):
+                self._rows[id] = ("failed", "", str(self._steps[id] or ""), 0.0)
+            case events.DatabaseBlocked(id, by):
+                self._rows[id] = (f"blocked by {some(by)}", "", "", 0.0)
+            case events.DatabaseSkipped(id):
+                self._rows[id] = ("not done: the run was stopped", "", str(self._steps[id] or ""), 0.0)
+            case _:
+                pass
 
     def text(self, plan: Plan) -> str:
-        """Return the table, in the order of the plan; '' if nothing was done."""
-        rows = [
-            (done.database, _version(done.version), str(done.applied), f"{done.seconds:.2f} s")
-            for planned in plan.databases
-            if (done := self._finished.get(planned.id))
-        ]
-        return table(("DATABASE", "VERSION", "MIGRATIONS", "TIME"), rows) if rows else ""
+        """Return the table in the order of the plan, many alike as one row, and problems last.
+
+        '' if there is nothing but failures: they are told as errors.
+        """
+        if all(row[0] == "failed" for row in self._rows.values()):
+            return ""
+        alike: dict[tuple[str, ...], list[str]] = {}
+        for planned in plan.databases:
+            if planned.id in self._rows:
+                alike.setdefault(self._rows[planned.id][:3], []).append(planned.id)
+        groups: list[tuple[tuple[str, ...], list[str]]] = []
+        for kind, ids in alike.items():
+            groups += [(kind, ids)] if len(ids) >= FOLDED else [(kind, [id]) for id in ids]
+        order = {planned.id: number for number, planned in enumerate(plan.databases)}
+        groups.sort(key=lambda group: (_RANK[group[0][0].split()[0]], order[group[1][0]]))
+        rows = [(some(ids, 1), *kind, self._time(ids)) for kind, ids in groups]
+        return table(("DATABASE", "RESULT", "VERSION", "MIGRATIONS", "TIME"), rows)
+
+    def _time(self, ids: Sequence[str]) -> str:
+        longest = max(self._rows[id][3] for id in ids)
+        return "" if not longest else f"{longest:.2f} s" if len(ids) == 1 else f"up to {longest:.2f} s"
 
 
 def _version(version: int | None) -> str:
