@@ -211,7 +211,7 @@ def _report_to_machines(failures: tuple[Failure, ...]) -> None:
         from orchestrator.cli.console import out_json
 
         out_json({"format": 1, "errors": [asdict(failure) for failure in failures]})
-    if sys.argv[1:2] in (["apply"], ["plan"], ["rollback"]):
+    if sys.argv[1:2] in (["apply"], ["plan"], ["rollback"], ["verify"]):
         from orchestrator.cli import machine
 
         machine.refuse(failures, output, _given("--junit"))
