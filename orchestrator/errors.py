@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from orchestrator.model import Statement
 
 
+EXCERPT = 100  # characters of a line
+
+
 class ExitCode(IntEnum):
     """The documented, stable exit codes of `orch`."""
 
@@ -64,9 +67,17 @@ def width(text: str) -> int:
 
 
 def excerpt(line: str, column: int) -> str:
-    """Return a line of a file, and below it a caret at a column, which counts its characters from 1."""
-    before = "".join(character if character == "\t" else " " * width(character) for character in line[: column - 1])
-    return f"{line}\n{before}^"
+    """Return a line of a file, and below it a caret at a column, which counts its characters from 1.
+
+    Of a long line, such as a file of JSON may be, only what is around the place.
+    """
+    line, at = line.rstrip("\r"), column - 1
+    if len(line) > EXCERPT:
+        left = max(0, min(at - EXCERPT // 2, len(line) - EXCERPT))
+        before, after = "…" * (left > 0), "…" * (left + EXCERPT < len(line))
+        line, at = before + line[left : left + EXCERPT] + after, at - left + len(before)
+    blanks = "".join(character if character == "\t" else " " * width(character) for character in line[:at])
+    return f"{line}\n{blanks}^"
 
 
 class OrchError(Exception):

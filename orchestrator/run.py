@@ -69,14 +69,18 @@ class Run:
         """Database id → the key of its server."""
         return {id: target.server_key for id, target in self.targets.items()}
 
+    @property
+    def until(self) -> float | None:
+        """Until when, in monotonic time, servers that are not ready are waited for; None: they are not."""
+        return self.started + self.wait if self.wait else None
+
     def when_ready(self, id: str, work: Callable[[], Result]) -> Result:
         """Return what `work` returns; while its server is not ready, try again until `wait` is over."""
-        deadline = self.started + self.wait
         while True:
             try:
                 return work()
             except ConnectError as error:
-                if not error.transient or time.monotonic() >= deadline or self.stop.is_set():
+                if not error.transient or time.monotonic() >= (self.until or 0) or self.stop.is_set():
                     raise
                 self.sink(ServerWaiting(id, self.redact(error.detail or error.what)))
                 self.stop.wait(RETRY_EVERY)

@@ -32,13 +32,15 @@ def walk(
     jobs_per_server: int = JOBS_PER_SERVER,
     stop: threading.Event | None = None,
     fail_fast: bool = False,
+    abandon: bool = False,
     on_blocked: Callable[[str, tuple[str, ...]], None] = lambda _id, _by: None,
 ) -> Walked:
     """Call `work(id)` for every id, each as soon as all that it depends on is done, and return what became of all.
 
     `work` returns whether it succeeded; an exception of it ends the walk. A failure blocks only what is downstream.
     After `stop` is set (or a failure with `fail_fast`) nothing new starts, and what runs is waited for. Dependencies that
-    are not keys are taken as done. The mapping must have no cycle.
+    are not keys are taken as done. The mapping must have no cycle. A KeyboardInterrupt waits for what runs, too, unless
+    `abandon` says that nothing is lost by leaving it behind.
     """
     stop = stop or threading.Event()
     waiting = {id: {need for need in needs if need in dependencies} for id, needs in dependencies.items()}
@@ -83,7 +85,9 @@ def walk(
     for id, needs in waiting.items():
         if not needs:
             enqueue(id)
-    with ThreadPoolExecutor(max_workers=max(1, min(jobs, len(dependencies))), thread_name_prefix="orch") as pool:
+    pool = ThreadPoolExecutor(max_workers=max(1, min(jobs, len(dependencies))), thread_name_prefix="orch")
+    left_behind = False
+    try:
         while True:
             if not stop.is_set() and not (fail_fast and result.failed):
                 for server, queue in ready.items():
@@ -100,6 +104,12 @@ def walk(
                 stop.set()
                 raise outcome
             settle(id, outcome)
+    except KeyboardInterrupt:
+        stop.set()
+        left_behind = abandon
+        raise
+    finally:
+        pool.shutdown(wait=not left_behind)
     settled = {*result.done, *result.failed, *result.blocked}
     result.skipped = [id for id in dependencies if id not in settled]
     return result

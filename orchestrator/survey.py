@@ -32,7 +32,7 @@ def survey(run: Run, *, keep: bool = False) -> dict[str, Survey]:
             return True
 
         def read() -> History:
-            with run.engines[target.engine].connect(target) as session:
+            with run.engines[target.engine].connect(target, run.until) as session:
                 history = session.read_history(database.create.extensions)
                 if not keep:
                     return history
@@ -67,6 +67,7 @@ def survey(run: Run, *, keep: bool = False) -> dict[str, Survey]:
         jobs=run.jobs,
         jobs_per_server=run.jobs_per_server,
         stop=run.stop,
+        abandon=True,  # it only reads; and a server that does not answer is what people interrupt
     )
     stopped = Failure("interrupted", 130, "stopped before it was looked at")
     return {id: found.get(id) or Survey(run.targets[id].endpoint, failure=stopped) for id in run.databases}

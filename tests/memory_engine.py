@@ -78,7 +78,7 @@ class Memory:
         return True
 
     @contextmanager
-    def connect(self, target: Target) -> Iterator[MemorySession]:
+    def connect(self, target: Target, until: float | None = None) -> Iterator[MemorySession]:
         yield MemorySession(self._store)
 
     def close(self) -> None:

@@ -233,11 +233,81 @@ def test_a_file_that_changed_after_the_plan(pg_estate: Estate) -> None:
     assert pg_estate.snapshot() == {}
 
 
-@pytest.mark.parametrize("text", ["", "{}", "[]", '{"format": 99}', '{"format": 1, "databases": [1]}'])
-def test_a_plan_that_is_none(pg_estate: Estate, text: str) -> None:
+@pytest.mark.parametrize("moved", ["HOST", "PREFIX"])
+def test_a_plan_for_another_server_or_database_is_refused(pg_estate: Estate, moved: str) -> None:
+    """The environment alone tells them apart: neither files nor manifest changed."""
     pg_estate.add("postgres", "a", ONE)
-    (pg_estate.root / "plan.json").write_text(text)
-    assert "plan.json" in pg_estate.orch("apply", "plan.json", code=4).stderr
+    pg_estate.add("postgres", "b", ONE, depends_on=["a"])
+    manifest, prefix = pg_estate.root / "databases.yaml", pg_estate.prefix
+    manifest.write_text(manifest.read_text().replace("127.0.0.1", "${HOST}").replace(f"/{prefix}", "/${PREFIX}"))
+    there = {"HOST": "127.0.0.1", "PREFIX": prefix}
+    here = there | {moved: {"HOST": "localhost", "PREFIX": f"{prefix}other_"}[moved]}
+    pg_estate.orch("plan", "-o", "plan.json", env=there)
+    refused = pg_estate.orch("apply", "plan.json", code=5, env=here)
+    assert "the plan of postgres-a is for postgres" in refused.stderr
+    assert here[moved] in refused.stderr and there[moved] in refused.stderr
+    assert "make the plan where it is applied" in refused.stderr
+    assert "create the database" not in refused.stderr, "what is shown is what happens"
+    assert pg_estate.snapshot() == {}
+
+
+def test_a_plan_for_other_databases_leaves_the_rest(pg_estate: Estate) -> None:
+    pg_estate.add("postgres", "a", ONE)
+    pg_estate.add("postgres", "b", ONE)
+    pg_estate.orch("plan", "-o", "plan.json")
+    plan = json.loads((pg_estate.root / "plan.json").read_text())
+    plan["databases"][0]["endpoint"] = "elsewhere:5432"
+    (pg_estate.root / "plan.json").write_text(json.dumps(plan))
+    (failed, done) = pg_estate.orch("apply", "plan.json", "--output", "json", code=5).json["databases"]
+    assert (failed["result"], failed["error"]["kind"], done["result"]) == ("failed", "stale_plan", "done")
+    assert set(pg_estate.snapshot()) == {"postgres-b"}
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "said"),
+    [
+        (["databases", 1, "id"], "postgres-a", "twice"),
+        (["databases", 0, "depends_on"], ["postgres-b"], "depends on postgres-b, which comes later"),
+        (["databases", 1, "depends_on"], ["postgres-x"], "depends on postgres-x, which is not in it"),
+        (["databases", 0, "steps", 0, "direction"], "down", "does not go up"),
+        (["databases", 0, "steps", 0, "version"], 1.0, "is not of type 'integer'"),
+        (["databases", 0, "steps", 0, "version"], "1", "is not of type 'integer'"),
+        (["databases", 0, "steps"], {}, "is not of type 'array'"),
+        (["databases", 0, "force"], True, "'force' was unexpected"),
+        (["databases", 0, "failure"], {}, "failure"),
+        (["databases", 0, "failure"], {"kind": "x", "exit_code": 0, "what": "x"}, "failure"),
+        (["databases"], "x" * 100_000, "is not of type 'array'"),
+        (["direction"], "sideways", "is not one of"),
+    ],
+)
+def test_a_plan_that_contradicts_itself(pg_estate: Estate, path: list[str | int], value: object, said: str) -> None:
+    pg_estate.add("postgres", "a", ONE)
+    pg_estate.add("postgres", "b", ONE, depends_on=["a"])
+    pg_estate.orch("plan", "-o", "plan.json")
+    plan = json.loads((pg_estate.root / "plan.json").read_text())
+    place = plan
+    for key in path[:-1]:
+        place = place[key]
+    if path[-1] == "failure" and isinstance(value, dict) and value:
+        value = {"where": "", "detail": "", "hint": "", "code": "", **value}
+        said = "exit code 0"
+    place[path[-1]] = value
+    (pg_estate.root / "plan.json").write_text(json.dumps(plan))
+    refused = pg_estate.orch("apply", "plan.json", code=4)
+    assert "plan.json is not a plan" in refused.stderr and said in refused.stderr
+    assert len(refused.stderr) < 2_000 and "fault in orch" not in refused.stderr
+    assert pg_estate.snapshot() == {}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{}", "[]", '{"format": 99}', '{"format": 1, "databases": [1]}', "[" * 100_000, "\u00ff".encode("latin-1")],
+)
+def test_a_plan_that_is_none(pg_estate: Estate, text: str | bytes) -> None:
+    pg_estate.add("postgres", "a", ONE)
+    (pg_estate.root / "plan.json").write_bytes(text if isinstance(text, bytes) else text.encode())
+    refused = pg_estate.orch("apply", "plan.json", code=4)
+    assert "plan.json" in refused.stderr and "fault in orch" not in refused.stderr
 
 
 def test_a_plan_for_a_database_that_is_no_longer_declared(pg_estate: Estate) -> None:
@@ -252,6 +322,22 @@ def test_a_plan_for_a_database_that_is_no_longer_declared(pg_estate: Estate) -> 
 
 
 # ---------------------------------------------------------------- failures
+
+
+def test_of_a_long_line_only_what_is_around_the_place_is_shown(pg_estate: Estate, mongo_estate: Estate) -> None:
+    """A JSON file is often one line."""
+    before = "SELECT '" + "x" * 600 + "'; "
+    pg_estate.add("postgres", "a", {"000001_one.up.sql": f"{before}SELECT nonsense; SELECT '{'y' * 600}';\r\n"})
+    said = pg_estate.orch("apply", code=1).stderr
+    line, caret = re.findall(r"^  (.*…)\n  ( +\^)$", said, re.M)[0]
+    assert line[len(caret) - 1 :].startswith("nonsense") and line.startswith("…")
+    assert len(line) == 102 and f"000001_one.up.sql:1:{len(before) + 8}" in said
+    commands = [{"create": f"c{number}"} for number in range(60)] + [{"collMod": "none"}]
+    mongo_estate.add("mongo", "a", {"000001_one.up.js": json.dumps(commands)})
+    said = mongo_estate.orch("apply", code=1).stderr
+    assert max(map(len, said.splitlines())) < 200
+    (line, caret), *_ = re.findall(r"^  (….*)\n  ( +\^)$", said, re.M)
+    assert line[len(caret) - 1 :].startswith('{"collMod": "none"}')
 
 
 def test_a_failure_leaves_no_trace_and_blocks_only_what_is_downstream(chain: Estate) -> None:

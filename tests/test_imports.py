@@ -40,7 +40,7 @@ ONLY_IN = {
     "pymongo": ("engines.mongo", "embedded.mongo", "testing"),  # a replica set must be initiated
     "bson": ("engines.mongo", "embedded.mongo"),
     "gridfs": (),
-    "jsonschema": ("manifest",),
+    "jsonschema": ("manifest", "plan"),  # a saved plan is held against the published schema
     "yaml": ("manifest", "render"),
     "rich": ("views", "cli"),
     "typer": ("cli",),

@@ -86,14 +86,14 @@ def finds_command(line: str) -> bool:
     return line.strip().startswith("::") or "##[" in line
 
 
-@pytest.mark.parametrize("text", [SAID, "a:b,c=d", "%", "%25", "%0A", "\r\n", "", "::x::", NASTY])
+@pytest.mark.parametrize("text", [SAID, "a:b,c=d", "%", "%25", "%0A", "\r\n", "", "::x::", NASTY, "a\r::x::"])
 def test_a_command_is_read_as_it_was_meant(text: str) -> None:
     line = command("error", text, file=text, title="t")
     assert "\n" not in line and "\r" not in line
     name, properties, data = decoded(line)
     assert (name, data, properties["title"]) == ("error", text, "t")
     assert properties.get("file", "") == text
-    assert not any(map(finds_command, harmless(text).split("\n")))
+    assert not any(map(finds_command, re.split("[\r\n]", harmless(text))))
 
 
 def github(estate: Estate, *arguments: str, code: int) -> tuple[list[Any], str, dict[str, str], str]:
@@ -227,6 +227,53 @@ def test_gitlab(nasty: Estate) -> None:
         "path": f"migrations/postgres-{NASTY}/schema/000002_bad.up.sql",
         "lines": {"begin": 2},
     }
+
+
+def test_every_migration_of_the_plan_is_a_case(pg_estate: Estate) -> None:
+    """Reached or not: behind one that failed, and of a database that is blocked."""
+    bad: dict[str, str | bytes] = {
+        "000001_one.up.sql": "SELECT 1;",
+        "000002_bad.up.sql": "SELECT nonsense;",
+        "000003_three.up.sql": "SELECT 3;",
+    }
+    pg_estate.add("postgres", "a", bad)
+    pg_estate.add("postgres", "b", {"000001_x.up.sql": "SELECT 1;", "000002_y.up.sql": "SELECT 1;"}, depends_on=["a"])
+    pg_estate.orch("apply", "--junit", "report.xml", code=1)
+    cases = {
+        (case.get("classname"), case.get("name")): [(about.tag, about.get("message")) for about in case]
+        for case in report(pg_estate, "report.xml").iter("testcase")
+    }
+    failure = cases.pop(("postgres-a", "2 bad"))
+    assert [tag for tag, _ in failure] == ["failure"]
+    assert cases == {
+        ("postgres-a", "1 one"): [],
+        ("postgres-a", "3 three"): [("skipped", "not reached")],
+        ("postgres-b", "1 x"): [("skipped", "blocked by postgres-a")],
+        ("postgres-b", "2 y"): [("skipped", "blocked by postgres-a")],
+    }
+
+
+def test_findings_without_a_place_stand_at_the_manifest(pg_estate: Estate) -> None:
+    pg_estate.add("postgres", "a", {"000001_a.up.sql": "SELECT 1;"})
+    (pg_estate.root / "deploy").mkdir()
+    (pg_estate.root / "databases.yaml").rename(pg_estate.root / "deploy" / "estate.yaml")
+    (pg_estate.root / "migrations").rename(pg_estate.root / "deploy" / "migrations")
+    env = {"CI_PROJECT_DIR": str(pg_estate.root), "POSTGRES_PASSWORD": "wrong"}
+    pg_estate.orch("apply", "-f", "deploy/estate.yaml", "--output", "gitlab", code=7, env=env)
+    (finding,) = json.loads((pg_estate.root / "gl-code-quality-report.json").read_text())
+    assert finding["location"] == {"path": "deploy/estate.yaml", "lines": {"begin": 1}}
+
+
+def test_the_summary_of_a_step_stays_small_however_often_it_is_added_to(nasty: Estate) -> None:
+    summary = nasty.root / "summary"
+    summary.write_text("x" * 895_000)
+    for arguments in (["apply"], ["plan"], ["apply"], ["plan"]):
+        nasty.orch(*arguments, "--output", "github", code=None, env={"GITHUB_STEP_SUMMARY": str(summary)})
+    text = summary.read_text()
+    assert "The rest is left out" in text and len(text.encode()) < 2**20 - 100_000
+    summary.write_text("x" * 1_000_000)
+    nasty.orch("apply", "--output", "github", code=1, env={"GITHUB_STEP_SUMMARY": str(summary)})
+    assert summary.stat().st_size == 1_000_000
 
 
 # ---------------------------------------------------------------- JSON

@@ -128,6 +128,20 @@ def test_wait_sees_each_step_and_ends(pg_estate: Estate) -> None:
     assert first.communicate()[1].count("\n") <= 2  # only what changes is said
 
 
+def test_wait_without_names_is_for_every_database(pg_estate: Estate) -> None:
+    two(pg_estate)
+    pg_estate.orch("apply", "--only", "a")
+    late = pg_estate.orch("wait", "--timeout", "0", "--output", "json", code=1)
+    (error,) = late.json["errors"]
+    assert error["what"] == "not migrated within 0 s" and error["detail"] == "postgres-b: does not exist yet"
+    pg_estate.orch("apply")
+    assert pg_estate.orch("wait", "--timeout", "0").stdout == "postgres-a is migrated.\npostgres-b is migrated.\n"
+    assert pg_estate.orch("wait", "--timeout", "0", "--output", "json").json == {
+        "format": 1,
+        "databases": [{"id": "postgres-a", "result": "migrated"}, {"id": "postgres-b", "result": "migrated"}],
+    }
+
+
 def test_wait_only_reads(pg_estate: Estate) -> None:
     two(pg_estate)
     assert "does not exist yet" in pg_estate.orch("wait", "--for", "a", "--timeout", "0", code=1).stderr

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -124,18 +126,97 @@ def test_the_action_runs_as_a_runner_runs_it(pg_estate: Estate) -> None:
     assert run("plan; touch pwned", "")[0] == 2
     assert run("plan", "$(touch pwned)")[0] != 0
     assert not (pg_estate.root / "pwned").exists()
-    assert set(action["outputs"]) == {"has_changes", "applied_count", "pending_count"}
+    assert run("setup", "") == run("", "") == (0, {})
+    assert set(action["outputs"]) == {"has_changes", "applied_count", "pending_count", "python-path"}
 
 
-def test_the_hooks_are_commands(pg_estate: Estate) -> None:
+def test_the_action_installs_once_and_changes_no_other_python(tmp_path: Path) -> None:
+    """Its first script as bash: what it installs is a package that only has a command of the name."""
+    python, install, _ = yaml.safe_load((ROOT / "action.yml").read_text())["runs"]["steps"]
+    assert python["with"]["update-environment"] is False
+    assert "${{" not in install["run"], "what comes from outside is never part of the script"
+    package = tmp_path / "a package"
+    package.mkdir()
+    (package / "pyproject.toml").write_text(
+        '[project]\nname = "stand-in"\nversion = "1"\nscripts = {orch = "stand_in:main"}\n'
+        '[build-system]\nrequires = ["setuptools"]\nbuild-backend = "setuptools.build_meta"\n'
+        '[tool.setuptools]\npy-modules = ["stand_in"]\n'
+    )
+    (package / "stand_in.py").write_text("import sys\ndef main(): print('stand-in', sys.prefix)\n")
+    runner = tmp_path / "runner temp"
+    runner.mkdir()
+    files = {name: tmp_path / name for name in ("GITHUB_PATH", "GITHUB_OUTPUT")}
+    env = {
+        **os.environ,
+        **{name: str(file) for name, file in files.items()},
+        "RUNNER_TEMP": str(runner),
+        "PACKAGE": str(package),
+        "PYTHON": sys.executable,
+        "GITHUB_ACTION_PATH": str(ROOT),
+    }
+    times = []
+    for _ in range(2):
+        command = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", install["run"]]
+        done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stderr
+        times.append((runner / "orch" / "installed").stat().st_mtime_ns)
+    assert times[0] == times[1], "the second use finds it"
+    (added,) = set(files["GITHUB_PATH"].read_text().splitlines())
+    assert os.listdir(added) == ["orch"]
+    outputs = dict(line.split("=", 1) for line in files["GITHUB_OUTPUT"].read_text().splitlines())
+    ran = subprocess.run([f"{added}/orch"], capture_output=True, text=True, check=True)
+    assert ran.stdout == f"stand-in {Path(outputs['python-path']).parents[1]}\n"
+
+
+def test_the_hooks_pass_and_fail_as_they_should(pg_estate: Estate) -> None:
     hooks: list[dict[str, Any]] = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())
     assert [hook["id"] for hook in hooks] == ["orch-validate", "orch-render-check"]
     pg_estate.add("postgres", "a", {"000001_a.up.sql": "SELECT 1;", "000001_a.down.sql": "SELECT 1;"})
-    for hook in hooks:
+
+    def run(hook: dict[str, Any], code: int) -> None:
         assert {"id", "name", "description", "language", "entry"} <= set(hook)
         program, *arguments = hook["entry"].split()
         assert program == "orch"
-        assert pg_estate.orch(*arguments, code=None).code != 2, "no such command or option"
+        pg_estate.orch(*arguments, code=code)
+
+    manifest = pg_estate.root / "databases.yaml"
+    manifest.write_text(manifest.read_text().replace("127.0.0.1", "${POSTGRES_HOST:-127.0.0.1}"))
+    validate, render = hooks
+    run(validate, 0)
+    run(render, 0)  # nothing is rendered, so nothing is stale
+    pg_estate.orch("render", "k8s")
+    run(render, 0)
+    manifest.write_text(manifest.read_text().replace('name: "a"', "name: b, migrations: migrations/postgres-a/schema"))
+    run(render, 3)
+    pg_estate.write("postgres-a", {"000002_b.up.sql": "SELECT 'x;"})
+    run(validate, 4)
+
+
+def test_the_gitlab_template_runs_as_a_runner_runs_it(pg_estate: Estate) -> None:
+    """Its jobs' scripts in sh, with what is given to the one kept for the other."""
+    template = yaml.safe_load((ROOT / "templates" / "orch.gitlab-ci.yml").read_text())
+    path = f"{Path(ORCH).parent}{os.pathsep}{os.environ['PATH']}"
+    env = {**pg_estate.env, **template[".orch"]["variables"], "CI": "true", "PATH": path, "ORCH_WAIT": "60"}
+    pg_estate.add("postgres", "a", {"000001_a.up.sql": "SELECT 1;", "000001_a.down.sql": "SELECT 1;"})
+
+    def run(job: str) -> subprocess.CompletedProcess[str]:
+        script = "set -e\n" + "\n".join(template[job]["script"])
+        return subprocess.run(
+            ["sh", "-c", script], cwd=pg_estate.root, env=env, capture_output=True, text=True, timeout=60
+        )
+
+    planned = run(".orch-plan")
+    assert planned.returncode == 0, planned.stderr
+    assert all((pg_estate.root / name).exists() for name in template[".orch-plan"]["artifacts"]["paths"])
+    pg_estate.write("postgres-a", {"000002_later.up.sql": "SELECT 1;", "000002_later.down.sql": "SELECT 1;"})
+    assert run(".orch-apply").returncode == 0
+    assert pg_estate.pointer("a") == [(1, False)], "what was planned, and no more"
+    reports = template[".orch-apply"]["artifacts"]["reports"]
+    assert "1 a" in (pg_estate.root / reports["junit"]).read_text()
+    assert json.loads((pg_estate.root / reports["codequality"]).read_text()) == []
+    (pg_estate.root / "plan.json").unlink()
+    assert run(".orch-apply").returncode == 0
+    assert pg_estate.pointer("a") == [(2, False)]
 
 
 # ---------------------------------------------------------------- nothing ever asks

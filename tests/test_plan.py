@@ -204,7 +204,7 @@ def test_a_plan_survives_being_saved() -> None:
         B.id: Survey("h", failure=Failure("locked", 6, "what", "f:1:2", "detail", "hint ชื่อ", "42")),
     }
     plan = make_plan([A, B], {A.id: [*FILES, migration(7)], B.id: FILES}, surveys, script, Request(), "1.0")
-    adopted = plan_one(History(pointer=Pointer(2)))
+    adopted = dataclasses.replace(plan_one(History(pointer=Pointer(2))), id="postgres-c")
     plan = dataclasses.replace(plan, databases=(*plan.databases, dataclasses.replace(adopted, notes=("a note",))))
     text = plan.to_json()
     assert json.loads(text)["format"] == 1

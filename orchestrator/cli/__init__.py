@@ -6,33 +6,47 @@ import gc
 import os
 import signal
 import sys
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
+
+from orchestrator.cli import streams
+
+if TYPE_CHECKING:
+    from sys import UnraisableHookArgs
 
 
 def main() -> NoReturn:
     """Run the command line and end the process with its exit code."""
+    streams.open_closed()
     # These two answers need nothing of what the commands need.
     if sys.argv[1:] in (["--version"], ["-V"]):
         from orchestrator import __version__
 
-        _leave(0, f"orch {__version__}\n")
+        streams.put(f"orch {__version__}\n")
+        _leave(0)
     if sys.argv[1:] in (["--help"], ["-h"]):
         from orchestrator.cli.commands import HELP
 
-        _leave(0, HELP)
+        streams.put(HELP)
+        _leave(0)
     gc.set_threshold(50_000)  # modules, manifest and plan all stay: every 700 objects is too often to look for garbage
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # until the command line is loaded: no traceback for an early Ctrl-C
+    sys.unraisablehook = _unraisable
     from orchestrator.cli.app import run
 
-    _leave(run())
-
-
-def _leave(code: int, text: str = "") -> NoReturn:
-    """Write the text, flush and end at once: pymongo's exit handler would wait half a second for threads that sleep."""
     try:
-        sys.stdout.write(text)
-        sys.stdout.flush()
-        sys.stderr.flush()
-    except BrokenPipeError:  # the reader went away, as `| head` does
-        code = code or 141
-    os._exit(code)
+        code = run()
+    except KeyboardInterrupt:  # it came while the end was being told
+        code = 130
+    _leave(code)
+
+
+def _leave(code: int) -> NoReturn:
+    """Flush and end at once: pymongo's exit handler would wait half a second for threads that sleep."""
+    os._exit(streams.finish(code))
+
+
+def _unraisable(fault: UnraisableHookArgs) -> None:
+    """A signal may come inside of a destructor, where Python would print what it raises, and go on."""
+    if fault.exc_type is KeyboardInterrupt:
+        os._exit(130)
+    sys.__unraisablehook__(fault)

@@ -6,10 +6,12 @@ import os
 import re
 import signal
 import sys
+from collections.abc import Callable
 from importlib import import_module
 from inspect import signature
 from itertools import pairwise
-from typing import Annotated, Any
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 import typer.core
@@ -17,6 +19,10 @@ import typer.main
 
 from orchestrator.cli import options
 from orchestrator.cli.commands import COMMANDS, HELP
+from orchestrator.errors import ExitCode
+
+if TYPE_CHECKING:
+    from orchestrator.events import Failure
 
 
 class Commands(typer.core.TyperGroup):
@@ -53,6 +59,10 @@ app = typer.Typer(
 )
 
 
+_came: list[int] = []
+"""The signal that ended this run."""
+
+
 def _version(wanted: bool) -> None:
     if wanted:
         from orchestrator import __version__
@@ -72,15 +82,20 @@ def _root(
 
 def run() -> int:
     """Run the command line; return its exit code. No error leaves as a traceback, unless ORCH_DEBUG is set."""
-    signal.signal(signal.SIGINT, _interrupted)
-    signal.signal(signal.SIGTERM, _interrupted)
+    _came.clear()
+    _on_signals(_interrupted)
     if os.environ.get("_ORCH_COMPLETE") == "complete_bash":
         _take_label_of_bash()
     try:
         result = app(standalone_mode=False)
-        return int(result or 0)
+        if _came:  # typer makes an exit code of what was raised
+            raise KeyboardInterrupt  # noqa: TRY301 - told below, as any end that came too early
+        code = int(result or 0)
     except BaseException as error:  # noqa: BLE001 - this is the boundary to the user
-        return _report(error)
+        _on_signals(_at_once)
+        code = _report(error)
+    _on_signals(_at_once)
+    return code
 
 
 def _take_label_of_bash() -> None:
@@ -95,11 +110,21 @@ def _take_label_of_bash() -> None:
     os.environ |= {"COMP_WORDS": "\n".join(before + begun), "COMP_CWORD": str(len(before)), options.LABELS_ONLY: "1"}
 
 
-def _interrupted(_signal: int, _frame: object) -> None:
-    """A signal ends the command at once: the next run finds out what is true. `apply` and `rollback` stop in order."""
-    sys.stderr.write("interrupted\n")
-    sys.stderr.flush()
-    os._exit(130)
+def _on_signals(handler: Callable[[int, FrameType | None], None]) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, handler)
+
+
+def _interrupted(number: int, _frame: FrameType | None) -> None:
+    """A signal ends the command: the next run finds out what is true. `apply` and `rollback` stop in order."""
+    _came.append(number)
+    _on_signals(_at_once)
+    raise KeyboardInterrupt
+
+
+def _at_once(_signal: int, _frame: FrameType | None) -> None:
+    """Again, or while the end is being told."""
+    os._exit(int(ExitCode.INTERRUPTED))
 
 
 _OTHER_WORDS = {
@@ -133,39 +158,70 @@ def _takes_only(command: str) -> bool:
 
 
 def _report(error: BaseException) -> int:
-    from orchestrator.assembly import redactor
-    from orchestrator.cli.console import out_json, say_failure
-    from orchestrator.errors import ExitCode
-    from orchestrator.events import Failure
+    """Tell people and machines why the command ended; return the exit code."""
+    from orchestrator.cli.console import say, say_failure
 
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else 1
     if isinstance(error, typer.Exit):
         return error.exit_code
     if type(error).__name__ == "NoArgsIsHelpError":
-        typer.echo(str(error), err=True)
+        say(str(error))
         return int(ExitCode.USAGE)
+    if isinstance(error, BrokenPipeError):
+        return 141
+    failures = _failures(error)
+    _report_to_machines(failures)
+    if failures[0].kind == "interrupted":
+        say(failures[0].what)
+    else:
+        for failure in failures:
+            say_failure(failure)
+    return failures[0].exit_code
+
+
+def _failures(error: BaseException) -> tuple[Failure, ...]:
+    from orchestrator.assembly import redactor
+    from orchestrator.cli.streams import tell
+    from orchestrator.events import Failure
+
+    if isinstance(error, (KeyboardInterrupt, EOFError)) or type(error).__name__ == "Abort":
+        return (Failure("interrupted", int(ExitCode.INTERRUPTED), "interrupted"),)
     if hasattr(error, "format_message") and hasattr(error, "exit_code"):  # one of typer's own usage errors
         context = getattr(error, "ctx", None)
         command = context.command_path if context else "orch"
         message = error.format_message()
-        say_failure(Failure("usage", 2, message, hint=_usage_hint(command, message)))
-        return int(ExitCode.USAGE)
-    if isinstance(error, (KeyboardInterrupt, EOFError)) or type(error).__name__ == "Abort":
-        return int(ExitCode.INTERRUPTED)
-    if isinstance(error, BrokenPipeError):
-        return 141
+        return (Failure("usage", int(ExitCode.USAGE), message, hint=_usage_hint(command, message)),)
     if os.environ.get("ORCH_DEBUG"):
         import traceback
 
-        sys.stderr.write(redactor("".join(traceback.format_exception(error))))
-    failures = Failure.all_of(error, redactor)
-    if "--output=json" in sys.argv or ("--output", "json") in pairwise(sys.argv):
+        tell(redactor("".join(traceback.format_exception(error))))
+    if isinstance(error, OSError):  # a disk that is full, a file that is not ours: no fault of orch
+        what = ": ".join(filter(None, [redactor(str(error.filename or "")), error.strerror or str(error)]))
+        return (Failure("failed", int(ExitCode.FAILED), what),)
+    return Failure.all_of(error, redactor)
+
+
+def _report_to_machines(failures: tuple[Failure, ...]) -> None:
+    """Write what was asked for on stdout and in files, also when the command line itself was not understood."""
+    output = _given("--output")
+    if output == "json":
         from dataclasses import asdict
 
+        from orchestrator.cli.console import out_json
+
         out_json({"format": 1, "errors": [asdict(failure) for failure in failures]})
-    if reports := sys.modules.get("orchestrator.cli.machine"):
-        reports.refuse(failures)
-    for failure in failures:
-        say_failure(failure)
-    return failures[0].exit_code
+    if sys.argv[1:2] in (["apply"], ["plan"], ["rollback"], ["verify"]):
+        from orchestrator.cli import machine
+
+        machine.refuse(failures, output, _given("--junit"))
+
+
+def _given(option: str) -> str:
+    """Return the value of an option as the command line has it, read without knowing the command."""
+    for word, following in pairwise([*sys.argv[1:], ""]):
+        if word == option:
+            return following
+        if word.startswith(f"{option}="):
+            return word.partition("=")[2]
+    return ""

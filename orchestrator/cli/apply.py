@@ -39,16 +39,16 @@ def command(
 
     from orchestrator.assembly import assemble
     from orchestrator.cli.console import paint_dangers, say
-    from orchestrator.cli.planning import hazards_of, planned, read_plan, refuse_mixed, up_to
-    from orchestrator.cli.stage import Broadcast, execute, planning, when_json_lines
+    from orchestrator.cli.planning import for_these_servers, hazards_of, planned, read_plan, refuse_mixed, up_to
+    from orchestrator.cli.stage import Broadcast, execute, planning, when_machines_read
     from orchestrator.views.text import plan_text
 
     broadcast = Broadcast()
-    when_json_lines(output, broadcast, junit)
+    when_machines_read(output, broadcast, junit, file)
     saved = read_plan(plan_file) if plan_file else None
     if saved is not None:
         refuse_mixed(only, exclude, no_deps, to)
-        only, no_deps = [database.id for database in saved.databases], True
+        only, no_deps = [database.id for database in saved.databases], bool(saved.databases)
     assembly = assemble(file, env_file, only, exclude, no_deps=no_deps)
     run = assembly.run(
         broadcast,
@@ -60,7 +60,7 @@ def command(
         fail_fast=fail_fast,
     )
     with planning(broadcast, output):
-        plan = saved or planned(run, assembly, up_to(assembly, to, only), keep=True)
+        plan = for_these_servers(saved, run) if saved else planned(run, assembly, up_to(assembly, to, only), keep=True)
     if output is options.StreamOutput.text and not junit and not plan.has_changes and not plan.failures:
         if any(planned.notes for planned in plan.databases):
             say(plan_text(plan, {}))

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import inspect
-import json
 import os
 import re
 import shlex
 import sys
 from collections.abc import Iterable
-from contextlib import suppress
 from importlib import import_module
 from typing import Any, TextIO
 
+from orchestrator.cli.streams import put, tell
 from orchestrator.errors import some
 from orchestrator.events import Failure
 
 _CODES = {"red": "31", "green": "32", "yellow": "33", "blue": "34", "bold": "1", "dim": "2"}
+# A terminal obeys these, whoever wrote them; a runner takes a line that begins after a bare \r for one of its own.
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+_CONTROL_BUT_PAINT = re.compile(rf"(?!\x1b\[(?:0|{'|'.join(_CODES.values())})m){_CONTROL.pattern}")
 
 
 def is_terminal(stream: TextIO) -> bool:
@@ -26,9 +28,11 @@ def is_terminal(stream: TextIO) -> bool:
 
 def paint(text: str, colour: str, stream: TextIO) -> str:
     """Return the text in a colour, where the stream shows colours and NO_COLOR is not set."""
-    if os.environ.get("NO_COLOR") or not is_terminal(stream):
-        return text
-    return f"\033[{_CODES[colour]}m{text}\033[0m"
+    return f"\033[{_CODES[colour]}m{text}\033[0m" if _painted(stream) else text
+
+
+def _painted(stream: TextIO) -> bool:
+    return is_terminal(stream) and not os.environ.get("NO_COLOR")
 
 
 def paint_dangers(plan: str, stream: TextIO) -> str:
@@ -38,13 +42,15 @@ def paint_dangers(plan: str, stream: TextIO) -> str:
     )
 
 
-def out(text: str) -> None:
-    """Write data to stdout."""
-    sys.stdout.write(text if text.endswith("\n") else text + "\n")
+def readable(text: str, *, painted: bool = False) -> str:
+    """Return a text in which control characters from elsewhere are written out (`\\x1b`), so that nobody obeys them."""
+    control = _CONTROL_BUT_PAINT if painted else _CONTROL
+    return control.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
-def _for_log(text: str) -> str:
-    """Return a text for people; in a log that GitHub's runner reads, one in which it finds no commands."""
+def _for_people(text: str, stream: TextIO) -> str:
+    """Return a text for a terminal or a log; for GitHub's runner, one in which it finds no commands."""
+    text = readable(text, painted=_painted(stream))
     if os.environ.get("GITHUB_ACTIONS") != "true":
         return text
     from orchestrator.views.github import harmless
@@ -52,16 +58,21 @@ def _for_log(text: str) -> str:
     return harmless(text)
 
 
+def out(text: str) -> None:
+    """Write a text to stdout."""
+    put(_for_people(text if text.endswith("\n") else text + "\n", sys.stdout))
+
+
 def out_json(document: Any) -> None:
     """Write one JSON document to stdout."""
-    out(json.dumps(document, indent=2, ensure_ascii=False))
+    from orchestrator.views.document import json_text
+
+    put(json_text(document, indent=2) + "\n")
 
 
 def say(text: str) -> None:
     """Write a line for people to stderr. Whether anybody reads it changes nothing of what is done."""
-    with suppress(OSError):
-        sys.stderr.write(_for_log(text) + "\n")
-        sys.stderr.flush()
+    tell(_for_people(text, sys.stderr) + "\n")
 
 
 def pasteable(text: str) -> str:

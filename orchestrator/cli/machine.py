@@ -7,18 +7,19 @@ before it began.
 from __future__ import annotations
 
 import os
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from orchestrator.cli.console import readable, say
 from orchestrator.cli.options import StreamOutput
-from orchestrator.errors import UsageError
+from orchestrator.cli.streams import put
+from orchestrator.errors import OrchError, UsageError
 from orchestrator.events import Event, Failure, Refused, RunFinished, Sink
 from orchestrator.views.document import DocumentView
 
 if TYPE_CHECKING:
-    from orchestrator.cli.stage import Broadcast
     from orchestrator.hazards import Hazard
     from orchestrator.plan import Plan
 
@@ -29,20 +30,26 @@ _active: list[Reports] = []
 
 
 class Reports:
-    """The reports that one command was asked for."""
+    """The reports that one command was asked for; `manifest` is where findings without a place of their own stand."""
 
-    def __init__(self, output: StreamOutput, junit: str | None) -> None:
+    def __init__(self, output: StreamOutput, junit: str, manifest: str) -> None:
         self._output = output
         self._sinks: list[Sink] = []
         self._refused: list[Failure] = []
+        self._over = False
         self._document = DocumentView()
-        self._junit_file = junit or (GITLAB_JUNIT if output is StreamOutput.gitlab else None)
-        if self._junit_file:
+        self._files: dict[str, Callable[[Plan | None], str]] = {}
+        if junit_file := junit or (GITLAB_JUNIT if output is StreamOutput.gitlab else ""):
             from orchestrator.views.junit import JUnitView
 
-            _writable(self._junit_file)
-            self._junit = JUnitView()
-            self._sinks.append(self._junit)
+            view = JUnitView()
+            self._sinks.append(view)
+            self._files[junit_file] = view.text
+        if output is StreamOutput.jsonl:
+            from orchestrator import __version__
+            from orchestrator.views.document import JsonLinesView
+
+            self._sinks.append(JsonLinesView(lambda line: put(line + "\n", now=True), __version__))
         if output is StreamOutput.github:
             from orchestrator.views.github import GithubView
 
@@ -51,32 +58,40 @@ class Reports:
         if output is StreamOutput.gitlab:
             from orchestrator.views.gitlab import CodeQualityView
 
-            self._quality = CodeQualityView("databases.yaml", _located)
-            self._sinks.append(self._quality)
+            quality = CodeQualityView(_located(manifest), _located)
+            self._sinks.append(quality)
+            self._files[GITLAB_QUALITY] = lambda _plan: quality.text()
 
     def __call__(self, event: Event) -> None:
         """Take one event."""
         for sink in self._sinks:
             sink(event)
 
-    def add(self, sink: Sink) -> None:
-        """Have another view told of what is refused: the event stream on stdout."""
-        self._sinks.append(sink)
+    def empty_files(self) -> None:
+        """Find out before the run whether its reports can be written; nobody must take what the last run left for ours."""
+        for path in tuple(self._files):
+            try:
+                Path(path).write_text("", encoding="utf-8")
+            except OSError as error:
+                del self._files[path]
+                raise UsageError(f"{path} cannot be written: {error.strerror}") from None
 
     def refuse(self, failures: Sequence[Failure]) -> None:
-        """Tell all views why nothing was begun, and write the reports."""
+        """Tell all views why nothing was begun, and write the reports; nothing if they are written already."""
+        if self._over:
+            return
         self._refused += failures
         for failure in failures:
             self(Refused(failure))
         self(RunFinished("", 0.0, failures[0].exit_code))
         self.finish(None)
 
-    def finish(self, plan: Plan | None) -> None:
-        """Write the reports."""
-        if self._junit_file:
-            Path(self._junit_file).write_text(self._junit.text(), encoding="utf-8")
-        if self._output is StreamOutput.gitlab:
-            Path(GITLAB_QUALITY).write_text(self._quality.text(), encoding="utf-8")
+    def finish(self, plan: Plan | None) -> bool:
+        """Write the reports; False if one cannot be, which a person is told."""
+        if self._over:
+            return True
+        self._over = True
+        written = [_write(path, text(plan)) for path, text in self._files.items()]
         if self._output is StreamOutput.github:
             from dataclasses import asdict
 
@@ -84,38 +99,40 @@ class Reports:
 
             put_commands(self._github.commands())
             refused = [asdict(failure) for failure in self._refused]
-            put_summary(run_markdown(plan, self._document.document(), refused))
             steps = sum(len(planned.steps) for planned in plan.databases) if plan else 0
-            put_outputs(
-                has_changes=plan is not None and plan.has_changes,
-                applied_count=self._github.applied,
-                pending_count=max(0, steps - self._github.applied),
+            written.append(put_summary(lambda room: run_markdown(plan, self._document.document(), refused, room)))
+            written.append(
+                put_outputs(
+                    has_changes=plan is not None and plan.has_changes,
+                    applied_count=self._github.applied,
+                    pending_count=max(0, steps - self._github.applied),
+                )
             )
+        return all(written)
 
 
-def begin(output: StreamOutput, broadcast: Broadcast, junit: str | None) -> None:
-    """Have the reports made that are asked for."""
-    if output in (StreamOutput.github, StreamOutput.gitlab, StreamOutput.jsonl) or junit:
-        reports = Reports(output, junit)
-        broadcast.sinks.append(reports)
-        _active.append(reports)
+def begin(output: StreamOutput, junit: str | None, file: str | None) -> Sink | None:
+    """Have the reports made that are asked for, if any, and return what must be told every event."""
+    if output not in (StreamOutput.github, StreamOutput.gitlab, StreamOutput.jsonl) and not junit:
+        return None
+    reports = Reports(output, junit or "", _manifest(file))
+    _active.append(reports)
+    reports.empty_files()
+    return reports
 
 
-def stream(sink: Sink) -> None:
-    """Have a view told every event, and also why a command was refused."""
-    _active[-1].add(sink)
+def finish(plan: Plan | None) -> bool:
+    """Write what was asked for: the run is over. Returns whether all could be written."""
+    return all(reports.finish(plan) for reports in _active)
 
 
-def finish(plan: Plan | None) -> None:
-    """Write what was asked for: the run is over."""
-    while _active:
-        _active.pop().finish(plan)
-
-
-def refuse(failures: Sequence[Failure]) -> None:
-    """Write what was asked for: the command ended before it began."""
-    while _active:
-        _active.pop().refuse(failures)
+def refuse(failures: Sequence[Failure], output: str, junit: str) -> None:
+    """Write what was asked for: the command ended before it began, perhaps because it was not even understood."""
+    if not _active:
+        with suppress(OrchError):
+            begin(StreamOutput(output) if output in tuple(StreamOutput) else StreamOutput.text, junit, None)
+    for reports in _active:
+        reports.refuse(failures)
 
 
 # ---------------------------------------------------------------- where GitHub looks
@@ -127,9 +144,7 @@ def put_commands(commands: Sequence[str]) -> None:
     from orchestrator.views.github import mask
 
     masks = [line for secret in redactor.secrets for line in mask(secret)] if _on_github() else []
-    for line in [*masks, *commands]:
-        sys.stdout.write(line + "\n")
-    sys.stdout.flush()
+    put("".join(line + "\n" for line in [*masks, *map(readable, commands)]), now=True)
 
 
 def plan_commands(plan: Plan, hazards: Mapping[str, Sequence[Hazard]]) -> list[str]:
@@ -146,21 +161,34 @@ def plan_commands(plan: Plan, hazards: Mapping[str, Sequence[Hazard]]) -> list[s
     return [*limited(errors, "error"), *limited(warnings, "warning")]
 
 
-def put_summary(markdown: str) -> None:
-    """Add to the summary of the job."""
-    _append("GITHUB_STEP_SUMMARY", markdown)
+def put_summary(markdown: Callable[[int], str]) -> bool:
+    """Add to the summary of the job, which is dropped whole if all its parts together are too large: `markdown` gets the room."""
+    from orchestrator.views.markdown import MAX_SUMMARY
+
+    path = os.environ.get("GITHUB_STEP_SUMMARY")
+    try:
+        room = MAX_SUMMARY - (Path(path).stat().st_size if path else 0)
+    except OSError:
+        room = MAX_SUMMARY
+    return room <= 0 or _write(path, markdown(room), "a")
 
 
-def put_outputs(*, has_changes: bool, applied_count: int, pending_count: int) -> None:
+def put_outputs(*, has_changes: bool, applied_count: int, pending_count: int) -> bool:
     """Set the outputs of the step."""
     values = {"has_changes": str(has_changes).lower(), "applied_count": applied_count, "pending_count": pending_count}
-    _append("GITHUB_OUTPUT", "".join(f"{name}={value}\n" for name, value in values.items()))
+    return _write(os.environ.get("GITHUB_OUTPUT"), "".join(f"{name}={value}\n" for name, value in values.items()), "a")
 
 
-def _append(variable: str, text: str) -> None:
-    if path := os.environ.get(variable):
-        with Path(path).open("a", encoding="utf-8") as file:
-            file.write(text)
+def _write(path: str | None, text: str, mode: str = "w") -> bool:
+    """Write a file, if it has a name; False if that fails, which is told: what was done is done, and told too."""
+    try:
+        if path:
+            with Path(path).open(mode, encoding="utf-8", errors="backslashreplace") as file:
+                file.write(text)
+    except OSError as error:
+        say(f"error: {path} cannot be written: {error.strerror}")
+        return False
+    return True
 
 
 def _on_github() -> bool:
@@ -170,14 +198,14 @@ def _on_github() -> bool:
 def _located(path: str) -> str:
     """Return a path as it is in the repository, which is where annotations are shown."""
     root = os.environ.get("GITHUB_WORKSPACE") or os.environ.get("CI_PROJECT_DIR")
-    full = Path.cwd() / path
+    full = Path(os.path.normpath(Path.cwd() / path))
     return str(full.relative_to(root)) if root and full.is_relative_to(root) else path
 
 
-def _writable(path: str) -> None:
-    """Find out before the run whether its report can be written."""
+def _manifest(file: str | None) -> str:
+    from orchestrator.manifest.load import find_manifest
+
     try:
-        with Path(path).open("a", encoding="utf-8"):
-            pass
-    except OSError as error:
-        raise UsageError(f"{path} cannot be written: {error.strerror}") from None
+        return str(find_manifest(file, os.environ, Path.cwd()))
+    except OrchError:
+        return file or "databases.yaml"

@@ -45,7 +45,7 @@ def command(
     from pathlib import Path
 
     from orchestrator.assembly import assemble
-    from orchestrator.cli.console import out, paint_dangers, pasteable, say, say_failures
+    from orchestrator.cli.console import out, out_json, paint_dangers, pasteable, say, say_failures
     from orchestrator.cli.planning import hazards_of, planned, up_to
     from orchestrator.errors import ExitCode, UsageError
     from orchestrator.views.plain import PlainView
@@ -53,9 +53,8 @@ def command(
 
     if output is options.PlanOutput.github:
         from orchestrator.cli import machine
-        from orchestrator.cli.stage import Broadcast
 
-        machine.begin(options.StreamOutput.github, Broadcast(), None)  # tells what is refused
+        machine.begin(options.StreamOutput.github, None, file)  # tells what is refused
     assembly = assemble(file, env_file, only, exclude, no_deps=no_deps)
     run = assembly.run(PlainView(say), embedded=embedded, jobs=jobs, jobs_per_server=jobs_per_server, wait=wait)
     plan = planned(run, assembly, up_to(assembly, to, only))
@@ -65,37 +64,37 @@ def command(
         except OSError as error:
             raise UsageError(f"{out_file} cannot be written: {error.strerror}") from None
         say(pasteable(f"The plan is in {out_file}; run it: orch apply {shlex.quote(out_file)}"))
+    written = True
     if output is options.PlanOutput.github:
-        _report(run, plan)
+        written = _report(run, plan)
     elif output is options.PlanOutput.markdown:
-        out(_markdown(run, plan))
+        from orchestrator.views.markdown import plan_markdown
+
+        out(plan_markdown(plan, hazards_of(run, plan)))
     elif output is options.PlanOutput.json:
-        out(plan.to_json())
+        out_json(plan.document())
     else:
         out(paint_dangers(plan_text(plan, hazards_of(run, plan)), sys.stdout))
     say_failures((database.id, database.failure) for database in plan.databases if database.failure)
     if plan.failures:
         codes = {failure.exit_code for failure in plan.failures}
         return codes.pop() if len(codes) == 1 else int(ExitCode.FAILED)
+    if not written:
+        return int(ExitCode.FAILED)
     return int(ExitCode.CHANGES) if exit_code and plan.has_changes else 0
 
 
-def _markdown(run: Run, plan: Plan) -> str:
-    from orchestrator.cli.planning import hazards_of
-    from orchestrator.views.markdown import plan_markdown
-
-    return plan_markdown(plan, hazards_of(run, plan))
-
-
-def _report(run: Run, plan: Plan) -> None:
-    """Tell GitHub: the plan for people on stderr, annotations on stdout, the rest where its variables say."""
+def _report(run: Run, plan: Plan) -> bool:
+    """Tell GitHub: the plan for people on stderr, annotations on stdout, the rest where its variables say, if it can."""
     from orchestrator.cli.console import say
     from orchestrator.cli.machine import plan_commands, put_commands, put_outputs, put_summary
     from orchestrator.cli.planning import hazards_of
+    from orchestrator.views.markdown import plan_markdown
     from orchestrator.views.text import plan_text
 
-    say(plan_text(plan, hazards_of(run, plan)))
-    put_commands(plan_commands(plan, hazards_of(run, plan)))
-    put_summary(_markdown(run, plan))
+    hazards = hazards_of(run, plan)
+    say(plan_text(plan, hazards))
+    put_commands(plan_commands(plan, hazards))
     pending = sum(len(planned.steps) for planned in plan.databases)
-    put_outputs(has_changes=plan.has_changes, applied_count=0, pending_count=pending)
+    summarised = put_summary(lambda room: plan_markdown(plan, hazards, room))
+    return put_outputs(has_changes=plan.has_changes, applied_count=0, pending_count=pending) and summarised

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator import __version__
-from orchestrator.errors import InvalidError, UsageError
+from orchestrator.errors import InvalidError, StalePlanError, UsageError
+from orchestrator.events import Failure
 from orchestrator.model import Direction
-from orchestrator.plan import Plan, Request, make_plan
+from orchestrator.plan import DatabasePlan, Plan, Request, make_plan
 from orchestrator.survey import survey
 
 if TYPE_CHECKING:
@@ -24,7 +25,9 @@ _MAX_BYTES = 64 * 1024 * 1024
 
 def planned(run: Run, assembly: Assembly, request: Request, *, keep: bool = False) -> Plan:
     """Look at the servers and return the plan; `keep`: it is executed at once."""
-    return make_plan(assembly.databases, run.catalogs, survey(run, keep=keep), run.read_script, request, __version__)
+    plan = make_plan(assembly.databases, run.catalogs, survey(run, keep=keep), run.read_script, request, __version__)
+    named = (replace(planned, name=run.targets[planned.id].database) for planned in plan.databases)
+    return replace(plan, databases=tuple(named))
 
 
 def hazards_of(run: Run, plan: Plan) -> dict[str, list[Hazard]]:
@@ -33,7 +36,7 @@ def hazards_of(run: Run, plan: Plan) -> dict[str, list[Hazard]]:
 
     found: dict[str, list[Hazard]] = {}
     for database in plan.databases:
-        files = {migration.version: migration.file(plan.direction) for migration in run.catalogs[database.id]}
+        files = {migration.version: migration.file(plan.direction) for migration in run.catalogs.get(database.id, ())}
         for step in database.steps:
             file = files.get(step.version)
             if file is not None and file.checksum == step.checksum:  # else the plan is stale, and says so
@@ -73,6 +76,27 @@ def read_plan(path: str) -> Plan:
         hint = f"for a plan: orch plan -o FILE; for one database: orch apply --only {shlex.quote(path)}"
         raise InvalidError(error.what, where=error.where, hint=hint) from None
     return Plan.from_json(text, path)
+
+
+def for_these_servers(plan: Plan, run: Run) -> Plan:
+    """Return a saved plan in which every database that it was not made for has a failure instead of its steps."""
+    return replace(plan, databases=tuple(_for_its_server(planned, run) for planned in plan.databases))
+
+
+def _for_its_server(planned: DatabasePlan, run: Run) -> DatabasePlan:
+    target = run.targets.get(planned.id)
+    if target is None:
+        error = StalePlanError(f"{planned.id} is in the plan, and is no database of the manifest")
+    elif (target.engine, target.database, target.endpoint) == (planned.engine, planned.name, planned.endpoint):
+        return planned
+    else:
+        error = StalePlanError(
+            f"the plan of {planned.id} is for {planned.engine} '{planned.name}' on {planned.endpoint}, "
+            f"and this run goes to {target.engine} '{target.database}' on {target.endpoint}",
+            hint=f"nothing was run on {planned.id}; make the plan where it is applied, with the same DSNs",
+        )
+    failure = planned.failure or Failure.of(error, run.redact)
+    return DatabasePlan(planned.id, planned.engine, planned.name, planned.endpoint, planned.depends_on, failure=failure)
 
 
 def refuse_mixed(only: object, exclude: object, no_deps: bool, to: object) -> None:

@@ -54,7 +54,7 @@ def command(
     from orchestrator.assembly import assemble
     from orchestrator.cli.console import is_terminal, paint_dangers, say
     from orchestrator.cli.planning import hazards_of
-    from orchestrator.cli.stage import Broadcast, execute, planning, when_json_lines
+    from orchestrator.cli.stage import Broadcast, execute, planning, when_machines_read
     from orchestrator.errors import InterruptedRunError, UsageError
     from orchestrator.model import Direction
     from orchestrator.plan import Request, make_plan
@@ -62,7 +62,7 @@ def command(
     from orchestrator.views.text import plan_text
 
     broadcast = Broadcast()
-    when_json_lines(output, broadcast)
+    when_machines_read(output, broadcast, None, file)
     if (steps is None) == (to is None):
         raise UsageError("say how far: --steps N or --to VERSION", hint=f"orch rollback {shlex.join(names)} --steps 1")
     if not yes and not (is_terminal(sys.stdin) and is_terminal(sys.stderr)):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.cli.console import is_terminal, out, out_json, say, say_failures
 from orchestrator.cli.options import StreamOutput
+from orchestrator.errors import ExitCode
 from orchestrator.events import DatabaseFailed, Event, RunFinished, Sink
 from orchestrator.plan import Plan
 
@@ -61,29 +62,31 @@ def execute(run: Run, plan: Plan, broadcast: Broadcast, output: StreamOutput) ->
     def stop(_signal: int, _frame: FrameType | None) -> None:
         executor.stop()
 
-    with ExitStack() as stack:
-        if output is not StreamOutput.jsonl:
-            if is_terminal(sys.stderr):
-                from rich.console import Console
-
-                from orchestrator.views.live import LiveView
-
-                broadcast.sinks.append(stack.enter_context(LiveView(Console(stderr=True))))
-            else:
-                from orchestrator.views.plain import PlainView
-
-                broadcast.sinks.append(_but_planned(plan, PlainView(say)))
+    with ExitStack() as signals:  # also while the end is told: it must be whole
         for number in (signal.SIGINT, signal.SIGTERM):
-            stack.callback(signal.signal, number, signal.signal(number, stop))
-        finished = executor.execute()
-    write_reports(plan)
-    if output is StreamOutput.json:
-        out_json(document.document())
-    elif output is not StreamOutput.jsonl and (text := outcome.text(plan)):
-        (out if output is StreamOutput.text else say)(text)
-    say_failures((event.database, event.failure) for event in failed)
-    say(summary(finished, {planned.id for planned in plan.databases if planned.has_changes}))
-    return finished.exit_code
+            signals.callback(signal.signal, number, signal.signal(number, stop))
+        with ExitStack() as stack:
+            if output is not StreamOutput.jsonl:
+                if is_terminal(sys.stderr):
+                    from rich.console import Console
+
+                    from orchestrator.views.live import LiveView
+
+                    broadcast.sinks.append(stack.enter_context(LiveView(Console(stderr=True))))
+                else:
+                    from orchestrator.views.plain import PlainView
+
+                    broadcast.sinks.append(_but_planned(plan, PlainView(say)))
+            finished = executor.execute()
+        broadcast.sinks.clear()
+        written = write_reports(plan)
+        if output is StreamOutput.json:
+            out_json(document.document())
+        elif output is not StreamOutput.jsonl and (text := outcome.text(plan)):
+            (out if output is StreamOutput.text else say)(text)
+        say_failures((event.database, event.failure) for event in failed)
+        say(summary(finished, {planned.id for planned in plan.databases if planned.has_changes}))
+    return finished.exit_code or (int(ExitCode.DONE) if written else int(ExitCode.FAILED))
 
 
 def _but_planned(plan: Plan, view: Sink) -> Sink:
@@ -92,10 +95,10 @@ def _but_planned(plan: Plan, view: Sink) -> Sink:
     return lambda event: None if isinstance(event, DatabaseFailed) and event.database in told else view(event)
 
 
-def write_reports(plan: Plan | None) -> None:
-    """Write the reports that were asked for: the run is over."""
-    if reports := sys.modules.get("orchestrator.cli.machine"):
-        reports.finish(plan)
+def write_reports(plan: Plan | None) -> bool:
+    """Write the reports that were asked for: the run is over. Returns whether all could be written."""
+    reports = sys.modules.get("orchestrator.cli.machine")
+    return reports is None or reports.finish(plan)
 
 
 def summary(finished: RunFinished, changing: Container[str]) -> str:
@@ -110,20 +113,11 @@ def summary(finished: RunFinished, changing: Container[str]) -> str:
     return f"{', '.join(parts)} in {finished.seconds:.1f} s."
 
 
-def when_json_lines(output: StreamOutput, broadcast: Broadcast, junit: str | None = None) -> None:
+def when_machines_read(output: StreamOutput, broadcast: Broadcast, junit: str | None, file: str | None) -> None:
     """Begin what machines read, if it is asked for: the event stream on stdout, and reports in files."""
     if output in (StreamOutput.text, StreamOutput.json) and not junit:
         return
     from orchestrator.cli import machine
 
-    machine.begin(output, broadcast, junit)
-    if output is StreamOutput.jsonl:
-        from orchestrator import __version__
-        from orchestrator.views.document import JsonLinesView
-
-        machine.stream(JsonLinesView(_line, __version__))
-
-
-def _line(text: str) -> None:
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
+    if reports := machine.begin(output, junit, file):
+        broadcast.sinks.append(reports)

@@ -37,13 +37,14 @@ def command(
 
     from orchestrator.assembly import assemble
     from orchestrator.cli.console import out, out_json, say, say_failures
-    from orchestrator.cli.stage import Broadcast, summary, when_json_lines, write_reports
+    from orchestrator.cli.stage import Broadcast, summary, when_machines_read, write_reports
+    from orchestrator.errors import ExitCode
     from orchestrator.verify import Verifier
     from orchestrator.views.plain import PlainView
     from orchestrator.views.verify import VerifyView
 
     broadcast, view = Broadcast(), VerifyView()
-    when_json_lines(options.StreamOutput.text, broadcast, junit)
+    when_machines_read(options.StreamOutput.text, broadcast, junit, file)
     broadcast.sinks += [PlainView(say), view]
     assembly = assemble(file, env_file, names, no_deps=bool(names))
     run = assembly.run(broadcast, embedded=embedded, jobs=jobs, jobs_per_server=jobs_per_server, wait=wait)
@@ -55,11 +56,11 @@ def command(
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
     finished = verifier.verify()
-    write_reports(None)
+    written = write_reports(None)
     if output is options.Output.json:
         out_json(view.document())
     else:
         out(view.text())
     say_failures(view.failures)
     say(summary(finished, finished.succeeded))
-    return finished.exit_code
+    return finished.exit_code or (int(ExitCode.DONE) if written else int(ExitCode.FAILED))

@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 def command(
     wanted: Annotated[
-        list[str],
+        list[str] | None,
         typer.Option(
             "--for",
             metavar="NAME[@VERSION]",
-            help="This database, all of it or up to a version. Repeatable.",
+            help="This database, all of it or up to a version. Repeatable. Default: every database.",
             autocompletion=options.complete_name,
         ),
-    ],
+    ] = None,
     timeout: Annotated[
         float, typer.Option("--timeout", min=0, metavar="SECONDS", help="Give up after so long, with 1.")
     ] = 600.0,
@@ -34,22 +34,24 @@ def command(
     file: options.File = None,
     env_file: options.EnvFile = None,
     embedded: options.Embedded = False,
+    output: options.OutputOption = options.Output.text,
 ) -> int:
     """Wait until databases are migrated, as an init container does for what its own database depends on.
 
-    A conflict in a history ends it at once. Example: orch wait --for order --for user@2 --timeout 600
+    A conflict in a history ends it at once. Examples: orch wait · orch wait --for order --for user@2 --timeout 600
     """
     import time
 
     from orchestrator.assembly import assemble
-    from orchestrator.cli.console import out, say
+    from orchestrator.cli.console import out, out_json, say
     from orchestrator.errors import OrchError
     from orchestrator.manifest.names import resolve_name
     from orchestrator.views.plain import PlainView
 
-    versions = dict(map(_parse, wanted))
-    assembly = assemble(file, env_file, list(versions), None, no_deps=True)
-    upto = {resolve_name(assembly.databases, name).id: version for name, version in versions.items()}
+    versions = dict(map(_parse, wanted or ()))
+    assembly = assemble(file, env_file, list(versions), None, no_deps=bool(versions))
+    upto: dict[str, int | None] = dict.fromkeys(database.id for database in assembly.databases)
+    upto |= {resolve_name(assembly.databases, name).id: version for name, version in versions.items()}
     run = assembly.run(PlainView(say), embedded=embedded, wait=timeout)
     _check_versions(upto, run.catalogs)
     deadline = time.monotonic() + timeout
@@ -63,7 +65,10 @@ def command(
             if (reason := _missing(database, run.catalogs[database.id], surveys[database.id], upto[database.id], over))
         ]
         if not missing:
-            out("\n".join(f"{id} is migrated." for id in upto))
+            if output is options.Output.json:
+                out_json({"format": 1, "databases": [{"id": id, "result": "migrated"} for id in upto]})
+            else:
+                out("\n".join(f"{id} is migrated." for id in upto))
             return 0
         state = "; ".join(missing)
         if over:

@@ -129,8 +129,11 @@ class Engine(Protocol):
     def create(self, target: Target, options: CreateOptions) -> bool:
         """Create a missing database. Returns False if somebody else was quicker."""
 
-    def connect(self, target: Target) -> AbstractContextManager[Session]:
-        """Open a session; ConnectError, NotPermittedError, or DatabaseMissingError if the server has none of that name."""
+    def connect(self, target: Target, until: float | None = None) -> AbstractContextManager[Session]:
+        """Open a session; ConnectError, NotPermittedError, or DatabaseMissingError if the server has none of that name.
+
+        `until` (monotonic time): the caller tries again until then, so that one try need not be patient.
+        """
 
     def copies(self, target: Target, options: CreateOptions) -> Copies:
         """Return the verbs for templates and clones on this target's server."""

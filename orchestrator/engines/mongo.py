@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
+import pymongo
 from bson import Int64, json_util
 from pymongo import MongoClient, WriteConcern
 from pymongo.client_session import ClientSession
@@ -37,6 +38,7 @@ from orchestrator.model import (
 )
 
 SERVER_SELECTION_TIMEOUT = 5  # seconds, unless the DSN says otherwise
+SHORTEST_TRY = 1  # seconds; for a server far away
 COMMIT_RETRIES = 3
 # What is acknowledged this way was never lost in kill tests; w:1 alone lost up to 15 inserts.
 _DURABLE = WriteConcern("majority", j=True)
@@ -56,6 +58,7 @@ class Mongo:
         self._run_id = run_id
         self._mutex = threading.Lock()
         self._clients: dict[str, tuple[MongoClient[Any], bool]] = {}
+        self._unready: dict[str, tuple[float, ConnectError]] = {}
 
     def parse(self, file: File, text: str) -> Script:
         """Return the commands of an Extended JSON file."""
@@ -71,9 +74,9 @@ class Mongo:
         return False
 
     @contextmanager
-    def connect(self, target: Target) -> Iterator[MongoSession]:
+    def connect(self, target: Target, until: float | None = None) -> Iterator[MongoSession]:
         """Open a session on the database, over the client that all databases of its server share."""
-        client, transactions = self._client(target)
+        client, transactions = self._client(target, until)
         with errors.mapped(target), client.start_session() as session:
             yield MongoSession(client, session, target, transactions, self._actor, self._run_id)
 
@@ -88,25 +91,46 @@ class Mongo:
         for client, _ in self._clients.values():
             client.close()
 
-    def _client(self, target: Target) -> tuple[MongoClient[Any], bool]:
+    def _client(self, target: Target, until: float | None = None) -> tuple[MongoClient[Any], bool]:
         # Without authSource the login is looked up in the database of the URL: then a client serves that one only.
         key = target.server_key if "authSource=" in target.url or "@" not in target.url else target.url
+        asked = time.monotonic()
         with self._mutex:
             if key not in self._clients:
-                with errors.connecting(target):
-                    defaults: dict[str, Any] = {"appname": f"orch/{self._run_id}", "tz_aware": True}
-                    if "serverselectiontimeoutms" not in target.url.lower():
-                        defaults["serverSelectionTimeoutMS"] = SERVER_SELECTION_TIMEOUT * 1000
-                    with warnings.catch_warnings(action="ignore"):  # what they say was checked
-                        client: MongoClient[Any] = MongoClient(target.url, **defaults)
-                    try:
-                        hello = client.admin.command("hello")
-                        errors.refuse_unready(hello, target)
-                    except (PyMongoError, ConnectError):
-                        client.close()
-                        raise
-                    self._clients[key] = (client, "setName" in hello or hello.get("msg") == "isdbgrid")
+                at, unready = self._unready.get(key, (0.0, None))
+                if unready is not None and at >= asked:  # while we waited for our turn; another try would be as long
+                    raise unready
+                try:
+                    self._clients[key] = self._opened(target, _try(until, first=unready is None))
+                except ConnectError as error:
+                    if error.transient:
+                        self._unready[key] = (time.monotonic(), error)
+                    raise
             return self._clients[key]
+
+    def _opened(self, target: Target, patience: float | None) -> tuple[MongoClient[Any], bool]:
+        with errors.connecting(target):
+            defaults: dict[str, Any] = {"appname": f"orch/{self._run_id}", "tz_aware": True}
+            if "serverselectiontimeoutms" not in target.url.lower():
+                defaults["serverSelectionTimeoutMS"] = SERVER_SELECTION_TIMEOUT * 1000
+            with warnings.catch_warnings(action="ignore"):  # what they say was checked
+                client: MongoClient[Any] = MongoClient(target.url, **defaults)
+            try:
+                with pymongo.timeout(patience):
+                    hello = client.admin.command("hello")
+                errors.refuse_unready(hello, target)
+            except (PyMongoError, ConnectError):
+                client.close()
+                raise
+            return client, "setName" in hello or hello.get("msg") == "isdbgrid"
+
+
+def _try(until: float | None, *, first: bool) -> float | None:
+    """Return how many seconds one of several tries may take: the first is short, so that a person is soon told of it."""
+    if until is None:
+        return None
+    left = until - time.monotonic()
+    return SHORTEST_TRY if first else min(SERVER_SELECTION_TIMEOUT, max(SHORTEST_TRY, left / 4))
 
 
 class MongoSession:

@@ -40,7 +40,7 @@ class Postgres:
         return parse_sql(file, text)
 
     @contextmanager
-    def connect(self, target: Target) -> Iterator[PostgresSession]:
+    def connect(self, target: Target, until: float | None = None) -> Iterator[PostgresSession]:  # noqa: ARG002 - it refuses at once
         """Open a session on the database."""
         known = self._known.get(target.server_key)
         if known is not None and target.database not in known:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Callable
 from dataclasses import asdict
@@ -14,6 +15,14 @@ from orchestrator import events
 from orchestrator.events import Event
 
 FORMAT = 1
+# What JSON allows in a string, and terminals and GitHub's runner (`##[`) obey.
+_OBEYED = re.compile("[\x7f-\x9f\ud800-\udfff]|(?<=##)\\[")
+
+
+def json_text(document: Any, *, indent: int | None = None) -> str:
+    """Return a document as JSON that nobody obeys who only shows it."""
+    text = json.dumps(document, indent=indent, ensure_ascii=False)
+    return _OBEYED.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def as_json(value: Any) -> Any:
@@ -33,15 +42,19 @@ class JsonLinesView:
     def __init__(self, write: Callable[[str], None], tool: str) -> None:
         self._write = write
         self._mutex = threading.RLock()  # a signal may interrupt the thread that holds it, and be told too
+        self._over = False
         self._put({"event": "Stream", "format": FORMAT, "tool": tool})
 
     def __call__(self, event: Event) -> None:
         """Take one event; may be called from any thread."""
-        self._put({"event": type(event).__name__, "at": datetime.now(UTC).isoformat(), **as_json(asdict(event))})
+        with self._mutex:
+            if self._over:  # interrupted: what still ran when the end was told
+                return
+            self._over = isinstance(event, events.RunFinished)
+            self._put({"event": type(event).__name__, "at": datetime.now(UTC).isoformat(), **as_json(asdict(event))})
 
     def _put(self, document: dict[str, Any]) -> None:
-        with self._mutex:
-            self._write(json.dumps(document, ensure_ascii=False))
+        self._write(json_text(document))
 
 
 class DocumentView:

@@ -44,7 +44,7 @@ def command(name: str, message: str, **properties: str) -> str:
 
 def harmless(text: str) -> str:
     """Return a line of a log in which the runner finds no command, whoever wrote it."""
-    lines = text.replace("##[", "## [").split("\n")
+    lines = re.split("\r\n|\r|\n", text.replace("##[", "## ["))  # it reads lines as .NET does
     return "\n".join(f"| {line}" if line.lstrip().startswith("::") else line for line in lines)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from orchestrator import events
 from orchestrator.events import Event, Failure
+from orchestrator.views.document import json_text
 
 _WHERE = re.compile(r"(?P<path>.+?)(?::(?P<line>\d+)(?::\d+)?)?", re.DOTALL)
 
@@ -35,7 +36,7 @@ class CodeQualityView:
 
     def text(self) -> str:
         """Return the report."""
-        return json.dumps(self._findings, indent=2, ensure_ascii=False) + "\n"
+        return json_text(self._findings, indent=2) + "\n"
 
     def _add(self, database: str, failure: Failure) -> None:
         place = _WHERE.fullmatch(failure.where) if failure.where else None

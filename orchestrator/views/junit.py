@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 
 from orchestrator import events
 from orchestrator.events import Event, Failure
+from orchestrator.plan import Plan
 
 # XML 1.0 has no way to write these, not even as numbers.
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -26,6 +27,7 @@ class _Suite:
     name: str
     seconds: float = 0.0
     running: str = ""
+    rest: str = "not reached"
     cases: list[_Case] = field(default_factory=list)
 
 
@@ -48,15 +50,16 @@ class JUnitView:
                 self._of(id).running = ""
             case events.DatabaseFinished(id, _, _, seconds):
                 self._of(id).seconds = seconds
+                self._of(id).rest = "done already, by somebody else"
             case events.DatabaseFailed(id, failure):
                 suite = self._of(id)
                 suite.cases.append(_Case(suite.running or failure.kind, failure=failure))
             case events.Verified(id, version, name, seconds, failure, left_out):
                 self._of(id).cases.append(_Case(f"{version} {name}", seconds, failure, left_out))
             case events.DatabaseBlocked(id, by):
-                self._of(id).cases.append(_Case("migrate", skipped=f"blocked by {', '.join(by)}"))
+                self._of(id).rest = f"blocked by {', '.join(by)}"
             case events.DatabaseSkipped(id):
-                self._of(id).cases.append(_Case("migrate", skipped="the run was stopped"))
+                self._of(id).rest = "the run was stopped"
             case events.RunFinished(_, seconds, _, succeeded):
                 self._seconds = seconds
                 for id in succeeded:
@@ -65,8 +68,15 @@ class JUnitView:
             case _:
                 pass
 
-    def text(self) -> str:
-        """Return the report as an XML document."""
+    def text(self, plan: Plan | None = None) -> str:
+        """Return the report as an XML document; migrations of the plan that were not reached are skipped cases."""
+        for planned in plan.databases if plan else ():
+            suite = self._of(planned.id)
+            told = {case.name for case in suite.cases}
+            steps = (_step(step.version, step.name, step.direction.value) for step in planned.steps)
+            suite.cases += [_Case(name, skipped=suite.rest) for name in steps if name not in told]
+        for suite in self._suites.values():
+            suite.cases = suite.cases or [_Case("migrate", skipped=suite.rest)]
         root = ElementTree.Element("testsuites", {"name": "orch", **self._counts(list(self._suites.values()))})
         root.set("time", f"{self._seconds:.3f}")
         for suite in self._suites.values():

@@ -25,7 +25,7 @@ _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~$!&@])")
 _ICONS = {"done": "✅", "failed": "❌", "blocked": "⛔", "skipped": "⏭️", "running": "⏳"}
 
 
-def plan_markdown(plan: Plan, hazards: Mapping[str, Sequence[Hazard]]) -> str:
+def plan_markdown(plan: Plan, hazards: Mapping[str, Sequence[Hazard]], room: int = MAX_SUMMARY) -> str:
     """Return what would run and where, what to look at first on top."""
     changing = [planned for planned in plan.databases if planned.has_changes]
     lines = ["## Databases: plan", "", _sentence(plan), ""]
@@ -39,10 +39,15 @@ def plan_markdown(plan: Plan, hazards: Mapping[str, Sequence[Hazard]]) -> str:
         lines += ["| database | where | what will run |", "|---|---|---|"]
         lines += [f"| {text(p.id)} | {text(p.endpoint)} | {_what_runs(p)} |" for p in changing[:MAX_ROWS]]
         lines += [*_more(changing), ""]
-    return _fitting(lines, graph(plan, {}))
+    return _fitting(lines, graph(plan, {}), room)
 
 
-def run_markdown(plan: Plan | None, document: Mapping[str, Any], refused: Sequence[Mapping[str, str]]) -> str:
+def run_markdown(
+    plan: Plan | None,
+    document: Mapping[str, Any],
+    refused: Sequence[Mapping[str, str]],
+    room: int = MAX_SUMMARY,
+) -> str:
     """Return what a run did, errors first; `document` is what `--output json` prints."""
     entries = {entry["id"]: entry for entry in document["databases"]}
     done = sum(len(entry["steps"]) for entry in entries.values())
@@ -65,7 +70,7 @@ def run_markdown(plan: Plan | None, document: Mapping[str, Any], refused: Sequen
             lines.append(f"| {_ICONS[entry['result']]} | {text(id)} | {' | '.join(facts)} |")
         lines += [*_more(list(entries)), ""]
     results = {id: entry["result"] for id, entry in entries.items()}
-    return _fitting(lines, graph(plan, results) if plan else [])
+    return _fitting(lines, graph(plan, results) if plan else [], room)
 
 
 def graph(plan: Plan, results: Mapping[str, str]) -> list[str]:
@@ -142,9 +147,8 @@ def _more(rows: Sequence[object]) -> list[str]:
     return [f"and {len(rows) - MAX_ROWS} more"] if len(rows) > MAX_ROWS else []
 
 
-def _fitting(lines: Sequence[str], ending: Sequence[str]) -> str:
-    """Return the lines that fit, and the graph if it does too."""
-    left = MAX_SUMMARY
+def _fitting(lines: Sequence[str], ending: Sequence[str], left: int) -> str:
+    """Return the lines that fit into so many bytes, and the graph if it does too."""
     kept: list[str] = []
     for line in lines:
         left -= len(line.encode()) + 1

@@ -1,0 +1,46 @@
+"""stdin, stdout and stderr, whatever they are: closed, full, or read by nobody. What is lost there never stops the work."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import suppress
+
+_lost: list[OSError] = []
+
+
+def open_closed() -> None:
+    """Give the process those of its three streams that its caller closed: they lead nowhere."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115 - open until the end, and no pathlib this early
+
+
+def put(text: str, *, now: bool = False) -> None:
+    """Write to stdout. What cannot be written is told once, at the end."""
+    if _lost:
+        return
+    try:
+        sys.stdout.write(text)
+        if now:
+            sys.stdout.flush()
+    except OSError as error:
+        _lost.append(error)
+
+
+def tell(text: str) -> None:
+    """Write to stderr, at once; nobody can be told that it cannot be written."""
+    with suppress(OSError):
+        sys.stderr.write(text)
+        sys.stderr.flush()
+
+
+def finish(code: int) -> int:
+    """Flush both and return the exit code: of what succeeded, 1 if its output is lost, 141 if its reader went away."""
+    put("", now=True)
+    if not _lost:
+        return code
+    if isinstance(_lost[0], BrokenPipeError):  # as `| head` does
+        return code or 141
+    tell(f"error: stdout cannot be written: {_lost[0].strerror}\n")
+    return code or 1
