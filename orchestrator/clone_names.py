@@ -24,7 +24,7 @@ FOREIGN_AFTER = 24 * 3600
 """Seconds after which a clone of a process on another machine, which cannot be looked up, counts as left behind."""
 
 CLONES = "orch_clone_"
-_CLONE = re.compile(r"orch_clone_([0-9a-f]{8})_(\d+)_(\d+)_([0-9a-f]{8})[0-9a-f]{4}")
+_CLONE = re.compile(r"orch_clone_([0-9a-f]{8})_(\d+)_(\d+)_([0-9a-f]{8})[0-9a-f]{8}")
 
 
 def is_clone(name: str) -> bool:
@@ -54,7 +54,7 @@ def family(template: str) -> str:
 def clone_name(pid: int | None) -> str:
     """Return a new name for a clone that belongs to this process; None: it stays until somebody drops it."""
     owner = f"{pid}_{_started(pid)}" if pid else "0_0"
-    return f"{CLONES}{_machine()}_{owner}_{int(time.time()):08x}{secrets.token_hex(2)}"
+    return f"{CLONES}{_machine()}_{owner}_{int(time.time()):08x}{secrets.token_hex(4)}"
 
 
 def is_left_behind(name: str) -> bool:

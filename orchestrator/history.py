@@ -18,6 +18,9 @@ from orchestrator.model import (
     Script,
 )
 
+IN_DOUBT = "it cannot be told whether it was done"
+"""How the error of an attempt begins that waits for a person: only one who looks knows what became of a statement."""
+
 
 class Kind(Enum):
     """What can be wrong with a database, as machines read it."""
@@ -351,12 +354,13 @@ def _partial(partial: Revision) -> Problem:
     at = "its end" if over else f"statement {partial.applied + 1} of {partial.total}"
     reason = f": {partial.error}" if partial.error else ""
     if partial.in_flight:
+        doubt = partial.error.startswith(IN_DOUBT)
         return Problem(
             Kind.IN_FLIGHT,
             f"version {partial.version} ({partial.direction.value}) was cut off at {at}"
             + (reason or "; the next run finds out whether it was done"),
             f"look whether it was done, then: orch repair NAME (or let orch look again: {command})"
-            if partial.error
+            if doubt
             else f"continue: {command}",
             partial.version,
             blocks=(other,),

@@ -37,6 +37,7 @@ from orchestrator.events import (
     StepStarted,
 )
 from orchestrator.history import (
+    IN_DOUBT,
     State,
     latest_effective,
     next_attempt,
@@ -46,6 +47,7 @@ from orchestrator.history import (
     prefix_in_flight,
     prefix_landed,
     reconcile,
+    resumable,
 )
 from orchestrator.model import Direction, File, History, Migration, Origin, Pointer, Revision, Script, Statement
 from orchestrator.plan import DatabasePlan, Step, remaining
@@ -173,6 +175,12 @@ class Migrator:
         started = time.monotonic()
         self._run.sink(StepStarted(self._id, step.version, step.name, step.direction, step.first, step.statements))
         revision = book.begin(migration, step.direction, script)
+        if script is not None and not resumable(revision, script):
+            raise StalePlanError(
+                f"version {step.version} stopped half way after the plan was made, and what ran is not what is in {step.path}",
+                where=Mark(step.path),
+                hint=f"nothing was run on {self._id}; was it another branch? Make the plan again, and see: orch status",
+            )
         while True:
             try:
                 revision = self._run_file(session, book, revision, script)
@@ -263,7 +271,7 @@ class Migrator:
             if effect is Effect.DONE:
                 return revision
             if effect is Effect.UNKNOWN:
-                doubt = f"it cannot be told whether it was done: {facts}"
+                doubt = f"{IN_DOUBT}: {facts}"
                 self._commit(session, book, (), replace(revision, error=doubt), during, limits)
                 raise ConflictError(
                     f"{self._id} is in doubt at statement {index + 1} of version {revision.version}",
@@ -278,9 +286,11 @@ class Migrator:
         try:
             session.execute(statement, limits)
         except StatementError as error:
-            if revision.in_flight and not error.partly:
-                with suppress(StatementError):  # debris that cannot be cleared yet: the next try looks again
-                    session.probe(statement, limits)
+            # Who cancels is not to wait for debris to be cleared: the next run does that.
+            if revision.in_flight and not error.partly and not self._run.cancelled.is_set():
+                with suppress(OrchError):  # debris that cannot be cleared yet: the next try looks again
+                    if session.probe(statement, limits)[0] is Effect.DONE:
+                        return revision
                     book.note(replace(revision, in_flight=False, prefix=prefix_landed(revision, done=False)))
             raise
         return revision

@@ -75,3 +75,25 @@ def test_a_holder_whose_machine_slept_finds_out_before_it_writes(
         with pytest.raises(LockError, match="taken over"):
             lease.check()
     engine.close()
+
+
+def test_what_could_not_be_ended_is_left_to_whoever_comes_next(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = load_engine("mongo", "tester@here", "run1")
+    with engine.connect(target) as session:
+        lease: Any = session._new_lease()  # type: ignore[attr-defined]
+        with lease.held(0, lambda _: None):
+            lease._collection.update_one({}, mongo_lease._EXPIRE)
+
+            def in_vain(_lease: object, _sessions: object) -> None:
+                raise LockError("the server still runs it")
+
+            with monkeypatch.context() as patched:
+                patched.setattr(mongo_lease.Lease, "_end", in_vain)
+                heir: Any = session._new_lease()  # type: ignore[attr-defined]
+                with pytest.raises(LockError, match="still runs"), heir.held(1, lambda _: None):
+                    pass
+            ended: list[object] = []
+            monkeypatch.setattr(mongo_lease.Lease, "_end", lambda _lease, sessions: ended.extend(sessions))
+            with session._new_lease().held(1, lambda _: None):  # type: ignore[attr-defined]
+                assert len(ended) == 2, "the first holder's, and its heir's"
+    engine.close()

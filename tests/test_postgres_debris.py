@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -163,3 +164,42 @@ def test_concurrently_behind_an_open_transaction_fails_in_bounded_time_and_conve
     house.orch("apply")
     assert valid(house, "i")
     assert house.status()["applied"] == [1, 2]
+
+
+def test_a_detach_that_was_finished_on_its_way_out_is_done(house: House) -> None:
+    """It ran into its time limit while a reader went on; clearing up afterwards finishes it."""
+    house.estate.sql(
+        "db", "CREATE TABLE p (id int) PARTITION BY LIST (id); CREATE TABLE p1 PARTITION OF p FOR VALUES IN (1)"
+    )
+    write(house, "-- orch: statement_timeout=1s\nALTER TABLE p DETACH PARTITION p1 CONCURRENTLY;")
+    with psycopg.connect(house.dsn) as reader, house.estate.start("apply") as run:
+        reader.execute("SELECT * FROM p")
+        time.sleep(2.2)
+        reader.rollback()
+        run.communicate(timeout=60)
+    house.orch("apply")
+    assert house.estate.sql("db", "SELECT * FROM pg_inherits") == []
+    assert house.status()["applied"] == [1, 2]
+    assert house.status()["problems"] == []
+
+
+def test_a_second_interrupt_does_not_wait_for_what_it_interrupts(house: House) -> None:
+    write(house, "-- orch: lock_timeout=none\nCREATE INDEX CONCURRENTLY i ON t1 (id);")
+    with open_transaction(house):
+        with house.estate.start("apply") as run:
+            waiting = (
+                "SELECT 1 FROM pg_stat_activity WHERE query ILIKE 'CREATE INDEX CONC%' AND wait_event_type = 'Lock'"
+            )
+            deadline = time.monotonic() + 20
+            while not house.estate.sql("db", waiting):
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+            run.send_signal(signal.SIGINT)
+            time.sleep(0.5)
+            run.send_signal(signal.SIGINT)
+            run.communicate(timeout=5)
+        assert run.returncode == 130
+        (problem,) = house.status()["problems"]
+        assert problem["hint"] == "continue: orch apply"
+    house.orch("apply")
+    assert valid(house, "i")

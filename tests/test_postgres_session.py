@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+
+import psycopg
 import pytest
 from house import House
 
@@ -192,22 +195,27 @@ def test_a_schema_with_the_name_of_the_login_does_not_hide_the_history(house: Ho
     house.orch("rollback", house.id, "--to", "1", "--yes", "--allow-missing-down")
 
 
-@pytest.mark.parametrize("path", ["app", "app, public"])
-def test_a_search_path_of_the_database_does_not_hide_the_history(house: House, path: str) -> None:
-    write(
-        house,
-        "CREATE SCHEMA app;\nDO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET search_path TO "
-        + path
-        + "', current_database()); END $$;",
-        "CREATE TABLE here (id int);",
-    )
+MOVED = "CREATE SCHEMA app;\nDO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET search_path TO {}', current_database()); END $$;"
+
+
+def test_a_search_path_of_the_database_does_not_hide_the_history(house: House) -> None:
+    write(house, MOVED.format("app, public"), "CREATE TABLE here (id int);")
     house.orch("apply", "--only", house.id, "--to", "2")
     house.orch("apply")
     assert house.status()["applied"] == [1, 2, 3]
-    assert rows(house, "SELECT schemaname FROM pg_tables WHERE tablename IN ('here', 'orch_history') ORDER BY 1") == [
-        "app",
-        "public",
-    ]
+    query = "SELECT schemaname FROM pg_tables WHERE tablename IN ('here', 'orch_history') ORDER BY 1"
+    assert rows(house, query) == ["app", "public"]
+
+
+def test_a_search_path_without_the_schema_of_the_history_is_for_a_person(house: House) -> None:
+    write(house, MOVED.format("app"), "CREATE TABLE here (id int);")
+    house.orch("apply", "--only", house.id, "--to", "2")
+    assert "and one in public" in house.orch("apply", code=5).output
+    house.estate.sql(
+        "db", "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I RESET search_path', current_database()); END $$"
+    )
+    house.orch("apply")
+    assert house.status()["applied"] == [1, 2, 3]
 
 
 def test_golang_migrates_pointer_is_found_behind_a_new_schema(house: House) -> None:
@@ -263,3 +271,62 @@ def test_two_logins_with_schemas_of_their_own_keep_their_histories(house: House)
         assert rows(house, f"SELECT id FROM {login}.t1") == [1]
     finally:
         house.estate.sql("db", f"DROP OWNED BY {login}; DROP ROLE {login}")
+
+
+def test_a_history_in_a_schema_that_is_on_no_path_is_not_taken_for_ours(house: House) -> None:
+    """Somebody put the old schema aside and begins a new one."""
+    house.orch("apply")
+    house.estate.sql("db", "ALTER SCHEMA public RENAME TO monday; CREATE SCHEMA public")
+    write(house, "CREATE TABLE two (id int);")
+    told = house.orch("apply", code=5).output
+    assert "no history in schema public" in told
+    assert "one in monday" in told
+    assert rows(house, "SELECT count(*) FROM pg_tables WHERE tablename = 'two'") == [0]
+
+
+# ---------------------------------------------------------------- what a file leaves behind
+
+
+def test_what_a_file_left_is_cleared_before_the_next_one_runs_and_undoes_nothing(house: House) -> None:
+    """Its temporary table is held by another session, so that clearing it has to wait, longer than may be waited."""
+    house.estate.manifest("  - {name: db, server: postgres, lock_timeout: none}\n")
+    path = house.estate.root / "databases.yaml"
+    slow = "options=-clock_timeout%3D300"  # of the connection itself, which clearing has
+    path.write_text(path.read_text().replace("?", f"?{slow}&", 1) if "?" in path.read_text() else "")
+    write(
+        house,
+        "CREATE TABLE log (what text);",
+        "-- orch: no-transaction\nCREATE TEMP TABLE held (id int);\nSELECT pg_sleep(1.5);\nINSERT INTO log VALUES ('three');",
+        "INSERT INTO log VALUES ('four');",
+    )
+    with house.estate.start("apply") as run, psycopg.connect(house.dsn) as other:
+        query = "SELECT oid::regclass::text FROM pg_class WHERE relname = 'held'"
+        deadline = time.monotonic() + 20
+        while not (found := other.execute(query).fetchone()):
+            assert time.monotonic() < deadline
+            other.rollback()
+            time.sleep(0.02)
+        other.execute(f"LOCK TABLE {found[0]} IN ACCESS SHARE MODE")
+        time.sleep(3)
+        other.rollback()
+        run.communicate(timeout=60)
+    house.orch("apply")
+    assert rows(house, "SELECT what FROM log ORDER BY what") == ["four", "three"]
+    assert house.status()["problems"] == []
+
+
+def test_nothing_of_another_branch_is_gone_on_from(house: House) -> None:
+    """Somebody with other files stopped half way after our plan was made: what he ran is not what we would go on from."""
+    ours = "-- orch: no-transaction\nCREATE TABLE a1 (id int);\nCREATE TABLE a2 (id int);\nCREATE TABLE a3 (id int);"
+    theirs = "-- orch: no-transaction\nCREATE TABLE b1 (id int);\nCREATE TABLE b2 (id int);\nSELECT 1/0;"
+    write(house, ours)
+    house.orch("plan", "-o", "plan.json")
+    write(house, theirs)
+    house.orch("apply", code=1)
+    write(house, ours)
+    told = house.orch("apply", "plan.json", code=5).output
+    assert "what ran is not what is in" in told
+    assert rows(house, "SELECT tablename::text FROM pg_tables WHERE tablename ~ '^[ab][0-9]$' ORDER BY 1") == [
+        "b1",
+        "b2",
+    ]

@@ -55,13 +55,13 @@ def command(
     project = open_project(file)
     settings = settings_of(project.manifest, image)
     root = Path(output).absolute() if output else project.root
+    if root.exists() and not root.is_dir():
+        raise UsageError(f"{output} is not a directory", hint="--output names the directory to write under")
     wanted = list(dict.fromkeys(target.value for target in targets or ()))
     if check and not (wanted or settings.targets or present(settings, root)):
         say("Nothing is rendered here, so nothing is stale.")
         return 0
     wanted = wanted or list(settings.targets) or present(settings, root) or list(DEFAULT)
-    if root.exists() and not root.is_dir():
-        raise UsageError(f"{output} is not a directory", hint="--output names the directory to write under")
     if output and not check:
         root.mkdir(parents=True, exist_ok=True)
     changes = stale(wanted, project.manifest, settings, root)

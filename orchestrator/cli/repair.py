@@ -104,5 +104,5 @@ def _chosen(offered: tuple[Way, ...], flag: str, id: str) -> Way:
         )
         if same:
             return way
-    sensible = ", ".join(f"--{way.flag}" for way in offered) or "none: nothing is wrong"
+    sensible = ", ".join(f"--{way.flag}" for way in offered) or f"none; see: orch repair {id}"
     raise UsageError(f"--{flag} makes no sense for {id} as it stands", hint=f"the ways are: {sensible}")

@@ -22,7 +22,7 @@ from orchestrator.engines.mongo_json import OWNED, OWNED_HINT, WRITE_COMMANDS, p
 from orchestrator.engines.mongo_lease import Lease
 from orchestrator.engines.mongo_picture import picture
 from orchestrator.engines.mongo_probe import probe
-from orchestrator.errors import ConflictError, ConnectError, StatementError
+from orchestrator.errors import ConflictError, ConnectError, ConnectionLostError, StatementError
 from orchestrator.model import (
     CreateOptions,
     File,
@@ -361,8 +361,14 @@ class MongoSession:
             try:
                 self._session.commit_transaction()
             except PyMongoError as error:
-                if attempt == COMMIT_RETRIES or not error.has_error_label("UnknownTransactionCommitResult"):
+                if not error.has_error_label("UnknownTransactionCommitResult"):
                     raise
+                if attempt == COMMIT_RETRIES:  # it may be there: only the database can tell
+                    raise ConnectionLostError(
+                        f"{self._target.database_id} does not say whether a transaction was committed",
+                        detail=str(error),
+                        hint="run orch apply again",
+                    ) from None
             else:
                 return
 

@@ -31,6 +31,7 @@ HEARTBEAT_EVERY = 5.0  # seconds
 TRY_EVERY = 0.25  # seconds
 TRY_FOR = 0.5  # seconds
 _TIME_IS_UP, _WRITE_CONFLICT = 50, 112
+_EXPIRE = {"$set": {"expires_at": datetime(2000, 1, 1, tzinfo=UTC)}}
 
 # Leases that this process could not give back, because the line was cut: nobody works under them any more.
 _abandoned: set[str] = set()
@@ -75,16 +76,22 @@ class Lease:
             time.sleep(TRY_EVERY)
         beat = threading.Thread(target=self._heartbeat, name="orch-lease", daemon=True)
         beat.start()
+        mine = {"locking_key": 0, "owner": self._token}
+        ended = False
         try:
             if former := document.get("former"):
                 self._end(former)
-                self._collection.update_one({"locking_key": 0, "owner": self._token}, {"$unset": {"former": ""}})
+                self._collection.update_one(mine, {"$unset": {"former": ""}})
+            ended = True
             yield self
         finally:
             self._over.set()
             beat.join()
             try:
-                self._collection.delete_one({"locking_key": 0, "owner": self._token})
+                if ended:
+                    self._collection.delete_one(mine)
+                else:  # the document stays, for whoever comes next has to see to it; but nobody has to wait for us
+                    self._collection.update_one(mine, _EXPIRE)
             except PyMongoError:  # what is not given back expires
                 _abandoned.add(self._token)
 
@@ -147,10 +154,12 @@ class Lease:
         # one sees to it.
         last = {"$cond": [{"$eq": [{"$type": "$session"}, "missing"]}, [], ["$session"]]}
         document["former"] = {"$concatArrays": [{"$ifNull": ["$former", []]}, last]}
+        # As numbers: for SecantusDB no stored date is before $$NOW.
+        over = {"$lt": [{"$toLong": "$expires_at"}, {"$toLong": "$$NOW"}]}
         free = {
             "$or": [
                 {"$eq": [{"$type": "$pid"}, "missing"]},  # the upsert's own new document
-                {"$and": [{"$ne": [{"$type": "$expires_at"}, "missing"]}, {"$lt": ["$expires_at", "$$NOW"]}]},
+                {"$and": [{"$ne": [{"$type": "$expires_at"}, "missing"]}, over]},
             ]
         }
         # One `$set` reads the document as it was before the stage, so all these conditions see the same.

@@ -100,7 +100,7 @@ def record(connection: Connection[Any], table: str, revision: Revision) -> str:
     updates.append(f"seconds = extract(epoch FROM {finished} - h.started_at)" if revision.done else "seconds = NULL")
     return (
         f"INSERT INTO {table} AS h ({', '.join(values)}) VALUES ({', '.join(values.values())}) "
-        f"ON CONFLICT (version, attempt) DO UPDATE SET {', '.join(updates)}; "
+        f"ON CONFLICT (version, attempt) DO UPDATE SET {', '.join(updates)} WHERE NOT h.done; "
     )
 
 

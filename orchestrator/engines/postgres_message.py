@@ -40,12 +40,12 @@ class Message:
         self._before = 0  # statements of ours before the first of the file
         self._parts: list[tuple[int, Statement]] = []
 
-    def add(self, statement: Statement, terminator: str = "\n;\n") -> None:
-        """Put a statement of the file at the end."""
+    def add(self, statement: Statement, terminator: str = "\n;\n", body: str = "") -> None:
+        """Put a statement of the file at the end, or another text in its place."""
         if not self._parts:
             self._before = self.text.count(";")
         self._parts.append((len(self.text), statement))
-        self.text += statement.body + terminator
+        self.text += (body or statement.body) + terminator
 
     def add_check(self, condition: str) -> None:
         """Put the query at the end that fails unless this is so; what follows it is ours."""

@@ -104,11 +104,15 @@ def _detach(connection: psycopg.Connection[Any], parent: str, part: str) -> tupl
         return Effect.NOT_DONE, f"table {part} is not there"
     if row[0] is None:
         return Effect.DONE, f"table {part} is no partition of {parent}"
-    if not row[0]:
-        return Effect.NOT_DONE, f"table {part} is still a partition of {parent}"
-    finalize = sql.SQL("ALTER TABLE {} DETACH PARTITION {} FINALIZE").format(sql.SQL(parent), sql.SQL(part))
-    connection.execute(finalize)
-    return Effect.DONE, f"table {part} was half detached from {parent}, and the rest was done"
+    return Effect.NOT_DONE, f"table {part} is {'half detached from' if row[0] else 'still a partition of'} {parent}"
+
+
+def resumed(connection: psycopg.Connection[Any], statement: Statement) -> str:
+    """Return what to send for a statement: its body, or what finishes a detaching that was cut off in the middle."""
+    match = _DETACH.match(_COMMENT.sub(" ", statement.body).strip())
+    if match and "half" in _detach(connection, match[1], match[2])[1]:
+        return f"ALTER TABLE {match[1]} DETACH PARTITION {match[2]} FINALIZE"
+    return str(statement.body)
 
 
 # Whoever builds an index concurrently holds this lock on its table, as VACUUM does; autovacuum gives way by itself.

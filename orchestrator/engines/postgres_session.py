@@ -31,7 +31,7 @@ from orchestrator.engines.postgres_history import (
 )
 from orchestrator.engines.postgres_message import RESET, RESET_SESSION, Message, set_limits
 from orchestrator.engines.postgres_picture import picture
-from orchestrator.engines.postgres_probe import probe
+from orchestrator.engines.postgres_probe import probe, resumed
 from orchestrator.errors import ConflictError, ConnectError, ConnectionLostError, LockError
 from orchestrator.model import History, LockHolder, Picture, Pointer, Revision, Statement, Target, read_revision
 
@@ -52,6 +52,7 @@ class PostgresSession:
         self._schema: str | None = None
         self._server_pid = 0
         self._held = "true"
+        self._used = False  # by a file that is done
         self._looked = False
         self._has_pointer = False
         self._columns: list[str] = []  # of the history; none: it is not there
@@ -137,7 +138,9 @@ class PostgresSession:
         """Send BEGIN, the statements, the records and COMMIT as one simple-query message: one round trip."""
         if self._schema is None:
             self._look()
-        message = Message(f"BEGIN; {set_limits('SET LOCAL', limits)}")
+        # What the file before may have left goes first, and is committed first: what fails there has done nothing.
+        clean = f"BEGIN; {RESET_SESSION}; COMMIT; " if self._used and statements else ""
+        message = Message(f"{clean}BEGIN; {set_limits('SET LOCAL', limits)}")
         for statement in statements:
             message.text += statement.settings
             message.add(statement)
@@ -147,18 +150,24 @@ class PostgresSession:
             record(self._connection, self._history, revision) for revision in revisions
         )
         message.text += "COMMIT" if pointer is None else f"{point(self._pointer, pointer)}COMMIT"
-        if revisions and all(revision.done for revision in revisions):
-            message.text += f"; {RESET_SESSION}"
         self._send(message)
+        if clean:
+            self._used = False
+        if revisions and all(revision.done for revision in revisions):
+            self._used = True
         self._has_pointer = True
         self._columns = list(COLUMNS)
 
     def execute(self, statement: Statement, limits: Limits) -> None:
         """Run one statement alone, outside of any transaction block."""
+        self._clean()
         if settings := set_limits("SET", limits) + statement.settings:
             self._send(Message(settings))
+        with errors.mapped(self._connection, self._target) as failing:
+            failing.at = statement, None
+            body = resumed(self._connection, statement)
         message = Message("")
-        message.add(statement, terminator="")
+        message.add(statement, terminator="", body=body)
         try:
             self._send(message)  # alone: a second statement in the message would make it a transaction block
         finally:
@@ -167,6 +176,7 @@ class PostgresSession:
 
     def probe(self, statement: Statement, limits: Limits) -> tuple[Effect, str]:
         """Look in the catalogue what became of the statement."""
+        self._clean()
         # Its names are looked up as it did, and debris is not waited for longer than it would have waited itself.
         if settings := set_limits("SET", limits) + statement.settings:
             self._send(Message(settings))
@@ -209,6 +219,12 @@ class PostgresSession:
                 pgconn.finish()  # the protocol has no other way out
                 raise psycopg.DataError("COPY from or to the client cannot be used in a migration")
 
+    def _clean(self) -> None:
+        """Remove from the session what the file before has left."""
+        if self._used:
+            self._send(Message(RESET_SESSION))
+            self._used = False
+
     def _one(self, query: str) -> Any:
         with errors.mapped(self._connection, self._target) as failing:
             failing.reads = True
@@ -247,7 +263,8 @@ class PostgresSession:
             f"pg_catalog.to_regclass(pg_catalog.quote_ident(s) || '.' || {pointer}) IS NOT NULL, "
             "ARRAY(SELECT attname::text FROM pg_catalog.pg_attribute WHERE NOT attisdropped AND attnum > 0 "
             f"AND attrelid = pg_catalog.to_regclass(pg_catalog.quote_ident(s) || '.' || {history})), "
-            "(SELECT json_agg(json_build_array(relname, nspname, rolname = current_user)) FROM pg_catalog.pg_class c "
+            "(SELECT json_agg(json_build_array(relname, nspname, "
+            "rolname = current_user AND nspname = ANY(pg_catalog.current_schemas(false)))) FROM pg_catalog.pg_class c "
             "JOIN pg_catalog.pg_namespace n ON n.oid = relnamespace JOIN pg_catalog.pg_roles r ON r.oid = relowner "
             f"WHERE relname IN ({history_name}, {pointer_name}) AND relkind IN ('r', 'p') AND nspname <> s "
             f"AND nspname !~ '^pg_' AND CASE relname WHEN {history_name} THEN "

@@ -88,7 +88,8 @@ def _lines(planned: DatabasePlan, hazards: Sequence[Hazard]) -> Iterable[str]:
 
 def _without_name(planned: DatabasePlan, line: str) -> str:
     """Return a line in which the database's own name, as in create_order_tables, does not make it another one."""
-    name = re.escape(re.sub(r"[^0-9a-z]+", "_", planned.name.lower()).strip("_"))
+    own = planned.id.removeprefix(f"{planned.engine}-").lower()
+    name = re.escape(re.sub(r"[^0-9a-z]+", "_", own).strip("_"))
     return re.sub(rf"(?<![0-9a-z]){name}(?![0-9a-z])", "{database}", line) if name else line
 
 
