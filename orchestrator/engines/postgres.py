@@ -30,7 +30,7 @@ class Postgres:
         self._mutex = threading.Lock()
         self._known: dict[str, frozenset[str]] = {}
         self._idle: dict[tuple[str, str | None], list[psycopg.Connection[Any]]] = {}
-        self._kept: dict[str, tuple[str, psycopg.Connection[Any]]] = {}
+        self._kept: dict[str, PostgresSession] = {}
         self._room: dict[str, int] = {}
 
     def parse(self, file: File, text: str) -> Script:
@@ -46,8 +46,11 @@ class Postgres:
         if known is not None and target.database not in known:
             raise _missing(target)  # one answer of the server serves for all its databases
         with self._mutex:
-            connection = self._kept.pop(target.url, (None, None))[1]
-        if connection is None:
+            session = self._kept.pop(target.url, None)
+        if session is not None and session.target != target:  # of other parameters
+            session.connection.close()
+            session = None
+        if session is None:
             try:
                 connection = self._open(target.url, target)
             except ConnectError as error:
@@ -57,13 +60,14 @@ class Postgres:
                     raise _missing(target) from None
                 # It is there, perhaps only since a moment ago: what a killed run, or another one, was creating.
                 connection = self._open(target.url, target)
-        session = PostgresSession(connection, target)
+            session = PostgresSession(connection, target)
+        session.kept = False
         try:
             yield session
         finally:
             with suppress(Exception):  # whatever broke, nothing may stay open
-                if not (session.kept and self._keep(target, connection)):
-                    connection.close()
+                if not (session.kept and self._keep(session)):
+                    session.connection.close()
 
     def check(self, target: Target) -> None:
         """Do nothing: libpq refuses what it does not know."""
@@ -132,27 +136,28 @@ class Postgres:
             return self._open(url, target, **changes)
         raise ours
 
-    def _keep(self, target: Target, connection: psycopg.Connection[Any]) -> bool:
-        """Keep a connection for the next session on its database. Many may wait so, but never for long."""
-        if target.server_key not in self._room:
-            self._room[target.server_key] = connection.execute(_ROOM).fetchall()[0][0]
+    def _keep(self, session: PostgresSession) -> bool:
+        """Keep a session for the next one on its database. Many may wait so, but never for long."""
+        server = session.target.server_key
+        if server not in self._room:
+            self._room[server] = session.connection.execute(_ROOM).fetchall()[0][0]
         with self._mutex:
-            waiting = sum(key == target.server_key for key, _ in self._kept.values())
-            if target.url in self._kept or waiting >= self._room[target.server_key]:
+            waiting = sum(kept.target.server_key == server for kept in self._kept.values())
+            if session.target.url in self._kept or waiting >= self._room[server]:
                 return False
             if not self._kept:
                 timer = threading.Timer(KEEP_SECONDS, self._let_go)
                 timer.daemon = True
                 timer.start()
-            self._kept[target.url] = (target.server_key, connection)
+            self._kept[session.target.url] = session
         return True
 
     def _let_go(self) -> bool:
         """Close all connections that are kept; return whether there were any."""
         with self._mutex:
             kept, self._kept = self._kept, {}
-        for _, connection in kept.values():
-            connection.close()
+        for session in kept.values():
+            session.connection.close()
         return bool(kept)
 
     @contextmanager

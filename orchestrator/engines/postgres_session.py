@@ -7,7 +7,7 @@ import re
 import threading
 import time
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -46,8 +46,8 @@ class PostgresSession:
     """One connection; everything that it sends is autocommit, or one message with its own BEGIN and COMMIT."""
 
     def __init__(self, connection: psycopg.Connection[Any], target: Target) -> None:
-        self._connection = connection
-        self._target = target
+        self.connection = connection
+        self.target = target
         self.kept = False
         self._schema: str | None = None
         self._server_pid = 0
@@ -55,7 +55,9 @@ class PostgresSession:
         self._used = False  # by a file that is done
         self._looked = False
         self._has_pointer = False
-        self._columns: list[str] = []  # of the history; none: it is not there
+        self._has_history = False
+        self._moved = False  # the history is not in the current schema
+        self._columns: Collection[str] = ()  # of the history; none: not seen yet
 
     def read_history(self, extensions: Sequence[str] = ()) -> History:
         """Read history and pointer in one snapshot. Rows are read as JSON, so columns may come and go."""
@@ -63,40 +65,44 @@ class PostgresSession:
             self._look()
         self._looked = False
         pointer_part = f"(SELECT json_agg(p) FROM {self._pointer} p)" if self._has_pointer else "NULL"
-        history_part = f"(SELECT json_agg(h) FROM {self._history} h)" if self._columns else "NULL"
+        history_part = f"(SELECT json_agg(h) FROM {self._history} h)" if self._has_history else "NULL"
         extension_part = "(SELECT array_agg(extname::text) FROM pg_catalog.pg_extension)" if extensions else "NULL"
         rows: Any = None
-        if self._has_pointer or self._columns or extensions:
+        if self._has_pointer or self._has_history or extensions:
             rows = self._one(f"SELECT {pointer_part}::text, {history_part}::text, {extension_part}")
         pointers, revisions, installed = rows or (None, None, None)
         pointer = None
         if self._has_pointer:
             row: dict[str, Any] = json.loads(pointers)[0] if pointers else {"version": None, "dirty": False}
             pointer = Pointer(row["version"], row["dirty"])
+        records: list[dict[str, Any]] = json.loads(revisions or "[]")
+        self._columns = records[0].keys() if records else ()
         return History(
             exists=True,
-            store=bool(self._columns),
+            store=self._has_history,
             pointer=pointer,
-            revisions=tuple(read_revision(row) for row in json.loads(revisions or "[]")),
+            revisions=tuple(map(read_revision, records)),
             extensions=tuple(name for name in extensions if name in (installed or ())),
         )
 
     @contextmanager
     def lock(self, wait: float, on_wait: Callable[[LockHolder], None]) -> Iterator[None]:
         """Take golang-migrate's advisory lock, by trying: a waiter inside a statement would hold a snapshot open."""
-        self._look()
+        if self._schema is None:
+            self._look()
         self._refuse_pooler()
         deadline = time.monotonic() + wait
         key = self._try_lock(deadline, wait, on_wait)
-        while not (self._has_pointer and self._columns):
-            self._look()  # whoever held the lock may have created the tables since
+        while not (self._has_pointer and self._has_history):
+            self._look(elsewhere=self._moved)  # whoever held the lock may have created the tables since
             if self._lock_key() == key:
                 break
-            self._connection.execute(f"SELECT pg_catalog.pg_advisory_unlock({key})")
+            self.connection.execute(f"SELECT pg_catalog.pg_advisory_unlock({key})")
             key = self._try_lock(deadline, wait, on_wait)
         self._looked = True
         self._held = (
-            "EXISTS (SELECT FROM pg_catalog.pg_locks WHERE locktype = 'advisory' AND pid = pg_catalog.pg_backend_pid() "
+            # The view pg_locks is this and no more, and takes a millisecond to be read for the first time.
+            "EXISTS (SELECT FROM pg_catalog.pg_lock_status() WHERE locktype = 'advisory' AND pid = pg_catalog.pg_backend_pid() "
             f"AND granted AND classid = 0 AND objid = {key})"
         )
         try:
@@ -104,7 +110,7 @@ class PostgresSession:
         finally:
             self._held = "true"
             with suppress(psycopg.Error):  # closing the connection gives it away too
-                self._connection.execute(f"SELECT pg_catalog.pg_advisory_unlock({key})")
+                self.connection.execute(f"SELECT pg_catalog.pg_advisory_unlock({key})")
 
     def holder(self) -> LockHolder | None:
         """Return who holds the advisory lock."""
@@ -114,7 +120,7 @@ class PostgresSession:
     def unlock(self, holder: LockHolder) -> None:
         """Refuse: an advisory lock goes with its session, so there is never a dead one."""
         raise LockError(
-            f"the lock of {self._target.database_id} belongs to a session that lives: {holder.description}",
+            f"the lock of {self.target.database_id} belongs to a session that lives: {holder.description}",
             hint="end that session if you know what it does: SELECT pg_terminate_backend(<backend>);",
         )
 
@@ -125,8 +131,8 @@ class PostgresSession:
     def prepare(self, extensions: Sequence[str]) -> None:
         """CREATE EXTENSION for each."""
         for name in extensions:
-            with errors.mapped(self._connection, self._target):
-                self._connection.execute(sql.SQL("CREATE EXTENSION IF NOT EXISTS {}").format(sql.Identifier(name)))
+            with errors.mapped(self.connection, self.target):
+                self.connection.execute(sql.SQL("CREATE EXTENSION IF NOT EXISTS {}").format(sql.Identifier(name)))
 
     def commits(self, statement: Statement) -> bool:
         """Whether the statement may stand in a transaction block."""
@@ -147,7 +153,7 @@ class PostgresSession:
         message.text += f"{RESET}; " if statements else ""
         message.add_check(self._held)
         message.text += self._store() + "".join(
-            record(self._connection, self._history, revision) for revision in revisions
+            record(self.connection, self._history, revision) for revision in revisions
         )
         message.text += "COMMIT" if pointer is None else f"{point(self._pointer, pointer)}COMMIT"
         self._send(message)
@@ -155,17 +161,17 @@ class PostgresSession:
             self._used = False
         if revisions and all(revision.done for revision in revisions):
             self._used = True
-        self._has_pointer = True
-        self._columns = list(COLUMNS)
+        self._has_pointer = self._has_history = True
+        self._columns = COLUMNS
 
     def execute(self, statement: Statement, limits: Limits) -> None:
         """Run one statement alone, outside of any transaction block."""
         self._clean()
         if settings := set_limits("SET", limits) + statement.settings:
             self._send(Message(settings))
-        with errors.mapped(self._connection, self._target) as failing:
+        with errors.mapped(self.connection, self.target) as failing:
             failing.at = statement, None
-            body = resumed(self._connection, statement)
+            body = resumed(self.connection, statement)
         message = Message("")
         message.add(statement, terminator="", body=body)
         try:
@@ -181,9 +187,9 @@ class PostgresSession:
         if settings := set_limits("SET", limits) + statement.settings:
             self._send(Message(settings))
         try:
-            with errors.mapped(self._connection, self._target) as failing:
+            with errors.mapped(self.connection, self.target) as failing:
                 failing.at = statement, None
-                return probe(self._connection, statement)
+                return probe(self.connection, statement)
         finally:
             with suppress(ConnectionLostError):  # whoever writes next finds that out
                 self._send(Message(RESET))
@@ -191,23 +197,23 @@ class PostgresSession:
     def picture(self) -> Picture:
         """Read the catalogue."""
         self._look()
-        with errors.mapped(self._connection, self._target):
-            return picture(self._connection, (self._pointer, self._history))
+        with errors.mapped(self.connection, self.target):
+            return picture(self.connection, (self._pointer, self._history))
 
     def cancel(self) -> None:
         """Cancel on the server, over a connection of its own."""
         with suppress(psycopg.Error):
-            self._connection.cancel_safe(timeout=5)
+            self.connection.cancel_safe(timeout=5)
 
     # ------------------------------------------------------------ what stands behind the verbs
 
     def _send(self, message: Message) -> None:
         """Send one simple-query message. The number of results before the error tells which statement failed."""
-        pgconn = self._connection.pgconn
-        with errors.mapped(self._connection, self._target) as failing:
-            with self._connection.lock:
+        pgconn = self.connection.pgconn
+        with errors.mapped(self.connection, self.target) as failing:
+            with self.connection.lock:
                 pgconn.send_query(message.text.encode())
-                results = self._connection.wait(execute(pgconn))
+                results = self.connection.wait(execute(pgconn))
             last = results[-1]
             if last.status == ExecStatus.FATAL_ERROR:
                 error = error_from_result(last, encoding="utf-8")
@@ -226,9 +232,9 @@ class PostgresSession:
             self._used = False
 
     def _one(self, query: str) -> Any:
-        with errors.mapped(self._connection, self._target) as failing:
+        with errors.mapped(self.connection, self.target) as failing:
             failing.reads = True
-            return self._connection.execute(query.encode()).fetchone()
+            return self.connection.execute(query.encode()).fetchone()
 
     def _try_lock(self, deadline: float, wait: float, on_wait: Callable[[LockHolder], None]) -> int:
         """Take the lock, and return its key."""
@@ -237,7 +243,7 @@ class PostgresSession:
             holder = self._holder(key) or LockHolder("somebody who has just let go")
             if time.monotonic() >= deadline:
                 raise LockError(
-                    f"{self._target.database_id} is locked by {holder.description}",
+                    f"{self.target.database_id} is locked by {holder.description}",
                     detail=f"waited {wait:g} s",
                     hint="wait for it, or raise --lock-timeout",
                 )
@@ -245,60 +251,62 @@ class PostgresSession:
             time.sleep(TRY_LOCK_EVERY)
         return key
 
-    def _look(self) -> None:
+    def _look(self, *, elsewhere: bool = True) -> None:
         """Learn where history and pointer are, or are to be: in the current schema, unless a migration moved that away."""
-        elsewhere = self._look_in("pg_catalog.current_schema()::text")
-        if not self._set_by_dsn and (schema := self._home(elsewhere)):
+        self._look_in("pg_catalog.current_schema()::text")
+        if elsewhere and not self._has_history and not self._set_by_dsn and (schema := self._home()):
             self._look_in(self._literal(schema))
+            self._moved = True
         if self._pointer_is_qualified:
             query = f"SELECT pg_catalog.to_regclass({self._literal(self._pointer)}) IS NOT NULL"
             self._has_pointer = self._one(query)[0]
 
-    def _look_in(self, schema: str) -> list[tuple[str, str, bool]]:
-        """Look for the two tables in a schema. Return which of them are elsewhere: name, schema, whether it is ours."""
+    def _look_in(self, schema: str) -> None:
+        """Look for the two tables in a schema."""
         pointer, history = self._literal(self._pointer_ident), self._literal(self._history_ident)
-        pointer_name, history_name = self._literal(self._pointer_name), self._literal(self._target.history_name)
         row = self._one(
             "SELECT pg_catalog.pg_backend_pid(), s, pg_catalog.quote_ident(s), "
             f"pg_catalog.to_regclass(pg_catalog.quote_ident(s) || '.' || {pointer}) IS NOT NULL, "
-            "ARRAY(SELECT attname::text FROM pg_catalog.pg_attribute WHERE NOT attisdropped AND attnum > 0 "
-            f"AND attrelid = pg_catalog.to_regclass(pg_catalog.quote_ident(s) || '.' || {history})), "
-            "(SELECT json_agg(json_build_array(relname, nspname, "
-            "rolname = current_user AND nspname = ANY(pg_catalog.current_schemas(false)))) FROM pg_catalog.pg_class c "
-            "JOIN pg_catalog.pg_namespace n ON n.oid = relnamespace JOIN pg_catalog.pg_roles r ON r.oid = relowner "
-            f"WHERE relname IN ({history_name}, {pointer_name}) AND relkind IN ('r', 'p') AND nspname <> s "
-            f"AND nspname !~ '^pg_' AND CASE relname WHEN {history_name} THEN "
-            "(rolname = current_user OR nspname = ANY(pg_catalog.current_schemas(false))) "
-            f"AND pg_catalog.obj_description(c.oid, 'pg_class') IS DISTINCT FROM '{SET_BY_DSN}' "
-            f"WHEN {pointer_name} THEN nspname = ANY(pg_catalog.current_schemas(false)) "
-            "AND EXISTS (SELECT FROM pg_catalog.pg_attribute WHERE attrelid = c.oid AND attname = 'dirty') END) "
+            f"pg_catalog.to_regclass(pg_catalog.quote_ident(s) || '.' || {history}) IS NOT NULL "
             f"FROM (SELECT {schema} AS s) AS schema"
         )
         if row[1] is None:
             raise ConnectError(
-                f"{self._target.database_id} has no current schema",
+                f"{self.target.database_id} has no current schema",
                 detail="the search_path names no schema that exists and that this login may use",
                 hint="GRANT USAGE ON SCHEMA public TO its user; CREATE SCHEMA public; or set search_path in the DSN "
                 "(options=-csearch_path=...)",
             )
-        self._server_pid, self._schema, quoted, self._has_pointer, self._columns, elsewhere = row
+        self._server_pid, self._schema, quoted, self._has_pointer, self._has_history = row
         self._pointer = self._pointer_ident if self._pointer_is_qualified else f"{quoted}.{self._pointer_ident}"
         self._history = f"{quoted}.{self._history_ident}"
-        return elsewhere or []
 
-    def _home(self, elsewhere: list[tuple[str, str, bool]]) -> str | None:
-        """Return the other schema where the history is, or else the pointer, if the current one has neither."""
-        if self._columns:
-            return None
-        found = [table for table in elsewhere if table[0] == self._target.history_name]
+    def _home(self) -> str | None:
+        """Return the other schema where the history is, or else the pointer, where the current one has none."""
+        pointer, history = self._literal(self._pointer_name), self._literal(self.target.history_name)
+        on_path = "nspname = ANY(pg_catalog.current_schemas(false))"
+        ours = "pg_catalog.pg_get_userbyid(relowner) = current_user"
+        with errors.mapped(self.connection, self.target) as failing:
+            failing.reads = True
+            elsewhere = self.connection.execute(
+                f"SELECT relname = {history}, nspname, {ours} AND {on_path} FROM pg_catalog.pg_class c "
+                "JOIN pg_catalog.pg_namespace n ON n.oid = relnamespace "
+                f"WHERE relname IN ({history}, {pointer}) AND relkind IN ('r', 'p') "
+                f"AND nspname <> {self._literal(self._schema or '')} AND nspname !~ '^pg_' "
+                f"AND CASE WHEN relname = {history} THEN ({ours} OR {on_path}) "
+                f"AND pg_catalog.obj_description(c.oid, 'pg_class') IS DISTINCT FROM '{SET_BY_DSN}' "
+                f"ELSE {on_path} "
+                "AND EXISTS (SELECT FROM pg_catalog.pg_attribute WHERE attrelid = c.oid AND attname = 'dirty') END".encode()
+            ).fetchall()
+        found = [table for table in elsewhere if table[0]]
         if not found and not self._has_pointer and not self._pointer_is_qualified:
             found = elsewhere
         if not found:
             return None
         if len(found) == 1 and found[0][2]:
-            return found[0][1]
+            return str(found[0][1])
         raise ConflictError(
-            f"{self._target.database_id} has no history in schema {self._schema}, which is the current one now, "
+            f"{self.target.database_id} has no history in schema {self._schema}, which is the current one now, "
             f"and one in {', '.join(sorted(schema for _, schema, _ in found))}",
             detail="CREATE SCHEMA with the name of the login, and ALTER DATABASE or ROLE … SET search_path, change that schema",
             hint="say in the DSN which it is: options=-csearch_path%3D<schema> (a new one there begins at nothing)",
@@ -306,18 +314,18 @@ class PostgresSession:
 
     @property
     def _set_by_dsn(self) -> bool:
-        return "search_path" in self._connection.info.options.replace("-", "_")
+        return "search_path" in self.connection.info.options.replace("-", "_")
 
     def _literal(self, value: str) -> str:
-        return sql.Literal(value).as_string(self._connection)
+        return sql.Literal(value).as_string(self.connection)
 
     @property
     def _pointer_name(self) -> str:
-        return self._target.parameters.get("x-migrations-table") or "schema_migrations"
+        return self.target.parameters.get("x-migrations-table") or "schema_migrations"
 
     @property
     def _pointer_is_qualified(self) -> bool:
-        return self._target.parameters.get("x-migrations-table-quoted", "").lower() in ("1", "t", "true")
+        return self.target.parameters.get("x-migrations-table-quoted", "").lower() in ("1", "t", "true")
 
     @property
     def _pointer_ident(self) -> str:
@@ -325,14 +333,14 @@ class PostgresSession:
 
     @property
     def _history_ident(self) -> str:
-        return identifier(self._target.history_name)
+        return identifier(self.target.history_name)
 
     def _lock_key(self) -> int:
         schema, table = self._schema or "", self._pointer_name
         if self._pointer_is_qualified:  # golang-migrate splits "schema"."table" for the lock too
             parts = re.findall(r'"(.*?)"', table)
             schema, table = (parts[0], parts[1]) if len(parts) == 2 else (schema, parts[0] if parts else table)
-        name = f"{schema}\0{table}\0/{self._target.database}".encode()
+        name = f"{schema}\0{table}\0/{self.target.database}".encode()
         return (zlib.crc32(name) * _LOCK_SALT) % 2**32
 
     def _holder(self, key: int) -> LockHolder | None:
@@ -350,7 +358,7 @@ class PostgresSession:
 
     def _refuse_pooler(self) -> None:
         """A session lock means nothing behind a pooler that hands the server session to others between transactions."""
-        if self._server_pid == self._connection.info.backend_pid:
+        if self._server_pid == self.connection.info.backend_pid:
             return
         # A pooler in transaction mode lends the session that served us last to the next who opens a transaction, or
         # another one to us. A busy one may do so by chance only: ask several times.
@@ -359,14 +367,14 @@ class PostgresSession:
                 if theirs != self._server_pid and self._one(_BACKEND)[0] == self._server_pid:
                     continue
             raise LockError(
-                f"{self._target.database_id} is behind a pooler in transaction mode, where a lock protects nothing",
+                f"{self.target.database_id} is behind a pooler in transaction mode, where a lock protects nothing",
                 hint="give orch a DSN that goes to the server itself, or to a pool in session mode",
             )
 
     @contextmanager
     def _borrowed(self) -> Iterator[int]:
         """Open a transaction on a second connection, and tell which server session serves it."""
-        with psycopg.connect(self._target.url, autocommit=True, connect_timeout=CONNECT_TIMEOUT) as other:
+        with psycopg.connect(self.target.url, autocommit=True, connect_timeout=CONNECT_TIMEOUT) as other:
             # A pool that has no session left lets us wait: that tells as little as an error would.
             timer = threading.Timer(CONNECT_TIMEOUT, other.cancel_safe)
             timer.start()
@@ -377,8 +385,15 @@ class PostgresSession:
             finally:
                 timer.cancel()
 
+    def _read_columns(self) -> list[str]:
+        row = self._one(
+            "SELECT ARRAY(SELECT attname::text FROM pg_catalog.pg_attribute WHERE NOT attisdropped AND attnum > 0 "
+            f"AND attrelid = pg_catalog.to_regclass({self._literal(self._history)}))"
+        )
+        return list(row[0])
+
     def _store(self) -> str:
         pointer = "" if self._has_pointer else create_pointer(self._pointer)
-        if self._columns:
-            return pointer + complete_history(self._history, self._columns)
+        if self._has_history:
+            return pointer + complete_history(self._history, self._columns or self._read_columns())
         return pointer + create_history(self._history, set_by_dsn=self._set_by_dsn)
