@@ -97,20 +97,17 @@ class PostgresSession:
             self._look(elsewhere=self._moved)  # whoever held the lock may have created the tables since
             if self._lock_key() == key:
                 break
-            self.connection.execute(f"SELECT pg_catalog.pg_advisory_unlock({key})")
+            self._unlock(key)
             key = self._try_lock(deadline, wait, on_wait)
         self._looked = True
-        self._held = (
-            # The view pg_locks is this and no more, and takes a millisecond to be read for the first time.
-            "EXISTS (SELECT FROM pg_catalog.pg_lock_status() WHERE locktype = 'advisory' AND pid = pg_catalog.pg_backend_pid() "
-            f"AND granted AND classid = 0 AND objid = {key})"
-        )
+        # Held twice: that one can be given back and taken again tells, with no gap, that nobody gave both away.
+        self._held = f"pg_catalog.pg_advisory_unlock({key}) AND pg_catalog.pg_try_advisory_lock({key})"
         try:
             yield
         finally:
             self._held = "true"
             with suppress(psycopg.Error):  # closing the connection gives it away too
-                self.connection.execute(f"SELECT pg_catalog.pg_advisory_unlock({key})")
+                self._unlock(key)
 
     def holder(self) -> LockHolder | None:
         """Return who holds the advisory lock."""
@@ -237,9 +234,10 @@ class PostgresSession:
             return self.connection.execute(query.encode()).fetchone()
 
     def _try_lock(self, deadline: float, wait: float, on_wait: Callable[[LockHolder], None]) -> int:
-        """Take the lock, and return its key."""
+        """Take the lock, twice, and return its key."""
         key = self._lock_key()
-        while not self._one(f"SELECT pg_catalog.pg_try_advisory_lock({key})")[0]:
+        take = f"pg_catalog.pg_try_advisory_lock({key})"
+        while not self._one(f"SELECT {take} AND {take}")[0]:
             holder = self._holder(key) or LockHolder("somebody who has just let go")
             if time.monotonic() >= deadline:
                 raise LockError(
@@ -250,6 +248,9 @@ class PostgresSession:
             on_wait(holder)
             time.sleep(TRY_LOCK_EVERY)
         return key
+
+    def _unlock(self, key: int) -> None:
+        self.connection.execute(f"SELECT pg_catalog.pg_advisory_unlock({key}), pg_catalog.pg_advisory_unlock({key})")
 
     def _look(self, *, elsewhere: bool = True) -> None:
         """Learn where history and pointer are, or are to be: in the current schema, unless a migration moved that away."""
