@@ -31,6 +31,7 @@ class Postgres:
         self._known: dict[str, frozenset[str]] = {}
         self._idle: dict[tuple[str, str | None], list[psycopg.Connection[Any]]] = {}
         self._kept: dict[str, PostgresSession] = {}
+        self._pristine: set[str] = set()  # DSNs of databases that were made here, of nothing, and not connected to yet
         self._room: dict[str, int] = {}
 
     def parse(self, file: File, text: str) -> Script:
@@ -60,7 +61,8 @@ class Postgres:
                     raise _missing(target) from None
                 # It is there, perhaps only since a moment ago: what a killed run, or another one, was creating.
                 connection = self._open(target.url, target)
-            session = PostgresSession(connection, target)
+            session = PostgresSession(connection, target, pristine=target.url in self._pristine)
+            self._pristine.discard(target.url)
         session.kept = False
         try:
             yield session
@@ -100,6 +102,8 @@ class Postgres:
                     raise
                 created = False
         with self._mutex:
+            if created and not options.template:
+                self._pristine.add(target.url)
             known = self._known.get(target.server_key)
             if known is not None:
                 self._known[target.server_key] = known | {target.database}

@@ -45,9 +45,10 @@ _LOCK_SALT = 1486364155  # golang-migrate's, read from its source (database/util
 class PostgresSession:
     """One connection; everything that it sends is autocommit, or one message with its own BEGIN and COMMIT."""
 
-    def __init__(self, connection: psycopg.Connection[Any], target: Target) -> None:
+    def __init__(self, connection: psycopg.Connection[Any], target: Target, *, pristine: bool = False) -> None:
         self.connection = connection
         self.target = target
+        self._pristine = pristine  # no history can be in another schema
         self.kept = False
         self._schema: str | None = None
         self._server_pid = 0
@@ -255,7 +256,8 @@ class PostgresSession:
     def _look(self, *, elsewhere: bool = True) -> None:
         """Learn where history and pointer are, or are to be: in the current schema, unless a migration moved that away."""
         self._look_in("pg_catalog.current_schema()::text")
-        if elsewhere and not self._has_history and not self._set_by_dsn and (schema := self._home()):
+        elsewhere = elsewhere and not self._has_history and not self._set_by_dsn and not self._pristine
+        if elsewhere and (schema := self._home()):
             self._look_in(self._literal(schema))
             self._moved = True
         if self._pointer_is_qualified:
