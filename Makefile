@@ -24,7 +24,8 @@ lint: $(STAMP)
 	$(BIN)/mypy
 
 soak: $(STAMP) ## An hour of kills, races, cut lines and random lives; prints what was tried and what was lost
-	@git describe --always --dirty --exclude '*' | sed 's/.*/{"what": "commit", "id": "&"}/' >docs/soak-figures.jsonl
+	@printf '{"what": "commit", "id": "%s", "every": "%s", "lives": "%s"}\n' "$$(git describe --always --dirty --exclude '*')" \
+		"$${ORCH_SOAK_EVERY:-1}" "$${ORCH_SOAK_LIVES:-1000}" >docs/soak-figures.jsonl
 	$(BIN)/pytest -m soak -n 2 --dist worksteal; code=$$?; cat docs/soak-figures.jsonl; exit $$code
 
 bench: $(STAMP) ## Ratios against raw drivers, on an installed wheel; clones against running all migrations again
