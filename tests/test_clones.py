@@ -509,7 +509,7 @@ def test_names_say_whose_a_clone_is() -> None:
     elsewhere = mine.replace(machine, "0" * 8)
     assert not is_left_behind(elsewhere)
     made = elsewhere.split("_")[5]
-    assert is_left_behind(elsewhere.replace(made, f"{int(time.time()) - 90_000:08x}abcd"))
+    assert is_left_behind(elsewhere.replace(made, f"{int(time.time()) - 90_000:08x}abcdef01"))
     start = mine.split("_")[4]
     assert is_left_behind(mine.replace(start, "1"))  # another process has got the pid since
 
