@@ -7,7 +7,6 @@ import json
 import os
 import secrets
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -24,6 +23,7 @@ from pymongo import MongoClient
 
 from orchestrator import embedded
 from orchestrator.embedded import Server
+from orchestrator.embedded.process import free_port
 
 pytest_plugins = ["house"]  # fixtures that take Estate from here
 
@@ -87,8 +87,7 @@ def standalone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     if binary is None:
         pytest.skip("no mongod on this machine")
     data = tmp_path_factory.mktemp("standalone")
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     options = ["--dbpath", str(data), "--port", str(port), "--bind_ip", "127.0.0.1", "--journalCommitInterval", "1"]
     process = subprocess.Popen([str(binary), *options, "--wiredTigerCacheSizeGB", "0.25"], stdout=subprocess.DEVNULL)
     try:

@@ -22,6 +22,7 @@ from conftest import ORCH, Estate
 
 from orchestrator import embedded
 from orchestrator.embedded import Server
+from orchestrator.embedded.process import free_port
 
 REPOSITORY = Path(__file__).parent.parent
 ONE = {"000001_one.up.sql": "CREATE TABLE one (id int);", "000001_one.down.sql": "DROP TABLE one;"}
@@ -856,9 +857,7 @@ def test_the_second_interrupt_cancels_on_mongodb(mongo_estate: Estate) -> None:
 @contextmanager
 def gate(server: Server, opened: threading.Event) -> Iterator[int]:
     """Forward a port to the server, but begin to listen only when told: a server that comes up later."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     over = threading.Event()
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -21,6 +21,7 @@ from pymongo import MongoClient
 from orchestrator import embedded
 from orchestrator.embedded import Server
 from orchestrator.embedded import mongo as embedded_mongo
+from orchestrator.embedded.process import free_port
 
 LATE = 3.0  # seconds
 LATE_MONGO = 5.0  # pymongo itself waits for a second, and says nothing
@@ -170,8 +171,7 @@ def test_a_replica_set_has_no_primary_yet(tmp_path: Path) -> None:
     binary = embedded_mongo._mongod()
     if binary is None:
         pytest.skip("no mongod on this machine")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     data = tmp_path / "data"
     data.mkdir()
     command = [str(binary), "--dbpath", str(data), "--port", str(port), "--bind_ip", "127.0.0.1", "--replSet", "late"]

@@ -21,6 +21,7 @@ from kill import Ended, Forge
 from picture import difference
 
 from orchestrator.embedded import Server
+from orchestrator.embedded.process import free_port
 
 # ---------------------------------------------------------------- behind a pooler
 
@@ -31,8 +32,7 @@ def _pgbouncer(folder: Path, server: Server, mode: str, size: int) -> Iterator[i
     binary = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
     if binary is None:
         pytest.skip("no pgbouncer on this machine")
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     home = Path("/tmp") / f"orch-pgbouncer-{secrets.token_hex(4)}"  # where the user that it runs as may read
     home.mkdir(mode=0o755)
     try:

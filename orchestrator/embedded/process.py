@@ -13,6 +13,7 @@ import fcntl
 import json
 import math
 import os
+import random
 import re
 import secrets
 import signal
@@ -36,6 +37,8 @@ STOP_SECONDS = 30.0
 LOCK_SECONDS = 180.0
 """How long to wait for another `up` or `down` of the same root."""
 _POLL_SECONDS = 0.01
+_PORTS = range(20_000, 27_000)
+"""Below those that Linux gives to outgoing connections (32768 on; ip(7)): one of them would take a stopped server's."""
 
 # Servers started by this very process; kept so that one that ends does not stay as a zombie.
 _children: dict[int, subprocess.Popen[bytes]] = {}
@@ -235,7 +238,7 @@ def launch(
     a former server do not let go of the data.
     """
     record = home.read()
-    port = _free_port(record.port)
+    port = free_port(record.port)
     home.write(replace(record, pid=0, port=port))
     # The order in which `find` looks for them.
     command = [*map(str, executable), program.data_option, str(home.data), program.port_option, str(port), *options]
@@ -263,6 +266,20 @@ def launch(
             raise OrchError(f"{command[0]} cannot be run", detail=str(error)) from error
     _children[process.pid] = process
     return Running(process.pid, port, tuple(command))
+
+
+def free_port(wished: int = 0) -> int:
+    """Return the port of the last time if it is free, so that what was noted down stays true; else one of _PORTS.
+
+    Raises OrchError when none is free.
+    """
+    others = random.sample(_PORTS, 100)
+    for port in [wished, *others] if wished else others:
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((HOST, port))
+            return port
+    raise OrchError(f"no port is free on {HOST}")
 
 
 def wait(program: Program, home: Home, running: Running, ready: Callable[[], bool]) -> None:
@@ -403,16 +420,6 @@ def _flock(path: Path, seconds: float, refusal: str) -> Iterator[int]:
         yield handle
     finally:
         os.close(handle)
-
-
-def _free_port(wished: int) -> int:
-    """The port of the last time if it is free, so that what was noted down stays true; else any free one."""
-    for port in (wished, 0):
-        with contextlib.suppress(OSError), socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((HOST, port))
-            return int(probe.getsockname()[1])
-    raise OrchError(f"no port is free on {HOST}")
 
 
 def _check_durable(running: Running, durable: bool) -> None:
