@@ -210,24 +210,28 @@ class Revision:
     format: int = HISTORY_FORMAT
 
 
+_DIRECTIONS = {direction.value: direction for direction in Direction}
+_ORIGINS = {origin.value: origin for origin in Origin}
+
+
 def read_revision(row: Mapping[str, Any]) -> Revision:
     """Read a stored revision of this or another release. Numbers may be of any integer type, times ISO texts.
 
     What this release does not know is passed over; a direction that it does not know makes the row one of a later format.
     """
-    known = row["direction"] in {direction.value for direction in Direction}
+    direction, origin = _DIRECTIONS.get(row["direction"]), _ORIGINS.get(row["origin"])
     return Revision(
         version=int(row["version"]),
         attempt=int(row["attempt"]),
         name=row["name"],
-        direction=Direction(row["direction"]) if known else Direction.UP,
+        direction=direction or Direction.UP,
         checksum=row["checksum"],
         applied=int(row["applied"]),
         total=int(row["total"]),
         in_flight=row["in_flight"],
         prefix=row["prefix"],
         done=row["done"],
-        origin=Origin(row["origin"]) if row["origin"] in {origin.value for origin in Origin} else Origin.APPLIED,
+        origin=origin or Origin.APPLIED,
         started_at=_time(row.get("started_at")),
         finished_at=_time(row.get("finished_at")),
         seconds=row.get("seconds"),
@@ -236,7 +240,7 @@ def read_revision(row: Mapping[str, Any]) -> Revision:
         tool=row.get("tool", ""),
         error=row.get("error", ""),
         reason=row.get("reason", ""),
-        format=int(row.get("format", HISTORY_FORMAT)) if known else HISTORY_FORMAT + 1,
+        format=int(row.get("format", HISTORY_FORMAT)) if direction else HISTORY_FORMAT + 1,
     )
 
 

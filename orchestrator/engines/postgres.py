@@ -13,6 +13,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from orchestrator.engines import postgres_errors as errors
 from orchestrator.engines.base import Copies
+from orchestrator.engines.postgres_scram import ScramKeys
 from orchestrator.engines.postgres_session import CONNECT_TIMEOUT, PostgresSession
 from orchestrator.errors import ConnectError, DatabaseMissingError, OrchError
 from orchestrator.model import CreateOptions, File, Script, Target
@@ -33,6 +34,7 @@ class Postgres:
         self._kept: dict[str, PostgresSession] = {}
         self._pristine: set[str] = set()  # DSNs of databases that were made here, of nothing, and not connected to yet
         self._room: dict[str, int] = {}
+        self._scram = ScramKeys()
 
     def parse(self, file: File, text: str) -> Script:
         """Return the statements of an SQL file."""
@@ -53,14 +55,14 @@ class Postgres:
             session = None
         if session is None:
             try:
-                connection = self._open(target.url, target)
+                connection = self._open(target)
             except ConnectError as error:
                 if error.transient or (lacking := self._lacks(target)) is None:
                     raise
                 if lacking:
                     raise _missing(target) from None
                 # It is there, perhaps only since a moment ago: what a killed run, or another one, was creating.
-                connection = self._open(target.url, target)
+                connection = self._open(target)
             session = PostgresSession(connection, target, pristine=target.url in self._pristine)
             self._pristine.discard(target.url)
         session.kept = False
@@ -122,7 +124,8 @@ class Postgres:
             for connection in connections:
                 connection.close()
 
-    def _open(self, url: str, target: Target, **changes: str) -> psycopg.Connection[Any]:
+    def _open(self, target: Target, **changes: str) -> psycopg.Connection[Any]:
+        url = target.url
         parameters: dict[str, Any] = {"application_name": self._application, "client_encoding": "utf8", **changes}
         # A line that died without a word is noticed after a minute and a half, not two hours.
         if "keepalives" not in url:
@@ -133,12 +136,24 @@ class Postgres:
             parameters.setdefault("connect_timeout", options.get("connect_timeout") or CONNECT_TIMEOUT)
             # Without this libpq asks for GSS encryption first: one more round trip for every database.
             parameters.setdefault("gssencmode", options.get("gssencmode") or "disable")
-            return psycopg.connect(url, autocommit=True, prepare_threshold=None, **parameters)
+            keys = self._scram.of(target.server_key, url, parameters)
+            return self._log_in(target, parameters, keys)
         except psycopg.Error as error:
             ours = errors.connect_error(error, target)
         if ours.transient and self._let_go():  # where connections are scarce, those kept are the ones that are missing
-            return self._open(url, target, **changes)
+            return self._open(target, **changes)
         raise ours
+
+    def _log_in(self, target: Target, parameters: dict[str, Any], keys: dict[str, Any]) -> psycopg.Connection[Any]:
+        """Connect with the keys of the login, or where that fails with its password."""
+        try:
+            return psycopg.connect(target.url, autocommit=True, prepare_threshold=None, **parameters, **keys)
+        except psycopg.Error as error:
+            if not keys or errors.connect_error(error, target).transient:
+                raise
+        connection = self._log_in(target, parameters, {})
+        self._scram.give_up(target.server_key)
+        return connection
 
     def _keep(self, session: PostgresSession) -> bool:
         """Keep a session for the next one on its database. Many may wait so, but never for long."""
@@ -185,8 +200,8 @@ class Postgres:
         names = [target.maintenance_database] if target.maintenance_database else ["postgres", "template1"]
         for name in names[:-1]:
             with suppress(ConnectError):
-                return self._open(target.url, target, dbname=name)
-        return self._open(target.url, target, dbname=names[-1])
+                return self._open(target, dbname=name)
+        return self._open(target, dbname=names[-1])
 
     def _lacks(self, target: Target) -> bool | None:
         """Whether the server has no such database; None if it cannot be asked. Its texts may be in any language: ask it."""

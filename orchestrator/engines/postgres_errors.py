@@ -23,23 +23,21 @@ from orchestrator.errors import (
 from orchestrator.model import Statement, Target
 
 LOCK_LOST = "orch.lock_lost"  # the server's text for our own check holds it
-# libpq gives no SQLSTATE for a failed connection: its text is all there is.
-_TRANSIENT = re.compile(
-    r"connection refused|the database system is|not accepting connections|terminating connection"
+# libpq gives no SQLSTATE for a failed connection: its text is all there is. (Compiled when one fails, not at every start.)
+_TRANSIENT = (
+    r"(?i)connection refused|the database system is|not accepting connections|terminating connection"
     r"|too many (?:clients|connections)|remaining connection slots|no more connections allowed"
     r"|server closed the connection|connection reset|closed unexpectedly|could not (?:receive|send) |\bEOF\b"
     r"|No such file or directory|No route to host|unreachable|Host is down|timeout|timed out"
-    r"|server login has been failing|cannot connect to server",  # a pooler whose server is not there yet
-    re.IGNORECASE,
+    r"|server login has been failing|cannot connect to server"  # a pooler whose server is not there yet
 )
-_DOWN = re.compile(r"connection refused|timeout|timed out|unreachable", re.IGNORECASE)
-_AUTHENTICATION = re.compile(
-    r"password authentication failed|no password supplied|authentication failed|role .* does not exist|pg_hba\.conf",
-    re.I,
+_DOWN = r"(?i)connection refused|timeout|timed out|unreachable"
+_AUTHENTICATION = (
+    r"(?i)password authentication failed|no password supplied|authentication failed|role .* does not exist|pg_hba\.conf"
 )
-_NAME_LOOKUP = re.compile(
-    r"Name or service not known|could not translate host name|failed to resolve host|nodename nor servname|getaddrinfo",
-    re.I,
+_NAME_LOOKUP = (
+    r"(?i)Name or service not known|could not translate host name|failed to resolve host|nodename nor servname"
+    r"|getaddrinfo"
 )
 
 
@@ -60,13 +58,13 @@ def connect_error(error: psycopg.Error, target: Target) -> ConnectError:
             "the DSN is not understood by libpq",
             hint="see https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING",
         )
-    if _AUTHENTICATION.search(text):
+    if re.search(_AUTHENTICATION, text):
         return ConnectError(
             f"{target.endpoint} refuses the login of {_user(target)}",
             detail=text,
             hint="check user and password in the environment, and pg_hba.conf on the server",
         )
-    if _NAME_LOOKUP.search(text):
+    if re.search(_NAME_LOOKUP, text):
         return ConnectError(
             f"the host name does not resolve: {target.endpoint}",
             detail=text,
@@ -84,8 +82,8 @@ def connect_error(error: psycopg.Error, target: Target) -> ConnectError:
         f"cannot connect to {target.endpoint}",
         detail=text,
         hint="is the server up? `--wait SECONDS` waits for one that is starting",
-        transient=bool(_TRANSIENT.search(text)),
-        server_down=bool(_DOWN.search(text)),
+        transient=bool(re.search(_TRANSIENT, text)),
+        server_down=bool(re.search(_DOWN, text)),
     )
 
 

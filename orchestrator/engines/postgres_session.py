@@ -16,6 +16,8 @@ from psycopg import sql
 from psycopg.errors import error_from_result
 from psycopg.generators import execute
 from psycopg.pq import ExecStatus
+from psycopg.rows import dict_row
+from psycopg.types.string import TextLoader
 
 from orchestrator.engines import postgres_errors as errors
 from orchestrator.engines.base import Effect, Limits
@@ -30,14 +32,14 @@ from orchestrator.engines.postgres_history import (
     record,
 )
 from orchestrator.engines.postgres_message import RESET, RESET_SESSION, Message, set_limits
-from orchestrator.engines.postgres_picture import picture
-from orchestrator.engines.postgres_probe import probe, resumed
 from orchestrator.errors import ConflictError, ConnectError, ConnectionLostError, LockError
 from orchestrator.model import History, LockHolder, Picture, Pointer, Revision, Statement, Target, read_revision
 
 CONNECT_TIMEOUT = 10  # seconds, unless the DSN says otherwise
 TRY_LOCK_EVERY = 0.25  # seconds
 POOLER_TRIES = 3
+_EXTENSIONS = "pg_catalog.pg_extension"
+_SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY; SET LOCAL DateStyle = ISO"
 _BACKEND = "SELECT pg_catalog.pg_backend_pid()"
 _LOCK_SALT = 1486364155  # golang-migrate's, read from its source (database/util.go)
 
@@ -167,6 +169,8 @@ class PostgresSession:
         self._clean()
         if settings := set_limits("SET", limits) + statement.settings:
             self._send(Message(settings))
+        from orchestrator.engines.postgres_probe import resumed  # only files that are not one transaction come here
+
         with errors.mapped(self.connection, self.target) as failing:
             failing.at = statement, None
             body = resumed(self.connection, statement)
@@ -180,6 +184,8 @@ class PostgresSession:
 
     def probe(self, statement: Statement, limits: Limits) -> tuple[Effect, str]:
         """Look in the catalogue what became of the statement."""
+        from orchestrator.engines.postgres_probe import probe
+
         self._clean()
         # Its names are looked up as it did, and debris is not waited for longer than it would have waited itself.
         if settings := set_limits("SET", limits) + statement.settings:
@@ -194,6 +200,8 @@ class PostgresSession:
 
     def picture(self) -> Picture:
         """Read the catalogue."""
+        from orchestrator.engines.postgres_picture import picture
+
         self._look()
         with errors.mapped(self.connection, self.target):
             return picture(self.connection, (self._pointer, self._history))
@@ -228,6 +236,22 @@ class PostgresSession:
         if self._used:
             self._send(Message(RESET_SESSION))
             self._used = False
+
+    def _snapshot(self, tables: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
+        """Read tables as they were at one moment, in one round trip; times as ISO texts."""
+        if not tables:
+            return {}
+        cursor = self.connection.cursor(row_factory=dict_row)
+        cursor.adapters.register_loader("timestamptz", TextLoader)
+        queries = "".join(f"SELECT * FROM {table}; " for table in tables)
+        with errors.mapped(self.connection, self.target) as failing:
+            failing.reads = True
+            cursor.execute(f"{_SNAPSHOT}; {queries}COMMIT".encode())
+            found = []
+            while cursor.nextset():
+                if cursor.description:
+                    found.append(cursor.fetchall())
+        return dict(zip(tables, found, strict=True))
 
     def _one(self, query: str) -> Any:
         with errors.mapped(self.connection, self.target) as failing:

@@ -1,0 +1,118 @@
+"""Many connections with one login: its password is stretched once, and nobody notices."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, LiteralString
+from urllib.parse import quote
+
+import psycopg
+import pytest
+from conftest import Estate
+from psycopg import sql
+
+from orchestrator.embedded import Server
+from orchestrator.engines.postgres import Postgres
+from orchestrator.engines.postgres_scram import WORTH_IT
+from orchestrator.errors import ConnectError
+from orchestrator.model import Target
+
+
+@contextmanager
+def login(server: Server, password: str) -> Iterator[str]:
+    """Make a role with this password, and drop it again."""
+    name = f"scram_{secrets.token_hex(4)}"
+    with psycopg.connect(server.dsn("postgres"), autocommit=True) as admin:
+        set_password(admin, name, password, "CREATE")
+        try:
+            yield name
+        finally:
+            admin.execute(f'DROP ROLE "{name}"'.encode())
+
+
+def set_password(admin: psycopg.Connection[Any], name: str, password: str, verb: LiteralString = "ALTER") -> None:
+    statement = sql.SQL("{} ROLE {} LOGIN PASSWORD {}")
+    admin.execute(statement.format(sql.SQL(verb), sql.Identifier(name), sql.Literal(password)))
+
+
+def target(server: Server, name: str, password: str) -> Target:
+    url = f"postgres://{name}:{quote(password, safe='')}@{server.host}:{server.port}/postgres?sslmode=disable"
+    return Target("postgres-a", "postgres", url, "postgres", f"{server.host}:{server.port}", url)
+
+
+def with_keys(engine: Postgres, target: Target) -> bool:
+    """Connect, and return whether it was done with keys instead of the password."""
+    with engine.connect(target) as session:
+        options = {option.keyword: option.val for option in session.connection.pgconn.info}
+        assert session.connection.execute("SELECT 1").fetchone() == (1,)
+        return options.get(b"scram_client_key") is not None
+
+
+@pytest.fixture
+def engine() -> Iterator[Postgres]:
+    engine = Postgres("tester@here", "run")
+    yield engine
+    engine.close()
+
+
+@pytest.mark.skipif(psycopg.pq.version() < 180000, reason="this libpq takes no keys")
+@pytest.mark.parametrize("password", ["plain", "it's %41,i=1:@/ ,s=AAAA"])
+def test_keys_serve_once_there_are_many_connections(postgres: Server, engine: Postgres, password: str) -> None:
+    with login(postgres, password) as name:
+        there = target(postgres, name, password)
+        assert [with_keys(engine, there) for _ in range(WORTH_IT + 3)] == [False] * (WORTH_IT - 1) + [True] * 4
+
+
+def test_a_password_beyond_ascii_is_left_to_libpq(postgres: Server, engine: Postgres) -> None:
+    password = "ﬁ\u00adpaß\u2003ไทย"  # which RFC 4013 makes another text of
+    with login(postgres, password) as name:
+        there = target(postgres, name, password)
+        assert not any(with_keys(engine, there) for _ in range(WORTH_IT + 3))
+
+
+@pytest.mark.skipif(psycopg.pq.version() < 180000, reason="this libpq takes no keys")
+def test_a_new_salt_is_met_with_the_password(postgres: Server, engine: Postgres) -> None:
+    with login(postgres, "same") as name, psycopg.connect(postgres.dsn("postgres"), autocommit=True) as admin:
+        there = target(postgres, name, "same")
+        for _ in range(WORTH_IT):
+            with_keys(engine, there)
+        assert with_keys(engine, there)
+        set_password(admin, name, "same")
+        assert not with_keys(engine, there)
+        assert not with_keys(engine, there)
+
+        set_password(admin, name, "another")
+        with pytest.raises(ConnectError, match="refuses the login") as refused:
+            with_keys(engine, there)
+        assert "same" not in f"{refused.value.what}{refused.value.detail}{refused.value.hint}"
+
+
+def test_a_wrong_password_is_told_as_ever(postgres: Server, engine: Postgres) -> None:
+    with login(postgres, "right") as name:
+        there = target(postgres, name, "wrong")
+        for _ in range(WORTH_IT + 3):
+            with pytest.raises(ConnectError, match="refuses the login"):
+                with_keys(engine, there)
+
+
+def test_nothing_of_a_login_stays_open(postgres: Server, engine: Postgres) -> None:
+    with login(postgres, "plain") as name, psycopg.connect(postgres.dsn("postgres"), autocommit=True) as admin:
+        before = set(os.listdir("/proc/self/fd"))
+        for _ in range(WORTH_IT + 3):
+            with_keys(engine, target(postgres, name, "plain"))
+        assert set(os.listdir("/proc/self/fd")) == before
+        row = admin.execute("SELECT count(*) FROM pg_stat_activity WHERE usename = %s", [name]).fetchone()
+        assert row is not None
+        assert row[0] <= 1  # the last one may still be ending
+
+
+def test_an_estate_of_many_databases_is_made_and_found_again(pg_estate: Estate) -> None:
+    names = [f"d{number:02}" for number in range(12)]
+    for name in names:
+        pg_estate.add("postgres", name, {"1_t.up.sql": "CREATE TABLE t ();", "1_t.down.sql": "DROP TABLE t;"})
+    pg_estate.orch("apply")
+    assert all(pg_estate.tables(name) == {"t"} for name in names)
+    assert "Nothing to do" in pg_estate.orch("apply").text
