@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 
+from orchestrator.bookkeeping import Book
 from orchestrator.engines.base import Effect, Limits, Session
 from orchestrator.errors import (
     ConflictError,
@@ -39,8 +40,6 @@ from orchestrator.events import (
 from orchestrator.history import (
     IN_DOUBT,
     State,
-    latest_effective,
-    next_attempt,
     pointer_after,
     pointer_during,
     prefix_checksum,
@@ -49,7 +48,7 @@ from orchestrator.history import (
     reconcile,
     resumable,
 )
-from orchestrator.model import Direction, File, History, Migration, Origin, Pointer, Revision, Script, Statement
+from orchestrator.model import Direction, Pointer, Revision, Script, Statement
 from orchestrator.plan import DatabasePlan, Step, remaining
 from orchestrator.run import Run, lock_wait, number
 
@@ -146,7 +145,7 @@ class Migrator:
         steps = remaining(self._planned, tuple(self._files.values()), history, self._settings.out_of_order)
         session.prepare([name for name in self._planned.extensions if name not in history.extensions])
         state = reconcile(tuple(self._files.values()), history, out_of_order=self._settings.out_of_order)
-        book = _Book(self._run, history, state)
+        book = Book(self._run, history, state)
         self._follow_golang_migrate(session, book, state)
         self.version = book.version
         for step in steps:
@@ -156,18 +155,19 @@ class Migrator:
             self.applied += 1
             self.version = book.version
 
-    def _follow_golang_migrate(self, session: Session, book: _Book, state: State) -> None:
+    def _follow_golang_migrate(self, session: Session, book: Book, state: State) -> None:
         """Write down what golang-migrate did since we last looked, and give the pointer back if somebody dropped it."""
         revisions = [book.adopted(self._files[version], Direction.UP) for version in state.adopt]
         revisions += [book.forgotten(version) for version in state.forget]
-        book.add(revisions)
+        for revision in revisions:
+            book.note(revision)
         if revisions or state.pointer_stale:
             session.commit((), revisions, book.pointer(state) if state.pointer_stale else None, Limits())
         for versions, direction in ((state.adopt, Direction.UP), (state.forget, Direction.DOWN)):
             if versions:
                 self._run.sink(Adopted(self._id, versions, direction))
 
-    def _step(self, session: Session, book: _Book, step: Step) -> None:
+    def _step(self, session: Session, book: Book, step: Step) -> None:
         """Run one file, trying again what passes by itself."""
         migration = self._files[step.version]
         file = migration.file(step.direction)
@@ -204,7 +204,7 @@ class Migrator:
         seconds = time.monotonic() - started
         self._run.sink(StepFinished(self._id, step.version, step.name, step.direction, seconds))
 
-    def _run_file(self, session: Session, book: _Book, revision: Revision, script: Script | None) -> Revision:
+    def _run_file(self, session: Session, book: Book, revision: Revision, script: Script | None) -> Revision:
         """Run what is left of a file and return its finished revision."""
         after = pointer_after(book.applied, revision.version, revision.direction)
         if script is None or not script.statements:
@@ -226,7 +226,7 @@ class Migrator:
         return Limits(lock, statement)
 
     def _run_statements(
-        self, session: Session, book: _Book, revision: Revision, script: Script, limits: Limits, after: Pointer
+        self, session: Session, book: Book, revision: Revision, script: Script, limits: Limits, after: Pointer
     ) -> Revision:
         during = pointer_during(book.applied, revision.version, revision.direction)
         total = len(script.statements)
@@ -256,7 +256,7 @@ class Migrator:
     def _run_alone(
         self,
         session: Session,
-        book: _Book,
+        book: Book,
         revision: Revision,
         script: Script,
         index: int,
@@ -298,7 +298,7 @@ class Migrator:
     def _commit(
         self,
         session: Session,
-        book: _Book,
+        book: Book,
         statements: Sequence[Statement],
         revision: Revision,
         pointer: Pointer,
@@ -308,7 +308,7 @@ class Migrator:
         book.note(revision)
         return revision
 
-    def _record_failure(self, session: Session, book: _Book, revision: Revision, error: OrchError) -> None:
+    def _record_failure(self, session: Session, book: Book, revision: Revision, error: OrchError) -> None:
         """Keep the error in the history. A try that had no effect gives the pointer back what it said before."""
         text = self._run.redact(f"{error.where}: {error.what}" if error.where else error.what)[:MAX_ERROR_CHARACTERS]
         failed = replace(revision, error=text)
@@ -324,98 +324,6 @@ class _LetGoError(Exception):
     def __init__(self, pause: float) -> None:
         super().__init__()
         self.pause = pause
-
-
-class _Book:
-    """What this run knows of the history, kept in step with what it writes."""
-
-    def __init__(self, run: Run, history: History, state: State) -> None:
-        self._run = run
-        self._revisions = {(r.version, r.attempt): r for r in history.revisions}
-        self._partial = state.partial
-        self._written: set[tuple[int, int]] = set()
-
-    @property
-    def applied(self) -> set[int]:
-        """The versions that are applied now; one that is half way down counts until it is down."""
-        latest = latest_effective(self._revisions.values()).values()
-        return {
-            r.version
-            for r in latest
-            if (r.done and r.direction is Direction.UP) or (not r.done and r.direction is Direction.DOWN)
-        }
-
-    @property
-    def version(self) -> int | None:
-        return max(self.applied, default=None)
-
-    def pointer(self, state: State) -> Pointer:
-        """Return what the pointer should say before any step."""
-        if state.partial is None:
-            return Pointer(self.version)
-        return pointer_during(self.applied, state.partial.version, state.partial.direction)
-
-    def begin(self, migration: Migration, direction: Direction, script: Script | None) -> Revision:
-        """Return the revision to go on with: the one that was cut off half way, or a new attempt.
-
-        A try that failed half way stays as it is, with its error, and a new attempt goes on from where it stopped.
-        """
-        file: File | None = migration.file(direction)
-        changes = {
-            "checksum": file.checksum if file else "",
-            "total": len(script.statements) if script else 0,
-            "actor": self._run.actor,
-            "run_id": self._run.run_id,
-            "tool": self._run.tool,
-        }
-        partial = self._partial
-        attempt = next_attempt(self._revisions.values(), migration.version)
-        if partial is not None and partial.version == migration.version and partial.direction is direction:
-            if partial.error:
-                changes |= {"attempt": attempt, "error": "", "reason": ""}
-            return replace(partial, **changes)  # type: ignore[arg-type]
-        blank = Revision(migration.version, attempt, migration.name, direction, "")
-        return replace(blank, **changes)  # type: ignore[arg-type]
-
-    def adopted(self, migration: Migration, direction: Direction) -> Revision:
-        """Return the record that golang-migrate applied a migration."""
-        return replace(self.begin(migration, direction, None), done=True, origin=Origin.ADOPTED)
-
-    def forgotten(self, version: int) -> Revision:
-        """Return the record that golang-migrate took a migration back."""
-        last = latest_effective(self._revisions.values())[version]
-        return replace(
-            last,
-            attempt=next_attempt(self._revisions.values(), version),
-            direction=Direction.DOWN,
-            applied=0,  # by us
-            total=0,
-            prefix="",
-            origin=Origin.ADOPTED,
-            done=True,
-            actor=self._run.actor,
-            run_id=self._run.run_id,
-            tool=self._run.tool,
-            error="",
-            reason="",
-        )
-
-    def add(self, revisions: Sequence[Revision]) -> None:
-        for revision in revisions:
-            self.note(revision)
-
-    def note(self, revision: Revision) -> None:
-        """Remember what was written, or what is now known to be true."""
-        self._revisions[revision.version, revision.attempt] = revision
-        self._written.add((revision.version, revision.attempt))
-
-    def latest(self, revision: Revision) -> Revision:
-        """Return what is known of this attempt by now."""
-        return self._revisions.get((revision.version, revision.attempt), revision)
-
-    def began(self, revision: Revision) -> bool:
-        """Whether this run wrote anything of the attempt, and so moved the pointer."""
-        return (revision.version, revision.attempt) in self._written
 
 
 def _place(script: Script, statement: Statement) -> str:

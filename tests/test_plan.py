@@ -23,7 +23,8 @@ from orchestrator.model import (
     Script,
     Statement,
 )
-from orchestrator.plan import DatabasePlan, Plan, Request, Step, Survey, make_plan, remaining
+from orchestrator.plan import DatabasePlan, Request, Step, Survey, make_plan, remaining
+from orchestrator.saved_plan import parse_plan
 
 UP, DOWN = Direction.UP, Direction.DOWN
 
@@ -208,7 +209,7 @@ def test_a_plan_survives_being_saved() -> None:
     plan = dataclasses.replace(plan, databases=(*plan.databases, dataclasses.replace(adopted, notes=("a note",))))
     text = plan.to_json()
     assert json.loads(text)["format"] == 1
-    assert Plan.from_json(text, "p") == plan
+    assert parse_plan(text, "p") == plan
 
 
 @pytest.mark.parametrize(
@@ -227,7 +228,7 @@ def test_a_plan_that_was_tampered_with(change: object) -> None:
     document = json.loads(plan.to_json())
     change(document)  # type: ignore[operator]
     with pytest.raises(InvalidError) as caught:
-        Plan.from_json(json.dumps(document), "plan.json")
+        parse_plan(json.dumps(document), "plan.json")
     assert "plan.json" in caught.value.what
     assert caught.value.hint
 

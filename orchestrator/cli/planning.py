@@ -69,13 +69,14 @@ def _single(assembly: Assembly, only: Sequence[str] | None) -> str:
 def read_plan(path: str) -> Plan:
     """Read a saved plan; InvalidError if there is none."""
     from orchestrator.manifest.source import read_text
+    from orchestrator.saved_plan import parse_plan
 
     try:
         text = read_text(Path(path), _MAX_BYTES)
     except InvalidError as error:
         hint = f"for a plan: orch plan -o FILE; for one database: orch apply --only {shlex.quote(path)}"
         raise InvalidError(error.what, where=error.where, hint=hint) from None
-    return Plan.from_json(text, path)
+    return parse_plan(text, path)
 
 
 def for_these_servers(plan: Plan, run: Run) -> Plan:
