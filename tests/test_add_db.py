@@ -169,6 +169,14 @@ def test_declared_targets_are_written_though_they_are_not_there_yet(small: Path)
     orch(small, "render", "--check")
 
 
+def test_a_pipe_among_the_migrations_is_never_read(small: Path) -> None:
+    orch(small, "add-db", "c")
+    os.mkfifo(pipe := small / "migrations/postgres-c/schema/000009_pipe.up.sql")
+    assert "it is no file" in orch(small, "rm-db", "c", "--migrations", code=2).stderr
+    assert "its files are not as add-db wrote them" in orch(small, "rm-db", "c").stderr
+    assert pipe.is_fifo()
+
+
 # ---------------------------------------------------------------- what is refused
 
 

@@ -8,6 +8,7 @@ import secrets
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -454,9 +455,9 @@ def test_a_closed_port(estate: Estate, engine: str) -> None:
     refused(estate, 7, f"{engine}-a", "127.0.0.1:1", "--wait SECONDS", commands=("apply",))
 
 
-@pytest.mark.parametrize("engine", FILES)
-def test_a_server_that_accepts_and_never_answers(estate: Estate, engine: str) -> None:
-    estate.add(engine, "a", FILES[engine])
+@contextmanager
+def silent_server() -> Iterator[int]:
+    """Listen on a port, accept whatever comes, and never say a word."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         held: list[socket.socket] = []
 
@@ -468,16 +469,33 @@ def test_a_server_that_accepts_and_never_answers(estate: Estate, engine: str) ->
                     return
 
         threading.Thread(target=accept, daemon=True).start()
-        redirect(estate, engine, f"127.0.0.1:{silent.getsockname()[1]}")
+        yield silent.getsockname()[1]
+        for connection in held:
+            connection.close()
+
+
+@pytest.mark.parametrize("engine", FILES)
+def test_a_server_that_accepts_and_never_answers(estate: Estate, engine: str) -> None:
+    estate.add(engine, "a", FILES[engine])
+    with silent_server() as port:
+        redirect(estate, engine, f"127.0.0.1:{port}")
         path = estate.root / "databases.yaml"
         path.write_text(path.read_text().replace("sslmode=disable", "sslmode=disable&connect_timeout=2"))
         result = estate.orch("apply", code=7, timeout=30)
-        for connection in held:
-            connection.close()
     assert f"{engine}-a" in result.stderr
     assert "127.0.0.1:" in result.stderr
     assert "hint: " in result.stderr
     assert estate.snapshot() == {}
+
+
+@pytest.mark.parametrize("engine", FILES)
+def test_waiting_for_a_silent_server_ends_when_it_is_to_end(estate: Estate, engine: str) -> None:
+    estate.add(engine, "a", FILES[engine])
+    with silent_server() as port:
+        redirect(estate, engine, f"127.0.0.1:{port}")
+        began = time.monotonic()
+        estate.orch("apply", "--wait", "2", code=7, timeout=30)
+        assert time.monotonic() - began < 8, "one try alone takes 10 s where nobody tries again"
 
 
 # ---------------------------------------------------------------- names

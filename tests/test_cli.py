@@ -268,6 +268,15 @@ def test_the_live_view(pg_estate: Estate) -> None:
     assert not re.search(r"\033\[[0-9;]*3[0-9]m", uncoloured), "no colour, though the view may move the cursor"
 
 
+def test_the_live_view_shows_control_characters_and_obeys_none(pg_estate: Estate) -> None:
+    pg_estate.add(
+        "postgres", "a", {"1_title\033]0;owned\007.up.sql": "SELECT pg_sleep(0.6)", "2_b.up.sql": "SELECT 1 / 0"}
+    )
+    seen = on_a_terminal(pg_estate, "apply", env={"COLUMNS": "80"})
+    assert "title\\x1b]0;owned\\x07" in seen
+    assert "\033]0;" not in seen
+
+
 def test_rollback_shows_its_plan_and_asks(pg_estate: Estate) -> None:
     pg_estate.add("postgres", "a", ONE)
     pg_estate.orch("apply")

@@ -74,10 +74,15 @@ def _migrations(database: Database, after: Project, all_of_them: bool) -> tuple[
         return [], "it lies outside of the project"
     by_hand = f"its files are not as add-db wrote them; without them: {quoted('rm', '-r', shown(directory))}"
     try:
-        found = {path: path.read_bytes() for path in sorted(directory.iterdir())}
+        entries = sorted(directory.iterdir())
+        odd = [path for path in entries if path.exists() and not path.is_file()]  # a pipe would be read for ever
+        found = {} if odd else {path: path.read_bytes() for path in entries}
+        wrong = f"{odd[0]} cannot be removed: it is no file" if odd else ""
     except OSError as error:
-        if all_of_them:
-            raise UsageError(f"{error.filename} cannot be removed: {error.strerror}") from None
+        wrong = f"{error.filename} cannot be removed: {error.strerror}"
+    if wrong and all_of_them:
+        raise UsageError(wrong)
+    if wrong:
         return [], by_hand
     written = {directory / name: text.encode() for name, text in first_pair(database.engine, database.name).items()}
     if found == written or all_of_them:

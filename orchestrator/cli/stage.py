@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from orchestrator.cli.console import is_terminal, out, out_json, say, say_failures
+from orchestrator.cli.console import is_terminal, out, out_json, readable, say, say_failures
 from orchestrator.cli.options import StreamOutput
 from orchestrator.errors import ExitCode
 from orchestrator.events import DatabaseFailed, Event, RunFinished, Sink
@@ -72,7 +72,7 @@ def execute(run: Run, plan: Plan, broadcast: Broadcast, output: StreamOutput) ->
 
                     from orchestrator.views.live import LiveView
 
-                    broadcast.sinks.append(stack.enter_context(LiveView(Console(stderr=True))))
+                    broadcast.sinks.append(stack.enter_context(LiveView(Console(stderr=True), readable)))
                 else:
                     from orchestrator.views.plain import PlainView
 

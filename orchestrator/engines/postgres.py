@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -43,7 +44,7 @@ class Postgres:
         return parse_sql(file, text)
 
     @contextmanager
-    def connect(self, target: Target, until: float | None = None) -> Iterator[PostgresSession]:  # noqa: ARG002 - it refuses at once
+    def connect(self, target: Target, until: float | None = None) -> Iterator[PostgresSession]:
         """Open a session on the database."""
         known = self._known.get(target.server_key)
         if known is not None and target.database not in known:
@@ -55,7 +56,7 @@ class Postgres:
             session = None
         if session is None:
             try:
-                connection = self._open(target)
+                connection = self._open(target, until)
             except ConnectError as error:
                 if error.transient or (lacking := self._lacks(target)) is None:
                     raise
@@ -124,7 +125,7 @@ class Postgres:
             for connection in connections:
                 connection.close()
 
-    def _open(self, target: Target, **changes: str) -> psycopg.Connection[Any]:
+    def _open(self, target: Target, until: float | None = None, **changes: str) -> psycopg.Connection[Any]:
         url = target.url
         parameters: dict[str, Any] = {"application_name": self._application, "client_encoding": "utf8", **changes}
         # A line that died without a word is noticed after a minute and a half, not two hours.
@@ -136,12 +137,15 @@ class Postgres:
             parameters.setdefault("connect_timeout", options.get("connect_timeout") or CONNECT_TIMEOUT)
             # Without this libpq asks for GSS encryption first: one more round trip for every database.
             parameters.setdefault("gssencmode", options.get("gssencmode") or "disable")
+            if until is not None:  # whoever tries again need not be patient; libpq knows nothing below 2 s
+                left = max(2, round(until - time.monotonic()))
+                parameters["connect_timeout"] = min(int(parameters["connect_timeout"]) or left, left)
             keys = self._scram.of(target.server_key, url, parameters)
             return self._log_in(target, parameters, keys)
         except psycopg.Error as error:
             ours = errors.connect_error(error, target)
         if ours.transient and self._let_go():  # where connections are scarce, those kept are the ones that are missing
-            return self._open(target, **changes)
+            return self._open(target, until, **changes)
         raise ours
 
     def _log_in(self, target: Target, parameters: dict[str, Any], keys: dict[str, Any]) -> psycopg.Connection[Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from types import TracebackType
 
 from rich.console import Console, Group
@@ -20,9 +21,10 @@ MAX_ROWS = 20  # running ones first; the rest is in the totals
 
 
 class LiveView:
-    """Draws while it is entered; events may come from any thread."""
+    """Draws while it is entered; events may come from any thread. `readable` makes control characters harmless."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, readable: Callable[[str], str]) -> None:
+        self._readable = readable
         self._mutex = threading.RLock()  # a signal may interrupt the thread that holds it, and be told too
         self._rows: dict[str, tuple[str, str]] = {}
         self._steps = 0
@@ -45,7 +47,7 @@ class LiveView:
         with self._mutex:
             self._take(event)
         if isinstance(event, (events.Notice, events.Adopted, events.Stopping)):
-            self._console.print(Text(line(event) or ""))
+            self._console.print(Text(self._readable(line(event) or "")))
 
     def _take(self, event: Event) -> None:
         match event:
@@ -87,8 +89,11 @@ class LiveView:
             return Group()
         grid = Table.grid(padding=(0, 2))
         for id, (state, text) in rows[:MAX_ROWS]:
+            what = self._readable(text.split("\n")[0])
             grid.add_row(
-                Text(id), Text(state, style=styles[state]), Text(text.split("\n")[0], overflow="ellipsis", no_wrap=True)
+                Text(self._readable(id)),
+                Text(state, style=styles[state]),
+                Text(what, overflow="ellipsis", no_wrap=True),
             )
         done = sum(state == "done" for _, (state, _) in rows)
         summary = (
