@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
@@ -147,11 +148,13 @@ def _suggest(entry: str, extensions: tuple[str, ...]) -> str | None:
 def _read(location: Path, path: str) -> bytes:
     """Return the bytes of a file without byte order mark; what is too large or never ends is not begun."""
     try:
-        handle = os.open(location, os.O_RDONLY | os.O_NONBLOCK)  # an estate has 100,000 files: no layers above it
+        handle = os.open(
+            location, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY
+        )  # an estate has 100,000 files: no layers above it
         try:
             facts = os.fstat(handle)
             if not stat.S_ISREG(facts.st_mode):
-                raise InvalidError("this is not a regular file", where=Mark(path), hint="move it out of this directory")
+                raise _irregular(path)
             if facts.st_size > MAX_FILE_BYTES:
                 raise InvalidError(
                     f"larger than {MAX_FILE_BYTES // 1024 // 1024} MiB",
@@ -162,8 +165,14 @@ def _read(location: Path, path: str) -> bytes:
         finally:
             os.close(handle)
     except OSError as error:
+        if error.errno == errno.ENXIO:  # a socket cannot be opened
+            raise _irregular(path) from None
         raise InvalidError(f"cannot be read: {error.strerror or error}", where=Mark(path)) from None
     return data.removeprefix(_BOM)
+
+
+def _irregular(path: str) -> InvalidError:
+    return InvalidError("this is not a regular file", where=Mark(path), hint="move it out of this directory")
 
 
 def _digest(data: bytes) -> str:

@@ -6,6 +6,7 @@ import os
 import re
 import secrets
 import socket
+import stat
 import subprocess
 import threading
 import time
@@ -198,7 +199,7 @@ def test_a_file_of_a_hundred_megabytes(pg_estate: Estate) -> None:
     refused(pg_estate, 4, "2_big.up.sql: ", "larger than 64 MiB")
 
 
-@pytest.mark.parametrize("kind", ["a pipe", "a device", "a directory"])
+@pytest.mark.parametrize("kind", ["a pipe", "a device", "a directory", "a socket"])
 def test_a_migration_that_is_no_file_is_never_begun(pg_estate: Estate, kind: str) -> None:
     pg_estate.add("postgres", "a", ONE)
     odd = pg_estate.root / "migrations" / "postgres-a" / "schema" / "000002_odd.up.sql"
@@ -206,6 +207,8 @@ def test_a_migration_that_is_no_file_is_never_begun(pg_estate: Estate, kind: str
         os.mkfifo(odd)
     elif kind == "a device":
         odd.symlink_to("/dev/zero")
+    elif kind == "a socket":
+        os.mknod(odd, stat.S_IFSOCK | 0o600)
     else:
         odd.mkdir()
     refused(pg_estate, 4, "schema/000002_odd.up.sql: this is not a regular file")

@@ -37,7 +37,7 @@ def backend(engine: Postgres, target: Target, *, keep: bool = False) -> int:
         session.read_history()
         if keep:
             session.keep()
-        return session._server_pid
+        return session._tables.server_pid
 
 
 def test_the_next_session_has_the_connection_of_the_one_before(engine: Postgres, target: Target) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import os
+import resource
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, LiteralString
 from urllib.parse import quote
 
@@ -20,8 +22,10 @@ from orchestrator.engines.postgres_scram import WORTH_IT
 from orchestrator.errors import ConnectError
 from orchestrator.model import Target
 
+NEEDS_KEYS = pytest.mark.skipif(psycopg.pq.version() < 180000, reason="this libpq takes no keys")
 
-@contextmanager
+
+@contextlib.contextmanager
 def login(server: Server, password: str) -> Iterator[str]:
     """Make a role with this password, and drop it again."""
     name = f"scram_{secrets.token_hex(4)}"
@@ -58,12 +62,12 @@ def engine() -> Iterator[Postgres]:
     engine.close()
 
 
-@pytest.mark.skipif(psycopg.pq.version() < 180000, reason="this libpq takes no keys")
+@NEEDS_KEYS
 @pytest.mark.parametrize("password", ["plain", "it's %41,i=1:@/ ,s=AAAA"])
 def test_keys_serve_once_there_are_many_connections(postgres: Server, engine: Postgres, password: str) -> None:
     with login(postgres, password) as name:
         there = target(postgres, name, password)
-        assert [with_keys(engine, there) for _ in range(WORTH_IT + 3)] == [False] * (WORTH_IT - 1) + [True] * 4
+        assert [with_keys(engine, there) for _ in range(WORTH_IT + 3)] == [False] * WORTH_IT + [True] * 3
 
 
 def test_a_password_beyond_ascii_is_left_to_libpq(postgres: Server, engine: Postgres) -> None:
@@ -73,7 +77,7 @@ def test_a_password_beyond_ascii_is_left_to_libpq(postgres: Server, engine: Post
         assert not any(with_keys(engine, there) for _ in range(WORTH_IT + 3))
 
 
-@pytest.mark.skipif(psycopg.pq.version() < 180000, reason="this libpq takes no keys")
+@NEEDS_KEYS
 def test_a_new_salt_is_met_with_the_password(postgres: Server, engine: Postgres) -> None:
     with login(postgres, "same") as name, psycopg.connect(postgres.dsn("postgres"), autocommit=True) as admin:
         there = target(postgres, name, "same")
@@ -96,6 +100,32 @@ def test_a_wrong_password_is_told_as_ever(postgres: Server, engine: Postgres) ->
         for _ in range(WORTH_IT + 3):
             with pytest.raises(ConnectError, match="refuses the login"):
                 with_keys(engine, there)
+
+
+@NEEDS_KEYS
+def test_keys_go_to_the_server_that_they_are_for(postgres: Server, engine: Postgres) -> None:
+    """Of several hosts another one might have the salt of before, and take what the first refuses."""
+    with login(postgres, "plain") as name:
+        one = target(postgres, name, "plain")
+        several = one.url.replace(f"@{postgres.host}:{postgres.port}", f"@127.0.0.1:1,localhost:{postgres.port}")
+        there = dataclasses.replace(one, url=several, server_key=several)
+        assert [with_keys(engine, there) for _ in range(WORTH_IT + 1)] == [False] * WORTH_IT + [True]
+        with engine.connect(there) as session:
+            options = {option.keyword: option.val for option in session.connection.pgconn.info}
+        assert options[b"host"] == b"localhost"
+        assert options[b"hostaddr"] in (b"127.0.0.1", b"::1")
+
+
+@NEEDS_KEYS
+def test_many_open_files_are_no_matter(postgres: Server, engine: Postgres) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with login(postgres, "plain") as name, contextlib.ExitStack() as files:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4096), hard))
+        files.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        for _ in range(1100):
+            files.callback(os.close, os.dup(0))
+        there = target(postgres, name, "plain")
+        assert [with_keys(engine, there) for _ in range(WORTH_IT + 1)] == [False] * WORTH_IT + [True]
 
 
 def test_nothing_of_a_login_stays_open(postgres: Server, engine: Postgres) -> None:

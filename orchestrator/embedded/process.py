@@ -273,7 +273,7 @@ def free_port(wished: int = 0) -> int:
 
     Raises OrchError when none is free.
     """
-    others = random.sample(_PORTS, 100)
+    others = random.SystemRandom().sample(_PORTS, 100)  # whoever has seeded the other one, a test perhaps
     for port in [wished, *others] if wished else others:
         with contextlib.suppress(OSError), socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

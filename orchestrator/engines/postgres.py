@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -140,23 +141,28 @@ class Postgres:
             if until is not None:  # whoever tries again need not be patient; libpq knows nothing below 2 s
                 left = max(2, round(until - time.monotonic()))
                 parameters["connect_timeout"] = min(int(parameters["connect_timeout"]) or left, left)
-            keys = self._scram.of(target.server_key, url, parameters)
-            return self._log_in(target, parameters, keys)
+            return self._log_in(target, parameters)
         except psycopg.Error as error:
             ours = errors.connect_error(error, target)
         if ours.transient and self._let_go():  # where connections are scarce, those kept are the ones that are missing
             return self._open(target, until, **changes)
         raise ours
 
-    def _log_in(self, target: Target, parameters: dict[str, Any], keys: dict[str, Any]) -> psycopg.Connection[Any]:
-        """Connect with the keys of the login, or where that fails with its password."""
-        try:
-            return psycopg.connect(target.url, autocommit=True, prepare_threshold=None, **parameters, **keys)
-        except psycopg.Error as error:
-            if not keys or errors.connect_error(error, target).transient:
-                raise
-        connection = self._log_in(target, parameters, {})
-        self._scram.give_up(target.server_key)
+    def _log_in(self, target: Target, parameters: dict[str, Any]) -> psycopg.Connection[Any]:
+        """Connect with the keys of the login, or where there are none, or they are refused, with its password."""
+        connect = partial(psycopg.connect, target.url, autocommit=True, prepare_threshold=None)
+        if keys := self._scram.of(target.server_key, target.url, parameters):
+            try:
+                return connect(**{**parameters, **keys})
+            except psycopg.Error as error:
+                if errors.connect_error(error, target).server_down:
+                    self._scram.give_up(target.server_key)  # perhaps another of its hosts is up
+                    raise
+        connection = connect(**parameters)
+        if keys:
+            self._scram.give_up(target.server_key)
+        else:
+            self._scram.worked(target.server_key, connection)
         return connection
 
     def _keep(self, session: PostgresSession) -> bool:

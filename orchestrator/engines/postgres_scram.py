@@ -17,12 +17,14 @@ import threading
 import time
 from base64 import b64decode, b64encode
 from collections import Counter
+from collections.abc import Mapping
+from typing import Any
 
-from psycopg import Error, pq
+from psycopg import Connection, Error, pq
 from psycopg.conninfo import make_conninfo
 
-SECONDS = 10.0  # for each of the two
-WORTH_IT = 3  # connections with one login, before the two that it takes to learn its salt
+SECONDS = 10.0  # for each of the two logins that it takes to learn a salt, unless connect_timeout is shorter
+WORTH_IT = 2  # logins with the password that worked before
 _CHALLENGE = re.compile(r"\tB\t\d+\tAuthenticationSASLContinue\t .*,s=([^,']+),i=(\d+)'$", re.MULTILINE)
 _ACCEPTED = "\tAuthenticationSASLFinal\t"
 
@@ -32,39 +34,51 @@ class ScramKeys:
 
     def __init__(self) -> None:
         self._mutex = threading.Lock()
-        self._asked: Counter[str] = Counter()
-        self._keys: dict[str, dict[str, str]] = {}
+        self._worked: Counter[str] = Counter()
+        self._places: dict[str, dict[str, str]] = {}  # of logins whose salt is still to be learnt
+        self._known: dict[str, dict[str, str]] = {}
 
-    def of(self, login: str, url: str, parameters: dict[str, str]) -> dict[str, str]:
-        """Return the libpq parameters that hold the keys of this login, none where the password has to do.
+    def of(self, login: str, url: str, parameters: Mapping[str, str]) -> dict[str, str]:
+        """Return what to connect with besides these parameters: keys, and the one server that they are for.
 
-        `url` and `parameters` are those of a connection with it. Never raises.
+        Empty where the password has to do. Whoever comes first after enough logins learns the salt, in the place of the
+        connection that it has not made yet: no more are open at a time than without. Never raises.
         """
         with self._mutex:
-            self._asked[login] += 1
-            if self._asked[login] != WORTH_IT:
-                return self._keys.get(login, {})
-        keys = _learn(url, parameters)
+            place = self._places.pop(login, None)
+            if place is None:
+                return self._known.get(login, {})
+        keys = _learn(url, {**parameters, **place})
         with self._mutex:
-            self._keys[login] = keys
-        return keys
+            self._known[login] = {**keys, **place} if keys else {}
+            return self._known[login]
+
+    def worked(self, login: str, connection: Connection[Any]) -> None:
+        """Take note of a login with the password."""
+        with self._mutex:
+            self._worked[login] += 1
+            if self._worked[login] == WORTH_IT:
+                info = connection.info
+                place = {"host": info.host, "hostaddr": info.hostaddr, "port": str(info.port)}
+                self._places[login] = {name: value for name, value in place.items() if value}  # a socket has no address
 
     def give_up(self, login: str) -> None:
-        """Take the password from now on: the server had another salt than before."""
+        """Take the password from now on: the server had another salt than before, or is gone."""
         with self._mutex:
-            self._keys[login] = {}
+            self._known[login] = {}
 
 
-def _learn(url: str, parameters: dict[str, str]) -> dict[str, str]:
+def _learn(url: str, parameters: Mapping[str, str]) -> dict[str, str]:
     """Log in twice: a server that stands in for others, or makes salts up, shows two different ones."""
     if sys.platform != "linux" or pq.version() < 180000 or "scram_client_key" in url:
         return {}
     try:
         conninfo = make_conninfo(url, **parameters).encode()
-        first, second = _challenge(conninfo), _challenge(conninfo)
-    except (Error, OSError):
-        return {}
-    if first is None or first != second:
+        seconds = min(SECONDS, float(parameters["connect_timeout"]) or SECONDS)
+        first = _challenge(conninfo, seconds)
+        if first is None or _challenge(conninfo, seconds) != first:
+            return {}
+    except (Error, OSError, ValueError):
         return {}
     password, salt, rounds = first
     salted = hashlib.pbkdf2_hmac("sha256", password, salt, rounds)
@@ -72,7 +86,7 @@ def _learn(url: str, parameters: dict[str, str]) -> dict[str, str]:
     return {name: b64encode(hmac.digest(salted, label, "sha256")).decode() for name, label in names.items()}
 
 
-def _challenge(conninfo: bytes) -> tuple[bytes, bytes, int] | None:
+def _challenge(conninfo: bytes, seconds: float) -> tuple[bytes, bytes, int] | None:
     """Log in, and return the password with the salt and the rounds that the server asked for; None if it did not.
 
     (A password beyond ASCII would have to be prepared as RFC 4013 says before it is used.)
@@ -81,11 +95,11 @@ def _challenge(conninfo: bytes) -> tuple[bytes, bytes, int] | None:
     connection = pq.PGconn.connect_start(conninfo)
     try:
         connection.trace(trace)
-        deadline = time.monotonic() + SECONDS
+        deadline = time.monotonic() + seconds
         while (status := connection.connect_poll()) not in (pq.PollingStatus.OK, pq.PollingStatus.FAILED):
-            waits = [connection.socket]
-            reads, writes = (waits, []) if status == pq.PollingStatus.READING else ([], waits)
-            if not any(select.select(reads, writes, [], max(0, deadline - time.monotonic()))):
+            ready = select.poll()
+            ready.register(connection.socket, select.POLLIN if status == pq.PollingStatus.READING else select.POLLOUT)
+            if not ready.poll(max(0, deadline - time.monotonic()) * 1000):
                 break
         password = connection.password
     finally:
@@ -94,6 +108,6 @@ def _challenge(conninfo: bytes) -> tuple[bytes, bytes, int] | None:
         text = os.pread(trace, 100_000, 0).decode(errors="replace")
         os.close(trace)
     found = _CHALLENGE.search(text)
-    if found is None or _ACCEPTED not in text or not password.isascii():
+    if found is None or _ACCEPTED not in text or not password or not password.isascii():
         return None
     return password, b64decode(found[1]), int(found[2])
