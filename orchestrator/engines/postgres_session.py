@@ -39,12 +39,16 @@ class PostgresSession:
         self._held = "true"
         self._used = False  # by a file that is done
         self._looked = False  # under the lock, just now
+        self._read: History | None = None  # with the lock, and nothing has been written since
 
     def read_history(self, extensions: Sequence[str] = ()) -> History:
         """Read history and pointer in one snapshot."""
-        if not self._looked:
+        read, looked = self._read, self._looked
+        self._read, self._looked = None, False
+        if read is not None and not extensions:
+            return read
+        if not looked:
             self._tables.look()
-        self._looked = False
         return self._tables.read(extensions)
 
     @contextmanager
@@ -67,7 +71,7 @@ class PostgresSession:
         try:
             yield
         finally:
-            self._held = "true"
+            self._held, self._read = "true", None
             with suppress(psycopg.Error):  # closing the connection gives it away too
                 self._unlock(key)
 
@@ -101,6 +105,7 @@ class PostgresSession:
         self, statements: Sequence[Statement], revisions: Sequence[Revision], pointer: Pointer | None, limits: Limits
     ) -> None:
         """Send BEGIN, the statements, the records and COMMIT as one simple-query message: one round trip."""
+        self._read = None
         if self._tables.schema is None:
             self._tables.look()
         # What the file before may have left goes first, and is committed first: what fails there has done nothing.
@@ -199,7 +204,7 @@ class PostgresSession:
         """Take the lock, twice, and return its key."""
         key = self._tables.lock_key()
         take = f"pg_catalog.pg_try_advisory_lock({key})"
-        while not self._tables.ask(f"SELECT {take} AND {take}")[0]:
+        while not self._take(f"SELECT {take} AND {take}"):
             holder = self._holder(key) or LockHolder("somebody who has just let go")
             if time.monotonic() >= deadline:
                 raise LockError(
@@ -210,6 +215,14 @@ class PostgresSession:
             on_wait(holder)
             time.sleep(TRY_LOCK_EVERY)
         return key
+
+    def _take(self, query: str) -> bool:
+        """Try the lock. Whoever has it reads the history next: that comes in the same round trip."""
+        if not self._tables.complete:
+            return bool(self._tables.ask(query)[0])
+        taken, history = self._tables.read_after(query)
+        self._read = history if taken else None
+        return bool(taken)
 
     def _unlock(self, key: int) -> None:
         self.connection.execute(f"SELECT pg_catalog.pg_advisory_unlock({key}), pg_catalog.pg_advisory_unlock({key})")

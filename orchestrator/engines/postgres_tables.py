@@ -66,30 +66,24 @@ class Tables:
             self._has_pointer = self.ask(query)[0]
 
     def read(self, extensions: Sequence[str]) -> History:
-        """Return what both say, in one snapshot, and which of these extensions are there.
+        """Return what both say, in one snapshot, and which of these extensions are there."""
+        wanted = self._has_pointer or self._has_history or extensions
+        return self._history_of(self.ask(self._query(extensions)) if wanted else (None, None, None), extensions)
 
-        Rows are read as JSON, so columns may come and go.
+    def read_after(self, query: str) -> tuple[Any, History]:
+        """Run a query, and read what both say once it is done, in one round trip; they must be there.
+
+        Return the first value of its first row, too.
         """
-        pointer_part = f"(SELECT json_agg(p) FROM {self.pointer} p)" if self._has_pointer else "NULL"
-        history_part = f"(SELECT json_agg(h) FROM {self.history} h)" if self._has_history else "NULL"
-        extension_part = "(SELECT array_agg(extname::text) FROM pg_catalog.pg_extension)" if extensions else "NULL"
-        rows: Any = None
-        if self._has_pointer or self._has_history or extensions:
-            rows = self.ask(f"SELECT {pointer_part}::text, {history_part}::text, {extension_part}")
-        pointers, revisions, installed = rows or (None, None, None)
-        pointer = None
-        if self._has_pointer:
-            row: dict[str, Any] = json.loads(pointers)[0] if pointers else {"version": None, "dirty": False}
-            pointer = Pointer(row["version"], row["dirty"])
-        records: list[dict[str, Any]] = json.loads(revisions or "[]")
-        self._columns = records[0].keys() if records else ()
-        return History(
-            exists=True,
-            store=self._has_history,
-            pointer=pointer,
-            revisions=tuple(map(read_revision, records)),
-            extensions=tuple(name for name in extensions if name in (installed or ())),
-        )
+        rows: list[Any] = []
+        with errors.mapped(self._connection, self._target) as failing:
+            failing.reads = True
+            # Committed on its own: where transactions are REPEATABLE READ, a snapshot of before would serve for both.
+            cursor = self._connection.execute(f"BEGIN; {query}; COMMIT; {self._query(())}".encode())
+            while cursor.nextset():
+                if cursor.description:
+                    rows.append(cursor.fetchone())
+        return rows[0][0], self._history_of(rows[1], ())
 
     def create(self) -> str:
         """Return SQL that makes what is missing of the two tables."""
@@ -112,6 +106,29 @@ class Tables:
         with errors.mapped(self._connection, self._target) as failing:
             failing.reads = True
             return self._connection.execute(query.encode()).fetchone()
+
+    def _query(self, extensions: Sequence[str]) -> str:
+        """Return the query for one row: pointer and history as JSON, whatever columns they have, and all extensions."""
+        pointer_part = f"(SELECT json_agg(p) FROM {self.pointer} p)" if self._has_pointer else "NULL"
+        history_part = f"(SELECT json_agg(h) FROM {self.history} h)" if self._has_history else "NULL"
+        extension_part = "(SELECT array_agg(extname::text) FROM pg_catalog.pg_extension)" if extensions else "NULL"
+        return f"SELECT {pointer_part}::text, {history_part}::text, {extension_part}"
+
+    def _history_of(self, row: Sequence[Any], extensions: Sequence[str]) -> History:
+        pointers, revisions, installed = row
+        pointer = None
+        if self._has_pointer:
+            first: dict[str, Any] = json.loads(pointers)[0] if pointers else {"version": None, "dirty": False}
+            pointer = Pointer(first["version"], first["dirty"])
+        records: list[dict[str, Any]] = json.loads(revisions or "[]")
+        self._columns = records[0].keys() if records else ()
+        return History(
+            exists=True,
+            store=self._has_history,
+            pointer=pointer,
+            revisions=tuple(map(read_revision, records)),
+            extensions=tuple(name for name in extensions if name in (installed or ())),
+        )
 
     def _look_in(self, schema: str) -> None:
         """Look for the two tables in a schema."""
