@@ -209,7 +209,7 @@ def find(program: Program, home: Home) -> Running | None:
         with contextlib.suppress(OSError):
             owner = Path(f"/proc/{pid}").stat().st_uid
             ours = owner in (os.geteuid(), data.stat().st_uid) and _started(pid) >= launched
-            if ours and _parent(pid) not in found:
+            if ours and not _is_killed(pid) and _parent(pid) not in found:
                 arguments = tuple(os.fsdecode(part) for part in line.split(b"\0"))
                 return Running(pid, int(arguments[arguments.index(program.port_option) + 1]), arguments)
     return None
@@ -237,31 +237,32 @@ def launch(
     As root, `uid` and `gid` are who it runs as. Raises OrchError when the program cannot be run, or when processes of
     a former server do not let go of the data.
     """
-    record = home.read()
-    port = free_port(record.port)
-    home.write(replace(record, pid=0, port=port))
-    # The order in which `find` looks for them.
-    command = [*map(str, executable), program.data_option, str(home.data), program.port_option, str(port), *options]
-    if home.log.exists():
-        home.log.replace(home.path / "log.old")
-    write_private(home.log, "")
-    with _claim(home) as claim, home.log.open("ab") as log:
+    with _claim(home) as claim:  # once it is ours, a former server's port is free, too
+        record = home.read()
+        port = free_port(record.port)
+        home.write(replace(record, pid=0, port=port))
+        # The order in which `find` looks for them.
+        command = [*map(str, executable), program.data_option, str(home.data), program.port_option, str(port), *options]
+        if home.log.exists():
+            home.log.replace(home.path / "log.old")
+        write_private(home.log, "")
         os.truncate(claim, 0)
         os.write(claim, str(_now()).encode())
         try:
-            process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                cwd="/",
-                env=plain_environment(),
-                start_new_session=True,
-                pass_fds=[claim],
-                user=uid,
-                group=gid,
-                extra_groups=None if uid is None else [],
-            )
+            with home.log.open("ab") as log:
+                process = subprocess.Popen(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    cwd="/",
+                    env=plain_environment(),
+                    start_new_session=True,
+                    pass_fds=[claim],
+                    user=uid,
+                    group=gid,
+                    extra_groups=None if uid is None else [],
+                )
         except (OSError, subprocess.SubprocessError) as error:
             raise OrchError(f"{command[0]} cannot be run", detail=str(error)) from error
     _children[process.pid] = process
@@ -389,6 +390,13 @@ def _launched(home: Home) -> float:
 def _now() -> int:
     """Return the clock ticks since boot, as the kernel counts when a process was started."""
     return int(float(Path("/proc/uptime").read_text().split()[0]) * os.sysconf("SC_CLK_TCK"))
+
+
+def _is_killed(pid: int) -> bool:
+    """Return whether SIGKILL is on its way to a process: it may look alive for a moment, and serves nobody any more."""
+    status = Path(f"/proc/{pid}/status").read_text(errors="replace")
+    pending = re.findall(r"^(?:SigPnd|ShdPnd):\s*([0-9a-f]+)", status, re.MULTILINE)
+    return any(int(mask, 16) & 1 << (signal.SIGKILL - 1) for mask in pending)
 
 
 def _started(pid: int) -> int:
