@@ -140,7 +140,8 @@ class Postgres:
             parameters.setdefault("gssencmode", options.get("gssencmode") or "disable")
             if until is not None:  # whoever tries again need not be patient; libpq knows nothing below 2 s
                 left = max(2, round(until - time.monotonic()))
-                parameters["connect_timeout"] = min(int(parameters["connect_timeout"]) or left, left)
+                given = int(parameters["connect_timeout"])
+                parameters["connect_timeout"] = min(given, left) if given > 0 else left  # else it would wait for ever
             return self._log_in(target, parameters)
         except psycopg.Error as error:
             ours = errors.connect_error(error, target)
