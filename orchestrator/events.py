@@ -1,9 +1,13 @@
-"""The closed union of what happens in a run. Every view is a fold over these, and nothing else."""
+"""The closed union of what happens in a run. Every view is a fold over these, and nothing else.
+
+They are named tuples because every start of orch makes all of these classes, and those are made eight times as fast.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from orchestrator.errors import ExitCode, InvalidGroup, OrchError
 from orchestrator.model import Direction
@@ -63,15 +67,13 @@ class Failure:
         return tuple(Failure.of(one, redact) for one in errors)
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(NamedTuple):
     """The command ended before anything was begun, as for an invalid manifest. Told before the last event."""
 
     failure: Failure
 
 
-@dataclass(frozen=True, slots=True)
-class RunStarted:
+class RunStarted(NamedTuple):
     """The plan is about to be executed; `databases` have work, in plan order."""
 
     run_id: str
@@ -79,40 +81,35 @@ class RunStarted:
     steps: int
 
 
-@dataclass(frozen=True, slots=True)
-class ServerWaiting:
+class ServerWaiting(NamedTuple):
     """A server is not ready yet and is tried again."""
 
     database: str
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class DatabaseStarted:
+class DatabaseStarted(NamedTuple):
     """All that this database depends on is done; its work begins."""
 
     database: str
     steps: int
 
 
-@dataclass(frozen=True, slots=True)
-class DatabaseCreated:
+class DatabaseCreated(NamedTuple):
     """The database was missing and is there now. `by_other`: somebody else was quicker."""
 
     database: str
     by_other: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class LockWaiting:
+class LockWaiting(NamedTuple):
     """Somebody else holds the migration lock."""
 
     database: str
     holder: str
 
 
-@dataclass(frozen=True, slots=True)
-class Adopted:
+class Adopted(NamedTuple):
     """Versions that golang-migrate applied or took back were written into our history."""
 
     database: str
@@ -120,8 +117,7 @@ class Adopted:
     direction: Direction
 
 
-@dataclass(frozen=True, slots=True)
-class StepStarted:
+class StepStarted(NamedTuple):
     """A migration file begins, at statement `first` of `total` (both from 0)."""
 
     database: str
@@ -132,8 +128,7 @@ class StepStarted:
     total: int
 
 
-@dataclass(frozen=True, slots=True)
-class StatementDone:
+class StatementDone(NamedTuple):
     """One statement of a file that cannot run in one transaction is done and recorded."""
 
     database: str
@@ -142,8 +137,7 @@ class StatementDone:
     total: int
 
 
-@dataclass(frozen=True, slots=True)
-class StepRetrying:
+class StepRetrying(NamedTuple):
     """A step is tried again after something that passes by itself."""
 
     database: str
@@ -152,8 +146,7 @@ class StepRetrying:
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class StepFinished:
+class StepFinished(NamedTuple):
     """A migration is done and recorded. `seconds` is its duration."""
 
     database: str
@@ -163,16 +156,14 @@ class StepFinished:
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Notice:
+class Notice(NamedTuple):
     """Something a person should know, that is no failure."""
 
     database: str
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class DatabaseFinished:
+class DatabaseFinished(NamedTuple):
     """All steps of this database are done; `version` is where it stands, `applied` how many steps this run made."""
 
     database: str
@@ -181,16 +172,14 @@ class DatabaseFinished:
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class DatabaseFailed:
+class DatabaseFailed(NamedTuple):
     """A root cause."""
 
     database: str
     failure: Failure
 
 
-@dataclass(frozen=True, slots=True)
-class Verified:
+class Verified(NamedTuple):
     """A migration was tried in a scratch database: up, down, up. `failure`: what came of it; `left_out`: why it was not."""
 
     database: str
@@ -201,39 +190,35 @@ class Verified:
     left_out: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class DatabaseBlocked:
+class DatabaseBlocked(NamedTuple):
     """Not begun, because of the databases in `by`, which failed or were blocked themselves."""
 
     database: str
     by: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class DatabaseSkipped:
+class DatabaseSkipped(NamedTuple):
     """Not begun, because the run was stopped."""
 
     database: str
 
 
-@dataclass(frozen=True, slots=True)
-class Stopping:
+class Stopping(NamedTuple):
     """A signal came. `now`: running statements are being cancelled, not waited for."""
 
     now: bool
 
 
-@dataclass(frozen=True, slots=True)
-class RunFinished:
+class RunFinished(NamedTuple):
     """The end: always the last event. `seconds` since the run began."""
 
     run_id: str
     seconds: float
     exit_code: int
-    succeeded: tuple[str, ...] = field(default=())
-    failed: tuple[str, ...] = field(default=())
-    blocked: tuple[str, ...] = field(default=())
-    skipped: tuple[str, ...] = field(default=())
+    succeeded: tuple[str, ...] = ()
+    failed: tuple[str, ...] = ()
+    blocked: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()
 
 
 Event = (

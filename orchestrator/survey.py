@@ -6,8 +6,8 @@ import time
 
 from orchestrator.errors import ConnectError, DatabaseMissingError, LockError
 from orchestrator.events import Failure, LockWaiting
-from orchestrator.history import Kind, reconcile
-from orchestrator.model import History, Migration
+from orchestrator.history import Kind, State, reconcile
+from orchestrator.model import History
 from orchestrator.plan import Survey
 from orchestrator.run import Run, lock_wait
 from orchestrator.scheduler import walk
@@ -37,7 +37,8 @@ def survey(run: Run, *, keep: bool = False) -> dict[str, Survey]:
                 if not keep:
                     return history
                 deadline = time.monotonic() + lock_wait(target, run.lock_timeout)
-                while _dirty(run.catalogs[id], history) and (holder := session.holder()) and not run.stop.is_set():
+                state = reconcile(run.catalogs[id], history)
+                while _dirty(state) and (holder := session.holder()) and not run.stop.is_set():
                     if time.monotonic() >= deadline:
                         raise LockError(
                             f"{id} is locked by {holder.description}, in the middle of a migration",
@@ -46,7 +47,8 @@ def survey(run: Run, *, keep: bool = False) -> dict[str, Survey]:
                     run.sink(LockWaiting(id, holder.description))
                     run.stop.wait(TRY_EVERY)
                     history = session.read_history(database.create.extensions)
-                if reconcile(run.catalogs[id], history).pending:
+                    state = reconcile(run.catalogs[id], history)
+                if state.pending:
                     session.keep()
                 return history
 
@@ -73,6 +75,6 @@ def survey(run: Run, *, keep: bool = False) -> dict[str, Survey]:
     return {id: found.get(id) or Survey(run.targets[id].endpoint, failure=stopped) for id in run.databases}
 
 
-def _dirty(migrations: tuple[Migration, ...], history: History) -> bool:
+def _dirty(state: State) -> bool:
     """Whether golang-migrate is half way through a file, or was when it ended."""
-    return any(problem.kind is Kind.DIRTY for problem in reconcile(migrations, history).problems)
+    return any(problem.kind is Kind.DIRTY for problem in state.problems)

@@ -28,7 +28,7 @@ def main() -> NoReturn:
 
         streams.put(HELP)
         _leave(0)
-    gc.set_threshold(50_000)  # modules, manifest and plan all stay: every 700 objects is too often to look for garbage
+    gc.set_threshold(200_000)  # modules, manifest and plan all stay: looking for garbage in them is time lost
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # until the command line is loaded: no traceback for an early Ctrl-C
     sys.unraisablehook = _unraisable
     from orchestrator.cli.app import run

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from psycopg import Connection, sql
+from psycopg import Connection
+from psycopg.pq import Escaping
 
 from orchestrator.model import Pointer, Revision
 
@@ -70,30 +71,30 @@ def record(connection: Connection[Any], table: str, revision: Revision) -> str:
     Times are the server's: an attempt starts with the transaction of its first record, and ends at its last.
     """
 
-    def literal(value: str) -> str:
-        return sql.Literal(value).as_string(connection)
+    def text(value: str) -> str:
+        return literal(connection, value)
 
     finished = "clock_timestamp()" if revision.done else "NULL"
     values = {
         "version": str(revision.version),
         "attempt": str(revision.attempt),
-        "name": literal(revision.name),
-        "direction": literal(revision.direction.value),
-        "checksum": literal(revision.checksum),
+        "name": text(revision.name),
+        "direction": text(revision.direction.value),
+        "checksum": text(revision.checksum),
         "applied": str(revision.applied),
         "total": str(revision.total),
         "in_flight": str(revision.in_flight),
-        "prefix": literal(revision.prefix),
+        "prefix": text(revision.prefix),
         "done": str(revision.done),
-        "origin": literal(revision.origin.value),
+        "origin": text(revision.origin.value),
         "started_at": "now()",
         "finished_at": finished,
         "seconds": f"extract(epoch FROM {finished} - now())" if revision.done else "NULL",
-        "actor": literal(revision.actor),
-        "run_id": literal(revision.run_id),
-        "tool": literal(revision.tool),
-        "error": literal(revision.error),
-        "reason": literal(revision.reason),
+        "actor": text(revision.actor),
+        "run_id": text(revision.run_id),
+        "tool": text(revision.tool),
+        "error": text(revision.error),
+        "reason": text(revision.reason),
         "format": str(revision.format),
     }
     updates = [f"{c} = EXCLUDED.{c}" for c in values if c not in ("version", "attempt", "started_at", "seconds")]
@@ -102,6 +103,11 @@ def record(connection: Connection[Any], table: str, revision: Revision) -> str:
         f"INSERT INTO {table} AS h ({', '.join(values)}) VALUES ({', '.join(values.values())}) "
         f"ON CONFLICT (version, attempt) DO UPDATE SET {', '.join(updates)} WHERE NOT h.done; "
     )
+
+
+def literal(connection: Connection[Any], value: str) -> str:
+    """Return a text as SQL."""
+    return Escaping(connection.pgconn).escape_literal(value.encode()).decode()
 
 
 def identifier(name: str) -> str:

@@ -9,7 +9,6 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 import psycopg
-from psycopg import sql
 
 from orchestrator.engines import postgres_errors as errors
 from orchestrator.engines.postgres_history import (
@@ -19,6 +18,7 @@ from orchestrator.engines.postgres_history import (
     create_history,
     create_pointer,
     identifier,
+    literal,
 )
 from orchestrator.errors import ConflictError, ConnectError
 from orchestrator.model import History, Pointer, Target, read_revision
@@ -43,6 +43,8 @@ class Tables:
         self._has_pointer = False
         self._has_history = False
         self._columns: Collection[str] = ()  # of the history; none: not seen yet
+        self._seen: Sequence[Any] = ()  # what was read last …
+        self._history = History()  # … and what that says
 
     @property
     def complete(self) -> bool:
@@ -67,23 +69,28 @@ class Tables:
 
     def read(self, extensions: Sequence[str]) -> History:
         """Return what both say, in one snapshot, and which of these extensions are there."""
-        wanted = self._has_pointer or self._has_history or extensions
-        return self._history_of(self.ask(self._query(extensions)) if wanted else (None, None, None), extensions)
+        if not (self._has_pointer or self._has_history or extensions):
+            return self._history_of((), extensions)
+        with errors.mapped(self._connection, self._target) as failing:
+            failing.reads = True
+            rows = self._connection.execute(self._query(extensions).encode()).fetchall()
+        return self._history_of(rows, extensions)
 
     def read_after(self, query: str) -> tuple[Any, History]:
         """Run a query, and read what both say once it is done, in one round trip; they must be there.
 
         Return the first value of its first row, too.
         """
-        rows: list[Any] = []
+        answers: list[list[Any]] = []
         with errors.mapped(self._connection, self._target) as failing:
             failing.reads = True
             # Committed on its own: where transactions are REPEATABLE READ, a snapshot of before would serve for both.
             cursor = self._connection.execute(f"BEGIN; {query}; COMMIT; {self._query(())}".encode())
             while cursor.nextset():
                 if cursor.description:
-                    rows.append(cursor.fetchone())
-        return rows[0][0], self._history_of(rows[1], ())
+                    answers.append(cursor.fetchall())
+        first, rows = answers
+        return first[0][0], self._history_of(rows, ())
 
     def create(self) -> str:
         """Return SQL that makes what is missing of the two tables."""
@@ -108,26 +115,38 @@ class Tables:
             return self._connection.execute(query.encode()).fetchone()
 
     def _query(self, extensions: Sequence[str]) -> str:
-        """Return the query for one row: pointer and history as JSON, whatever columns they have, and all extensions."""
-        pointer_part = f"(SELECT json_agg(p) FROM {self.pointer} p)" if self._has_pointer else "NULL"
-        history_part = f"(SELECT json_agg(h) FROM {self.history} h)" if self._has_history else "NULL"
-        extension_part = "(SELECT array_agg(extname::text) FROM pg_catalog.pg_extension)" if extensions else "NULL"
-        return f"SELECT {pointer_part}::text, {history_part}::text, {extension_part}"
+        """Return the query for rows of pointer and history as JSON, whatever columns they have, and for all extensions."""
+        parts = []
+        if self._has_pointer:
+            parts.append(f"SELECT 'pointer', row_to_json(p)::text FROM {self.pointer} p")
+        if self._has_history:
+            parts.append(f"SELECT 'revision', row_to_json(h)::text FROM {self.history} h")
+        if extensions:
+            parts.append("SELECT 'extension', to_json(extname)::text FROM pg_catalog.pg_extension")
+        return " UNION ALL ".join(parts)
 
-    def _history_of(self, row: Sequence[Any], extensions: Sequence[str]) -> History:
-        pointers, revisions, installed = row
+    def _history_of(self, rows: Sequence[tuple[str, str]], extensions: Sequence[str]) -> History:
+        """Return what the rows of `_query` say; mostly that is what they said before."""
+        seen = (self._has_pointer, self._has_history, *extensions, *rows)
+        if seen != self._seen:
+            self._seen, self._history = seen, self._parse(rows, extensions)
+        return self._history
+
+    def _parse(self, rows: Sequence[tuple[str, str]], extensions: Sequence[str]) -> History:
+        def found(kind: str) -> list[Any]:
+            return [json.loads(text) for what, text in rows if what == kind]
+
+        pointers, records, installed = found("pointer"), found("revision"), found("extension")
         pointer = None
         if self._has_pointer:
-            first: dict[str, Any] = json.loads(pointers)[0] if pointers else {"version": None, "dirty": False}
-            pointer = Pointer(first["version"], first["dirty"])
-        records: list[dict[str, Any]] = json.loads(revisions or "[]")
+            pointer = Pointer(pointers[0]["version"], pointers[0]["dirty"]) if pointers else Pointer(None)
         self._columns = records[0].keys() if records else ()
         return History(
             exists=True,
             store=self._has_history,
             pointer=pointer,
             revisions=tuple(map(read_revision, records)),
-            extensions=tuple(name for name in extensions if name in (installed or ())),
+            extensions=tuple(name for name in extensions if name in installed),
         )
 
     def _look_in(self, schema: str) -> None:
@@ -193,7 +212,7 @@ class Tables:
         return "search_path" in self._connection.info.options.replace("-", "_")
 
     def _literal(self, value: str) -> str:
-        return sql.Literal(value).as_string(self._connection)
+        return literal(self._connection, value)
 
     @property
     def _pointer_name(self) -> str:

@@ -29,6 +29,8 @@ def as_json(value: Any) -> Any:
     """Return plain data for an event or a part of one."""
     if isinstance(value, Enum):
         return value.value
+    if isinstance(value, events.Failure):
+        return asdict(value)
     if isinstance(value, dict):
         return {key: as_json(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -51,7 +53,7 @@ class JsonLinesView:
             if self._over:  # interrupted: what still ran when the end was told
                 return
             self._over = isinstance(event, events.RunFinished)
-            self._put({"event": type(event).__name__, "at": datetime.now(UTC).isoformat(), **as_json(asdict(event))})
+            self._put({"event": type(event).__name__, "at": datetime.now(UTC).isoformat(), **as_json(event._asdict())})
 
     def _put(self, document: dict[str, Any]) -> None:
         self._write(json_text(document))
@@ -84,7 +86,7 @@ class DocumentView:
             case events.DatabaseFinished(id, version, _, seconds):
                 self._of(id).update(result="done", version=version, seconds=round(seconds, 3))
             case events.DatabaseFailed(id, failure):
-                self._of(id).update(result="failed", error=as_json(asdict(failure)))
+                self._of(id).update(result="failed", error=as_json(failure))
             case events.DatabaseBlocked(id, by):
                 self._of(id).update(result="blocked", blocked_by=list(by))
             case events.DatabaseSkipped(id):
