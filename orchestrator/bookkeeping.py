@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from orchestrator.history import State, latest_effective, next_attempt, pointer_during
-from orchestrator.model import Direction, File, History, Migration, Origin, Pointer, Revision, Script
+from orchestrator.model import Direction, History, Migration, Origin, Pointer, Revision, Script
 from orchestrator.run import Run
 
 
@@ -44,32 +42,29 @@ class Book:
 
         A try that failed half way stays as it is, with its error, and a new attempt goes on from where it stopped.
         """
-        file: File | None = migration.file(direction)
-        changes = {
-            "checksum": file.checksum if file else "",
-            "total": len(script.statements) if script else 0,
-            "actor": self._run.actor,
-            "run_id": self._run.run_id,
-            "tool": self._run.tool,
-        }
-        partial = self._partial
         attempt = next_attempt(self._revisions.values(), migration.version)
-        if partial is not None and partial.version == migration.version and partial.direction is direction:
-            if partial.error:
-                changes |= {"attempt": attempt, "error": "", "reason": ""}
-            return replace(partial, **changes)  # type: ignore[arg-type]
-        blank = Revision(migration.version, attempt, migration.name, direction, "")
-        return replace(blank, **changes)  # type: ignore[arg-type]
+        partial = self._partial
+        if partial is None or (partial.version, partial.direction) != (migration.version, direction):
+            revision = Revision(migration.version, attempt, migration.name, direction, "")
+        else:
+            revision = partial._replace(attempt=attempt, error="", reason="") if partial.error else partial
+        file = migration.file(direction)
+        return revision._replace(
+            checksum=file.checksum if file else "",
+            total=len(script.statements) if script else 0,
+            actor=self._run.actor,
+            run_id=self._run.run_id,
+            tool=self._run.tool,
+        )
 
     def adopted(self, migration: Migration, direction: Direction) -> Revision:
         """Return the record that golang-migrate applied a migration."""
-        return replace(self.begin(migration, direction, None), done=True, origin=Origin.ADOPTED)
+        return self.begin(migration, direction, None)._replace(done=True, origin=Origin.ADOPTED)
 
     def forgotten(self, version: int) -> Revision:
         """Return the record that golang-migrate took a migration back."""
         last = latest_effective(self._revisions.values())[version]
-        return replace(
-            last,
+        return last._replace(
             attempt=next_attempt(self._revisions.values(), version),
             direction=Direction.DOWN,
             applied=0,  # by us

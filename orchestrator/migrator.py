@@ -12,7 +12,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, suppress
-from dataclasses import replace
 
 from orchestrator.bookkeeping import Book
 from orchestrator.engines.base import Effect, Limits, Session
@@ -208,11 +207,11 @@ class Migrator:
         """Run what is left of a file and return its finished revision."""
         after = pointer_after(book.applied, revision.version, revision.direction)
         if script is None or not script.statements:
-            return self._commit(session, book, (), replace(revision, done=True, in_flight=False), after, Limits())
+            return self._commit(session, book, (), revision._replace(done=True, in_flight=False), after, Limits())
         limits = self._limits(script)
         statements = script.statements
         if script.atomic and not revision.applied and not revision.in_flight and all(map(session.commits, statements)):
-            done = replace(revision, applied=len(statements), done=True)
+            done = revision._replace(applied=len(statements), done=True)
             return self._commit(session, book, statements, done, after, limits)
         return self._run_statements(session, book, revision, script, limits, after)
 
@@ -234,8 +233,7 @@ class Migrator:
             if self._run.cancelled.is_set():
                 raise InterruptedRunError("cancelled between two statements")
             statement = script.statements[index]
-            progress = replace(
-                revision,
+            progress = revision._replace(
                 applied=index + 1,
                 in_flight=False,
                 prefix=prefix_checksum(script, index + 1),
@@ -250,7 +248,7 @@ class Migrator:
                 revision = self._commit(session, book, (), progress, pointer, limits)
             self._run.sink(StatementDone(self._id, revision.version, index + 1, total))
         if not revision.done:  # every statement was recorded, and only the last record is missing
-            revision = self._commit(session, book, (), replace(revision, done=True), after, limits)
+            revision = self._commit(session, book, (), revision._replace(done=True), after, limits)
         return revision
 
     def _run_alone(
@@ -272,7 +270,7 @@ class Migrator:
                 return revision
             if effect is Effect.UNKNOWN:
                 doubt = f"{IN_DOUBT}: {facts}"
-                self._commit(session, book, (), replace(revision, error=doubt), during, limits)
+                self._commit(session, book, (), revision._replace(error=doubt), during, limits)
                 raise ConflictError(
                     f"{self._id} is in doubt at statement {index + 1} of version {revision.version}",
                     where=Mark(script.file.path, statement.line),
@@ -281,7 +279,7 @@ class Migrator:
                 )
         elif session.probe(statement, limits)[0] is not Effect.DONE:
             # (What is done before it began is refused by the server, or passed over: a later run must not take it for ours.)
-            begun = replace(revision, in_flight=True, prefix=prefix_in_flight(script, index), error="")
+            begun = revision._replace(in_flight=True, prefix=prefix_in_flight(script, index), error="")
             revision = self._commit(session, book, (), begun, during, limits)
         try:
             session.execute(statement, limits)
@@ -291,7 +289,7 @@ class Migrator:
                 with suppress(OrchError):  # debris that cannot be cleared yet: the next try looks again
                     if session.probe(statement, limits)[0] is Effect.DONE:
                         return revision
-                    book.note(replace(revision, in_flight=False, prefix=prefix_landed(revision, done=False)))
+                    book.note(revision._replace(in_flight=False, prefix=prefix_landed(revision, done=False)))
             raise
         return revision
 
@@ -311,7 +309,7 @@ class Migrator:
     def _record_failure(self, session: Session, book: Book, revision: Revision, error: OrchError) -> None:
         """Keep the error in the history. A try that had no effect gives the pointer back what it said before."""
         text = self._run.redact(f"{error.where}: {error.what}" if error.where else error.what)[:MAX_ERROR_CHARACTERS]
-        failed = replace(revision, error=text)
+        failed = revision._replace(error=text)
         effect = failed.applied or failed.in_flight
         pointer = None if effect or not book.began(failed) else Pointer(max(book.applied, default=None))
         with suppress(OrchError):  # the disk may be full: what went wrong first is what a person must read

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from orchestrator.errors import Mark
 
@@ -116,8 +116,7 @@ class Target:
 # ---------------------------------------------------------------- what is on disk
 
 
-@dataclass(frozen=True, slots=True)
-class File:
+class File(NamedTuple):
     """A migration file: its path as shown to people, its normalised checksum (`sha256:…`), where to read it."""
 
     path: str
@@ -125,8 +124,7 @@ class File:
     checksum: str
 
 
-@dataclass(frozen=True, slots=True)
-class Migration:
+class Migration(NamedTuple):
     """A versioned pair of files; either may be missing."""
 
     version: int
@@ -172,16 +170,14 @@ class Script:
 # ---------------------------------------------------------------- what a database remembers
 
 
-@dataclass(frozen=True, slots=True)
-class Pointer:
+class Pointer(NamedTuple):
     """golang-migrate's single row. `version` is None when the table is there and empty (after the last down)."""
 
     version: int | None
     dirty: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Revision:
+class Revision(NamedTuple):
     """The record of one attempt to take a migration in one direction; (version, attempt) is its key.
 
     `applied` of `total` statements are known to be done; `in_flight` says that one more was begun and its end was
@@ -248,8 +244,7 @@ def _time(value: datetime | str | None) -> datetime | None:
     return datetime.fromisoformat(value) if isinstance(value, str) else value
 
 
-@dataclass(frozen=True, slots=True)
-class History:
+class History(NamedTuple):
     """What one database says of itself. `pointer` is None when golang-migrate's table is not there at all."""
 
     exists: bool = True
@@ -275,8 +270,7 @@ Picture = Mapping[Thing, str]
 """The schema of a database, without its data: every thing in it, and how that is defined."""
 
 
-@dataclass(frozen=True, slots=True)
-class LockHolder:
+class LockHolder(NamedTuple):
     """Who holds a migration lock, as far as the server tells. `key` stays the same as long as they hold it."""
 
     description: str

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from orchestrator.errors import ConflictError, UsageError
 from orchestrator.history import (
@@ -145,30 +145,30 @@ def _marked(
     for migration in migrations:
         if migration.version == version:
             record = _record(history, migration, by, Origin.MARKED)
-            revisions.append(record if applied else replace(record, direction=Direction.DOWN))
+            revisions.append(record if applied else record._replace(direction=Direction.DOWN))
         elif migration.version in wanted - recorded:
             revisions.append(_record(history, migration, by, Origin.ADOPTED))
         elif migration.version in recorded - wanted:
-            revisions.append(replace(_record(history, migration, by, Origin.ADOPTED), direction=Direction.DOWN))
+            revisions.append(_record(history, migration, by, Origin.ADOPTED)._replace(direction=Direction.DOWN))
     for gone in (
         recorded - wanted - {migration.version for migration in migrations}
     ):  # taken back, and its file is gone too
         ours = Migration(gone, latest[gone].name)
-        revisions.append(replace(_record(history, ours, by, Origin.ADOPTED), direction=Direction.DOWN))
+        revisions.append(_record(history, ours, by, Origin.ADOPTED)._replace(direction=Direction.DOWN))
     return tuple(revisions), Pointer(max(wanted, default=None))
 
 
 def _going_on(history: History, partial: Revision, by: Signature) -> Revision:
     """Return a new attempt that goes on from one that stopped half way, which stays as it is."""
     attempt = next_attempt(history.revisions, partial.version)
-    return replace(partial, attempt=attempt, actor=by.actor, run_id=by.run_id, tool=by.tool, reason=by.reason, error="")
+    return partial._replace(attempt=attempt, actor=by.actor, run_id=by.run_id, tool=by.tool, reason=by.reason, error="")
 
 
 def _in_doubt(history: History, partial: Revision, by: Signature) -> list[Way]:
     number = partial.applied + 1
-    signed = replace(_going_on(history, partial, by), in_flight=False)
-    done = replace(signed, applied=number, prefix=prefix_landed(partial, done=True))
-    not_done = replace(signed, prefix=prefix_landed(partial, done=False))
+    signed = _going_on(history, partial, by)._replace(in_flight=False)
+    done = signed._replace(applied=number, prefix=prefix_landed(partial, done=True))
+    not_done = signed._replace(prefix=prefix_landed(partial, done=False))
     return [
         Way("statement-done", f"statement {number} was done: go on after it", (done,), None),
         Way(

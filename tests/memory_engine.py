@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from orchestrator.engines.base import Effect, Limits
 from orchestrator.errors import StatementError
@@ -143,7 +143,7 @@ class MemorySession:
         void = [r for r in revisions if not (r.done or r.applied or r.in_flight)]
         for revision in revisions:
             if revision not in void:
-                self._record(replace(revision, done=False))
+                self._record(revision._replace(done=False))
                 store.point()
         if pointer is not None:
             store.pointer = pointer

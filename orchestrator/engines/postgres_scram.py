@@ -25,6 +25,7 @@ from psycopg.conninfo import make_conninfo
 
 SECONDS = 10.0  # for each of the two logins that it takes to learn a salt, unless connect_timeout is shorter
 WORTH_IT = 2  # logins with the password that worked before
+PATIENCE = 0.05  # seconds that others wait for what is being learnt; a password would take that long for all of them
 _CHALLENGE = re.compile(r"\tB\t\d+\tAuthenticationSASLContinue\t .*,s=([^,']+),i=(\d+)'$", re.MULTILINE)
 _ACCEPTED = "\tAuthenticationSASLFinal\t"
 
@@ -36,36 +37,43 @@ class ScramKeys:
         self._mutex = threading.Lock()
         self._worked: Counter[str] = Counter()
         self._places: dict[str, dict[str, str]] = {}  # of logins whose salt is still to be learnt
+        self._learnt: dict[str, threading.Event] = {}  # of logins that are worth it
         self._known: dict[str, dict[str, str]] = {}
 
     def of(self, login: str, url: str, parameters: Mapping[str, str]) -> dict[str, str]:
         """Return what to connect with besides these parameters: keys, and the one server that they are for.
 
-        Empty where the password has to do. Whoever comes first after enough logins learns the salt, in the place of the
-        connection that it has not made yet: no more are open at a time than without. Never raises.
+        Empty where the password has to do. Whoever comes first after enough logins learns the salt, in the place
+        of the connection that it has not made yet: no more are open at a time than without. Never raises.
         """
         with self._mutex:
             place = self._places.pop(login, None)
-            if place is None:
-                return self._known.get(login, {})
-        keys = _learn(url, {**parameters, **place})
-        with self._mutex:
-            self._known[login] = {**keys, **place} if keys else {}
-            return self._known[login]
+            learnt = self._learnt.get(login)
+        if learnt is None:
+            return {}
+        if place is None:
+            learnt.wait(PATIENCE)
+        else:
+            try:
+                keys = _learn(url, {**parameters, **place})
+                self._known[login] = {**keys, **place} if keys else {}
+            finally:
+                learnt.set()
+        return self._known.get(login, {})
 
     def worked(self, login: str, connection: Connection[Any]) -> None:
         """Take note of a login with the password."""
         with self._mutex:
             self._worked[login] += 1
             if self._worked[login] == WORTH_IT:
+                self._learnt[login] = threading.Event()
                 info = connection.info
                 place = {"host": info.host, "hostaddr": info.hostaddr, "port": str(info.port)}
                 self._places[login] = {name: value for name, value in place.items() if value}  # a socket has no address
 
     def give_up(self, login: str) -> None:
         """Take the password from now on: the server had another salt than before, or is gone."""
-        with self._mutex:
-            self._known[login] = {}
+        self._known[login] = {}
 
 
 def _learn(url: str, parameters: Mapping[str, str]) -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,7 +16,7 @@ def history_document(history: History) -> dict[str, Any]:
     pointer = {"version": history.pointer.version, "dirty": history.pointer.dirty} if history.pointer else None
     revisions = []
     for revision in _in_time(history):
-        entry = asdict(revision) | {"direction": revision.direction.value, "origin": revision.origin.value}
+        entry = revision._asdict() | {"direction": revision.direction.value, "origin": revision.origin.value}
         for key in ("started_at", "finished_at"):
             entry[key] = entry[key].isoformat() if entry[key] else None
         revisions.append(entry | {"result": _result(revision)})
