@@ -363,6 +363,8 @@ def test_a_failure_at_any_step_leaves_every_file(
             break
         finally:
             monkeypatch.setattr(owner, step, original)
+            signal.signal(signal.SIGINT, signal.default_int_handler)  # which is ignored once all is done
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
     assert calls, "the step was never reached"
 
 
@@ -386,6 +388,26 @@ def test_ctrl_c_at_any_moment(project: Path) -> None:
             orch(project, "rm-db", "logs2")
         assert snapshot(project) == before
     assert outcomes & {130, -signal.SIGTERM, -signal.SIGINT}, outcomes
+
+
+INTERRUPTED_WHILE_TELLING = """
+import os, signal, sys
+from orchestrator.cli import main, project
+tree = project.tree
+def interrupted(*arguments):
+    os.kill(os.getpid(), signal.SIGINT)
+    os.kill(os.getpid(), signal.SIGTERM)
+    return tree(*arguments)
+project.tree = interrupted
+main()
+"""
+
+
+def test_ctrl_c_comes_too_late(project: Path) -> None:
+    command = [sys.executable, "-c", INTERRUPTED_WHILE_TELLING, "add-db", "logs2", "--engine", "mongo"]
+    done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False, timeout=30)
+    assert (done.returncode, "migrations" in done.stdout, "Next: " in done.stderr) == (0, True, True)
+    assert "logs2" in (project / "databases.yaml").read_text()
 
 
 # ---------------------------------------------------------------- rm-db

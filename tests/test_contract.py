@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import secrets
 import threading
 import time
@@ -485,20 +484,20 @@ def test_a_refused_statement_leaves_no_effect_no_record_no_pointer(anywhere: Ben
             session.commit((), [DONE], Pointer(1), NO_LIMITS)
         seen = history(session)
         with pytest.raises(StatementError) as caught:
-            session.commit([fill, refused, fill], [dataclasses.replace(DONE, version=2)], Pointer(2), NO_LIMITS)
+            session.commit([fill, refused, fill], [DONE._replace(version=2)], Pointer(2), NO_LIMITS)
         assert history(session) == seen
         assert anywhere.dialect.rows() == 0
         assert caught.value.statement == refused
         assert caught.value.code.split()[0] == anywhere.dialect.refused[1]
         assert caught.value.what
-        session.commit([fill], [dataclasses.replace(DONE, version=2)], Pointer(2), NO_LIMITS)  # the session goes on
+        session.commit([fill], [DONE._replace(version=2)], Pointer(2), NO_LIMITS)  # the session goes on
         assert anywhere.dialect.rows() == 1
 
 
 def test_several_records_in_one_commit(anywhere: Bench | MemoryBench) -> None:
     engine = anywhere.ready()
     with engine.connect(anywhere.target) as session:
-        session.commit((), [dataclasses.replace(DONE, version=v) for v in (1, 2, 10)], Pointer(10), NO_LIMITS)
+        session.commit((), [DONE._replace(version=v) for v in (1, 2, 10)], Pointer(10), NO_LIMITS)
         assert sorted(r.version for r in session.read_history().revisions) == [1, 2, 10]
 
 
@@ -523,7 +522,7 @@ FULL = Revision(
 )
 
 
-@pytest.mark.parametrize("revision", [DONE, FULL, dataclasses.replace(FULL, done=True, in_flight=False)])
+@pytest.mark.parametrize("revision", [DONE, FULL, FULL._replace(done=True, in_flight=False)])
 def test_every_field_of_a_revision_comes_back(bench: Bench, revision: Revision) -> None:
     engine = bench.ready()
     with engine.connect(bench.target) as session:
@@ -531,7 +530,7 @@ def test_every_field_of_a_revision_comes_back(bench: Bench, revision: Revision) 
     with engine.connect(bench.target) as session:
         (found,) = session.read_history().revisions
     times = {"started_at": found.started_at, "finished_at": found.finished_at, "seconds": found.seconds}
-    assert found == dataclasses.replace(revision, **times)
+    assert found == revision._replace(**times)
     assert found.started_at is not None
     assert abs(datetime.now(UTC) - found.started_at) < timedelta(minutes=5)
     assert (found.finished_at is not None) is (found.seconds is not None) is revision.done
@@ -542,11 +541,11 @@ def test_every_field_of_a_revision_comes_back(bench: Bench, revision: Revision) 
 
 def test_progress_is_the_same_record_and_keeps_its_beginning(bench: Bench) -> None:
     engine = bench.ready()
-    half = dataclasses.replace(DONE, applied=1, total=2, done=False, in_flight=True)
+    half = DONE._replace(applied=1, total=2, done=False, in_flight=True)
     with engine.connect(bench.target) as session:
         session.commit((), [half], None, NO_LIMITS)
         (first,) = session.read_history().revisions
-        session.commit((), [dataclasses.replace(half, applied=2, in_flight=False, done=True)], None, NO_LIMITS)
+        session.commit((), [half._replace(applied=2, in_flight=False, done=True)], None, NO_LIMITS)
         (second,) = session.read_history().revisions
     assert (second.applied, second.in_flight, second.done) == (2, False, True)
     assert second.started_at == first.started_at
@@ -573,7 +572,7 @@ def test_records_of_an_earlier_release_are_read_as_they_are_and_completed_by_the
         assert [(r.version, r.tool, r.reason) for r in session.read_history().revisions] == [(1, "", "")]
     assert bench.dialect.stored() == before, "a reader changes nothing"
     with engine.connect(bench.target) as session:
-        session.commit((), [dataclasses.replace(DONE, version=2, tool="2.0", reason="why")], Pointer(2), NO_LIMITS)
+        session.commit((), [DONE._replace(version=2, tool="2.0", reason="why")], Pointer(2), NO_LIMITS)
         found = session.read_history().revisions
     assert sorted((r.version, r.tool, r.reason) for r in found) == [(1, "", ""), (2, "2.0", "why")]
     assert bench.dialect.stored()[0]["mood"] == "good", "what a later release wrote stays"

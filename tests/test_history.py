@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -37,7 +36,7 @@ def file(version: int, text: str = "") -> File:
 
 
 def migration(version: int, **changes: Any) -> Migration:
-    return dataclasses.replace(Migration(version, f"m{version}", file(version), file(version, "down")), **changes)
+    return Migration(version, f"m{version}", file(version), file(version, "down"))._replace(**changes)
 
 
 def files(*versions: int) -> list[Migration]:
@@ -46,7 +45,7 @@ def files(*versions: int) -> list[Migration]:
 
 def up(version: int, attempt: int = 1, **changes: Any) -> Revision:
     blank = Revision(version, attempt, f"m{version}", UP, f"sha256:{version}", applied=3, total=3, done=True)
-    return dataclasses.replace(blank, **changes)
+    return blank._replace(**changes)
 
 
 def down(version: int, attempt: int = 2, **changes: Any) -> Revision:
@@ -54,7 +53,7 @@ def down(version: int, attempt: int = 2, **changes: Any) -> Revision:
 
 
 def half(revision: Revision, applied: int, *, in_flight: bool = False) -> Revision:
-    return dataclasses.replace(revision, done=False, applied=applied, in_flight=in_flight)
+    return revision._replace(done=False, applied=applied, in_flight=in_flight)
 
 
 def found(pointer: Pointer | None, *revisions: Revision) -> History:
@@ -368,7 +367,7 @@ def script(*sources: str) -> Script:
 
 def stopped(of: Script, applied: int, *, in_flight: bool = False) -> Revision:
     prefix = (prefix_in_flight if in_flight else prefix_checksum)(of, applied)
-    return dataclasses.replace(half(up(1), applied, in_flight=in_flight), prefix=prefix, total=len(of.statements))
+    return half(up(1), applied, in_flight=in_flight)._replace(prefix=prefix, total=len(of.statements))
 
 
 @pytest.mark.parametrize(
@@ -426,7 +425,7 @@ def test_digest_changes_with_what_a_plan_depends_on_and_with_nothing_else() -> N
     ]
     assert len({base, *map(digest, different)}) == len(different) + 1
     two = found(Pointer(2), up(1), up(2))
-    assert digest(two) == digest(dataclasses.replace(two, revisions=two.revisions[::-1]))
+    assert digest(two) == digest(two._replace(revisions=two.revisions[::-1]))
 
 
 # ---------------------------------------------------------------- whatever is there
@@ -471,7 +470,7 @@ def test_invariants(migrations: list[Migration], history: History, out_of_order:
     assert pending <= known
     assert state.version == max(applied, default=None)
     assert state.partial is None or state.partial.version not in applied
-    mixed = dataclasses.replace(history, revisions=history.revisions[::-1])
+    mixed = history._replace(revisions=history.revisions[::-1])
     assert reconcile(migrations, mixed, out_of_order=out_of_order) == state
 
     for version in known - applied - pending:
@@ -483,7 +482,7 @@ def test_invariants(migrations: list[Migration], history: History, out_of_order:
     # Once what golang-migrate did is written down, there is nothing more of it to write, and nothing else has changed.
     written = [up(v, 9, origin=Origin.ADOPTED) for v in adopt] + [down(v, 9, origin=Origin.ADOPTED) for v in forget]
     pointer = Pointer(state.version) if state.pointer_stale and state.partial is None else history.pointer
-    followed = dataclasses.replace(history, pointer=pointer, revisions=(*history.revisions, *written))
+    followed = history._replace(pointer=pointer, revisions=(*history.revisions, *written))
     again = reconcile(migrations, followed, out_of_order=out_of_order)
     assert (again.adopt, again.forget) == ((), ())
     assert (again.applied, again.pending, again.version) == (state.applied, state.pending, state.version)

@@ -48,7 +48,7 @@ def script(_database: Database, file: File) -> Script:
 
 def up(version: int, **changes: object) -> Revision:
     blank = Revision(version, 1, f"m{version}", UP, f"sha256:{version}", applied=2, total=2, done=True)
-    return dataclasses.replace(blank, **changes)  # type: ignore[arg-type]
+    return blank._replace(**changes)  # type: ignore[arg-type]
 
 
 def at(*versions: int, dirty: bool = False) -> History:
@@ -109,20 +109,20 @@ def test_what_golang_migrate_did_is_a_change() -> None:
     planned = plan_one(History(pointer=Pointer(3)))
     assert planned.adopt == (1, 2, 3)
     assert planned.has_changes
-    assert plan_one(dataclasses.replace(at(1, 2, 3), pointer=Pointer(2))).forget == (3,)
-    assert plan_one(dataclasses.replace(at(1, 2, 3), pointer=None)).pointer_stale
+    assert plan_one(at(1, 2, 3)._replace(pointer=Pointer(2))).forget == (3,)
+    assert plan_one(at(1, 2, 3)._replace(pointer=None)).pointer_stale
 
 
 def test_extensions_that_are_missing() -> None:
     of = database("a", create=CreateOptions(extensions=("citext", "hstore")))
-    assert plan_one(dataclasses.replace(at(1, 2, 3), extensions=("citext",)), of=of).extensions == ("hstore",)
+    assert plan_one(at(1, 2, 3)._replace(extensions=("citext",)), of=of).extensions == ("hstore",)
 
 
 def test_a_half_done_file_continues() -> None:
     begun = up(2, applied=1, done=False, prefix=prefix_checksum(script(A, FILES[1].up or FILES[1].down), 1))  # type: ignore[arg-type]
     planned = plan_one(History(pointer=Pointer(2, True), revisions=(up(1), begun)))
     assert [(step.version, step.first) for step in planned.steps] == [(2, 1), (3, 0)]
-    changed = dataclasses.replace(begun, prefix="sha256:other")
+    changed = begun._replace(prefix="sha256:other")
     failure = plan_one(History(pointer=Pointer(2, True), revisions=(up(1), changed))).failure
     assert failure is not None
     assert failure.kind == "conflict"

@@ -7,13 +7,16 @@ import dataclasses
 import os
 import resource
 import secrets
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, LiteralString
 from urllib.parse import quote
 
 import psycopg
 import pytest
 from conftest import Estate
+from proxy import Rule, proxied
 from psycopg import sql
 
 from orchestrator.embedded import Server
@@ -126,6 +129,27 @@ def test_many_open_files_are_no_matter(postgres: Server, engine: Postgres) -> No
             files.callback(os.close, os.dup(0))
         there = target(postgres, name, "plain")
         assert [with_keys(engine, there) for _ in range(WORTH_IT + 1)] == [False] * WORTH_IT + [True]
+
+
+@NEEDS_KEYS
+def test_nobody_waits_long_for_keys(postgres: Server, engine: Postgres) -> None:
+    """The server may keep whoever learns them waiting; the others go on with the password."""
+    slow = Rule(b"SCRAM-SHA-256", WORTH_IT + 1, "delay")
+    with (
+        login(postgres, "plain") as name,
+        proxied(postgres.host, postgres.port) as proxy,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        proxy.spoil(slow)
+        there = target(dataclasses.replace(postgres, port=proxy.port), name, "plain")
+        assert [with_keys(engine, there) for _ in range(WORTH_IT)] == [False] * WORTH_IT
+        learning = pool.submit(with_keys, engine, there)
+        while not slow.struck:
+            time.sleep(0.001)
+        assert not with_keys(engine, there)
+        assert not learning.done()
+        assert learning.result()
+        assert with_keys(engine, there)
 
 
 def test_nothing_of_a_login_stays_open(postgres: Server, engine: Postgres) -> None:

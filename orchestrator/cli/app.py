@@ -89,7 +89,8 @@ def run() -> int:
 
         _on_signals(_at_once)
         code = report(error)
-    _on_signals(_at_once)
+    if signal.getsignal(signal.SIGINT) is _interrupted:  # else the command is beyond being stopped
+        _on_signals(_at_once)
     return code
 
 

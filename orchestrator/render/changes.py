@@ -55,7 +55,8 @@ def commit(changes: Sequence[Change], root: Path) -> None:
     """Make all changes, in this order; on any error or signal every file is as it was, and the error is raised.
 
     Nothing outside of `root` is touched, also not through a link. Directories are made as needed, and removed when a
-    removal leaves them empty, except those directly in `root`.
+    removal leaves them empty, except those directly in `root`. Once all are made, signals are ignored: what is left is to
+    tell of it.
     """
     for one in changes:
         _check(one, root)
@@ -196,9 +197,12 @@ def _signals() -> Iterator[_Signals]:
     before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield handler
-    finally:
+    except BaseException:
         for number, old in before.items():
             signal.signal(number, old)
+        raise
+    for number in before:  # all is done: whoever interrupts what is told of it must not read that it was not
+        signal.signal(number, signal.SIG_IGN)
 
 
 def tree(changes: Iterable[Change], root: Path) -> str:
