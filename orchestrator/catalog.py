@@ -9,8 +9,8 @@ import re
 import stat
 from pathlib import Path
 
-from orchestrator.errors import InvalidError, InvalidGroup, Mark, OrchError
-from orchestrator.model import Database, Direction, File, Migration
+from orchestrator.errors import InvalidError, InvalidGroup, OrchError
+from orchestrator.model import Database, Direction, File, Mark, Migration
 
 EXTENSIONS = {"postgres": ("sql",), "mongo": ("js", "json")}
 MAX_FILE_BYTES = 64 * 1024 * 1024

@@ -20,18 +20,11 @@ from functools import partial
 from orchestrator.clone_names import CLONES, clone_name, family, is_clone, is_left_behind, template_name
 from orchestrator.engines import load_engine
 from orchestrator.engines.base import Copies
-from orchestrator.errors import (
-    ConnectionLostError,
-    DatabaseMissingError,
-    InterruptedRunError,
-    Mark,
-    OrchError,
-    UsageError,
-)
+from orchestrator.errors import ConnectionLostError, DatabaseMissingError, InterruptedRunError, OrchError, UsageError
 from orchestrator.events import DatabaseFailed, Event, Failure
 from orchestrator.executor import Executor
 from orchestrator.manifest.retarget import login, retarget
-from orchestrator.model import Direction, Migration, Target
+from orchestrator.model import Direction, Mark, Migration, Target
 from orchestrator.plan import Request, make_plan
 from orchestrator.run import Run
 from orchestrator.survey import survey

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING
 from unicodedata import category, east_asian_width
 
 if TYPE_CHECKING:
-    from orchestrator.model import Statement
+    from orchestrator.model import Mark, Statement
 
 
 EXCERPT = 100  # characters of a line
@@ -36,23 +35,6 @@ SHOWN = 5
 def some(names: Sequence[str], shown: int = SHOWN) -> str:
     """Return the names in a sentence: the first few, and how many more there are."""
     return ", ".join(names[:shown]) + (f" and {len(names) - shown} more" if len(names) > shown else "")
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Mark:
-    """A place in a file; line and column count from 1."""
-
-    path: str
-    line: int = 0
-    column: int = 0
-
-    @staticmethod
-    def at(path: str, text: str, offset: int) -> Mark:
-        """Return the place of the character at this offset of a file's text."""
-        return Mark(path, text.count("\n", 0, offset) + 1, offset - text.rfind("\n", 0, offset))
-
-    def __str__(self) -> str:
-        return ":".join([self.path, *(str(n) for n in (self.line, self.column) if n)])
 
 
 def width(text: str) -> int:

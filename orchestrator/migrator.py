@@ -20,7 +20,6 @@ from orchestrator.errors import (
     ConnectError,
     ConnectionLostError,
     InterruptedRunError,
-    Mark,
     OrchError,
     StalePlanError,
     StatementError,
@@ -47,7 +46,7 @@ from orchestrator.history import (
     reconcile,
     resumable,
 )
-from orchestrator.model import Direction, Pointer, Revision, Script, Statement
+from orchestrator.model import Direction, Mark, Pointer, Revision, Script, Statement
 from orchestrator.plan import DatabasePlan, Step, remaining
 from orchestrator.run import Run, lock_wait, number
 

@@ -9,8 +9,6 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from orchestrator.errors import Mark
-
 HISTORY_FORMAT = 1
 """The version of the rows that this release writes; rows of a later one are read, never written over."""
 
@@ -32,6 +30,23 @@ class Origin(Enum):
 
 
 # ---------------------------------------------------------------- what is declared
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Mark:
+    """A place in a file; line and column count from 1."""
+
+    path: str
+    line: int = 0
+    column: int = 0
+
+    @staticmethod
+    def at(path: str, text: str, offset: int) -> Mark:
+        """Return the place of the character at this offset of a file's text."""
+        return Mark(path, text.count("\n", 0, offset) + 1, offset - text.rfind("\n", 0, offset))
+
+    def __str__(self) -> str:
+        return ":".join([self.path, *(str(n) for n in (self.line, self.column) if n)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +85,7 @@ class Database:
     labels: tuple[str, ...] = ()
     create: CreateOptions = CreateOptions()
     settings: Settings = Settings()
-    mark: Mark = Mark("databases.yaml")  # noqa: RUF009 - frozen, so one may serve all
+    mark: Mark = Mark("databases.yaml")
 
 
 @dataclass(frozen=True, slots=True)

@@ -157,7 +157,7 @@ def _while_sent(module: Any, point: Points) -> None:
 def install(point: Points) -> None:
     """Wrap events, sessions and what they are made of."""
     from orchestrator.cli import stage
-    from orchestrator.engines import mongo, mongo_lease, postgres, postgres_session
+    from orchestrator.engines import mongo_lease, mongo_session, postgres, postgres_session
 
     emit = stage.Broadcast.__call__
 
@@ -169,13 +169,13 @@ def install(point: Points) -> None:
     for name in ("read_history", "prepare", "commit", "execute", "probe"):
         _around(postgres.PostgresSession, name, point)
         if name != "prepare":
-            _around(mongo.MongoSession, name, point)
+            _around(mongo_session.MongoSession, name, point)
     _around(postgres.Postgres, "create", point)
     _around_context(postgres.PostgresSession, "lock", point)
-    _around_context(mongo.MongoSession, "lock", point)
+    _around_context(mongo_session.MongoSession, "lock", point)
     _while_sent(postgres_session, point)
     for name in ("_create_store", "_command", "_upsert", "_point", "_commit_transaction", "_renew"):
-        _around(mongo.MongoSession, name, point)
+        _around(mongo_session.MongoSession, name, point)
     _around(mongo_lease.Lease, "_try", point)
 
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from psycopg.conninfo import conninfo_to_dict
 from pymongo.uri_parser import parse_uri
 
-from orchestrator.errors import InvalidError, InvalidGroup, Mark
+from orchestrator.errors import InvalidError, InvalidGroup
 from orchestrator.manifest import source
 from orchestrator.manifest.dsn import (
     Redactor,
@@ -28,7 +28,7 @@ from orchestrator.manifest.dsn import (
     resolve_all,
 )
 from orchestrator.manifest.url import PARAMETERS, DsnError
-from orchestrator.model import Database, Target
+from orchestrator.model import Database, Mark, Target
 
 POSTGRES = "postgres://${USER}:${PASSWORD}@${HOST:-localhost}:${PORT:-5432}/{database}?sslmode=${MODE:-prefer}"
 MONGO = "mongodb://${USER}:${PASSWORD}@${HOST:-localhost}:${PORT:-27017}/{database}?authSource=admin"

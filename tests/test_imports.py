@@ -15,13 +15,13 @@ CORE = ("errors", "model", "events")
 PURE = (*CORE, "graph", "history", "plan", "saved_plan", "catalog", "repair", "hazards", "clone_names")
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "errors": ("model",),
-    "model": ("errors",),
+    "model": (),
     "events": CORE,
     "scheduler": (),
     **dict.fromkeys(PURE[len(CORE) :], PURE),
     "manifest": ("errors", "model", "graph", "manifest"),
     "engines.base": ("errors", "model"),
-    "engines.sql": ("errors", "model"),
+    "engines.sql": ("errors", "model", "engines.sql"),
     "engines.postgres": ("errors", "model", "engines.base", "engines.sql", "engines.postgres"),
     "engines.mongo": ("errors", "model", "engines.base", "engines.mongo"),
     **dict.fromkeys(

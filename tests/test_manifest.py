@@ -15,11 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from orchestrator.errors import ExitCode, InvalidError, InvalidGroup, Mark, UsageError
+from orchestrator.errors import ExitCode, InvalidError, InvalidGroup, UsageError
 from orchestrator.manifest import find_manifest, load, resolve_name, select
 from orchestrator.manifest.conforms import ANNOTATIONS, KEYWORDS, conforms
 from orchestrator.manifest.schema import SCHEMA_FILE, schema
-from orchestrator.model import CreateOptions, Manifest, Settings
+from orchestrator.model import CreateOptions, Manifest, Mark, Settings
 
 HEAD = """\
 version: 1

@@ -63,6 +63,20 @@ def test_a_file_of_very_many_commands(mongo_estate: Estate) -> None:
     assert time.monotonic() - began < 20
 
 
+def test_a_command_takes_as_much_as_the_server_does(any_mongo: Estate) -> None:
+    def insert(half: int) -> str:
+        return (
+            f'[{{"create": "c"}},\n{{"insert": "c", "documents": [{{"a": "{"a" * half}"}}, {{"a": "{"b" * half}"}}]}}]'
+        )
+
+    any_mongo.add("mongo", "a", {"1_x.up.js": insert(8 * 2**20 - 100)})
+    any_mongo.orch("apply")
+    assert any_mongo.client()[any_mongo.prefix + "a"]["c"].count_documents({}) == 2
+    any_mongo.write("mongo-a", {"2_x.up.js": insert(8 * 2**20)})
+    told = any_mongo.orch("validate", code=4).stderr
+    assert "2_x.up.js:2:1: this command takes 16.0 MiB" in told
+
+
 @pytest.mark.parametrize("at", ["the second command", "the commit"])
 def test_what_fails_because_it_was_cancelled_says_so(
     any_mongo: Estate, monkeypatch: pytest.MonkeyPatch, at: str

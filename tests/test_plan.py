@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.errors import InvalidError, InvalidGroup, Mark, StalePlanError, UsageError
+from orchestrator.errors import InvalidError, InvalidGroup, StalePlanError, UsageError
 from orchestrator.events import Failure
 from orchestrator.history import digest, prefix_checksum
 from orchestrator.model import (
@@ -17,6 +17,7 @@ from orchestrator.model import (
     Direction,
     File,
     History,
+    Mark,
     Migration,
     Pointer,
     Revision,

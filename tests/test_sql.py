@@ -21,9 +21,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from psycopg.pq import ExecStatus
 
-from orchestrator.engines.sql import line_column, parse_sql
+from orchestrator.engines.sql import parse_sql
 from orchestrator.errors import InvalidError
-from orchestrator.model import File, Script
+from orchestrator.model import File, Mark, Script
 
 FILE = File("migrations/000001_x.up.sql", Path("000001_x.up.sql"), "")
 
@@ -36,7 +36,7 @@ def sources(text: str) -> list[str]:
     script = parse(text)
     for statement in script.statements:
         assert text[statement.offset : statement.offset + len(statement.source)] == statement.source
-        assert statement.line == line_column(text, statement.offset)[0]
+        assert statement.line == Mark.at("", text, statement.offset).line
     return [statement.source for statement in script.statements]
 
 
@@ -229,10 +229,10 @@ def test_places() -> None:
     first, second = parse(text).statements
     assert (first.source, first.body, first.offset, first.line) == ("SELECT 1", "SELECT 1", text.index("SELECT 1"), 3)
     assert (second.source, second.body, second.line) == ("SELECT\r\n 2", "SELECT\r\n 2", 5)
-    assert line_column(text, first.offset) == (3, 3)
-    assert line_column("", 0) == (1, 1)
-    assert line_column("a\n", 2) == (2, 1)
-    assert line_column("ไทย\nกขค", 6) == (2, 3)
+    assert Mark.at("a.sql", text, first.offset) == Mark("a.sql", 3, 3)
+    assert Mark.at("a.sql", "", 0) == Mark("a.sql", 1, 1)
+    assert Mark.at("a.sql", "a\n", 2) == Mark("a.sql", 2, 1)
+    assert Mark.at("a.sql", "ไทย\nกขค", 6) == Mark("a.sql", 2, 3)
 
 
 _names = st.text("abcxyzÜก_", min_size=1, max_size=5).map(lambda t: "w" + t)
@@ -861,4 +861,4 @@ def test_position_of_a_servers_error(connection: psycopg.Connection) -> None:
     with pytest.raises(psycopg.errors.UndefinedColumn) as caught:
         connection.execute(second.body)
     position = int(caught.value.diag.statement_position or 0)
-    assert line_column(text, second.offset + position - 1) == (4, 5)
+    assert Mark.at("a.sql", text, second.offset + position - 1) == Mark("a.sql", 4, 5)

@@ -128,9 +128,10 @@ def _database(service: str, body: Any, found: dict[str, tuple[str, str]]) -> str
 
 def _ordered(ids: list[str], needs: dict[str, list[str]], compose: Path | None) -> list[str]:
     """Return the ids, each after what it needs; InvalidError at the compose file if its services form a cycle."""
-    from orchestrator.errors import InvalidError, Mark
+    from orchestrator.errors import InvalidError
     from orchestrator.graph import cycle, order
     from orchestrator.manifest.source import shown
+    from orchestrator.model import Mark
 
     dependencies = {id: tuple(needs.get(id, ())) for id in ids}
     if compose and (found := cycle(dependencies)):

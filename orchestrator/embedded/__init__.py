@@ -19,9 +19,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from orchestrator.embedded import postgres
+from orchestrator.embedded.home import Home, Server, exclusive
 from orchestrator.embedded.mongo import Mongod, Secantus
 from orchestrator.embedded.postgres import Postgres
-from orchestrator.embedded.process import Home, Program, Server, ensure, exclusive, find, hint_on, stop
+from orchestrator.embedded.process import Program, described, ensure, find, hint_on, stop
 from orchestrator.errors import OrchError, UsageError
 
 __all__ = ["Server", "down", "environment", "remove", "status", "up"]
@@ -63,7 +64,7 @@ def down(root: Path) -> list[Server]:
             for program, home in _homes(root):
                 running = find(program, home)
                 if running:
-                    stopped.append(home.server(program, running))
+                    stopped.append(described(program, home, running))
                     stop(program, home, running)
             return stopped
 
@@ -75,7 +76,7 @@ def status(root: Path) -> list[Server]:
     """
     with _told(root):
         running = ((program, home, find(program, home)) for program, home in _homes(root))
-        return [home.server(program, process) for program, home, process in running if process]
+        return [described(program, home, process) for program, home, process in running if process]
 
 
 def remove(root: Path) -> None:

@@ -24,17 +24,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from orchestrator.embedded.process import (
-    HOST,
-    USER,
-    Home,
-    Running,
-    launch,
-    plain_environment,
-    stop,
-    wait,
-    write_private,
-)
+from orchestrator.embedded.home import HOST, USER, Home, write_private
+from orchestrator.embedded.process import Running, launch, plain_environment, stop, wait
 from orchestrator.errors import OrchError
 
 _USER_EXISTS = 51003

@@ -25,17 +25,15 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
+from orchestrator.embedded.home import USER, Home, write_private
 from orchestrator.embedded.process import (
     START_SECONDS,
-    USER,
-    Home,
     Running,
     command_lines,
     hint_on,
     launch,
     plain_environment,
     wait,
-    write_private,
 )
 from orchestrator.errors import OrchError
 

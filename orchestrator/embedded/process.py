@@ -9,76 +9,31 @@ written before its data exists, its pid only once it was seen ready: whoever is 
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import json
-import math
 import os
 import random
 import re
-import secrets
 import signal
 import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple, Protocol
-from urllib.parse import quote
 
+from orchestrator.embedded.home import HOST, USER, Home, Server, write_private
 from orchestrator.errors import OrchError
 
-HOST = "127.0.0.1"
-USER = "orch"
 START_SECONDS = 60.0
 """How long a server may take to be ready; a crash recovery takes longer than a start."""
 STOP_SECONDS = 30.0
 """How long a clean stop may take before the hard one."""
-LOCK_SECONDS = 180.0
-"""How long to wait for another `up` or `down` of the same root."""
 _POLL_SECONDS = 0.01
 _PORTS = range(20_000, 27_000)
 """Below those that Linux gives to outgoing connections (32768 on; ip(7)): one of them would take a stopped server's."""
 
 # Servers started by this very process; kept so that one that ends does not stay as a zombie.
 _children: dict[int, subprocess.Popen[bytes]] = {}
-
-
-@dataclass(frozen=True, slots=True)
-class Server:
-    """A running server: how to reach it, which process it is, and where its data is."""
-
-    engine: str
-    product: str
-    host: str
-    port: int
-    user: str
-    password: str = field(repr=False)
-    pid: int
-    data: Path
-
-    def dsn(self, database: str = "{database}") -> str:
-        """Return the DSN of a database, or by default a template with `{database}`. It holds the password."""
-        login = f"{quote(self.user, safe='')}:{quote(self.password, safe='')}@{self.host}:{self.port}"
-        name = quote(database, safe="{}")
-        if self.engine == "postgres":
-            return f"postgres://{login}/{name}?sslmode=disable"
-        # Both MongoDB programs call themselves a replica set of one member: talk to it, look for no others.
-        return f"mongodb://{login}/{name}?authSource=admin&directConnection=true"
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """What is remembered of a server between runs.
-
-    `pid` is set once it was ready. `prepared` is the port that a MongoDB server was set up for, with its user; 0: none.
-    """
-
-    password: str = field(repr=False)
-    port: int = 0
-    pid: int = 0
-    product: str = ""
-    prepared: int = 0
 
 
 class Running(NamedTuple):
@@ -114,62 +69,11 @@ class StartError(OrchError):
     """A server ended while it was being started. The detail holds the last lines of its log."""
 
 
-@dataclass(frozen=True, slots=True)
-class Home:
-    """The directory of one server: `data` (perhaps a link), `log`, `claim`, and `server.json` with its record."""
-
-    path: Path
-
-    @property
-    def data(self) -> Path:
-        """The data directory, without links: the name that stands on the server's command line."""
-        return (self.path / "data").resolve()
-
-    @property
-    def log(self) -> Path:
-        """What the server says; the file of the run before is `log.old`."""
-        return self.path / "log"
-
-    def make(self) -> None:
-        """Make the directory and its first record, with a random password, if they are not there.
-
-        Raises OrchError when there is data whose password is lost.
-        """
-        self.path.mkdir(mode=0o711 if os.geteuid() == 0 else 0o700, exist_ok=True)
-        self.check_owner()
-        if not self._file.exists():
-            if (self.path / "data").exists():
-                raise OrchError(f"the password of the data in {self.path} is lost", hint=f"rm -r '{self.path}'")
-            self.write(Record(password=secrets.token_urlsafe(24)))
-
-    def check_owner(self) -> None:
-        """Raise OrchError unless the directory belongs to the user who runs us; mixed owners lock each other out."""
-        if self.path.stat().st_uid != os.geteuid():
-            raise OrchError(
-                f"{self.path} belongs to another user",
-                hint="run as that user, or choose another directory for the embedded servers",
-            )
-
-    def read(self) -> Record:
-        """Return the record. Raises OrchError when it cannot be read."""
-        try:
-            return Record(**json.loads(self._file.read_text()))
-        except (ValueError, TypeError, FileNotFoundError) as error:
-            raise OrchError(f"{self._file} is damaged", detail=str(error), hint=f"rm -r '{self.path}'") from error
-
-    def write(self, record: Record) -> None:
-        """Replace the record, whole or not at all."""
-        write_private(self.path / "server.json.new", json.dumps(asdict(record))).replace(self._file)
-
-    def server(self, program: Program, running: Running) -> Server:
-        """Describe a running server."""
-        record = self.read()
-        product = record.product or program.name
-        return Server(program.engine, product, HOST, running.port, USER, record.password, running.pid, data=self.data)
-
-    @property
-    def _file(self) -> Path:
-        return self.path / "server.json"
+def described(program: Program, home: Home, running: Running) -> Server:
+    """Return what there is to know of a running server."""
+    record = home.read()
+    product = record.product or program.name
+    return Server(program.engine, product, HOST, running.port, USER, record.password, running.pid, data=home.data)
 
 
 def ensure(program: Program, home: Home, durable: bool) -> Server:
@@ -181,7 +85,7 @@ def ensure(program: Program, home: Home, durable: bool) -> Server:
     running = find(program, home)
     if running and home.read().pid == running.pid:
         _check_durable(running, durable)
-        return home.server(program, running)
+        return described(program, home, running)
     try:
         running, product = program.serve(home, running, durable)
     except StartError:
@@ -190,7 +94,7 @@ def ensure(program: Program, home: Home, durable: bool) -> Server:
         running, product = program.serve(home, None, durable)
     _check_durable(running, durable)
     home.write(replace(home.read(), pid=running.pid, port=running.port, product=product))
-    return home.server(program, running)
+    return described(program, home, running)
 
 
 def find(program: Program, home: Home) -> Running | None:
@@ -199,7 +103,7 @@ def find(program: Program, home: Home) -> Running | None:
     A server whose directory was deleted under it may live on with the same path on its command line: it was started
     before this home launched any.
     """
-    data, launched = home.data, _launched(home)
+    data, launched = home.data, home.launched()
     wanted = ["", program.data_option, str(data), program.port_option, ""]
     mark = "\0".join(wanted).encode()
     found = {pid: line for pid, line in command_lines() if mark in line}
@@ -237,7 +141,7 @@ def launch(
     As root, `uid` and `gid` are who it runs as. Raises OrchError when the program cannot be run, or when processes of
     a former server do not let go of the data.
     """
-    with _claim(home) as claim:  # once it is ours, a former server's port is free, too
+    with home.claim() as claim:  # once it is ours, a former server's port is free, too
         record = home.read()
         port = free_port(record.port)
         home.write(replace(record, pid=0, port=port))
@@ -355,36 +259,10 @@ def alive(pid: int) -> bool:
         return False
 
 
-@contextlib.contextmanager
-def exclusive(root: Path) -> Iterator[None]:
-    """Be the only one who starts or stops servers of this root; the kernel lets go if we are killed.
-
-    Raises OrchError after LOCK_SECONDS.
-    """
-    with _flock(root / "lock", LOCK_SECONDS, f"another process is busy with the embedded servers in {root}"):
-        yield
-
-
-def write_private(path: Path, text: str) -> Path:
-    """Write a file that only its owner can read, from its first byte on."""
-    path.unlink(missing_ok=True)
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(text)
-    return path
-
-
 def plain_environment() -> dict[str, str]:
     """Return the environment of a server: not ours, whose secrets and PG* settings are none of its business."""
     kept = ("PATH", "LD_LIBRARY_PATH", "PYTHONPATH", "TMPDIR", "TZ")
     return {name: os.environ[name] for name in kept if name in os.environ} | {"LC_ALL": "C.UTF-8"}
-
-
-def _launched(home: Home) -> float:
-    """Return when this home's server was last launched, in clock ticks since boot; infinity if it never was."""
-    try:
-        return float((home.path / "claim").read_text())
-    except (OSError, ValueError):
-        return math.inf
 
 
 def _now() -> int:
@@ -405,29 +283,6 @@ def _started(pid: int) -> int:
         return int(Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[19])
     except OSError:
         return 0
-
-
-def _claim(home: Home) -> contextlib.AbstractContextManager[int]:
-    # A killed server's last processes take a moment to go, and their data must not be touched before.
-    return _flock(home.path / "claim", 10.0, f"processes of a former server still use {home.data}")
-
-
-@contextlib.contextmanager
-def _flock(path: Path, seconds: float, refusal: str) -> Iterator[int]:
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        deadline = time.monotonic() + seconds
-        while True:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise OrchError(refusal, hint="wait for it, or see who holds it: fuser -v " + str(path)) from None
-                time.sleep(_POLL_SECONDS)
-        yield handle
-    finally:
-        os.close(handle)
 
 
 def _check_durable(running: Running, durable: bool) -> None:

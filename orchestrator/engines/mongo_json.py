@@ -6,12 +6,14 @@ import json
 import re
 from typing import Any, NoReturn
 
+import bson
 from bson import json_util
 from bson.errors import BSONError
 
-from orchestrator.errors import InvalidError, Mark
-from orchestrator.model import File, Script, Statement
+from orchestrator.errors import InvalidError
+from orchestrator.model import File, Mark, Script, Statement
 
+MAX_COMMAND_BYTES = 16 * 2**20  # of BSON: maxBsonObjectSize, the same in every release
 _OPTIONS = json_util.JSONOptions(json_mode=json_util.JSONMode.RELAXED, tz_aware=True)
 _SPACE = re.compile(r"[ \t\r\n]*")
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]')
@@ -100,6 +102,13 @@ def _command(file: File, text: str, start: int, line: int) -> tuple[Statement, i
     if not isinstance(command, dict) or not command:
         _refuse(file, text, start, "a command must be a JSON object that is not empty", "as in: " + _EXAMPLE)
     _refuse_foreign(file, text, start, command)
+    try:
+        size = len(bson.encode(command))
+    except (BSONError, ValueError, OverflowError) as error:
+        _refuse(file, text, start, f"this command cannot be written as BSON: {error}", "correct that value")
+    if size > MAX_COMMAND_BYTES:
+        what = f"this command takes {size / 2**20:.1f} MiB as BSON, and MongoDB takes at most 16"
+        _refuse(file, text, start, what, "make several of it: a command may hold as many documents as fit into 16 MiB")
     return Statement(text[start:end], command, start, line, atomic=next(iter(command)) in _DATA_COMMANDS), end
 
 

@@ -11,181 +11,14 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
-from itertools import islice
 
-from orchestrator.errors import InvalidError, Mark
+from orchestrator.engines.sql_reader import NAME, WORD, Reader
 from orchestrator.model import File, Script, Statement
 
-# ---------------------------------------------------------------- PostgreSQL's lexis
-# Every repetition is possessive (`*+`), or for a group atomic (`(?>(?:…)*)`, the same: `(?:…)*+` goes astray before
-# Python 3.11.5, gh-106052), so nothing is tried twice and time is linear. White space is ASCII only: any
-# character beyond ASCII, even a no-break space, belongs to an identifier.
+# ---------------------------------------------------------------- what statements mean, in words as `Reader.words` spells them
 
-_SPACE = " \t\n\r\f\v"
-# Said by what they are not: naming the million characters beyond ASCII would take 60 ms to compile at every start.
-_LETTER = r"[^\0-@\[-\^`{-\x7f]"  # A-Z a-z _
-_LETTER_OR_DIGIT = r"[^\0-/:-@\[-\^`{-\x7f]"  # and 0-9
-_IN_WORD = r"[^\0-#%-/:-@\[-\^`{-\x7f]"  # and $
-_WORD = rf"{_LETTER}{_IN_WORD}*+"
-_STRING = r"'(?>(?:[^']++|'')*)'"
-_NAME = r'"(?>(?:[^"]++|"")*)"'
-_ESCAPED = r"'(?>(?:[^'\\]++|''|\\.)*)'"
-# An E'…' literal may go on behind a line break, and what follows still knows escapes.
-_BREAK = r"(?>(?:[ \t\f\v]++|--[^\n\r]*+)*)[\n\r](?>(?:[ \t\n\r\f\v]++|--[^\n\r]*+[\n\r])*)"
-_E_STRING = rf"[Ee]{_ESCAPED}(?>(?:{_BREAK}{_ESCAPED})*)"
-_OTHER = r"[\0-!#%&*+,.0-:<-@\[\]^`{-\x7f]++|/(?!\*)|-(?!-)|\$[0-9]++"  # no letter, and none of '"$;()\/-
-
-
-def _run(word: str) -> re.Pattern[str]:
-    """Compile what is passed over in one go: everything up to a `;`, bracket, comment, `$tag$` or fault."""
-    plain = rf"{_OTHER}|(?![Ee]'){word}|{_STRING}|{_NAME}|{_E_STRING}"
-    return re.compile(rf"(?>(?:{plain}|\((?>(?:{plain})*)\))*)", re.DOTALL)
-
-
-_PLAIN = _run(_WORD)
-_ROUTINE = _run(rf"(?!(?ai:begin|end)(?!{_IN_WORD})){_WORD}")
-_BLANK = re.compile(r"(?>(?:[ \t\n\r\f\v]++|--[^\n\r]*+)*)")
-_COMMENT_EDGE = re.compile(r"/\*|\*/")
-_DOLLAR = re.compile(rf"\$(?:{_LETTER}{_LETTER_OR_DIGIT}*+)?\$")
-_TOKEN = re.compile(rf"(?P<string>{_E_STRING}|{_STRING})|(?P<name>{_NAME})|{_WORD}|[0-9]++|.", re.DOTALL)
-
-
-def line_column(text: str, offset: int) -> tuple[int, int]:
-    """Return line and column, both from 1, of the character at this offset."""
-    return text.count("\n", 0, offset) + 1, offset - text.rfind("\n", 0, offset)
-
-
-@dataclass(frozen=True, slots=True)
-class _Reader:
-    """Cuts one text. What is named `after_…` takes a position in the text and returns a later one."""
-
-    path: str
-    text: str
-
-    def error(self, what: str, at: int, hint: str, detail: str = "") -> InvalidError:
-        """Return an error that names the place."""
-        return InvalidError(what, where=Mark(self.path, *line_column(self.text, at)), hint=hint, detail=detail)
-
-    def first(self) -> int:
-        """Return where the first statement begins."""
-        return self.after_blank(1 if self.text.startswith("\ufeff") else 0)
-
-    def statements(self) -> Iterator[tuple[int, int]]:
-        """Yield the bounds of each statement, from its first token to its last, without the semicolon."""
-        at = self.first()
-        while at < len(self.text):
-            semicolon = at
-            if self.text[at] != ";":
-                end, semicolon = self.end(at)
-                yield at, end
-            at = self.after_blank(semicolon + 1)
-
-    def end(self, start: int) -> tuple[int, int]:
-        """Return where the statement's last token ends, and where its semicolon is (or the file's end)."""
-        text = self.text
-        run = _ROUTINE if text[start] in "cC" and _CREATE_ROUTINE.match(self.words(start, 5)) else _PLAIN
-        brackets: list[int] = []
-        # In a CREATE FUNCTION … BEGIN ATOMIC a; b; END: where the body began, and where its latest statement did. Only
-        # an END that stands there closes the body: that of a CASE never does, nor a column called "end".
-        body = inner = -1
-        at = end = start
-        while True:
-            if found := run.match(text, at):
-                end = found.end() if found.end() > at else end
-                at = found.end()
-            char = text[at : at + 1]
-            if not char or (char == ";" and not brackets and body < 0):
-                break
-            if text.startswith(("--", "/*"), at):
-                at = self.after_blank(at)
-                continue
-            next_at = at + 1
-            if char == "$":
-                next_at = self.after_dollar(at)
-            elif char == "(":
-                brackets.append(at)
-            elif char == ")" and brackets:
-                brackets.pop()
-            elif char == ")":
-                raise self.error("this ) closes nothing", at, "remove it, or add the ( that is missing before it")
-            elif char == ";":
-                inner = self.after_blank(next_at)
-            elif char in "bB":
-                next_at = at + 5
-                if body < 0 and not brackets and self.words(at, 2) == "BEGIN ATOMIC ":
-                    body = at
-                    next_at = inner = self.after_blank(self.after_blank(next_at) + 6)
-            elif char in "eE" and not text.startswith("'", next_at):
-                next_at = at + 3
-                if at == inner and not brackets:
-                    body = inner = -1
-            elif char == "\\":
-                hint = "lines that begin with \\ are for psql alone: write plain SQL, and remove them from a dump"
-                raise self.error("psql meta-commands cannot be used in a migration", at, hint)
-            else:
-                kind = "quoted identifier" if char == '"' else "string"
-                raise self.error(f"unterminated {kind}", at, "add the closing quote")
-            at = end = next_at
-        if brackets:
-            raise self.error("this ( is never closed", brackets[0], "add the closing )")
-        if body >= 0:
-            raise self.error("BEGIN ATOMIC without END", body, "close the body with END after its last semicolon")
-        return start + len(text[start:end].rstrip(_SPACE)), at
-
-    def after_blank(self, at: int) -> int:
-        """Pass over white space and comments; block comments nest."""
-        while True:
-            if found := _BLANK.match(self.text, at):
-                at = found.end()
-            if not self.text.startswith("/*", at):
-                return at
-            at = self.after_comment(at)
-
-    def after_comment(self, at: int) -> int:
-        """Pass over a block comment and those within it."""
-        depth = 0
-        for edge in _COMMENT_EDGE.finditer(self.text, at):
-            depth += 1 if edge[0] == "/*" else -1
-            if not depth:
-                return edge.end()
-        raise self.error("unterminated comment", at, "add the closing */ (comments nest)")
-
-    def after_dollar(self, at: int) -> int:
-        """Pass over $tag$…$tag$, or over a lone dollar sign."""
-        tag = _DOLLAR.match(self.text, at)
-        if tag is None:
-            return at + 1
-        end = self.text.find(tag[0], tag.end())
-        if end < 0:
-            raise self.error(f"unterminated dollar-quoted string {tag[0]}", at, f"add the closing {tag[0]}")
-        return end + len(tag[0])
-
-    def words(self, start: int, limit: int | None = None, end: int | None = None) -> str:
-        """Spell a statement for the patterns below: its tokens in upper case, a space after each, no comments."""
-        return "".join(
-            f"{token} " for token in islice(self.tokens(start, len(self.text) if end is None else end), limit)
-        )
-
-    def tokens(self, at: int, end: int) -> Iterator[str]:
-        """Yield words and signs. What is quoted loses its text, lest a word in it count; only 'off' and such stay."""
-        while (at := self.after_blank(at)) < end:
-            if self.text[at] == "$" and _DOLLAR.match(self.text, at):
-                yield "$$"
-                at = self.after_dollar(at)
-            elif token := _TOKEN.match(self.text, at):
-                at = token.end()
-                if token["name"] or (token["string"] and not _SWITCH.fullmatch(token["string"])):
-                    yield '""' if token["name"] else "''"
-                else:
-                    yield token[0].upper() if token[0].isascii() else token[0]
-
-
-# ---------------------------------------------------------------- what statements mean, in words as spelled by `words`
-
-_SWITCH = re.compile(r"'(?:true|false|on|off|0|1)'", re.IGNORECASE)
 _OFF = "'?(?:FALSE|OFF|0)'? "
 _NAMED = r"\S+ (?:\. \S+ )*"
-_CREATE_ROUTINE = re.compile(r"CREATE (?:OR REPLACE )?(?:FUNCTION|PROCEDURE) ")
 
 # The beginnings that need a closer look; everything else, INSERT above all, is done with its first words.
 _TELLING = re.compile(
@@ -219,7 +52,7 @@ _SETTING = re.compile(
 )
 _TEMPORARY = re.compile(
     r"CREATE\s+(?:OR\s+REPLACE\s+)?(?:(?:GLOBAL|LOCAL)\s+)?TEMP(?:ORARY)?\s+(?:TABLE|VIEW|SEQUENCE)\s+"
-    rf"(?:IF\s+NOT\s+EXISTS\s+)?(?:pg_temp\s*\.\s*)?({_WORD}|{_NAME})",
+    rf"(?:IF\s+NOT\s+EXISTS\s+)?(?:pg_temp\s*\.\s*)?({WORD}|{NAME})",
     re.IGNORECASE,
 )
 # Fails in a session that never had a temporary table, lest another table of its name be taken for it.
@@ -315,7 +148,7 @@ def parse_sql(file: File, text: str) -> Script:
     A body is its source, but for a BEGIN that asked for modes and whose block is the whole file: it became
     `SET TRANSACTION …`, which must be the transaction's first query. Of several blocks it is in the settings.
     """
-    reader = _Reader(file.path, text)
+    reader = Reader(file.path, text)
     if (nul := text.find("\0")) >= 0:
         raise reader.error("NUL character", nul, "save the file as UTF-8 text: PostgreSQL takes no NUL in a statement")
     directives = _directives(reader)
@@ -358,7 +191,7 @@ def _pieces(groups: list[Statement | _Block], text: str) -> Iterator[Statement]:
         settings += "".join(f"{statement.body}; " for statement in inner if _SETTING.match(statement.body))
 
 
-def _groups(reader: _Reader) -> Iterator[Statement | _Block]:
+def _groups(reader: Reader) -> Iterator[Statement | _Block]:
     """Yield what the file holds at its top: statements, and BEGIN … COMMIT blocks of statements."""
     text, block = reader.text, None
     unlocks = "pg_advisory_unlock_all" in text.lower()
@@ -402,7 +235,7 @@ def _groups(reader: _Reader) -> Iterator[Statement | _Block]:
         raise reader.error("BEGIN without COMMIT", block.begin.offset, "add COMMIT; at the end, or remove BEGIN")
 
 
-def _directives(reader: _Reader) -> dict[str, float]:
+def _directives(reader: Reader) -> dict[str, float]:
     """Read the `-- orch:` lines above the first statement; durations in seconds, 0 for `none`."""
     found: dict[str, float] = {}
     at, first = 0, reader.first()
@@ -424,7 +257,7 @@ def _directives(reader: _Reader) -> dict[str, float]:
     return found
 
 
-def _value(reader: _Reader, directive: re.Match[str], place: int, name: str, value: str) -> float:
+def _value(reader: Reader, directive: re.Match[str], place: int, name: str, value: str) -> float:
     if name == "no-transaction":
         if directive["equals"] or value:
             raise reader.error("no-transaction takes no value", place, "write: -- orch: no-transaction")
@@ -437,7 +270,7 @@ def _value(reader: _Reader, directive: re.Match[str], place: int, name: str, val
     return seconds
 
 
-def _refuse_late_directive(reader: _Reader, start: int, end: int) -> None:
+def _refuse_late_directive(reader: Reader, start: int, end: int) -> None:
     if late := _DIRECTIVE.search(reader.text, start, end):
         hint = "move it to the top of the file, above the first statement"
         raise reader.error("an orch directive below the first statement has no effect", late.start(), hint)

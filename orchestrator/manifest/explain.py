@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
 
-from orchestrator.errors import InvalidError, Mark
+from orchestrator.errors import InvalidError
 from orchestrator.manifest.names import did_you_mean, either
 from orchestrator.manifest.source import Source, Steps
+from orchestrator.model import Mark
 
 _ENOUGH = 1000  # violations; nobody reads more
 _KINDS = {

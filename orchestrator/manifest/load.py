@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from orchestrator.errors import InvalidError, InvalidGroup, Mark
+from orchestrator.errors import InvalidError, InvalidGroup
 from orchestrator.manifest.conforms import conforms
 from orchestrator.manifest.declare import Declarations
 from orchestrator.manifest.schema import schema
 from orchestrator.manifest.source import Source, Steps, parse_yaml, read_yaml, shown
-from orchestrator.model import Manifest
+from orchestrator.model import Manifest, Mark
 
 FILE_NAME = "databases.yaml"
 _TAKEN = ("schema_migrations", "migrate_advisory_lock")  # golang-migrate's own

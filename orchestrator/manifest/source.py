@@ -14,7 +14,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from orchestrator.errors import InvalidError, Mark
+from orchestrator.errors import InvalidError
+from orchestrator.model import Mark
 
 MAX_BYTES = 8 * 1024 * 1024
 MAX_DEPTH = 64

@@ -8,8 +8,8 @@ import re
 import shlex
 from pathlib import PurePosixPath
 
-from orchestrator.errors import InvalidError, Mark
-from orchestrator.model import Manifest
+from orchestrator.errors import InvalidError
+from orchestrator.model import Manifest, Mark
 from orchestrator.render.jobs import USER
 from orchestrator.render.package import is_path, requirement
 from orchestrator.render.settings import Settings

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from os.path import normpath
 from typing import Any
 
-from orchestrator.errors import InvalidError, Mark
-from orchestrator.model import Manifest
+from orchestrator.errors import InvalidError
+from orchestrator.model import Manifest, Mark
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,164 @@
+"""What stays of one embedded server between runs, and who may touch it."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import math
+import os
+import secrets
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from urllib.parse import quote
+
+from orchestrator.errors import OrchError
+
+HOST = "127.0.0.1"
+USER = "orch"
+LOCK_SECONDS = 180.0
+"""How long to wait for another `up` or `down` of the same root."""
+CLAIM_SECONDS = 10.0
+"""How long to wait for a killed server's last processes."""
+_POLL_SECONDS = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A running server: how to reach it, which process it is, and where its data is."""
+
+    engine: str
+    product: str
+    host: str
+    port: int
+    user: str
+    password: str = field(repr=False)
+    pid: int
+    data: Path
+
+    def dsn(self, database: str = "{database}") -> str:
+        """Return the DSN of a database, or by default a template with `{database}`. It holds the password."""
+        login = f"{quote(self.user, safe='')}:{quote(self.password, safe='')}@{self.host}:{self.port}"
+        name = quote(database, safe="{}")
+        if self.engine == "postgres":
+            return f"postgres://{login}/{name}?sslmode=disable"
+        # Both MongoDB programs call themselves a replica set of one member: talk to it, look for no others.
+        return f"mongodb://{login}/{name}?authSource=admin&directConnection=true"
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What is remembered of a server between runs.
+
+    `pid` is set once it was ready. `prepared` is the port that a MongoDB server was set up for, with its user; 0: none.
+    """
+
+    password: str = field(repr=False)
+    port: int = 0
+    pid: int = 0
+    product: str = ""
+    prepared: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """The directory of one server: `data` (perhaps a link), `log`, `claim`, and `server.json` with its record."""
+
+    path: Path
+
+    @property
+    def data(self) -> Path:
+        """The data directory, without links: the name that stands on the server's command line."""
+        return (self.path / "data").resolve()
+
+    @property
+    def log(self) -> Path:
+        """What the server says; the file of the run before is `log.old`."""
+        return self.path / "log"
+
+    def make(self) -> None:
+        """Make the directory and its first record, with a random password, if they are not there.
+
+        Raises OrchError when there is data whose password is lost.
+        """
+        self.path.mkdir(mode=0o711 if os.geteuid() == 0 else 0o700, exist_ok=True)
+        self.check_owner()
+        if not self._file.exists():
+            if (self.path / "data").exists():
+                raise OrchError(f"the password of the data in {self.path} is lost", hint=f"rm -r '{self.path}'")
+            self.write(Record(password=secrets.token_urlsafe(24)))
+
+    def check_owner(self) -> None:
+        """Raise OrchError unless the directory belongs to the user who runs us; mixed owners lock each other out."""
+        if self.path.stat().st_uid != os.geteuid():
+            raise OrchError(
+                f"{self.path} belongs to another user",
+                hint="run as that user, or choose another directory for the embedded servers",
+            )
+
+    def read(self) -> Record:
+        """Return the record. Raises OrchError when it cannot be read."""
+        try:
+            return Record(**json.loads(self._file.read_text()))
+        except (ValueError, TypeError, FileNotFoundError) as error:
+            raise OrchError(f"{self._file} is damaged", detail=str(error), hint=f"rm -r '{self.path}'") from error
+
+    def write(self, record: Record) -> None:
+        """Replace the record, whole or not at all."""
+        write_private(self.path / "server.json.new", json.dumps(asdict(record))).replace(self._file)
+
+    def launched(self) -> float:
+        """Return when its server was last launched, in clock ticks since boot; infinity if it never was."""
+        try:
+            return float((self.path / "claim").read_text())
+        except (OSError, ValueError):
+            return math.inf
+
+    def claim(self) -> contextlib.AbstractContextManager[int]:
+        """Hold the data alone. A server inherits the hold by the descriptor, and its last process lets go.
+
+        Raises OrchError where a former server's processes, which may take a moment to go, do not.
+        """
+        return _flock(self.path / "claim", CLAIM_SECONDS, f"processes of a former server still use {self.data}")
+
+    @property
+    def _file(self) -> Path:
+        return self.path / "server.json"
+
+
+@contextlib.contextmanager
+def exclusive(root: Path) -> Iterator[None]:
+    """Be the only one who starts or stops servers of this root; the kernel lets go if we are killed.
+
+    Raises OrchError after LOCK_SECONDS.
+    """
+    with _flock(root / "lock", LOCK_SECONDS, f"another process is busy with the embedded servers in {root}"):
+        yield
+
+
+def write_private(path: Path, text: str) -> Path:
+    """Write a file that only its owner can read, from its first byte on."""
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
+    return path
+
+
+@contextlib.contextmanager
+def _flock(path: Path, seconds: float, refusal: str) -> Iterator[int]:
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise OrchError(refusal, hint="wait for it, or see who holds it: fuser -v " + str(path)) from None
+                time.sleep(_POLL_SECONDS)
+        yield handle
+    finally:
+        os.close(handle)
