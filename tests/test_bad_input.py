@@ -499,11 +499,16 @@ def test_a_server_that_accepts_and_never_answers(estate: Estate, engine: str) ->
     assert estate.snapshot() == {}
 
 
-@pytest.mark.parametrize("engine", FILES)
-def test_waiting_for_a_silent_server_ends_when_it_is_to_end(estate: Estate, engine: str) -> None:
+@pytest.mark.parametrize(
+    ("engine", "parameter"),
+    [("postgres", ""), ("postgres", "&connect_timeout=60"), ("postgres", "&connect_timeout=-1"), ("mongo", "")],
+)
+def test_waiting_for_a_silent_server_ends_when_it_is_to_end(estate: Estate, engine: str, parameter: str) -> None:
     estate.add(engine, "a", FILES[engine])
     with silent_server() as port:
         redirect(estate, engine, f"127.0.0.1:{port}")
+        path = estate.root / "databases.yaml"
+        path.write_text(path.read_text().replace("sslmode=disable", f"sslmode=disable{parameter}"))
         began = time.monotonic()
         estate.orch("apply", "--wait", "2", code=7, timeout=30)
         assert time.monotonic() - began < 8, "one try alone takes 10 s where nobody tries again"
