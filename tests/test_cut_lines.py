@@ -69,7 +69,7 @@ MARKS: dict[str, list[bytes]] = {
         b"CONCURRENTLY",
         b"CREATE DATABASE",
         b"pg_try_advisory_lock",
-        b"json_agg",
+        b"row_to_json",
         b"VACUUM",
         b"pg_advisory_unlock",
     ],
@@ -108,8 +108,9 @@ def test_a_spoiled_line_loses_and_doubles_nothing(lines: Lines, engine: str, rul
 @pytest.mark.soak
 @pytest.mark.parametrize("engine", ["postgres", "mongo"])
 def test_every_line_and_harm(lines: Lines, engine: str, figure: Figure) -> None:
-    tried, lost = 0, []
+    tried, lost, passed_by = 0, [], []
     for mark in MARKS[engine]:
+        before = tried
         for number in (1, 2, 3, 5, 8):
             for harm in HARMS:
                 try:
@@ -117,5 +118,8 @@ def test_every_line_and_harm(lines: Lines, engine: str, figure: Figure) -> None:
                 except AssertionError as error:
                     lost.append(str(error))
                     print(error)
+        if tried == before:
+            passed_by.append(mark)
     figure(f"cut lines to {engine}", tried=tried, lost=len(lost), ended_by_itself=lines.by_itself)
     assert not lost, lost[0]
+    assert not passed_by, "no message holds these any more"

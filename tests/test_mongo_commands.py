@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import bson
 import pytest
 from conftest import Estate, start
 
@@ -64,15 +65,14 @@ def test_a_file_of_very_many_commands(mongo_estate: Estate) -> None:
 
 
 def test_a_command_takes_as_much_as_the_server_does(any_mongo: Estate) -> None:
-    def insert(half: int) -> str:
-        return (
-            f'[{{"create": "c"}},\n{{"insert": "c", "documents": [{{"a": "{"a" * half}"}}, {{"a": "{"b" * half}"}}]}}]'
-        )
+    def insert(size: int) -> str:
+        return f'[{{"create": "c"}},\n{{"insert": "c", "documents": [{{"_id": 1, "a": "{"a" * size}"}}]}}]'
 
-    any_mongo.add("mongo", "a", {"1_x.up.js": insert(8 * 2**20 - 100)})
+    largest = 16 * 2**20 - len(bson.encode({"_id": 1, "a": ""}))  # that a document may hold
+    any_mongo.add("mongo", "a", {"1_x.up.js": insert(largest)})
     any_mongo.orch("apply")
-    assert any_mongo.client()[any_mongo.prefix + "a"]["c"].count_documents({}) == 2
-    any_mongo.write("mongo-a", {"2_x.up.js": insert(8 * 2**20)})
+    assert any_mongo.client()[any_mongo.prefix + "a"]["c"].count_documents({"_id": 1}) == 1
+    any_mongo.write("mongo-a", {"2_x.up.js": insert(largest + 16 * 2**10)})
     told = any_mongo.orch("validate", code=4).stderr
     assert "2_x.up.js:2:1: this command takes 16.0 MiB" in told
 

@@ -20,6 +20,7 @@ from proxy import Rule, proxied
 from psycopg import sql
 
 from orchestrator.embedded import Server
+from orchestrator.engines import postgres_scram
 from orchestrator.engines.postgres import Postgres
 from orchestrator.engines.postgres_scram import WORTH_IT
 from orchestrator.errors import ConnectError
@@ -144,12 +145,34 @@ def test_nobody_waits_long_for_keys(postgres: Server, engine: Postgres) -> None:
         there = target(dataclasses.replace(postgres, port=proxy.port), name, "plain")
         assert [with_keys(engine, there) for _ in range(WORTH_IT)] == [False] * WORTH_IT
         learning = pool.submit(with_keys, engine, there)
-        while not slow.struck:
+        while not slow.struck and not learning.done():
             time.sleep(0.001)
         assert not with_keys(engine, there)
         assert not learning.done()
         assert learning.result()
         assert with_keys(engine, there)
+
+
+@NEEDS_KEYS
+def test_who_comes_while_keys_are_learnt_gets_them(
+    postgres: Server, engine: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres_scram, "PATIENCE", 10.0)
+    slow = Rule(b"SCRAM-SHA-256", WORTH_IT + 1, "delay")
+    with (
+        login(postgres, "plain") as name,
+        proxied(postgres.host, postgres.port) as proxy,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        proxy.spoil(slow)
+        there = target(dataclasses.replace(postgres, port=proxy.port), name, "plain")
+        assert [with_keys(engine, there) for _ in range(WORTH_IT)] == [False] * WORTH_IT
+        learning = pool.submit(with_keys, engine, there)
+        while not slow.struck and not learning.done():
+            time.sleep(0.001)
+        assert not learning.done()
+        assert with_keys(engine, there)
+        assert learning.result()
 
 
 def test_nothing_of_a_login_stays_open(postgres: Server, engine: Postgres) -> None:

@@ -22,7 +22,7 @@ LOCK_SECONDS = 180.0
 """How long to wait for another `up` or `down` of the same root."""
 CLAIM_SECONDS = 10.0
 """How long to wait for a killed server's last processes."""
-_POLL_SECONDS = 0.01
+POLL_SECONDS = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +158,7 @@ def _flock(path: Path, seconds: float, refusal: str) -> Iterator[int]:
             except BlockingIOError:
                 if time.monotonic() > deadline:
                     raise OrchError(refusal, hint="wait for it, or see who holds it: fuser -v " + str(path)) from None
-                time.sleep(_POLL_SECONDS)
+                time.sleep(POLL_SECONDS)
         yield handle
     finally:
         os.close(handle)

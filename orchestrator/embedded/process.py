@@ -21,14 +21,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from orchestrator.embedded.home import HOST, USER, Home, Server, write_private
+from orchestrator.embedded.home import HOST, POLL_SECONDS, USER, Home, Server, write_private
 from orchestrator.errors import OrchError
 
 START_SECONDS = 60.0
 """How long a server may take to be ready; a crash recovery takes longer than a start."""
 STOP_SECONDS = 30.0
 """How long a clean stop may take before the hard one."""
-_POLL_SECONDS = 0.01
 _PORTS = range(20_000, 27_000)
 """Below those that Linux gives to outgoing connections (32768 on; ip(7)): one of them would take a stopped server's."""
 
@@ -204,7 +203,7 @@ def wait(program: Program, home: Home, running: Running, ready: Callable[[], boo
             raise OrchError(
                 f"the {program.name} server was not ready after {START_SECONDS:.0f} s", detail=_tail(home.log)
             )
-        time.sleep(_POLL_SECONDS)
+        time.sleep(POLL_SECONDS)
 
 
 def hint_on(said: str) -> str:
@@ -226,7 +225,7 @@ def stop(program: Program, home: Home, running: Running) -> None:
             if program.needs_nudge and _knock(running.port) and time.monotonic() > signalled + 1:
                 _signal(running.pid, number)
                 signalled = time.monotonic()
-            time.sleep(_POLL_SECONDS)
+            time.sleep(POLL_SECONDS)
     raise OrchError(f"the {program.name} server, process {running.pid}, does not end", detail=_tail(home.log))
 
 

@@ -13,7 +13,8 @@ from bson.errors import BSONError
 from orchestrator.errors import InvalidError
 from orchestrator.model import File, Mark, Script, Statement
 
-MAX_COMMAND_BYTES = 16 * 2**20  # of BSON: maxBsonObjectSize, the same in every release
+# Of BSON. A document may have 16 MiB in every release, and the command around it 16 KiB more, of which the driver needs some.
+MAX_COMMAND_BYTES = 16 * 2**20 + 15 * 1024
 _OPTIONS = json_util.JSONOptions(json_mode=json_util.JSONMode.RELAXED, tz_aware=True)
 _SPACE = re.compile(r"[ \t\r\n]*")
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]')
@@ -107,8 +108,8 @@ def _command(file: File, text: str, start: int, line: int) -> tuple[Statement, i
     except (BSONError, ValueError, OverflowError) as error:
         _refuse(file, text, start, f"this command cannot be written as BSON: {error}", "correct that value")
     if size > MAX_COMMAND_BYTES:
-        what = f"this command takes {size / 2**20:.1f} MiB as BSON, and MongoDB takes at most 16"
-        _refuse(file, text, start, what, "make several of it: a command may hold as many documents as fit into 16 MiB")
+        what = f"this command takes {size / 2**20:.1f} MiB as BSON, and MongoDB takes little more than 16"
+        _refuse(file, text, start, what, "make several of it, each with some of the documents")
     return Statement(text[start:end], command, start, line, atomic=next(iter(command)) in _DATA_COMMANDS), end
 
 
