@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psycopg
 import pytest
 from conftest import Estate
+from proxy import Rule, proxied
 
 from orchestrator import embedded
 from orchestrator.embedded import Server
+from orchestrator.engines.postgres import Postgres
+from orchestrator.errors import DatabaseMissingError
+from orchestrator.model import Target
 
 
 @pytest.fixture
@@ -49,6 +56,34 @@ def test_a_login_that_may_only_connect_to_the_maintenance_database_creates_the_o
     assert "1 to create" in own.orch("plan").stdout
     own.orch("apply")
     assert own.status("postgres-a")["applied"] == [1]
+
+
+def test_a_database_that_came_after_the_servers_list_is_there(own: Estate) -> None:
+    """Another run makes one while the answer of which there are is on its way."""
+    server = own.servers["postgres"]
+    with proxied(server.host, server.port) as proxy, ThreadPoolExecutor(1) as pool:
+        slow = Rule(b"FROM pg_catalog.pg_database", 1, "delay")
+        proxy.spoil(slow)
+
+        def connect(name: str) -> bool:
+            url = dataclasses.replace(server, port=proxy.port).dsn(name)
+            with engine.connect(Target(f"postgres-{name}", "postgres", url, name, "", "server")) as session:
+                return session.connection.execute("SELECT 1").fetchone() == (1,)
+
+        engine = Postgres("tester@here", "run")
+        missing = pool.submit(connect, "missing")
+        while not slow.struck and not missing.done():
+            time.sleep(0.001)
+        time.sleep(0.2)  # the server has answered
+        _execute(server, "CREATE DATABASE just_made")
+        assert connect("just_made")
+        assert not missing.done()
+        with pytest.raises(DatabaseMissingError):
+            missing.result()
+        assert connect("just_made")
+        with pytest.raises(DatabaseMissingError):
+            connect("missing")
+        engine.close()
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,10 @@ class Postgres:
     def __init__(self, actor: str, run_id: str) -> None:
         self._application = f"orch/{run_id} {actor}"[:63]
         self._mutex = threading.Lock()
-        self._known: dict[str, frozenset[str]] = {}
+        self._listed: dict[
+            str, tuple[float, frozenset[str]]
+        ] = {}  # server → when it was asked for its databases, and these
+        self._met: dict[tuple[str, str], float] = {}  # server, database → when it was connected to, or made
         self._idle: dict[tuple[str, str | None], list[psycopg.Connection[Any]]] = {}
         self._kept: dict[str, PostgresSession] = {}
         self._pristine: set[str] = set()  # DSNs of databases that were made here, of nothing, and not connected to yet
@@ -47,8 +50,7 @@ class Postgres:
     @contextmanager
     def connect(self, target: Target, until: float | None = None) -> Iterator[PostgresSession]:
         """Open a session on the database."""
-        known = self._known.get(target.server_key)
-        if known is not None and target.database not in known:
+        if self._is_missing(target):
             raise _missing(target)  # one answer of the server serves for all its databases
         with self._mutex:
             session = self._kept.pop(target.url, None)
@@ -65,6 +67,7 @@ class Postgres:
                     raise _missing(target) from None
                 # It is there, perhaps only since a moment ago: what a killed run, or another one, was creating.
                 connection = self._open(target)
+            self._met[target.server_key, target.database] = time.monotonic()
             session = PostgresSession(connection, target, pristine=target.url in self._pristine)
             self._pristine.discard(target.url)
         session.kept = False
@@ -108,9 +111,7 @@ class Postgres:
         with self._mutex:
             if created and not options.template:
                 self._pristine.add(target.url)
-            known = self._known.get(target.server_key)
-            if known is not None:
-                self._known[target.server_key] = known | {target.database}
+            self._met[target.server_key, target.database] = time.monotonic()
         return created
 
     def copies(self, target: Target, options: CreateOptions) -> Copies:
@@ -214,19 +215,25 @@ class Postgres:
                 return self._open(target, dbname=name)
         return self._open(target, dbname=names[-1])
 
+    def _is_missing(self, target: Target) -> bool | None:
+        """Whether the server had no such database when it was asked, and nobody met one since; None: it was not asked."""
+        if (listed := self._listed.get(target.server_key)) is None:
+            return None
+        asked, names = listed
+        return target.database not in names and self._met.get((target.server_key, target.database), 0.0) < asked
+
     def _lacks(self, target: Target) -> bool | None:
         """Whether the server has no such database; None if it cannot be asked. Its texts may be in any language: ask it."""
-        with self._mutex:
-            if target.server_key in self._known:
-                return target.database not in self._known[target.server_key]
+        if (missing := self._is_missing(target)) is not None:
+            return missing
+        asked = time.monotonic()
         try:
             with self._maintenance(target) as connection:
                 rows = connection.execute("SELECT datname FROM pg_catalog.pg_database").fetchall()
         except (OrchError, psycopg.Error):
             return None
-        with self._mutex:
-            self._known[target.server_key] = known = frozenset(row[0] for row in rows)
-        return target.database not in known
+        self._listed[target.server_key] = asked, frozenset(row[0] for row in rows)
+        return self._is_missing(target)
 
 
 # How many connections may be kept: one of four that this login could still open; the others are for applications.
