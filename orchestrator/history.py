@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -157,6 +157,15 @@ def reconcile(migrations: Sequence[Migration], history: History, *, out_of_order
         problems=tuple(problems),
         notes=tuple(notes),
     )
+
+
+def unrecorded(history: History, state: State, id: str) -> Iterator[str]:
+    """Yield what to know before the first migration runs where something is, and nothing says how it came there."""
+    if history.unrecorded and state.pending:
+        yield (
+            f"{history.unrecorded} table(s) or collection(s) are there, and no history: if these migrations made them, "
+            f"first: orch baseline {id} --version <the last one that ran>"
+        )
 
 
 def latest_effective(revisions: Iterable[Revision]) -> dict[int, Revision]:

@@ -260,13 +260,17 @@ def _time(value: datetime | str | None) -> datetime | None:
 
 
 class History(NamedTuple):
-    """What one database says of itself. `pointer` is None when golang-migrate's table is not there at all."""
+    """What one database says of itself. `pointer` is None when golang-migrate's table is not there at all.
+
+    `unrecorded` is how many tables or collections there are where neither history nor pointer is.
+    """
 
     exists: bool = True
     store: bool = False
     pointer: Pointer | None = None
     revisions: tuple[Revision, ...] = ()
     extensions: tuple[str, ...] = ()
+    unrecorded: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from orchestrator.errors import (
     UsageError,
 )
 from orchestrator.events import Failure
-from orchestrator.history import Problem, State, digest, reconcile, resumable
+from orchestrator.history import Problem, State, digest, reconcile, resumable, unrecorded
 from orchestrator.model import Database, Direction, File, History, Migration, Script
 
 PLAN_FORMAT = 1
@@ -245,7 +245,7 @@ def _plan_one(
         forget=state.forget,
         pointer_stale=state.pointer_stale,
         steps=tuple(steps),
-        notes=(*state.notes, *_worth_knowing(state, direction, steps)),
+        notes=(*unrecorded(history, state, database.id), *state.notes, *_worth_knowing(state, direction, steps)),
     )
 
 

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
+from conftest import Estate
 from golang import NIL, Crash, Crashed, GolangError
 from house import House
 from kill import Ended, Forge
@@ -418,3 +419,75 @@ def test_reading_takes_no_lock(house: House) -> None:
         house.orch("status")
         house.orch("plan")
         house.orch("history", house.id)
+
+
+# ---------------------------------------------------------------- a table of that name that is another tool's
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        (
+            "CREATE TABLE schema_migrations (version varchar PRIMARY KEY)",
+            "INSERT INTO schema_migrations VALUES ('2024')",
+        ),
+        ("CREATE TABLE schema_migrations (version bigint PRIMARY KEY, inserted_at timestamp)",),
+    ],
+    ids=["Rails", "Ecto, empty"],
+)
+def test_a_table_of_another_tool_is_left_alone(pg_estate: Estate, made: tuple[str, ...]) -> None:
+    pg_estate.add("postgres", "a", {"1_t.up.sql": "CREATE TABLE t (id int);"})
+    other_tool(pg_estate, made)
+    before = pg_estate.snapshot()
+    for command in ("status", "plan", "apply"):
+        told = pg_estate.orch(command, code=5).text
+        assert "schema_migrations is not golang-migrate's table but another tool's" in told
+        assert "x-migrations-table=orch_migrations" in told
+    assert pg_estate.snapshot() == before
+    path = pg_estate.root / "databases.yaml"
+    path.write_text(path.read_text().replace("sslmode=disable", "sslmode=disable&x-migrations-table=orch_migrations"))
+    pg_estate.orch("apply")
+    assert pg_estate.status("postgres-a")["applied"] == [1]
+
+
+def other_tool(estate: Estate, statements: tuple[str, ...]) -> None:
+    with psycopg.connect(estate.servers["postgres"].dsn("postgres"), autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{estate.prefix}a"'.encode())
+    with psycopg.connect(estate.servers["postgres"].dsn(f"{estate.prefix}a"), autocommit=True) as connection:
+        for statement in statements:
+            connection.execute(statement.encode())
+
+
+def test_a_collection_of_another_tool_is_left_alone(mongo_estate: Estate) -> None:
+    mongo_estate.add("mongo", "a", {"1_c.up.js": '[{"create": "c"}]'})
+    mongo_estate.mongo("a")["schema_migrations"].insert_one({"name": "0001-first", "ran": True})
+    before = mongo_estate.snapshot()
+    told = mongo_estate.orch("apply", code=5).text
+    assert "schema_migrations is not golang-migrate's collection but another tool's" in told
+    assert "x-migrations-collection=orch_migrations" in told
+    assert mongo_estate.snapshot() == before
+
+
+# ---------------------------------------------------------------- things that are there, and no history
+
+
+def test_tables_without_a_history_are_told_of_and_can_be_taken_over(pg_estate: Estate) -> None:
+    pg_estate.add("postgres", "a", {"1_t.up.sql": "CREATE TABLE IF NOT EXISTS t (id int); INSERT INTO t VALUES (1);"})
+    pg_estate.add("postgres", "b", {"1_t.up.sql": "CREATE TABLE t (id int);"})
+    other_tool(pg_estate, ("CREATE TABLE t (id int)", "INSERT INTO t VALUES (1)"))
+    hint = "orch baseline postgres-a --version"
+    for command in ("status", "plan"):
+        told = pg_estate.orch(command).stdout
+        assert told.count("1 table(s) or collection(s) are there, and no history") == 1
+        assert hint in told
+    pg_estate.orch("baseline", "postgres-a", "--version", "1")
+    assert "are there" not in pg_estate.orch("apply").text
+    assert pg_estate.sql("a", "SELECT count(*) FROM t") == [(1,)]
+    assert "are there" not in pg_estate.orch("status").text
+
+
+def test_collections_without_a_history_are_told_of(mongo_estate: Estate) -> None:
+    mongo_estate.add("mongo", "a", {"1_c.up.js": '[{"create": "c"}]'})
+    assert "are there" not in mongo_estate.orch("plan").text
+    mongo_estate.mongo("a")["c"].insert_one({})
+    assert "1 table(s) or collection(s) are there, and no history" in mongo_estate.orch("plan").stdout

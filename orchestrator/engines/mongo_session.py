@@ -85,8 +85,11 @@ class MongoSession:
             if document is not None:
                 version, dirty = self._version(document), bool(document.get("dirty"))
                 pointer = Pointer(None if version == -1 and not dirty else version, dirty)
-            exists = document is not None or bool(revisions) or self._exists()
-        return History(exists=exists, store=self._has_store, pointer=pointer, revisions=revisions)
+            exists, unrecorded = True, 0
+            if document is None and not revisions:
+                exists = self._exists()
+                unrecorded = self._unrecorded() if exists else 0
+        return History(exists, self._has_store, pointer, revisions, unrecorded=unrecorded)
 
     @contextmanager
     def lock(self, wait: float, on_wait: Callable[[LockHolder], None]) -> Iterator[None]:
@@ -202,6 +205,13 @@ class MongoSession:
         whole = version.is_integer() if isinstance(version, float) else isinstance(version, int)
         if whole and not isinstance(version, bool):
             return int(version)
+        if not {"version", "dirty"} & document.keys():
+            raise ConflictError(
+                f"{self._target.database_id}: {self._pointer.name} is not golang-migrate's collection but another tool's",
+                detail=f"a document in it has the fields {', '.join(document)}; golang-migrate's are version and dirty",
+                hint="give orch one of its own: x-migrations-collection=orch_migrations in the DSN; "
+                "and if these migrations have run already: orch baseline",
+            )
         raise ConflictError(
             f"{self._target.database_id}: the version in {self._pointer.name} is no whole number",
             detail=f"the document is {json_util.dumps(document)[:500]}",
@@ -219,6 +229,14 @@ class MongoSession:
             return bool(reply["databases"])
         except OperationFailure:  # the right to list is not needed for anything else
             return bool(self._database.list_collection_names(session=self._session))
+
+    def _unrecorded(self) -> int:
+        """Return how many collections there are that are not ours: of a database that was made before orch knew it."""
+        try:
+            names = self._database.list_collection_names(session=self._session)
+        except OperationFailure:  # not needed for anything else
+            return 0
+        return sum(name not in self._bookkeeping and not name.startswith("system.") for name in names)
 
     def _command(self, statement: Statement, limits: Limits) -> None:
         self._check(self._session if self._session.in_transaction else None)

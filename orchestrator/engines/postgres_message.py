@@ -36,21 +36,33 @@ class Message:
     """A text of several statements that knows which part of it came from where in the file."""
 
     def __init__(self, text: str) -> None:
-        self.text = text
+        self._texts: list[str] = []  # one text that grows would be copied for each of a file's many statements
+        self._length = 0
         self._before = 0  # statements of ours before the first of the file
         self._parts: list[tuple[int, Statement]] = []
+        self.put(text)
+
+    @property
+    def text(self) -> str:
+        """The whole message."""
+        return "".join(self._texts)
+
+    def put(self, text: str) -> None:
+        """Put SQL of ours at the end, each statement with its semicolon."""
+        self._texts.append(text)
+        self._length += len(text)
 
     def add(self, statement: Statement, terminator: str = "\n;\n", body: str = "") -> None:
         """Put a statement of the file at the end, or another text in its place."""
         if not self._parts:
             self._before = self.text.count(";")
-        self._parts.append((len(self.text), statement))
-        self.text += (body or statement.body) + terminator
+        self._parts.append((self._length, statement))
+        self.put((body or statement.body) + terminator)
 
-    def add_check(self, condition: str) -> None:
+    def put_check(self, condition: str) -> None:
         """Put the query at the end that fails unless this is so; what follows it is ours."""
         lost = f"pg_catalog.current_setting('{LOCK_LOST}')::boolean"  # of which there is none
-        self.text += f"SELECT CASE WHEN {condition} THEN true ELSE {lost} END AS {_OURS}; "
+        self.put(f"SELECT CASE WHEN {condition} THEN true ELSE {lost} END AS {_OURS}; ")
 
     def role(self, failing: Statement) -> str | None:
         """Return the role that the file has set when this statement runs, None for the login's own."""

@@ -112,14 +112,17 @@ class PostgresSession:
         clean = f"BEGIN; {RESET_SESSION}; COMMIT; " if self._used and statements else ""
         message = Message(f"{clean}BEGIN; {set_limits('SET LOCAL', limits)}")
         for statement in statements:
-            message.text += statement.settings
+            message.put(statement.settings)
             message.add(statement)
-        message.text += f"{RESET}; " if statements else ""
-        message.add_check(self._held)
-        message.text += self._tables.create() + "".join(
-            record(self.connection, self._tables.history, revision) for revision in revisions
-        )
-        message.text += "COMMIT" if pointer is None else f"{point(self._tables.pointer, pointer)}COMMIT"
+        if statements:
+            message.put(f"{RESET}; ")
+        message.put_check(self._held)
+        message.put(self._tables.create())
+        for revision in revisions:
+            message.put(record(self.connection, self._tables.history, revision))
+        if pointer is not None:
+            message.put(point(self._tables.pointer, pointer))
+        message.put("COMMIT")
         self._send(message)
         if clean:
             self._used = False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import zlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import psycopg
@@ -69,12 +69,24 @@ class Tables:
 
     def read(self, extensions: Sequence[str]) -> History:
         """Return what both say, in one snapshot, and which of these extensions are there."""
-        if not (self._has_pointer or self._has_history or extensions):
-            return self._history_of((), extensions)
+        if not (self._has_pointer or self._has_history):
+            return self._read_unrecorded(extensions)
         with errors.mapped(self._connection, self._target) as failing:
             failing.reads = True
             rows = self._connection.execute(self._query(extensions).encode()).fetchall()
         return self._history_of(rows, extensions)
+
+    def _read_unrecorded(self, extensions: Sequence[str]) -> History:
+        """Return what a database is that has neither table yet: one that was made before orch knew it has tables."""
+        if self._pristine and not extensions:
+            return History()
+        row = self.ask(
+            "SELECT (SELECT count(*) FROM pg_catalog.pg_class c WHERE relkind IN ('r', 'p') "
+            f"AND relnamespace = (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = {self._literal(self.schema or '')}) "
+            "AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend WHERE objid = c.oid AND deptype = 'e')), "
+            "ARRAY(SELECT extname::text FROM pg_catalog.pg_extension)"
+        )
+        return History(unrecorded=row[0], extensions=tuple(name for name in extensions if name in row[1]))
 
     def read_after(self, query: str) -> tuple[Any, History]:
         """Run a query, and read what both say once it is done, in one round trip; they must be there.
@@ -96,7 +108,7 @@ class Tables:
         """Return SQL that makes what is missing of the two tables."""
         pointer = "" if self._has_pointer else create_pointer(self.pointer)
         if self._has_history:
-            return pointer + complete_history(self.history, self._columns or self._read_columns())
+            return pointer + complete_history(self.history, self._columns or self._read_columns(self.history))
         return pointer + create_history(self.history, set_by_dsn=self._set_by_dsn)
 
     def lock_key(self) -> int:
@@ -139,7 +151,7 @@ class Tables:
         pointers, records, installed = found("pointer"), found("revision"), found("extension")
         pointer = None
         if self._has_pointer:
-            pointer = Pointer(pointers[0]["version"], pointers[0]["dirty"]) if pointers else Pointer(None)
+            pointer = self._pointer_of(pointers[0]) if pointers else self._empty_pointer()
         self._columns = records[0].keys() if records else ()
         return History(
             exists=True,
@@ -147,6 +159,27 @@ class Tables:
             pointer=pointer,
             revisions=tuple(map(read_revision, records)),
             extensions=tuple(name for name in extensions if name in installed),
+        )
+
+    def _pointer_of(self, row: dict[str, Any]) -> Pointer:
+        version, dirty = row.get("version"), row.get("dirty")
+        if type(version) is not int or type(dirty) is not bool:
+            raise self._foreign(row.keys())
+        return Pointer(version, dirty)
+
+    def _empty_pointer(self) -> Pointer:
+        """What golang-migrate's table says after the last down. Other tools have tables of that name, too."""
+        columns = self._read_columns(self.pointer)
+        if not {"version", "dirty"} <= set(columns):
+            raise self._foreign(columns)
+        return Pointer(None)
+
+    def _foreign(self, columns: Iterable[str]) -> ConflictError:
+        return ConflictError(
+            f"{self._target.database_id}: {self._pointer_name} is not golang-migrate's table but another tool's",
+            detail=f"its columns are {', '.join(columns)}; golang-migrate's are version bigint, dirty boolean",
+            hint="give orch one of its own: x-migrations-table=orch_migrations in the DSN; "
+            "and if these migrations have run already: orch baseline",
         )
 
     def _look_in(self, schema: str) -> None:
@@ -200,10 +233,10 @@ class Tables:
             hint="say in the DSN which it is: options=-csearch_path%3D<schema> (a new one there begins at nothing)",
         )
 
-    def _read_columns(self) -> list[str]:
+    def _read_columns(self, table: str) -> list[str]:
         row = self.ask(
             "SELECT ARRAY(SELECT attname::text FROM pg_catalog.pg_attribute WHERE NOT attisdropped AND attnum > 0 "
-            f"AND attrelid = pg_catalog.to_regclass({self._literal(self.history)}))"
+            f"AND attrelid = pg_catalog.to_regclass({self._literal(table)}))"
         )
         return list(row[0])
 

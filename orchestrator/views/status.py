@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from orchestrator.history import reconcile
+from orchestrator.history import reconcile, unrecorded
 from orchestrator.model import Database, Migration, Revision
 from orchestrator.plan import Survey
 from orchestrator.views.table import table
@@ -41,6 +41,7 @@ def status_of(database: Database, migrations: Sequence[Migration], survey: Surve
             for problem in state.problems
         ],
         "notes": [
+            *unrecorded(history, state, database.id),
             *state.notes,
             *_golang_migrate(state.adopt, state.forget),
             *_failed_tries(survey.history.revisions, state.pending),
