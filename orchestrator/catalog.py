@@ -36,7 +36,7 @@ def read_catalog(database: Database) -> tuple[Migration, ...]:
             f"the migrations of {database.id} cannot be read: {error.strerror or error}",
             where=database.mark,
             detail=str(directory),
-            hint=f"create it: mkdir -p {_shown(directory)}",
+            hint=f"create it: mkdir -p {_shown(directory)}" if isinstance(error, FileNotFoundError) else "",
         ) from None
     shown = _shown(directory)
     for entry in entries:

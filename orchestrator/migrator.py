@@ -26,6 +26,7 @@ from orchestrator.errors import (
     excerpt,
 )
 from orchestrator.events import (
+    MAX_WHAT,
     Adopted,
     DatabaseCreated,
     LockWaiting,
@@ -34,6 +35,7 @@ from orchestrator.events import (
     StepFinished,
     StepRetrying,
     StepStarted,
+    bounded,
 )
 from orchestrator.history import (
     IN_DOUBT,
@@ -199,6 +201,8 @@ class Migrator:
                 if error.statement is not None and not session.commits(error.statement):
                     raise _LetGoError(pause) from None
                 self._run.stop.wait(pause)
+        for warning in session.warnings():
+            self._run.sink(Notice(self._id, self._run.redact(bounded(f"{step.path}: WARNING: {warning}", MAX_WHAT))))
         seconds = time.monotonic() - started
         self._run.sink(StepFinished(self._id, step.version, step.name, step.direction, seconds))
 

@@ -174,5 +174,8 @@ class MemorySession:
             Effect.DONE if done else Effect.NOT_DONE
         ), f"{thing} is {'' if self._store.things[thing] else 'not '}there"
 
+    def warnings(self) -> list[str]:
+        return []
+
     def cancel(self) -> None:
         pass

@@ -104,6 +104,54 @@ def test_a_wrong_value_of_create_is_told_where_it_stands(pg_estate: Estate, crea
     assert "correct what stands under create:" in result.stderr
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "DROP SCHEMA public CASCADE; CREATE SCHEMA public;",
+        "DROP TABLE orch_history;",
+        "DROP TABLE schema_migrations;",
+        "DROP SCHEMA public CASCADE;",
+    ],
+)
+def test_a_file_cannot_remove_what_is_remembered(pg_estate: Estate, text: str) -> None:
+    pg_estate.add("postgres", "a", {"1_x.up.sql": "CREATE TABLE x (id int);", "2_y.up.sql": f"SELECT 1;\n{text}\n"})
+    result = pg_estate.orch("apply", code=1)
+    assert "2_y.up.sql" in result.stderr
+    assert "the migration removed what orch or golang-migrate remembers" in result.stderr
+    assert "drop things by name" in result.stderr
+    assert pg_estate.status("postgres-a")["applied"] == [1]
+    assert pg_estate.tables("a") == {"x"}
+
+
+def test_a_file_of_very_many_statements(pg_estate: Estate) -> None:
+    """A message that is copied for each of them takes minutes, in which the transaction is open."""
+    many = 250_000
+    pg_estate.add("postgres", "a", {"1_x.up.sql": "CREATE TABLE t (id int);\n" + "INSERT INTO t VALUES (1);\n" * many})
+    pg_estate.orch("apply", timeout=60)
+    assert pg_estate.sql("a", "SELECT count(*) FROM t") == [(many,)]
+
+
+def test_what_the_server_warns_of_is_told(pg_estate: Estate) -> None:
+    secret = pg_estate.servers["postgres"].password
+    text = (
+        f"DO $$ BEGIN FOR n IN 1..3 LOOP RAISE WARNING 'careful with {secret}'; END LOOP; RAISE NOTICE 'fine'; END $$;"
+    )
+    pg_estate.add("postgres", "a", {"1_x.up.sql": text, "2_y.up.sql": f"-- orch: no-transaction\nSELECT 1;\n{text}"})
+    result = pg_estate.orch("apply")
+    assert result.stderr.count("1_x.up.sql: WARNING: careful with") == 1
+    assert result.stderr.count("2_y.up.sql: WARNING: careful with") == 1
+    assert "fine" not in result.text
+
+
+def test_a_server_without_tls_is_not_waited_for(pg_estate: Estate) -> None:
+    pg_estate.add("postgres", "a", {"1_x.up.sql": "SELECT 1;"})
+    path = pg_estate.root / "databases.yaml"
+    path.write_text(path.read_text().replace("sslmode=disable", "sslmode=require"))
+    result = pg_estate.orch("apply", "--wait", "30", code=7, timeout=20)
+    assert "speaks no TLS, and the DSN requires it" in result.stderr
+    assert "sslmode=prefer" in result.stderr
+
+
 def test_a_right_that_a_role_of_the_file_lacks_is_granted_to_that_role(pg_estate: Estate) -> None:
     role = pg_estate.prefix + "Poor"
     _execute(pg_estate.servers["postgres"], f'CREATE ROLE "{role}"')

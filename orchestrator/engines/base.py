@@ -79,6 +79,9 @@ class Session(Protocol):
     def commits(self, statement: Statement) -> bool:
         """Whether this statement can commit together with its record on this server."""
 
+    def warnings(self) -> list[str]:
+        """Return what the server has warned of since this was asked last, each once, and not without bound."""
+
     def picture(self) -> Picture:
         """Return the schema as it is now, without the bookkeeping."""
 

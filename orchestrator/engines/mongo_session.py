@@ -173,6 +173,10 @@ class MongoSession:
         with errors.mapped(self._target):
             return probe(self._database, statement.body)
 
+    def warnings(self) -> list[str]:
+        """Return nothing: MongoDB refuses, or says nothing."""
+        return []
+
     def picture(self) -> Picture:
         """Read the collections, their options and their indexes."""
         bookkeeping = {self._pointer.name, self._history.name, self._locks.name}

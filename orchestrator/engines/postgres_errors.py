@@ -78,6 +78,12 @@ def connect_error(error: psycopg.Error, target: Target) -> ConnectError:
             detail=text,
             hint=f'GRANT CONNECT ON DATABASE "{target.database}" TO <user>;',
         )
+    if re.search(r"server does not support SSL", text):
+        return ConnectError(
+            f"{target.endpoint} speaks no TLS, and the DSN requires it",
+            detail=text,
+            hint="turn on ssl on the server, or where the network is trusted: sslmode=prefer or disable",
+        )
     return ConnectError(
         f"cannot connect to {target.endpoint}",
         detail=text,
@@ -126,6 +132,13 @@ def statement_error(error: psycopg.Error, target: Target, user: str, failing: Fa
         return StatementNotPermittedError(
             what, detail=detail, hint=grant, code=code, statement=statement, offset=offset
         )
+    if code in ("42P01", "3F000") and statement is None and not failing.reads:
+        return StatementError(
+            "the migration removed what orch or golang-migrate remembers",
+            detail=what,
+            hint="drop things by name, not their schema, and neither schema_migrations nor orch_history",
+            code=code,
+        )
     if code == "3F000" and '"pg_temp"' in what:  # the session has none
         what, hint = "the temporary table is gone with the session of the run that made it", _TEMPORARY_HINT
     return StatementError(
@@ -150,7 +163,7 @@ _HINTS = {
     "55P03": "another session holds a lock on the table; raise lock_timeout, or end that session",
     "25001": "put it into a file of its own, or begin the file with: -- orch: no-transaction",
     "2D000": "begin the file with: -- orch: no-transaction, and call it outside of BEGIN … COMMIT",
-    "55P04": "a new enum value can be used only after commit: use it in a later migration",
+    "55P04": "a new enum value can be used only after commit: in a later migration, or after -- orch: no-transaction",
     "53100": "the disk of the server is full; free space, then run orch apply again",
     "57014": "cancelled, or longer than statement_timeout",
 }

@@ -25,6 +25,7 @@ from orchestrator.model import History, LockHolder, Picture, Pointer, Revision, 
 CONNECT_TIMEOUT = 10  # seconds, unless the DSN says otherwise
 TRY_LOCK_EVERY = 0.25  # seconds
 POOLER_TRIES = 3
+MAX_WARNINGS = 20  # of one file
 _BACKEND = "SELECT pg_catalog.pg_backend_pid()"
 
 
@@ -38,6 +39,7 @@ class PostgresSession:
         self._tables = Tables(connection, target, pristine=pristine)
         self._held = "true"
         self._used = False  # by a file that is done
+        self._warnings: dict[str, None] = {}
         self._looked = False  # under the lock, just now
         self._read: History | None = None  # with the lock, and nothing has been written since
 
@@ -66,11 +68,13 @@ class PostgresSession:
             self._unlock(key)
             key = self._try_lock(deadline, wait, on_wait)
         self._looked = True
+        self.connection.add_notice_handler(self._take_warning)
         # Held twice: that one can be given back and taken again tells, with no gap, that nobody gave both away.
         self._held = f"pg_catalog.pg_advisory_unlock({key}) AND pg_catalog.pg_try_advisory_lock({key})"
         try:
             yield
         finally:
+            self.connection.remove_notice_handler(self._take_warning)
             self._held, self._read = "true", None
             with suppress(psycopg.Error):  # closing the connection gives it away too
                 self._unlock(key)
@@ -164,6 +168,11 @@ class PostgresSession:
             with suppress(ConnectionLostError):  # whoever writes next finds that out
                 self._send(Message(RESET))
 
+    def warnings(self) -> list[str]:
+        """Return the WARNINGs of the files, as of RAISE; what is said below that, such as NOTICE, is for a terminal."""
+        said, self._warnings = self._warnings, {}
+        return list(said)
+
     def picture(self) -> Picture:
         """Read the catalogue."""
         from orchestrator.engines.postgres_picture import picture
@@ -196,6 +205,10 @@ class PostgresSession:
                 failing.at = message.place(results[:-1], None)
                 pgconn.finish()  # the protocol has no other way out
                 raise psycopg.DataError("COPY from or to the client cannot be used in a migration")
+
+    def _take_warning(self, said: psycopg.errors.Diagnostic) -> None:
+        if said.severity_nonlocalized == "WARNING" and said.message_primary and len(self._warnings) < MAX_WARNINGS:
+            self._warnings[said.message_primary] = None
 
     def _clean(self) -> None:
         """Remove from the session what the file before has left."""
