@@ -17,7 +17,7 @@ from orchestrator.errors import (
 )
 from orchestrator.events import Failure
 from orchestrator.history import Problem, State, digest, reconcile, resumable, unrecorded
-from orchestrator.model import Database, Direction, File, History, Migration, Script
+from orchestrator.model import Database, Direction, File, History, LockHolder, Migration, Script
 
 PLAN_FORMAT = 1
 
@@ -111,11 +111,20 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What was found: a history, or why there is none, and where the database is (for people)."""
+    """What was found: a history, or why there is none, and where the database is (for people).
+
+    `holder` has the migration lock of a database that is half way through a file.
+    """
 
     endpoint: str
     history: History = field(default_factory=History)
     failure: Failure | None = None
+    holder: LockHolder | None = None
+
+
+def running(holder: LockHolder) -> str:
+    """Return what to know of a database that is half way through a file while somebody holds its lock."""
+    return f"it is being migrated now, by {holder.description}"
 
 
 ReadScript = Callable[[Database, File], Script]
@@ -151,7 +160,8 @@ def make_plan(
             plans.append(replace(base, failure=survey.failure))
             continue
         try:
-            plans.append(_plan_one(base, database, catalogs[database.id], survey.history, read_script, request))
+            planned = _plan_one(base, database, catalogs[database.id], survey.history, read_script, request)
+            plans.append(replace(planned, notes=(running(survey.holder), *planned.notes)) if survey.holder else planned)
         except InvalidGroup as group:
             invalid.extend(group.errors)
         except InvalidError as error:

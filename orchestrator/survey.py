@@ -31,13 +31,13 @@ def survey(run: Run, *, keep: bool = False) -> dict[str, Survey]:
             found[id] = Survey(target.endpoint, failure=failure)
             return True
 
-        def read() -> History:
+        def read() -> Survey:
             with run.engines[target.engine].connect(target, run.until) as session:
                 history = session.read_history(database.create.extensions)
-                if not keep:
-                    return history
-                deadline = time.monotonic() + lock_wait(target, run.lock_timeout)
                 state = reconcile(run.catalogs[id], history)
+                if not keep:
+                    return Survey(target.endpoint, history, holder=session.holder() if state.partial else None)
+                deadline = time.monotonic() + lock_wait(target, run.lock_timeout)
                 while _dirty(state) and (holder := session.holder()) and not run.stop.is_set():
                     if time.monotonic() >= deadline:
                         raise LockError(
@@ -50,10 +50,10 @@ def survey(run: Run, *, keep: bool = False) -> dict[str, Survey]:
                     state = reconcile(run.catalogs[id], history)
                 if state.pending:
                     session.keep()
-                return history
+                return Survey(target.endpoint, history)
 
         try:
-            found[id] = Survey(target.endpoint, run.when_ready(id, read))
+            found[id] = run.when_ready(id, read)
         except DatabaseMissingError:
             found[id] = Survey(target.endpoint, History(exists=False))
         except Exception as error:  # noqa: BLE001 - one database's trouble is data, whatever it is

@@ -254,3 +254,23 @@ def _stopped(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
     except OSError:
         return False
+
+
+@pytest.mark.parametrize("engine", ["postgres", "mongo"])
+def test_a_file_that_is_being_run_is_not_taken_for_one_that_was_cut_off(estate: Estate, engine: str) -> None:
+    slow = {
+        "postgres": "-- orch: no-transaction\nCREATE TABLE a ();\nSELECT pg_sleep(6);\n",
+        "mongo": '[{"create": "a"}, {"aggregate": 1, "cursor": {}, "pipeline": [{"$documents": [{}]}, {"$project": {"x": {'
+        '"$function": {"body": "function() {sleep(6000); return 1}", "args": [], "lang": "js"}}}}]}]',
+    }
+    estate.add(engine, "a", {f"1_x.up.{'sql' if engine == 'postgres' else 'json'}": slow[engine]})
+    running = estate.start("apply")
+    deadline = time.monotonic() + 20
+    while "is being migrated now" not in (told := estate.orch("status", code=None).stdout):
+        assert time.monotonic() < deadline, told
+    assert "by orch/" in told
+    assert "cut off" not in told
+    assert estate.status(f"{engine}-a")["problems"] == []
+    assert "is being migrated now, by orch/" in estate.orch("plan").stdout
+    assert running.wait(60) == 0
+    assert "is being migrated" not in estate.orch("status").stdout

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from orchestrator.history import reconcile, unrecorded
+from orchestrator.history import Kind, reconcile, unrecorded
 from orchestrator.model import Database, Migration, Revision
-from orchestrator.plan import Survey
+from orchestrator.plan import Survey, running
 from orchestrator.views.table import table
 
 
@@ -39,8 +39,10 @@ def status_of(database: Database, migrations: Sequence[Migration], survey: Surve
                 "blocks": [direction.value for direction in problem.blocks],
             }
             for problem in state.problems
+            if not (survey.holder and problem.kind in (Kind.PARTIAL, Kind.IN_FLIGHT))
         ],
         "notes": [
+            *([running(survey.holder)] if survey.holder else []),
             *unrecorded(history, state, database.id),
             *state.notes,
             *_golang_migrate(state.adopt, state.forget),
