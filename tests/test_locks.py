@@ -16,6 +16,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from conftest import Estate
 from house import House
 from kill import Ended, Forge
 from picture import difference
