@@ -365,6 +365,78 @@ def test_a_baseline_declares_what_is_there(house: House) -> None:
     house.orch("baseline", house.id, "--version", "2", code=5)
 
 
+def _by_hand(house: House, version: int) -> None:
+    """Make what a version makes, without telling anybody."""
+    if house.engine == "postgres":
+        house.estate.sql("db", house.files[f"{version:06d}_t{version}.up.sql"])
+    else:
+        house.estate.mongo("db")[f"t{version}"].insert_one({"_id": version})
+
+
+def test_a_pending_version_made_by_hand_is_taken_as_applied(house: House) -> None:
+    """A hotfix by hand, or a baseline at too low a version."""
+    kept = Kept(house)
+    for version in (1, 2, 3):
+        _by_hand(house, version)
+    house.orch("baseline", house.id, "--version", "1")
+    told = house.orch("baseline", house.id, "--version", "3", code=5).output
+    assert f"orch repair {house.id} --mark-applied 2" in told
+    house.orch("apply", code=1)  # t2 is there already
+    kept.look()
+    assert _ways(house) == ["--mark-not-applied 1"], "nobody is asked to"
+    shown = house.orch("repair", house.id).output
+    assert "nothing is wrong" in shown
+    assert f"orch repair {house.id} --mark-applied 2" in shown
+    for other in ("1", "3", "4", "9"):  # applied, with a gap below, with two, not there
+        told = house.orch("repair", house.id, "--mark-applied", other, code=2).output
+        assert f"the next: orch repair {house.id} --mark-applied 2" in told
+    assert house.status()["applied"] == [1]
+    for version in (2, 3):
+        house.orch("repair", house.id, "--mark-applied", str(version), "--reason", "hotfix")
+        assert house.pointer() == (version, False)
+        record = [r for r in kept.look() if r["version"] == version][-1]
+        assert (record["done"], record["origin"], record["reason"]) == (True, "marked", "hotfix")
+        assert record["actor"]
+    house.orch("repair", house.id, "--mark-not-applied", "3", "--reason", "by mistake")
+    assert (house.pointer(), house.status()["pending"]) == ((2, False), [3, 4])
+    house.orch("repair", house.id, "--mark-applied", "3")
+    house.golang.up()
+    assert house.tables() == [1, 2, 3, 4]
+    house.orch("apply")
+    kept.look()
+    assert house.status()["applied"] == [1, 2, 3, 4]
+
+
+def test_what_was_taken_as_applied_is_taken_back_also_below_others(house: House) -> None:
+    house.golang.up(1)
+    _by_hand(house, 2)
+    house.orch("repair", house.id, "--mark-applied", "2")
+    assert [r["origin"] for r in house.revisions()] == ["adopted", "marked"]
+    house.orch("apply", "--only", house.id, "--to", "3")
+    house.golang.up(1)
+    house.orch("repair", house.id, "--mark-not-applied", "3", code=2)
+    house.orch("repair", house.id, "--mark-not-applied", "2")
+    assert house.pointer() == (4, False), "what golang-migrate did stays"
+    found = house.status()
+    assert (found["applied"], found["pending"]) == ([1, 3, 4], [2])
+    assert [p["kind"] for p in found["problems"]] == ["out_of_order"]
+    assert f"orch repair {house.id} --mark-applied 2" in house.orch("repair", house.id).output
+    house.orch("repair", house.id, "--mark-applied", "2")
+    assert house.pointer() == (4, False)
+    house.orch("apply")
+    assert house.status()["problems"] == []
+
+
+@pytest.mark.parametrize("flag", ["--mark-applied", "--mark-not-applied"])
+def test_other_trouble_is_mended_before_a_pending_version_is_taken_as_applied(house: House, flag: str) -> None:
+    house.orch("apply", "--only", house.id, "--to", "2")
+    name = _edit(house)
+    told = house.orch("repair", house.id, flag, "3", code=2).output
+    assert f"/{name}" in told
+    assert "the next" not in told
+    assert len(house.revisions()) == 2
+
+
 def test_a_failed_try_stays_in_the_history(house: House) -> None:
     kept = Kept(house)
     extension = "sql" if house.engine == "postgres" else "json"
