@@ -16,7 +16,7 @@ from orchestrator.errors import (
     UsageError,
 )
 from orchestrator.events import Failure
-from orchestrator.history import Problem, State, digest, reconcile, resumable
+from orchestrator.history import Problem, State, digest, reconcile, resumable, spoken
 from orchestrator.model import Database, Direction, File, History, Migration, Script
 
 PLAN_FORMAT = 1
@@ -196,7 +196,7 @@ def remaining(
     if blocked or not same_goal or any(step.version not in files for step in todo):
         raise StalePlanError(
             f"{planned.id} changed after the plan was made",
-            detail=blocked[0].what if blocked else f"it is now at version {state.version}",
+            detail=blocked[0].what if blocked else f"it is now at {spoken(state.version)}",
             hint="nothing was run on it; make the plan again",
         )
     partial = state.partial

@@ -15,6 +15,7 @@ from orchestrator.history import (
     pointer_during,
     prefix_landed,
     reconcile,
+    spoken,
 )
 from orchestrator.model import Direction, History, Migration, Origin, Pointer, Revision
 
@@ -90,13 +91,14 @@ def next_applied(found: Sequence[Way]) -> Way | None:
 
 
 def baseline(id: str, migrations: Sequence[Migration], history: History, version: int, by: Signature) -> Way:
-    """Return the records that declare everything up to a version as applied. ConflictError if something is recorded."""
-    if latest_effective(history.revisions) or (history.pointer and history.pointer.version is not None):
+    """Return the records that declare everything up to a version as applied. ConflictError if anything is, or is wrong."""
+    state = reconcile(migrations, history, out_of_order=True)
+    if state.applied or state.problems:
         following = next_applied(on_request(migrations, history, by))
         raise ConflictError(
             "there is a history already",
-            detail=f"pointer: {history.pointer.version if history.pointer else 'none'}",
-            hint="orch status tells what it says; a baseline is for a database without one"
+            detail=state.problems[0].what if state.problems else f"it is at {spoken(state.version)}",
+            hint="orch status tells what it says; a baseline is for a database in which nothing is applied"
             + (
                 f"\nif the next pending version is in the database: orch repair {id} --{following.flag}"
                 if following

@@ -365,6 +365,50 @@ def test_a_baseline_declares_what_is_there(house: House) -> None:
     house.orch("baseline", house.id, "--version", "2", code=5)
 
 
+def test_a_baseline_that_was_taken_back_can_be_made_again(house: House) -> None:
+    kept = Kept(house)
+    _by_hand(house, 1)
+    house.orch("baseline", house.id, "--version", "1", "--reason", "first")
+    kept.look()
+    told = house.orch("baseline", house.id, "--version", "1", code=5).output
+    assert "it is at version 1" in told
+    house.orch("repair", house.id, "--mark-not-applied", "1")
+    assert "None" not in house.orch("repair", house.id).output + house.orch("status").output
+    house.orch("baseline", house.id, "--version", "1", "--reason", "second")
+    assert [(r["attempt"], r["direction"], r["reason"]) for r in kept.look()] == [
+        (1, "up", "first"),
+        (2, "down", ""),
+        (3, "up", "second"),
+    ]
+    assert house.pointer() == (1, False)
+    house.golang.up(1)
+    house.orch("apply")
+    assert house.tables() == [1, 2, 3, 4]
+
+
+def test_a_baseline_where_golang_migrate_took_everything_back(house: House) -> None:
+    house.orch("apply")
+    house.golang.down()
+    for version in (1, 2):
+        _by_hand(house, version)
+    house.orch("baseline", house.id, "--version", "2")
+    assert house.status()["applied"] == [1, 2]
+    house.orch("apply")
+    assert house.tables() == [1, 2, 3, 4]
+    assert house.pointer() == (4, False)
+
+
+def test_no_baseline_over_what_stopped_half_way(house: House) -> None:
+    files = {name.replace("000002_t2", "000001_t1"): text for name, text in _partial(house, wrong=True).items()}
+    house.estate.write(house.id, files)
+    house.orch("apply", code=1)
+    assert "stopped at statement 2 of 3" in house.orch("baseline", house.id, "--version", "1", code=5).output
+    house.golang.force(-1)
+    told = house.orch("baseline", house.id, "--version", "1", code=5).output
+    assert "None" not in told
+    assert "set the pointer to no version" in told
+
+
 def _by_hand(house: House, version: int) -> None:
     """Make what a version makes, without telling anybody."""
     if house.engine == "postgres":
