@@ -235,9 +235,34 @@ def test_a_partial_migration_whose_done_part_was_changed_is_refused(house: House
     told = house.orch("apply", code=5).output
     assert "the part that already ran was changed" in told
     assert "1 of 3 statements" in told
+    problems = house.status()["problems"]
+    assert [(p["kind"], p["version"], p["blocks"]) for p in problems] == [
+        ("edited", 2, ["up", "down"]),
+        ("partial", 2, ["up", "down"]),
+    ]
+    shown = house.orch("status", code=5).output
+    repair = [house.orch("repair", house.id, *words).output for words in ([], ["--output", "json"])]
+    for text in (shown, *repair):
+        assert problems[0]["what"] in text
+        assert "continue: orch apply" not in text
+    for fact in (problems[0]["what"], problems[0]["hint"]):
+        assert fact in told
+        assert fact in shown
     house.orch("repair", house.id, "--mark-applied", "2")
     house.orch("apply")
     assert house.tables() == [1, 2, 3, 4]
+
+
+def test_a_half_done_file_that_no_longer_parses_is_told_by_status(house: House) -> None:
+    house.estate.write(house.id, _partial(house, wrong=True))
+    house.orch("apply", code=1)
+    name = next(iter(_partial(house, wrong=True)))
+    house.estate.write(house.id, {name: "SELECT 'open;" if house.engine == "postgres" else "["})
+    house.orch("apply", code=4)
+    found = house.status()["problems"]
+    assert [p["kind"] for p in found] == ["edited", "partial"]
+    assert f"{name}:1" in found[0]["what"]
+    assert f"{name}:1" in house.orch("repair", house.id).output
 
 
 def test_a_half_done_version_whose_pointer_was_forced(house: House) -> None:

@@ -49,6 +49,7 @@ def command(
     from orchestrator.cli.records import OneDatabase
     from orchestrator.errors import UsageError
     from orchestrator.history import reconcile
+    from orchestrator.plan import held_against_file
     from orchestrator.repair import next_applied, on_request, ways
 
     flags = [
@@ -73,6 +74,7 @@ def command(
         out(pasteable(f"{one.id}: recorded that {way.what}.\nNext: orch status, then orch apply"))
         return 0
     state = reconcile(one.migrations, seen, out_of_order=one.database.settings.out_of_order)
+    state = held_against_file(state, one.database, one.migrations, one.assembly.read_script)
     found = ways(one.migrations, seen, by)
     if output is options.Output.json:
         problems = [{"kind": problem.kind.value, "what": problem.what} for problem in state.problems]
