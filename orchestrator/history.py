@@ -189,6 +189,11 @@ def latest_effective(revisions: Iterable[Revision]) -> dict[int, Revision]:
     return dict(sorted(latest.items()))
 
 
+def spoken(version: int | None) -> str:
+    """Return a version as a sentence has it."""
+    return "no version" if version is None else f"version {version}"
+
+
 def next_attempt(revisions: Iterable[Revision], version: int) -> int:
     """Return the attempt number that a new record of this version takes."""
     return max((r.attempt for r in revisions if r.version == version), default=0) + 1
@@ -279,7 +284,7 @@ def _dirty(pointer: Pointer, files: dict[int, Migration]) -> Problem:
         ways.append(f"version {above} down")
     return Problem(
         Kind.DIRTY,
-        f"golang-migrate stopped half way and left it dirty at version {pointer.version}"
+        f"golang-migrate stopped half way and left it dirty at {spoken(pointer.version)}"
         + (f" (it was running {' or '.join(ways)})" if ways else ""),
         "look at the schema, then: orch repair NAME",
         pointer.version,
@@ -290,7 +295,7 @@ def _forced(pointer: Pointer, partial: Revision) -> Problem:
     return Problem(
         Kind.FORCED,
         f"version {partial.version} stopped half way ({partial.direction.value}, {partial.applied} of {partial.total} "
-        f"statements), and somebody has since set the pointer to {pointer.version}",
+        f"statements), and somebody has since set the pointer to {spoken(pointer.version)}",
         "look at the schema, then: orch repair NAME",
         partial.version,
     )

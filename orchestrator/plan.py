@@ -16,8 +16,8 @@ from orchestrator.errors import (
     UsageError,
 )
 from orchestrator.events import Failure
-from orchestrator.history import Problem, State, digest, reconcile, resumable, unrecorded
-from orchestrator.model import Database, Direction, File, History, LockHolder, Migration, Script
+from orchestrator.history import Kind, Problem, State, digest, reconcile, resumable, spoken, unrecorded
+from orchestrator.model import Database, Direction, File, History, LockHolder, Migration, Revision, Script
 
 PLAN_FORMAT = 1
 
@@ -206,7 +206,7 @@ def remaining(
     if blocked or not same_goal or any(step.version not in files for step in todo):
         raise StalePlanError(
             f"{planned.id} changed after the plan was made",
-            detail=blocked[0].what if blocked else f"it is now at version {state.version}",
+            detail=blocked[0].what if blocked else f"it is now at {spoken(state.version)}",
             hint="nothing was run on it; make the plan again",
         )
     partial = state.partial
@@ -318,12 +318,8 @@ def _step(database: Database, migration: Migration, state: State, read_script: R
     if file is None:
         return Step(migration.version, migration.name, direction, "", "", 0, atomic=True)
     script = read_script(database, file)
-    if partial is not None and not resumable(partial, script):
-        raise ConflictError(
-            f"{file.path}: the part that already ran was changed (the first {partial.applied} of {partial.total} "
-            f"statements; the next begins at line {_line_after(script, partial.applied)})",
-            hint=f"put that part back as it was; only what follows may be mended. Or: orch repair {database.id}",
-        )
+    if partial is not None and (problem := _part_changed(file, partial, script)):
+        raise ConflictError(problem.what, hint=problem.hint.replace("NAME", database.id))
     return Step(
         migration.version,
         migration.name,
@@ -333,6 +329,50 @@ def _step(database: Database, migration: Migration, state: State, read_script: R
         len(script.statements),
         script.atomic,
         partial.applied if partial else 0,
+    )
+
+
+def held_against_file(
+    state: State, database: Database, migrations: Sequence[Migration], read_script: ReadScript
+) -> State:
+    """Return the state as a plan will tell it: an attempt that stopped half way can go on only in the file that it began."""
+    partial = state.partial
+    file = next((m.file(partial.direction) for m in migrations if partial and m.version == partial.version), None)
+    if partial is None or file is None:
+        return state
+    try:
+        problem = _part_changed(file, partial, read_script(database, file))
+    except InvalidGroup as group:
+        problem = _unreadable(group.errors[0], partial)
+    except InvalidError as error:
+        problem = _unreadable(error, partial)
+    if problem is None:
+        return state
+    problems: list[Problem] = []
+    for known in state.problems:
+        if known.kind in (Kind.PARTIAL, Kind.IN_FLIGHT) and known.version == partial.version:
+            problems += [problem, replace(known, hint="", blocks=problem.blocks)]  # it does not go on so
+        else:
+            problems.append(known)
+    return replace(state, problems=tuple(problems))
+
+
+def _part_changed(file: File, partial: Revision, script: Script) -> Problem | None:
+    if resumable(partial, script):
+        return None
+    return Problem(
+        Kind.EDITED,
+        f"{file.path}: the part that already ran was changed (the first {partial.applied} of {partial.total} "
+        f"statements; the next begins at line {_line_after(script, partial.applied)})",
+        "put that part back as it was; only what follows may be mended. Or: orch repair NAME",
+        partial.version,
+    )
+
+
+def _unreadable(error: InvalidError, partial: Revision) -> Problem:
+    what = f"{error.where}: {error.what}" if error.where else error.what
+    return Problem(
+        Kind.EDITED, what, error.hint or "mend the file; what already ran must stay as it was", partial.version
     )
 
 

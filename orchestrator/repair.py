@@ -15,6 +15,7 @@ from orchestrator.history import (
     pointer_during,
     prefix_landed,
     reconcile,
+    spoken,
 )
 from orchestrator.model import Direction, History, Migration, Origin, Pointer, Revision
 
@@ -69,13 +70,40 @@ def ways(migrations: Sequence[Migration], history: History, by: Signature) -> tu
     return tuple(found)
 
 
-def baseline(migrations: Sequence[Migration], history: History, version: int, by: Signature) -> Way:
-    """Return the records that declare everything up to a version as applied. ConflictError if something is recorded."""
-    if latest_effective(history.revisions) or (history.pointer and history.pointer.version is not None):
+def on_request(migrations: Sequence[Migration], history: History, by: Signature) -> tuple[Way, ...]:
+    """Return what a person may declare though nothing is wrong: that the next pending version is in the database, made by
+    hand, and that one which counts as applied by such a word alone is not. Nobody is asked to.
+    """
+    state = reconcile(migrations, history, out_of_order=True)
+    if state.partial is not None or state.blocked(Direction.UP):
+        return ()
+    found = [_marks(migrations, history, version, by)[0] for version in state.pending[:1]]
+    latest = latest_effective(history.revisions)
+    for version in (migration.version for migration in migrations):
+        if version in state.applied and version not in state.adopt and latest[version].origin is Origin.MARKED:
+            found += _marks(migrations, history, version, by)[1:]
+    return tuple(found)
+
+
+def next_applied(found: Sequence[Way]) -> Way | None:
+    """Return the way, of those on request, that takes the next pending version as applied."""
+    return next((way for way in found if way.flag.startswith("mark-applied ")), None)
+
+
+def baseline(id: str, migrations: Sequence[Migration], history: History, version: int, by: Signature) -> Way:
+    """Return the records that declare everything up to a version as applied. ConflictError if anything is, or is wrong."""
+    state = reconcile(migrations, history, out_of_order=True)
+    if state.applied or state.problems:
+        following = next_applied(on_request(migrations, history, by))
         raise ConflictError(
             "there is a history already",
-            detail=f"pointer: {history.pointer.version if history.pointer else 'none'}",
-            hint="orch status tells what it says; a baseline is for a database without one",
+            detail=state.problems[0].what if state.problems else f"it is at {spoken(state.version)}",
+            hint="orch status tells what it says; a baseline is for a database in which nothing is applied"
+            + (
+                f"\nif the next pending version is in the database: orch repair {id} --{following.flag}"
+                if following
+                else ""
+            ),
         )
     if version not in {migration.version for migration in migrations}:
         raise UsageError(f"there is no migration with version {version}", hint="ls the migrations directory")
@@ -139,7 +167,7 @@ def _marked(
         below = {v for v in recorded if v <= at}
         top = max(recorded if pointer.dirty else below, default=-1)
         before = {m.version for m in migrations if top < m.version <= at}
-        wanted = below | (before if applied or pointer.dirty else set())
+        wanted = below | (before if applied or pointer.dirty or version < at else set())
     wanted = wanted | {version} if applied else wanted - {version}
     revisions = []
     for migration in migrations:

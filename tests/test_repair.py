@@ -235,9 +235,34 @@ def test_a_partial_migration_whose_done_part_was_changed_is_refused(house: House
     told = house.orch("apply", code=5).output
     assert "the part that already ran was changed" in told
     assert "1 of 3 statements" in told
+    problems = house.status()["problems"]
+    assert [(p["kind"], p["version"], p["blocks"]) for p in problems] == [
+        ("edited", 2, ["up", "down"]),
+        ("partial", 2, ["up", "down"]),
+    ]
+    shown = house.orch("status", code=5).output
+    repair = [house.orch("repair", house.id, *words).output for words in ([], ["--output", "json"])]
+    for text in (shown, *repair):
+        assert problems[0]["what"] in text
+        assert "continue: orch apply" not in text
+    for fact in (problems[0]["what"], problems[0]["hint"]):
+        assert fact in told
+        assert fact in shown
     house.orch("repair", house.id, "--mark-applied", "2")
     house.orch("apply")
     assert house.tables() == [1, 2, 3, 4]
+
+
+def test_a_half_done_file_that_no_longer_parses_is_told_by_status(house: House) -> None:
+    house.estate.write(house.id, _partial(house, wrong=True))
+    house.orch("apply", code=1)
+    name = next(iter(_partial(house, wrong=True)))
+    house.estate.write(house.id, {name: "SELECT 'open;" if house.engine == "postgres" else "["})
+    house.orch("apply", code=4)
+    found = house.status()["problems"]
+    assert [p["kind"] for p in found] == ["edited", "partial"]
+    assert f"{name}:1" in found[0]["what"]
+    assert f"{name}:1" in house.orch("repair", house.id).output
 
 
 def test_a_half_done_version_whose_pointer_was_forced(house: House) -> None:
@@ -363,6 +388,122 @@ def test_a_baseline_declares_what_is_there(house: House) -> None:
     house.orch("apply")
     assert house.tables() == [1, 2, 3, 4]
     house.orch("baseline", house.id, "--version", "2", code=5)
+
+
+def test_a_baseline_that_was_taken_back_can_be_made_again(house: House) -> None:
+    kept = Kept(house)
+    _by_hand(house, 1)
+    house.orch("baseline", house.id, "--version", "1", "--reason", "first")
+    kept.look()
+    told = house.orch("baseline", house.id, "--version", "1", code=5).output
+    assert "it is at version 1" in told
+    house.orch("repair", house.id, "--mark-not-applied", "1")
+    assert "None" not in house.orch("repair", house.id).output + house.orch("status").output
+    house.orch("baseline", house.id, "--version", "1", "--reason", "second")
+    assert [(r["attempt"], r["direction"], r["reason"]) for r in kept.look()] == [
+        (1, "up", "first"),
+        (2, "down", ""),
+        (3, "up", "second"),
+    ]
+    assert house.pointer() == (1, False)
+    house.golang.up(1)
+    house.orch("apply")
+    assert house.tables() == [1, 2, 3, 4]
+
+
+def test_a_baseline_where_golang_migrate_took_everything_back(house: House) -> None:
+    house.orch("apply")
+    house.golang.down()
+    for version in (1, 2):
+        _by_hand(house, version)
+    house.orch("baseline", house.id, "--version", "2")
+    assert house.status()["applied"] == [1, 2]
+    house.orch("apply")
+    assert house.tables() == [1, 2, 3, 4]
+    assert house.pointer() == (4, False)
+
+
+def test_no_baseline_over_what_stopped_half_way(house: House) -> None:
+    files = {name.replace("000002_t2", "000001_t1"): text for name, text in _partial(house, wrong=True).items()}
+    house.estate.write(house.id, files)
+    house.orch("apply", code=1)
+    assert "stopped at statement 2 of 3" in house.orch("baseline", house.id, "--version", "1", code=5).output
+    house.golang.force(-1)
+    told = house.orch("baseline", house.id, "--version", "1", code=5).output
+    assert "None" not in told
+    assert "set the pointer to no version" in told
+
+
+def _by_hand(house: House, version: int) -> None:
+    """Make what a version makes, without telling anybody."""
+    if house.engine == "postgres":
+        house.estate.sql("db", house.files[f"{version:06d}_t{version}.up.sql"])
+    else:
+        house.estate.mongo("db")[f"t{version}"].insert_one({"_id": version})
+
+
+def test_a_pending_version_made_by_hand_is_taken_as_applied(house: House) -> None:
+    """A hotfix by hand, or a baseline at too low a version."""
+    kept = Kept(house)
+    for version in (1, 2, 3):
+        _by_hand(house, version)
+    house.orch("baseline", house.id, "--version", "1")
+    told = house.orch("baseline", house.id, "--version", "3", code=5).output
+    assert f"orch repair {house.id} --mark-applied 2" in told
+    house.orch("apply", code=1)  # t2 is there already
+    kept.look()
+    assert _ways(house) == ["--mark-not-applied 1"], "nobody is asked to"
+    shown = house.orch("repair", house.id).output
+    assert "nothing is wrong" in shown
+    assert f"orch repair {house.id} --mark-applied 2" in shown
+    for other in ("1", "3", "4", "9"):  # applied, with a gap below, with two, not there
+        told = house.orch("repair", house.id, "--mark-applied", other, code=2).output
+        assert f"the next: orch repair {house.id} --mark-applied 2" in told
+    assert house.status()["applied"] == [1]
+    for version in (2, 3):
+        house.orch("repair", house.id, "--mark-applied", str(version), "--reason", "hotfix")
+        assert house.pointer() == (version, False)
+        record = [r for r in kept.look() if r["version"] == version][-1]
+        assert (record["done"], record["origin"], record["reason"]) == (True, "marked", "hotfix")
+        assert record["actor"]
+    house.orch("repair", house.id, "--mark-not-applied", "3", "--reason", "by mistake")
+    assert (house.pointer(), house.status()["pending"]) == ((2, False), [3, 4])
+    house.orch("repair", house.id, "--mark-applied", "3")
+    house.golang.up()
+    assert house.tables() == [1, 2, 3, 4]
+    house.orch("apply")
+    kept.look()
+    assert house.status()["applied"] == [1, 2, 3, 4]
+
+
+def test_what_was_taken_as_applied_is_taken_back_also_below_others(house: House) -> None:
+    house.golang.up(1)
+    _by_hand(house, 2)
+    house.orch("repair", house.id, "--mark-applied", "2")
+    assert [r["origin"] for r in house.revisions()] == ["adopted", "marked"]
+    house.orch("apply", "--only", house.id, "--to", "3")
+    house.golang.up(1)
+    house.orch("repair", house.id, "--mark-not-applied", "3", code=2)
+    house.orch("repair", house.id, "--mark-not-applied", "2")
+    assert house.pointer() == (4, False), "what golang-migrate did stays"
+    found = house.status()
+    assert (found["applied"], found["pending"]) == ([1, 3, 4], [2])
+    assert [p["kind"] for p in found["problems"]] == ["out_of_order"]
+    assert f"orch repair {house.id} --mark-applied 2" in house.orch("repair", house.id).output
+    house.orch("repair", house.id, "--mark-applied", "2")
+    assert house.pointer() == (4, False)
+    house.orch("apply")
+    assert house.status()["problems"] == []
+
+
+@pytest.mark.parametrize("flag", ["--mark-applied", "--mark-not-applied"])
+def test_other_trouble_is_mended_before_a_pending_version_is_taken_as_applied(house: House, flag: str) -> None:
+    house.orch("apply", "--only", house.id, "--to", "2")
+    name = _edit(house)
+    told = house.orch("repair", house.id, flag, "3", code=2).output
+    assert f"/{name}" in told
+    assert "the next" not in told
+    assert len(house.revisions()) == 2
 
 
 def test_a_failed_try_stays_in_the_history(house: House) -> None:

@@ -31,7 +31,7 @@ def command(
     one = OneDatabase(name, file, env_file, embedded=embedded)
     seen = one.read()
     way = one.write(
-        lambda history: baseline(one.migrations, history, version, one.signature(reason)), seen, lock_timeout
+        lambda history: baseline(one.id, one.migrations, history, version, one.signature(reason)), seen, lock_timeout
     )
     out(f"{one.id}: {way.what}.")
     return 0

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 def command(
     name: options.Name,
     mark_applied: Annotated[
-        int | None, typer.Option("--mark-applied", metavar="VERSION", help="All of it is in the database.")
+        int | None,
+        typer.Option(
+            "--mark-applied", metavar="VERSION", help="All of it is in the database, as after a hotfix by hand."
+        ),
     ] = None,
     mark_not_applied: Annotated[
         int | None, typer.Option("--mark-not-applied", metavar="VERSION", help="Nothing of it is in the database.")
@@ -38,13 +41,16 @@ def command(
 ) -> int:
     """Show what is wrong with a database and the ways on; with a flag, take that way. Runs no migration, loses no history.
 
+    Where nothing is wrong, --mark-applied takes the next pending version as applied, and --mark-not-applied takes that back.
+
     Examples: orch repair inventory · orch repair inventory --mark-applied 3 --reason "finished by hand"
     """
     from orchestrator.cli.console import out, out_json, pasteable
     from orchestrator.cli.records import OneDatabase
     from orchestrator.errors import UsageError
     from orchestrator.history import reconcile
-    from orchestrator.repair import ways
+    from orchestrator.plan import held_against_file
+    from orchestrator.repair import next_applied, on_request, ways
 
     flags = [
         *([f"mark-applied {mark_applied}"] if mark_applied is not None else []),
@@ -60,15 +66,16 @@ def command(
     seen = one.read()
     by = one.signature(reason)
 
-    def offered(history: History) -> tuple[Way, ...]:
-        return ways(one.migrations, history, by)
+    def chosen(history: History) -> Way:
+        return _chosen(ways(one.migrations, history, by), on_request(one.migrations, history, by), flags[0], one.id)
 
     if flags:
-        way = one.write(lambda history: _chosen(offered(history), flags[0], one.id), seen, lock_timeout)
+        way = one.write(chosen, seen, lock_timeout)
         out(pasteable(f"{one.id}: recorded that {way.what}.\nNext: orch status, then orch apply"))
         return 0
     state = reconcile(one.migrations, seen, out_of_order=one.database.settings.out_of_order)
-    found = offered(seen)
+    state = held_against_file(state, one.database, one.migrations, one.assembly.read_script)
+    found = ways(one.migrations, seen, by)
     if output is options.Output.json:
         problems = [{"kind": problem.kind.value, "what": problem.what} for problem in state.problems]
         out_json(
@@ -86,17 +93,24 @@ def command(
         lines += [f"  orch repair {one.id} --{way.flag}\n      {way.what}" for way in found]
     elif state.problems:
         lines += [f"  {problem.hint.replace('NAME', one.id)}" for problem in state.problems]
+    if following := next_applied(on_request(one.migrations, seen, by)):
+        version = following.flag.partition(" ")[2]
+        lines += [
+            "",
+            f"If the next pending version, {version}, is in the database: orch repair {one.id} --{following.flag}",
+        ]
     out(pasteable("\n".join(lines)))
     return 0
 
 
-def _chosen(offered: tuple[Way, ...], flag: str, id: str) -> Way:
+def _chosen(offered: tuple[Way, ...], requested: tuple[Way, ...], flag: str, id: str) -> Way:
     from pathlib import Path
 
     from orchestrator.errors import UsageError
+    from orchestrator.repair import next_applied
 
-    for way in offered:
-        kind, _, value = flag.partition(" ")
+    kind, _, value = flag.partition(" ")
+    for way in (*offered, *requested):
         same = way.flag == flag or (
             kind == "accept"
             and way.flag.startswith("accept ")
@@ -105,4 +119,7 @@ def _chosen(offered: tuple[Way, ...], flag: str, id: str) -> Way:
         if same:
             return way
     sensible = ", ".join(f"--{way.flag}" for way in offered) or f"none; see: orch repair {id}"
-    raise UsageError(f"--{flag} makes no sense for {id} as it stands", hint=f"the ways are: {sensible}")
+    hint = f"the ways are: {sensible}"
+    if following := next_applied(requested):
+        hint += f"\npending versions are taken as applied in their order; the next: orch repair {id} --{following.flag}"
+    raise UsageError(f"--{flag} makes no sense for {id} as it stands", hint=hint)

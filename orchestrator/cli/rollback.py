@@ -111,7 +111,7 @@ def _dependents(file: str | None, env_file: str | None, chosen: set[str]) -> lis
 def _refuse_while_up(run: Run, found: Survey, id: str) -> None:
     """A database must not lose what another still builds on."""
     from orchestrator.errors import ConflictError
-    from orchestrator.history import reconcile
+    from orchestrator.history import reconcile, spoken
 
     hint = f"roll it back too: orch rollback {id} ... ; or --ignore-dependents"
     if found.failure:
@@ -120,4 +120,4 @@ def _refuse_while_up(run: Run, found: Survey, id: str) -> None:
         )
     state = reconcile(run.catalogs[id], found.history, out_of_order=True)
     if state.applied or state.partial:
-        raise ConflictError(f"{id} depends on it and is still at version {state.version}", hint=hint)
+        raise ConflictError(f"{id} depends on it and is still at {spoken(state.version)}", hint=hint)

@@ -34,7 +34,7 @@ def command(
     assembly = assemble(file, env_file, only, exclude, no_deps=no_deps)
     run = assembly.run(PlainView(say), embedded=embedded, jobs=jobs, jobs_per_server=jobs_per_server, wait=wait)
     surveys = survey(run)
-    entries = [status_of(database, run.catalogs[database.id], surveys[database.id]) for database in assembly.databases]
+    entries = [status_of(d, run.catalogs[d.id], surveys[d.id], run.read_script) for d in assembly.databases]
     if output is options.Output.json:
         out_json({"format": 1, "databases": entries})
     else:

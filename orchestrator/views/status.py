@@ -7,11 +7,13 @@ from typing import Any
 
 from orchestrator.history import Kind, reconcile, unrecorded
 from orchestrator.model import Database, Migration, Revision
-from orchestrator.plan import Survey, running
+from orchestrator.plan import ReadScript, Survey, held_against_file, running
 from orchestrator.views.table import table
 
 
-def status_of(database: Database, migrations: Sequence[Migration], survey: Survey) -> dict[str, Any]:
+def status_of(
+    database: Database, migrations: Sequence[Migration], survey: Survey, read_script: ReadScript
+) -> dict[str, Any]:
     """Return one database's entry of `orch status --output json`."""
     entry: dict[str, Any] = {"id": database.id, "engine": database.engine, "name": database.name}
     if survey.failure:
@@ -21,6 +23,7 @@ def status_of(database: Database, migrations: Sequence[Migration], survey: Surve
         return {**entry, **blank, "problems": [problem], "notes": []}
     history = survey.history
     state = reconcile(migrations, history, out_of_order=database.settings.out_of_order)
+    state = held_against_file(state, database, migrations, read_script)
     # Left dirty by golang-migrate, before we knew of the database: then all there is to tell is what the pointer says.
     version = state.version if state.applied or history.pointer is None else history.pointer.version
     return {
