@@ -290,8 +290,12 @@ Picture = Mapping[Thing, str]
 
 
 class LockHolder(NamedTuple):
-    """Who holds a migration lock, as far as the server tells. `key` stays the same as long as they hold it."""
+    """Who holds a migration lock, as far as the server tells. `key` stays the same as long as they hold it.
+
+    `alive`: the lock would be gone with them, so they are there.
+    """
 
     description: str
     since: datetime | None = None
     key: str = ""
+    alive: bool = False

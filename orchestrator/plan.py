@@ -124,7 +124,9 @@ class Survey:
 
 def running(holder: LockHolder) -> str:
     """Return what to know of a database that is half way through a file while somebody holds its lock."""
-    return f"it is being migrated now, by {holder.description}"
+    if holder.alive:
+        return f"it is being migrated now, by {holder.description}"
+    return f"its lock names {holder.description}: if that lives, it is being migrated now"
 
 
 ReadScript = Callable[[Database, File], Script]

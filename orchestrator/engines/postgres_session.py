@@ -254,7 +254,8 @@ class PostgresSession:
             return None
         pid, application, address, since, state = row
         who = application or "golang-migrate or another client"
-        return LockHolder(f"{who} (backend {pid} from {address}, {state or 'unknown'}, since {since:%H:%M:%S})", since)
+        description = f"{who} (backend {pid} from {address}, {state or 'unknown'}, since {since:%H:%M:%S})"
+        return LockHolder(description, since, alive=True)
 
     def _refuse_pooler(self) -> None:
         """A session lock means nothing behind a pooler that hands the server session to others between transactions."""

@@ -42,7 +42,7 @@ def status_of(
                 "blocks": [direction.value for direction in problem.blocks],
             }
             for problem in state.problems
-            if not (survey.holder and problem.kind in (Kind.PARTIAL, Kind.IN_FLIGHT))
+            if not (survey.holder and survey.holder.alive and problem.kind in (Kind.PARTIAL, Kind.IN_FLIGHT))
         ],
         "notes": [
             *([running(survey.holder)] if survey.holder else []),
