@@ -654,7 +654,9 @@ def test_where_nothing_is_wrong_there_is_nothing_to_repair(house: House) -> None
         ["--continue"],
         ["--accept", "x"],
     ):
-        house.orch("repair", house.id, *flags, code=2)
+        told = house.orch("repair", house.id, *flags, code=2).output
+        assert "nothing needs repair: it is at version 4, nothing is pending" in told
+        assert f"orch repair {house.id}" not in told, "that would lead in a circle"
     house.orch("repair", house.id, "--mark-applied", "4", "--continue", code=2)
     assert len(house.revisions()) == 4
 
@@ -672,7 +674,8 @@ def test_history_of_a_newer_tool_is_read_and_not_written(house: House) -> None:
     first = next(iter(house.files))
     house.estate.write(house.id, {first: house.files[first] + "\n"})
     assert _ways(house) == []
-    house.orch("repair", house.id, "--accept", str(house.directory / first), code=2)
+    told = house.orch("repair", house.id, "--accept", str(house.directory / first), code=2).output
+    assert "no repair mends this: its history was written by a newer orch" in told
     assert len(house.revisions()) == 2
 
 

@@ -9,6 +9,7 @@ import typer
 from orchestrator.cli import options
 
 if TYPE_CHECKING:
+    from orchestrator.history import State
     from orchestrator.model import History
     from orchestrator.repair import Way
 
@@ -66,15 +67,28 @@ def command(
     seen = one.read()
     by = one.signature(reason)
 
+    def state_of(history: History) -> State:
+        state = reconcile(one.migrations, history, out_of_order=one.database.settings.out_of_order)
+        return held_against_file(state, one.database, one.migrations, one.assembly.read_script)
+
     def chosen(history: History) -> Way:
-        return _chosen(ways(one.migrations, history, by), on_request(one.migrations, history, by), flags[0], one.id)
+        offered, requested = ways(one.migrations, history, by), on_request(one.migrations, history, by)
+        if (way := _chosen((*offered, *requested), flags[0])) is not None:
+            return way
+        hint = (
+            f"the ways are: {', '.join(f'--{way.flag}' for way in offered)}"
+            if offered
+            else _no_way(state_of(history), one.id)
+        )
+        if following := next_applied(requested):
+            hint += f"\npending versions are taken as applied in their order; the next: orch repair {one.id} --{following.flag}"
+        raise UsageError(f"--{flags[0]} makes no sense for {one.id} as it stands", hint=hint)
 
     if flags:
         way = one.write(chosen, seen, lock_timeout)
         out(pasteable(f"{one.id}: recorded that {way.what}.\nNext: orch status, then orch apply"))
         return 0
-    state = reconcile(one.migrations, seen, out_of_order=one.database.settings.out_of_order)
-    state = held_against_file(state, one.database, one.migrations, one.assembly.read_script)
+    state = state_of(seen)
     found = ways(one.migrations, seen, by)
     if output is options.Output.json:
         problems = [{"kind": problem.kind.value, "what": problem.what} for problem in state.problems]
@@ -103,14 +117,11 @@ def command(
     return 0
 
 
-def _chosen(offered: tuple[Way, ...], requested: tuple[Way, ...], flag: str, id: str) -> Way:
+def _chosen(offered: tuple[Way, ...], flag: str) -> Way | None:
     from pathlib import Path
 
-    from orchestrator.errors import UsageError
-    from orchestrator.repair import next_applied
-
     kind, _, value = flag.partition(" ")
-    for way in (*offered, *requested):
+    for way in offered:
         same = way.flag == flag or (
             kind == "accept"
             and way.flag.startswith("accept ")
@@ -118,8 +129,16 @@ def _chosen(offered: tuple[Way, ...], requested: tuple[Way, ...], flag: str, id:
         )
         if same:
             return way
-    sensible = ", ".join(f"--{way.flag}" for way in offered) or f"none; see: orch repair {id}"
-    hint = f"the ways are: {sensible}"
-    if following := next_applied(requested):
-        hint += f"\npending versions are taken as applied in their order; the next: orch repair {id} --{following.flag}"
-    raise UsageError(f"--{flag} makes no sense for {id} as it stands", hint=hint)
+    return None
+
+
+def _no_way(state: State, id: str) -> str:
+    from orchestrator.history import spoken
+
+    if state.problems:
+        hints = [problem.hint.replace("NAME", id) for problem in state.problems]
+        return "\n".join(
+            f"no repair mends this: {p.what}\n  {hint}" for p, hint in zip(state.problems, hints, strict=True)
+        )
+    pending = f"{len(state.pending)} pending" if state.pending else "nothing is pending"
+    return f"nothing needs repair: it is at {spoken(state.version)}, {pending}"
