@@ -151,7 +151,27 @@ CONTENTS: dict[str, tuple[str, str | bytes, str, str]] = {
     "a date of JavaScript": ("js", '[{"insert": "x", "documents": [{"a": ISODate("2024")}]}]', ":1:38: ", "$date"),
     "not closed": ("js", '[{"create": "x"}', ":1:17: ", "not closed"),
     "not a command": ("js", '["create"]', ":1:2: ", "object"),
-    "a bad value": ("js", '[\n {"insert": "x", "documents": [{"_id": {"$oid": "12"}}]}]', ":2:2: ", "Extended JSON"),
+    "a bad value": ("js", '[\n {"insert": "x", "documents": [{"_id": {"$oid": "12"}}]}]', ":2:40: ", "Extended JSON"),
+    "a bad value among many": (
+        "js",
+        '[{"create": "}{"},\n {"insert": "x", "documents": [\n{"a": {}, "b": "}\\"{", "c": {"$date": "2024-12-01T00:00:00Z"}},\n'
+        '{"a": [{"at": {"$date": "2024-13-01"}}]},\n{"a": 2}]}]',
+        ":4:15: ",
+        "Extended JSON",
+    ),
+    "a bad value in a bad value": (
+        "js",
+        '[{"insert": "x", "documents": [\n{"at": {"$date":\n {"$numberLong": "soon"}}}]}]',
+        ":3:2: ",
+        "Extended JSON",
+    ),
+    "a value with too much": (
+        "js",
+        '[{"insert": "x", "documents": [\n{"at": {"$date":\n {"$numberLong": "1"}, "zone": {}}}]}]',
+        ":2:8: ",
+        "Extended JSON",
+    ),
+    "a number of very many digits": ("js", f'[{{"a": {"9" * 5000}}}}}}}]', ":1:2: ", "Extended JSON"),
     "a number too large": (
         "js",
         '[\n {"insert": "x", "documents": [{"n": 99999999999999999999}]}]',

@@ -12,6 +12,7 @@ from conftest import Estate, start
 
 from orchestrator.engines import load_engine
 from orchestrator.engines.base import Limits
+from orchestrator.engines.mongo_json import entry_offset
 from orchestrator.errors import StatementError
 from orchestrator.manifest.dsn import Redactor, resolve
 from orchestrator.model import Database, Statement
@@ -75,6 +76,58 @@ def test_a_command_takes_as_much_as_the_server_does(any_mongo: Estate) -> None:
     any_mongo.write("mongo-a", {"2_x.up.js": insert(largest + 16 * 2**10)})
     told = any_mongo.orch("validate", code=4).stderr
     assert "2_x.up.js:2:1: this command takes 16.0 MiB" in told
+
+
+# Commands of which the third entry fails: its line and column, and what is said.
+FAILING = {
+    "insert": (
+        '{"insert": "c",\n "documents": [\n{"_id": 1, "documents": [{"a": "]},"}]},\n{"_id": 2},\n  {"_id": 1}, {"_id": 3}]}',
+        ":6:3: mongo-a: document 3 of 4: E11000",
+    ),
+    "update": (
+        '{"update": "c", "ordered": true, "updates" : [ {"q": {}, "u": {"$set": {"a": [1, {}]}}},\n'
+        ' {"q": {}, "u": {"$unset": {"b": 1}}} ,\n\t{"q": {}, "u": {"$bad": 1}}]}',
+        ":4:2: mongo-a: update 3 of 3: Unknown modifier: $bad",
+    ),
+    "delete": (
+        '{"delete": "c", "writeConcern": {"w": 1}, "deletes":[{"q": {}, "limit": 1},{"q": {}, "limit": 1},\n'
+        '{"q": {"$bad": 1}, "limit": 1}]}',
+        ":3:1: mongo-a: delete 3 of 3: unknown top level operator: $bad",
+    ),
+}
+
+
+@pytest.mark.parametrize("collection", ["in a transaction", "alone"])
+@pytest.mark.parametrize("name", FAILING)
+def test_an_entry_that_fails_is_told_with_its_place(any_mongo: Estate, name: str, collection: str) -> None:
+    command, said = FAILING[name]
+    capped = ', "capped": true, "size": 4096' if collection == "alone" else ""
+    any_mongo.add("mongo", "a", {"1_x.up.js": f'[{{"create": "c"{capped}}}]', "2_x.up.js": f"[\n{command}]"})
+    if name == "delete" and "secantus" in any_mongo.servers["mongo"].product.lower():
+        pytest.skip("SecantusDB refuses no filter of a delete")
+    assert f"2_x.up.js{said}" in any_mongo.orch("apply", code=1).stderr
+    assert any_mongo.status("mongo-a")["applied"] == [1]
+
+
+def test_a_document_among_very_many(mongo_estate: Estate) -> None:
+    many = ",\n".join(f'{{"_id": {number}, "a": {{"b": [{number}]}}}}' for number in (*range(50_000), 7))
+    text = f'[{{"create": "c", "capped": true, "size": 10000000}},\n{{"insert": "c", "documents": [\n{many}]}}]'
+    mongo_estate.add("mongo", "a", {"1_x.up.js": text})
+    began = time.monotonic()
+    told = mongo_estate.orch("apply", code=1).stderr
+    assert "1_x.up.js:50003:1: mongo-a: document 50001 of 50001: E11000" in told
+    assert time.monotonic() - began < 20
+
+
+def test_where_an_entry_begins() -> None:
+    source = '{"insert": "c", "documents": [{}, [1, 2],3 , "x"], "ordered": false}'
+    places = [entry_offset(source, "documents", index) for index in range(5)]
+    assert [source[place] for place in places[:4]] == list('{[3"')
+    assert places[4] is None
+    assert entry_offset(source, "updates", 0) is None
+    assert entry_offset(source, "ordered", 0) is None
+    assert entry_offset('{"documents": []}', "documents", 0) is None
+    assert entry_offset("", "documents", 0) is None
 
 
 @pytest.mark.parametrize("at", ["the second command", "the commit"])

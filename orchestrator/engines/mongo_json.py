@@ -16,6 +16,7 @@ from orchestrator.model import File, Mark, Script, Statement
 # Of BSON. A document may have 16 MiB in every release, and the command around it 16 KiB more, of which the driver needs some.
 MAX_COMMAND_BYTES = 16 * 2**20 + 15 * 1024
 _OPTIONS = json_util.JSONOptions(json_mode=json_util.JSONMode.RELAXED, tz_aware=True)
+_DECODER = json.JSONDecoder()
 _SPACE = re.compile(r"[ \t\r\n]*")
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]')
 _LOOKS_LIKE_JAVASCRIPT = re.compile(r"\s*(db\.|use |//|/\*|const |let |var |function|module\.|export |print\()")
@@ -34,6 +35,8 @@ WRITE_COMMANDS = _DATA_COMMANDS | {
         "renameCollection",
     )
 }
+# Commands that write entry by entry, and where those stand.
+ENTRIES = {"insert": "documents", "update": "updates", "delete": "deletes"}
 _BOOKKEEPING = frozenset(
     {"schema_migrations", "migrate_advisory_lock", "orch_history"}
 )  # unless the DSN or manifest renames them
@@ -78,11 +81,47 @@ def parse_commands(file: File, text: str) -> Script:
 _EXAMPLE = '[{"create": "things"}]'
 
 
+def entry_offset(source: str, array: str, index: int) -> int | None:
+    """Return the offset of an entry, counted from 0, of a command's array of this name; None if it cannot be found."""
+    try:
+        position = _skip(source, source.index("{") + 1)
+        while True:
+            key, end = _DECODER.raw_decode(source, position)
+            position = _skip(source, source.index(":", end) + 1)
+            if key == array:
+                break
+            position = _next(source, position)
+        if not source.startswith("[", position):
+            return None
+        position = _skip(source, position + 1)
+        for _ in range(index):
+            position = _next(source, position)
+        _DECODER.raw_decode(source, position)  # it is there
+    except (ValueError, RecursionError):
+        return None
+    return position
+
+
+def _next(text: str, position: int) -> int:
+    """Return where the member after the one at a position begins; ValueError if that is the last."""
+    _, end = _DECODER.raw_decode(text, position)
+    comma = _skip(text, end)
+    if not text.startswith(",", comma):
+        raise ValueError
+    return _skip(text, comma + 1)
+
+
 def _command(file: File, text: str, start: int, line: int) -> tuple[Statement, int]:
+    closed = 0
+
+    def value(pairs: list[tuple[str, Any]]) -> Any:
+        nonlocal closed
+        closed += 1
+        return json_util.object_hook(dict(pairs), _OPTIONS) if _is_value(pairs) else dict(pairs)
+
     try:
         _, end = json.JSONDecoder(object_pairs_hook=_no_duplicates).raw_decode(text, start)
-        pairs_hook = lambda pairs: json_util.object_hook(dict(pairs), _OPTIONS) if _is_value(pairs) else dict(pairs)  # noqa: E731
-        command, end = json.JSONDecoder(object_pairs_hook=pairs_hook).raw_decode(text, start)
+        command, end = json.JSONDecoder(object_pairs_hook=value).raw_decode(text, start)
     except _DuplicateKeyError as error:
         _refuse(
             file,
@@ -97,8 +136,9 @@ def _command(file: File, text: str, start: int, line: int) -> tuple[Statement, i
     except RecursionError:
         _refuse(file, text, start, "nested too deeply", "MongoDB allows 100 levels")
     except (BSONError, ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
+        place = _closed(text, start, closed) if closed else start
         _refuse(
-            file, text, start, f"invalid Extended JSON: {error}", "see the MongoDB Extended JSON (v2) specification"
+            file, text, place, f"invalid Extended JSON: {error}", "see the MongoDB Extended JSON (v2) specification"
         )
     if not isinstance(command, dict) or not command:
         _refuse(file, text, start, "a command must be a JSON object that is not empty", "as in: " + _EXAMPLE)
@@ -182,6 +222,20 @@ def _duplicate(text: str, start: int) -> int:
                 return match.start()
             keys.add(key)
         previous = piece
+    return start
+
+
+def _closed(text: str, start: int, number: int) -> int:
+    """Return the offset of the object that is, from `start` on, closed as the `number`-th."""
+    opened: list[int] = []
+    for match in _TOKEN.finditer(text, start):
+        if match[0] == "{":
+            opened.append(match.start())
+        elif match[0] == "}":
+            place = opened.pop()
+            number -= 1
+            if number == 0:
+                return place
     return start
 
 

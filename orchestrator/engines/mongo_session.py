@@ -16,7 +16,7 @@ from pymongo.errors import OperationFailure, PyMongoError
 
 from orchestrator.engines import mongo_errors as errors
 from orchestrator.engines.base import Effect, Limits
-from orchestrator.engines.mongo_json import OWNED, OWNED_HINT, WRITE_COMMANDS, written
+from orchestrator.engines.mongo_json import ENTRIES, OWNED, OWNED_HINT, WRITE_COMMANDS, entry_offset, written
 from orchestrator.engines.mongo_lease import Lease
 from orchestrator.engines.mongo_picture import picture
 from orchestrator.engines.mongo_probe import probe
@@ -270,11 +270,13 @@ class MongoSession:
         if write_errors := reply.get("writeErrors"):
             first = write_errors[0]
             others = f"\nand {len(write_errors) - 1} more" if len(write_errors) > 1 else ""
+            which, offset = _entry(statement, first.get("index"))
             raise StatementError(
-                f"document {first.get('index', 0)}: {first.get('errmsg', 'write error')}",
+                f"{which}{first.get('errmsg', 'write error')}",
                 detail=errors.details(first.get("errInfo")) + others,
                 code=str(first.get("code", "")),
                 statement=statement,
+                offset=offset,
                 partly=not self._session.in_transaction and (bool(reply.get("n")) or _is_multiple(statement.body)),
             )
         if concern := reply.get("writeConcernError"):
@@ -384,6 +386,16 @@ class MongoSession:
             return
         with self._lease.mutex:
             yield
+
+
+def _entry(statement: Statement, index: int | None) -> tuple[str, int | None]:
+    """Return an entry of a command as people count, to stand before what is wrong with it, and its place in the source."""
+    name = next(iter(statement.body))
+    if index is None or name not in ENTRIES:
+        return "", None
+    what = "document" if name == "insert" else name
+    array = ENTRIES[name]
+    return f"{what} {index + 1} of {len(statement.body[array])}: ", entry_offset(statement.source, array, index)
 
 
 def _is_multiple(command: dict[str, Any]) -> bool:
