@@ -3,23 +3,81 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from orchestrator.model import Mark, Script, Statement
 
 _COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
-_TEXT = re.compile(r"'(?:[^']|'')*'|\$(\w*)\$.*?\$\1\$", re.DOTALL)
+_ASIDE = re.compile(rf"{_COMMENT.pattern}|'(?:[^']|'')*'|\$(\w*)\$.*?\$\1\$", re.DOTALL)  # and texts
+# Below, a statement is its words with one space between them, without comments and texts; each rule begins at its beginning.
+_NAME = r'(?:"[^"]*"|[^\s"(),.]+)'
+_TABLE = rf"(?P<table>{_NAME}(?:\.{_NAME})?)"
+_WHERE = r"\bWHERE\b(?! ?\(?(?:TRUE|1 ?= ?1)\b\)?(?: RETURNING\b| ?\)|$))"  # one that chooses
+_WITHIN = rf"(?:(?!{_WHERE})[^()]|\([^()]*\))*\)"  # the rest of a bracket that has none
 _SQL = (
-    (r"\bDROP\s+(TABLE|SCHEMA|DATABASE|MATERIALIZED\s+VIEW)\b", "drops a {0} and what is in it"),
-    (r"\bDROP\s+(COLUMN)\b", "drops a column and what is in it"),
-    (r"\bTRUNCATE\b", "empties tables"),
-    (r"^\s*DELETE\s+FROM\b(?!.*\bWHERE\b)", "deletes every row of a table"),
-    (r"^\s*UPDATE\b(?!.*\bWHERE\b)", "rewrites every row of a table"),
-    (r"\bALTER\s+(?:COLUMN\s+)?\S+\s+(?:SET\s+DATA\s+)?TYPE\b", "may rewrite a table while nobody can read it"),
-    (r"\bRENAME\b", "renames what running programs use"),
-    (r"^\s*LOCK\b", "locks a table"),
+    (r".*?\bDROP (TABLE|SCHEMA|DATABASE|MATERIALIZED VIEW)\b", "drops a {0} and what is in it"),
+    (r".*?\bDROP (COLUMN)\b", "drops a column and what is in it"),
+    (r"DROP (TYPE|DOMAIN)\b.*\bCASCADE$", "drops a {0} and the columns that have it"),
+    (
+        rf"DROP (?!TYPE\b|DOMAIN\b).*\bCASCADE$|ALTER\b.*?\bDROP (?:COLUMN |CONSTRAINT )?(?:IF EXISTS )?{_NAME} CASCADE\b",
+        "drops what depends on it",
+    ),
+    (r".*?\bTRUNCATE\b", "empties tables"),
+    (
+        rf"(?:WITH\b.*\) ?)?DELETE FROM\b(?!.*{_WHERE})"
+        rf"|(?:WITH|INSERT)\b.*?\bAS ?(?:(?:NOT )?MATERIALIZED ?)?\( ?DELETE FROM\b{_WITHIN}",
+        "deletes every row of a table",
+    ),
+    (rf"(?:WITH\b.*\) ?)?UPDATE\b(?!.*{_WHERE})", "rewrites every row of a table"),
+    (r".*?\bALTER (?:COLUMN )?\S+ (?:SET DATA )?TYPE\b", "may rewrite a table while nobody can read it"),
+    (r".*?\bRENAME\b", "renames what running programs use"),
+    (r"LOCK\b", "locks a table"),
+    (
+        r"VACUUM (?:FULL\b|\([^)]*\bFULL\b(?! (?:FALSE|OFF|0)\b))|CLUSTER\b",
+        "rewrites a table while nobody can read it",
+    ),
+    (r"REINDEX\b(?!.*\bCONCURRENTLY\b)", "builds an index anew while nobody can write to its table"),
 )
-_RULES = tuple((re.compile(pattern, re.IGNORECASE | re.DOTALL), what) for pattern, what in _SQL)
+# These stop nobody on a table that the same plan creates.
+_ALTER = rf"ALTER TABLE (?:IF EXISTS )?(?:ONLY )?{_TABLE}.*?\b"
+_ADD = rf"ADD (?:CONSTRAINT {_NAME} )?"
+_VALID = r"\b(?!(?:(?!\bADD\b).)*\bNOT VALID\b)"
+_VOLATILE = r"(?:CLOCK_TIMESTAMP|GEN_RANDOM_UUID|NEXTVAL|RANDOM|TIMEOFDAY|UUID_GENERATE_V\w+|UUIDV[47])"
+_SQL_ON_TABLE = (
+    (
+        rf"CREATE (?:UNIQUE )?INDEX (?!CONCURRENTLY\b)(?:IF NOT EXISTS )?(?:{_NAME} )?ON (?!ONLY\b){_TABLE}",
+        "builds an index while nobody can write to its table",
+    ),
+    (
+        rf"{_ALTER}{_ADD}(?:PRIMARY KEY|UNIQUE|EXCLUDE)\b(?! USING INDEX\b)",
+        "builds an index while nobody can read its table",
+    ),
+    (rf"{_ALTER}(?:SET NOT NULL\b|{_ADD}(?:CHECK|NOT NULL){_VALID})", "checks a table while nobody can read it"),
+    (rf"{_ALTER}{_ADD}FOREIGN KEY{_VALID}", "checks a table while nobody can write to it"),
+    (
+        rf"{_ALTER}(?:(?<!\bSET )DEFAULT\b(?:(?!\bDEFAULT\b)[^,])*?\b{_VOLATILE} ?\(|(?<=\) )STORED\b"
+        rf"|ADD COLUMN (?:IF NOT EXISTS )?{_NAME} (?:(?:BIG|SMALL)?SERIAL\b|[^,( ]+ GENERATED [A-Z ]+ AS IDENTITY\b))",
+        "rewrites a table while nobody can read it",
+    ),
+    (
+        rf"REFRESH MATERIALIZED VIEW (?!CONCURRENTLY\b){_TABLE}",
+        "fills a materialized view while nobody can read it",
+    ),
+)
+_RULES, _RULES_ON_TABLE = (
+    tuple((re.compile(pattern, re.IGNORECASE), what) for pattern, what in rules) for rules in (_SQL, _SQL_ON_TABLE)
+)
+# What has none of these words, INSERT above all, needs no closer look.
+_TELLING = re.compile(
+    r"\b(?:ALTER|C(?:LUSTER|REATE)|D(?:ELETE|ROP)|LOCK|RE(?:FRESH|INDEX|NAME)|TRUNCATE|UPDATE|VACUUM)\b", re.IGNORECASE
+)
+_CREATE = re.compile(
+    r"CREATE (?:(?:GLOBAL|LOCAL) )?(?:(?:TEMP|TEMPORARY|UNLOGGED) )?(?:TABLE|MATERIALIZED VIEW) "
+    rf"(?:IF NOT EXISTS )?{_TABLE}",
+    re.IGNORECASE,
+)
+_WITH_BODY = re.compile(r"CREATE (?:OR REPLACE )?(?:FUNCTION|PROCEDURE|RULE)\b", re.IGNORECASE)
 _MONGO = {
     "drop": "drops a collection and what is in it",
     "renameCollection": "renames what running programs use",
@@ -27,7 +85,6 @@ _MONGO = {
 }
 
 # What is not part of a database, or names one: run anywhere, it means the whole server or the database that it names.
-_ASIDE = re.compile(rf"{_COMMENT.pattern}|{_TEXT.pattern}", re.DOTALL)
 _BEYOND = re.compile(
     r"\b(?:(?:CREATE|ALTER|DROP)\s+(?:ROLE|USER(?!\s+MAPPING)|GROUP|TABLESPACE|SUBSCRIPTION)\b"
     # `ALTER DATABASE %I` and `'ALTER DATABASE ' || …` in a DO block stand for current_database()
@@ -45,18 +102,25 @@ _BEYOND_MONGO = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Hazard:
-    """One thing to look at, and where it is."""
+    """One statement to look at: what it does, and where it is."""
 
     where: Mark
     what: str
 
 
-def hazards(script: Script) -> list[Hazard]:
-    """Return what is dangerous in a file, in its order. A word list: it can miss things, and it never forbids any."""
+def hazards(scripts: Iterable[Script]) -> list[Hazard]:
+    """Return what is dangerous in the files of a database's plan, in their order.
+
+    A word list: it can miss things, and it never forbids any.
+    """
     found = []
-    for statement in script.statements:
-        where = Mark(script.file.path, statement.line)
-        found += [Hazard(where, what) for what in (_sql(statement) if _is_sql(statement) else _mongo(statement))]
+    new: set[str] = set()  # the tables that the plan has created so far
+    for script in scripts:
+        for statement in script.statements:
+            where = Mark(script.file.path, statement.line)
+            found += [
+                Hazard(where, what) for what in (_sql(statement, new) if _is_sql(statement) else _mongo(statement))
+            ]
     return found
 
 
@@ -98,10 +162,27 @@ def _is_sql(statement: Statement) -> bool:
     return isinstance(statement.body, str)
 
 
-def _sql(statement: Statement) -> list[str]:
-    text = _TEXT.sub("''", _COMMENT.sub(" ", statement.source))
-    matches = ((rule.search(text), what) for rule, what in _RULES)
-    return [what.format(*(group.lower() for group in match.groups())) for match, what in matches if match]
+def _sql(statement: Statement, new: set[str]) -> list[str]:
+    if not _TELLING.search(statement.source):
+        return []
+    text = " ".join(_ASIDE.sub(" ", statement.source).split())
+    found = []
+    for part in [text] if _WITH_BODY.match(text) else map(str.strip, text.split(";")):  # a block is several
+        if not _TELLING.search(part):
+            continue
+        if created := _CREATE.match(part):
+            new.add(_name(created))
+        matches = ((rule.match(part), what) for rule, what in _RULES)
+        whats = [what.format(*(group.lower() for group in match.groups())) for match, what in matches if match]
+        matches = ((rule.match(part), what) for rule, what in _RULES_ON_TABLE)
+        whats += [what for match, what in matches if match and _name(match) not in new]
+        if whats:
+            found.append("; ".join(whats))
+    return found
+
+
+def _name(match: re.Match[str]) -> str:
+    return match["table"].replace('"', "").lower().removeprefix("public.")
 
 
 def _mongo(statement: Statement) -> list[str]:

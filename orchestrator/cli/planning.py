@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from orchestrator import __version__
 from orchestrator.errors import InvalidError, StalePlanError, UsageError
 from orchestrator.events import Failure
-from orchestrator.model import Direction
+from orchestrator.model import Direction, Script
 from orchestrator.plan import DatabasePlan, Plan, Request, make_plan
 from orchestrator.survey import survey
 
@@ -34,16 +34,18 @@ def hazards_of(run: Run, plan: Plan) -> dict[str, list[Hazard]]:
     """Return what to look at first in the statements that would run, database by database."""
     from orchestrator.hazards import hazards
 
-    found: dict[str, list[Hazard]] = {}
-    for database in plan.databases:
-        files = {migration.version: migration.file(plan.direction) for migration in run.catalogs.get(database.id, ())}
-        for step in database.steps:
-            file = files.get(step.version)
-            if file is not None and file.checksum == step.checksum:  # else the plan is stale, and says so
-                script = run.read_script(run.databases[database.id], file)
-                ahead = replace(script, statements=script.statements[step.first :])
-                found.setdefault(database.id, []).extend(hazards(ahead))
+    found = {database.id: hazards(_ahead(run, plan, database)) for database in plan.databases}
     return {id: dangers for id, dangers in found.items() if dangers}
+
+
+def _ahead(run: Run, plan: Plan, database: DatabasePlan) -> Iterator[Script]:
+    """Yield the files of a database's steps with the statements that would run."""
+    files = {migration.version: migration.file(plan.direction) for migration in run.catalogs.get(database.id, ())}
+    for step in database.steps:
+        file = files.get(step.version)
+        if file is not None and file.checksum == step.checksum:  # else the plan is stale, and says so
+            script = run.read_script(run.databases[database.id], file)
+            yield replace(script, statements=script.statements[step.first :])
 
 
 def up_to(assembly: Assembly, to: int | None, only: Sequence[str] | None) -> Request:
