@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
+from conftest import Estate
 from project import PROJECT, orch, small_project, snapshot
 
 from orchestrator.manifest import load
@@ -46,6 +47,20 @@ def test_numbers_keep_their_width_and_timestamps_go_on() -> None:
     assert stamp.endswith("_x.up.js") and len(stamp.split("_")[0]) == 14 and stamp > "2024"
     assert next(iter(next_pair("mongo", ["29990101120000"], "x"))) == "29990101120001_x.up.js"
     assert snake("Add  Ünïcode, please") == "add_n_code_please"
+
+
+def test_new_goes_on_with_the_extension_of_the_directory(mongo_estate: Estate) -> None:
+    mongo_estate.add("mongo", "m", {"1_c.up.json": '[{"create": "c"}]', "1_c.down.json": '[{"drop": "c"}]'})
+    schema = mongo_estate.root / "migrations/mongo-m/schema"
+    mongo_estate.orch("new", "m", "more")
+    assert sorted(path.name for path in schema.glob("2_*")) == ["2_more.down.json", "2_more.up.json"]
+    (schema / "2_more.up.json").write_text('[{"create": "d"}]')
+    mongo_estate.orch("apply")
+    assert {"c", "d"} <= set(mongo_estate.mongo("m").list_collection_names())
+    mongo_estate.write("mongo-m", {"3_x.up.js": "[]"})
+    mongo_estate.orch("new", "m", "mixed")
+    assert sorted(path.name for path in schema.glob("4_*")) == ["4_mixed.down.js", "4_mixed.up.js"]
+    mongo_estate.orch("apply")
 
 
 def test_nothing_comes_after_the_largest_version(small: Path) -> None:

@@ -15,13 +15,13 @@ def command(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be written, and write nothing.")] = False,
     file: options.File = None,
 ) -> int:
-    """Make the next numbered pair of migration files; timestamps where the directory uses them.
+    """Make the next numbered pair of migration files, as the directory has them: timestamps, or .json for MongoDB.
 
     Example: orch new inventory add_reserved_until
     """
     import re
 
-    from orchestrator.catalog import MAX_VERSION
+    from orchestrator.catalog import EXTENSIONS, MAX_VERSION
     from orchestrator.cli.project import make, open_project
     from orchestrator.errors import UsageError
     from orchestrator.manifest.names import resolve_name
@@ -35,7 +35,9 @@ def command(
     versions = [found[1] for one in names if (found := re.match(r"([0-9]+)_.*\.(?:up|down)\.", one))]
     if max(map(int, versions), default=0) >= MAX_VERSION:
         raise UsageError(f"{database.id} has a version that is the largest there can be", hint=f"it is {MAX_VERSION}")
-    files = next_pair(database.engine, versions, description)
+    suffixes = {one.rpartition(".")[2] for one in names if re.fullmatch(r"[0-9]+_.*\.(?:up|down)\.[a-z]+", one)}
+    used = suffixes.intersection(EXTENSIONS[database.engine])
+    files = next_pair(database.engine, versions, description, extension=used.pop() if len(used) == 1 else "")
     # A directory elsewhere is where the manifest says; a link must not lead out of either.
     root = project.root if project.holds(directory) else directory
     changes = [change(directory / one, text.encode()) for one, text in files.items()]

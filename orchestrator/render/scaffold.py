@@ -81,15 +81,20 @@ def first_pair(engine: str, name: str) -> dict[str, str]:
     }
 
 
-def next_pair(engine: str, versions: list[str], description: str, now: datetime | None = None) -> dict[str, str]:
-    """Return the next pair, after `versions` as they are written in the file names: numbers, or timestamps."""
+def next_pair(
+    engine: str, versions: list[str], description: str, now: datetime | None = None, *, extension: str = ""
+) -> dict[str, str]:
+    """Return the next pair, after `versions` as they are written in the file names: numbers, or timestamps.
+
+    Without an `extension` it is the engine's usual one.
+    """
     highest = max(map(int, versions), default=0)
     if highest >= _FIRST_TIMESTAMP:
         stamp = int((now or datetime.now(UTC)).strftime(_TIMESTAMP))
         version = str(max(stamp, highest + 1))
     else:
         version = f"{highest + 1:0{max(map(len, versions), default=6)}d}"
-    stem, extension = f"{version}_{snake(description)}", EXTENSIONS[engine]
+    stem, extension = f"{version}_{snake(description)}", extension or EXTENSIONS[engine]
     if engine == "mongo":
         return {f"{stem}.{direction}.{extension}": "[\n]\n" for direction in ("up", "down")}
     return {
