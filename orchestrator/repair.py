@@ -22,7 +22,7 @@ from orchestrator.model import Direction, History, Migration, Origin, Pointer, R
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """Who repairs, and why; recorded with every repair."""
+    """Who repairs, recorded with every repair; and why, if they say so."""
 
     actor: str
     run_id: str

@@ -567,10 +567,12 @@ def test_a_word_given_by_mistake_can_be_taken_back(house: House) -> None:
         house.golang.up(1, crash_at="dirty")
     if house.engine == "mongo":
         house.orch("unlock", house.id, "--yes")
+    assert "with --reason TEXT, the reason is kept" in house.orch("repair", house.id).output
     house.orch("repair", house.id, "--mark-applied", "2", "--reason", "by mistake")
     assert _ways(house) == ["--mark-not-applied 2"]
     house.orch("repair", house.id, "--mark-not-applied", "2")
     assert house.pointer() == (1, False)
+    assert [r["reason"] for r in house.revisions() if r["version"] == 2] == ["by mistake", ""], "it may be left out"
     house.orch("apply")
     assert house.tables() == [1, 2, 3, 4]
 

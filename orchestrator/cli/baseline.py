@@ -14,7 +14,7 @@ def command(
     version: Annotated[
         int, typer.Option("--version", min=1, metavar="N", help="Everything up to this version counts as applied.")
     ],
-    reason: Annotated[str, typer.Option("--reason", help="Recorded in the history.")] = "",
+    reason: Annotated[str, typer.Option("--reason", help="Why, if you want it kept in the history.")] = "",
     file: options.File = None,
     env_file: options.EnvFile = None,
     lock_timeout: options.LockTimeout = None,

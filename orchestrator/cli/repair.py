@@ -33,7 +33,7 @@ def command(
     accept: Annotated[
         str | None, typer.Option("--accept", metavar="FILE", help="Accept the edit of an applied file.")
     ] = None,
-    reason: Annotated[str, typer.Option("--reason", help="Recorded in the history.")] = "",
+    reason: Annotated[str, typer.Option("--reason", help="Why, if you want it kept in the history.")] = "",
     file: options.File = None,
     env_file: options.EnvFile = None,
     lock_timeout: options.LockTimeout = None,
@@ -103,7 +103,7 @@ def command(
         return 0
     lines = [f"{one.id}: {problem.what}" for problem in state.problems] or [f"{one.id}: nothing is wrong."]
     if found:
-        lines += ["", "Ways on, each with --reason TEXT:"]
+        lines += ["", "Ways on (with --reason TEXT, the reason is kept in the history):"]
         lines += [f"  orch repair {one.id} --{way.flag}\n      {way.what}" for way in found]
     elif state.problems:
         lines += [f"  {problem.hint.replace('NAME', one.id)}" for problem in state.problems]
