@@ -34,8 +34,10 @@ class Executor:
         self._run = run
         self._plan = plan
         self._plans = {planned.id: planned for planned in plan.databases}
+        self._idle = {planned.id for planned in plan.databases if not planned.has_changes and not planned.failure}
         self._failures: list[Failure] = []
         self._stopped: list[str] = []
+        self._unreached: list[str] = []  # of the idle: their turn did not come, and nothing is undone there
         self._sessions: set[Session] = set()
         self._mutex = threading.RLock()  # a signal's handler may come while its own thread holds it
 
@@ -55,15 +57,16 @@ class Executor:
             on_blocked=self._blocked,
         )
         for id in walked.skipped:
-            run.sink(DatabaseSkipped(id))
+            self._not_reached(id)
+        beside = {*self._stopped, *self._unreached}
         finished = RunFinished(
             run.run_id,
             time.monotonic() - run.started,
-            self._exit_code(bool(walked.skipped)),
-            tuple(walked.done),
-            tuple(id for id in walked.failed if id not in self._stopped),
-            tuple(id for id in walked.blocked if id not in self._stopped),
-            (*self._stopped, *walked.skipped),
+            self._exit_code(),
+            (*walked.done, *self._unreached),
+            tuple(id for id in walked.failed if id not in beside),
+            tuple(id for id in walked.blocked if id not in beside),
+            tuple(self._stopped),
         )
         run.sink(finished)
         return finished
@@ -92,8 +95,8 @@ class Executor:
                 down[need].append(id)
         return {id: tuple(dependants) for id, dependants in down.items()}
 
-    def _exit_code(self, skipped: bool) -> int:
-        if self._run.stop.is_set() and (skipped or self._stopped):
+    def _exit_code(self) -> int:
+        if self._run.stop.is_set() and self._stopped:
             return int(ExitCode.INTERRUPTED)
         codes = {failure.exit_code for failure in self._failures}
         return codes.pop() if len(codes) == 1 else int(ExitCode.FAILED if codes else ExitCode.DONE)
@@ -123,9 +126,15 @@ class Executor:
         return True
 
     def _blocked(self, id: str, by: tuple[str, ...]) -> None:
-        """Take note of a database whose turn cannot come; behind one that was stopped it is only not done."""
+        """Take note of a database whose turn cannot come; behind one that was stopped it is only not reached."""
         if causes := tuple(cause for cause in by if cause not in self._stopped):
             self._run.sink(DatabaseBlocked(id, causes))
+        else:
+            self._not_reached(id)
+
+    def _not_reached(self, id: str) -> None:
+        if id in self._idle:
+            self._unreached.append(id)
         else:
             self._skip(id)
 

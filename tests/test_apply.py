@@ -767,6 +767,47 @@ def test_what_waits_for_one_that_was_stopped_is_not_done_and_not_blocked(pg_esta
     assert "3 not done" in err
 
 
+@pytest.mark.parametrize("whole", [True, False], ids=["all is done", "one is cut"])
+def test_what_had_nothing_to_do_is_not_left_undone_by_an_interrupt(pg_estate: Estate, whole: bool) -> None:
+    """Neither behind the one that runs, nor elsewhere in the queue: they count as in a run that nobody disturbs."""
+    pg_estate.add("postgres", "a", ONE)
+    for name, needs in {"b": ["a"], "c": ["b"], "d": []}.items():
+        pg_estate.add("postgres", name, ONE, depends_on=needs)
+    pg_estate.orch("apply")
+    slow = {"000002_slow.up.sql": "SELECT pg_sleep(1.4);"}
+    pg_estate.write("postgres-a", slow if whole else {**slow, "000003_x.up.sql": "SELECT 1;"})
+    with pg_estate.start("apply", "--jobs", "1", "--output", "jsonl", "--junit", "junit.xml") as process:
+        until(lambda: sleepers(pg_estate.servers["postgres"], "pg_sleep(1.4)"))
+        process.send_signal(signal.SIGINT)
+        code, out, err = end(process)
+    told = [json.loads(line) for line in out.splitlines()]
+    assert "Stopping" in [event["event"] for event in told]
+    assert [event["database"] for event in told if event["event"] == "DatabaseSkipped"] == ["postgres-a"] * (not whole)
+    idle = {"postgres-b", "postgres-c", "postgres-d"}
+    assert set(told[-1]["succeeded"]) == (idle | {"postgres-a"} if whole else idle)
+    assert (code, told[-1]["exit_code"]) == ((0, 0) if whole else (130, 130))
+    done = "1 database(s) done" if whole else "0 database(s) done, 1 not done"
+    assert f"{done}, 3 had nothing to do" in err
+    assert (pg_estate.root / "junit.xml").read_text().count('name="up to date"') == 3
+    pg_estate.orch("apply")
+
+
+def test_an_interrupt_tells_what_had_work_behind_what_had_none(pg_estate: Estate) -> None:
+    pg_estate.add("postgres", "a", ONE)
+    pg_estate.add("postgres", "b", ONE, depends_on=["a"])
+    pg_estate.orch("apply")
+    pg_estate.write("postgres-a", {"000002_slow.up.sql": "SELECT pg_sleep(1.6);"})
+    pg_estate.add("postgres", "c", ONE, depends_on=["b"])
+    with pg_estate.start("apply", "--output", "json") as process:
+        until(lambda: sleepers(pg_estate.servers["postgres"], "pg_sleep(1.6)"))
+        process.send_signal(signal.SIGINT)
+        code, out, err = end(process)
+    assert code == 130, err
+    results = {entry["id"]: entry["result"] for entry in json.loads(out)["databases"]}
+    assert results == {"postgres-a": "done", "postgres-c": "skipped"}
+    assert "1 database(s) done, 1 not done, 1 had nothing to do" in err
+
+
 def test_the_second_interrupt_ends_a_file_of_many_quick_statements(pg_estate: Estate) -> None:
     many = "".join(f"CREATE TABLE t{number} (id int);\n" for number in range(3000))
     pg_estate.add("postgres", "a", {"1_many.up.sql": f"-- orch: no-transaction\n{many}"})
