@@ -180,6 +180,13 @@ CONTENTS: dict[str, tuple[str, str | bytes, str, str]] = {
     ),
     "a NUL in a key": ("js", '[\n {"insert": "x", "documents": [{"a\\u0000b": 1}]}]', ":2:2: ", "BSON"),
     "half a letter": ("js", '[\n {"insert": "x", "documents": [{"a": "\\ud800"}]}]', ":2:2: ", "BSON"),
+    "a number for a document": (
+        "js",
+        '[\n {"insert": "x",\n  "documents": [{"a": 1}, 5]}]',
+        ":3:27: ",
+        "must be objects",
+    ),
+    "a document without its array": ("js", '[\n {"insert": "x", "documents": {"a": 1}}]', ":2:2: ", "must be an array"),
     "empty": ("js", "", ":1:1: ", "[]"),
     "the database dropped": ("js", '[\n {"dropDatabase": 1}]', ":2:2: ", "drop its collections one by one"),
     "the pointer dropped": ("js", '[\n {"drop": "schema_migrations"}]', ":2:2: ", "changes schema_migrations"),

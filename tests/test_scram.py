@@ -133,31 +133,13 @@ def test_many_open_files_are_no_matter(postgres: Server, engine: Postgres) -> No
 
 
 @NEEDS_KEYS
-def test_nobody_waits_long_for_keys(postgres: Server, engine: Postgres) -> None:
-    """The server may keep whoever learns them waiting; the others go on with the password."""
-    slow = Rule(b"SCRAM-SHA-256", WORTH_IT + 1, "delay")
-    with (
-        login(postgres, "plain") as name,
-        proxied(postgres.host, postgres.port) as proxy,
-        ThreadPoolExecutor(1) as pool,
-    ):
-        proxy.spoil(slow)
-        there = target(dataclasses.replace(postgres, port=proxy.port), name, "plain")
-        assert [with_keys(engine, there) for _ in range(WORTH_IT)] == [False] * WORTH_IT
-        learning = pool.submit(with_keys, engine, there)
-        while not slow.struck and not learning.done():
-            time.sleep(0.001)
-        assert not with_keys(engine, there)
-        assert not learning.done()
-        assert learning.result()
-        assert with_keys(engine, there)
-
-
-@NEEDS_KEYS
-def test_who_comes_while_keys_are_learnt_gets_them(
-    postgres: Server, engine: Postgres, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("patient", [False, True])
+def test_who_comes_while_keys_are_learnt_waits_a_moment_for_them(
+    postgres: Server, engine: Postgres, monkeypatch: pytest.MonkeyPatch, patient: bool
 ) -> None:
-    monkeypatch.setattr(postgres_scram, "PATIENCE", 10.0)
+    """The server may keep whoever learns them waiting: then the others go on with the password."""
+    if patient:
+        monkeypatch.setattr(postgres_scram, "PATIENCE", 10.0)
     slow = Rule(b"SCRAM-SHA-256", WORTH_IT + 1, "delay")
     with (
         login(postgres, "plain") as name,
@@ -171,8 +153,9 @@ def test_who_comes_while_keys_are_learnt_gets_them(
         while not slow.struck and not learning.done():
             time.sleep(0.001)
         assert not learning.done()
-        assert with_keys(engine, there)
+        assert with_keys(engine, there) is patient
         assert learning.result()
+        assert with_keys(engine, there)
 
 
 def test_nothing_of_a_login_stays_open(postgres: Server, engine: Postgres) -> None:

@@ -143,6 +143,7 @@ def _command(file: File, text: str, start: int, line: int) -> tuple[Statement, i
     if not isinstance(command, dict) or not command:
         _refuse(file, text, start, "a command must be a JSON object that is not empty", "as in: " + _EXAMPLE)
     _refuse_foreign(file, text, start, command)
+    _refuse_entries(file, text[start:end], text, start, command)
     try:
         size = len(bson.encode(command))
     except (BSONError, ValueError, OverflowError) as error:
@@ -151,6 +152,20 @@ def _command(file: File, text: str, start: int, line: int) -> tuple[Statement, i
         what = f"this command takes {size / 2**20:.1f} MiB as BSON, and MongoDB takes little more than 16"
         _refuse(file, text, start, what, "make several of it, each with some of the documents")
     return Statement(text[start:end], command, start, line, atomic=next(iter(command)) in _DATA_COMMANDS), end
+
+
+def _refuse_entries(file: File, source: str, text: str, start: int, command: dict[str, Any]) -> None:
+    """Refuse what the driver could not even send: entries that are no objects."""
+    array = ENTRIES.get(next(iter(command)), "")
+    entries = command.get(array, [])
+    if not isinstance(entries, list):
+        _refuse(
+            file, text, start, f"'{array}' must be an array", 'as in: {"insert": "things", "documents": [{"a": 1}]}'
+        )
+    for index, entry in enumerate(entries):
+        if not isinstance(entry, dict):
+            place = start + (entry_offset(source, array, index) or 0)
+            _refuse(file, text, place, f"what stands in '{array}' must be objects", "put { and } around it")
 
 
 def _refuse_foreign(file: File, text: str, start: int, command: dict[str, Any]) -> None:
