@@ -117,8 +117,9 @@ class Secantus:
         """
         if not self.installed():
             raise OrchError("there is no SecantusDB here to start", hint="pip install 'dborch[embedded]'")
-        if running and "--auth" not in running.arguments:
-            stop(self, home, running)  # of one who was killed while making the user
+        if running and "--auth" not in running.arguments:  # of one who was killed while making the user
+            self._wait(home, running)  # stopped while it makes its files it could never start again
+            stop(self, home, running)
             running = None
         if running is None:
             if not home.read().prepared:
