@@ -156,7 +156,9 @@ def _command(file: File, text: str, start: int, line: int) -> tuple[Statement, i
 
 def _refuse_entries(file: File, source: str, text: str, start: int, command: dict[str, Any]) -> None:
     """Refuse what the driver could not even send: entries that are no objects."""
-    array = ENTRIES.get(next(iter(command)), "")
+    array = ENTRIES.get(next(iter(command)))
+    if array is None:
+        return
     entries = command.get(array, [])
     if not isinstance(entries, list):
         _refuse(
