@@ -98,7 +98,7 @@ def milliseconds(work: Callable[[], object]) -> float:
 
 def measure(root: Path, engine: str, count: int, seeds: bool, runs: int) -> Figure:
     from orchestrator import testing
-    from orchestrator.clones import Cloner
+    from orchestrator.scratch.clones import Cloner
 
     estate = testing.estate(root / "databases.yaml")
     id = f"{engine}-bench{count}"

@@ -143,9 +143,9 @@ def _estate(config: pytest.Config) -> Estate:
 @contextmanager
 def _told() -> Iterator[None]:
     """Turn an error of orch into the failure of the test that meets it, with all that is known and no traceback."""
-    from orchestrator.assembly import redactor
     from orchestrator.errors import OrchError
     from orchestrator.events import Failure
+    from orchestrator.operations.assembly import redactor
 
     try:
         yield

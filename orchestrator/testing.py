@@ -18,14 +18,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.assembly import assemble
-from orchestrator.clones import Cloner
 from orchestrator.events import Event
 from orchestrator.manifest.dsn import override_variable
 from orchestrator.manifest.load import find_manifest
 from orchestrator.manifest.names import resolve_name, select
 from orchestrator.manifest.template import Variable, parse
 from orchestrator.model import Database, Manifest
+from orchestrator.operations.assembly import assemble
+from orchestrator.scratch.clones import Cloner
 
 if TYPE_CHECKING:
     from orchestrator.embedded import Server

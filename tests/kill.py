@@ -60,7 +60,7 @@ class Forge:
 
         With a `label` only the points of that name count, as in "after MongoSession.execute". With `stop` it is not
         killed there but stopped, until somebody sends it SIGCONT.
-        `patches` are module constants to change: `{"orchestrator.engines.mongo_lease.LEASE_SECONDS": 1}`.
+        `patches` are module constants to change: `{"orchestrator.engines.mongo.lease.LEASE_SECONDS": 1}`.
         """
         assert self._process.stdin and self._process.stdout
         request = {"arguments": arguments, "cwd": str(cwd), "env": dict(env), "kill_at": kill_at}

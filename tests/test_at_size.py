@@ -10,7 +10,7 @@ from test_bad_input import redirect
 
 from orchestrator.events import Failure
 from orchestrator.model import Direction
-from orchestrator.plan import DatabasePlan, Plan, Step
+from orchestrator.planning.plan import DatabasePlan, Plan, Step
 from orchestrator.views.graph_text import text as graph_text
 from orchestrator.views.markdown import plan_markdown
 from orchestrator.views.text import plan_text

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.catalog import read_catalog, read_text
 from orchestrator.errors import InvalidError, InvalidGroup, OrchError
 from orchestrator.model import Database, Migration
+from orchestrator.planning.catalog import read_catalog, read_text
 
 
 def read(tmp_path: Path, files: dict[str, bytes], engine: str = "postgres") -> tuple[Migration, ...]:

@@ -16,7 +16,7 @@ import pytest
 from conftest import ORCH, Estate
 
 from orchestrator import __version__
-from orchestrator.cli.commands import COMMANDS
+from orchestrator.cli.command_table import COMMANDS
 
 HEAVY = ("networkx", "psycopg", "pymongo", "jsonschema", "yaml", "rich.live")
 HEAD = """\

@@ -16,11 +16,11 @@ import pytest
 from conftest import ORCH, Estate
 
 from orchestrator import testing
-from orchestrator.clone_names import clone_name, is_clone, is_left_behind
-from orchestrator.clones import KEPT_TEMPLATES, TemplateError, is_seed
 from orchestrator.embedded import Server
 from orchestrator.errors import OrchError
 from orchestrator.model import Migration
+from orchestrator.scratch.clone_names import clone_name, is_clone, is_left_behind
+from orchestrator.scratch.clones import KEPT_TEMPLATES, TemplateError, is_seed
 
 PG = {
     "000001_tables.up.sql": "CREATE TYPE mood AS ENUM ('sad', 'glad');\n"
@@ -168,7 +168,7 @@ def test_a_postgres_clone_has_the_settings_and_rights_of_the_database(shop: Esta
 def test_a_mongo_clone_is_whole_though_its_template_goes_while_it_is_read(
     shop: Estate, monkeypatch: pytest.MonkeyPatch, kept: int
 ) -> None:
-    from orchestrator.engines import mongo_copies
+    from orchestrator.engines.mongo.engine import copies as mongo_copies
 
     monkeypatch.setattr(mongo_copies, "KEPT_BYTES", kept)  # read for every copy, or once
     gone = []

@@ -725,9 +725,9 @@ def test_sessions_on_many_databases_at_once(bench: Bench) -> None:
 
 
 def test_every_error_class_of_the_driver_becomes_one_of_ours(bench: Bench) -> None:
-    from orchestrator.engines.mongo_errors import connecting
-    from orchestrator.engines.mongo_errors import mapped as mongo_mapped
-    from orchestrator.engines.postgres_errors import mapped as postgres_mapped
+    from orchestrator.engines.mongo.errors import connecting
+    from orchestrator.engines.mongo.errors import mapped as mongo_mapped
+    from orchestrator.engines.postgres.errors import mapped as postgres_mapped
 
     def classes(base: type[Exception]) -> Iterator[type[Exception]]:
         yield base

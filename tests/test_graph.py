@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import pytest
 
-from orchestrator.graph import cycle, dependants, order, waves
+from orchestrator.planning.graph import cycle, dependants, order, waves
 
 SHOP = {"product": (), "user": (), "order": ("product", "user"), "inventory": ("order",), "logs": ()}
 
@@ -61,7 +61,7 @@ def test_a_cycle_reads_as_depends_on() -> None:
 
 def test_networkx_is_loaded_only_when_the_order_is_not_there_already() -> None:
     program = (
-        "import sys; from orchestrator.graph import order; "
+        "import sys; from orchestrator.planning.graph import order; "
         "order({'a': (), 'b': ('a',)}); assert 'networkx' not in sys.modules; "
         "order({'b': ('a',), 'a': ()}); assert 'networkx' in sys.modules"
     )

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.history import (
+from orchestrator.model import Direction, File, History, Migration, Origin, Pointer, Revision, Script, Statement
+from orchestrator.planning.history import (
     Kind,
     State,
     digest,
@@ -25,7 +26,6 @@ from orchestrator.history import (
     reconcile,
     resumable,
 )
-from orchestrator.model import Direction, File, History, Migration, Origin, Pointer, Revision, Script, Statement
 
 UP, DOWN = Direction.UP, Direction.DOWN
 BOTH = (UP, DOWN)

@@ -96,7 +96,7 @@ def test_a_pooler_in_session_mode_is_fine(pg_house: House, tmp_path: Path) -> No
 
 # ---------------------------------------------------------------- locks of tables
 
-QUICK = {"orchestrator.migrator.FIRST_PAUSE": 0.05}
+QUICK = {"orchestrator.execution.migrator.FIRST_PAUSE": 0.05}
 
 
 @contextmanager
@@ -205,7 +205,7 @@ def test_waiting_for_another_run_is_bounded_and_told(pg_house: House) -> None:
     assert "waited 0.6 s" in told
 
 
-SHORT = {"orchestrator.engines.mongo_lease.LEASE_SECONDS": 2, "orchestrator.engines.mongo_lease.HEARTBEAT_EVERY": 0.3}
+SHORT = {"orchestrator.engines.mongo.lease.LEASE_SECONDS": 2, "orchestrator.engines.mongo.lease.HEARTBEAT_EVERY": 0.3}
 STALLS = [
     ("before MongoSession._command", 5),
     ("before MongoSession.commit", 4),

@@ -14,12 +14,12 @@ import pytest
 import xmlschema
 from conftest import ORCH, Estate
 
-from orchestrator.catalog import File
-from orchestrator.engines.mongo_json import parse_commands
-from orchestrator.engines.sql import parse_sql
+from orchestrator.analysis.risks import hazards
+from orchestrator.engines.mongo.extended_json import parse_commands
+from orchestrator.engines.postgres.sql import parse_sql
 from orchestrator.events import Event, bounded
-from orchestrator.hazards import hazards
 from orchestrator.model import Script
+from orchestrator.planning.catalog import File
 from orchestrator.views.github import command, harmless
 
 NASTY = "ส้ม%0A:,]]>"

@@ -12,7 +12,7 @@ from conftest import Estate, start
 
 from orchestrator.engines import load_engine
 from orchestrator.engines.base import Limits
-from orchestrator.engines.mongo_json import entry_offset
+from orchestrator.engines.mongo.extended_json import entry_offset
 from orchestrator.errors import StatementError
 from orchestrator.manifest.dsn import Redactor, resolve
 from orchestrator.model import Database, Statement

@@ -13,8 +13,8 @@ from house import House
 from pymongo.database import Database
 
 from orchestrator.engines.base import Effect
-from orchestrator.engines.mongo_json import parse_commands
-from orchestrator.engines.mongo_probe import probe
+from orchestrator.engines.mongo.extended_json import parse_commands
+from orchestrator.engines.mongo.probe import probe
 from orchestrator.model import File
 
 DONE, NOT_DONE, UNKNOWN = Effect.DONE, Effect.NOT_DONE, Effect.UNKNOWN

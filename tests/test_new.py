@@ -12,8 +12,8 @@ import yaml
 from conftest import Estate
 from project import PROJECT, orch, small_project, snapshot
 
+from orchestrator.files.scaffold import next_pair, snake
 from orchestrator.manifest import load
-from orchestrator.render.scaffold import next_pair, snake
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ import yaml
 from conftest import ORCH, SERVERS, Estate
 
 from orchestrator import embedded
-from orchestrator.cli.commands import COMMANDS
+from orchestrator.cli.command_table import COMMANDS
 
 ROOT = Path(__file__).parents[1]
 LATE = 5.0  # seconds

@@ -10,7 +10,6 @@ import pytest
 
 from orchestrator.errors import InvalidError, InvalidGroup, StalePlanError, UsageError
 from orchestrator.events import Failure
-from orchestrator.history import digest, prefix_checksum
 from orchestrator.model import (
     CreateOptions,
     Database,
@@ -24,8 +23,9 @@ from orchestrator.model import (
     Script,
     Statement,
 )
-from orchestrator.plan import DatabasePlan, Request, Step, Survey, make_plan, remaining
-from orchestrator.saved_plan import parse_plan
+from orchestrator.planning.history import digest, prefix_checksum
+from orchestrator.planning.plan import DatabasePlan, Request, Step, Survey, make_plan, remaining
+from orchestrator.planning.saved_plan import parse_plan
 
 UP, DOWN = Direction.UP, Direction.DOWN
 

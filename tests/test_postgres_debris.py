@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from house import House
 
-QUICK = {"orchestrator.migrator.FIRST_PAUSE": 0.05}
+QUICK = {"orchestrator.execution.migrator.FIRST_PAUSE": 0.05}
 
 
 @pytest.fixture

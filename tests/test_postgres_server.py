@@ -15,7 +15,7 @@ from proxy import Rule, proxied
 
 from orchestrator import embedded
 from orchestrator.embedded import Server
-from orchestrator.engines.postgres import Postgres
+from orchestrator.engines.postgres.engine import Postgres
 from orchestrator.errors import DatabaseMissingError
 from orchestrator.model import Target
 

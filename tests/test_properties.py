@@ -23,13 +23,13 @@ from memory_engine import Killed, Memory, Store
 
 from orchestrator.engines.base import Limits
 from orchestrator.events import DatabaseFailed
-from orchestrator.executor import Executor
-from orchestrator.history import reconcile
+from orchestrator.execution.executor import Executor
+from orchestrator.execution.run import Run
+from orchestrator.execution.survey import survey
 from orchestrator.model import Database, Direction, File, Migration, Pointer, Target
-from orchestrator.plan import Request, make_plan
-from orchestrator.repair import Signature, ways
-from orchestrator.run import Run
-from orchestrator.survey import survey
+from orchestrator.planning.history import reconcile
+from orchestrator.planning.plan import Request, make_plan
+from orchestrator.planning.repair import Signature, ways
 
 # ---------------------------------------------------------------- worlds: where a life takes place
 

@@ -21,7 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from psycopg.pq import ExecStatus
 
-from orchestrator.engines.sql import parse_sql
+from orchestrator.engines.postgres.sql import parse_sql
 from orchestrator.errors import InvalidError
 from orchestrator.model import File, Mark, Script
 
@@ -173,7 +173,7 @@ def _without_trailing_comment(source: str) -> str:
 _ELSEWHERE = """
 import json, sys
 from pathlib import Path
-from orchestrator.engines.sql import parse_sql
+from orchestrator.engines.postgres.sql import parse_sql
 from orchestrator.model import File
 file = File("x.up.sql", Path("x.up.sql"), "")
 print(json.dumps([[s.source for s in parse_sql(file, text).statements] for text in json.load(sys.stdin)]))

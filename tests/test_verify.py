@@ -16,11 +16,11 @@ import pytest
 from conftest import Estate, start
 from project import PROJECT
 
-from orchestrator.clone_names import CLONES, is_left_behind
-from orchestrator.engines.mongo_json import parse_commands
-from orchestrator.engines.sql import parse_sql
-from orchestrator.hazards import beyond
+from orchestrator.analysis.risks import beyond
+from orchestrator.engines.mongo.extended_json import parse_commands
+from orchestrator.engines.postgres.sql import parse_sql
 from orchestrator.model import File
+from orchestrator.scratch.clone_names import CLONES, is_left_behind
 
 TABLE = {"000001_a.up.sql": "CREATE TABLE a (id int PRIMARY KEY, note text);", "000001_a.down.sql": "DROP TABLE a;"}
 COLLECTION = {"000001_a.up.js": '[{"create": "a"}]', "000001_a.down.js": '[{"drop": "a"}]'}

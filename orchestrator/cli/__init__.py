@@ -24,7 +24,7 @@ def main() -> NoReturn:
         streams.put(f"orch {__version__}\n")
         _leave(0)
     if sys.argv[1:] in (["--help"], ["-h"]):
-        from orchestrator.cli.commands import HELP
+        from orchestrator.cli.command_table import HELP
 
         streams.put(HELP)
         _leave(0)

@@ -14,7 +14,7 @@ import typer.core
 import typer.main
 
 from orchestrator.cli import options
-from orchestrator.cli.commands import COMMANDS, HELP
+from orchestrator.cli.command_table import COMMANDS, HELP
 from orchestrator.errors import ExitCode
 
 
@@ -30,7 +30,7 @@ class Commands(typer.core.TyperGroup):
         """Return the command of this name, built."""
         if cmd_name not in COMMANDS:
             return None
-        module = import_module(f"orchestrator.cli.{cmd_name.replace('-', '_')}")
+        module = import_module(f"orchestrator.cli.commands.{cmd_name.replace('-', '_')}")
         if hasattr(module, "app"):
             return typer.main.get_group(module.app)
         alone = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)

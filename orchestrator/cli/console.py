@@ -99,11 +99,11 @@ def _given() -> dict[str, list[str]]:
 
 def _carried(command: list[str], given: dict[str, list[str]], text: str) -> str:
     """Return the options that this command takes and the text does not have yet."""
-    from orchestrator.cli.commands import COMMANDS
+    from orchestrator.cli.command_table import COMMANDS
 
     if command[0] not in COMMANDS:
         return ""
-    module = import_module(f"orchestrator.cli.{command[0].replace('-', '_')}")
+    module = import_module(f"orchestrator.cli.commands.{command[0].replace('-', '_')}")
     function = getattr(module, command[-1] if command[0] == "dev" else "command", None)
     takes = inspect.signature(function).parameters if function else {}
     return "".join(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from orchestrator.cli.commands import COMMANDS
+from orchestrator.cli.command_table import COMMANDS
 from orchestrator.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -43,9 +43,9 @@ def report(error: BaseException) -> int:
 
 
 def _failures(error: BaseException) -> tuple[Failure, ...]:
-    from orchestrator.assembly import redactor
     from orchestrator.cli.streams import tell
     from orchestrator.events import Failure
+    from orchestrator.operations.assembly import redactor
 
     if isinstance(error, (KeyboardInterrupt, EOFError)) or type(error).__name__ == "Abort":
         return (Failure("interrupted", int(ExitCode.INTERRUPTED), "interrupted"),)
@@ -116,4 +116,6 @@ def _usage_hint(command: str, message: str) -> str:
 
 def _takes_only(command: str) -> bool:
     name = command.rpartition(" ")[2]
-    return name in COMMANDS and "only" in signature(import_module(f"orchestrator.cli.{name}").command).parameters
+    return (
+        name in COMMANDS and "only" in signature(import_module(f"orchestrator.cli.commands.{name}").command).parameters
+    )

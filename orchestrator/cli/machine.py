@@ -20,8 +20,8 @@ from orchestrator.events import Event, Failure, Refused, RunFinished, Sink
 from orchestrator.views.document import DocumentView
 
 if TYPE_CHECKING:
-    from orchestrator.hazards import Hazard
-    from orchestrator.plan import Plan
+    from orchestrator.analysis.risks import Hazard
+    from orchestrator.planning.plan import Plan
 
 GITLAB_JUNIT = "orch-junit.xml"
 GITLAB_QUALITY = "gl-code-quality-report.json"
@@ -140,7 +140,7 @@ def refuse(failures: Sequence[Failure], output: str, junit: str) -> None:
 
 def put_commands(commands: Sequence[str]) -> None:
     """Print workflow commands. Secrets are masked first, and only where a runner takes the command out of the log."""
-    from orchestrator.assembly import redactor
+    from orchestrator.operations.assembly import redactor
     from orchestrator.views.github import mask
 
     masks = [line for secret in redactor.secrets for line in mask(secret)] if _on_github() else []

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 from orchestrator import __version__
 from orchestrator.errors import InvalidError, StalePlanError, UsageError
 from orchestrator.events import Failure
+from orchestrator.execution.survey import survey
 from orchestrator.model import Direction, Script
-from orchestrator.plan import DatabasePlan, Plan, Request, make_plan
-from orchestrator.survey import survey
+from orchestrator.planning.plan import DatabasePlan, Plan, Request, make_plan
 
 if TYPE_CHECKING:
-    from orchestrator.assembly import Assembly
-    from orchestrator.hazards import Hazard
-    from orchestrator.run import Run
+    from orchestrator.analysis.risks import Hazard
+    from orchestrator.execution.run import Run
+    from orchestrator.operations.assembly import Assembly
 
 _MAX_BYTES = 64 * 1024 * 1024
 
@@ -32,7 +32,7 @@ def planned(run: Run, assembly: Assembly, request: Request, *, keep: bool = Fals
 
 def hazards_of(run: Run, plan: Plan) -> dict[str, list[Hazard]]:
     """Return what to look at first in the statements that would run, database by database."""
-    from orchestrator.hazards import hazards
+    from orchestrator.analysis.risks import hazards
 
     found = {database.id: hazards(_ahead(run, plan, database)) for database in plan.databases}
     return {id: dangers for id, dangers in found.items() if dangers}
@@ -71,7 +71,7 @@ def _single(assembly: Assembly, only: Sequence[str] | None) -> str:
 def read_plan(path: str) -> Plan:
     """Read a saved plan; InvalidError if there is none."""
     from orchestrator.manifest.source import read_text
-    from orchestrator.saved_plan import parse_plan
+    from orchestrator.planning.saved_plan import parse_plan
 
     try:
         text = read_text(Path(path), _MAX_BYTES)

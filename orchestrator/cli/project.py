@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import InvalidError
+from orchestrator.files.changes import Change, change, commit, tree
 from orchestrator.model import Database, Manifest
-from orchestrator.render.changes import Change, change, commit, tree
 
 _BOM = "\ufeff"
 

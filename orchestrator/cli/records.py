@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from orchestrator.assembly import Assembly, assemble
 from orchestrator.cli.console import say
 from orchestrator.engines.base import Limits, Session
 from orchestrator.errors import DatabaseMissingError, StalePlanError, UsageError
-from orchestrator.history import digest
+from orchestrator.execution.run import lock_wait
 from orchestrator.model import Database, History, Migration, Target
-from orchestrator.repair import Signature, Way
-from orchestrator.run import lock_wait
+from orchestrator.operations.assembly import Assembly, assemble
+from orchestrator.planning.history import digest
+from orchestrator.planning.repair import Signature, Way
 
 if TYPE_CHECKING:
     from orchestrator.engines.base import Engine

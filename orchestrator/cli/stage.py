@@ -13,10 +13,10 @@ from orchestrator.cli.console import is_terminal, out, out_json, readable, say, 
 from orchestrator.cli.options import StreamOutput
 from orchestrator.errors import ExitCode
 from orchestrator.events import DatabaseFailed, Event, RunFinished, Sink
-from orchestrator.plan import Plan
+from orchestrator.planning.plan import Plan
 
 if TYPE_CHECKING:
-    from orchestrator.run import Run
+    from orchestrator.execution.run import Run
 
 
 class Broadcast:
@@ -50,7 +50,7 @@ def planning(broadcast: Broadcast, output: StreamOutput) -> Iterator[None]:
 
 def execute(run: Run, plan: Plan, broadcast: Broadcast, output: StreamOutput) -> int:
     """Execute a plan and show it; return the exit code."""
-    from orchestrator.executor import Executor
+    from orchestrator.execution.executor import Executor
     from orchestrator.views.document import DocumentView
     from orchestrator.views.text import OutcomeTable
 

@@ -8,8 +8,8 @@ from typing import cast
 from orchestrator.engines.base import Engine
 
 ENGINES = {
-    "postgres": "orchestrator.engines.postgres:Postgres",
-    "mongo": "orchestrator.engines.mongo:Mongo",
+    "postgres": "orchestrator.engines.postgres.engine:Postgres",
+    "mongo": "orchestrator.engines.mongo.engine:Mongo",
 }
 
 

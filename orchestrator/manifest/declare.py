@@ -284,7 +284,7 @@ class Declarations:
         needs = {database.id: tuple(id for id in database.depends_on if id in order) for database in self.databases}
         if all(order[need] < order[id] for id, ids in needs.items() for need in ids):
             return  # everything comes after what it needs: there can be no cycle
-        from orchestrator.graph import cycle
+        from orchestrator.planning.graph import cycle
 
         while found := cycle(needs):
             ring = found[:-1] if found[0] == found[-1] else found

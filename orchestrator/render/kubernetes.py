@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from orchestrator.graph import waves
 from orchestrator.model import Database, Manifest
+from orchestrator.planning.graph import waves
 from orchestrator.render.jobs import CANNOT_MEND, POD_SECURITY, Jobs
 from orchestrator.render.names import digest
 from orchestrator.render.settings import Settings

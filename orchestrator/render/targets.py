@@ -7,8 +7,8 @@ from importlib import import_module
 from pathlib import Path
 
 from orchestrator.errors import OrchError
+from orchestrator.files.changes import Change, change
 from orchestrator.model import Manifest
-from orchestrator.render.changes import Change, change
 from orchestrator.render.settings import Settings
 from orchestrator.render.text import MADE_BY
 

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 from orchestrator import events
 from orchestrator.events import Event, Failure
-from orchestrator.plan import Plan
+from orchestrator.planning.plan import Plan
 
 # XML 1.0 has no way to write these, not even as numbers.
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")

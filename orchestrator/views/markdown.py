@@ -7,10 +7,10 @@ from collections.abc import Container, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from orchestrator.analysis.risks import Hazard
 from orchestrator.errors import some
 from orchestrator.events import Failure, bounded
-from orchestrator.hazards import Hazard
-from orchestrator.plan import DatabasePlan, Plan
+from orchestrator.planning.plan import DatabasePlan, Plan
 from orchestrator.views.failures import shared
 from orchestrator.views.graph_text import mermaid
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from orchestrator.history import Kind, reconcile, unrecorded
 from orchestrator.model import Database, Migration, Revision
-from orchestrator.plan import ReadScript, Survey, held_against_file, running
+from orchestrator.planning.history import Kind, reconcile, unrecorded
+from orchestrator.planning.plan import ReadScript, Survey, held_against_file, running
 from orchestrator.views.table import table
 
 

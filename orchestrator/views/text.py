@@ -7,10 +7,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from orchestrator import events
+from orchestrator.analysis.risks import Hazard
 from orchestrator.errors import some
 from orchestrator.events import Event
-from orchestrator.hazards import Hazard
-from orchestrator.plan import DatabasePlan, Plan
+from orchestrator.planning.plan import DatabasePlan, Plan
 from orchestrator.views.table import table
 
 FOLDED = 10

@@ -1,0 +1,1 @@
+"""Judge statements before they run: pure functions, nothing is opened."""

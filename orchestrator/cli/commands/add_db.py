@@ -1,0 +1,176 @@
+"""`orch add-db`: everything that one more database needs."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from orchestrator.cli import options
+
+if TYPE_CHECKING:
+    from orchestrator.cli.project import Project
+
+
+class EngineName(StrEnum):
+    """The engines."""
+
+    postgres = "postgres"
+    mongo = "mongo"
+
+
+def command(
+    name: Annotated[str, typer.Argument(help="The name of the new database.")],
+    engine: Annotated[
+        EngineName | None, typer.Option("--engine", help="Default: that of --server, else postgres.")
+    ] = None,
+    server: Annotated[
+        str | None, typer.Option("--server", metavar="NAME", help="Default: the one server of this engine.")
+    ] = None,
+    depends_on: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--depends-on",
+            metavar="NAME",
+            help="Migrated after this one. Repeatable.",
+            autocompletion=options.complete_name,
+        ),
+    ] = None,
+    label: Annotated[list[str] | None, typer.Option("--label", metavar="WORD", help="Repeatable.")] = None,
+    create: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--create", metavar="KEY=VALUE", help="For CREATE DATABASE: owner=app, extensions=a,b. Repeatable."
+        ),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be written, and write nothing.")] = False,
+    file: options.File = None,
+) -> int:
+    """Add a database: its manifest entry, its first migration, and what is rendered. All or nothing; asks no server.
+
+    Examples: orch add-db inventory --depends-on order · orch add-db logs --engine mongo
+    """
+    from orchestrator.cli.project import make, open_project, say_renamed, the_new
+    from orchestrator.errors import InvalidError
+    from orchestrator.files.changes import change
+    from orchestrator.files.scaffold import first_pair
+    from orchestrator.manifest.edit import insert
+    from orchestrator.manifest.source import shown
+
+    project = open_project(file)
+    chosen, on = _server(project, engine.value if engine else None, server)
+    _check_name(project, chosen, name)
+    entry: dict[str, Any] = {"name": name, "server": on}
+    if depends_on:
+        entry["depends_on"] = list(dict.fromkeys(depends_on))
+    if label:
+        entry["labels"] = list(dict.fromkeys(label))
+    if create:
+        entry["create"] = _create_options(chosen, create)
+    text = insert(project.text, entry, shown(project.path))
+    try:
+        after = project.with_text(text)
+    except InvalidError as error:
+        error.hint = f"nothing was written; {error.hint}" if error.hint else "nothing was written"
+        raise
+    database = the_new(project, after)
+    _check_directory(database.directory)
+    files = first_pair(chosen, name)
+    changes = [change(database.directory / one, content.encode()) for one, content in files.items()]
+    # The manifest comes last: what stops us before leaves at most files that nothing refers to.
+    changes += [*after.render_changes(), project.manifest_change(text)]
+    make(changes, project.root, dry_run, after.command("apply", "--only", _shortest(after, database.id)))
+    say_renamed(project, after)
+    return 0
+
+
+def _server(project: Project, engine: str | None, server: str | None) -> tuple[str, str]:
+    """Return the engine and the server that the new database goes to."""
+    from orchestrator.errors import UsageError
+    from orchestrator.manifest.names import did_you_mean, either
+
+    servers = {name: values["engine"] for name, values in (project.values.get("servers") or {}).items()}
+    if server is not None:
+        if server not in servers:
+            hint = did_you_mean(server, servers) or f"the servers are {', '.join(servers) or 'none: declare one'}"
+            raise UsageError(f"there is no server {server!r} in the manifest", hint=hint)
+        if engine and servers[server] != engine:
+            raise UsageError(
+                f"the server {server!r} is of engine {servers[server]}, not {engine}", hint="choose one of both"
+            )
+        return servers[server], server
+    engine = engine or "postgres"
+    of_engine = [name for name, kind in servers.items() if kind == engine]
+    if not of_engine:
+        raise UsageError(f"the manifest has no server of engine {engine}", hint="declare it under 'servers'")
+    if len(of_engine) > 1:
+        raise UsageError(f"there are {len(of_engine)} servers of engine {engine}", hint=f"--server {either(of_engine)}")
+    return engine, of_engine[0]
+
+
+_TAKEN = {"postgres": ("postgres", "template0", "template1"), "mongo": ("admin", "config", "local")}
+
+
+def _check_name(project: Project, engine: str, name: str) -> None:
+    import re
+
+    from orchestrator.errors import UsageError
+    from orchestrator.manifest.names import name_problem
+
+    problem = name_problem(engine, name)
+    if not problem and name in _TAKEN[engine]:
+        problem = "belongs to the server"
+    if not problem and not re.fullmatch(r"[a-z0-9_][a-z0-9_-]*", name):
+        problem = "is not made of lower-case letters, digits, _ and -, beginning with none of the last"
+    if problem:
+        lowered = re.sub(r"[^a-z0-9_]+", "_", name.lower()).strip("_")[:63]
+        hint = f"perhaps {lowered!r}?" if lowered and lowered not in _TAKEN[engine] else ""
+        raise UsageError(f"the name {name!r} {problem}", hint=hint)
+    for database in project.manifest.databases:
+        if (database.engine, database.name) == (engine, name):
+            raise UsageError(f"there is a database {database.id!r} already", hint=f"it is declared at {database.mark}")
+
+
+def _create_options(engine: str, given: list[str]) -> dict[str, Any]:
+    from orchestrator.errors import UsageError
+    from orchestrator.manifest.schema import schema
+
+    known = schema()["$defs"]["database"]["properties"]["create"]["properties"]
+    if engine != "postgres":
+        raise UsageError("--create is for PostgreSQL; MongoDB creates a database by itself")
+    found: dict[str, Any] = {}
+    for pair in given:
+        key, equals, value = pair.partition("=")
+        if not equals or not value or key not in known:
+            raise UsageError(f"--create {pair!r} is not KEY=VALUE", hint=f"the keys are {', '.join(known)}")
+        if key == "extensions":
+            found.setdefault(key, []).extend(filter(None, value.split(",")))
+        elif key == "connection_limit":
+            if not value.lstrip("-").isdecimal():
+                raise UsageError(f"--create {pair!r}: the limit must be a number")
+            found[key] = int(value)
+        else:
+            found[key] = value
+    return found
+
+
+def _check_directory(directory: Any) -> None:
+    from orchestrator.errors import UsageError
+    from orchestrator.manifest.source import shown
+
+    try:
+        if directory.exists() and any(directory.iterdir()):
+            what = f"{shown(directory)} is there already, and is not empty"
+            raise UsageError(
+                what, hint="take it over by an entry in the manifest, or move it away; nothing was written"
+            )
+    except OSError as error:
+        raise UsageError(f"{shown(directory)} cannot be used: {error.strerror}") from None
+
+
+def _shortest(project: Project, id: str) -> str:
+    """Return the bare name where it means one database."""
+    names = [database.name for database in project.manifest.databases]
+    name = project.manifest.database(id).name
+    return name if names.count(name) == 1 else id

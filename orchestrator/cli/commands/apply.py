@@ -1,0 +1,72 @@
+"""`orch apply`: plan, show, execute."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from orchestrator.cli import options
+from orchestrator.execution.scheduler import JOBS, JOBS_PER_SERVER
+
+
+def command(
+    plan_file: Annotated[
+        str | None, typer.Argument(metavar="[PLAN]", help="A plan of `orch plan -o`; default: make one now.")
+    ] = None,
+    file: options.File = None,
+    env_file: options.EnvFile = None,
+    only: options.Only = None,
+    exclude: options.Exclude = None,
+    no_deps: options.NoDeps = False,
+    to: Annotated[
+        int | None, typer.Option("--to", min=1, metavar="VERSION", help="Up to this version; needs a single --only.")
+    ] = None,
+    jobs: options.Jobs = JOBS,
+    jobs_per_server: options.JobsPerServer = JOBS_PER_SERVER,
+    wait: options.Wait = 0.0,
+    lock_timeout: options.LockTimeout = None,
+    embedded: options.Embedded = False,
+    fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Start nothing new after the first failure.")] = False,
+    output: options.StreamOption = options.StreamOutput.text,
+    junit: options.JUnit = None,
+) -> int:
+    """Create what is missing and migrate everything, in order.
+
+    Examples: orch apply · orch apply --only inventory · orch apply --only 'label:core' --wait 60 · orch apply plan.json
+    """
+    import sys
+
+    from orchestrator.cli.console import paint_dangers, say
+    from orchestrator.cli.planning import for_these_servers, hazards_of, planned, read_plan, refuse_mixed, up_to
+    from orchestrator.cli.stage import Broadcast, execute, planning, when_machines_read
+    from orchestrator.operations.assembly import assemble
+    from orchestrator.views.text import plan_text
+
+    broadcast = Broadcast()
+    when_machines_read(output, broadcast, junit, file)
+    saved = read_plan(plan_file) if plan_file else None
+    if saved is not None:
+        refuse_mixed(only, exclude, no_deps, to)
+        only, no_deps = [database.id for database in saved.databases], bool(saved.databases)
+    assembly = assemble(file, env_file, only, exclude, no_deps=no_deps)
+    run = assembly.run(
+        broadcast,
+        embedded=embedded,
+        jobs=jobs,
+        jobs_per_server=jobs_per_server,
+        wait=wait,
+        lock_timeout=lock_timeout,
+        fail_fast=fail_fast,
+    )
+    with planning(broadcast, output):
+        plan = for_these_servers(saved, run) if saved else planned(run, assembly, up_to(assembly, to, only), keep=True)
+    if output is options.StreamOutput.text and not junit and not plan.has_changes and not plan.failures:
+        if any(planned.notes for planned in plan.databases):
+            say(plan_text(plan, {}))
+        say(f"Nothing to do: {len(plan.databases)} database(s) up to date.")
+        return 0
+    if output not in (options.StreamOutput.json, options.StreamOutput.jsonl):
+        say(paint_dangers(plan_text(plan, hazards_of(run, plan)), sys.stderr))
+        say("")
+    return execute(run, plan, broadcast, output)

@@ -1,0 +1,37 @@
+"""`orch baseline`: declare what is there as applied."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from orchestrator.cli import options
+
+
+def command(
+    name: options.Name,
+    version: Annotated[
+        int, typer.Option("--version", min=1, metavar="N", help="Everything up to this version counts as applied.")
+    ],
+    reason: Annotated[str, typer.Option("--reason", help="Why, if you want it kept in the history.")] = "",
+    file: options.File = None,
+    env_file: options.EnvFile = None,
+    lock_timeout: options.LockTimeout = None,
+    embedded: options.Embedded = False,
+) -> int:
+    """Declare the existing state of a database as applied, without running anything.
+
+    Example: orch baseline inventory --version 2 --reason "restored from the dump of Monday"
+    """
+    from orchestrator.cli.console import out
+    from orchestrator.cli.records import OneDatabase
+    from orchestrator.planning.repair import baseline
+
+    one = OneDatabase(name, file, env_file, embedded=embedded)
+    seen = one.read()
+    way = one.write(
+        lambda history: baseline(one.id, one.migrations, history, version, one.signature(reason)), seen, lock_timeout
+    )
+    out(f"{one.id}: {way.what}.")
+    return 0

@@ -1,0 +1,42 @@
+"""`orch drop-clone`: remove what `orch clone` made."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from orchestrator.cli import options
+
+
+def command(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[CLONE]...", help="The copies to drop.")] = None,
+    left_behind: Annotated[
+        bool, typer.Option("--left-behind", help="Those whose process is gone, on every server of the manifest.")
+    ] = False,
+    file: options.File = None,
+    env_file: options.EnvFile = None,
+    wait: options.Wait = 0.0,
+    embedded: options.Embedded = False,
+) -> int:
+    """Drop copies. Nothing else is ever dropped: a database that was not made by `orch clone` is refused.
+
+    Examples: orch drop-clone order_test · orch drop-clone --left-behind
+    """
+    from orchestrator.cli.console import out, say
+    from orchestrator.errors import UsageError
+    from orchestrator.operations.assembly import assemble
+    from orchestrator.scratch.clones import Cloner
+    from orchestrator.views.plain import PlainView
+
+    if not names and not left_behind:
+        raise UsageError("which clone?", hint="orch drop-clone NAME, or --left-behind")
+    assembly = assemble(file, env_file)
+    cloner = Cloner(assembly.run(PlainView(say), embedded=embedded, wait=wait))
+    ids = [database.id for database in assembly.databases]
+    for name in names or ():
+        cloner.drop_on_any(ids, name)
+        out(name)
+    for name in cloner.drop_left_behind(ids) if left_behind else ():
+        out(name)
+    return 0

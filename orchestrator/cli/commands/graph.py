@@ -1,0 +1,55 @@
+"""`orch graph`: what depends on what."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from orchestrator.cli import options
+
+
+class Format(StrEnum):
+    """How the graph is written."""
+
+    text = "text"
+    mermaid = "mermaid"
+    dot = "dot"
+    json = "json"
+
+
+def command(
+    file: options.File = None,
+    only: options.Only = None,
+    exclude: options.Exclude = None,
+    no_deps: options.NoDeps = False,
+    format: Annotated[Format, typer.Option("--format", help="How the graph is written.")] = Format.text,
+) -> int:
+    """Show the dependency graph: waves and tree, or Mermaid, DOT or JSON. Touches no server.
+
+    Examples: orch graph · orch graph --format mermaid · orch graph --format dot | dot -Tsvg
+    """
+    from orchestrator.cli.console import out, out_json
+    from orchestrator.operations.assembly import assemble
+    from orchestrator.planning.graph import waves
+    from orchestrator.views import graph_text
+
+    assembly = assemble(file, None, only, exclude, no_deps=no_deps)
+    chosen = {database.id for database in assembly.databases}
+    dependencies = {d.id: tuple(need for need in d.depends_on if need in chosen) for d in assembly.databases}
+    if format is Format.json:
+        out_json(
+            {
+                "format": 1,
+                "databases": [{"id": id, "depends_on": list(needs)} for id, needs in dependencies.items()],
+                "waves": waves(dependencies),
+            }
+        )
+    elif format is Format.mermaid:
+        out(graph_text.mermaid(dependencies))
+    elif format is Format.dot:
+        out(graph_text.dot(dependencies))
+    else:
+        out(graph_text.text(dependencies, waves(dependencies)))
+    return 0

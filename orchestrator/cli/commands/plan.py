@@ -1,0 +1,100 @@
+"""`orch plan`: what apply would do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from orchestrator.cli import options
+from orchestrator.execution.scheduler import JOBS, JOBS_PER_SERVER
+
+if TYPE_CHECKING:
+    from orchestrator.execution.run import Run
+    from orchestrator.planning.plan import Plan
+
+
+def command(
+    file: options.File = None,
+    env_file: options.EnvFile = None,
+    only: options.Only = None,
+    exclude: options.Exclude = None,
+    no_deps: options.NoDeps = False,
+    to: Annotated[
+        int | None, typer.Option("--to", min=1, metavar="VERSION", help="Up to this version; needs a single --only.")
+    ] = None,
+    out_file: Annotated[
+        str | None, typer.Option("-o", "--out", metavar="FILE", help="Write the plan for `orch apply FILE`.")
+    ] = None,
+    exit_code: Annotated[bool, typer.Option("--exit-code", help="Exit with 3 when there are changes.")] = False,
+    jobs: options.Jobs = JOBS,
+    jobs_per_server: options.JobsPerServer = JOBS_PER_SERVER,
+    wait: options.Wait = 0.0,
+    embedded: options.Embedded = False,
+    output: Annotated[
+        options.PlanOutput,
+        typer.Option("--output", help="Format of stdout; github: annotations, job summary and step outputs."),
+    ] = options.PlanOutput.text,
+) -> int:
+    """Show what apply would do. Changes nothing on any server.
+
+    Examples: orch plan · orch plan -o plan.json && orch apply plan.json · orch plan --exit-code
+    """
+    import shlex
+    import sys
+    from pathlib import Path
+
+    from orchestrator.cli.console import out, out_json, paint_dangers, pasteable, say, say_failures
+    from orchestrator.cli.planning import hazards_of, planned, up_to
+    from orchestrator.errors import ExitCode, UsageError
+    from orchestrator.operations.assembly import assemble
+    from orchestrator.views.plain import PlainView
+    from orchestrator.views.text import plan_text
+
+    if output is options.PlanOutput.github:
+        from orchestrator.cli import machine
+
+        machine.begin(options.StreamOutput.github, None, file)  # tells what is refused
+    assembly = assemble(file, env_file, only, exclude, no_deps=no_deps)
+    run = assembly.run(PlainView(say), embedded=embedded, jobs=jobs, jobs_per_server=jobs_per_server, wait=wait)
+    plan = planned(run, assembly, up_to(assembly, to, only))
+    if out_file is not None:
+        try:
+            Path(out_file).write_text(plan.to_json(), encoding="utf-8")
+        except OSError as error:
+            raise UsageError(f"{out_file} cannot be written: {error.strerror}") from None
+        say(pasteable(f"The plan is in {out_file}; run it: orch apply {shlex.quote(out_file)}"))
+    written = True
+    if output is options.PlanOutput.github:
+        written = _report(run, plan)
+    elif output is options.PlanOutput.markdown:
+        from orchestrator.views.markdown import plan_markdown
+
+        out(plan_markdown(plan, hazards_of(run, plan)))
+    elif output is options.PlanOutput.json:
+        out_json(plan.document())
+    else:
+        out(paint_dangers(plan_text(plan, hazards_of(run, plan)), sys.stdout))
+    say_failures((database.id, database.failure) for database in plan.databases if database.failure)
+    if plan.failures:
+        codes = {failure.exit_code for failure in plan.failures}
+        return codes.pop() if len(codes) == 1 else int(ExitCode.FAILED)
+    if not written:
+        return int(ExitCode.FAILED)
+    return int(ExitCode.CHANGES) if exit_code and plan.has_changes else 0
+
+
+def _report(run: Run, plan: Plan) -> bool:
+    """Tell GitHub: the plan for people on stderr, annotations on stdout, the rest where its variables say, if it can."""
+    from orchestrator.cli.console import say
+    from orchestrator.cli.machine import plan_commands, put_commands, put_outputs, put_summary
+    from orchestrator.cli.planning import hazards_of
+    from orchestrator.views.markdown import plan_markdown
+    from orchestrator.views.text import plan_text
+
+    hazards = hazards_of(run, plan)
+    say(plan_text(plan, hazards))
+    put_commands(plan_commands(plan, hazards))
+    pending = sum(len(planned.steps) for planned in plan.databases)
+    summarised = put_summary(lambda room: plan_markdown(plan, hazards, room))
+    return put_outputs(has_changes=plan.has_changes, applied_count=0, pending_count=pending) and summarised

@@ -1,0 +1,83 @@
+"""`orch render`: the files that are made from the manifest."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from orchestrator.cli import options
+
+
+class Target(StrEnum):
+    """What can be rendered."""
+
+    compose = "compose"
+    k8s = "k8s"
+    argo = "argo"
+    init_sql = "init-sql"
+    dockerfile = "dockerfile"
+    github = "github"
+    gitlab = "gitlab"
+
+
+def command(
+    targets: Annotated[
+        list[Target] | None,
+        typer.Argument(
+            metavar="[TARGET]...",
+            help="Default: those under 'render:', or those on disk, or compose, k8s and dockerfile.",
+        ),
+    ] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Write nothing; exit with 3 and a diff if a file is stale.")
+    ] = False,
+    output: Annotated[str | None, typer.Option("--output", metavar="DIR", help="Write under this directory.")] = None,
+    image: Annotated[
+        str | None, typer.Option("--image", metavar="IMAGE", help="Instead of the image in the manifest.")
+    ] = None,
+    file: options.File = None,
+) -> int:
+    """Write what is made from the manifest: compose, k8s, argo, init-sql, dockerfile, github, gitlab.
+
+    Examples: orch render · orch render k8s --check · orch render k8s --image registry/app:1.2 --output build
+    """
+    from pathlib import Path
+
+    from orchestrator.cli.console import out, say
+    from orchestrator.cli.project import open_project
+    from orchestrator.errors import ExitCode, UsageError
+    from orchestrator.files.changes import commit, tree
+    from orchestrator.render.settings import has_own_tag, settings_of
+    from orchestrator.render.targets import DEFAULT, present, stale
+
+    project = open_project(file)
+    settings = settings_of(project.manifest, image)
+    root = Path(output).absolute() if output else project.root
+    if root.exists() and not root.is_dir():
+        raise UsageError(f"{output} is not a directory", hint="--output names the directory to write under")
+    wanted = list(dict.fromkeys(target.value for target in targets or ()))
+    if check and not (wanted or settings.targets or present(settings, root)):
+        say("Nothing is rendered here, so nothing is stale.")
+        return 0
+    wanted = wanted or list(settings.targets) or present(settings, root) or list(DEFAULT)
+    if output and not check:
+        root.mkdir(parents=True, exist_ok=True)
+    changes = stale(wanted, project.manifest, settings, root)
+    if "compose" in wanted and "dockerfile" not in wanted and not (root / settings.files["dockerfile"]).exists():
+        write = project.command("render", "dockerfile")
+        say(f"There is no {settings.files['dockerfile']}, from which compose builds the image; write it: {write}")
+    if "k8s" in wanted and not check and not has_own_tag(settings.image):
+        say(f"The image {settings.image} may change without its name, and then no new Job starts: --image NAME:TAG")
+    if not changes:
+        say(f"Up to date: {', '.join(wanted)}.")
+        return 0
+    if check:
+        out("".join(one.diff(one.path.relative_to(root).as_posix()) for one in changes))
+        write = project.command("render", *wanted)
+        say(f"{len(changes)} file(s) are not as {project.path.name} says; write them: {write}")
+        return int(ExitCode.CHANGES)
+    commit(changes, root)
+    out(tree(changes, root))
+    return 0

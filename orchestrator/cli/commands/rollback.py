@@ -1,0 +1,123 @@
+"""`orch rollback`: take migrations back, exactly as many as asked for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from orchestrator.cli import options
+
+if TYPE_CHECKING:
+    from orchestrator.execution.run import Run
+    from orchestrator.planning.plan import Survey
+
+
+def command(
+    names: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="NAME...",
+            help="The database; several go in reverse order.",
+            autocompletion=options.complete_name,
+        ),
+    ],
+    steps: Annotated[
+        int | None, typer.Option("--steps", min=1, metavar="N", help="Take back the last N migrations.")
+    ] = None,
+    to: Annotated[
+        int | None, typer.Option("--to", min=0, metavar="VERSION", help="Take back all above this version; 0: all.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    allow_missing_down: Annotated[
+        bool, typer.Option("--allow-missing-down", help="Where a down file is missing, take back the record alone.")
+    ] = False,
+    ignore_dependents: Annotated[
+        bool, typer.Option("--ignore-dependents", help="Even while a database that depends on it is up.")
+    ] = False,
+    file: options.File = None,
+    env_file: options.EnvFile = None,
+    wait: options.Wait = 0.0,
+    lock_timeout: options.LockTimeout = None,
+    embedded: options.Embedded = False,
+    output: options.StreamOption = options.StreamOutput.text,
+) -> int:
+    """Run down migrations, exactly as many as asked for. Shows them and asks first.
+
+    Examples: orch rollback inventory --steps 1 · orch rollback inventory order --to 0 --yes
+    """
+    import shlex
+    import sys
+    from dataclasses import replace
+
+    from orchestrator import __version__
+    from orchestrator.cli.console import is_terminal, paint_dangers, say
+    from orchestrator.cli.planning import hazards_of
+    from orchestrator.cli.stage import Broadcast, execute, planning, when_machines_read
+    from orchestrator.errors import InterruptedRunError, UsageError
+    from orchestrator.execution.survey import survey
+    from orchestrator.model import Direction
+    from orchestrator.operations.assembly import assemble
+    from orchestrator.planning.plan import Request, make_plan
+    from orchestrator.views.text import plan_text
+
+    broadcast = Broadcast()
+    when_machines_read(output, broadcast, None, file)
+    if (steps is None) == (to is None):
+        raise UsageError("say how far: --steps N or --to VERSION", hint=f"orch rollback {shlex.join(names)} --steps 1")
+    if not yes and not (is_terminal(sys.stdin) and is_terminal(sys.stderr)):
+        raise UsageError("rollback asks before it runs, and there is no terminal to ask on", hint="give --yes")
+    if to and len(names) > 1:
+        raise UsageError("--to VERSION is for one database", hint="--to 0 and --steps N serve several")
+    databases = assemble(file, env_file, names, None, no_deps=True).databases
+    chosen = {database.id for database in databases}
+    others = [] if ignore_dependents else _dependents(file, env_file, chosen)
+    assembly = assemble(file, env_file, [*chosen, *others], None, no_deps=True)
+    run = assembly.run(broadcast, embedded=embedded, wait=wait, lock_timeout=lock_timeout)
+    with planning(broadcast, output):
+        surveys = survey(run)
+    for other in others:
+        _refuse_while_up(run, surveys[other], other)
+    request = Request(Direction.DOWN, to=to, steps=steps, allow_missing_down=allow_missing_down)
+    plan = make_plan(databases, run.catalogs, surveys, run.read_script, request, __version__)
+    if plan.failures:  # all of them or none: only what stands in the way is told
+        refused = tuple(planned for planned in plan.databases if planned.failure)
+        return execute(run, replace(plan, databases=refused), broadcast, output)
+    say(paint_dangers(plan_text(plan, hazards_of(run, plan)), sys.stderr))
+    if not plan.has_changes:
+        say("Nothing to take back.")
+        return 0 if output is options.StreamOutput.text else execute(run, plan, broadcast, output)
+    if not yes and not _confirmed():
+        raise InterruptedRunError("not confirmed: nothing was changed")
+    return execute(run, plan, broadcast, output)
+
+
+def _confirmed() -> bool:
+    answer: str = typer.prompt("Type 'yes' to run this", default="", show_default=False, err=True)
+    return answer.strip().lower() in ("y", "yes")
+
+
+def _dependents(file: str | None, env_file: str | None, chosen: set[str]) -> list[str]:
+    """Return what depends on the chosen databases, and is not chosen itself."""
+    from orchestrator.operations.assembly import assemble
+    from orchestrator.planning.graph import dependants
+
+    databases = assemble(file, env_file).databases
+    dependencies = {database.id: database.depends_on for database in databases}
+    above = set().union(*(dependants(dependencies, id) for id in chosen)) - chosen
+    return [database.id for database in databases if database.id in above]
+
+
+def _refuse_while_up(run: Run, found: Survey, id: str) -> None:
+    """A database must not lose what another still builds on."""
+    from orchestrator.errors import ConflictError
+    from orchestrator.planning.history import reconcile, spoken
+
+    hint = f"roll it back too: orch rollback {id} ... ; or --ignore-dependents"
+    if found.failure:
+        raise ConflictError(
+            f"cannot tell whether {id}, which depends on it, is still up", detail=found.failure.what, hint=hint
+        )
+    state = reconcile(run.catalogs[id], found.history, out_of_order=True)
+    if state.applied or state.partial:
+        raise ConflictError(f"{id} depends on it and is still at {spoken(state.version)}", hint=hint)

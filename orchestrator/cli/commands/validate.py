@@ -1,0 +1,53 @@
+"""`orch validate`: manifest, files and graph; no server is asked."""
+
+from __future__ import annotations
+
+from orchestrator.cli import options
+
+
+def command(
+    file: options.File = None,
+    only: options.Only = None,
+    exclude: options.Exclude = None,
+    no_deps: options.NoDeps = False,
+    output: options.OutputOption = options.Output.text,
+) -> int:
+    """Check the manifest, every migration file and the graph. Touches no server and needs no credentials.
+
+    Examples: orch validate · orch validate --only inventory --output json
+    """
+    from orchestrator.cli.console import out, out_json, say
+    from orchestrator.errors import InvalidError, InvalidGroup
+    from orchestrator.model import Direction
+    from orchestrator.operations.assembly import assemble
+
+    assembly = assemble(file, None, only, exclude, no_deps=no_deps)
+    catalogs = assembly.catalogs()
+    errors: list[InvalidError] = []
+    warnings: list[dict[str, str]] = []
+    files = 0
+    for database in assembly.databases:
+        for migration in catalogs[database.id]:
+            for direction in Direction:
+                found = migration.file(direction)
+                if found is None:
+                    what = f"version {migration.version} has no {direction.value} file: it cannot be rolled back"
+                    warnings.append({"database": database.id, "what": what})
+                    continue
+                files += 1
+                try:
+                    assembly.read_script(database, found)
+                except InvalidGroup as group:
+                    errors.extend(group.errors)
+                except InvalidError as error:
+                    errors.append(error)
+    InvalidGroup.raise_if(errors)
+    if output is options.Output.json:
+        out_json(
+            {"format": 1, "databases": len(assembly.databases), "files": files, "warnings": warnings, "errors": []}
+        )
+    else:
+        for warning in warnings:
+            say(f"warning: {warning['database']}: {warning['what']}")
+        out(f"Valid: {len(assembly.databases)} database(s), {files} migration file(s).")
+    return 0

@@ -1,0 +1,66 @@
+"""`orch verify`: does every down file take back what its up file did?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from orchestrator.cli import options
+from orchestrator.execution.scheduler import JOBS, JOBS_PER_SERVER
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+
+def command(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME]...", help="The databases; globs; label:x. Default: all.")
+    ] = None,
+    file: options.File = None,
+    env_file: options.EnvFile = None,
+    jobs: options.Jobs = JOBS,
+    jobs_per_server: options.JobsPerServer = JOBS_PER_SERVER,
+    wait: options.Wait = 0.0,
+    embedded: options.Embedded = False,
+    output: options.OutputOption = options.Output.text,
+    junit: options.JUnit = None,
+) -> int:
+    """Prove that every down file takes back what its up file did, in a scratch database on the same server.
+
+    Each migration, from the first, goes up, down and up again, and the schema is looked at between. The scratch database
+    is dropped; the real one is never touched. What reaches beyond a database (CREATE ROLE, ALTER SYSTEM) is left out.
+
+    Examples: orch verify · orch verify inventory · orch verify --embedded --junit verify.xml
+    """
+    import signal
+
+    from orchestrator.cli.console import out, out_json, say, say_failures
+    from orchestrator.cli.stage import Broadcast, summary, when_machines_read, write_reports
+    from orchestrator.errors import ExitCode
+    from orchestrator.operations.assembly import assemble
+    from orchestrator.scratch.verify import Verifier
+    from orchestrator.views.plain import PlainView
+    from orchestrator.views.verify import VerifyView
+
+    broadcast, view = Broadcast(), VerifyView()
+    when_machines_read(options.StreamOutput.text, broadcast, junit, file)
+    broadcast.sinks += [PlainView(say), view]
+    assembly = assemble(file, env_file, names, no_deps=bool(names))
+    run = assembly.run(broadcast, embedded=embedded, jobs=jobs, jobs_per_server=jobs_per_server, wait=wait)
+    verifier = Verifier(run)
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        verifier.stop()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+    finished = verifier.verify()
+    written = write_reports(None)
+    if output is options.Output.json:
+        out_json(view.document())
+    else:
+        out(view.text())
+    say_failures(view.failures)
+    say(summary(finished, finished.succeeded))
+    return finished.exit_code or (int(ExitCode.DONE) if written else int(ExitCode.FAILED))

@@ -1,0 +1,114 @@
+"""MongoDB through pymongo: parsing, connecting, one client a server."""
+
+from __future__ import annotations
+
+import threading
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pymongo
+from pymongo import MongoClient
+from pymongo.errors import PyMongoError
+
+from orchestrator.engines.base import Copies
+from orchestrator.engines.mongo import errors
+from orchestrator.engines.mongo.extended_json import parse_commands
+from orchestrator.engines.mongo.session import MongoSession
+from orchestrator.errors import ConnectError
+from orchestrator.model import (
+    CreateOptions,
+    File,
+    Script,
+    Target,
+)
+
+SERVER_SELECTION_TIMEOUT = 5  # seconds, unless the DSN says otherwise
+SHORTEST_TRY = 1  # seconds; for a server far away
+
+
+class Mongo:
+    """The engine for MongoDB 5.0 and later, replica set or standalone."""
+
+    name = "mongo"
+
+    def __init__(self, actor: str, run_id: str) -> None:
+        self._actor = actor
+        self._run_id = run_id
+        self._mutex = threading.Lock()
+        self._clients: dict[str, tuple[MongoClient[Any], bool]] = {}
+        self._unready: dict[str, tuple[float, ConnectError]] = {}
+
+    def parse(self, file: File, text: str) -> Script:
+        """Return the commands of an Extended JSON file."""
+        return parse_commands(file, text)
+
+    def check(self, target: Target) -> None:
+        """Look at the options of the DSN. What the driver can do without, such as a compressor, is passed over."""
+        with warnings.catch_warnings(action="ignore"):
+            errors.check_options(target)
+
+    def create(self, target: Target, options: CreateOptions) -> bool:  # noqa: ARG002 - MongoDB has no such options
+        """Do nothing: MongoDB makes a database with its first collection."""
+        return False
+
+    @contextmanager
+    def connect(self, target: Target, until: float | None = None) -> Iterator[MongoSession]:
+        """Open a session on the database, over the client that all databases of its server share."""
+        client, transactions = self._client(target, until)
+        with errors.mapped(target), client.start_session() as session:
+            yield MongoSession(client, session, target, transactions, self._actor, self._run_id)
+
+    def copies(self, target: Target, options: CreateOptions) -> Copies:  # noqa: ARG002 - PostgreSQL has options
+        """Return the verbs for templates and clones."""
+        from orchestrator.engines.mongo.copies import MongoCopies
+
+        return MongoCopies(self._client(target)[0], target, self._actor, self._run_id)
+
+    def close(self) -> None:
+        """Close the clients."""
+        for client, _ in self._clients.values():
+            client.close()
+
+    def _client(self, target: Target, until: float | None = None) -> tuple[MongoClient[Any], bool]:
+        # Without authSource the login is looked up in the database of the URL: then a client serves that one only.
+        key = target.server_key if "authSource=" in target.url or "@" not in target.url else target.url
+        asked = time.monotonic()
+        with self._mutex:
+            if key not in self._clients:
+                at, unready = self._unready.get(key, (0.0, None))
+                if unready is not None and at >= asked:  # while we waited for our turn; another try would be as long
+                    raise unready
+                try:
+                    self._clients[key] = self._opened(target, _try(until, first=unready is None))
+                except ConnectError as error:
+                    if error.transient:
+                        self._unready[key] = (time.monotonic(), error)
+                    raise
+            return self._clients[key]
+
+    def _opened(self, target: Target, patience: float | None) -> tuple[MongoClient[Any], bool]:
+        with errors.connecting(target):
+            defaults: dict[str, Any] = {"appname": f"orch/{self._run_id}", "tz_aware": True}
+            if "serverselectiontimeoutms" not in target.url.lower():
+                defaults["serverSelectionTimeoutMS"] = SERVER_SELECTION_TIMEOUT * 1000
+            with warnings.catch_warnings(action="ignore"):  # what they say was checked
+                client: MongoClient[Any] = MongoClient(target.url, **defaults)
+            try:
+                with pymongo.timeout(patience):
+                    hello = client.admin.command("hello")
+                errors.refuse_unready(hello, target)
+            except (PyMongoError, ConnectError):
+                client.close()
+                raise
+            return client, "setName" in hello or hello.get("msg") == "isdbgrid"
+
+
+def _try(until: float | None, *, first: bool) -> float | None:
+    """Return how many seconds one of several tries may take: the first is short, so that a person is soon told of it."""
+    if until is None:
+        return None
+    left = until - time.monotonic()
+    return SHORTEST_TRY if first else min(SERVER_SELECTION_TIMEOUT, max(SHORTEST_TRY, left / 4))

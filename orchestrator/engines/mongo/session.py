@@ -1,0 +1,407 @@
+"""One database's session: reading its history, its lease, its commands and transactions."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from bson import Int64, json_util
+from pymongo import MongoClient, WriteConcern
+from pymongo.client_session import ClientSession
+from pymongo.database import Database as MongoDatabase
+from pymongo.errors import OperationFailure, PyMongoError
+
+from orchestrator.engines.base import Effect, Limits
+from orchestrator.engines.mongo import errors
+from orchestrator.engines.mongo.extended_json import ENTRIES, OWNED, OWNED_HINT, WRITE_COMMANDS, entry_offset, written
+from orchestrator.engines.mongo.lease import Lease
+from orchestrator.engines.mongo.probe import probe
+from orchestrator.engines.mongo.schema_snapshot import picture
+from orchestrator.errors import ConflictError, ConnectionLostError, StatementError
+from orchestrator.model import (
+    History,
+    LockHolder,
+    Picture,
+    Pointer,
+    Revision,
+    Statement,
+    Target,
+    read_revision,
+)
+
+COMMIT_RETRIES = 3
+# What is acknowledged this way was never lost in kill tests; w:1 alone lost up to 15 inserts.
+_DURABLE = WriteConcern("majority", j=True)
+_DURABLE_DOCUMENT = {"w": "majority", "j": True}
+_ADMIN_COMMANDS = frozenset({"renameCollection"})
+# Commands that write documents one by one: what they wrote before they were ended stays.
+_MANY = frozenset({"insert", "update", "delete", "aggregate"})
+
+
+class MongoSession:
+    """One database. Every write is durable, and checked against the lease before it is made."""
+
+    def __init__(
+        self,
+        client: MongoClient[Any],
+        session: ClientSession,
+        target: Target,
+        transactions: bool,
+        actor: str,
+        run_id: str,
+    ) -> None:
+        self._client = client
+        self._session = session
+        self._target = target
+        self._transactions = transactions
+        self._actor = actor
+        self._run_id = run_id
+        self._database: MongoDatabase[Any] = client.get_database(target.database, write_concern=_DURABLE)
+        self._pointer = self._database[target.parameters.get("x-migrations-collection") or "schema_migrations"]
+        self._history = self._database[target.history_name]
+        self._locks = self._database[target.parameters.get("x-advisory-lock-collection") or "migrate_advisory_lock"]
+        self._bookkeeping = {collection.name for collection in (self._pointer, self._history, self._locks)}
+        self._cancelled = threading.Event()
+        self._has_store = False
+        self._alone: frozenset[str] | None = None  # collections that no transaction may write to; None: not asked yet
+        self._lease: Lease | None = None
+
+    def read_history(self, extensions: Sequence[str] = ()) -> History:  # noqa: ARG002 - PostgreSQL has extensions
+        """Read history and pointer."""
+        with errors.mapped(self._target):
+            document = self._pointer.find_one(session=self._session)
+            revisions = self._revisions()
+            # Two reads: unless we hold the lock, a run may write between them. They fit if the pointer is still the same.
+            while revisions and self._lease is None:
+                before, document = document, self._pointer.find_one(session=self._session)
+                if before == document:
+                    break
+                revisions = self._revisions()
+            self._has_store = bool(revisions)
+            pointer = None
+            if document is not None:
+                version, dirty = self._version(document), bool(document.get("dirty"))
+                pointer = Pointer(None if version == -1 and not dirty else version, dirty)
+            exists, unrecorded = True, 0
+            if document is None and not revisions:
+                exists = self._exists()
+                unrecorded = self._unrecorded() if exists else 0
+        return History(exists, self._has_store, pointer, revisions, unrecorded=unrecorded)
+
+    @contextmanager
+    def lock(self, wait: float, on_wait: Callable[[LockHolder], None]) -> Iterator[None]:
+        """Hold golang-migrate's lock document, as a lease that a killed run cannot keep for ever."""
+        if self._target.parameters.get("x-advisory-locking", "").lower() in ("false", "0", "f"):
+            yield
+            return
+        with errors.mapped(self._target), self._new_lease().held(wait, on_wait) as lease:
+            self._lease = lease
+            try:
+                yield
+            finally:
+                self._lease = None
+
+    def holder(self) -> LockHolder | None:
+        """Return who the lock document names."""
+        with errors.mapped(self._target):
+            return self._new_lease().holder()
+
+    def unlock(self, holder: LockHolder) -> None:
+        """Delete the lock document, if it still names this holder."""
+        with errors.mapped(self._target):
+            self._new_lease().remove(holder)
+
+    def keep(self) -> None:
+        """Do nothing: the client is shared anyway."""
+
+    def prepare(self, extensions: Sequence[str]) -> None:
+        """Do nothing: only PostgreSQL has extensions."""
+
+    def commits(self, statement: Statement) -> bool:
+        """Whether the command can be part of a transaction: on this server, and into its collection as it is now."""
+        if not (statement.atomic and self._transactions):
+            return False
+        if self._alone is None:
+            with errors.mapped(self._target):
+                found = self._database.list_collections(session=self._session)
+                self._alone = frozenset(
+                    one["name"] for one in found if one.get("type") == "timeseries" or one["options"].get("capped")
+                )
+        return next(iter(statement.body.values())) not in self._alone
+
+    def commit(
+        self, statements: Sequence[Statement], revisions: Sequence[Revision], pointer: Pointer | None, limits: Limits
+    ) -> None:
+        """Run data commands and write the records in one transaction, or without one in an order that a kill cannot hurt."""
+        with errors.mapped(self._target):
+            self._create_store()
+            started = time.monotonic()
+            if not self._transactions:
+                self._renew()
+                self._record_in_order(revisions, pointer)
+                return
+            with self._quiet_lease():
+                self._session.start_transaction(write_concern=_DURABLE)
+                try:
+                    self._renew(self._session)
+                    for statement in statements:
+                        self._command(statement, limits)
+                    elapsed = round((time.monotonic() - started) * 1000)
+                    for revision in revisions:
+                        self._upsert(revision, elapsed, self._session)
+                    if pointer is not None:
+                        self._point(pointer, self._session)
+                    with errors.unless_cancelled(self._cancelled):
+                        self._commit_transaction()
+                finally:
+                    if self._session.in_transaction:
+                        with suppress(PyMongoError):
+                            self._session.abort_transaction()
+
+    def execute(self, statement: Statement, limits: Limits) -> None:
+        """Run one command."""
+        with errors.mapped(self._target):
+            self._renew()
+            self._command(statement, limits)
+            self._alone = None  # it may have made or renamed one
+
+    def probe(self, statement: Statement, limits: Limits) -> tuple[Effect, str]:  # noqa: ARG002 - PostgreSQL has debris
+        """Look what became of a command."""
+        with errors.mapped(self._target):
+            return probe(self._database, statement.body)
+
+    def warnings(self) -> list[str]:
+        """Return nothing: MongoDB refuses, or says nothing."""
+        return []
+
+    def picture(self) -> Picture:
+        """Read the collections, their options and their indexes."""
+        bookkeeping = {self._pointer.name, self._history.name, self._locks.name}
+        with errors.mapped(self._target):
+            return picture(self._database, bookkeeping)
+
+    def cancel(self) -> None:
+        """Kill the session's operation on the server, and with it the transaction that is open."""
+        self._cancelled.set()
+        with suppress(PyMongoError):
+            self._client.admin.command("killSessions", [self._session.session_id])
+
+    # ------------------------------------------------------------ what stands behind the verbs
+
+    def _revisions(self) -> tuple[Revision, ...]:
+        found = []
+        for row in self._history.find(session=self._session):
+            try:
+                found.append(read_revision(row))
+            except (KeyError, TypeError, ValueError):
+                raise ConflictError(
+                    f"{self._target.database_id}: the document {row['_id']!r} in {self._history.name} is no record of orch",
+                    hint="who wrote or changed it? Put it back as it was",
+                ) from None
+        return tuple(found)
+
+    def _version(self, document: dict[str, Any]) -> int:
+        """Return the version in golang-migrate's document, which people sometimes write by hand."""
+        version: Any = document.get("version")
+        whole = version.is_integer() if isinstance(version, float) else isinstance(version, int)
+        if whole and not isinstance(version, bool):
+            return int(version)
+        if not {"version", "dirty"} & document.keys():
+            raise ConflictError(
+                f"{self._target.database_id}: {self._pointer.name} is not golang-migrate's collection but another tool's",
+                detail=f"a document in it has the fields {', '.join(document)}; golang-migrate's are version and dirty",
+                hint="give orch one of its own: x-migrations-collection=orch_migrations in the DSN; "
+                "and if these migrations have run already: orch baseline",
+            )
+        raise ConflictError(
+            f"{self._target.database_id}: the version in {self._pointer.name} is no whole number",
+            detail=f"the document is {json_util.dumps(document)[:500]}",
+            hint=f"set it as golang-migrate does: db.{self._pointer.name}.updateOne({{}}, {{$set: {{version: Long(1)}}}})",
+        )
+
+    def _new_lease(self) -> Lease:
+        return Lease(self._locks, self._session, self._target.database_id, self._actor, self._run_id)
+
+    def _exists(self) -> bool:
+        try:
+            reply = self._client.admin.command(
+                "listDatabases", nameOnly=True, filter={"name": self._target.database}, session=self._session
+            )
+            return bool(reply["databases"])
+        except OperationFailure:  # the right to list is not needed for anything else
+            return bool(self._database.list_collection_names(session=self._session))
+
+    def _unrecorded(self) -> int:
+        """Return how many collections there are that are not ours: of a database that was made before orch knew it."""
+        try:
+            names = self._database.list_collection_names(session=self._session)
+        except OperationFailure:  # not needed for anything else
+            return 0
+        return sum(name not in self._bookkeeping and not name.startswith("system.") for name in names)
+
+    def _command(self, statement: Statement, limits: Limits) -> None:
+        self._check(self._session if self._session.in_transaction else None)
+        command = dict(statement.body)
+        name = next(iter(command))
+        if limits.statement_timeout and "maxTimeMS" not in command:
+            command["maxTimeMS"] = round(limits.statement_timeout * 1000)
+        if mine := written(command) & self._bookkeeping:
+            raise StatementError(f"it changes {mine.pop()}, which {OWNED}", hint=OWNED_HINT, statement=statement)
+        if self._session.in_transaction:  # which has ours, and allows a command none of its own
+            command.pop("writeConcern", None)
+        elif name in WRITE_COMMANDS:
+            command["writeConcern"] = _DURABLE_DOCUMENT
+        database = self._client.admin if name in _ADMIN_COMMANDS else self._database
+        try:
+            with errors.unless_cancelled(self._cancelled):
+                reply = database.command(command, session=self._session)
+        except OperationFailure as error:
+            refused = errors.statement_error(error, self._target, statement)
+            if isinstance(refused, StatementError) and not self._session.in_transaction:
+                refused.partly = name in _MANY and error.code in errors.ENDED_IN_THE_MIDDLE
+            raise refused from None
+        self._refuse_partial(reply, statement)
+
+    def _refuse_partial(self, reply: dict[str, Any], statement: Statement) -> None:
+        """A reply that says ok may still tell of writes that failed; pymongo's `command` does not look."""
+        if write_errors := reply.get("writeErrors"):
+            first = write_errors[0]
+            others = f"\nand {len(write_errors) - 1} more" if len(write_errors) > 1 else ""
+            which, offset = _entry(statement, first.get("index"))
+            raise StatementError(
+                f"{which}{first.get('errmsg', 'write error')}",
+                detail=errors.details(first.get("errInfo")) + others,
+                code=str(first.get("code", "")),
+                statement=statement,
+                offset=offset,
+                partly=not self._session.in_transaction and (bool(reply.get("n")) or _is_multiple(statement.body)),
+            )
+        if concern := reply.get("writeConcernError"):
+            raise StatementError(
+                f"written, but not durably: {concern.get('errmsg', 'write concern error')}",
+                hint="look at the replica set, then run orch apply again",
+                code=str(concern.get("code", "")),
+                statement=statement,
+                partly=True,
+            )
+
+    def _commit_transaction(self) -> None:
+        for attempt in range(COMMIT_RETRIES + 1):
+            try:
+                self._session.commit_transaction()
+            except PyMongoError as error:
+                if not error.has_error_label("UnknownTransactionCommitResult"):
+                    raise
+                if attempt == COMMIT_RETRIES:  # it may be there: only the database can tell
+                    raise ConnectionLostError(
+                        f"{self._target.database_id} does not say whether a transaction was committed",
+                        detail=str(error),
+                        hint="run orch apply again",
+                    ) from None
+            else:
+                return
+
+    def _create_store(self) -> None:
+        """Make the two collections before a transaction needs them."""
+        if self._has_store:
+            return
+        for collection in (self._history, self._pointer):
+            with suppress(OperationFailure):  # 48: it is there
+                self._database.create_collection(collection.name, check_exists=False)
+        self._has_store = True
+
+    def _record_in_order(self, revisions: Sequence[Revision], pointer: Pointer | None) -> None:
+        """Without transactions: what was done, then the pointer, then that it is finished. Each gap can be told apart.
+
+        A try that had no effect is let go last: until the pointer is back, its record explains what the pointer says.
+        """
+        void = [r for r in revisions if not (r.done or r.applied or r.in_flight)]
+        for revision in revisions:
+            if revision not in void:
+                self._upsert(revision, 0, None, done=False)
+        if pointer is not None:
+            self._point(pointer, None)
+        for revision in revisions:
+            if revision.done or revision in void:
+                self._upsert(revision, 0, None)
+
+    def _point(self, pointer: Pointer, session: ClientSession | None) -> None:
+        self._check(session)
+        version = -1 if pointer.version is None else pointer.version
+        document = {"version": Int64(version), "dirty": pointer.dirty}
+        self._pointer.replace_one({}, document, upsert=True, session=session)
+
+    def _upsert(
+        self, revision: Revision, elapsed: int, session: ClientSession | None, *, done: bool | None = None
+    ) -> None:
+        """Write a record by the server's clock. `elapsed` milliseconds have passed since the attempt began."""
+        self._check(session)
+        finished = revision.done if done is None else done
+        began: dict[str, Any] = {"$ifNull": ["$started_at", {"$subtract": ["$$NOW", elapsed]}]}
+        values: dict[str, Any] = {
+            "version": Int64(revision.version),
+            "attempt": revision.attempt,
+            "name": revision.name,
+            "direction": revision.direction.value,
+            "checksum": revision.checksum,
+            "applied": revision.applied,
+            "total": revision.total,
+            "in_flight": revision.in_flight,
+            "prefix": revision.prefix,
+            "done": finished,
+            "origin": revision.origin.value,
+            "actor": revision.actor,
+            "run_id": revision.run_id,
+            "tool": revision.tool,
+            "error": revision.error,
+            "reason": revision.reason,
+            "format": revision.format,
+        }
+        document: dict[str, Any] = {name: {"$literal": value} for name, value in values.items()}
+        # As numbers: SecantusDB cannot subtract a stored date from $$NOW.
+        milliseconds = {"$subtract": [{"$toLong": "$$NOW"}, {"$toLong": began}]}
+        document["started_at"] = began
+        document["finished_at"] = "$$NOW" if finished else None
+        document["seconds"] = {"$divide": [milliseconds, 1000]} if finished else None
+        key = f"{revision.version}.{revision.attempt}"
+        self._history.update_one({"_id": key}, [{"$set": document}], upsert=True, session=session)
+
+    def _renew(self, session: ClientSession | None = None) -> None:
+        if self._lease is not None:
+            self._lease.renew(session)
+
+    def _check(self, session: ClientSession | None) -> None:
+        """Before a write outside of a transaction: whoever was stopped since the lease was renewed finds out here."""
+        if self._lease is not None and session is None:
+            self._lease.check()
+
+    @contextmanager
+    def _quiet_lease(self) -> Iterator[None]:
+        """Keep the heartbeat still during a transaction that renews the lease itself: they would conflict."""
+        if self._lease is None:
+            yield
+            return
+        with self._lease.mutex:
+            yield
+
+
+def _entry(statement: Statement, index: int | None) -> tuple[str, int | None]:
+    """Return an entry of a command as people count, to stand before what is wrong with it, and its place in the source."""
+    name = next(iter(statement.body))
+    if index is None or name not in ENTRIES:
+        return "", None
+    what = "document" if name == "insert" else name
+    array = ENTRIES[name]
+    return f"{what} {index + 1} of {len(statement.body[array])}: ", entry_offset(statement.source, array, index)
+
+
+def _is_multiple(command: dict[str, Any]) -> bool:
+    """Whether a command changes many documents by one entry: those changed before an error stay, and are not counted."""
+    return any(
+        entry.get("multi") or entry.get("limit") == 0
+        for key in ("updates", "deletes")
+        for entry in command.get(key, ())
+    )

@@ -1,0 +1,252 @@
+"""PostgreSQL through psycopg 3: parsing, connecting, creating databases."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from typing import Any
+
+import psycopg
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
+
+from orchestrator.engines.base import Copies
+from orchestrator.engines.postgres import errors
+from orchestrator.engines.postgres.scram import ScramKeys
+from orchestrator.engines.postgres.session import CONNECT_TIMEOUT, PostgresSession
+from orchestrator.errors import ConnectError, DatabaseMissingError, OrchError
+from orchestrator.model import CreateOptions, File, Script, Target
+
+KEEP_SECONDS = 10.0  # how long a connection may wait for its next use
+
+
+class Postgres:
+    """The engine for PostgreSQL 13 and later."""
+
+    name = "postgres"
+
+    def __init__(self, actor: str, run_id: str) -> None:
+        self._application = f"orch/{run_id} {actor}"[:63]
+        self._mutex = threading.Lock()
+        self._listed: dict[
+            str, tuple[float, frozenset[str]]
+        ] = {}  # server → when it was asked for its databases, and these
+        self._met: dict[tuple[str, str], float] = {}  # server, database → when it was connected to, or made
+        self._idle: dict[tuple[str, str | None], list[psycopg.Connection[Any]]] = {}
+        self._kept: dict[str, PostgresSession] = {}
+        self._pristine: set[str] = set()  # DSNs of databases that were made here, of nothing, and not connected to yet
+        self._room: dict[str, int] = {}
+        self._scram = ScramKeys()
+
+    def parse(self, file: File, text: str) -> Script:
+        """Return the statements of an SQL file."""
+        from orchestrator.engines.postgres.sql import parse_sql  # when nothing is to do, no file is parsed
+
+        return parse_sql(file, text)
+
+    @contextmanager
+    def connect(self, target: Target, until: float | None = None) -> Iterator[PostgresSession]:
+        """Open a session on the database."""
+        if self._is_missing(target):
+            raise _missing(target)  # one answer of the server serves for all its databases
+        with self._mutex:
+            session = self._kept.pop(target.url, None)
+        if session is not None and session.target != target:  # of other parameters
+            session.connection.close()
+            session = None
+        if session is None:
+            try:
+                connection = self._open(target, until)
+            except ConnectError as error:
+                if error.transient or (lacking := self._lacks(target)) is None:
+                    raise
+                if lacking:
+                    raise _missing(target) from None
+                # It is there, perhaps only since a moment ago: what a killed run, or another one, was creating.
+                connection = self._open(target)
+            self._met[target.server_key, target.database] = time.monotonic()
+            session = PostgresSession(connection, target, pristine=target.url in self._pristine)
+            self._pristine.discard(target.url)
+        session.kept = False
+        try:
+            yield session
+        finally:
+            with suppress(Exception):  # whatever broke, nothing may stay open
+                if not (session.kept and self._keep(session)):
+                    session.connection.close()
+
+    def check(self, target: Target) -> None:
+        """Do nothing: libpq refuses what it does not know."""
+
+    def create(self, target: Target, options: CreateOptions) -> bool:
+        """CREATE DATABASE, from template0 unless told: it is the one that nobody can sit in."""
+        if options.template:
+            self._let_go()  # nobody may be connected to a template, we neither
+        with self._maintenance(target) as connection:
+            clauses = [sql.SQL("TEMPLATE {}").format(sql.Identifier(options.template or "template0"))]
+            if options.owner:
+                clauses.append(sql.SQL("OWNER {}").format(sql.Identifier(options.owner)))
+            if options.encoding:
+                clauses.append(sql.SQL("ENCODING {}").format(sql.Literal(options.encoding)))
+            if options.locale:
+                clauses.append(sql.SQL("LOCALE {}").format(sql.Literal(options.locale)))
+            if options.connection_limit is not None:
+                clauses.append(sql.SQL("CONNECTION LIMIT {}").format(sql.Literal(options.connection_limit)))
+            statement = sql.SQL("CREATE DATABASE {} {}").format(
+                sql.Identifier(target.database), sql.SQL(" ").join(clauses)
+            )
+            created = True
+            try:
+                with errors.mapped(connection, target):
+                    connection.execute(statement)
+            except OrchError as error:
+                # 42P04: duplicate_database; 23505: two creators met inside the catalogue.
+                if getattr(error, "code", "") not in ("42P04", "23505"):
+                    error.hint = error.hint or "correct what stands under create: owner, encoding, locale, template"
+                    raise
+                created = False
+        with self._mutex:
+            if created and not options.template:
+                self._pristine.add(target.url)
+            self._met[target.server_key, target.database] = time.monotonic()
+        return created
+
+    def copies(self, target: Target, options: CreateOptions) -> Copies:
+        """Return the verbs for templates and clones."""
+        from orchestrator.engines.postgres.copies import PostgresCopies
+
+        return PostgresCopies(lambda: self._maintenance(target), target, options)
+
+    def close(self) -> None:
+        """Close the connections to maintenance databases, and those kept."""
+        self._let_go()
+        for connections in self._idle.values():
+            for connection in connections:
+                connection.close()
+
+    def _open(self, target: Target, until: float | None = None, **changes: str) -> psycopg.Connection[Any]:
+        url = target.url
+        parameters: dict[str, Any] = {"application_name": self._application, "client_encoding": "utf8", **changes}
+        # A line that died without a word is noticed after a minute and a half, not two hours.
+        if "keepalives" not in url:
+            parameters |= {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 6}
+        try:
+            # psycopg reads the DSN anyway; a second time, for each of many databases, only where it may say these.
+            options = conninfo_to_dict(url) if "connect_timeout" in url or "gssencmode" in url else {}
+            parameters.setdefault("connect_timeout", options.get("connect_timeout") or CONNECT_TIMEOUT)
+            # Without this libpq asks for GSS encryption first: one more round trip for every database.
+            parameters.setdefault("gssencmode", options.get("gssencmode") or "disable")
+            if until is not None:  # whoever tries again need not be patient; libpq knows nothing below 2 s
+                left = max(2, round(until - time.monotonic()))
+                given = int(parameters["connect_timeout"])
+                parameters["connect_timeout"] = min(given, left) if given > 0 else left  # else it would wait for ever
+            return self._log_in(target, parameters)
+        except psycopg.Error as error:
+            ours = errors.connect_error(error, target)
+        if ours.transient and self._let_go():  # where connections are scarce, those kept are the ones that are missing
+            return self._open(target, until, **changes)
+        raise ours
+
+    def _log_in(self, target: Target, parameters: dict[str, Any]) -> psycopg.Connection[Any]:
+        """Connect with the keys of the login, or where there are none, or they are refused, with its password."""
+        connect = partial(psycopg.connect, target.url, autocommit=True, prepare_threshold=None)
+        if keys := self._scram.of(target.server_key, target.url, parameters):
+            try:
+                return connect(**{**parameters, **keys})
+            except psycopg.Error as error:
+                if errors.connect_error(error, target).server_down:
+                    self._scram.give_up(target.server_key)  # perhaps another of its hosts is up
+                    raise
+        connection = connect(**parameters)
+        if keys:
+            self._scram.give_up(target.server_key)
+        else:
+            self._scram.worked(target.server_key, connection)
+        return connection
+
+    def _keep(self, session: PostgresSession) -> bool:
+        """Keep a session for the next one on its database. Many may wait so, but never for long."""
+        server = session.target.server_key
+        if server not in self._room:
+            self._room[server] = session.connection.execute(_ROOM).fetchall()[0][0]
+        with self._mutex:
+            waiting = sum(kept.target.server_key == server for kept in self._kept.values())
+            if session.target.url in self._kept or waiting >= self._room[server]:
+                return False
+            if not self._kept:
+                timer = threading.Timer(KEEP_SECONDS, self._let_go)
+                timer.daemon = True
+                timer.start()
+            self._kept[session.target.url] = session
+        return True
+
+    def _let_go(self) -> bool:
+        """Close all connections that are kept; return whether there were any."""
+        with self._mutex:
+            kept, self._kept = self._kept, {}
+        for session in kept.values():
+            session.connection.close()
+        return bool(kept)
+
+    @contextmanager
+    def _maintenance(self, target: Target) -> Iterator[psycopg.Connection[Any]]:
+        """Lend a connection from which databases can be created; they are kept, one for each that works at a time."""
+        with self._mutex:
+            idle = self._idle.setdefault((target.server_key, target.maintenance_database), [])
+            connection = idle.pop() if idle else None
+        if connection is None:
+            connection = self._open_maintenance(target)
+        try:
+            yield connection
+        finally:
+            if connection.closed:
+                connection.close()
+            else:
+                with self._mutex:
+                    idle.append(connection)
+
+    def _open_maintenance(self, target: Target) -> psycopg.Connection[Any]:
+        names = [target.maintenance_database] if target.maintenance_database else ["postgres", "template1"]
+        for name in names[:-1]:
+            with suppress(ConnectError):
+                return self._open(target, dbname=name)
+        return self._open(target, dbname=names[-1])
+
+    def _is_missing(self, target: Target) -> bool | None:
+        """Whether the server had no such database when it was asked, and nobody met one since; None: it was not asked."""
+        if (listed := self._listed.get(target.server_key)) is None:
+            return None
+        asked, names = listed
+        return target.database not in names and self._met.get((target.server_key, target.database), 0.0) < asked
+
+    def _lacks(self, target: Target) -> bool | None:
+        """Whether the server has no such database; None if it cannot be asked. Its texts may be in any language: ask it."""
+        if (missing := self._is_missing(target)) is not None:
+            return missing
+        asked = time.monotonic()
+        try:
+            with self._maintenance(target) as connection:
+                rows = connection.execute("SELECT datname FROM pg_catalog.pg_database").fetchall()
+        except (OrchError, psycopg.Error):
+            return None
+        self._listed[target.server_key] = asked, frozenset(row[0] for row in rows)
+        return self._is_missing(target)
+
+
+# How many connections may be kept: one of four that this login could still open; the others are for applications.
+_ROOM = """SELECT greatest(0, least(
+        pg_catalog.current_setting('max_connections')::int
+            - pg_catalog.current_setting('superuser_reserved_connections')::int
+            - (SELECT pg_catalog.sum(numbackends) FROM pg_catalog.pg_stat_database),
+        (SELECT CASE WHEN rolconnlimit >= 0 THEN rolconnlimit - 8 END
+            FROM pg_catalog.pg_roles WHERE rolname = current_user)
+    ) / 4)::int"""
+
+
+def _missing(target: Target) -> DatabaseMissingError:
+    return DatabaseMissingError(
+        f"database '{target.database}' does not exist on {target.endpoint}", hint="orch apply creates it"
+    )

@@ -1,0 +1,107 @@
+"""One simple-query message: several statements, one round trip, and the way back from an error to the file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from psycopg.pq.abc import PGresult
+
+from orchestrator.engines.base import Limits
+from orchestrator.engines.postgres.errors import LOCK_LOST
+from orchestrator.model import Statement
+
+# What a file has SET goes back to what the connection began with before anything of ours is written; the rest that it
+# may have left in its session, temporary tables above all, goes when it is done. (DISCARD ALL would also give the
+# advisory lock away.)
+RESET = "RESET SESSION AUTHORIZATION; RESET ALL"
+RESET_SESSION = f"{RESET}; DISCARD TEMP; DEALLOCATE ALL; UNLISTEN *; CLOSE ALL"
+_OURS = "orch_records"  # the column of the query that stands between the statements of a file and our records
+
+
+_ROLE = re.compile(
+    r"\b(?:SET\s+(?:SESSION\s+|LOCAL\s+)?ROLE\s+(?:TO\s+|=\s*)?|RESET\s+ROLE\b)\s*"
+    r"""(?:"((?:[^"]|"")+)"|'([^']+)'|(\w+))?""",
+    re.IGNORECASE,
+)
+
+
+def _role(match: re.Match[str]) -> str | None:
+    quoted, text, word = match.groups("")
+    role = quoted.replace('""', '"') or text or word.lower()
+    return role if role not in ("", "none") else None
+
+
+class Message:
+    """A text of several statements that knows which part of it came from where in the file."""
+
+    def __init__(self, text: str) -> None:
+        self._texts: list[str] = []  # one text that grows would be copied for each of a file's many statements
+        self._length = 0
+        self._before = 0  # statements of ours before the first of the file
+        self._parts: list[tuple[int, Statement]] = []
+        self.put(text)
+
+    @property
+    def text(self) -> str:
+        """The whole message."""
+        return "".join(self._texts)
+
+    def put(self, text: str) -> None:
+        """Put SQL of ours at the end, each statement with its semicolon."""
+        self._texts.append(text)
+        self._length += len(text)
+
+    def add(self, statement: Statement, terminator: str = "\n;\n", body: str = "") -> None:
+        """Put a statement of the file at the end, or another text in its place."""
+        if not self._parts:
+            self._before = self.text.count(";")
+        self._parts.append((self._length, statement))
+        self.put((body or statement.body) + terminator)
+
+    def put_check(self, condition: str) -> None:
+        """Put the query at the end that fails unless this is so; what follows it is ours."""
+        lost = f"pg_catalog.current_setting('{LOCK_LOST}')::boolean"  # of which there is none
+        self.put(f"SELECT CASE WHEN {condition} THEN true ELSE {lost} END AS {_OURS}; ")
+
+    def role(self, failing: Statement) -> str | None:
+        """Return the role that the file has set when this statement runs, None for the login's own."""
+        texts = []
+        for _, statement in self._parts:
+            texts.append(statement.settings)
+            if statement is failing:
+                break
+            texts.append(statement.body)
+        before = [_role(match) for match in _ROLE.finditer("".join(f"{text};" for text in texts))]
+        # Of a whole block it is not known which of its statements failed: hardly one after it gave the role back.
+        within = [role for match in _ROLE.finditer(failing.body) if (role := _role(match))]
+        return [None, *before, *within][-1]
+
+    def place(self, results: Sequence[PGresult], position: str | None) -> tuple[Statement, int | None] | None:
+        """Return the failing statement and the offset in it.
+
+        The server tells a position (from 1, in the whole message) for some errors only; `results` are of the statements
+        that succeeded before. None: it was one of ours, after those of the file.
+        """
+        if position is not None:
+            offset = int(position) - 1
+            for start, statement in reversed(self._parts):
+                if start <= offset <= start + len(statement.body):
+                    put_before = len(statement.body) - len(statement.source)  # a SET TRANSACTION of ours
+                    return statement, max(0, offset - start - put_before)
+            return None
+        if any(result.nfields and result.fname(0) == _OURS.encode() for result in results):
+            return None
+        # A part alone may be a whole BEGIN … COMMIT block; of several each is one statement.
+        index = 0 if len(self._parts) == 1 else len(results) - self._before
+        return (self._parts[index][1], None) if 0 <= index < len(self._parts) else None
+
+
+def set_limits(command: str, limits: Limits) -> str:
+    """Return SET statements; a limit of None or 0 means none, and is set too, so that the server's default is not."""
+    parts = []
+    if limits.lock_timeout is not None:
+        parts.append(f"{command} lock_timeout = {round(limits.lock_timeout * 1000)}; ")
+    if limits.statement_timeout is not None:
+        parts.append(f"{command} statement_timeout = {round(limits.statement_timeout * 1000)}; ")
+    return "".join(parts)

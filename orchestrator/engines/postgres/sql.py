@@ -1,0 +1,276 @@
+"""Read a PostgreSQL migration file: where each statement begins and ends, and what may run in a transaction.
+
+First the text is cut at its top-level semicolons, by the rules of PostgreSQL's own scanner. Then each statement's
+words are looked at: does it steer a transaction, and can it run inside one? Last, the file's own BEGIN … COMMIT is
+taken away, because whoever runs the file opens the transaction.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
+
+from orchestrator.engines.postgres.sql_reader import NAME, WORD, Reader
+from orchestrator.model import File, Script, Statement
+
+# ---------------------------------------------------------------- what statements mean, in words as `Reader.words` spells them
+
+_OFF = "'?(?:FALSE|OFF|0)'? "
+_NAMED = r"\S+ (?:\. \S+ )*"
+
+# The beginnings that need a closer look; everything else, INSERT above all, is done with its first words.
+_TELLING = re.compile(
+    "(?:ABORT|BEGIN|CLUSTER|COMMIT|COPY|DISCARD|END|PREPARE|REINDEX|ROLLBACK|START|VACUUM) |"
+    "ALTER (?:DATABASE|SUBSCRIPTION|SYSTEM|TABLE) |"
+    "(?:CREATE|DROP) (?:DATABASE|INDEX|SUBSCRIPTION|TABLESPACE|UNIQUE) "
+)
+# Every call of PreventInTransactionBlock in PostgreSQL 12 to 18 whose reason can be read in the statement itself.
+_ALONE = re.compile(
+    "|".join(
+        (
+            r"(?:VACUUM|ALTER SYSTEM|DROP SUBSCRIPTION|(?:COMMIT|ROLLBACK) PREPARED) ",
+            r"(?:CREATE|DROP) (?:DATABASE|TABLESPACE) ",
+            r"ALTER DATABASE \S+ SET TABLESPACE ",
+            r"(?:CREATE (?:UNIQUE )?|DROP )INDEX CONCURRENTLY ",
+            r"REINDEX (?:\( [^()]*\) )?(?:DATABASE|SYSTEM|SCHEMA|(?:TABLE|INDEX) CONCURRENTLY) ",
+            rf"REINDEX \( (?:[^()]*, )?CONCURRENTLY (?!{_OFF})",
+            r"CLUSTER (?:VERBOSE )?(?:\( [^()]*\) )?$",
+            rf"ALTER TABLE (?:IF EXISTS )?(?:ONLY )?{_NAMED}(?:\* )?DETACH PARTITION {_NAMED}CONCURRENTLY ",
+            rf"CREATE SUBSCRIPTION (?!.* (?:CONNECT|CREATE_SLOT) = {_OFF})",
+            rf"ALTER SUBSCRIPTION \S+ (?:REFRESH |(?:SET|ADD|DROP) PUBLICATION (?!.* REFRESH = {_OFF}))",
+            r"ALTER SUBSCRIPTION \S+ SET \( (?:.*, )?(?:FAILOVER|TWO_PHASE) ",
+        )
+    )
+)
+# What stays SET in the session after its transaction; a set_config(…, true) does not.
+_SETTING = re.compile(
+    r"(?:RE)?SET\s+(?!LOCAL\b|TRANSACTION\b|CONSTRAINTS\b)"
+    r"|SELECT\s+(?:pg_catalog\s*\.\s*)?set_config\s*\((?!.*,\s*'?(?:true|t|on|yes|1)'?\s*\))",
+    re.IGNORECASE | re.DOTALL,
+)
+_TEMPORARY = re.compile(
+    r"CREATE\s+(?:OR\s+REPLACE\s+)?(?:(?:GLOBAL|LOCAL)\s+)?TEMP(?:ORARY)?\s+(?:TABLE|VIEW|SEQUENCE)\s+"
+    rf"(?:IF\s+NOT\s+EXISTS\s+)?(?:pg_temp\s*\.\s*)?({WORD}|{NAME})",
+    re.IGNORECASE,
+)
+# Fails in a session that never had a temporary table, lest another table of its name be taken for it.
+_SAME_SESSION = (
+    "SELECT CASE WHEN pg_catalog.pg_my_temp_schema() = 0 THEN ('pg_temp.lost' || '')::pg_catalog.regclass END; "
+)
+# A procedure may end the transaction that it is called in, and so may a DO block, or what that calls.
+_ENDS_TRANSACTIONS = re.compile(r"CALL\b|DO\b.*\b(?:COMMIT|ROLLBACK|CALL)\b", re.IGNORECASE | re.DOTALL)
+_BEGIN = re.compile(r"(?:BEGIN (?:WORK |TRANSACTION )?|START TRANSACTION )(?P<modes>.*)")
+_COMMIT = re.compile(r"(?:COMMIT|END) (?:WORK |TRANSACTION )?(?:AND NO CHAIN )?$")
+_FORBIDDEN = tuple(
+    (re.compile(words), f"{what} cannot be used in a migration", hint)
+    for words, what, hint in (
+        (
+            rf"COPY (?:BINARY )?{_NAMED}(?:\( [^()]*\) )?FROM STDIN ",
+            "COPY … FROM stdin",
+            "write the rows as INSERT, or copy from a file on the server",
+        ),
+        (
+            rf"COPY (?:(?:BINARY )?{_NAMED}(?:\( [^()]*\) )?|\( .*\) )TO STDOUT ",
+            "COPY … TO stdout",
+            "remove it: nobody reads its output",
+        ),
+        (
+            r"SELECT .*\bPG_ADVISORY_UNLOCK_ALL \(",
+            "pg_advisory_unlock_all",
+            "remove it: it would give the migration lock away",
+        ),
+        (
+            r"DISCARD ALL ",
+            "DISCARD ALL",
+            "remove it: it would give the migration lock away, and orch resets the session after every file",
+        ),
+        (
+            r"(?:ROLLBACK|ABORT) (?:WORK |TRANSACTION )?+(?!TO |PREPARED )",
+            "ROLLBACK",
+            "remove it: a migration that fails is rolled back as a whole (ROLLBACK TO a savepoint is fine)",
+        ),
+        (
+            r"(?:COMMIT|END) (?:WORK |TRANSACTION )?AND CHAIN ",
+            "COMMIT AND CHAIN",
+            "write COMMIT, and BEGIN where the next transaction starts",
+        ),
+        (
+            r"PREPARE TRANSACTION ",
+            "PREPARE TRANSACTION",
+            "end the block with COMMIT: a prepared transaction would stay open",
+        ),
+    )
+)
+_COMMENT = re.compile(r"/\*|--[^\n\r]*+")
+_DIRECTIVE = re.compile(
+    r"--[ \t]*orch:[ \t]*(?P<name>[^\s=]*)[ \t]*(?P<equals>=?)[ \t]*(?P<value>[^\n\r]*)", re.IGNORECASE
+)
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)[ \t]*(ms|s|m|min|h)")
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+_LONGEST = (2**31 - 1) / 1000  # the server counts milliseconds in 32 bits
+_DIRECTIVES = ("no-transaction", "lock_timeout", "statement_timeout")
+
+# ---------------------------------------------------------------- from text to Script
+
+
+@dataclass(slots=True)
+class _Block:
+    """One BEGIN … COMMIT of the file."""
+
+    begin: Statement
+    modes: str
+    statements: list[Statement] = field(default_factory=list)
+
+    @property
+    def set_modes(self) -> str:
+        return f"SET TRANSACTION {self.modes}" if self.modes else ""
+
+    def unwrapped(self) -> list[Statement]:
+        """Return the statements without BEGIN and COMMIT; the isolation level that BEGIN asked for stays."""
+        if not self.modes:
+            return self.statements
+        return [replace(self.begin, body=self.set_modes), *self.statements]
+
+    def whole(self, text: str) -> list[Statement]:
+        """Return the block as the one statement that it is to whoever runs it piece by piece."""
+        if not self.statements:
+            return []
+        first, last = self.statements[0], self.statements[-1]
+        source = text[first.offset : last.offset + len(last.source)]
+        return [replace(first, source=source, body=source, settings=f"{self.set_modes}; " if self.modes else "")]
+
+
+def parse_sql(file: File, text: str) -> Script:
+    """Parse a PostgreSQL migration; InvalidError tells line and column of what cannot be run.
+
+    A body is its source, but for a BEGIN that asked for modes and whose block is the whole file: it became
+    `SET TRANSACTION …`, which must be the transaction's first query. Of several blocks it is in the settings.
+    """
+    reader = Reader(file.path, text)
+    if (nul := text.find("\0")) >= 0:
+        raise reader.error("NUL character", nul, "save the file as UTF-8 text: PostgreSQL takes no NUL in a statement")
+    directives = _directives(reader)
+    groups = list(_groups(reader))
+    blocks = [group for group in groups if isinstance(group, _Block)]
+    piecewise = "no-transaction" in directives
+    if len(groups) == len(blocks) == 1 and not piecewise:
+        groups = list(blocks[0].unwrapped())
+    else:
+        if piecewise:
+            groups = [
+                replace(g, atomic=False) if isinstance(g, Statement) and _ENDS_TRANSACTIONS.match(g.source) else g
+                for g in groups
+            ]
+        piecewise = piecewise or bool(blocks)
+    atomic = not piecewise and all(isinstance(group, Statement) and group.atomic for group in groups)
+    statements = [group for group in groups if isinstance(group, Statement)] if atomic else _pieces(groups, text)
+    return Script(
+        file,
+        text,
+        tuple(statements),
+        atomic=atomic,
+        lock_timeout=directives.get("lock_timeout"),
+        statement_timeout=directives.get("statement_timeout"),
+    )
+
+
+def _pieces(groups: list[Statement | _Block], text: str) -> Iterator[Statement]:
+    """Yield what runs piece by piece: each statement and block, with all that was SET for the session before it."""
+    settings = ""
+    temporary: set[str] = set()
+    for group in groups:
+        inner, pieces = (group.statements, group.whole(text)) if isinstance(group, _Block) else ([group], [group])
+        made = {found[1] for statement in inner if (found := _TEMPORARY.match(statement.source))}
+        for piece in pieces:
+            needed = (rf"(?<!\w){re.escape(name)}(?!\w)" for name in temporary - made)
+            demand = _SAME_SESSION if any(re.search(name, piece.source, re.IGNORECASE) for name in needed) else ""
+            yield replace(piece, settings=piece.settings + settings + demand)  # modes come before any query
+        temporary |= made
+        settings += "".join(f"{statement.body}; " for statement in inner if _SETTING.match(statement.body))
+
+
+def _groups(reader: Reader) -> Iterator[Statement | _Block]:
+    """Yield what the file holds at its top: statements, and BEGIN … COMMIT blocks of statements."""
+    text, block = reader.text, None
+    unlocks = "pg_advisory_unlock_all" in text.lower()
+    line, counted, before = 1, 0, reader.first()
+    for start, end in reader.statements():
+        _refuse_late_directive(reader, before, start)
+        line, counted, before = line + text.count("\n", counted, start), start, end
+        words = ""
+        if unlocks or (text[start] in "aAbBcCdDeEpPrRsSvV" and _TELLING.match(reader.words(start, 2, end))):
+            words = reader.words(start, end=end)
+        for pattern, what, hint in _FORBIDDEN if words else ():
+            if pattern.match(words):
+                raise reader.error(what, start, hint)
+        source = text[start:end]
+        statement = Statement(source, source, start, line, atomic=not (words and _ALONE.match(words)))
+        if words and (begin := _BEGIN.match(words)):
+            if block:
+                hint = "add COMMIT before it; inside of a transaction use SAVEPOINT"
+                raise reader.error(f"BEGIN inside the transaction that begins in line {block.begin.line}", start, hint)
+            block = _Block(statement, begin["modes"].strip())
+            if "READ ONLY" in block.modes:
+                raise reader.error("a READ ONLY transaction cannot record the migration", start, "remove READ ONLY")
+        elif words and _COMMIT.match(words):
+            if block is None:
+                raise reader.error("COMMIT without BEGIN", start, "remove it, or add BEGIN before the first statement")
+            yield block
+            block = None
+        elif block is None:
+            yield statement
+        elif statement.atomic or words.startswith("DROP SUBSCRIPTION "):  # legal once its slot is taken away
+            block.statements.append(replace(statement, atomic=True))
+        else:
+            raise reader.error(
+                "this statement cannot run between BEGIN and COMMIT",
+                start,
+                "move it out of the block, best into a migration of its own",
+                "PostgreSQL refuses it inside a transaction block (SQLSTATE 25001)",
+            )
+    _refuse_late_directive(reader, before, len(text))
+    if block:
+        raise reader.error("BEGIN without COMMIT", block.begin.offset, "add COMMIT; at the end, or remove BEGIN")
+
+
+def _directives(reader: Reader) -> dict[str, float]:
+    """Read the `-- orch:` lines above the first statement; durations in seconds, 0 for `none`."""
+    found: dict[str, float] = {}
+    at, first = 0, reader.first()
+    while comment := _COMMENT.search(reader.text, at, first):
+        if comment[0] == "/*":
+            at = reader.after_comment(comment.start())
+            continue
+        at = comment.end()
+        if directive := _DIRECTIVE.match(reader.text, comment.start(), at):
+            name, value = directive["name"], directive["value"].strip()
+            place = directive.start("name")
+            if name not in _DIRECTIVES:
+                near = get_close_matches(name, _DIRECTIVES, n=1)
+                hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(_DIRECTIVES)}"
+                raise reader.error(f"unknown directive '{name}'", place, hint)
+            if name in found:
+                raise reader.error(f"directive '{name}' is given twice", place, "remove one of them")
+            found[name] = _value(reader, directive, place, name, value)
+    return found
+
+
+def _value(reader: Reader, directive: re.Match[str], place: int, name: str, value: str) -> float:
+    if name == "no-transaction":
+        if directive["equals"] or value:
+            raise reader.error("no-transaction takes no value", place, "write: -- orch: no-transaction")
+        return 0.0
+    duration = _DURATION.fullmatch(value)
+    seconds = float(duration[1]) * _SECONDS[duration[2]] if duration else 0.0
+    if value != "none" and not 0.001 <= seconds <= _LONGEST:
+        hint = f"write for example {name}=500ms, 30s, 5m or 1h (at most 596h), or none"
+        raise reader.error(f"'{value}' is no duration for {name}", place, hint)
+    return seconds
+
+
+def _refuse_late_directive(reader: Reader, start: int, end: int) -> None:
+    if late := _DIRECTIVE.search(reader.text, start, end):
+        hint = "move it to the top of the file, above the first statement"
+        raise reader.error("an orch directive below the first statement has no effect", late.start(), hint)

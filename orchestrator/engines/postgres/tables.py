@@ -1,0 +1,264 @@
+"""Where history, pointer and lock of one database are, and what the two tables say."""
+
+from __future__ import annotations
+
+import json
+import re
+import zlib
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any
+
+import psycopg
+
+from orchestrator.engines.postgres import errors
+from orchestrator.engines.postgres.history import (
+    COLUMNS,
+    SET_BY_DSN,
+    complete_history,
+    create_history,
+    create_pointer,
+    identifier,
+    literal,
+)
+from orchestrator.errors import ConflictError, ConnectError
+from orchestrator.model import History, Pointer, Target, read_revision
+
+_LOCK_SALT = 1486364155  # golang-migrate's, read from its source (database/util.go)
+
+
+class Tables:
+    """The history and golang-migrate's pointer, as seen over one connection.
+
+    After the first look `schema` is where they are, or are to be; `pointer` and `history` are their names in SQL, and
+    `server_pid` is the backend that answered.
+    """
+
+    def __init__(self, connection: psycopg.Connection[Any], target: Target, *, pristine: bool) -> None:
+        self._connection = connection
+        self._target = target
+        self._pristine = pristine  # no history can be in another schema
+        self.schema: str | None = None
+        self.server_pid = 0
+        self.moved = False  # the history is not in the current schema
+        self._has_pointer = False
+        self._has_history = False
+        self._columns: Collection[str] = ()  # of the history; none: not seen yet
+        self._seen: Sequence[Any] = ()  # what was read last …
+        self._history = History()  # … and what that says
+
+    @property
+    def complete(self) -> bool:
+        """Whether both are there."""
+        return self._has_pointer and self._has_history
+
+    def written(self) -> None:
+        """Take note that a transaction with `create` in it is committed."""
+        self._has_pointer = self._has_history = True
+        self._columns = COLUMNS
+
+    def look(self, *, elsewhere: bool = True) -> None:
+        """Learn where history and pointer are, or are to be: in the current schema, unless a migration moved that away."""
+        self._look_in("pg_catalog.current_schema()::text")
+        elsewhere = elsewhere and not self._has_history and not self._set_by_dsn and not self._pristine
+        if elsewhere and (schema := self._home()):
+            self._look_in(self._literal(schema))
+            self.moved = True
+        if self._pointer_is_qualified:
+            query = f"SELECT pg_catalog.to_regclass({self._literal(self.pointer)}) IS NOT NULL"
+            self._has_pointer = self.ask(query)[0]
+
+    def read(self, extensions: Sequence[str]) -> History:
+        """Return what both say, in one snapshot, and which of these extensions are there."""
+        if not (self._has_pointer or self._has_history):
+            return self._read_unrecorded(extensions)
+        with errors.mapped(self._connection, self._target) as failing:
+            failing.reads = True
+            rows = self._connection.execute(self._query(extensions).encode()).fetchall()
+        return self._history_of(rows, extensions)
+
+    def _read_unrecorded(self, extensions: Sequence[str]) -> History:
+        """Return what a database is that has neither table yet: one that was made before orch knew it has tables."""
+        if self._pristine and not extensions:
+            return History()
+        row = self.ask(
+            "SELECT (SELECT count(*) FROM pg_catalog.pg_class c WHERE relkind IN ('r', 'p') "
+            f"AND relnamespace = (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = {self._literal(self.schema or '')}) "
+            "AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend WHERE objid = c.oid AND deptype = 'e')), "
+            "ARRAY(SELECT extname::text FROM pg_catalog.pg_extension)"
+        )
+        return History(unrecorded=row[0], extensions=tuple(name for name in extensions if name in row[1]))
+
+    def read_after(self, query: str) -> tuple[Any, History]:
+        """Run a query, and read what both say once it is done, in one round trip; they must be there.
+
+        Return the first value of its first row, too.
+        """
+        answers: list[list[Any]] = []
+        with errors.mapped(self._connection, self._target) as failing:
+            failing.reads = True
+            # Committed on its own: where transactions are REPEATABLE READ, a snapshot of before would serve for both.
+            cursor = self._connection.execute(f"BEGIN; {query}; COMMIT; {self._query(())}".encode())
+            while cursor.nextset():
+                if cursor.description:
+                    answers.append(cursor.fetchall())
+        first, rows = answers
+        return first[0][0], self._history_of(rows, ())
+
+    def create(self) -> str:
+        """Return SQL that makes what is missing of the two tables."""
+        pointer = "" if self._has_pointer else create_pointer(self.pointer)
+        if self._has_history:
+            return pointer + complete_history(self.history, self._columns or self._read_columns(self.history))
+        return pointer + create_history(self.history, set_by_dsn=self._set_by_dsn)
+
+    def lock_key(self) -> int:
+        """Return the key of golang-migrate's advisory lock, as it computes it (util.go): database, schema and table."""
+        schema, table = self.schema or "", self._pointer_name
+        if self._pointer_is_qualified:  # golang-migrate splits "schema"."table" for the lock too
+            parts = re.findall(r'"(.*?)"', table)
+            schema, table = (parts[0], parts[1]) if len(parts) == 2 else (schema, parts[0] if parts else table)
+        name = f"{schema}\0{table}\0/{self._target.database}".encode()
+        return (zlib.crc32(name) * _LOCK_SALT) % 2**32
+
+    def ask(self, query: str) -> Any:
+        """Return the first row of a query of the bookkeeping."""
+        with errors.mapped(self._connection, self._target) as failing:
+            failing.reads = True
+            return self._connection.execute(query.encode()).fetchone()
+
+    def _query(self, extensions: Sequence[str]) -> str:
+        """Return the query for rows of pointer and history as JSON, whatever columns they have, and for all extensions."""
+        parts = []
+        if self._has_pointer:
+            parts.append(f"SELECT 'pointer', row_to_json(p)::text FROM {self.pointer} p")
+        if self._has_history:
+            parts.append(f"SELECT 'revision', row_to_json(h)::text FROM {self.history} h")
+        if extensions:
+            parts.append("SELECT 'extension', to_json(extname)::text FROM pg_catalog.pg_extension")
+        return " UNION ALL ".join(parts)
+
+    def _history_of(self, rows: Sequence[tuple[str, str]], extensions: Sequence[str]) -> History:
+        """Return what the rows of `_query` say; mostly that is what they said before."""
+        seen = (self._has_pointer, self._has_history, *extensions, *rows)
+        if seen != self._seen:
+            self._seen, self._history = seen, self._parse(rows, extensions)
+        return self._history
+
+    def _parse(self, rows: Sequence[tuple[str, str]], extensions: Sequence[str]) -> History:
+        def found(kind: str) -> list[Any]:
+            return [json.loads(text) for what, text in rows if what == kind]
+
+        pointers, records, installed = found("pointer"), found("revision"), found("extension")
+        pointer = None
+        if self._has_pointer:
+            pointer = self._pointer_of(pointers[0]) if pointers else self._empty_pointer()
+        self._columns = records[0].keys() if records else ()
+        return History(
+            exists=True,
+            store=self._has_history,
+            pointer=pointer,
+            revisions=tuple(map(read_revision, records)),
+            extensions=tuple(name for name in extensions if name in installed),
+        )
+
+    def _pointer_of(self, row: dict[str, Any]) -> Pointer:
+        version, dirty = row.get("version"), row.get("dirty")
+        if type(version) is not int or type(dirty) is not bool:
+            raise self._foreign(row.keys())
+        return Pointer(version, dirty)
+
+    def _empty_pointer(self) -> Pointer:
+        """What golang-migrate's table says after the last down. Other tools have tables of that name, too."""
+        columns = self._read_columns(self.pointer)
+        if not {"version", "dirty"} <= set(columns):
+            raise self._foreign(columns)
+        return Pointer(None)
+
+    def _foreign(self, columns: Iterable[str]) -> ConflictError:
+        return ConflictError(
+            f"{self._target.database_id}: {self._pointer_name} is not golang-migrate's table but another tool's",
+            detail=f"its columns are {', '.join(columns)}; golang-migrate's are version bigint, dirty boolean",
+            hint="give orch one of its own: x-migrations-table=orch_migrations in the DSN; "
+            "and if these migrations have run already: orch baseline",
+        )
+
+    def _look_in(self, schema: str) -> None:
+        """Look for the two tables in a schema."""
+        pointer, history = self._literal(self._pointer_ident), self._literal(self._history_ident)
+        row = self.ask(
+            "SELECT pg_catalog.pg_backend_pid(), s, pg_catalog.quote_ident(s), "
+            f"pg_catalog.to_regclass(pg_catalog.quote_ident(s) || '.' || {pointer}) IS NOT NULL, "
+            f"pg_catalog.to_regclass(pg_catalog.quote_ident(s) || '.' || {history}) IS NOT NULL "
+            f"FROM (SELECT {schema} AS s) AS schema"
+        )
+        if row[1] is None:
+            raise ConnectError(
+                f"{self._target.database_id} has no current schema",
+                detail="the search_path names no schema that exists and that this login may use",
+                hint="GRANT USAGE ON SCHEMA public TO its user; CREATE SCHEMA public; or set search_path in the DSN "
+                "(options=-csearch_path=...)",
+            )
+        self.server_pid, self.schema, quoted, self._has_pointer, self._has_history = row
+        self.pointer = self._pointer_ident if self._pointer_is_qualified else f"{quoted}.{self._pointer_ident}"
+        self.history = f"{quoted}.{self._history_ident}"
+
+    def _home(self) -> str | None:
+        """Return the other schema where the history is, or else the pointer, where the current one has none."""
+        pointer, history = self._literal(self._pointer_name), self._literal(self._target.history_name)
+        on_path = "nspname = ANY(pg_catalog.current_schemas(false))"
+        ours = "pg_catalog.pg_get_userbyid(relowner) = current_user"
+        with errors.mapped(self._connection, self._target) as failing:
+            failing.reads = True
+            elsewhere = self._connection.execute(
+                f"SELECT relname = {history}, nspname, {ours} AND {on_path} FROM pg_catalog.pg_class c "
+                "JOIN pg_catalog.pg_namespace n ON n.oid = relnamespace "
+                f"WHERE relname IN ({history}, {pointer}) AND relkind IN ('r', 'p') "
+                f"AND nspname <> {self._literal(self.schema or '')} AND nspname !~ '^pg_' "
+                f"AND CASE WHEN relname = {history} THEN ({ours} OR {on_path}) "
+                f"AND pg_catalog.obj_description(c.oid, 'pg_class') IS DISTINCT FROM '{SET_BY_DSN}' "
+                f"ELSE {on_path} "
+                "AND EXISTS (SELECT FROM pg_catalog.pg_attribute WHERE attrelid = c.oid AND attname = 'dirty') END".encode()
+            ).fetchall()
+        found = [table for table in elsewhere if table[0]]
+        if not found and not self._has_pointer and not self._pointer_is_qualified:
+            found = elsewhere
+        if not found:
+            return None
+        if len(found) == 1 and found[0][2]:
+            return str(found[0][1])
+        raise ConflictError(
+            f"{self._target.database_id} has no history in schema {self.schema}, which is the current one now, "
+            f"and one in {', '.join(sorted(schema for _, schema, _ in found))}",
+            detail="CREATE SCHEMA with the name of the login, and ALTER DATABASE or ROLE … SET search_path, change that schema",
+            hint="say in the DSN which it is: options=-csearch_path%3D<schema> (a new one there begins at nothing)",
+        )
+
+    def _read_columns(self, table: str) -> list[str]:
+        row = self.ask(
+            "SELECT ARRAY(SELECT attname::text FROM pg_catalog.pg_attribute WHERE NOT attisdropped AND attnum > 0 "
+            f"AND attrelid = pg_catalog.to_regclass({self._literal(table)}))"
+        )
+        return list(row[0])
+
+    @property
+    def _set_by_dsn(self) -> bool:
+        return "search_path" in self._connection.info.options.replace("-", "_")
+
+    def _literal(self, value: str) -> str:
+        return literal(self._connection, value)
+
+    @property
+    def _pointer_name(self) -> str:
+        return self._target.parameters.get("x-migrations-table") or "schema_migrations"
+
+    @property
+    def _pointer_is_qualified(self) -> bool:
+        return self._target.parameters.get("x-migrations-table-quoted", "").lower() in ("1", "t", "true")
+
+    @property
+    def _pointer_ident(self) -> str:
+        return self._pointer_name if self._pointer_is_qualified else identifier(self._pointer_name)
+
+    @property
+    def _history_ident(self) -> str:
+        return identifier(self._target.history_name)

@@ -1,0 +1,1 @@
+"""Read every history, then migrate along the plan."""

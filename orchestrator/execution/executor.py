@@ -1,0 +1,157 @@
+"""Execute a plan over the whole estate: order, failures, interruption, and the exit code."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from orchestrator.engines.base import Session
+from orchestrator.errors import ConnectionLostError, ExitCode, InterruptedRunError, StatementError
+from orchestrator.events import (
+    DatabaseBlocked,
+    DatabaseFailed,
+    DatabaseFinished,
+    DatabaseSkipped,
+    DatabaseStarted,
+    Failure,
+    RunFinished,
+    RunStarted,
+    Stopping,
+)
+from orchestrator.execution.migrator import Migrator
+from orchestrator.execution.run import Run
+from orchestrator.execution.scheduler import walk
+from orchestrator.model import Direction
+from orchestrator.planning.plan import Plan
+
+
+class Executor:
+    """Executes one plan: exactly what it says, and nothing on a database that changed since it was made."""
+
+    def __init__(self, run: Run, plan: Plan) -> None:
+        self._run = run
+        self._plan = plan
+        self._plans = {planned.id: planned for planned in plan.databases}
+        self._idle = {planned.id for planned in plan.databases if not planned.has_changes and not planned.failure}
+        self._failures: list[Failure] = []
+        self._stopped: list[str] = []
+        self._unreached: list[str] = []  # of the idle: their turn did not come, and nothing is undone there
+        self._sessions: set[Session] = set()
+        self._mutex = threading.RLock()  # a signal's handler may come while its own thread holds it
+
+    def execute(self) -> RunFinished:
+        """Do what the plan says and return the last event, which holds the exit code."""
+        run = self._run
+        changing = [p for p in self._plan.databases if p.has_changes or p.failure]
+        run.sink(RunStarted(run.run_id, tuple(p.id for p in changing), sum(len(p.steps) for p in changing)))
+        walked = walk(
+            self._dependencies(),
+            self._database,
+            server_of=run.server_of,
+            jobs=run.jobs,
+            jobs_per_server=run.jobs_per_server,
+            stop=run.stop,
+            fail_fast=run.fail_fast,
+            on_blocked=self._blocked,
+        )
+        for id in walked.skipped:
+            self._not_reached(id)
+        beside = {*self._stopped, *self._unreached}
+        finished = RunFinished(
+            run.run_id,
+            time.monotonic() - run.started,
+            self._exit_code(),
+            (*walked.done, *self._unreached),
+            tuple(id for id in walked.failed if id not in beside),
+            tuple(id for id in walked.blocked if id not in beside),
+            tuple(self._stopped),
+        )
+        run.sink(finished)
+        return finished
+
+    def stop(self) -> None:
+        """Start nothing new; what runs may finish. Called again: cancel on the servers."""
+        again = self._run.stop.is_set()
+        self._run.stop.set()
+        self._run.sink(Stopping(now=again))
+        if again:
+            self._run.cancelled.set()
+            with self._mutex:
+                sessions = list(self._sessions)
+            for session in sessions:
+                with suppress(Exception):  # one that cannot be cancelled must not keep the others running
+                    session.cancel()
+
+    def _dependencies(self) -> dict[str, tuple[str, ...]]:
+        """Up: a database after what it depends on. Down: before it."""
+        up = {planned.id: planned.depends_on for planned in self._plan.databases}
+        if self._plan.direction is Direction.UP:
+            return up
+        down: dict[str, list[str]] = {id: [] for id in up}
+        for id, needs in up.items():
+            for need in needs:
+                down[need].append(id)
+        return {id: tuple(dependants) for id, dependants in down.items()}
+
+    def _exit_code(self) -> int:
+        if self._run.stop.is_set() and self._stopped:
+            return int(ExitCode.INTERRUPTED)
+        codes = {failure.exit_code for failure in self._failures}
+        return codes.pop() if len(codes) == 1 else int(ExitCode.FAILED if codes else ExitCode.DONE)
+
+    def _database(self, id: str) -> bool:
+        """Bring one database where the plan wants it. Returns whether it got there; never raises."""
+        run, planned = self._run, self._plans[id]
+        started = time.monotonic()
+        try:
+            if planned.failure:
+                self._fail(id, planned.failure)
+                return False
+            if not planned.has_changes:
+                return True
+            run.sink(DatabaseStarted(id, len(planned.steps)))
+            migrator = Migrator(run, planned, self._registered)
+            migrator.migrate()
+            run.sink(DatabaseFinished(id, migrator.version, migrator.applied, time.monotonic() - started))
+        except Exception as error:  # noqa: BLE001 - one database's trouble is data, whatever it is
+            if isinstance(error, InterruptedRunError) or (
+                run.cancelled.is_set() and isinstance(error, (StatementError, ConnectionLostError))
+            ):
+                self._skip(id)
+                return False
+            self._fail(id, Failure.of(error, run.redact))
+            return False
+        return True
+
+    def _blocked(self, id: str, by: tuple[str, ...]) -> None:
+        """Take note of a database whose turn cannot come; behind one that was stopped it is only not reached."""
+        if causes := tuple(cause for cause in by if cause not in self._stopped):
+            self._run.sink(DatabaseBlocked(id, causes))
+        else:
+            self._not_reached(id)
+
+    def _not_reached(self, id: str) -> None:
+        if id in self._idle:
+            self._unreached.append(id)
+        else:
+            self._skip(id)
+
+    def _skip(self, id: str) -> None:
+        self._stopped.append(id)
+        self._run.sink(DatabaseSkipped(id))
+
+    def _fail(self, id: str, failure: Failure) -> None:
+        self._failures.append(failure)
+        self._run.sink(DatabaseFailed(id, failure))
+
+    @contextmanager
+    def _registered(self, session: Session) -> Iterator[None]:
+        with self._mutex:
+            self._sessions.add(session)
+        try:
+            yield
+        finally:
+            with self._mutex:
+                self._sessions.discard(session)

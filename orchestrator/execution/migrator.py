@@ -1,0 +1,364 @@
+"""How one database is migrated: the algorithm, written once for every engine.
+
+First, create the database if it is missing, connect and take the lock. Then read the history again: what it says, not what
+the plan remembers, decides what is still to do. Write down what golang-migrate did meanwhile. Then run the files one by
+one. A file that can be one transaction commits together with its record and the pointer. Of any other, each statement
+that can commits with its progress; for one that cannot, the intent is recorded before and the end after it, and a later
+run asks the database what became of it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, suppress
+
+from orchestrator.engines.base import Effect, Limits, Session
+from orchestrator.errors import (
+    ConflictError,
+    ConnectError,
+    ConnectionLostError,
+    InterruptedRunError,
+    OrchError,
+    StalePlanError,
+    StatementError,
+    excerpt,
+)
+from orchestrator.events import (
+    MAX_WHAT,
+    Adopted,
+    DatabaseCreated,
+    LockWaiting,
+    Notice,
+    StatementDone,
+    StepFinished,
+    StepRetrying,
+    StepStarted,
+    bounded,
+)
+from orchestrator.execution.history_writer import Book
+from orchestrator.execution.run import Run, lock_wait, number
+from orchestrator.model import Direction, Mark, Pointer, Revision, Script, Statement
+from orchestrator.planning.history import (
+    IN_DOUBT,
+    State,
+    pointer_after,
+    pointer_during,
+    prefix_checksum,
+    prefix_in_flight,
+    prefix_landed,
+    reconcile,
+    resumable,
+)
+from orchestrator.planning.plan import DatabasePlan, Step, remaining
+
+RECONNECTS = 5
+RETRIES = 5
+FIRST_PAUSE = 0.5  # seconds; doubled at every retry
+MAX_ERROR_CHARACTERS = 2_000
+
+
+class Migrator:
+    """Takes one database along its plan, in one thread, from connecting to unlocking.
+
+    `applied` counts the steps that this run made, `version` is where the database stands.
+    """
+
+    def __init__(
+        self, run: Run, planned: DatabasePlan, registered: Callable[[Session], AbstractContextManager[None]]
+    ) -> None:
+        self._run = run
+        self._planned = planned
+        self._registered = registered
+        self._id = planned.id
+        self._database = run.databases[planned.id]
+        self._target = run.targets[planned.id]
+        self._engine = run.engines[self._target.engine]
+        self._files = {migration.version: migration for migration in run.catalogs[planned.id]}
+        self._settings = self._database.settings
+        self._tries: dict[int, int] = {}
+        self.version: int | None = planned.version
+        self.applied = 0
+
+    def migrate(self) -> None:
+        """Do what the plan says for this database. Raises whatever stopped it."""
+        self._refuse_changed_files()
+        missing = self._planned.create
+        lost = 0
+        while True:
+            try:
+                if missing:
+                    self._create()
+                    missing = False
+                self._connected()
+            except _LetGoError as again:
+                self._run.stop.wait(again.pause)
+            except ConnectionLostError:
+                if lost == RECONNECTS or self._run.stop.is_set():
+                    raise
+                pause = FIRST_PAUSE * 2**lost
+                lost += 1
+                self._run.sink(Notice(self._id, f"the connection broke; asking the database again in {pause:g} s"))
+                self._run.stop.wait(pause)
+            else:
+                return
+
+    def _create(self) -> None:
+        try:
+            created = self._run.when_ready(self._id, lambda: self._engine.create(self._target, self._database.create))
+        except StatementError as error:
+            error.where = self._database.mark
+            raise
+        self._run.sink(DatabaseCreated(self._id, by_other=not created))
+
+    def _refuse_changed_files(self) -> None:
+        """A saved plan names the checksums of its files; they must still be those on disk."""
+        for step in self._planned.steps:
+            migration = self._files.get(step.version)
+            file = migration.file(step.direction) if migration else None
+            if (file.checksum if file else "") != step.checksum:
+                raise StalePlanError(
+                    f"{step.path or f'version {step.version}'} changed after the plan was made",
+                    hint=f"nothing was run on {self._id}; make the plan again",
+                )
+
+    def _connected(self) -> None:
+        try:
+            with (
+                self._engine.connect(self._target) as session,
+                self._registered(session),
+                session.lock(lock_wait(self._target, self._run.lock_timeout), self._on_wait),
+            ):
+                self._locked(session)
+        except ConnectError as error:
+            if error.transient:  # the survey reached it a moment ago: it went away, and may come back
+                raise ConnectionLostError(error.what, detail=error.detail, hint=error.hint) from None
+            raise
+
+    def _on_wait(self, holder: object) -> None:
+        if self._run.stop.is_set():
+            raise InterruptedRunError("stopped while waiting for the lock")
+        self._run.sink(LockWaiting(self._id, getattr(holder, "description", "")))
+
+    def _locked(self, session: Session) -> None:
+        history = session.read_history(self._planned.extensions)
+        steps = remaining(self._planned, tuple(self._files.values()), history, self._settings.out_of_order)
+        session.prepare([name for name in self._planned.extensions if name not in history.extensions])
+        state = reconcile(tuple(self._files.values()), history, out_of_order=self._settings.out_of_order)
+        book = Book(self._run, history, state)
+        self._follow_golang_migrate(session, book, state)
+        self.version = book.version
+        for step in steps:
+            if self._run.stop.is_set():
+                raise InterruptedRunError("stopped between two migrations")
+            self._step(session, book, step)
+            self.applied += 1
+            self.version = book.version
+
+    def _follow_golang_migrate(self, session: Session, book: Book, state: State) -> None:
+        """Write down what golang-migrate did since we last looked, and give the pointer back if somebody dropped it."""
+        revisions = [book.adopted(self._files[version], Direction.UP) for version in state.adopt]
+        revisions += [book.forgotten(version) for version in state.forget]
+        for revision in revisions:
+            book.note(revision)
+        if revisions or state.pointer_stale:
+            session.commit((), revisions, book.pointer(state) if state.pointer_stale else None, Limits())
+        for versions, direction in ((state.adopt, Direction.UP), (state.forget, Direction.DOWN)):
+            if versions:
+                self._run.sink(Adopted(self._id, versions, direction))
+
+    def _step(self, session: Session, book: Book, step: Step) -> None:
+        """Run one file, trying again what passes by itself."""
+        migration = self._files[step.version]
+        file = migration.file(step.direction)
+        script = self._run.read_script(self._database, file) if file else None
+        started = time.monotonic()
+        self._run.sink(StepStarted(self._id, step.version, step.name, step.direction, step.first, step.statements))
+        revision = book.begin(migration, step.direction, script)
+        if script is not None and not resumable(revision, script):
+            raise StalePlanError(
+                f"version {step.version} stopped half way after the plan was made, and what ran is not what is in {step.path}",
+                where=Mark(step.path),
+                hint=f"nothing was run on {self._id}; was it another branch? Make the plan again, and see: orch status",
+            )
+        while True:
+            try:
+                revision = self._run_file(session, book, revision, script)
+                break
+            except StatementError as error:
+                revision = book.latest(revision)
+                if self._run.cancelled.is_set():  # then the server's words tell of that alone
+                    self._record_failure(session, book, revision, InterruptedRunError("cancelled by a signal"))
+                    raise InterruptedRunError("cancelled") from None
+                _locate(error, script)
+                tries = self._tries[step.version] = self._tries.get(step.version, 0) + 1
+                if not error.transient or tries > RETRIES or self._run.stop.is_set():
+                    self._record_failure(session, book, revision, error)
+                    error.hint = "\n".join(filter(None, (error.hint, _what_next(revision, script))))
+                    raise
+                pause = FIRST_PAUSE * 2 ** (tries - 1)
+                self._run.sink(StepRetrying(self._id, step.version, self._run.redact(error.what), pause))
+                if error.statement is not None and not session.commits(error.statement):
+                    raise _LetGoError(pause) from None
+                self._run.stop.wait(pause)
+        for warning in session.warnings():
+            self._run.sink(Notice(self._id, self._run.redact(bounded(f"{step.path}: WARNING: {warning}", MAX_WHAT))))
+        seconds = time.monotonic() - started
+        self._run.sink(StepFinished(self._id, step.version, step.name, step.direction, seconds))
+
+    def _run_file(self, session: Session, book: Book, revision: Revision, script: Script | None) -> Revision:
+        """Run what is left of a file and return its finished revision."""
+        after = pointer_after(book.applied, revision.version, revision.direction)
+        if script is None or not script.statements:
+            return self._commit(session, book, (), revision._replace(done=True, in_flight=False), after, Limits())
+        limits = self._limits(script)
+        statements = script.statements
+        if script.atomic and not revision.applied and not revision.in_flight and all(map(session.commits, statements)):
+            done = revision._replace(applied=len(statements), done=True)
+            return self._commit(session, book, statements, done, after, limits)
+        return self._run_statements(session, book, revision, script, limits, after)
+
+    def _limits(self, script: Script) -> Limits:
+        """The file's own header wins over the manifest, and that over the DSN's `x-statement-timeout` (milliseconds)."""
+        settings = self._settings
+        lock = settings.lock_timeout if script.lock_timeout is None else script.lock_timeout
+        statement = settings.statement_timeout if script.statement_timeout is None else script.statement_timeout
+        if statement is None:
+            statement = number(self._target, "x-statement-timeout", 0) / 1000 or None
+        return Limits(lock, statement)
+
+    def _run_statements(
+        self, session: Session, book: Book, revision: Revision, script: Script, limits: Limits, after: Pointer
+    ) -> Revision:
+        during = pointer_during(book.applied, revision.version, revision.direction)
+        total = len(script.statements)
+        for index in range(revision.applied, total):
+            if self._run.cancelled.is_set():
+                raise InterruptedRunError("cancelled between two statements")
+            statement = script.statements[index]
+            progress = revision._replace(
+                applied=index + 1,
+                in_flight=False,
+                prefix=prefix_checksum(script, index + 1),
+                done=index + 1 == total,
+                error="",
+            )
+            pointer = after if progress.done else during
+            if session.commits(statement) and not revision.in_flight:
+                revision = self._commit(session, book, (statement,), progress, pointer, limits)
+            else:
+                revision = self._run_alone(session, book, revision, script, index, limits, during)
+                revision = self._commit(session, book, (), progress, pointer, limits)
+            self._run.sink(StatementDone(self._id, revision.version, index + 1, total))
+        if not revision.done:  # every statement was recorded, and only the last record is missing
+            revision = self._commit(session, book, (), revision._replace(done=True), after, limits)
+        return revision
+
+    def _run_alone(
+        self,
+        session: Session,
+        book: Book,
+        revision: Revision,
+        script: Script,
+        index: int,
+        limits: Limits,
+        during: Pointer,
+    ) -> Revision:
+        """Run a statement that cannot commit with its record: intent first; if one is found, ask what became of it."""
+        statement = script.statements[index]
+        if revision.in_flight:
+            effect, facts = session.probe(statement, limits)
+            self._run.sink(Notice(self._id, f"{_place(script, statement)} was cut off: {facts}"))
+            if effect is Effect.DONE:
+                return revision
+            if effect is Effect.UNKNOWN:
+                doubt = f"{IN_DOUBT}: {facts}"
+                self._commit(session, book, (), revision._replace(error=doubt), during, limits)
+                raise ConflictError(
+                    f"{self._id} is in doubt at statement {index + 1} of version {revision.version}",
+                    where=Mark(script.file.path, statement.line),
+                    detail=facts,
+                    hint=f"look whether it was done, then: orch repair {self._id}",
+                )
+        elif session.probe(statement, limits)[0] is not Effect.DONE:
+            # (What is done before it began is refused by the server, or passed over: a later run must not take it for ours.)
+            begun = revision._replace(in_flight=True, prefix=prefix_in_flight(script, index), error="")
+            revision = self._commit(session, book, (), begun, during, limits)
+        try:
+            session.execute(statement, limits)
+        except StatementError as error:
+            # Who cancels is not to wait for debris to be cleared: the next run does that.
+            if revision.in_flight and not error.partly and not self._run.cancelled.is_set():
+                with suppress(OrchError):  # debris that cannot be cleared yet: the next try looks again
+                    if session.probe(statement, limits)[0] is Effect.DONE:
+                        return revision
+                    book.note(revision._replace(in_flight=False, prefix=prefix_landed(revision, done=False)))
+            raise
+        return revision
+
+    def _commit(
+        self,
+        session: Session,
+        book: Book,
+        statements: Sequence[Statement],
+        revision: Revision,
+        pointer: Pointer,
+        limits: Limits,
+    ) -> Revision:
+        session.commit(statements, [revision], pointer, limits)
+        book.note(revision)
+        return revision
+
+    def _record_failure(self, session: Session, book: Book, revision: Revision, error: OrchError) -> None:
+        """Keep the error in the history. A try that had no effect gives the pointer back what it said before."""
+        text = self._run.redact(f"{error.where}: {error.what}" if error.where else error.what)[:MAX_ERROR_CHARACTERS]
+        failed = revision._replace(error=text)
+        effect = failed.applied or failed.in_flight
+        pointer = None if effect or not book.began(failed) else Pointer(max(book.applied, default=None))
+        with suppress(OrchError):  # the disk may be full: what went wrong first is what a person must read
+            session.commit((), [failed], pointer, Limits())
+
+
+class _LetGoError(Exception):
+    """Whoever waits for our lock may be what a CONCURRENTLY waits for: give it away for a moment, and come back."""
+
+    def __init__(self, pause: float) -> None:
+        super().__init__()
+        self.pause = pause
+
+
+def _place(script: Script, statement: Statement) -> str:
+    return f"{script.file.path}:{statement.line}"
+
+
+def _what_next(revision: Revision, script: Script | None) -> str:
+    """Return what a file that failed has left behind, and so what of it may be corrected."""
+    if revision.in_flight:
+        return f"statement {revision.applied + 1} may be done in part: the next run looks; run again"
+    if not revision.applied or script is None:
+        return "nothing of this file is in the database: correct what is wrong, and run again"
+    done = f"{revision.applied} of {revision.total} statements are done and recorded"
+    if revision.applied >= len(script.statements):
+        return f"{done}: run again"
+    line = script.statements[revision.applied].line
+    return f"{done}: leave those as they are, correct the file from line {line} on, and run again"
+
+
+def _locate(error: StatementError, script: Script | None) -> None:
+    """Add file, line, column and the line itself with a caret to what the server said."""
+    statement = error.statement
+    if script is None or error.where is not None:
+        return
+    if statement is None:  # at its end: a deferred constraint, or our own records
+        error.where = Mark(script.file.path)
+        error.detail = "\n".join(filter(None, (error.code, error.detail)))
+        return
+    offset = statement.offset + (error.offset or 0)
+    start = script.text.rfind("\n", 0, offset) + 1
+    end = script.text.find("\n", offset)
+    line = script.text[start : end if end >= 0 else None]
+    error.where = Mark.at(script.file.path, script.text, offset)
+    index = script.statements.index(statement) + 1
+    number = f"statement {index} of {len(script.statements)}" + (f", {error.code}" if error.code else "")
+    facts = [excerpt(line, error.where.column), number]
+    error.detail = "\n".join([*facts, error.detail] if error.detail else facts)

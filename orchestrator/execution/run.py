@@ -1,0 +1,86 @@
+"""What every stage of one run shares: who runs it, against which servers, and where its events go."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from orchestrator.engines.base import Engine
+from orchestrator.errors import ConnectError, InvalidError
+from orchestrator.events import ServerWaiting, Sink
+from orchestrator.execution.scheduler import JOBS, JOBS_PER_SERVER
+from orchestrator.model import Database, File, Migration, Script, Target
+
+RETRY_EVERY = 0.5  # seconds
+LOCK_TIMEOUT = 60.0  # seconds
+
+Result = TypeVar("Result")
+
+
+def lock_wait(target: Target, lock_timeout: float | None) -> float:
+    """Return how many seconds to wait for a database's lock."""
+    if lock_timeout is not None:
+        return lock_timeout
+    misspelt = number(target, "x-advisory-lock-timout", LOCK_TIMEOUT)  # golang-migrate's own spelling, for years
+    return number(target, "x-advisory-lock-timeout", misspelt)
+
+
+def number(target: Target, parameter: str, default: float) -> float:
+    """Return a number among golang-migrate's DSN parameters; InvalidError if it is none."""
+    text = target.parameters.get(parameter)
+    try:
+        return float(text) if text else default
+    except ValueError:
+        raise InvalidError(f"{target.database_id}: {parameter} must be a number") from None
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of orch over chosen databases. `wait` and `lock_timeout` are seconds, `started` is monotonic time.
+
+    Without a `lock_timeout` the DSN's `x-advisory-lock-timeout` holds, or a minute. After `stop` nothing new begins, after
+    `cancelled` what runs ends too.
+    """
+
+    run_id: str
+    actor: str
+    tool: str
+    databases: Mapping[str, Database]
+    targets: Mapping[str, Target]
+    catalogs: Mapping[str, tuple[Migration, ...]]
+    engines: Mapping[str, Engine]
+    read_script: Callable[[Database, File], Script]
+    redact: Callable[[str], str]
+    sink: Sink
+    jobs: int = JOBS
+    jobs_per_server: int = JOBS_PER_SERVER
+    wait: float = 0.0
+    lock_timeout: float | None = None
+    fail_fast: bool = False
+    stop: threading.Event = field(default_factory=threading.Event)
+    cancelled: threading.Event = field(default_factory=threading.Event)
+    started: float = field(default_factory=time.monotonic)
+
+    @property
+    def server_of(self) -> dict[str, str]:
+        """Database id → the key of its server."""
+        return {id: target.server_key for id, target in self.targets.items()}
+
+    @property
+    def until(self) -> float | None:
+        """Until when, in monotonic time, servers that are not ready are waited for; None: they are not."""
+        return self.started + self.wait if self.wait else None
+
+    def when_ready(self, id: str, work: Callable[[], Result]) -> Result:
+        """Return what `work` returns; while its server is not ready, try again until `wait` is over."""
+        while True:
+            try:
+                return work()
+            except ConnectError as error:
+                if not error.transient or time.monotonic() >= (self.until or 0) or self.stop.is_set():
+                    raise
+                self.sink(ServerWaiting(id, self.redact(error.detail or error.what)))
+                self.stop.wait(RETRY_EVERY)

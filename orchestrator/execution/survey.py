@@ -1,0 +1,80 @@
+"""A read-only look at the servers: the history of every chosen database."""
+
+from __future__ import annotations
+
+import time
+
+from orchestrator.errors import ConnectError, DatabaseMissingError, LockError
+from orchestrator.events import Failure, LockWaiting
+from orchestrator.execution.run import Run, lock_wait
+from orchestrator.execution.scheduler import walk
+from orchestrator.model import History
+from orchestrator.planning.history import Kind, State, reconcile
+from orchestrator.planning.plan import Survey
+
+TRY_EVERY = 0.25  # seconds
+
+
+def survey(run: Run, *, keep: bool = False) -> dict[str, Survey]:
+    """Return what was found for every database of the run. A database that cannot be read has a failure.
+
+    With `keep` the run goes on at once: databases with something to do may be connected to already, and where
+    golang-migrate is in the middle of a file its end is waited for, as for any holder of the lock.
+    """
+    found: dict[str, Survey] = {}
+    down: dict[str, Failure] = {}
+
+    def look(id: str) -> bool:
+        target, database = run.targets[id], run.databases[id]
+
+        if failure := down.get(target.server_key):  # one time-out serves for all databases of the server
+            found[id] = Survey(target.endpoint, failure=failure)
+            return True
+
+        def read() -> Survey:
+            with run.engines[target.engine].connect(target, run.until) as session:
+                history = session.read_history(database.create.extensions)
+                state = reconcile(run.catalogs[id], history)
+                if not keep:
+                    return Survey(target.endpoint, history, holder=session.holder() if state.partial else None)
+                deadline = time.monotonic() + lock_wait(target, run.lock_timeout)
+                while _dirty(state) and (holder := session.holder()) and not run.stop.is_set():
+                    if time.monotonic() >= deadline:
+                        raise LockError(
+                            f"{id} is locked by {holder.description}, in the middle of a migration",
+                            hint=f"wait for its end, or raise --lock-timeout; if it is dead: orch unlock {id}",
+                        )
+                    run.sink(LockWaiting(id, holder.description))
+                    run.stop.wait(TRY_EVERY)
+                    history = session.read_history(database.create.extensions)
+                    state = reconcile(run.catalogs[id], history)
+                if state.pending:
+                    session.keep()
+                return Survey(target.endpoint, history)
+
+        try:
+            found[id] = run.when_ready(id, read)
+        except DatabaseMissingError:
+            found[id] = Survey(target.endpoint, History(exists=False))
+        except Exception as error:  # noqa: BLE001 - one database's trouble is data, whatever it is
+            found[id] = Survey(target.endpoint, failure=Failure.of(error, run.redact))
+            if isinstance(error, ConnectError) and error.server_down:
+                down[target.server_key] = Failure.of(error, run.redact)
+        return True
+
+    walk(
+        dict.fromkeys(run.databases, ()),
+        look,
+        server_of=run.server_of,
+        jobs=run.jobs,
+        jobs_per_server=run.jobs_per_server,
+        stop=run.stop,
+        abandon=True,  # it only reads; and a server that does not answer is what people interrupt
+    )
+    stopped = Failure("interrupted", 130, "stopped before it was looked at")
+    return {id: found.get(id) or Survey(run.targets[id].endpoint, failure=stopped) for id in run.databases}
+
+
+def _dirty(state: State) -> bool:
+    """Whether golang-migrate is half way through a file, or was when it ended."""
+    return any(problem.kind is Kind.DIRTY for problem in state.problems)

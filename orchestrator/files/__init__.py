@@ -1,0 +1,1 @@
+"""Write files of a project, all of them or none."""

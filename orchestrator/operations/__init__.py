@@ -1,0 +1,1 @@
+"""One use case a module: plain options in, a result out."""

@@ -1,0 +1,163 @@
+"""From command-line options to a run: manifest, selection, DSNs, files, engines."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from orchestrator import __version__
+from orchestrator.errors import InvalidError, InvalidGroup
+from orchestrator.execution.run import Run
+from orchestrator.execution.scheduler import JOBS, JOBS_PER_SERVER
+from orchestrator.manifest.dsn import Redactor
+from orchestrator.model import Database, File, Manifest, Migration, Script, Target
+from orchestrator.planning.catalog import read_catalog, read_text
+
+if TYPE_CHECKING:
+    from orchestrator.engines.base import Engine
+    from orchestrator.events import Sink
+
+MAX_KEPT_SCRIPT = 100_000  # characters; a larger file is parsed again rather than kept
+
+redactor = Redactor()
+"""Knows every secret that this process resolved; all text from outside goes through it before anybody sees it."""
+
+
+@dataclass
+class Assembly:
+    """What a command works with: the manifest, the chosen databases in an order that respects their dependencies."""
+
+    manifest: Manifest
+    databases: tuple[Database, ...]
+    env: Mapping[str, str]
+    run_id: str = field(default_factory=lambda: os.urandom(4).hex())
+    actor: str = field(default_factory=lambda: f"{_user()}@{socket.gethostname()}")
+    engines: dict[str, Engine] = field(default_factory=dict)
+    _scripts: dict[File, Script] = field(default_factory=dict)
+
+    def catalogs(self) -> dict[str, tuple[Migration, ...]]:
+        """Read the migration directories; InvalidGroup with everything that is wrong in any of them."""
+        catalogs: dict[str, tuple[Migration, ...]] = {}
+        errors: list[InvalidError] = []
+        for database in self.databases:
+            try:
+                catalogs[database.id] = read_catalog(database)
+            except InvalidGroup as group:
+                errors.extend(group.errors)
+            except InvalidError as error:
+                errors.append(error)
+        InvalidGroup.raise_if(errors)
+        return catalogs
+
+    def targets(self, *, embedded: bool = False) -> dict[str, Target]:
+        """Resolve the DSNs of the chosen databases; nobody needs the credentials of others.
+
+        InvalidGroup with everything that is wrong, also where two of them turn out to be one database.
+        """
+        from orchestrator.manifest.dsn import check_distinct, resolve_all
+
+        databases = self.databases
+        if embedded:
+            from orchestrator.embedded import up
+
+            servers = up(self.manifest.path.parent / ".orch", {database.engine for database in databases})
+            databases = tuple(replace(d, dsn=servers[d.engine].dsn()) for d in databases)
+        env = {} if embedded else self.env
+        targets = resolve_all(databases, env, redactor, self.manifest.history_name)
+        errors = list(check_distinct(databases, targets))
+        for database in databases:
+            try:
+                self.engine(database.engine).check(targets[database.id])
+            except InvalidError as error:
+                error.where = error.where or database.mark
+                errors.append(error)
+        InvalidGroup.raise_if(errors)
+        return targets
+
+    def read_script(self, database: Database, file: File) -> Script:
+        """Parse a migration file; InvalidError with its line and column. The plan and its execution share one parse."""
+        if (script := self._scripts.get(file)) is None:
+            script = self.engine(database.engine).parse(file, read_text(file))
+            if len(script.text) <= MAX_KEPT_SCRIPT:
+                self._scripts[file] = script
+        return script
+
+    def engine(self, name: str) -> Engine:
+        """Return the engine of this name, loading its driver at the first call."""
+        if name not in self.engines:
+            from orchestrator.engines import load_engine
+
+            self.engines[name] = load_engine(name, self.actor, self.run_id)
+        return self.engines[name]
+
+    def run(
+        self,
+        sink: Sink,
+        *,
+        embedded: bool = False,
+        jobs: int = JOBS,
+        jobs_per_server: int = JOBS_PER_SERVER,
+        wait: float = 0.0,
+        lock_timeout: float | None = None,
+        fail_fast: bool = False,
+    ) -> Run:
+        """Return everything that the stages of a run share. Files first: bad ones are told before any server is asked."""
+        catalogs = self.catalogs()
+        targets = self.targets(embedded=embedded)
+        return Run(
+            run_id=self.run_id,
+            actor=self.actor,
+            tool=__version__,
+            databases={database.id: database for database in self.databases},
+            targets=targets,
+            catalogs=catalogs,
+            engines={name: self.engine(name) for name in {database.engine for database in self.databases}},
+            read_script=self.read_script,
+            redact=redactor,
+            sink=sink,
+            jobs=jobs,
+            jobs_per_server=jobs_per_server,
+            wait=wait,
+            lock_timeout=lock_timeout,
+            fail_fast=fail_fast,
+        )
+
+
+def assemble(
+    file: str | None,
+    env_file: str | None = None,
+    only: Sequence[str] | None = None,
+    exclude: Sequence[str] | None = None,
+    *,
+    no_deps: bool = False,
+) -> Assembly:
+    """Load the manifest and choose databases; InvalidError and UsageError say what is wrong."""
+    from orchestrator.manifest.dsn import check_overrides, read_env_file
+    from orchestrator.manifest.load import find_manifest, load
+    from orchestrator.manifest.names import select
+    from orchestrator.planning.graph import among, order
+
+    env: Mapping[str, str] = os.environ
+    if env_file is not None:
+        env = read_env_file(Path(env_file), env)
+    manifest = load(find_manifest(file, env, Path.cwd()))
+    check_overrides(manifest.databases, env)
+    chosen = select(manifest.databases, list(only or ()), list(exclude or ()), no_deps)
+    needs = among({d.id: d.depends_on for d in manifest.databases}, [d.id for d in chosen])
+    by_id = {database.id: replace(database, depends_on=needs[database.id]) for database in chosen}
+    ordered = tuple(by_id[id] for id in order(needs))
+    return Assembly(manifest, ordered, env)
+
+
+def _user() -> str:
+    """Name who runs this, as the history shows it; containers often have no name for their user."""
+    import pwd
+
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return os.environ.get("USER") or f"uid{os.getuid()}"

@@ -1,0 +1,252 @@
+"""Ways out of states that a run cannot decide alone: what each would record. Pure; history is added to, never removed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from orchestrator.errors import ConflictError, UsageError
+from orchestrator.model import Direction, History, Migration, Origin, Pointer, Revision
+from orchestrator.planning.history import (
+    Kind,
+    Problem,
+    latest_effective,
+    next_attempt,
+    pointer_after,
+    pointer_during,
+    prefix_landed,
+    reconcile,
+    spoken,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """Who repairs, recorded with every repair; and why, if they say so."""
+
+    actor: str
+    run_id: str
+    tool: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """One sensible way on: the flag that chooses it, what it means, and what it would record."""
+
+    flag: str
+    what: str
+    revisions: tuple[Revision, ...]
+    pointer: Pointer | None
+
+
+def ways(migrations: Sequence[Migration], history: History, by: Signature) -> tuple[Way, ...]:
+    """Return the ways on from this state; none if there is nothing to repair."""
+    state = reconcile(migrations, history, out_of_order=True)
+    found: list[Way] = []
+    kinds = {problem.kind for problem in state.problems}
+    files = {migration.version for migration in migrations}
+    if Kind.NEWER_TOOL in kinds:  # what we do not understand we do not mend
+        return ()
+    partial = state.partial
+    if partial is not None:
+        if partial.in_flight:
+            found += _in_doubt(history, partial, by)
+        elif Kind.FORCED in kinds:
+            found.append(_continue(history, partial, by))
+        found += _marks(migrations, history, partial.version, by)
+    elif Kind.DIRTY in kinds and history.pointer is not None:
+        for version in _suspects(migrations, history.pointer):
+            found += _marks(migrations, history, version, by)
+    elif Kind.FORCED in kinds and history.pointer is not None and history.pointer.version is not None:
+        found += _marks(migrations, history, history.pointer.version, by)
+    elif (below := _highest_below(migrations, history, state.problems)) is not None:
+        found += _marks(migrations, history, below, by)[:1]
+    elif state.version in files and _on_trust(history, state.problems, state.version):
+        found += _marks(migrations, history, state.version, by)[1:]
+    for problem in state.problems:
+        if problem.kind is Kind.EDITED and problem.version is not None:
+            found.append(_accept(migrations, history, problem.version, by))
+    return tuple(found)
+
+
+def on_request(migrations: Sequence[Migration], history: History, by: Signature) -> tuple[Way, ...]:
+    """Return what a person may declare though nothing is wrong: that the next pending version is in the database, made by
+    hand, and that one which counts as applied by such a word alone is not. Nobody is asked to.
+    """
+    state = reconcile(migrations, history, out_of_order=True)
+    if state.partial is not None or state.blocked(Direction.UP):
+        return ()
+    found = [_marks(migrations, history, version, by)[0] for version in state.pending[:1]]
+    latest = latest_effective(history.revisions)
+    for version in (migration.version for migration in migrations):
+        if version in state.applied and version not in state.adopt and latest[version].origin is Origin.MARKED:
+            found += _marks(migrations, history, version, by)[1:]
+    return tuple(found)
+
+
+def next_applied(found: Sequence[Way]) -> Way | None:
+    """Return the way, of those on request, that takes the next pending version as applied."""
+    return next((way for way in found if way.flag.startswith("mark-applied ")), None)
+
+
+def baseline(id: str, migrations: Sequence[Migration], history: History, version: int, by: Signature) -> Way:
+    """Return the records that declare everything up to a version as applied. ConflictError if anything is, or is wrong."""
+    state = reconcile(migrations, history, out_of_order=True)
+    if state.applied or state.problems:
+        following = next_applied(on_request(migrations, history, by))
+        raise ConflictError(
+            "there is a history already",
+            detail=state.problems[0].what if state.problems else f"it is at {spoken(state.version)}",
+            hint="orch status tells what it says; a baseline is for a database in which nothing is applied"
+            + (
+                f"\nif the next pending version is in the database: orch repair {id} --{following.flag}"
+                if following
+                else ""
+            ),
+        )
+    if version not in {migration.version for migration in migrations}:
+        raise UsageError(f"there is no migration with version {version}", hint="ls the migrations directory")
+    revisions = tuple(
+        _record(history, migration, by, Origin.BASELINE) for migration in migrations if migration.version <= version
+    )
+    return Way("version", f"versions up to {version} count as applied", revisions, Pointer(version))
+
+
+def _suspects(migrations: Sequence[Migration], pointer: Pointer) -> list[int]:
+    """Return the versions whose file golang-migrate may have been running: its own up, or the down of the one above."""
+    at = -1 if pointer.version is None else pointer.version
+    versions = [migration.version for migration in migrations]
+    above = min((version for version in versions if version > at), default=None)
+    return [version for version in (at, above) if version in versions and version is not None]
+
+
+def _highest_below(migrations: Sequence[Migration], history: History, problems: Sequence[Problem]) -> int | None:
+    """Return the last version that golang-migrate has applied and that has a file, if its pointer is at one that has none."""
+    pointer = history.pointer
+    if pointer is None or not any(p.kind is Kind.MISSING and p.version == pointer.version for p in problems):
+        return None
+    if pointer.version is None or any(r.version == pointer.version for r in history.revisions):
+        return None
+    return max((m.version for m in migrations if m.version < pointer.version), default=None)
+
+
+def _on_trust(history: History, problems: Sequence[Problem], version: int) -> bool:
+    """Whether the newest version counts as applied by a person's word alone, or with a file that is no longer what ran."""
+    if any(problem.kind is Kind.EDITED and problem.version == version for problem in problems):
+        return True
+    revision = latest_effective(history.revisions).get(version)
+    return revision is not None and revision.origin in (Origin.MARKED, Origin.BASELINE)
+
+
+def _marks(migrations: Sequence[Migration], history: History, version: int, by: Signature) -> list[Way]:
+    return [
+        Way(
+            f"mark-applied {version}",
+            f"all of version {version} is in the database (you looked, or finished it by hand)",
+            *_marked(migrations, history, version, by, applied=True),
+        ),
+        Way(
+            f"mark-not-applied {version}",
+            f"nothing of version {version} is in the database (you looked, or removed it by hand)",
+            *_marked(migrations, history, version, by, applied=False),
+        ),
+    ]
+
+
+def _marked(
+    migrations: Sequence[Migration], history: History, version: int, by: Signature, *, applied: bool
+) -> tuple[tuple[Revision, ...], Pointer]:
+    """Return what records that a version is, or is not, applied, with all that golang-migrate did before it."""
+    latest = latest_effective(history.revisions)
+    recorded = {v for v, r in latest.items() if r.done and r.direction is Direction.UP}
+    wanted = set(recorded)
+    pointer = history.pointer
+    if pointer is not None and not any(not r.done for r in latest.values()):
+        at = -1 if pointer.version is None else pointer.version
+        below = {v for v in recorded if v <= at}
+        top = max(recorded if pointer.dirty else below, default=-1)
+        before = {m.version for m in migrations if top < m.version <= at}
+        wanted = below | (before if applied or pointer.dirty or version < at else set())
+    wanted = wanted | {version} if applied else wanted - {version}
+    revisions = []
+    for migration in migrations:
+        if migration.version == version:
+            record = _record(history, migration, by, Origin.MARKED)
+            revisions.append(record if applied else record._replace(direction=Direction.DOWN))
+        elif migration.version in wanted - recorded:
+            revisions.append(_record(history, migration, by, Origin.ADOPTED))
+        elif migration.version in recorded - wanted:
+            revisions.append(_record(history, migration, by, Origin.ADOPTED)._replace(direction=Direction.DOWN))
+    for gone in (
+        recorded - wanted - {migration.version for migration in migrations}
+    ):  # taken back, and its file is gone too
+        ours = Migration(gone, latest[gone].name)
+        revisions.append(_record(history, ours, by, Origin.ADOPTED)._replace(direction=Direction.DOWN))
+    return tuple(revisions), Pointer(max(wanted, default=None))
+
+
+def _going_on(history: History, partial: Revision, by: Signature) -> Revision:
+    """Return a new attempt that goes on from one that stopped half way, which stays as it is."""
+    attempt = next_attempt(history.revisions, partial.version)
+    return partial._replace(attempt=attempt, actor=by.actor, run_id=by.run_id, tool=by.tool, reason=by.reason, error="")
+
+
+def _in_doubt(history: History, partial: Revision, by: Signature) -> list[Way]:
+    number = partial.applied + 1
+    signed = _going_on(history, partial, by)._replace(in_flight=False)
+    done = signed._replace(applied=number, prefix=prefix_landed(partial, done=True))
+    not_done = signed._replace(prefix=prefix_landed(partial, done=False))
+    return [
+        Way("statement-done", f"statement {number} was done: go on after it", (done,), None),
+        Way(
+            "statement-not-done",
+            f"statement {number} was not done: run it again",
+            (not_done,),
+            # Of the very first one: then nothing of the version is done, and the pointer must not stay dirty.
+            _before(history, partial) if partial.applied == 0 else None,
+        ),
+    ]
+
+
+def _continue(history: History, partial: Revision, by: Signature) -> Way:
+    applied = _applied(history)
+    return Way(
+        "continue",
+        f"version {partial.version} is as it stopped: go on at statement {partial.applied + 1} of {partial.total}",
+        (_going_on(history, partial, by),),
+        pointer_during(applied, partial.version, partial.direction),
+    )
+
+
+def _accept(migrations: Sequence[Migration], history: History, version: int, by: Signature) -> Way:
+    migration = next(m for m in migrations if m.version == version)
+    path = migration.up.path if migration.up else ""
+    record = _record(history, migration, by, Origin.MARKED)
+    return Way(f"accept {path}", f"the edit of {path} changes nothing that matters here", (record,), None)
+
+
+def _before(history: History, partial: Revision) -> Pointer:
+    opposite = Direction.DOWN if partial.direction is Direction.UP else Direction.UP
+    return pointer_after(_applied(history), partial.version, opposite)
+
+
+def _applied(history: History) -> set[int]:
+    latest = latest_effective(history.revisions)
+    return {v for v, r in latest.items() if r.done and r.direction is Direction.UP}
+
+
+def _record(history: History, migration: Migration, by: Signature, origin: Origin) -> Revision:
+    return Revision(
+        version=migration.version,
+        attempt=next_attempt(history.revisions, migration.version),
+        name=migration.name,
+        direction=Direction.UP,
+        checksum=migration.up.checksum if migration.up else "",
+        done=True,
+        origin=origin,
+        actor=by.actor,
+        run_id=by.run_id,
+        tool=by.tool,
+        reason=by.reason,
+    )

@@ -1,0 +1,74 @@
+"""A plan that was saved by one job and is to run in another: read, and refused unless it is whole and makes sense."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from orchestrator.errors import ExitCode, InvalidError
+from orchestrator.events import Failure, bounded
+from orchestrator.model import Direction
+from orchestrator.planning.plan import PLAN_FORMAT, DatabasePlan, Plan, Step
+
+MAX_WRONG = 500
+"""Characters of what is wrong with a saved plan: the schema's complaint repeats the value."""
+FAILURES = frozenset(ExitCode) - {ExitCode.DONE, ExitCode.CHANGES}
+
+
+def parse_plan(text: str, path: str) -> Plan:
+    """Read a plan; InvalidError if it is not one, as the published schema has it, or one of a later format."""
+    try:
+        document = json.loads(text, parse_float=str)  # a plan has no fractions: the schema refuses the text
+        if isinstance(document, dict) and document.get("format", PLAN_FORMAT) != PLAN_FORMAT:
+            raise InvalidError(
+                f"{path}: plan format {document['format']}, this orch reads {PLAN_FORMAT}",
+                hint="make the plan again",
+            )
+        _refuse_other_shapes(document)
+        databases = tuple(_database_plan(entry) for entry in document["databases"])
+        plan = Plan(Direction(document["direction"]), databases, document["tool"])
+        _refuse_contradictions(plan)
+    except (ValueError, RecursionError) as error:
+        raise InvalidError(f"{path} is not a plan: {error}", hint="make one: orch plan -o FILE") from None
+    return plan
+
+
+def _refuse_other_shapes(document: Any) -> None:
+    """Hold a document against the published schema; ValueError says what is wrong, and where."""
+    from importlib.resources import files
+
+    from jsonschema import Draft202012Validator
+    from jsonschema.exceptions import best_match
+
+    schema = json.loads(files("orchestrator.schemas").joinpath("plan.schema.json").read_text(encoding="utf-8"))
+    only_plans = {"$ref": "#/$defs/plan", "$defs": schema["$defs"]}
+    if wrong := best_match(Draft202012Validator(only_plans).iter_errors(document)):
+        raise ValueError(bounded(f"{wrong.json_path}: {wrong.message}", MAX_WRONG))
+
+
+def _refuse_contradictions(plan: Plan) -> None:
+    """Refuse what no schema can say; ValueError."""
+    ids = [planned.id for planned in plan.databases]
+    seen: set[str] = set()
+    # The databases of a plan stand in an order that respects their dependencies; so there can be no cycle.
+    for planned in plan.databases if plan.direction is Direction.UP else reversed(plan.databases):
+        if planned.id in seen:
+            raise ValueError(f"{planned.id} is in it twice")
+        for need in planned.depends_on:
+            if need not in seen:
+                fault = "comes later" if need in ids else "is not in it"
+                raise ValueError(f"{planned.id} depends on {need}, which {fault}")
+        seen.add(planned.id)
+        if any(step.direction is not plan.direction for step in planned.steps):
+            raise ValueError(f"{planned.id} has a step that does not go {plan.direction.value}")
+        if planned.failure and planned.failure.exit_code not in FAILURES:
+            raise ValueError(f"{planned.id} has a failure with exit code {planned.failure.exit_code}")
+
+
+def _database_plan(entry: dict[str, Any]) -> DatabasePlan:
+    values = dict(entry)
+    values["steps"] = tuple(Step(**{**step, "direction": Direction(step["direction"])}) for step in entry["steps"])
+    values["failure"] = Failure(**entry["failure"]) if entry["failure"] else None
+    for name in ("depends_on", "extensions", "adopt", "forget", "notes"):
+        values[name] = tuple(entry[name])
+    return DatabasePlan(**values)

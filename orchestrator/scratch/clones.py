@@ -1,0 +1,211 @@
+"""Fresh migrated databases, cheaply: a template is migrated once, the way `orch apply` does it, and then copied.
+
+First, name the template by the content of the migrations. If it is not there, migrate it: look, plan, execute, as for any
+other database, under its migration lock, so that several processes may want it at once and one that was killed is
+continued. Then close it. A clone is a copy of a closed template, and its name says which process it belongs to: whoever
+comes later removes those whose process is gone.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+from orchestrator.engines import load_engine
+from orchestrator.engines.base import Copies
+from orchestrator.errors import ConnectionLostError, DatabaseMissingError, InterruptedRunError, OrchError, UsageError
+from orchestrator.events import DatabaseFailed, Event, Failure
+from orchestrator.execution.executor import Executor
+from orchestrator.execution.run import Run
+from orchestrator.execution.survey import survey
+from orchestrator.manifest.retarget import login, retarget
+from orchestrator.model import Direction, Mark, Migration, Target
+from orchestrator.planning.plan import Request, make_plan
+from orchestrator.scratch.clone_names import CLONES, clone_name, family, is_clone, is_left_behind, template_name
+
+BUILD_WAIT = 600.0  # seconds; a lock goes with whoever held it, so whoever holds it is at work
+KEPT_TEMPLATES = 4
+"""So many templates of one database stay: those of other branches, and of seeds left out."""
+TRIES = 3
+_SEED = re.compile(r"(?<![a-z])seed(s|ed|ing)?(?![a-z])", re.IGNORECASE)
+
+
+class TemplateError(OrchError):
+    """The migrations of a database fail, so there is nothing to copy."""
+
+    kind = "template"
+
+    def __init__(self, id: str, failure: Failure) -> None:
+        where = Mark(failure.where) if failure.where else None
+        super().__init__(f"{id}: {failure.what}", where=where, detail=failure.detail, hint=failure.hint)
+        self.failure = failure
+        self.exit_code = failure.exit_code  # type: ignore[assignment]
+
+
+def is_seed(migration: Migration) -> bool:
+    """Whether a migration only brings rows: its name has the word `seed`, as `000002_seed_inventory`."""
+    return bool(_SEED.search(migration.name))
+
+
+@dataclass
+class Cloner:
+    """Makes and removes clones of the databases of one run. Without `seeds`, migrations that are seeds are left out.
+
+    A template that failed once is not tried again: every later call raises the same error at once.
+    """
+
+    run: Run
+    seeds: bool = True
+    _copies: dict[str, Copies] = field(default_factory=dict)
+    _templates: dict[str, str] = field(default_factory=dict)
+    _ready: set[str] = field(default_factory=set)
+    _failed: dict[str, OrchError] = field(default_factory=dict)
+    _mutex: threading.Lock = field(default_factory=threading.Lock)
+
+    def clone(self, id: str, wanted: str = "", *, pid: int | None = None) -> Target:
+        """Return a fresh migrated copy of a database, under the wanted name or one that says it belongs to `pid`."""
+        copies = self._of(id)
+        for left in reversed(range(TRIES)):
+            # One that is to stay has a name that goes with this process until it is whole.
+            name = clone_name(pid or os.getpid())
+            lasting = wanted or ("" if pid else clone_name(None))
+            target = retarget(self.run.targets[id], lasting or name)
+            template = self._template(id)
+            try:
+                copies.copy(template, name, lasting)
+            except (DatabaseMissingError, ConnectionLostError):  # somebody dropped it, or the server was restarted
+                if not left:
+                    raise
+                self._ready.discard(template)
+            else:
+                break
+        return target
+
+    def drop(self, id: str, name: str) -> None:
+        """Drop a clone on the server of this database; nothing happens if it is gone already."""
+        if not is_clone(name):
+            raise UsageError(f"'{name}' was not made as a clone")
+        self._of(id).drop(name)
+
+    def drop_on_any(self, ids: Iterable[str], name: str) -> None:
+        """Drop a clone, wherever it is on the servers of these databases; UsageError for anything else."""
+        for id in self._one_of_each_server(ids):
+            copies = self._of(id)
+            if name in copies.names(name) and (is_clone(name) or copies.is_marked(name)):
+                copies.drop(name)
+                return
+        raise UsageError(f"there is no clone called '{name}'", hint="only what `orch clone` made is dropped")
+
+    def drop_left_behind(self, ids: Iterable[str]) -> list[str]:
+        """Drop the clones on the servers of these databases whose process is gone; return their names."""
+        dropped = []
+        for id in self._one_of_each_server(ids):
+            copies = self._of(id)
+            for name in self.run.when_ready(id, partial(copies.names, CLONES)):
+                if is_left_behind(name):
+                    with suppress(OrchError):  # somebody else is dropping it too
+                        copies.drop(name)
+                        dropped.append(name)
+        return dropped
+
+    def _one_of_each_server(self, ids: Iterable[str]) -> list[str]:
+        return list({self.run.targets[id].server_key: id for id in ids}.values())
+
+    # ------------------------------------------------------------ the template
+
+    def _of(self, id: str) -> Copies:
+        if id not in self._copies:
+            target, database = self.run.targets[id], self.run.databases[id]
+            self._copies[id] = self.run.when_ready(
+                id, lambda: self.run.engines[target.engine].copies(target, database.create)
+            )
+        return self._copies[id]
+
+    def _template(self, id: str) -> str:
+        """Return the name of the finished template of a database, building it if it is not there."""
+        with self._mutex:
+            if id not in self._templates:
+                migrations = self._migrations(id)
+                target = self.run.targets[id]
+                self._templates[id] = template_name(
+                    self.run.databases[id], target, login(target), migrations, self.run.tool
+                )
+            template = self._templates[id]
+            if template in self._failed:
+                raise self._failed[template]
+            if template not in self._ready:
+                try:
+                    self._ensure(id, template)
+                except OrchError as error:
+                    self._failed[template] = error
+                    raise
+                self._ready.add(template)
+            return template
+
+    def _ensure(self, id: str, template: str) -> None:
+        copies = self._of(id)
+        if self.run.when_ready(id, lambda: copies.is_finished(template)):
+            return
+        try:
+            self._build(id, template)
+        except TemplateError as error:
+            if error.failure.kind != "conflict":
+                raise
+            self._build(id, template)  # a builder was killed where nobody can tell what became of a statement
+        others = [name for name in copies.names(family(template)) if name != template]
+        for name in others[: max(0, len(others) - KEPT_TEMPLATES + 1)]:
+            with suppress(OrchError), copies.building(name, 0):  # somebody builds it, or copies it at this moment
+                copies.drop(name)
+
+    def _build(self, id: str, template: str) -> None:
+        copies = self._of(id)
+        with copies.building(template, BUILD_WAIT):
+            if copies.is_finished(template):
+                return  # while we waited somebody else built it
+            try:
+                self._migrate(id, template)
+            except TemplateError:
+                with suppress(OrchError):  # half a file would be continued, and tell another error
+                    copies.drop(template)
+                raise
+            copies.finish(template)
+
+    def _migrate(self, id: str, template: str) -> None:
+        """Bring the template where `orch apply` would bring it, by the same road."""
+        failures: list[Failure] = []
+
+        def sink(event: Event) -> None:
+            self.run.sink(event)
+            if isinstance(event, DatabaseFailed):
+                failures.append(event.failure)
+
+        database = self.run.databases[id]
+        engine = load_engine(database.engine, self.run.actor, self.run.run_id)
+        try:
+            run = replace(
+                self.run,
+                databases={id: replace(database, create=replace(database.create, connection_limit=None))},
+                targets={id: retarget(self.run.targets[id], template)},
+                catalogs={id: self._migrations(id)},
+                engines={database.engine: engine},
+                sink=sink,
+                started=time.monotonic(),
+            )
+            request = Request(Direction.UP)
+            plan = make_plan([run.databases[id]], run.catalogs, survey(run), run.read_script, request, run.tool)
+            finished = Executor(run, plan).execute()
+        finally:
+            engine.close()
+        if failures:
+            raise TemplateError(id, failures[0])
+        if finished.exit_code:
+            raise InterruptedRunError(f"stopped while the template of {id} was being built")
+
+    def _migrations(self, id: str) -> tuple[Migration, ...]:
+        return tuple(m for m in self.run.catalogs[id] if self.seeds or not is_seed(m))

@@ -1,0 +1,311 @@
+"""Prove that each down file takes back what its up file did, in a scratch database: the real one is never touched.
+
+First, make a scratch database beside the real one, named as a clone, so that it is found if this process is killed. Then
+take every migration, from the first: up, by the road of `orch apply`; look at the schema; down; the schema must be what
+it was before; up again; it must be what it was after the first up. After a difference the scratch database is not what
+the next migration expects: go on in a new one, brought to the same version.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+from orchestrator.analysis.risks import beyond
+from orchestrator.errors import ExitCode, InterruptedRunError, InvalidError, InvalidGroup, OrchError
+from orchestrator.events import (
+    DatabaseFailed,
+    DatabaseFinished,
+    DatabaseSkipped,
+    DatabaseStarted,
+    Event,
+    Failure,
+    LockWaiting,
+    Notice,
+    RunFinished,
+    RunStarted,
+    ServerWaiting,
+    StepRetrying,
+    Stopping,
+    Verified,
+)
+from orchestrator.execution.executor import Executor
+from orchestrator.execution.run import Run
+from orchestrator.execution.scheduler import walk
+from orchestrator.execution.survey import survey
+from orchestrator.manifest.retarget import retarget
+from orchestrator.model import Direction, Migration, Picture, Thing
+from orchestrator.planning.plan import Request, make_plan
+from orchestrator.scratch.clone_names import clone_name
+from orchestrator.scratch.clones import Cloner
+
+_TOLD = (LockWaiting, Notice, ServerWaiting, StepRetrying)
+
+
+class Verifier:
+    """Verifies the databases of one run, several at the same time."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._cloner = Cloner(run)
+        self._working: set[Executor] = set()
+        self._mutex = threading.RLock()  # a signal's handler may come while its own thread holds it
+        self._codes: set[int] = set()
+        self._stopped: list[str] = []
+
+    def verify(self) -> RunFinished:
+        """Try everything and return the last event, which holds the exit code. InvalidGroup for files that do not parse."""
+        run = self._run
+        left_out = self._left_out()
+        steps = sum(len(run.catalogs[id]) for id in run.databases)
+        run.sink(RunStarted(run.run_id, tuple(run.databases), steps))
+        walked = walk(
+            dict.fromkeys(run.databases, ()),
+            lambda id: self._database(id, left_out[id]),
+            server_of=run.server_of,
+            jobs=run.jobs,
+            jobs_per_server=run.jobs_per_server,
+            stop=run.stop,
+        )
+        skipped = (*self._stopped, *walked.skipped)
+        for id in skipped:
+            run.sink(DatabaseSkipped(id))
+        code = self._codes.pop() if len(self._codes) == 1 else int(ExitCode.FAILED if self._codes else ExitCode.DONE)
+        finished = RunFinished(
+            run.run_id,
+            time.monotonic() - run.started,
+            int(ExitCode.INTERRUPTED) if skipped else code,
+            tuple(walked.done),
+            tuple(id for id in walked.failed if id not in self._stopped),
+            skipped=skipped,
+        )
+        run.sink(finished)
+        return finished
+
+    def stop(self) -> None:
+        """End what runs, and begin nothing new: nobody needs what is in a scratch database."""
+        self._run.stop.set()
+        self._run.sink(Stopping(now=True))
+        with self._mutex:
+            working = list(self._working)
+        for executor in working:
+            executor.stop()
+
+    def _left_out(self) -> dict[str, dict[int, str]]:
+        """Read all files; return the versions that a scratch database cannot hold, with the reason."""
+        found: dict[str, dict[int, str]] = {id: {} for id in self._run.databases}
+        invalid: list[InvalidError] = []
+        for id, database in self._run.databases.items():
+            for migration in self._run.catalogs[id]:
+                for file in filter(None, (migration.up, migration.down)):
+                    try:
+                        hazard = beyond(self._run.read_script(database, file))
+                    except InvalidGroup as group:
+                        invalid.extend(group.errors)
+                    except InvalidError as error:
+                        invalid.append(error)
+                    else:
+                        if hazard:
+                            found[id].setdefault(migration.version, f"{hazard.where}: {hazard.what}")
+        InvalidGroup.raise_if(invalid)
+        return found
+
+    def _database(self, id: str, left_out: dict[int, str]) -> bool:
+        """Verify one database. Returns whether it is as it should be; never raises."""
+        run = self._run
+        started = time.monotonic()
+        migrations = [m for m in run.catalogs[id] if m.version not in left_out]
+        run.sink(DatabaseStarted(id, len(migrations)))
+        for migration in run.catalogs[id]:
+            if reason := left_out.get(migration.version):
+                run.sink(Verified(id, migration.version, migration.name, 0.0, left_out=reason))
+        good = True
+        try:
+            self._cloner.drop_left_behind([id])
+            for verified in self._migrations(id, migrations):
+                run.sink(verified)
+                if verified.failure:
+                    good = False
+                    self._codes.add(verified.failure.exit_code)
+        except InterruptedRunError:
+            self._stopped.append(id)
+            return False
+        except Exception as error:  # noqa: BLE001 - one database's trouble is data, whatever it is
+            failure = error.failure if isinstance(error, _StepError) else Failure.of(error, run.redact)
+            self._codes.add(failure.exit_code)
+            run.sink(DatabaseFailed(id, failure))
+            return False
+        if good:
+            last = migrations[-1].version if migrations else None
+            run.sink(DatabaseFinished(id, last, len(migrations), time.monotonic() - started))
+        return good
+
+    def _migrations(self, id: str, migrations: Sequence[Migration]) -> Iterator[Verified]:
+        """Try the migrations one after the other, in as many scratch databases as that takes."""
+        done = 0
+        while done < len(migrations):
+            with self._scratch(id, migrations) as scratch:
+                scratch.create()
+                if done:
+                    scratch.go(Direction.UP, migrations[done - 1].version)
+                before = scratch.picture()
+                usable = True
+                while usable and done < len(migrations):
+                    migration = migrations[done]
+                    started = time.monotonic()
+                    tried = scratch.verify(migration, before)
+                    before, usable = tried.after, tried.usable
+                    done += 1
+                    seconds = time.monotonic() - started
+                    yield Verified(id, migration.version, migration.name, seconds, tried.failure)
+                    if not tried.went_up:
+                        reason = f"version {migration.version}, before it, fails"
+                        for left in migrations[done:]:
+                            yield Verified(id, left.version, left.name, 0.0, left_out=reason)
+                        return
+
+    @contextmanager
+    def _scratch(self, id: str, migrations: Sequence[Migration]) -> Iterator[_Scratch]:
+        """Lend a scratch database, and drop it."""
+        name = clone_name(os.getpid())
+        database = self._run.databases[id]
+        run = replace(
+            self._run,
+            databases={id: replace(database, create=replace(database.create, connection_limit=None))},
+            targets={id: retarget(self._run.targets[id], name)},
+            catalogs={id: tuple(migrations)},
+        )
+        try:
+            yield _Scratch(run, id, self)
+        finally:
+            try:
+                self._cloner.drop(id, name)
+            except OrchError as error:
+                text = f"the scratch database {name} could not be dropped: {self._run.redact(error.what)}"
+                self._run.sink(Notice(id, f"{text}; later: orch drop-clone --left-behind"))
+
+    @contextmanager
+    def working(self, executor: Executor) -> Iterator[None]:
+        """Have this executor stopped too, when everything is."""
+        with self._mutex:
+            self._working.add(executor)
+        try:
+            yield
+        finally:
+            with self._mutex:
+                self._working.discard(executor)
+
+
+class _StepError(Exception):
+    """A file failed; why, as data."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.what)
+        self.failure = failure
+
+
+@dataclass(frozen=True, slots=True)
+class _Tried:
+    """What came of a migration. `usable`: the next can be tried in the same scratch database, which is as in `after`."""
+
+    after: Picture
+    went_up: bool = True
+    usable: bool = True
+    failure: Failure | None = None
+
+
+class _Scratch:
+    """One scratch database."""
+
+    def __init__(self, run: Run, id: str, verifier: Verifier) -> None:
+        self._run = run
+        self._id = id
+        self._verifier = verifier
+
+    def verify(self, migration: Migration, before: Picture) -> _Tried:
+        """Take a migration up, down and up, and compare."""
+        try:
+            self.go(Direction.UP, migration.version)
+        except _StepError as error:
+            return _Tried(before, went_up=False, usable=False, failure=error.failure)
+        after = self.picture()
+        if migration.up is None or migration.down is None:
+            where = migration.up.path if migration.up else ""
+            hint = "write one; [] and an empty file do nothing, where there is nothing to take back"
+            return _Tried(after, failure=Failure("difference", 1, "it has no down file", where, hint=hint))
+        again = False
+        try:
+            self.go(Direction.DOWN, migration.version)
+            failure = compare(before, self.picture(), migration.down.path, "left behind", "after the down")
+            if failure is None:
+                again = True
+                self.go(Direction.UP, migration.version)
+                failure = compare(after, self.picture(), migration.up.path, "there only", "after the second up")
+        except _StepError as error:
+            failure = error.failure
+            if again:
+                failure = replace(failure, what=f"the second up fails: {failure.what}")
+        return _Tried(after, usable=failure is None, failure=failure)
+
+    def create(self) -> None:
+        """Make the database, with what it has before its first migration."""
+        self._execute(replace(self._run, catalogs={self._id: ()}), Request(Direction.UP))
+
+    def go(self, direction: Direction, version: int) -> None:
+        """Go up to this version, or down from it; _StepError if that fails."""
+        up = direction is Direction.UP
+        self._execute(self._run, Request(direction, to=version) if up else Request(direction, steps=1))
+
+    def picture(self) -> Picture:
+        """Return the schema as it is now."""
+        target = self._run.targets[self._id]
+        with self._run.engines[target.engine].connect(target) as session:
+            picture = session.picture()
+            session.keep()
+        return picture
+
+    def _execute(self, run: Run, request: Request) -> None:
+        failures: list[Failure] = []
+
+        def sink(event: Event) -> None:
+            if isinstance(event, _TOLD):
+                self._run.sink(event)
+            elif isinstance(event, DatabaseFailed):
+                failures.append(event.failure)
+
+        run = replace(run, sink=sink)
+        databases = tuple(run.databases.values())
+        plan = make_plan(databases, run.catalogs, survey(run, keep=True), run.read_script, request, run.tool)
+        executor = Executor(run, plan)
+        with self._verifier.working(executor):
+            executor.execute()
+        if run.stop.is_set():
+            raise InterruptedRunError("stopped")
+        if failures:
+            raise _StepError(failures[0])
+
+
+def compare(expected: Picture, found: Picture, path: str, more: str, when: str) -> Failure | None:
+    """Return how two pictures differ, as what is wrong with the file that should have made them equal; None: they do not."""
+    extra, missing = _whole(expected, found), _whole(found, expected)
+    changed = [thing for thing, definition in expected.items() if found.get(thing, definition) != definition]
+    parts = [
+        f"{what} {when}: {', '.join(map(str, sorted(things, key=str)))}"
+        for what, things in ((more, extra), ("missing", missing), ("different", changed))
+        if things
+    ]
+    if not parts:
+        return None
+    lines = [f"{thing}\n  before  {expected[thing]}\n  now     {found[thing]}" for thing in sorted(changed, key=str)]
+    return Failure("difference", int(ExitCode.FAILED), "; ".join(parts), path, "\n".join(lines))
+
+
+def _whole(less: Picture, more: Picture) -> list[Thing]:
+    """Return what only the second has, without what belongs to something that only it has."""
+    only = [thing for thing in more if thing not in less]
+    names = {thing.name for thing in only if thing.name != thing.of}
+    return [thing for thing in only if thing.of not in names]
