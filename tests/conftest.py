@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -30,6 +30,7 @@ pytest_plugins = ["house"]  # fixtures that take Estate from here
 ORCH = str(Path(sys.executable).with_name("orch"))
 ROOT_VARIABLE = "ORCH_TEST_SERVERS"
 Figure = Callable[..., None]
+Files = Mapping[str, str] | Mapping[str, bytes] | Mapping[str, str | bytes]
 
 
 def _debian_postgres() -> str:
@@ -163,7 +164,7 @@ class Estate:
         (self.root / "databases.yaml").write_text(text)
         (self.root / "migrations").mkdir(exist_ok=True)
 
-    def write(self, directory: str, files: dict[str, str | bytes]) -> None:
+    def write(self, directory: str, files: Files) -> None:
         """Write migration files: `write("postgres-a", {"000001_x.up.sql": "…"})`."""
         folder = self.root / "migrations" / directory / "schema"
         folder.mkdir(parents=True, exist_ok=True)
@@ -205,7 +206,7 @@ class Estate:
             text=True,
         )
 
-    def add(self, engine: str, name: str, files: dict[str, str | bytes], **keys: object) -> None:
+    def add(self, engine: str, name: str, files: Files, **keys: object) -> None:
         """Declare a database and write its migrations; `keys` go into its entry of the manifest."""
         entries = getattr(self, "_entries", "")
         more = "".join(f", {key}: {json.dumps(value)}" for key, value in keys.items())
@@ -248,7 +249,7 @@ class Estate:
 
     def pointer(self, name: str) -> list[tuple[int, bool]]:
         """Return golang-migrate's row of a PostgreSQL database."""
-        return self.sql(name, "SELECT version, dirty FROM schema_migrations")  # type: ignore[return-value]
+        return self.sql(name, "SELECT version, dirty FROM schema_migrations")
 
     def tables(self, name: str) -> set[str]:
         """Return the tables of a PostgreSQL database but those of the bookkeeping."""
@@ -256,7 +257,8 @@ class Estate:
         return {table for (table,) in rows} - {"schema_migrations", "orch_history"}
 
     def status(self, id: str) -> dict[str, Any]:
-        entries = {entry["id"]: entry for entry in self.orch("status", "--output", "json", code=None).json["databases"]}
+        document = self.orch("status", "--output", "json", code=None).json
+        entries: dict[str, dict[str, Any]] = {entry["id"]: entry for entry in document["databases"]}
         return entries[id]
 
     def sql(self, name: str, query: str, *parameters: object) -> list[tuple[Any, ...]]:

@@ -11,7 +11,7 @@ import re
 import socket
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -95,10 +95,8 @@ class _Golang:
     def _run(self, text: str, crash_at: Crash | None) -> None:
         raise NotImplementedError
 
-    @contextmanager
-    def _locked(self, crash_at: Crash | None) -> Iterator[None]:
+    def _locked(self, crash_at: Crash | None) -> AbstractContextManager[None]:
         raise NotImplementedError
-        yield
 
 
 class GolangPostgres(_Golang):

@@ -157,7 +157,10 @@ def _while_sent(module: Any, point: Points) -> None:
 def install(point: Points) -> None:
     """Wrap events, sessions and what they are made of."""
     from orchestrator.cli import stage
-    from orchestrator.engines import mongo_lease, mongo_session, postgres, postgres_session
+    from orchestrator.engines.mongo.lease import Lease
+    from orchestrator.engines.mongo.session import MongoSession
+    from orchestrator.engines.postgres import engine as postgres
+    from orchestrator.engines.postgres import session as postgres_session
 
     emit = stage.Broadcast.__call__
 
@@ -167,16 +170,16 @@ def install(point: Points) -> None:
 
     stage.Broadcast.__call__ = broadcast  # type: ignore[method-assign]
     for name in ("read_history", "prepare", "commit", "execute", "probe"):
-        _around(postgres.PostgresSession, name, point)
+        _around(postgres_session.PostgresSession, name, point)
         if name != "prepare":
-            _around(mongo_session.MongoSession, name, point)
+            _around(MongoSession, name, point)
     _around(postgres.Postgres, "create", point)
-    _around_context(postgres.PostgresSession, "lock", point)
-    _around_context(mongo_session.MongoSession, "lock", point)
+    _around_context(postgres_session.PostgresSession, "lock", point)
+    _around_context(MongoSession, "lock", point)
     _while_sent(postgres_session, point)
     for name in ("_create_store", "_command", "_upsert", "_point", "_commit_transaction", "_renew"):
-        _around(mongo_session.MongoSession, name, point)
-    _around(mongo_lease.Lease, "_try", point)
+        _around(MongoSession, name, point)
+    _around(Lease, "_try", point)
 
 
 def _child(request: dict[str, Any], output: str, log: str) -> None:

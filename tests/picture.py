@@ -46,7 +46,7 @@ def postgres_picture(dsn: str, *, history: bool = True) -> Picture:
             if table == "orch_history":
                 query = sql.SQL("SELECT {} FROM {} ORDER BY 1, 2").format(
                     sql.SQL(_HISTORY),
-                    sql.Identifier(schema, table),  # type: ignore[arg-type]
+                    sql.Identifier(schema, table),
                 )
                 if not history:
                     continue

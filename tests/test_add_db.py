@@ -18,7 +18,7 @@ import pytest
 from conftest import Estate
 from project import SERVERS, orch, small_project, snapshot, whole_project
 
-from orchestrator.cli.command_table import add_db
+from orchestrator.cli.commands import add_db
 from orchestrator.errors import InterruptedRunError, OrchError
 from orchestrator.manifest import load
 

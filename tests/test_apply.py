@@ -18,7 +18,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from conftest import ORCH, Estate
+from conftest import ORCH, Estate, Files
 
 from orchestrator import embedded
 from orchestrator.embedded import Server
@@ -878,7 +878,10 @@ def test_the_second_interrupt_cancels_on_mongodb(mongo_estate: Estate) -> None:
     mongo_estate.add("mongo", "m", {"1_slow.up.js": text})
 
     def running() -> bool:
-        pipeline = [{"$currentOp": {"allUsers": True}}, {"$match": {"ns": mongo_estate.prefix + "m.c", "active": True}}]
+        pipeline: list[dict[str, Any]] = [
+            {"$currentOp": {"allUsers": True}},
+            {"$match": {"ns": mongo_estate.prefix + "m.c", "active": True}},
+        ]
         return any("aggregate" in op["command"] for op in mongo_estate.client().admin.aggregate(pipeline))
 
     with mongo_estate.start("apply") as process:
@@ -934,7 +937,7 @@ def gate(server: Server, opened: threading.Event) -> Iterator[int]:
 
 @pytest.mark.parametrize("engine", ["postgres", "mongo"])
 def test_wait_for_a_server_that_comes_up_later(estate: Estate, engine: str) -> None:
-    files: dict[str, str | bytes] = ONE if engine == "postgres" else {"1_c.up.js": '[{"create": "c"}]'}
+    files: Files = ONE if engine == "postgres" else {"1_c.up.js": '[{"create": "c"}]'}
     estate.add(engine, "a", files)
     opened = threading.Event()
     with gate(estate.servers[engine], opened) as port:

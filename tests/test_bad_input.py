@@ -318,7 +318,7 @@ def role(server: Server, options: str, password: str) -> Iterator[str]:
         connection.execute(drop)
         create = sql.SQL("CREATE ROLE {} LOGIN PASSWORD {} ").format(identifier, sql.Literal(password)) + sql.SQL(
             options
-        )  # type: ignore[arg-type]
+        )
         connection.execute(create)
         yield name
         databases = connection.execute("SELECT datname FROM pg_database WHERE datdba = %s::regrole", (name,)).fetchall()

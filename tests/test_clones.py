@@ -109,7 +109,7 @@ def _maintenance(estate: Estate, query: str) -> list[tuple[Any, ...]]:
     import psycopg
 
     with psycopg.connect(estate.servers["postgres"].dsn("postgres"), autocommit=True) as connection:
-        cursor = connection.execute(query)  # type: ignore[call-overload]
+        cursor = connection.execute(query)
         return cursor.fetchall() if cursor.description else []
 
 
@@ -168,10 +168,10 @@ def test_a_postgres_clone_has_the_settings_and_rights_of_the_database(shop: Esta
 def test_a_mongo_clone_is_whole_though_its_template_goes_while_it_is_read(
     shop: Estate, monkeypatch: pytest.MonkeyPatch, kept: int
 ) -> None:
-    from orchestrator.engines.mongo.engine import copies as mongo_copies
+    from orchestrator.engines.mongo import copies as mongo_copies
 
     monkeypatch.setattr(mongo_copies, "KEPT_BYTES", kept)  # read for every copy, or once
-    gone = []
+    gone: list[str] = []
     original = mongo_copies._documents
 
     def documents(part: Any, source: Any) -> Any:
@@ -432,7 +432,8 @@ def test_what_a_killed_process_left_is_removed_by_the_next(shop: Estate) -> None
 
 DYING = """
 import os, signal, sys
-from orchestrator.engines import mongo_copies, postgres_copies
+from orchestrator.engines.mongo import copies as mongo_copies
+from orchestrator.engines.postgres import copies as postgres_copies
 def die(*_):
     os.kill(os.getpid(), signal.SIGKILL)
 postgres_copies.PostgresCopies._rename = die
@@ -472,7 +473,8 @@ def test_a_clone_that_fails_half_way_leaves_nothing(shop: Estate, name: str, mon
     from psycopg import sql
     from pymongo.errors import OperationFailure
 
-    from orchestrator.engines import mongo_copies, postgres_copies
+    from orchestrator.engines.mongo import copies as mongo_copies
+    from orchestrator.engines.postgres import copies as postgres_copies
 
     def fail(*_: Any) -> Any:
         raise OperationFailure("no more")

@@ -464,7 +464,7 @@ def test_the_lock_of_one_database_is_not_that_of_another(bench: Bench) -> None:
 # ---------------------------------------------------------------- commit
 
 
-def test_commit_does_everything_together(anywhere: Bench | MemoryBench) -> None:
+def test_commit_does_everything_together(anywhere: Any) -> None:
     engine = anywhere.ready()
     fill = anywhere.statement(engine, anywhere.dialect.fill)
     with engine.connect(anywhere.target) as session, session.lock(0, never):
@@ -477,7 +477,7 @@ def test_commit_does_everything_together(anywhere: Bench | MemoryBench) -> None:
 
 
 @pytest.mark.parametrize("before", [False, True], ids=["first", "later"])
-def test_a_refused_statement_leaves_no_effect_no_record_no_pointer(anywhere: Bench | MemoryBench, before: bool) -> None:
+def test_a_refused_statement_leaves_no_effect_no_record_no_pointer(anywhere: Any, before: bool) -> None:
     engine = anywhere.ready()
     fill, refused = (anywhere.statement(engine, text) for text in (anywhere.dialect.fill, anywhere.dialect.refused[0]))
     with engine.connect(anywhere.target) as session, session.lock(0, never):
@@ -495,7 +495,7 @@ def test_a_refused_statement_leaves_no_effect_no_record_no_pointer(anywhere: Ben
         assert anywhere.dialect.rows() == 1
 
 
-def test_several_records_in_one_commit(anywhere: Bench | MemoryBench) -> None:
+def test_several_records_in_one_commit(anywhere: Any) -> None:
     engine = anywhere.ready()
     with engine.connect(anywhere.target) as session:
         session.commit((), [DONE._replace(version=v) for v in (1, 2, 10)], Pointer(10), NO_LIMITS)
@@ -530,7 +530,7 @@ def test_every_field_of_a_revision_comes_back(bench: Bench, revision: Revision) 
         session.commit((), [revision], None, NO_LIMITS)
     with engine.connect(bench.target) as session:
         (found,) = session.read_history().revisions
-    times = {"started_at": found.started_at, "finished_at": found.finished_at, "seconds": found.seconds}
+    times: dict[str, Any] = {"started_at": found.started_at, "finished_at": found.finished_at, "seconds": found.seconds}
     assert found == revision._replace(**times)
     assert found.started_at is not None
     assert abs(datetime.now(UTC) - found.started_at) < timedelta(minutes=5)
@@ -592,9 +592,7 @@ def test_records_of_an_earlier_release_are_read_as_they_are_and_completed_by_the
     ],
     ids=str,
 )
-def test_the_pointer_has_golang_migrates_form(
-    anywhere: Bench | MemoryBench, pointer: Pointer, stored: list[Any] | None
-) -> None:
+def test_the_pointer_has_golang_migrates_form(anywhere: Any, pointer: Pointer, stored: list[Any] | None) -> None:
     engine = anywhere.ready()
     with engine.connect(anywhere.target) as session:
         session.commit((), [DONE], Pointer(7), NO_LIMITS)
@@ -606,7 +604,7 @@ def test_the_pointer_has_golang_migrates_form(
 
 
 @pytest.mark.parametrize(("version", "dirty"), [(3, False), (3, True), (-1, True)])
-def test_what_golang_migrate_wrote_is_read(anywhere: Bench | MemoryBench, version: int, dirty: bool) -> None:
+def test_what_golang_migrate_wrote_is_read(anywhere: Any, version: int, dirty: bool) -> None:
     engine = anywhere.ready()
     anywhere.dialect.golang_migrate_writes(version, dirty)
     with engine.connect(anywhere.target) as session:
@@ -616,7 +614,7 @@ def test_what_golang_migrate_wrote_is_read(anywhere: Bench | MemoryBench, versio
 # ---------------------------------------------------------------- statements that stand alone
 
 
-def test_execute_and_probe(anywhere: Bench | MemoryBench) -> None:
+def test_execute_and_probe(anywhere: Any) -> None:
     engine = anywhere.ready()
     first, refused, unknown = (anywhere.statement(engine, text) for text in anywhere.dialect.alone)
     with engine.connect(anywhere.target) as session, session.lock(0, never):
@@ -755,7 +753,7 @@ def _made(cls: type[Exception]) -> Exception:
     import pymongo.errors
 
     if issubclass(cls, pymongo.errors.BulkWriteError | pymongo.errors.ClientBulkWriteException):
-        return cls({"writeErrors": []}) if issubclass(cls, pymongo.errors.BulkWriteError) else cls({}, False)  # type: ignore[arg-type, call-arg]
+        return cls({"writeErrors": []}) if issubclass(cls, pymongo.errors.BulkWriteError) else cls({}, False)
     if issubclass(cls, pymongo.errors.EncryptedCollectionError):
         return cls(Exception("it broke"), {})
     return cls("it broke")

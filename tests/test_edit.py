@@ -94,9 +94,9 @@ EMPTY = {
 NEVER_BACK = {"explicit null": SERVERS + "databases: null # none\n", "tilde": SERVERS + "databases: ~\n"}
 ONE_LINE = {"flow list", "flow list, comma", "JSON on one line", "empty list", "empty list, comment inside"}
 CORPUS = {
-    f"{name}{suffix}": way(text)
+    f"{name}{suffix}": text.replace("\n", line_end)
     for name, text in (WRITTEN | EMPTY).items()
-    for suffix, way in (("", lambda t: t), (" CRLF", lambda t: t.replace("\n", "\r\n")))
+    for suffix, line_end in (("", "\n"), (" CRLF", "\r\n"))
 }
 
 

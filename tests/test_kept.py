@@ -8,8 +8,8 @@ import psycopg
 import pytest
 
 from orchestrator.embedded import Server
+from orchestrator.engines.postgres import engine as module
 from orchestrator.engines.postgres.engine import Postgres
-from orchestrator.engines.postgres.engine import engine as module
 from orchestrator.errors import ConnectionLostError
 from orchestrator.model import CreateOptions, Target
 

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -167,6 +168,10 @@ def _pump(source: socket.socket, sink: socket.socket) -> None:
         sink.shutdown(socket.SHUT_WR)
 
 
+def connected(port: int) -> MongoClient[Any]:
+    return MongoClient(port=port, directConnection=True)
+
+
 def test_a_replica_set_has_no_primary_yet(tmp_path: Path) -> None:
     binary = embedded_mongo._mongod()
     if binary is None:
@@ -186,11 +191,11 @@ def test_a_replica_set_has_no_primary_yet(tmp_path: Path) -> None:
             estate.write("mongo-a", {"000001_t.up.js": '[{"create": "t"}]', "000001_t.down.js": '[{"drop": "t"}]'})
 
             def initiate() -> None:
-                with MongoClient(port=port, directConnection=True) as client:
+                with connected(port) as client:
                     members = [{"_id": 0, "host": f"127.0.0.1:{port}"}]
                     client.admin.command("replSetInitiate", {"_id": "late", "members": members})
 
-            with MongoClient(port=port, directConnection=True) as client:
+            with connected(port) as client:
                 _until(lambda: client.admin.command("ping")["ok"])
             refused = estate.orch("apply", code=7)
             assert "is not ready" in refused.stderr

@@ -18,8 +18,7 @@ from orchestrator.analysis.risks import hazards
 from orchestrator.engines.mongo.extended_json import parse_commands
 from orchestrator.engines.postgres.sql import parse_sql
 from orchestrator.events import Event, bounded
-from orchestrator.model import Script
-from orchestrator.planning.catalog import File
+from orchestrator.model import File, Script
 from orchestrator.views.github import command, harmless
 
 NASTY = "ส้ม%0A:,]]>"

@@ -122,7 +122,7 @@ def test_a_document_among_very_many(mongo_estate: Estate) -> None:
 def test_where_an_entry_begins() -> None:
     source = '{"insert": "c", "documents": [{}, [1, 2],3 , "x"], "ordered": false}'
     places = [entry_offset(source, "documents", index) for index in range(5)]
-    assert [source[place] for place in places[:4]] == list('{[3"')
+    assert [source[place] for place in places if place is not None] == list('{[3"')
     assert places[4] is None
     assert entry_offset(source, "updates", 0) is None
     assert entry_offset(source, "ordered", 0) is None

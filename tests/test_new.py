@@ -97,13 +97,13 @@ def test_init_takes_over_the_customers_tree(tmp_path: Path) -> None:
         "command": ["-db=postgres"],
         "environment": {"POSTGRES_DSN": "postgres://…"},
     }
-    done = {"condition": "service_completed_successfully"}
+    when_done = {"condition": "service_completed_successfully"}
     mongo = {**service, "environment": {"MONGO_URI": "mongodb://…"}}
     services = {
         "postgres": {"image": "postgres:15"},
         "migrate-inventory": {
             **service,
-            "depends_on": {"postgres": {"condition": "service_healthy"}, "migrate-order": done},
+            "depends_on": {"postgres": {"condition": "service_healthy"}, "migrate-order": when_done},
         },
         "migrate-product": {**service, "depends_on": ["postgres"]},
         "migrate-user": service,

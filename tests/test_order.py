@@ -65,7 +65,8 @@ def test_all_jobs_at_once_in_random_order(estate: Estate) -> None:
     estate.orch("render", "k8s")
     jobs = [yaml.safe_load(path.read_text()) for path in sorted((estate.root / "k8s").glob("job-*.yaml"))]
     assert len(jobs) == 7
-    secret, results = secrets(estate, jobs), {}
+    secret = secrets(estate, jobs)
+    results: dict[str, subprocess.CompletedProcess[str]] = {}
     seed = random.randrange(1000)
     print(f"the order is that of seed {seed}")
     random.Random(seed).shuffle(jobs)

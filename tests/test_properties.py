@@ -9,7 +9,7 @@ import shutil
 import tempfile
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, cast
 
 import psycopg
 import pytest
@@ -21,7 +21,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from kill import Ended, Forge
 from memory_engine import Killed, Memory, Store
 
-from orchestrator.engines.base import Limits
+from orchestrator.engines.base import Engine, Limits
 from orchestrator.events import DatabaseFailed
 from orchestrator.execution.executor import Executor
 from orchestrator.execution.run import Run
@@ -115,7 +115,7 @@ class MemoryWorld:
         failed: list[DatabaseFailed] = []
         run = Run(
             run_id="r", actor="me", tool="t", databases={database.id: database}, targets={database.id: target},
-            catalogs={database.id: self.migrations()}, engines={"memory": self.engine},
+            catalogs={database.id: self.migrations()}, engines={"memory": cast(Engine, self.engine)},
             read_script=lambda _, file: self.engine.parse(file, self.files[file.path]), redact=str,
             sink=lambda event: failed.append(event) if isinstance(event, DatabaseFailed) else None,
         )  # fmt: skip

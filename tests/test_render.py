@@ -264,7 +264,7 @@ def test_two_servers_with_one_password_and_what_containers_have(tmp_path: Path) 
     ],
 )
 def test_one_service_builds_the_image_and_all_others_wait_for_it(
-    tmp_path: Path, compose: str, docker: str, build: object
+    tmp_path: Path, compose: str, docker: str, build: Any
 ) -> None:
     root = small_project(tmp_path)
     with (root / "databases.yaml").open("a") as file:

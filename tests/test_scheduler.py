@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given, settings
@@ -15,9 +16,19 @@ from orchestrator.execution.scheduler import walk
 DIAMOND = {"a": (), "b": ("a",), "c": ("a",), "d": ("b", "c"), "e": ()}
 
 
+def noting(seen: list[str]) -> Callable[[str], bool]:
+    """Return work that succeeds and notes the order in which it was done."""
+
+    def work(id: str) -> bool:
+        seen.append(id)
+        return True
+
+    return work
+
+
 def test_everything_after_what_it_needs() -> None:
     seen: list[str] = []
-    walked = walk(DIAMOND, lambda id: not seen.append(id), server_of={})
+    walked = walk(DIAMOND, noting(seen), server_of={})
     assert sorted(walked.done) == sorted(DIAMOND)
     for id, needs in DIAMOND.items():
         assert all(seen.index(need) < seen.index(id) for need in needs)
@@ -42,7 +53,7 @@ def test_no_waves() -> None:
 
 def test_declared_order_where_nothing_else_decides() -> None:
     seen: list[str] = []
-    walk(dict.fromkeys("cabd", ()), lambda id: not seen.append(id), server_of={}, jobs=1)
+    walk(dict.fromkeys("cabd", ()), noting(seen), server_of={}, jobs=1)
     assert "".join(seen) == "cabd"
 
 
@@ -92,7 +103,12 @@ def test_fail_fast_starts_nothing_new() -> None:
 
 def test_stop_lets_what_runs_finish() -> None:
     stop = threading.Event()
-    walked = walk({"a": (), "b": ("a",), "c": ()}, lambda _: not stop.set(), server_of={}, jobs=1, stop=stop)
+
+    def stopping(_id: str) -> bool:
+        stop.set()
+        return True
+
+    walked = walk({"a": (), "b": ("a",), "c": ()}, stopping, server_of={}, jobs=1, stop=stop)
     assert (walked.done, walked.skipped) == (["a"], ["b", "c"])
 
 

@@ -20,8 +20,8 @@ from proxy import Rule, proxied
 from psycopg import sql
 
 from orchestrator.embedded import Server
+from orchestrator.engines.postgres import scram as postgres_scram
 from orchestrator.engines.postgres.engine import Postgres
-from orchestrator.engines.postgres.engine import scram as postgres_scram
 from orchestrator.engines.postgres.scram import WORTH_IT
 from orchestrator.errors import ConnectError
 from orchestrator.model import Target

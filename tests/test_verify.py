@@ -22,8 +22,14 @@ from orchestrator.engines.postgres.sql import parse_sql
 from orchestrator.model import File
 from orchestrator.scratch.clone_names import CLONES, is_left_behind
 
-TABLE = {"000001_a.up.sql": "CREATE TABLE a (id int PRIMARY KEY, note text);", "000001_a.down.sql": "DROP TABLE a;"}
-COLLECTION = {"000001_a.up.js": '[{"create": "a"}]', "000001_a.down.js": '[{"drop": "a"}]'}
+TABLE: dict[str, str | bytes] = {
+    "000001_a.up.sql": "CREATE TABLE a (id int PRIMARY KEY, note text);",
+    "000001_a.down.sql": "DROP TABLE a;",
+}
+COLLECTION: dict[str, str | bytes] = {
+    "000001_a.up.js": '[{"create": "a"}]',
+    "000001_a.down.js": '[{"drop": "a"}]',
+}
 
 
 def pair(number: int, up: str, down: str | None, extension: str = "sql") -> dict[str, str | bytes]:
