@@ -84,21 +84,6 @@ _MONGO = {
     "dropIndexes": "drops indexes that queries may need",
 }
 
-# What is not part of a database, or names one: run anywhere, it means the whole server or the database that it names.
-_BEYOND = re.compile(
-    r"\b(?:(?:CREATE|ALTER|DROP)\s+(?:ROLE|USER(?!\s+MAPPING)|GROUP|TABLESPACE|SUBSCRIPTION)\b"
-    # `ALTER DATABASE %I` and `'ALTER DATABASE ' || …` in a DO block stand for current_database()
-    r"|(?:CREATE|ALTER|DROP)\s+DATABASE\b(?!\s+%|\s*')"
-    r"|ALTER\s+SYSTEM\b|(?:DROP|REASSIGN)\s+OWNED\b"
-    r"|(?:COMMENT|SECURITY\s+LABEL\b[^;]*?)\s+ON\s+(?:DATABASE|ROLE|TABLESPACE|SUBSCRIPTION)\b"
-    r"|(?:GRANT|REVOKE)\b(?![^;]*\bON\b)|(?:GRANT|REVOKE)\b[^;]*?\bON\s+(?:DATABASE|TABLESPACE|PARAMETER)\b)",
-    re.IGNORECASE,
-)
-_BEYOND_MONGO = re.compile(
-    "renameCollection|(create|update|drop)(User|Role)|drop(AllUsers|AllRoles)FromDatabase"
-    "|(grant|revoke)(Roles|Privileges)(To|From)(User|Role)"
-)
-
 
 @dataclass(frozen=True, slots=True)
 class Hazard:
@@ -122,40 +107,6 @@ def hazards(scripts: Iterable[Script]) -> list[Hazard]:
                 Hazard(where, what) for what in (_sql(statement, new) if _is_sql(statement) else _mongo(statement))
             ]
     return found
-
-
-def beyond(script: Script) -> Hazard | None:
-    """Return the first statement that reaches beyond the database in which it runs: to the server, or another database.
-
-    A word list too, which can miss what functions do. The body of a DO block is read as a whole, with its strings.
-    """
-    for statement in script.statements:
-        if what := _beyond_sql(statement) if _is_sql(statement) else _beyond_mongo(statement):
-            return Hazard(Mark(script.file.path, statement.line), f"{what} reaches beyond the database")
-    return None
-
-
-def _beyond_sql(statement: Statement) -> str:
-    text = _COMMENT.sub(" ", statement.source)
-    if re.match(r"\s*DO\b", text, re.IGNORECASE):
-        match = _BEYOND.search(text)
-    else:  # elsewhere than at its beginning these words may be the names of tables and columns
-        match = _BEYOND.match(_ASIDE.sub(" ", statement.source).lstrip())
-    return " ".join(match[0].upper().split()) if match else ""
-
-
-def _beyond_mongo(statement: Statement) -> str:
-    name = next(iter(statement.body))
-    if _BEYOND_MONGO.fullmatch(name):
-        return str(name)
-    if isinstance(out := statement.body.get("out"), dict) and "db" in out:  # mapReduce
-        return str(name)
-    for stage in statement.body.get("pipeline", ()) if name == "aggregate" else ():
-        merge = stage.get("$merge")
-        for into in (stage.get("$out"), merge.get("into") if isinstance(merge, dict) else None):
-            if isinstance(into, dict) and "db" in into:
-                return str(next(iter(stage)))
-    return ""
 
 
 def _is_sql(statement: Statement) -> bool:

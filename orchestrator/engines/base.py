@@ -13,6 +13,7 @@ from orchestrator.model import (
     File,
     History,
     LockHolder,
+    Mark,
     Picture,
     Pointer,
     Revision,
@@ -36,6 +37,35 @@ class Effect(Enum):
     DONE = "done"
     NOT_DONE = "not done"
     UNKNOWN = "unknown"
+
+
+class Reach(Enum):
+    """How far a statement reaches that is not confined to the database in which it runs."""
+
+    OTHER = "other"
+    """It changes another database or the server, or reads another database: no copy of a database may run it."""
+    SERVER = "server"
+    """It adds to the server what all databases share, such as a role: a copy runs it once more."""
+    MAY = "may"
+    """It may reach further, or reaches what it cannot change: a copy runs it, and that is told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A statement that reaches beyond its database: where it is, what it does, and what to do about it."""
+
+    where: Mark
+    what: str
+    reach: Reach
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Confined:
+    """A file as it runs in a copy of its database, and what in it reaches further than the copy."""
+
+    script: Script
+    findings: tuple[Finding, ...] = ()
 
 
 class Session(Protocol):
@@ -125,6 +155,12 @@ class Engine(Protocol):
 
     def parse(self, file: File, text: str) -> Script:
         """Return a file's statements; InvalidError with file, line and column if it is not one of ours."""
+
+    def confine(self, script: Script, database: str, scratch: str) -> Confined:
+        """Return a file of `database` as it runs in its copy `scratch`, and what in it reaches beyond that.
+
+        Where the file names its own database, and that is exact, the copy is named instead. Asks no server.
+        """
 
     def check(self, target: Target) -> None:
         """Raise InvalidError for a DSN that the driver would mistake. Asks no server."""

@@ -12,13 +12,13 @@ import os
 import re
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 
 from orchestrator.engines import load_engine
-from orchestrator.engines.base import Copies
+from orchestrator.engines.base import Copies, Reach
 from orchestrator.errors import ConnectionLostError, DatabaseMissingError, InterruptedRunError, OrchError, UsageError
 from orchestrator.events import DatabaseFailed, Event, Failure
 from orchestrator.execution.executor import Executor
@@ -28,6 +28,7 @@ from orchestrator.manifest.retarget import login, retarget
 from orchestrator.model import Direction, Mark, Migration, Target
 from orchestrator.planning.plan import Request, make_plan
 from orchestrator.scratch.clone_names import CLONES, clone_name, family, is_clone, is_left_behind, template_name
+from orchestrator.scratch.confine import UP, confined, reaching
 
 BUILD_WAIT = 600.0  # seconds; a lock goes with whoever held it, so whoever holds it is at work
 KEPT_TEMPLATES = 4
@@ -185,27 +186,37 @@ class Cloner:
             if isinstance(event, DatabaseFailed):
                 failures.append(event.failure)
 
-        database = self.run.databases[id]
-        engine = load_engine(database.engine, self.run.actor, self.run.run_id)
+        migrations = self._migrations(id)
+        confined_run = confined(self.run, id, template, migrations)
+        name = self.run.databases[id].engine
+        engine = load_engine(name, self.run.actor, self.run.run_id)
         try:
-            run = replace(
-                self.run,
-                databases={id: replace(database, create=replace(database.create, connection_limit=None))},
-                targets={id: retarget(self.run.targets[id], template)},
-                catalogs={id: self._migrations(id)},
-                engines={database.engine: engine},
-                sink=sink,
-                started=time.monotonic(),
-            )
+            run = replace(confined_run, engines={name: engine}, sink=sink, started=time.monotonic())
             request = Request(Direction.UP)
             plan = make_plan([run.databases[id]], run.catalogs, survey(run), run.read_script, request, run.tool)
             finished = Executor(run, plan).execute()
         finally:
             engine.close()
         if failures:
-            raise TemplateError(id, failures[0])
+            raise TemplateError(id, self._explained(id, migrations, template, failures[0]))
         if finished.exit_code:
             raise InterruptedRunError(f"stopped while the template of {id} was being built")
+
+    def _explained(self, id: str, migrations: Sequence[Migration], template: str, failure: Failure) -> Failure:
+        """Say of a file that failed which of its statements act on the whole server: there they are not new."""
+        told = [
+            f"{finding.where}: {finding.what}"
+            for _, finding in reaching(self.run, id, migrations, UP, template)
+            if finding.reach is Reach.SERVER and failure.where.startswith(f"{finding.where.path}:")
+        ]
+        if not told:
+            return failure
+        detail = "statements that act on the whole server run again in every copy of a database; this file has:\n"
+        return replace(
+            failure,
+            detail="\n".join([*filter(None, [failure.detail]), detail + "\n".join(told)]),
+            hint="let the statement pass over what is there already, or make what belongs to the server outside of migrations",
+        )
 
     def _migrations(self, id: str) -> tuple[Migration, ...]:
         return tuple(m for m in self.run.catalogs[id] if self.seeds or not is_seed(m))

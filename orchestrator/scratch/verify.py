@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from orchestrator.analysis.risks import beyond
+from orchestrator.engines.base import Reach
 from orchestrator.errors import ExitCode, InterruptedRunError, InvalidError, InvalidGroup, OrchError
 from orchestrator.events import (
     DatabaseFailed,
@@ -37,11 +37,11 @@ from orchestrator.execution.executor import Executor
 from orchestrator.execution.run import Run
 from orchestrator.execution.scheduler import walk
 from orchestrator.execution.survey import survey
-from orchestrator.manifest.retarget import retarget
 from orchestrator.model import Direction, Migration, Picture, Thing
 from orchestrator.planning.plan import Request, make_plan
 from orchestrator.scratch.clone_names import clone_name
 from orchestrator.scratch.clones import Cloner
+from orchestrator.scratch.confine import BOTH, confined, reaching
 
 _TOLD = (LockWaiting, Notice, ServerWaiting, StepRetrying)
 
@@ -99,18 +99,17 @@ class Verifier:
         """Read all files; return the versions that a scratch database cannot hold, with the reason."""
         found: dict[str, dict[int, str]] = {id: {} for id in self._run.databases}
         invalid: list[InvalidError] = []
-        for id, database in self._run.databases.items():
-            for migration in self._run.catalogs[id]:
-                for file in filter(None, (migration.up, migration.down)):
-                    try:
-                        hazard = beyond(self._run.read_script(database, file))
-                    except InvalidGroup as group:
-                        invalid.extend(group.errors)
-                    except InvalidError as error:
-                        invalid.append(error)
-                    else:
-                        if hazard:
-                            found[id].setdefault(migration.version, f"{hazard.where}: {hazard.what}")
+        for id in self._run.databases:
+            try:
+                for migration, finding in reaching(
+                    self._run, id, self._run.catalogs[id], BOTH, clone_name(os.getpid())
+                ):
+                    if finding.reach is not Reach.MAY:
+                        found[id].setdefault(migration.version, f"{finding.where}: {finding.what}")
+            except InvalidGroup as group:
+                invalid.extend(group.errors)
+            except InvalidError as error:
+                invalid.append(error)
         InvalidGroup.raise_if(invalid)
         return found
 
@@ -172,13 +171,7 @@ class Verifier:
     def _scratch(self, id: str, migrations: Sequence[Migration]) -> Iterator[_Scratch]:
         """Lend a scratch database, and drop it."""
         name = clone_name(os.getpid())
-        database = self._run.databases[id]
-        run = replace(
-            self._run,
-            databases={id: replace(database, create=replace(database.create, connection_limit=None))},
-            targets={id: retarget(self._run.targets[id], name)},
-            catalogs={id: tuple(migrations)},
-        )
+        run = confined(self._run, id, name, migrations, BOTH)
         try:
             yield _Scratch(run, id, self)
         finally:

@@ -22,6 +22,7 @@ from pymongo.errors import DuplicateKeyError, OperationFailure, PyMongoError
 
 from orchestrator.engines.mongo import errors
 from orchestrator.engines.mongo.lease import Lease
+from orchestrator.engines.mongo.reach import readdressed
 from orchestrator.errors import DatabaseMissingError, UsageError
 from orchestrator.model import Target
 
@@ -209,7 +210,8 @@ class MongoCopies:
 
     def _write(self, clone: MongoDatabase[Any], part: _Part, source: MongoDatabase[Any]) -> None:
         if part.options or not (part.indexes or part.documents):
-            clone.command({"create": part.name, **part.options})
+            # A view may name the template's database.
+            clone.command(readdressed({"create": part.name, **part.options}, source.name, clone.name))
         if part.indexes:
             clone.command({"createIndexes": part.name, "indexes": part.indexes})
         documents = _documents(part, source) if part.documents is None else iter(part.documents)

@@ -13,7 +13,7 @@ import pymongo
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
-from orchestrator.engines.base import Copies
+from orchestrator.engines.base import Confined, Copies
 from orchestrator.engines.mongo import errors
 from orchestrator.engines.mongo.extended_json import parse_commands
 from orchestrator.engines.mongo.session import MongoSession
@@ -44,6 +44,12 @@ class Mongo:
     def parse(self, file: File, text: str) -> Script:
         """Return the commands of an Extended JSON file."""
         return parse_commands(file, text)
+
+    def confine(self, script: Script, database: str, scratch: str) -> Confined:
+        """Return the commands with the copy's name for that of the database."""
+        from orchestrator.engines.mongo.reach import confine
+
+        return confine(script, database, scratch)
 
     def check(self, target: Target) -> None:
         """Look at the options of the DSN. What the driver can do without, such as a compressor, is passed over."""

@@ -13,7 +13,7 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
-from orchestrator.engines.base import Copies
+from orchestrator.engines.base import Confined, Copies
 from orchestrator.engines.postgres import errors
 from orchestrator.engines.postgres.scram import ScramKeys
 from orchestrator.engines.postgres.session import CONNECT_TIMEOUT, PostgresSession
@@ -77,6 +77,12 @@ class Postgres:
             with suppress(Exception):  # whatever broke, nothing may stay open
                 if not (session.kept and self._keep(session)):
                     session.connection.close()
+
+    def confine(self, script: Script, database: str, scratch: str) -> Confined:  # noqa: ARG002 - none is exchanged
+        """Return the file as it is, and what in it reaches beyond its database."""
+        from orchestrator.engines.postgres.reach import confine
+
+        return confine(script)
 
     def check(self, target: Target) -> None:
         """Do nothing: libpq refuses what it does not know."""

@@ -1,0 +1,250 @@
+"""Which statements of a file reach beyond the database in which they run: to the server, its files, or another database.
+
+First, spell each statement: words in lower case with one space between them, names in double quotes, texts as `''`, no
+comments. Then hold the rules against it, each at the beginning of a statement; calls of functions count anywhere. A DO
+block is read like a file, with the texts that it executes. The body of a function runs later, if ever: what is found there
+may happen.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from orchestrator.engines.base import Confined, Finding, Reach
+from orchestrator.model import Mark, Script, Statement
+
+_TOKEN = re.compile(
+    r"""(?P<blank>\s+|--[^\n\r]*)
+    |(?P<comment>/\*)
+    |(?P<text>[eE]'(?:[^'\\]|''|\\.)*'|(?:[bBxXnN]|[uU]&)?'(?:[^']|'')*')
+    |(?P<name>(?:[uU]&)?"(?:[^"]|"")*")
+    |(?P<dollar>\$(?:[^\W\d]\w*)?\$)
+    |(?P<word>[^\W\d][\w$]*)
+    |(?P<other>\d+|.)""",
+    re.VERBOSE | re.DOTALL,
+)
+_COMMENT_EDGE = re.compile(r"/\*|\*/")
+_ESCAPE = re.compile(r"\\(?:\+([0-9A-Fa-f]{6})|([0-9A-Fa-f]{4}))")
+
+# ---------------------------------------------------------------- the rules
+
+_SHARED = (
+    "pg_authid|pg_auth_members|pg_database|pg_db_role_setting|pg_parameter_acl|pg_replication_origin|pg_shadow"
+    "|pg_shdepend|pg_shdescription|pg_shseclabel|pg_subscription|pg_tablespace|pg_user|pg_roles|pg_group"
+)
+_BEGINS = r"(?:^|(?<=; )|(?<=begin )|(?<=then )|(?<=else )|(?<=loop )|(?<=> > )|(?<=atomic ))"
+_TO = r"(?:(?! on )[^;])*?"
+# What stands for the name of the database that the statement runs in: text put together with current_database().
+_HOLE = re.compile(r'\bdatabase(?: "?%.*| "?\s*)?$')
+_SEES_ITSELF = re.compile(r"\b(?:current_database|current_catalog)\b", re.IGNORECASE)
+_OWN_SETTING = (
+    "name the database that it runs in: DO $$ BEGIN EXECUTE format('… DATABASE %I …', current_database()); END $$"
+)
+_OTHER_ROLE = (
+    "change roles outside of migrations, or for this database alone (ALTER ROLE … IN DATABASE, with current_database())"
+)
+_OUTSIDE = "do this outside of migrations"
+_RULES = tuple(
+    (re.compile(_BEGINS + rule), reach, hint)
+    for rule, reach, hint in (
+        (r"create (?:role|user(?! mapping\b)|group)\b", Reach.SERVER, ""),
+        (rf"grant {_TO} to\b", Reach.SERVER, ""),
+        (rf"revoke {_TO} from\b", Reach.OTHER, _OTHER_ROLE),
+        (r"(?:alter|drop) (?:role|user(?! mapping\b)|group)\b", Reach.OTHER, _OTHER_ROLE),
+        (r"(?:create|alter|drop) database\b", Reach.OTHER, _OWN_SETTING),
+        (r"(?:grant|revoke) [^;]*? on (?:database|tablespace|parameter)\b", Reach.OTHER, _OWN_SETTING),
+        (r"comment on (?:database|role|tablespace|subscription)\b", Reach.OTHER, _OWN_SETTING),
+        (r"security label (?:for \S+ )?on (?:database|role|tablespace|subscription)\b", Reach.OTHER, _OWN_SETTING),
+        (r"(?:create|alter|drop) (?:tablespace|subscription)\b", Reach.OTHER, _OUTSIDE),
+        (r"alter system\b", Reach.OTHER, _OUTSIDE),
+        (r"(?:drop|reassign) owned\b", Reach.OTHER, _OUTSIDE),
+        (r"(?:create|alter) server\b", Reach.OTHER, _OUTSIDE),
+        (r"create foreign table\b", Reach.OTHER, _OUTSIDE),
+        (r"import foreign schema\b", Reach.OTHER, _OUTSIDE),
+        (r"copy [^;]*? (?:to|from) program\b", Reach.OTHER, _OUTSIDE),
+        (r"copy [^;]*? to '' ", Reach.OTHER, _OUTSIDE),
+        (r"copy [^;]*? from '' ", Reach.MAY, ""),
+        (r"checkpoint\b", Reach.MAY, ""),
+        (r"load '' ", Reach.MAY, ""),
+    )
+)
+_WRITES_SHARED = re.compile(
+    r"\b(?:insert into|merge into|update|delete from|truncate|lock|alter table|vacuum|reindex|cluster)\b"
+    r"(?: table| only| if exists| full| \( [^()]*\))*"
+    rf' (?:"?pg_catalog"? \. )?"?(?:{_SHARED})"?(?![\w$"])'
+)
+_CALLS = tuple(
+    (re.compile(rf'(?<![\w$"]){names}"? (?=\()'), reach)
+    for names, reach in (
+        (
+            '"?(?:dblink(?:_[a-z_]+)?|pg_terminate_backend|pg_cancel_backend|lo_export|pg_file_(?:write|sync|rename|unlink)'
+            "|pg_reload_conf|pg_rotate_logfile(?:_v2)?|pg_promote|pg_switch_(?:wal|xlog)|pg_create_restore_point"
+            "|pg_(?:start|stop)_backup|pg_backup_(?:start|stop)|pg_(?:wal|xlog)_replay_(?:pause|resume)"
+            "|pg_(?:create|copy)_(?:logical|physical)_replication_slot|pg_drop_replication_slot"
+            "|pg_replication_slot_advance|pg_sync_replication_slots|pg_logical_slot_get(?:_binary)?_changes"
+            "|pg_replication_origin_(?:create|drop|advance|session_[a-z]+|xact_[a-z]+)"
+            "|pg_stat_reset_(?:shared|slru|replication_slot|subscription_stats|backend_stats)|pg_stat_statements_reset"
+            "|pg_log_standby_snapshot|pg_log_backend_memory_contexts)",
+            Reach.OTHER,
+        ),
+        (r'"?cron"? \. "?(?:schedule|schedule_in_database|unschedule|alter_job)', Reach.OTHER),
+        ('"?(?:lo_import|pg_read_(?:binary_)?file|pg_stat_file|pg_ls_[a-z_]+|pg_logdir_ls)', Reach.MAY),
+    )
+)
+# Where a name with a bracket behind it is no call: it is made, named or written to.
+_NO_CALL = re.compile(
+    r"\b(?:into|references|table|view|exists|copy|function|procedure|aggregate)(?: only)? "
+    r'(?:(?:"[^"]*"|[^\s"(),.]+) \. )*$'
+)
+_NAMES_ONLY = re.compile(
+    r"(?:grant|revoke|comment on|drop|security label|alter (?:function|procedure|routine|extension))\b"
+)
+_ROUTINE = re.compile(r"create (?:or replace )?(?:function|procedure)\b")
+_BLOCK = re.compile(r"do\b")
+_RAISE = re.compile(r"\braise (?:[a-z]+ )?$")
+# What begins with none of these words, INSERT above all, can only reach further by what it calls or writes to.
+_FIRST = re.compile(
+    r"(?:alter|begin|checkpoint|comment|copy|create|do|drop|grant|import|load|reassign|revoke|security|start)\b",
+    re.IGNORECASE,
+)
+_TELLING = re.compile(r'\b(?:cron|dblink|lo_[ie]|pg_)|\bU&"', re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class _Spelled:
+    """A text as the rules read it; `at` and `offsets` tell for each of its words where that is in the file.
+
+    `texts` are those that it holds: before which of its positions, where in the file, and what.
+    """
+
+    text: str
+    at: list[int]
+    offsets: list[int]
+    texts: list[tuple[int, int, str]]
+
+    def offset(self, position: int) -> int:
+        """Return the place in the file of a position in the spelled text."""
+        return self.offsets[max(0, bisect_right(self.at, position) - 1)] if self.offsets else 0
+
+
+def confine(script: Script) -> Confined:
+    """Return the file as it is: PostgreSQL's files name no database that could be exchanged."""
+    found: list[Finding] = []
+    for statement in script.statements:
+        if _FIRST.match(statement.source) or _TELLING.search(statement.source):
+            for what, reach, hint, offset in _findings(statement):
+                where = Mark.at(script.file.path, script.text, offset)
+                told = (
+                    f"{what} may reach beyond the database"
+                    if reach is Reach.MAY
+                    else f"{what} reaches beyond the database"
+                )
+                found.append(Finding(where, told, reach, hint))
+    return Confined(script, tuple(found))
+
+
+def _findings(statement: Statement) -> Iterator[tuple[str, Reach, str, int]]:
+    spelled = _spell(statement.source, statement.offset)
+    whole = spelled.text
+    itself = bool(_SEES_ITSELF.search(statement.source))
+    if _BLOCK.match(whole) or _ROUTINE.match(whole):
+        later = _ROUTINE.match(whole) is not None
+        inner = [spelled] if later else []
+        for _, offset, body in spelled.texts:
+            part = _spell(body, offset)
+            inner += [part, *_executed(part)]
+        for part in inner:
+            for what, reach, hint, offset in _held(part, itself):
+                if later:
+                    yield f"{what} in the body of a function", Reach.MAY, "", offset
+                else:
+                    yield what, reach, hint, offset
+    else:
+        yield from _held(spelled, itself=False)
+
+
+def _executed(part: _Spelled) -> Iterator[_Spelled]:
+    """Yield the texts in a body that may be executed: all but those of RAISE."""
+    for position, offset, text in part.texts:
+        if not _RAISE.search(part.text, 0, position):
+            yield _spell(text, offset)
+
+
+def _held(part: _Spelled, itself: bool) -> Iterator[tuple[str, Reach, str, int]]:
+    """Hold all rules against a spelled text. `itself`: it knows the name of the database that it runs in."""
+    text = part.text
+    for rule, reach, hint in _RULES:
+        for match in rule.finditer(text):
+            end = text.find(";", match.start())
+            whole = text[match.start() : end if end >= 0 else len(text)]
+            if itself and _HOLE.search(whole):
+                continue
+            yield _words(match[0]), reach, hint, part.offset(match.start())
+    for match in _WRITES_SHARED.finditer(text):
+        yield _words(match[0]), Reach.OTHER, _OUTSIDE, part.offset(match.start())
+    if _NAMES_ONLY.match(text):
+        return
+    for call, reach in _CALLS:
+        for match in call.finditer(text):
+            if not _NO_CALL.search(text, 0, match.start()):
+                name = match[0].replace('"', "").replace(" ", "")
+                yield f"{name}()", reach, _OUTSIDE if reach is Reach.OTHER else "", part.offset(match.start())
+
+
+def _words(matched: str) -> str:
+    """Return what matched a rule, as people write it: the first and last words, without what a user named between."""
+    words = matched.split()
+    keep = words if len(words) <= 4 and '"' not in matched else [words[0], "…", *words[-2:]]
+    return " ".join(keep).upper().replace("''", "a file")
+
+
+def _spell(source: str, offset: int) -> _Spelled:
+    """Spell a text whose first character is at `offset` of its file."""
+    pieces: list[str] = []
+    at: list[int] = []
+    offsets: list[int] = []
+    texts: list[tuple[int, int, str]] = []
+    length = position = 0
+    while match := _TOKEN.match(source, position):
+        kind, end = match.lastgroup, match.end()
+        if kind == "comment":
+            end = _after_comment(source, position)
+        if kind == "dollar":
+            close = source.find(match[0], end)
+            inside = source[end : close if close >= 0 else len(source)]
+            texts.append((length, offset + end, inside))
+            end = close + len(match[0]) if close >= 0 else len(source)
+        elif kind == "text":
+            opening = match[0].index("'") + 1
+            texts.append((length, offset + position + opening, match[0][opening:-1].replace("''", "'")))
+        if kind not in ("blank", "comment"):
+            word = _piece(kind or "", match[0])
+            at.append(length)
+            offsets.append(offset + position)
+            pieces.append(word)
+            length += len(word) + 1
+        position = end
+    return _Spelled(" ".join(pieces) + " ", at, offsets, texts)
+
+
+def _piece(kind: str, token: str) -> str:
+    if kind in ("text", "dollar"):
+        return "''"
+    if kind == "name":
+        name = token[token.index('"') + 1 : -1].replace('""', "_")
+        if token[0] in "uU":
+            name = _ESCAPE.sub(lambda escape: chr(int(escape[1] or escape[2], 16) % 0x110000), name)
+        return '"' + re.sub(r'[\s;"]', "_", name) + '"'
+    return token.lower() if token.isascii() else token
+
+
+def _after_comment(source: str, position: int) -> int:
+    depth = 0
+    for edge in _COMMENT_EDGE.finditer(source, position):
+        depth += 1 if edge[0] == "/*" else -1
+        if depth == 0:
+            return edge.end()
+    return len(source)

@@ -1,0 +1,77 @@
+"""What runs in a scratch database stays in it: the one place that every template, clone and verification asks first.
+
+Migration files run unchanged in another database than theirs, so a name in them still means the real one. Before anything
+runs, each file is read: where it names its own database and the scratch one can stand there exactly, that is done. Whatever
+else would reach the server or another database is refused, with its place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from orchestrator.engines.base import Confined, Finding, Reach
+from orchestrator.errors import InvalidError, InvalidGroup
+from orchestrator.events import Notice
+from orchestrator.execution.run import Run
+from orchestrator.manifest.retarget import retarget
+from orchestrator.model import Database, Direction, File, Migration, Script
+
+UP = (Direction.UP,)
+BOTH = (Direction.UP, Direction.DOWN)
+TOLD = 20
+"""So many findings are told one by one."""
+
+
+def confined(
+    run: Run, id: str, scratch: str, migrations: Sequence[Migration], directions: Sequence[Direction] = UP
+) -> Run:
+    """Return a run of these migrations in the database `scratch` on the server of `id`, and in nothing else.
+
+    InvalidError, or a group of them, if a file cannot be confined to it: nothing has run then. What acts on the whole
+    server and is harmless enough to run again is told as a notice.
+    """
+    database = run.databases[id]
+
+    def read(database: Database, file: File) -> Script:
+        found = _confined(run, database, file, scratch)
+        InvalidGroup.raise_if(_refusal(id, finding) for finding in found.findings if finding.reach is Reach.OTHER)
+        return found.script
+
+    findings = [finding for _, finding in reaching(run, id, migrations, directions, scratch)]
+    InvalidGroup.raise_if(_refusal(id, finding) for finding in findings if finding.reach is Reach.OTHER)
+    for finding in findings[:TOLD]:
+        run.sink(Notice(id, f"{finding.where}: {finding.what}; it runs for this copy too"))
+    return replace(
+        run,
+        databases={id: replace(database, create=replace(database.create, connection_limit=None))},
+        targets={id: retarget(run.targets[id], scratch)},
+        catalogs={id: tuple(migrations)},
+        read_script=read,
+    )
+
+
+def reaching(
+    run: Run, id: str, migrations: Sequence[Migration], directions: Sequence[Direction], scratch: str
+) -> Iterator[tuple[Migration, Finding]]:
+    """Yield what in these files reaches beyond a database called `scratch`; InvalidGroup if some do not parse."""
+    invalid: list[InvalidError] = []
+    for migration in migrations:
+        for file in filter(None, map(migration.file, directions)):
+            try:
+                for finding in _confined(run, run.databases[id], file, scratch).findings:
+                    yield migration, finding
+            except InvalidGroup as group:
+                invalid.extend(group.errors)
+            except InvalidError as error:
+                invalid.append(error)
+    InvalidGroup.raise_if(invalid)
+
+
+def _confined(run: Run, database: Database, file: File, scratch: str) -> Confined:
+    target = run.targets[database.id]
+    return run.engines[target.engine].confine(run.read_script(database, file), target.database, scratch)
+
+
+def _refusal(id: str, finding: Finding) -> InvalidError:
+    return InvalidError(f"no copy of {id} can run this: {finding.what}", where=finding.where, hint=finding.hint)
