@@ -172,7 +172,8 @@ class StatementError(OrchError):
 
     `code` is the SQLSTATE or the MongoDB error code, `statement` what was running, and `offset` the place in its source
     (characters from 0) where the server tells one. `transient`: the same may succeed a moment later. `partly`: the
-    statement may have had a part of its effect.
+    statement may have had a part of its effect. `alone`: the server refuses it inside a transaction, and nothing else is
+    known to be wrong with it.
     """
 
     kind = "statement"
@@ -188,11 +189,13 @@ class StatementError(OrchError):
         offset: int | None = None,
         transient: bool = False,
         partly: bool = False,
+        alone: bool = False,
     ) -> None:
         super().__init__(what, detail=detail, hint=hint)
         self.code = code
         self.transient = transient
         self.partly = partly
+        self.alone = alone
         self.statement = statement
         self.offset = offset
 

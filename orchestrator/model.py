@@ -158,8 +158,8 @@ class Statement:
 
     `source` is the text in the file, `body` what the engine sends (SQL text, or a MongoDB command), `offset` the
     position of `source` in the file in characters, `line` its first line, `atomic` whether it can commit together
-    with its progress record. `settings` is what the file has SET above it, where it runs statement by statement: a later
-    run may begin here, in a session of its own.
+    with its progress record. `block`: it stood between BEGIN and COMMIT in the file. `settings` is what the file has SET
+    above it, where it runs statement by statement: a later run may begin here, in a session of its own.
     """
 
     source: str
@@ -168,6 +168,7 @@ class Statement:
     line: int
     atomic: bool
     settings: str = ""
+    block: bool = False
 
 
 @dataclass(frozen=True, slots=True)

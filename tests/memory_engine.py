@@ -59,7 +59,7 @@ class Memory:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def parse(self, file: File, text: str) -> Script:
+    def parse(self, file: File, text: str, *, piecewise: bool = False) -> Script:
         statements = []
         offset = 0
         for number, line in enumerate(text.splitlines(), 1):

@@ -113,10 +113,10 @@ def test_a_procedure_that_commits_can_be_called(house: House) -> None:
 
 
 def test_a_call_in_a_transaction_is_told_what_to_do(house: House) -> None:
-    write(house, PROCEDURE, "CALL fill(12, 0);")
+    write(house, PROCEDURE, "SELECT 1;\nCALL fill(12, 0);")
     assert "begin the file with: -- orch: no-transaction" in house.orch("apply", code=1).output
     assert rows(house, "SELECT id FROM t1") == [1]
-    write(house, PROCEDURE, "-- orch: no-transaction\nCALL fill(12, 0);")
+    write(house, PROCEDURE, "-- orch: no-transaction\nSELECT 1;\nCALL fill(12, 0);")
     house.orch("apply")
 
 

@@ -153,8 +153,11 @@ class Engine(Protocol):
 
     name: str
 
-    def parse(self, file: File, text: str) -> Script:
-        """Return a file's statements; InvalidError with file, line and column if it is not one of ours."""
+    def parse(self, file: File, text: str, *, piecewise: bool = False) -> Script:
+        """Return a file's statements; InvalidError with file, line and column if it is not one of ours.
+
+        `piecewise`: each statement commits by itself, as golang-migrate's `x-multi-statement=true` has it.
+        """
 
     def confine(self, script: Script, database: str, scratch: str) -> Confined:
         """Return a file of `database` as it runs in its copy `scratch`, and what in it reaches beyond that.

@@ -12,6 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, suppress
+from dataclasses import replace
 
 from orchestrator.engines.base import Effect, Limits, Session
 from orchestrator.errors import (
@@ -215,7 +216,11 @@ class Migrator:
         statements = script.statements
         if script.atomic and not revision.applied and not revision.in_flight and all(map(session.commits, statements)):
             done = revision._replace(applied=len(statements), done=True)
-            return self._commit(session, book, statements, done, after, limits)
+            try:
+                return self._commit(session, book, statements, done, after, limits)
+            except StatementError as error:
+                if not error.alone or len(statements) > 1:
+                    raise
         return self._run_statements(session, book, revision, script, limits, after)
 
     def _limits(self, script: Script) -> Limits:
@@ -244,9 +249,15 @@ class Migrator:
                 error="",
             )
             pointer = after if progress.done else during
-            if session.commits(statement) and not revision.in_flight:
-                revision = self._commit(session, book, (statement,), progress, pointer, limits)
-            else:
+            committed = session.commits(statement) and not revision.in_flight
+            if committed:
+                try:
+                    revision = self._commit(session, book, (statement,), progress, pointer, limits)
+                except StatementError as error:
+                    if not error.alone:
+                        raise
+                    committed = False
+            if not committed:
                 revision = self._run_alone(session, book, revision, script, index, limits, during)
                 revision = self._commit(session, book, (), progress, pointer, limits)
             self._run.sink(StatementDone(self._id, revision.version, index + 1, total))
@@ -265,7 +276,8 @@ class Migrator:
         during: Pointer,
     ) -> Revision:
         """Run a statement that cannot commit with its record: intent first; if one is found, ask what became of it."""
-        statement = script.statements[index]
+        # One that the server refused inside a transaction comes here too.
+        statement = replace(script.statements[index], atomic=False)
         if revision.in_flight:
             effect, facts = session.probe(statement, limits)
             self._run.sink(Notice(self._id, f"{_place(script, statement)} was cut off: {facts}"))
@@ -358,7 +370,7 @@ def _locate(error: StatementError, script: Script | None) -> None:
     end = script.text.find("\n", offset)
     line = script.text[start : end if end >= 0 else None]
     error.where = Mark.at(script.file.path, script.text, offset)
-    index = script.statements.index(statement) + 1
+    index = [one.offset for one in script.statements].index(statement.offset) + 1
     number = f"statement {index} of {len(script.statements)}" + (f", {error.code}" if error.code else "")
     facts = [excerpt(line, error.where.column), number]
     error.detail = "\n".join([*facts, error.detail] if error.detail else facts)

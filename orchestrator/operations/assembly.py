@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from orchestrator.engines.base import Engine
     from orchestrator.events import Sink
 
+_MULTI_STATEMENT = re.compile(r"[?&\s]x-multi-statement=(\w+)")
 MAX_KEPT_SCRIPT = 100_000  # characters; a larger file is parsed again rather than kept
 
 redactor = Redactor()
@@ -37,7 +39,8 @@ class Assembly:
     run_id: str = field(default_factory=lambda: os.urandom(4).hex())
     actor: str = field(default_factory=lambda: f"{_user()}@{socket.gethostname()}")
     engines: dict[str, Engine] = field(default_factory=dict)
-    _scripts: dict[File, Script] = field(default_factory=dict)
+    _scripts: dict[tuple[File, bool], Script] = field(default_factory=dict)
+    _targets: Mapping[str, Target] = field(default_factory=dict)
 
     def catalogs(self) -> dict[str, tuple[Migration, ...]]:
         """Read the migration directories; InvalidGroup with everything that is wrong in any of them."""
@@ -76,15 +79,24 @@ class Assembly:
                 error.where = error.where or database.mark
                 errors.append(error)
         InvalidGroup.raise_if(errors)
+        self._targets = targets
         return targets
 
     def read_script(self, database: Database, file: File) -> Script:
         """Parse a migration file; InvalidError with its line and column. The plan and its execution share one parse."""
-        if (script := self._scripts.get(file)) is None:
-            script = self.engine(database.engine).parse(file, read_text(file))
+        piecewise = self._is_piecewise(database)
+        if (script := self._scripts.get((file, piecewise))) is None:
+            script = self.engine(database.engine).parse(file, read_text(file), piecewise=piecewise)
             if len(script.text) <= MAX_KEPT_SCRIPT:
-                self._scripts[file] = script
+                self._scripts[file, piecewise] = script
         return script
+
+    def _is_piecewise(self, database: Database) -> bool:
+        """Whether the DSN asks for golang-migrate's multi-statement mode. Before it is resolved only its template is known."""
+        target, found = self._targets.get(database.id), _MULTI_STATEMENT.search(database.dsn)
+        value = target.parameters.get("x-multi-statement", "") if target else ""
+        value = value or (found[1] if found else "")
+        return value in ("1", "t", "T", "true", "TRUE", "True")  # what Go takes for true
 
     def engine(self, name: str) -> Engine:
         """Return the engine of this name, loading its driver at the first call."""

@@ -80,7 +80,7 @@ def read_catalog(database: Database) -> tuple[Migration, ...]:
 
 
 def read_text(file: File) -> str:
-    """Return a file's text, without byte order mark and with `\\n` line ends.
+    """Return a file's text without byte order mark. Line ends stay as they are: they are part of the literals they stand in.
 
     Raises InvalidError if it is not UTF-8, and OrchError if it changed since its checksum was taken.
     """
@@ -88,7 +88,7 @@ def read_text(file: File) -> str:
     if _digest(data) != file.checksum:
         raise OrchError("the file changed while orch was running", where=Mark(file.path), hint="run the command again")
     try:
-        text = data.decode("utf-8")
+        return data.decode("utf-8")
     except UnicodeDecodeError as error:
         before = data[: error.start]
         line, column = before.count(b"\n") + 1, len(before[before.rfind(b"\n") + 1 :].decode()) + 1
@@ -97,7 +97,6 @@ def read_text(file: File) -> str:
             where=Mark(file.path, line, column),
             hint="save the file as UTF-8",
         ) from None
-    return text.replace("\r\n", "\n")
 
 
 def _shown(directory: Path) -> str:

@@ -215,12 +215,12 @@ def pointer_after(applied: Iterable[int], version: int, direction: Direction) ->
 
 
 def prefix_checksum(script: Script, count: int) -> str:
-    """Return the checksum of a script's first `count` statements; '' for none."""
+    """Return the checksum of a script's first `count` statements; '' for none. Line ends count as in a file's checksum."""
     if count == 0:
         return ""
     digest = hashlib.sha256()
     for statement in script.statements[:count]:
-        digest.update(statement.source.encode() + b"\0")
+        digest.update(statement.source.replace("\r\n", "\n").encode() + b"\0")
     return "sha256:" + digest.hexdigest()
 
 

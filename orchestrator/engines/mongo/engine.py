@@ -41,7 +41,7 @@ class Mongo:
         self._clients: dict[str, tuple[MongoClient[Any], bool]] = {}
         self._unready: dict[str, tuple[float, ConnectError]] = {}
 
-    def parse(self, file: File, text: str) -> Script:
+    def parse(self, file: File, text: str, *, piecewise: bool = False) -> Script:  # noqa: ARG002 - it always is
         """Return the commands of an Extended JSON file."""
         return parse_commands(file, text)
 

@@ -41,11 +41,11 @@ class Postgres:
         self._room: dict[str, int] = {}
         self._scram = ScramKeys()
 
-    def parse(self, file: File, text: str) -> Script:
+    def parse(self, file: File, text: str, *, piecewise: bool = False) -> Script:
         """Return the statements of an SQL file."""
         from orchestrator.engines.postgres.sql import parse_sql  # when nothing is to do, no file is parsed
 
-        return parse_sql(file, text)
+        return parse_sql(file, text, piecewise=piecewise)
 
     @contextmanager
     def connect(self, target: Target, until: float | None = None) -> Iterator[PostgresSession]:

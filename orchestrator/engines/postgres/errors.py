@@ -153,11 +153,15 @@ def statement_error(error: psycopg.Error, target: Target, user: str, failing: Fa
         partly=statement is not None
         and not statement.atomic
         and bool(_PROCEDURAL.match(statement.source) and diag.context),
+        alone=code in _REFUSED_IN_TRANSACTION and statement is not None and statement.atomic and not statement.block,
     )
 
 
 _PROCEDURAL = re.compile(r"(?:CALL|DO)\b", re.IGNORECASE)
 _TEMPORARY_HINT = "make it again in what is left of the file, in one BEGIN … COMMIT with what needs it"
+# A command that must run outside of a transaction block (REINDEX or CLUSTER of a partitioned table: only the server knows
+# that it is one), and a procedure or DO block that commits.
+_REFUSED_IN_TRANSACTION = {"25001", "2D000"}
 _PASSES_BY_ITSELF = {"55P03", "40P01", "40001"}  # lock_timeout, deadlock, serialisation
 _HINTS = {
     "55P03": "another session holds a lock on the table; raise lock_timeout, or end that session",

@@ -129,9 +129,8 @@ class _Block:
 
     def unwrapped(self) -> list[Statement]:
         """Return the statements without BEGIN and COMMIT; the isolation level that BEGIN asked for stays."""
-        if not self.modes:
-            return self.statements
-        return [replace(self.begin, body=self.set_modes), *self.statements]
+        modes = [replace(self.begin, body=self.set_modes)] if self.modes else []
+        return [replace(statement, block=True) for statement in (*modes, *self.statements)]
 
     def whole(self, text: str) -> list[Statement]:
         """Return the block as the one statement that it is to whoever runs it piece by piece."""
@@ -139,14 +138,16 @@ class _Block:
             return []
         first, last = self.statements[0], self.statements[-1]
         source = text[first.offset : last.offset + len(last.source)]
-        return [replace(first, source=source, body=source, settings=f"{self.set_modes}; " if self.modes else "")]
+        settings = f"{self.set_modes}; " if self.modes else ""
+        return [replace(first, source=source, body=source, settings=settings, block=True)]
 
 
-def parse_sql(file: File, text: str) -> Script:
+def parse_sql(file: File, text: str, *, piecewise: bool = False) -> Script:
     """Parse a PostgreSQL migration; InvalidError tells line and column of what cannot be run.
 
     A body is its source, but for a BEGIN that asked for modes and whose block is the whole file: it became
     `SET TRANSACTION …`, which must be the transaction's first query. Of several blocks it is in the settings.
+    `piecewise`: every statement commits by itself, as after the directive no-transaction.
     """
     reader = Reader(file.path, text)
     if (nul := text.find("\0")) >= 0:
@@ -154,7 +155,7 @@ def parse_sql(file: File, text: str) -> Script:
     directives = _directives(reader)
     groups = list(_groups(reader))
     blocks = [group for group in groups if isinstance(group, _Block)]
-    piecewise = "no-transaction" in directives
+    piecewise = piecewise or "no-transaction" in directives
     if len(groups) == len(blocks) == 1 and not piecewise:
         groups = list(blocks[0].unwrapped())
     else:
