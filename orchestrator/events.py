@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from orchestrator.errors import ExitCode, InvalidGroup, OrchError
 from orchestrator.model import Direction
@@ -23,6 +23,31 @@ def bounded(text: str, limit: int) -> str:
         return text
     head, tail = limit * 3 // 4, limit // 4
     return f"{text[:head]} [… {len(text) - head - tail:,} characters …] {text[-tail:]}"
+
+
+class Redact(Protocol):
+    """Hides the secrets of a text, or tells where they are."""
+
+    def __call__(self, text: str, /) -> str:
+        """Return the text without secrets."""
+
+    def spans(self, text: str, /) -> list[tuple[int, int]]:
+        """Return where the secrets of a text begin and end, in order."""
+
+
+_MARGIN = 64 * 1024  # characters: no secret is longer
+
+
+def hidden(text: str, limit: int, redact: Callable[[str], str]) -> str:
+    """Return a text without secrets, then shortened to about `limit` characters: a secret at the cut is hidden whole.
+
+    Of a very long text only what is near the part that stays is looked through.
+    """
+    if len(text) <= limit + 2 * _MARGIN:
+        return bounded(redact(text), limit)
+    head, tail = limit * 3 // 4, limit // 4
+    first, last = redact(text[: head + _MARGIN])[:head], redact(text[-tail - _MARGIN :])[-tail:]
+    return f"{first} [… {len(text) - head - tail:,} characters …] {last}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,19 +69,19 @@ class Failure:
             return Failure(
                 kind=error.kind,
                 exit_code=int(error.exit_code),
-                what=bounded(redact(error.what), MAX_WHAT),
+                what=hidden(error.what, MAX_WHAT, redact),
                 where=redact(str(error.where)) if error.where else "",
-                detail=bounded(redact(error.detail), MAX_DETAIL),
-                hint=bounded(redact(error.hint), MAX_WHAT),
+                detail=hidden(error.detail, MAX_DETAIL, redact),
+                hint=hidden(error.hint, MAX_WHAT, redact),
                 code=getattr(error, "code", ""),
             )
         if isinstance(error, OSError) and error.strerror:  # a file or directory that is not as it must be
             place = f"{error.filename}: " if error.filename else ""
-            return Failure("failed", int(ExitCode.FAILED), bounded(redact(f"{place}{error.strerror}"), MAX_WHAT))
+            return Failure("failed", int(ExitCode.FAILED), hidden(f"{place}{error.strerror}", MAX_WHAT, redact))
         return Failure(
             kind="internal",
             exit_code=int(ExitCode.FAILED),
-            what=bounded(redact(f"unexpected {type(error).__name__}: {error}"), MAX_WHAT),
+            what=hidden(f"unexpected {type(error).__name__}: {error}", MAX_WHAT, redact),
             hint="this is a fault in orch; ORCH_DEBUG=1 shows where it happened",
         )
 

@@ -26,6 +26,7 @@ from orchestrator.events import DatabaseFailed
 from orchestrator.execution.executor import Executor
 from orchestrator.execution.run import Run
 from orchestrator.execution.survey import survey
+from orchestrator.manifest.redact import Redactor
 from orchestrator.model import Database, Direction, File, Migration, Pointer, Target
 from orchestrator.planning.history import reconcile
 from orchestrator.planning.plan import Request, make_plan
@@ -116,7 +117,7 @@ class MemoryWorld:
         run = Run(
             run_id="r", actor="me", tool="t", databases={database.id: database}, targets={database.id: target},
             catalogs={database.id: self.migrations()}, engines={"memory": cast(Engine, self.engine)},
-            read_script=lambda _, file: self.engine.parse(file, self.files[file.path]), redact=str,
+            read_script=lambda _, file: self.engine.parse(file, self.files[file.path]), redact=Redactor(),
             sink=lambda event: failed.append(event) if isinstance(event, DatabaseFailed) else None,
         )  # fmt: skip
         self.store.points, self.store.kill_at = 0, kill_at

@@ -31,11 +31,12 @@ from orchestrator.events import (
     DatabaseCreated,
     LockWaiting,
     Notice,
+    Redact,
     StatementDone,
     StepFinished,
     StepRetrying,
     StepStarted,
-    bounded,
+    hidden,
 )
 from orchestrator.execution.history_writer import Book
 from orchestrator.execution.run import Run, lock_wait, number
@@ -191,7 +192,7 @@ class Migrator:
                 if self._run.cancelled.is_set():  # then the server's words tell of that alone
                     self._record_failure(session, book, revision, InterruptedRunError("cancelled by a signal"))
                     raise InterruptedRunError("cancelled") from None
-                _locate(error, script)
+                _locate(error, script, self._run.redact)
                 tries = self._tries[step.version] = self._tries.get(step.version, 0) + 1
                 if not error.transient or tries > RETRIES or self._run.stop.is_set():
                     self._record_failure(session, book, revision, error)
@@ -203,7 +204,7 @@ class Migrator:
                     raise _LetGoError(pause) from None
                 self._run.stop.wait(pause)
         for warning in session.warnings():
-            self._run.sink(Notice(self._id, self._run.redact(bounded(f"{step.path}: WARNING: {warning}", MAX_WHAT))))
+            self._run.sink(Notice(self._id, hidden(f"{step.path}: WARNING: {warning}", MAX_WHAT, self._run.redact)))
         seconds = time.monotonic() - started
         self._run.sink(StepFinished(self._id, step.version, step.name, step.direction, seconds))
 
@@ -323,7 +324,8 @@ class Migrator:
 
     def _record_failure(self, session: Session, book: Book, revision: Revision, error: OrchError) -> None:
         """Keep the error in the history. A try that had no effect gives the pointer back what it said before."""
-        text = self._run.redact(f"{error.where}: {error.what}" if error.where else error.what)[:MAX_ERROR_CHARACTERS]
+        what = f"{error.where}: {error.what}" if error.where else error.what
+        text = hidden(what, MAX_ERROR_CHARACTERS, self._run.redact)[:MAX_ERROR_CHARACTERS]
         failed = revision._replace(error=text)
         effect = failed.applied or failed.in_flight
         pointer = None if effect or not book.began(failed) else Pointer(max(book.applied, default=None))
@@ -356,7 +358,7 @@ def _what_next(revision: Revision, script: Script | None) -> str:
     return f"{done}: leave those as they are, correct the file from line {line} on, and run again"
 
 
-def _locate(error: StatementError, script: Script | None) -> None:
+def _locate(error: StatementError, script: Script | None, redact: Redact) -> None:
     """Add file, line, column and the line itself with a caret to what the server said."""
     statement = error.statement
     if script is None or error.where is not None:
@@ -366,11 +368,8 @@ def _locate(error: StatementError, script: Script | None) -> None:
         error.detail = "\n".join(filter(None, (error.code, error.detail)))
         return
     offset = statement.offset + (error.offset or 0)
-    start = script.text.rfind("\n", 0, offset) + 1
-    end = script.text.find("\n", offset)
-    line = script.text[start : end if end >= 0 else None]
     error.where = Mark.at(script.file.path, script.text, offset)
     index = [one.offset for one in script.statements].index(statement.offset) + 1
     number = f"statement {index} of {len(script.statements)}" + (f", {error.code}" if error.code else "")
-    facts = [excerpt(line, error.where.column), number]
+    facts = [excerpt(script.text, offset, redact.spans), number]
     error.detail = "\n".join([*facts, error.detail] if error.detail else facts)

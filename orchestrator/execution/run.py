@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from orchestrator.engines.base import Engine
 from orchestrator.errors import ConnectError, InvalidError
-from orchestrator.events import ServerWaiting, Sink
+from orchestrator.events import Redact, ServerWaiting, Sink
 from orchestrator.execution.scheduler import JOBS, JOBS_PER_SERVER
 from orchestrator.model import Database, File, Migration, Script, Target
 
@@ -53,7 +53,7 @@ class Run:
     catalogs: Mapping[str, tuple[Migration, ...]]
     engines: Mapping[str, Engine]
     read_script: Callable[[Database, File], Script]
-    redact: Callable[[str], str]
+    redact: Redact
     sink: Sink
     jobs: int = JOBS
     jobs_per_server: int = JOBS_PER_SERVER
