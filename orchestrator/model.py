@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
+from math import isfinite
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -246,7 +247,7 @@ def read_revision(row: Mapping[str, Any]) -> Revision:
         origin=origin or Origin.APPLIED,
         started_at=_time(row.get("started_at")),
         finished_at=_time(row.get("finished_at")),
-        seconds=row.get("seconds"),
+        seconds=_seconds(row.get("seconds")),
         actor=row.get("actor", ""),
         run_id=row.get("run_id", ""),
         tool=row.get("tool", ""),
@@ -257,13 +258,25 @@ def read_revision(row: Mapping[str, Any]) -> Revision:
 
 
 def _time(value: datetime | str | None) -> datetime | None:
-    return datetime.fromisoformat(value) if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    try:
+        return datetime.fromisoformat(value)
+    except ValueError:  # PostgreSQL's infinity, and years that Python does not have: only people read these times
+        return None
+
+
+def _seconds(value: Any) -> float | None:
+    """Return a duration; None for NaN and infinity, which PostgreSQL's JSON has as texts."""
+    return float(value) if isinstance(value, (int, float)) and isfinite(value) else None
 
 
 class History(NamedTuple):
     """What one database says of itself. `pointer` is None when golang-migrate's table is not there at all.
 
-    `unrecorded` is how many tables or collections there are where neither history nor pointer is.
+    `unrecorded` is how many tables or collections there are where neither history nor pointer is. `emptied`: the history
+    is there and holds no rows, which no run leaves behind. `rows` are those of golang-migrate's table if they contradict
+    each other; it has one row, or none.
     """
 
     exists: bool = True
@@ -272,6 +285,8 @@ class History(NamedTuple):
     revisions: tuple[Revision, ...] = ()
     extensions: tuple[str, ...] = ()
     unrecorded: int = 0
+    emptied: bool = False
+    rows: tuple[Pointer, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,8 @@ class Kind(Enum):
     PARTIAL = "partial"
     IN_FLIGHT = "in_flight"
     NEWER_TOOL = "newer_tool"
+    SEVERAL_ROWS = "several_rows"
+    EMPTIED = "emptied"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +103,9 @@ def reconcile(migrations: Sequence[Migration], history: History, *, out_of_order
     # First, what does golang-migrate's pointer say that our history does not?
     pointer = history.pointer
     top = max(applied, default=None)
-    if pointer is None:
+    if history.rows:
+        problems.append(_several_rows(history.rows, top))
+    elif pointer is None:
         pointer_stale = bool(latest)
     elif partial is not None:
         if not _explains(partial, applied, pointer):
@@ -140,6 +144,8 @@ def reconcile(migrations: Sequence[Migration], history: History, *, out_of_order
         if partial.version not in files:
             problems.append(_missing(partial))
     newest = max(applied, default=None)
+    if history.emptied and pending and newest is None and not (pointer and pointer.version is not None):
+        problems.append(_emptied(pending[0]))
     late = [v for v in pending if newest is not None and v < newest and v not in started]
     if late and not out_of_order:
         problems.append(_out_of_order(late, newest or 0, files))
@@ -249,6 +255,7 @@ def digest(history: History) -> str:
     facts = [
         history.exists,
         [history.pointer.version, history.pointer.dirty] if history.pointer else None,
+        *([[[row.version, row.dirty] for row in history.rows]] if history.rows else []),
         [
             [r.version, r.attempt, r.direction.value, r.checksum, r.applied, r.in_flight, r.done]
             for r in latest_effective(history.revisions).values()
@@ -309,6 +316,34 @@ def _never_seen(version: int) -> Problem:
         "it may have run that file, or only have come down to it",
         "look at the schema, then: orch repair NAME",
         version,
+    )
+
+
+def _several_rows(rows: Sequence[Pointer], top: int | None) -> Problem:
+    """A restore of data alone leaves two: nobody can tell from them which version the database has."""
+    said = " and ".join(spoken(row.version) + (" (dirty)" if row.dirty else "") for row in rows)
+    choices = " or ".join(f"orch repair NAME --keep-version {row_key(row)}" for row in rows)
+    return Problem(
+        Kind.SEVERAL_ROWS,
+        f"golang-migrate's version table has {len(rows)} rows, {said}, and only one can be true; "
+        f"by orch's own history it is {spoken(top)}",
+        f"look at the schema, then: {choices}",
+    )
+
+
+def row_key(row: Pointer) -> int:
+    """Return the number by which a row of the version table is chosen; -1, golang-migrate's own, for no version."""
+    return -1 if row.version is None else row.version
+
+
+def _emptied(first: int) -> Problem:
+    """A copy of the schema alone, or a script that empties all tables: what ran before is not known."""
+    return Problem(
+        Kind.EMPTIED,
+        "its history is there and holds no rows, as after a copy of the schema alone or a script that empties all tables: "
+        "orch never leaves it so, and cannot tell what is applied",
+        "if these migrations made what is there: orch baseline NAME --version <the last one that ran>; "
+        f"if nothing of them is there: orch repair NAME --mark-not-applied {first}",
     )
 
 

@@ -16,6 +16,7 @@ from orchestrator.planning.history import (
     pointer_during,
     prefix_landed,
     reconcile,
+    row_key,
     spoken,
 )
 
@@ -48,6 +49,10 @@ def ways(migrations: Sequence[Migration], history: History, by: Signature) -> tu
     files = {migration.version for migration in migrations}
     if Kind.NEWER_TOOL in kinds:  # what we do not understand we do not mend
         return ()
+    if Kind.SEVERAL_ROWS in kinds:  # first of all: what else is wrong shows once there is one row
+        return tuple(_keep(row) for row in history.rows)
+    if Kind.EMPTIED in kinds:
+        return (_nothing_applied(migrations, history, state.pending[0], by),)
     partial = state.partial
     if partial is not None:
         if partial.in_flight:
@@ -93,11 +98,12 @@ def next_applied(found: Sequence[Way]) -> Way | None:
 def baseline(id: str, migrations: Sequence[Migration], history: History, version: int, by: Signature) -> Way:
     """Return the records that declare everything up to a version as applied. ConflictError if anything is, or is wrong."""
     state = reconcile(migrations, history, out_of_order=True)
-    if state.applied or state.problems:
+    problems = [problem for problem in state.problems if problem.kind is not Kind.EMPTIED]
+    if state.applied or problems:
         following = next_applied(on_request(migrations, history, by))
         raise ConflictError(
             "there is a history already",
-            detail=state.problems[0].what if state.problems else f"it is at {spoken(state.version)}",
+            detail=problems[0].what if problems else f"it is at {spoken(state.version)}",
             hint="orch status tells what it says; a baseline is for a database in which nothing is applied"
             + (
                 f"\nif the next pending version is in the database: orch repair {id} --{following.flag}"
@@ -111,6 +117,26 @@ def baseline(id: str, migrations: Sequence[Migration], history: History, version
         _record(history, migration, by, Origin.BASELINE) for migration in migrations if migration.version <= version
     )
     return Way("version", f"versions up to {version} count as applied", revisions, Pointer(version))
+
+
+def _keep(row: Pointer) -> Way:
+    return Way(
+        f"keep-version {row_key(row)}",
+        f"the row of {spoken(row.version)} is right: the others are removed from the version table",
+        (),
+        row,
+    )
+
+
+def _nothing_applied(migrations: Sequence[Migration], history: History, first: int, by: Signature) -> Way:
+    """Return what records that a database with an emptied history begins at nothing."""
+    revisions, pointer = _marked(migrations, history, first, by, applied=False)
+    return Way(
+        f"mark-not-applied {first}",
+        f"nothing is applied: every migration runs, from version {first} on",
+        revisions,
+        pointer,
+    )
 
 
 def _suspects(migrations: Sequence[Migration], pointer: Pointer) -> list[int]:

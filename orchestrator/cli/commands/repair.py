@@ -33,6 +33,14 @@ def command(
     accept: Annotated[
         str | None, typer.Option("--accept", metavar="FILE", help="Accept the edit of an applied file.")
     ] = None,
+    keep_version: Annotated[
+        int | None,
+        typer.Option(
+            "--keep-version",
+            metavar="VERSION",
+            help="Of several rows in golang-migrate's version table, keep the one with this version.",
+        ),
+    ] = None,
     reason: Annotated[str, typer.Option("--reason", help="Why, if you want it kept in the history.")] = "",
     file: options.File = None,
     env_file: options.EnvFile = None,
@@ -60,6 +68,7 @@ def command(
         *(["statement-not-done"] if statement_not_done else []),
         *(["continue"] if continue_ else []),
         *([f"accept {accept}"] if accept is not None else []),
+        *([f"keep-version {keep_version}"] if keep_version is not None else []),
     ]
     if len(flags) > 1:
         raise UsageError("one way at a time", hint=f"orch repair {name}")

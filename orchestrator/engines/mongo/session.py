@@ -33,6 +33,7 @@ from orchestrator.model import (
 )
 
 COMMIT_RETRIES = 3
+MAX_ROWS = 10  # of golang-migrate's collection, which has one
 # What is acknowledged this way was never lost in kill tests; w:1 alone lost up to 15 inserts.
 _DURABLE = WriteConcern("majority", j=True)
 _DURABLE_DOCUMENT = {"w": "majority", "j": True}
@@ -66,30 +67,37 @@ class MongoSession:
         self._bookkeeping = {collection.name for collection in (self._pointer, self._history, self._locks)}
         self._cancelled = threading.Event()
         self._has_store = False
+        self._several_rows = False
         self._alone: frozenset[str] | None = None  # collections that no transaction may write to; None: not asked yet
         self._lease: Lease | None = None
 
     def read_history(self, extensions: Sequence[str] = ()) -> History:  # noqa: ARG002 - PostgreSQL has extensions
         """Read history and pointer."""
         with errors.mapped(self._target):
-            document = self._pointer.find_one(session=self._session)
+            documents = self._version_documents()
             revisions = self._revisions()
             # Two reads: unless we hold the lock, a run may write between them. They fit if the pointer is still the same.
             while revisions and self._lease is None:
-                before, document = document, self._pointer.find_one(session=self._session)
-                if before == document:
+                before, documents = documents, self._version_documents()
+                if before == documents:
                     break
                 revisions = self._revisions()
             self._has_store = bool(revisions)
-            pointer = None
-            if document is not None:
-                version, dirty = self._version(document), bool(document.get("dirty"))
-                pointer = Pointer(None if version == -1 and not dirty else version, dirty)
-            exists, unrecorded = True, 0
-            if document is None and not revisions:
+            rows = list(dict.fromkeys(map(self._version_row, documents)))
+            self._several_rows = len(documents) > 1
+            exists, others, emptied = True, 0, False
+            if not rows and not revisions:
                 exists = self._exists()
-                unrecorded = self._unrecorded() if exists else 0
-        return History(exists, self._has_store, pointer, revisions, unrecorded=unrecorded)
+                others, emptied = self._unrecorded() if exists else (0, False)
+        return History(
+            exists,
+            self._has_store,
+            rows[0] if rows else None,
+            revisions,
+            unrecorded=0 if emptied else others,
+            emptied=emptied,
+            rows=tuple(sorted(rows, key=lambda row: row.version or 0)) if len(rows) > 1 else (),
+        )
 
     @contextmanager
     def lock(self, wait: float, on_wait: Callable[[LockHolder], None]) -> Iterator[None]:
@@ -203,6 +211,14 @@ class MongoSession:
                 ) from None
         return tuple(found)
 
+    def _version_documents(self) -> list[dict[str, Any]]:
+        """Return golang-migrate's document; of several enough to see that they contradict each other."""
+        return list(self._pointer.find(session=self._session, limit=MAX_ROWS))
+
+    def _version_row(self, document: dict[str, Any]) -> Pointer:
+        version, dirty = self._version(document), bool(document.get("dirty"))
+        return Pointer(None if version == -1 and not dirty else version, dirty)
+
     def _version(self, document: dict[str, Any]) -> int:
         """Return the version in golang-migrate's document, which people sometimes write by hand."""
         version: Any = document.get("version")
@@ -234,13 +250,17 @@ class MongoSession:
         except OperationFailure:  # the right to list is not needed for anything else
             return bool(self._database.list_collection_names(session=self._session))
 
-    def _unrecorded(self) -> int:
-        """Return how many collections there are that are not ours: of a database that was made before orch knew it."""
+    def _unrecorded(self) -> tuple[int, bool]:
+        """Return how many collections there are that are not ours, and whether beside them the history is there and empty.
+
+        Without them it is what a run leaves that was killed before its first record.
+        """
         try:
             names = self._database.list_collection_names(session=self._session)
         except OperationFailure:  # not needed for anything else
-            return 0
-        return sum(name not in self._bookkeeping and not name.startswith("system.") for name in names)
+            return 0, False
+        others = sum(name not in self._bookkeeping and not name.startswith("system.") for name in names)
+        return others, bool(others) and self._history.name in names
 
     def _command(self, statement: Statement, limits: Limits) -> None:
         self._check(self._session if self._session.in_transaction else None)
@@ -333,6 +353,9 @@ class MongoSession:
         version = -1 if pointer.version is None else pointer.version
         document = {"version": Int64(version), "dirty": pointer.dirty}
         self._pointer.replace_one({}, document, upsert=True, session=session)
+        if self._several_rows:  # somebody has chosen which of them is true
+            self._pointer.delete_many({"$nor": [document]}, session=session)
+            self._several_rows = False
 
     def _upsert(
         self, revision: Revision, elapsed: int, session: ClientSession | None, *, done: bool | None = None

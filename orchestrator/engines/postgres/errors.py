@@ -13,6 +13,7 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import TransactionStatus
 
 from orchestrator.errors import (
+    ConflictError,
     ConnectError,
     ConnectionLostError,
     NotPermittedError,
@@ -22,7 +23,11 @@ from orchestrator.errors import (
 )
 from orchestrator.model import Statement, Target
 
-LOCK_LOST = "orch.lock_lost"  # the server's text for our own check holds it
+# Settings that do not exist. Our checks ask for them, and so the server's error for a failed check names one.
+LOCK_LOST = "orch.lock_lost"
+RECORDS_HIDDEN = "orch.records_hidden"
+HISTORY_CHANGED = "orch.history_changed"
+VERSION_TABLE_CHANGED = "orch.version_table_changed"
 # libpq gives no SQLSTATE for a failed connection: its text is all there is. (Compiled when one fails, not at every start.)
 _TRANSIENT = (
     r"(?i)connection refused|the database system is|not accepting connections|terminating connection"
@@ -48,6 +53,7 @@ class Failing:
     at: tuple[Statement, int | None] | None = None
     role: str | None = None  # that the file has SET
     reads: bool = False
+    records: bool = False  # a file had run, and its records were being written
 
 
 def connect_error(error: psycopg.Error, target: Target) -> ConnectError:
@@ -119,15 +125,20 @@ def statement_error(error: psycopg.Error, target: Target, user: str, failing: Fa
     detail = "\n".join(text for text in (diag.message_detail, diag.context) if text)
     hint = diag.message_hint or ""
     statement, offset = failing.at or (None, None)
-    if LOCK_LOST in what:
+    if code == _NO_SETTING and (failed := [check for check in _FAILED_CHECKS if check in what]):
+        text, advice = _FAILED_CHECKS[failed[0]]
+        return StatementError(text, hint=advice, statement=statement)
+    if failing.records and code in _WRONG_SHAPE and not diag.context:
         return StatementError(
-            "the migration gave the migration lock away",
-            hint="remove pg_advisory_unlock_all() or DISCARD ALL from it, and from the functions that it calls",
-            statement=statement,
+            "orch cannot write its records after this file: a table of its records has other columns now",
+            detail=what,
+            hint="leave the columns of orch_history as they are; schema_migrations needs version bigint and dirty boolean, "
+            "and a default for every other column",
+            code=code,
         )
     if code == "42501":
         grant = _grant(what, target, failing.role or user, failing.reads)
-        if statement is None:
+        if statement is None and not failing.records:
             return NotPermittedError(what, detail=detail, hint=grant)
         return StatementNotPermittedError(
             what, detail=detail, hint=grant, code=code, statement=statement, offset=offset
@@ -157,6 +168,38 @@ def statement_error(error: psycopg.Error, target: Target, user: str, failing: Fa
     )
 
 
+def hidden(target: Target, table: str, user: str) -> ConflictError:
+    """Return the error for a table of records whose rows a login may not see."""
+    role = '"' + user.replace('"', '""') + '"'
+    return ConflictError(
+        f"{target.database_id}: row level security hides rows of {table} from {user}",
+        detail="no rows are not the same as nothing applied: orch does not guess what is there",
+        hint=f"as its owner: ALTER TABLE {table} NO FORCE ROW LEVEL SECURITY; ALTER TABLE {table} DISABLE ROW LEVEL SECURITY;\n"
+        f"or, where it is wanted on this table, as a superuser: ALTER ROLE {role} BYPASSRLS;",
+    )
+
+
+_NO_SETTING = "42704"  # undefined_object
+# undefined_column, datatype_mismatch, not_null_violation, invalid_column_reference
+_WRONG_SHAPE = {"42703", "42804", "23502", "42P10"}
+_FAILED_CHECKS = {
+    LOCK_LOST: (
+        "the migration gave the migration lock away",
+        "remove pg_advisory_unlock_all() or DISCARD ALL from it, and from the functions that it calls",
+    ),
+    RECORDS_HIDDEN: (
+        "the migration puts row level security on orch_history, which would hide its rows from orch itself",
+        "leave orch_history and schema_migrations out of what it does to all tables",
+    ),
+    HISTORY_CHANGED: (
+        "the migration empties or changes orch_history, in which orch records what is applied",
+        "leave orch_history and schema_migrations out of what it does to all tables",
+    ),
+    VERSION_TABLE_CHANGED: (
+        "the migration empties or changes schema_migrations, in which the version of the database is recorded",
+        "leave orch_history and schema_migrations out of what it does to all tables",
+    ),
+}
 _PROCEDURAL = re.compile(r"(?:CALL|DO)\b", re.IGNORECASE)
 _TEMPORARY_HINT = "make it again in what is left of the file, in one BEGIN … COMMIT with what needs it"
 # A command that must run outside of a transaction block (REINDEX or CLUSTER of a partitioned table: only the server knows

@@ -34,6 +34,8 @@ COLUMNS = {
     "reason": "text NOT NULL DEFAULT ''",
     "format": "integer NOT NULL DEFAULT 1",
 }
+# What the history of every release has, and the table of another tool that has its name has not.
+OURS = frozenset({"version", "attempt", "direction", "checksum", "done"})
 # Stands on a history that belongs to the search_path of a DSN: no other DSN may take it for its own.
 SET_BY_DSN = "orch: the history of the DSN whose search_path begins with this schema"
 
@@ -61,7 +63,7 @@ def point(table: str, pointer: Pointer) -> str:
     """Return SQL that sets the pointer; no version: an empty table, as golang-migrate leaves it after the last down."""
     text = f"DELETE FROM {table}; "
     if pointer.version is not None:
-        text += f"INSERT INTO {table} VALUES ({int(pointer.version)}, {pointer.dirty}); "
+        text += f"INSERT INTO {table} (version, dirty) VALUES ({int(pointer.version)}, {pointer.dirty}); "
     return text
 
 

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from psycopg.pq.abc import PGresult
 
 from orchestrator.engines.base import Limits
-from orchestrator.engines.postgres.errors import LOCK_LOST
 from orchestrator.model import Statement
 
 # What a file has SET goes back to what the connection began with before anything of ours is written; the rest that it
@@ -47,6 +46,11 @@ class Message:
         """The whole message."""
         return "".join(self._texts)
 
+    @property
+    def has_statements(self) -> bool:
+        """Whether statements of a file are part of it."""
+        return bool(self._parts)
+
     def put(self, text: str) -> None:
         """Put SQL of ours at the end, each statement with its semicolon."""
         self._texts.append(text)
@@ -59,10 +63,14 @@ class Message:
         self._parts.append((self._length, statement))
         self.put((body or statement.body) + terminator)
 
-    def put_check(self, condition: str) -> None:
-        """Put the query at the end that fails unless this is so; what follows it is ours."""
-        lost = f"pg_catalog.current_setting('{LOCK_LOST}')::boolean"  # of which there is none
-        self.put(f"SELECT CASE WHEN {condition} THEN true ELSE {lost} END AS {_OURS}; ")
+    def put_checks(self, conditions: Sequence[tuple[str, str]]) -> None:
+        """Put the query at the end that fails with the marker of the first condition that is not true; what follows is ours."""
+        # There is no setting of a marker's name: the server's error names it.
+        cases = " ".join(
+            f"WHEN ({condition}) IS NOT TRUE THEN pg_catalog.current_setting('{marker}')::boolean"
+            for condition, marker in conditions
+        )
+        self.put(f"SELECT CASE {cases} ELSE true END AS {_OURS}; ")
 
     def role(self, failing: Statement) -> str | None:
         """Return the role that the file has set when this statement runs, None for the login's own."""

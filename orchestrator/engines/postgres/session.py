@@ -26,6 +26,7 @@ CONNECT_TIMEOUT = 10  # seconds, unless the DSN says otherwise
 TRY_LOCK_EVERY = 0.25  # seconds
 POOLER_TRIES = 3
 MAX_WARNINGS = 20  # of one file
+_NO_LOCK = "true"
 _BACKEND = "SELECT pg_catalog.pg_backend_pid()"
 
 
@@ -37,7 +38,7 @@ class PostgresSession:
         self.target = target
         self.kept = False
         self._tables = Tables(connection, target, pristine=pristine)
-        self._held = "true"
+        self._held = _NO_LOCK
         self._used = False  # by a file that is done
         self._warnings: dict[str, None] = {}
         self._looked = False  # under the lock, just now
@@ -75,7 +76,7 @@ class PostgresSession:
             yield
         finally:
             self.connection.remove_notice_handler(self._take_warning)
-            self._held, self._read = "true", None
+            self._held, self._read = _NO_LOCK, None
             with suppress(psycopg.Error):  # closing the connection gives it away too
                 self._unlock(key)
 
@@ -115,13 +116,16 @@ class PostgresSession:
         # What the file before may have left goes first, and is committed first: what fails there has done nothing.
         clean = f"BEGIN; {RESET_SESSION}; COMMIT; " if self._used and statements else ""
         message = Message(f"{clean}BEGIN; {set_limits('SET LOCAL', limits)}")
+        if statements:
+            message.put(self._tables.create_version_table())
         for statement in statements:
             message.put(statement.settings)
             message.add(statement)
         if statements:
             message.put(f"{RESET}; ")
-        message.put_check(self._held)
-        message.put(self._tables.create())
+        locked = self._held != _NO_LOCK
+        message.put_checks([(self._held, errors.LOCK_LOST), *(self._tables.unchanged() if locked else ())])
+        message.put(self._tables.create(after_file=bool(statements)))
         for revision in revisions:
             message.put(record(self.connection, self._tables.history, revision))
         if pointer is not None:
@@ -132,7 +136,7 @@ class PostgresSession:
             self._used = False
         if revisions and all(revision.done for revision in revisions):
             self._used = True
-        self._tables.written()
+        self._tables.written(revisions, pointer)
 
     def execute(self, statement: Statement, limits: Limits) -> None:
         """Run one statement alone, outside of any transaction block."""
@@ -200,6 +204,7 @@ class PostgresSession:
                 error = error_from_result(last, encoding="utf-8")
                 failing.at = message.place(results[:-1], error.diag.statement_position)
                 failing.role = message.role(failing.at[0]) if failing.at else None
+                failing.records = message.has_statements and failing.at is None
                 raise error
             if last.status in (ExecStatus.COPY_IN, ExecStatus.COPY_OUT, ExecStatus.COPY_BOTH):
                 failing.at = message.place(results[:-1], None)

@@ -13,6 +13,7 @@ import psycopg
 from orchestrator.engines.postgres import errors
 from orchestrator.engines.postgres.history import (
     COLUMNS,
+    OURS,
     SET_BY_DSN,
     complete_history,
     create_history,
@@ -20,9 +21,11 @@ from orchestrator.engines.postgres.history import (
     identifier,
     literal,
 )
+from orchestrator.engines.postgres.unchanged import KnownRecords
 from orchestrator.errors import ConflictError, ConnectError
-from orchestrator.model import History, Pointer, Target, read_revision
+from orchestrator.model import History, Pointer, Revision, Target, read_revision
 
+_KINDS = {"v": "it is a view", "m": "it is a materialized view", "f": "it is a foreign table", "S": "it is a sequence"}
 _LOCK_SALT = 1486364155  # golang-migrate's, read from its source (database/util.go)
 
 
@@ -42,19 +45,39 @@ class Tables:
         self.moved = False  # the history is not in the current schema
         self._has_pointer = False
         self._has_history = False
+        self._kinds: dict[
+            str, str
+        ] = {}  # relkind of each table that is there; with "!" if row level security hides rows
         self._columns: Collection[str] = ()  # of the history; none: not seen yet
         self._seen: Sequence[Any] = ()  # what was read last …
         self._history = History()  # … and what that says
+        self._known: KnownRecords | None = None  # what was read, and written since; None: not read
 
     @property
     def complete(self) -> bool:
         """Whether both are there."""
         return self._has_pointer and self._has_history
 
-    def written(self) -> None:
-        """Take note that a transaction with `create` in it is committed."""
+    def written(self, revisions: Sequence[Revision], pointer: Pointer | None) -> None:
+        """Take note that a transaction with `create` and these rows in it is committed."""
+        if not self.complete:
+            self._known = self._known or KnownRecords(History())
         self._has_pointer = self._has_history = True
         self._columns = COLUMNS
+        if self._known is not None:
+            self._known.wrote(revisions, pointer)
+
+    def unchanged(self) -> list[tuple[str, str]]:
+        """Return conditions that the file just run must have left true, each with the marker of its error."""
+        conditions = []
+        if self._has_history:
+            hidden = f"pg_catalog.row_security_active({self._literal(self.history)})"
+            conditions.append((f"NOT {hidden}", errors.RECORDS_HIDDEN))
+        if self._known is not None and self._has_history:
+            conditions.append((self._known.history_condition(self.history), errors.HISTORY_CHANGED))
+        if self._known is not None and self._has_pointer:
+            conditions.append((self._known.version_condition(self.pointer), errors.VERSION_TABLE_CHANGED))
+        return conditions
 
     def look(self, *, elsewhere: bool = True) -> None:
         """Learn where history and pointer are, or are to be: in the current schema, unless a migration moved that away."""
@@ -64,13 +87,16 @@ class Tables:
             self._look_in(self._literal(schema))
             self.moved = True
         if self._pointer_is_qualified:
-            query = f"SELECT pg_catalog.to_regclass({self._literal(self.pointer)}) IS NOT NULL"
-            self._has_pointer = self.ask(query)[0]
+            self._take_kinds(
+                self.ask(f"SELECT {self._kind(self._literal(self.pointer))}")[0], self._kinds.get("history")
+            )
 
     def read(self, extensions: Sequence[str]) -> History:
         """Return what both say, in one snapshot, and which of these extensions are there."""
         if not (self._has_pointer or self._has_history):
+            self._known = None
             return self._read_unrecorded(extensions)
+        self._refuse_hidden()
         with errors.mapped(self._connection, self._target) as failing:
             failing.reads = True
             rows = self._connection.execute(self._query(extensions).encode()).fetchall()
@@ -93,6 +119,7 @@ class Tables:
 
         Return the first value of its first row, too.
         """
+        self._refuse_hidden()
         answers: list[list[Any]] = []
         with errors.mapped(self._connection, self._target) as failing:
             failing.reads = True
@@ -104,9 +131,15 @@ class Tables:
         first, rows = answers
         return first[0][0], self._history_of(rows, ())
 
-    def create(self) -> str:
-        """Return SQL that makes what is missing of the two tables."""
+    def create_version_table(self) -> str:
+        """Return SQL for before a file: golang-migrate makes its table first, so that files can grant or comment on it."""
+        return "" if self._has_pointer else create_pointer(self.pointer)
+
+    def create(self, *, after_file: bool = False) -> str:
+        """Return SQL that makes what is missing of the two tables; `after_file`: the version table should be there."""
         pointer = "" if self._has_pointer else create_pointer(self.pointer)
+        if pointer and after_file:  # the file may have dropped its schema; if not, nobody wants to hear of it
+            pointer = f"SET LOCAL client_min_messages = warning; {pointer}"
         if self._has_history:
             return pointer + complete_history(self.history, self._columns or self._read_columns(self.history))
         return pointer + create_history(self.history, set_by_dsn=self._set_by_dsn)
@@ -142,6 +175,7 @@ class Tables:
         seen = (self._has_pointer, self._has_history, *extensions, *rows)
         if seen != self._seen:
             self._seen, self._history = seen, self._parse(rows, extensions)
+        self._known = KnownRecords(self._history)
         return self._history
 
     def _parse(self, rows: Sequence[tuple[str, str]], extensions: Sequence[str]) -> History:
@@ -149,17 +183,51 @@ class Tables:
             return [json.loads(text) for what, text in rows if what == kind]
 
         pointers, records, installed = found("pointer"), found("revision"), found("extension")
-        pointer = None
+        versions: list[Pointer] = []
         if self._has_pointer:
-            pointer = self._pointer_of(pointers[0]) if pointers else self._empty_pointer()
-        self._columns = records[0].keys() if records else ()
+            versions = list(dict.fromkeys(map(self._pointer_of, pointers))) or [self._empty_pointer()]
         return History(
             exists=True,
             store=self._has_history,
-            pointer=pointer,
-            revisions=tuple(map(read_revision, records)),
+            pointer=versions[0] if versions else None,
+            revisions=self._revisions_of(records),
             extensions=tuple(name for name in extensions if name in installed),
+            emptied=self._has_history and not records,
+            rows=tuple(sorted(versions, key=lambda row: row.version or 0)) if len(versions) > 1 else (),
         )
+
+    def _revisions_of(self, records: Sequence[dict[str, Any]]) -> tuple[Revision, ...]:
+        """Return the history's rows. Another tool, or a person, may have made a table of its name."""
+        self._columns = records[0].keys() if records else ()
+        if self._has_history and not records:
+            self._columns = self._read_columns(self.history)
+        if self._has_history and not set(self._columns) >= OURS:
+            raise ConflictError(
+                f"{self._target.database_id}: {self.history} is not orch's history table but another tool's",
+                detail=f"its columns are {', '.join(self._columns)}",
+                hint=f"rename it (ALTER TABLE {self.history} RENAME TO …), "
+                "or let orch use another name: history in databases.yaml",
+            )
+        try:
+            return tuple(map(read_revision, records))
+        except (KeyError, TypeError, ValueError, OverflowError):
+            raise ConflictError(
+                f"{self._target.database_id}: a row of {self.history} is not one that orch wrote",
+                hint="who changed it? Put it back as it was",
+            ) from None
+
+    def _refuse_hidden(self) -> None:
+        """Refuse to read tables whose rows this login may not see, or that are views: no rows would look like a new database."""
+        for name, table in (("pointer", self.pointer), ("history", self.history)):
+            kind, shown = self._kinds.get(name, "r"), table.replace('"', "")
+            if kind.endswith("!"):
+                raise errors.hidden(self._target, shown, self._connection.info.user)
+            if kind not in ("r", "p"):
+                raise ConflictError(
+                    f"{self._target.database_id}: {shown} is not a table ({_KINDS.get(kind, kind)})",
+                    detail="orch reads and writes its records in tables of its own, never through something else",
+                    hint=f"put the table back in its place: whoever made {shown} can tell where it went",
+                )
 
     def _pointer_of(self, row: dict[str, Any]) -> Pointer:
         version, dirty = row.get("version"), row.get("dirty")
@@ -185,10 +253,10 @@ class Tables:
     def _look_in(self, schema: str) -> None:
         """Look for the two tables in a schema."""
         pointer, history = self._literal(self._pointer_ident), self._literal(self._history_ident)
+        in_schema = "pg_catalog.quote_ident(s) || '.' || "
         row = self.ask(
             "SELECT pg_catalog.pg_backend_pid(), s, pg_catalog.quote_ident(s), "
-            f"pg_catalog.to_regclass(pg_catalog.quote_ident(s) || '.' || {pointer}) IS NOT NULL, "
-            f"pg_catalog.to_regclass(pg_catalog.quote_ident(s) || '.' || {history}) IS NOT NULL "
+            f"{self._kind(in_schema + pointer)}, {self._kind(in_schema + history)} "
             f"FROM (SELECT {schema} AS s) AS schema"
         )
         if row[1] is None:
@@ -198,9 +266,22 @@ class Tables:
                 hint="GRANT USAGE ON SCHEMA public TO its user; CREATE SCHEMA public; or set search_path in the DSN "
                 "(options=-csearch_path=...)",
             )
-        self.server_pid, self.schema, quoted, self._has_pointer, self._has_history = row
+        self.server_pid, self.schema, quoted, pointer_kind, history_kind = row
+        self._take_kinds(pointer_kind, history_kind)
         self.pointer = self._pointer_ident if self._pointer_is_qualified else f"{quoted}.{self._pointer_ident}"
         self.history = f"{quoted}.{self._history_ident}"
+
+    def _take_kinds(self, pointer: str | None, history: str | None) -> None:
+        kinds = {"pointer": pointer, "history": history}
+        self._kinds = {name: kind for name, kind in kinds.items() if kind is not None}
+        self._has_pointer, self._has_history = pointer is not None, history is not None
+
+    def _kind(self, name: str) -> str:
+        """Return SQL for what a relation is, and a "!" after it if row level security hides rows from this login."""
+        return (
+            "(SELECT relkind::text || CASE WHEN pg_catalog.row_security_active(oid) THEN '!' ELSE '' END "
+            f"FROM pg_catalog.pg_class WHERE oid = pg_catalog.to_regclass({name}))"
+        )
 
     def _home(self) -> str | None:
         """Return the other schema where the history is, or else the pointer, where the current one has none."""

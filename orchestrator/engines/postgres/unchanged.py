@@ -1,0 +1,62 @@
+"""The check that a file left the records of orch and golang-migrate as they were, as SQL that runs before its COMMIT."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+from orchestrator.model import History, Pointer, Revision
+
+_ROW = "pg_catalog.concat_ws(':', version, attempt, direction, checksum, applied, in_flight, done)"
+
+
+class KnownRecords:
+    """The rows of the history and of the version table as this session read or wrote them last."""
+
+    def __init__(self, history: History) -> None:
+        self._rows = {(r.version, r.attempt): r for r in history.revisions}
+        self._pointers: Sequence[Pointer] = history.rows or ((history.pointer,) if history.pointer else ())
+
+    def wrote(self, revisions: Sequence[Revision], pointer: Pointer | None) -> None:
+        """Take note of rows that were committed. A finished attempt is never written again."""
+        for revision in revisions:
+            key = revision.version, revision.attempt
+            if key not in self._rows or not self._rows[key].done:
+                self._rows[key] = revision
+        if pointer is not None:
+            self._pointers = (pointer,)
+
+    def history_condition(self, table: str) -> str:
+        """Return an SQL condition: the history has these rows and no others."""
+        rows = ",".join(_row(self._rows[key]) for key in sorted(self._rows))
+        listed = f"coalesce(pg_catalog.string_agg({_ROW}, ',' ORDER BY version, attempt), '')"
+        seen = f"pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to({listed}, 'UTF8')), 'hex')"
+        digest = hashlib.sha256(rows.encode()).hexdigest()
+        return f"'{digest}' = (SELECT {seen} FROM {table})"
+
+    def version_condition(self, table: str) -> str:
+        """Return an SQL condition: the version table has these rows and no others."""
+        rows = sorted((row.version, row.dirty) for row in self._pointers if row.version is not None)
+        expected = ",".join(f"{version}:{_letter(dirty)}" for version, dirty in rows)
+        row = "pg_catalog.concat_ws(':', version, dirty)"
+        listed = f"coalesce(pg_catalog.string_agg({row}, ',' ORDER BY version, dirty), '')"
+        return f"'{expected}' = (SELECT {listed} FROM {table})"
+
+
+def _row(revision: Revision) -> str:
+    return ":".join(
+        (
+            str(revision.version),
+            str(revision.attempt),
+            revision.direction.value,
+            revision.checksum,
+            str(revision.applied),
+            _letter(revision.in_flight),
+            _letter(revision.done),
+        )
+    )
+
+
+def _letter(value: bool) -> str:
+    """Return a boolean as PostgreSQL's text has it."""
+    return "t" if value else "f"
