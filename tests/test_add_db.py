@@ -198,7 +198,7 @@ BAD: dict[str, tuple[list[str], int, str]] = {
     "server of the other engine": (["x", "--server", "mongo", "--engine", "postgres"], 2, "of engine mongo"),
     "unknown dependency": (["x", "--depends-on", "aa"], 4, "not declared"),
     "itself": (["x", "--depends-on", "x"], 4, "depends on itself"),
-    "create for mongo": (["x", "--engine", "mongo", "--create", "owner=o"], 2, "PostgreSQL"),
+    "create for mongo": (["x", "--engine", "mongo", "--create", "owner=o"], 2, "does not apply to MongoDB"),
     "create, unknown key": (["x", "--create", "ownr=o"], 2, "the keys are owner"),
     "create, no value": (["x", "--create", "owner"], 2, "KEY=VALUE"),
     "create, no number": (["x", "--create", "connection_limit=many"], 2, "a number"),
@@ -355,7 +355,7 @@ def test_a_failure_at_any_step_leaves_every_file(
 
         monkeypatch.setattr(owner, step, failing)
         try:
-            add_db.command("logs2", engine=add_db.EngineName.mongo)
+            add_db.command("logs2", engine="mongo")
         except (OrchError, InterruptedRunError) as error:
             assert "as it was" in error.hint
             assert snapshot(project) == before, f"{step} number {number}"

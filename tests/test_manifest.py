@@ -407,7 +407,7 @@ databases:
         ('{name: "a\\eb", server: pg}', "6:12", "the name 'a\\x1bb' holds the control character U+001B", ""),
         ('{name: "a\\nb", server: mongo}', "6:12", "holds the control character U+000A", ""),
         ('{name: a, server: pg, labels: [x, "y\\u2028"]}', "6:39", "label 'y\\u2028' holds the control character", ""),
-        ("{name: a, server: mongo, create: {owner: x}}", "6:30", "'create' is for PostgreSQL", ""),
+        ("{name: a, server: mongo, create: {owner: x}}", "6:30", "'create' does not apply to MongoDB", ""),
         ("{name: a/b, server: pg}", "6:5", "its name cannot be a directory's", "migrations"),
         (f"{{name: {'x' * 64}, server: pg}}", "6:12", "is 64 bytes long in UTF-8", "63"),
         (f"{{name: {'ก' * 22}, server: pg}}", "6:12", "is 66 bytes long in UTF-8", ""),

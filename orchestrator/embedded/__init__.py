@@ -20,9 +20,8 @@ from pathlib import Path
 
 from orchestrator.embedded import postgres
 from orchestrator.embedded.home import Home, Server, exclusive
-from orchestrator.embedded.mongo import Mongod, Secantus
-from orchestrator.embedded.postgres import Postgres
 from orchestrator.embedded.process import Program, described, ensure, find, hint_on, stop
+from orchestrator.engines import DIALECTS, dialect, load
 from orchestrator.errors import OrchError, UsageError
 
 __all__ = ["Server", "down", "environment", "remove", "status", "up"]
@@ -105,14 +104,12 @@ def environment(servers: Mapping[str, Server] | Iterable[Server]) -> dict[str, s
             f"{prefix}_HOST": server.host,
             f"{prefix}_PORT": str(server.port),
         }
-        if server.engine == "postgres":
-            variables["POSTGRES_SSLMODE"] = "disable"  # the server has no certificate, and asking costs a round trip
+        variables |= dialect(server.engine).embedded.variables
     return variables
 
 
 def _homes(root: Path) -> Iterator[tuple[Program, Home]]:
-    programs: tuple[Program, ...] = (Postgres(), Mongod(), Secantus())
-    for program in programs:
+    for program in (program for engine in DIALECTS for program in _programs(engine)):
         home = Home(root.resolve() / program.name)
         if home.path.is_dir():
             home.check_owner()
@@ -132,26 +129,36 @@ def _make_root(root: Path) -> Path:
 
 def _choose(engine: str, root: Path) -> Program:
     """Which program serves an engine here: the forced one, the running one, the one with data, the best installed."""
-    if engine == "postgres":
-        return Postgres()
-    if engine != "mongo":
-        raise UsageError(f"there is no embedded server for the engine '{engine}'", hint="use 'postgres' or 'mongo'")
-    programs: dict[str, Program] = {"mongod": Mongod(), "secantus": Secantus()}
-    forced = os.environ.get("ORCH_MONGO")
-    if forced:
-        if forced not in programs:
-            raise UsageError(f"ORCH_MONGO is '{forced}'", hint="set it to 'mongod' or 'secantus', or not at all")
-        return programs[forced]
-    for program in programs.values():
+    programs = _programs(engine)
+    if not programs:
+        raise UsageError(
+            f"there is no embedded server for the engine '{engine}'",
+            hint=f"those that have one are {', '.join(name for name in DIALECTS if _programs(name))}",
+        )
+    variable = f"ORCH_{engine.upper()}"
+    if forced := os.environ.get(variable):
+        for program in programs:
+            if program.name == forced:
+                return program
+        names = [f"'{program.name}'" for program in programs]
+        raise UsageError(f"{variable} is '{forced}'", hint=f"set it to {' or '.join(names)}, or not at all")
+    for program in programs:
         if find(program, Home(root / program.name)):
             return program
-    for program in programs.values():
+    for program in programs:
         if (root / program.name / "data").exists() and program.installed():
             return program
-    for program in programs.values():
+    for program in programs:
         if program.installed():
             return program
-    raise OrchError("there is no MongoDB server here to start", hint="pip install 'dborch[embedded]'")
+    if len(programs) == 1:
+        return programs[0]  # it says by itself what is missing
+    raise OrchError(f"no {dialect(engine).title} server is installed here", hint="pip install 'dborch[embedded]'")
+
+
+def _programs(engine: str) -> list[Program]:
+    """Return the programs that can serve an engine, the best first."""
+    return [load(place)() for place in dialect(engine).embedded.programs] if engine in DIALECTS else []
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
+from orchestrator.engines import dialect
 from orchestrator.errors import OrchError
 
 HOST = "127.0.0.1"
@@ -42,10 +43,9 @@ class Server:
         """Return the DSN of a database, or by default a template with `{database}`. It holds the password."""
         login = f"{quote(self.user, safe='')}:{quote(self.password, safe='')}@{self.host}:{self.port}"
         name = quote(database, safe="{}")
-        if self.engine == "postgres":
-            return f"postgres://{login}/{name}?sslmode=disable"
-        # Both MongoDB programs call themselves a replica set of one member: talk to it, look for no others.
-        return f"mongodb://{login}/{name}?authSource=admin&directConnection=true"
+        known = dialect(self.engine)
+        query = known.embedded.query
+        return f"{known.schemes[0]}://{login}/{name}{'?' if query else ''}{query}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,19 +1,48 @@
-"""The engines, found through one literal table; a driver is imported only when its engine is used."""
+"""The engines. `DIALECTS` is the only table of them: an engine is a package and one line here."""
 
 from __future__ import annotations
 
+from functools import cache
 from importlib import import_module
-from typing import cast
+from typing import TYPE_CHECKING, Any, cast
 
-from orchestrator.engines.base import Engine
+from orchestrator.engines.dialect import Dialect
 
-ENGINES = {
-    "postgres": "orchestrator.engines.postgres.engine:Postgres",
-    "mongo": "orchestrator.engines.mongo.engine:Mongo",
+if TYPE_CHECKING:
+    from orchestrator.engines.base import Engine
+
+__all__ = ["DIALECTS", "Dialect", "dialect", "dialects", "load", "load_engine"]
+
+DIALECTS = {
+    "postgres": "orchestrator.engines.postgres.dialect:DIALECT",
+    "mongo": "orchestrator.engines.mongo.dialect:DIALECT",
 }
+"""The record of each engine by its name, in the order in which people see them."""
+
+
+def dialect(name: str) -> Dialect:
+    """Return the record of an engine, without loading its driver. KeyError for an unknown name."""
+    return cast(Dialect, load(DIALECTS[name]))
+
+
+def dialects() -> tuple[Dialect, ...]:
+    """Return the records of all engines."""
+    return tuple(map(dialect, DIALECTS))
 
 
 def load_engine(name: str, actor: str, run_id: str) -> Engine:
-    """Return a new engine. `actor` (user@host) and `run_id` are what servers show as the holder of locks."""
-    module, _, cls = ENGINES[name].partition(":")
-    return cast(Engine, getattr(import_module(module), cls)(actor, run_id))
+    """Return a new engine; this imports its driver.
+
+    Args:
+        name: the name of the engine.
+        actor: who runs orch (user@host), as servers show it with a lock.
+        run_id: the id of this run, shown in the same place.
+    """
+    return cast("Engine", load(dialect(name).engine)(actor, run_id))
+
+
+@cache
+def load(place: str) -> Any:
+    """Return what `module:name` names."""
+    module, _, name = place.partition(":")
+    return getattr(import_module(module), name)

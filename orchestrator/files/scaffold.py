@@ -7,77 +7,21 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from orchestrator.engines import dialect, dialects
 from orchestrator.errors import UsageError
 
-_UP = """\
--- The first migration of {name}: replace the example by your own tables.
--- The whole file is one transaction, with the record that it was applied. Once applied it is never edited:
--- `orch new {name} add_something` makes the next one.
-
-CREATE TABLE items (
-    id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    name TEXT NOT NULL UNIQUE,
-    created_at TIMESTAMPTZ NOT NULL DEFAULT now()
-);
-
-CREATE INDEX idx_items_created_at ON items (created_at);
-"""
-_DOWN = """\
--- Takes back 000001_create_{word}_tables.up.sql; its index goes with the table.
-
-DROP TABLE IF EXISTS items;
-"""
-# JSON has no comments; a schema has a title and descriptions.
-_COLLECTION = """\
-[
-  {
-    "create": "items",
-    "validator": {
-      "$jsonSchema": {
-        "title": "An item",
-        "description": "The first migration: replace this example by your own collections.",
-        "bsonType": "object",
-        "required": ["name", "createdAt"],
-        "properties": {
-          "name": { "bsonType": "string", "description": "must be text" },
-          "createdAt": { "bsonType": "date", "description": "must be a date" }
-        }
-      }
-    }
-  },
-  {
-    "createIndexes": "items",
-    "indexes": [
-      { "key": { "name": 1 }, "name": "name_1", "unique": true },
-      { "key": { "createdAt": 1 }, "name": "createdAt_1" }
-    ]
-  }
-]
-"""
-_NO_COLLECTION = """\
-[
-  {
-    "drop": "items"
-  }
-]
-"""
 _TIMESTAMP = "%Y%m%d%H%M%S"
 _FIRST_TIMESTAMP = 19_700_101_000_000
-
-EXTENSIONS = {"postgres": "sql", "mongo": "js"}
 
 
 def first_pair(engine: str, name: str) -> dict[str, str]:
     """Return file name → text of the first migration of a database."""
-    word = snake(name)
-    if engine == "mongo":
-        return {
-            f"000001_create_{word}_collections.up.js": _COLLECTION,
-            f"000001_create_{word}_collections.down.js": _NO_COLLECTION,
-        }
+    known, word = dialect(engine), snake(name)
+    texts = known.scaffold
+    stem = f"000001_{texts.first.format(word=word)}"
     return {
-        f"000001_create_{word}_tables.up.sql": _UP.format(name=name),
-        f"000001_create_{word}_tables.down.sql": _DOWN.format(word=word),
+        f"{stem}.up.{known.extensions[0]}": texts.first_up.format(name=name, word=word),
+        f"{stem}.down.{known.extensions[0]}": texts.first_down.format(name=name, word=word),
     }
 
 
@@ -94,12 +38,11 @@ def next_pair(
         version = str(max(stamp, highest + 1))
     else:
         version = f"{highest + 1:0{max(map(len, versions), default=6)}d}"
-    stem, extension = f"{version}_{snake(description)}", extension or EXTENSIONS[engine]
-    if engine == "mongo":
-        return {f"{stem}.{direction}.{extension}": "[\n]\n" for direction in ("up", "down")}
+    known = dialect(engine)
+    stem, extension = f"{version}_{snake(description)}", extension or known.extensions[0]
     return {
-        f"{stem}.up.{extension}": f"-- {description}\n\n",
-        f"{stem}.down.{extension}": f"-- Takes back: {description}\n\n",
+        f"{stem}.up.{extension}": known.scaffold.next_up.format(description=description),
+        f"{stem}.down.{extension}": known.scaffold.next_down.format(description=description),
     }
 
 
@@ -115,28 +58,21 @@ def snake(text: str) -> str:
 
 _MANIFEST = """\
 # Every database of this project. `orch apply` creates what is missing and migrates it, each after what it depends on.
-# The migrations of a database are in migrations/{engine}-{name}/schema. Secrets come from the environment, or from the
-# file that POSTGRES_PASSWORD_FILE names.
+# The migrations of a database are in migrations/{{engine}}-{{name}}/schema. Secrets come from the environment, or from the
+# file that a variable such as POSTGRES_PASSWORD_FILE names.
 version: 1
 
 servers:
-  postgres:
-    engine: postgres
-    dsn: "postgres://${POSTGRES_USER}:${POSTGRES_PASSWORD}@${POSTGRES_HOST:-localhost}:${POSTGRES_PORT:-5432}/{database}?sslmode=${POSTGRES_SSLMODE:-prefer}"
-  mongo:
-    engine: mongo
-    # A server without logins: leave out ${MONGO_USER}:${MONGO_PASSWORD}@ and authSource=admin&
-    # Several hosts of a replica set: MONGO_DIRECT=false. Directly, this one host serves, whatever name its set gives it.
-    dsn: "mongodb://${MONGO_USER}:${MONGO_PASSWORD}@${MONGO_HOST:-localhost}:${MONGO_PORT:-27017}/{database}?authSource=admin&directConnection=${MONGO_DIRECT:-true}"
-
+{servers}
 """
 
 
 def first_manifest(entries: Sequence[Mapping[str, Any]]) -> str:
-    """Return a manifest with these databases."""
+    """Return a manifest with these databases, and a server for each engine that serves many databases."""
     from orchestrator.render.text import Flow, to_yaml
 
+    head = _MANIFEST.format(servers="".join(known.scaffold.server for known in dialects()))
     if not entries:
-        return _MANIFEST + "databases: # add one: orch add-db NAME\n"
+        return head + "databases: # add one: orch add-db NAME\n"
     listed = [{key: Flow(value) if key == "depends_on" else value for key, value in entry.items()} for entry in entries]
-    return _MANIFEST + to_yaml({"databases": listed})
+    return head + to_yaml({"databases": listed})

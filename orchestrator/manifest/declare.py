@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from orchestrator.engines import DIALECTS, dialect
 from orchestrator.errors import InvalidError
 from orchestrator.manifest.dsn import check_template
 from orchestrator.manifest.names import NameIndex, control_problem, did_you_mean, either, name_problem
-from orchestrator.manifest.schema import schema
 from orchestrator.manifest.source import Source, Steps, shown
 from orchestrator.manifest.url import DsnError
 from orchestrator.model import CreateOptions, Database, Settings
@@ -97,9 +97,10 @@ class Declarations:
                 self._errors_at_key(steps, f"the name {name!r} of a server {problem}")
             self._check_template(values["dsn"], values["engine"], [*steps, "dsn"], f"server {name!r}")
             maintenance = values.get("maintenance_database")
-            if maintenance and values["engine"] != "postgres":
+            known = dialect(values["engine"])
+            if maintenance and not known.maintenance_database:
                 self._error(
-                    [*steps, "maintenance_database"], f"server {name!r}: only PostgreSQL has a maintenance database"
+                    [*steps, "maintenance_database"], f"server {name!r}: {known.title} has no maintenance database"
                 )
             settings = self._settings(values, steps, defaults)
             servers[name] = _Server(name, values["engine"], values["dsn"], settings, maintenance)
@@ -158,7 +159,7 @@ class Declarations:
         elif sound and not own and name is None:
             what = f"{about} has no engine and no server" if "dsn" in values else f"{about} has no server and no dsn"
             self._error(["databases", index], what, hint=self._known_servers())
-        if own in schema()["$defs"]["engine"]["enum"]:
+        if own in DIALECTS:
             return str(own)
         return server.engine if server else None
 
@@ -225,10 +226,15 @@ class Declarations:
 
     def _create(self, entry: _Entry, server: _Server | None) -> CreateOptions:
         given = entry.values.get("create") or {}
-        if given and entry.engine != "postgres":
-            what = f"database {entry.name!r}: 'create' is for PostgreSQL; MongoDB creates a database by itself"
+        known = dialect(entry.engine)
+        if given and not known.create_options:
+            what = f"database {entry.name!r}: 'create' does not apply to {known.title}: a new database has no options"
             self._errors_at_key([*entry.steps, "create"], what)
             return CreateOptions()
+        for key in given:
+            if key not in known.create_options:
+                what = f"database {entry.name!r}: {known.title} has no 'create' option {key!r}"
+                self._errors_at_key([*entry.steps, "create", key], what)
         inherited = server.maintenance_database if server else None
         if not given:
             return CreateOptions(maintenance_database=inherited) if inherited else _NO_OPTIONS

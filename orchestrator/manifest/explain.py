@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
 
+from orchestrator.engines import dialects
 from orchestrator.errors import InvalidError
 from orchestrator.manifest.names import did_you_mean, either
 from orchestrator.manifest.source import Source, Steps
@@ -20,7 +21,6 @@ _KINDS = {
     "integer": "a whole number",
     "null": "empty",
 }
-_ALIASES = {"postgresql": "postgres", "pg": "postgres", "psql": "postgres", "pgsql": "postgres", "mongodb": "mongo"}
 _FORMS = {
     "lock_timeout": "seconds such as 10, or text such as 30s, 5m, 500ms or none",
     "statement_timeout": "seconds such as 10, or text such as 30s, 5m, 500ms or none",
@@ -117,7 +117,7 @@ def _not_enumerated(error: Any, steps: Steps, source: Source) -> Iterator[Invali
     given = error.instance if isinstance(error.instance, str) else None
     about = _named(steps, source.value)
     if steps[-1] == "engine" and given is not None:
-        alias = _ALIASES.get(given.lower())
+        alias = next((known.name for known in dialects() if given.lower() in known.aliases), "")
         hint = f"did you mean {alias!r}?" if alias else did_you_mean(given, allowed)
         what = f"{subject(steps, source.value)}: there is no engine {given!r}; those we have are {', '.join(allowed)}"
     else:

@@ -6,25 +6,16 @@ import re
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 
+from orchestrator.engines import dialect
 from orchestrator.errors import UsageError
 from orchestrator.model import Database
-
-_MAX_BYTES = 63  # both engines
-_MONGO_FORBIDDEN = '/\\. "$*<>:|?'
 
 
 def name_problem(engine: str, name: str) -> str:
     """Return why this engine cannot have a database of this name, or an empty text."""
     if problem := control_problem(name):
         return problem
-    size = len(name.encode(errors="surrogatepass"))
-    if size > _MAX_BYTES:
-        return f"is {size} bytes long in UTF-8; the longest allowed is {_MAX_BYTES}"
-    if engine == "mongo":
-        for character in name:
-            if character in _MONGO_FORBIDDEN:
-                return f"holds {character!r}, which MongoDB does not allow in the name of a database"
-    return ""
+    return dialect(engine).name_problem(name)
 
 
 def control_problem(text: str) -> str:

@@ -7,6 +7,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from orchestrator.engines import DIALECTS
+
 SCHEMA_FILE = Path(__file__).with_name("databases.schema.json")
 """What `orch schema` prints."""
 
@@ -15,4 +17,5 @@ SCHEMA_FILE = Path(__file__).with_name("databases.schema.json")
 def schema() -> dict[str, Any]:
     """Return the schema as plain data; do not change it."""
     data: dict[str, Any] = json.loads(SCHEMA_FILE.read_bytes())
+    data["$defs"]["engine"]["enum"] = list(DIALECTS)
     return data

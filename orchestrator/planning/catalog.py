@@ -9,10 +9,10 @@ import re
 import stat
 from pathlib import Path
 
+from orchestrator.engines import dialect
 from orchestrator.errors import InvalidError, InvalidGroup, OrchError
 from orchestrator.model import Database, Direction, File, Mark, Migration
 
-EXTENSIONS = {"postgres": ("sql",), "mongo": ("js", "json")}
 MAX_FILE_BYTES = 64 * 1024 * 1024
 MAX_VERSION = 2**63 - 1  # golang-migrate's pointer column is a signed bigint
 
@@ -42,7 +42,7 @@ def read_catalog(database: Database) -> tuple[Migration, ...]:
     for entry in entries:
         path = f"{shown}/{entry}"
         try:
-            parsed = _parse_name(entry, path, EXTENSIONS[database.engine])
+            parsed = _parse_name(entry, path, dialect(database.engine).extensions)
             if parsed is None:
                 continue
             version, direction, name = parsed

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from orchestrator.engines import dialect
 from orchestrator.errors import (
     ConflictError,
     InvalidError,
@@ -250,7 +251,7 @@ def _plan_one(
     return replace(
         base,
         base=digest(history),
-        create=not history.exists and database.engine != "mongo" and direction is Direction.UP,
+        create=not history.exists and dialect(database.engine).creates and direction is Direction.UP,
         extensions=tuple(name for name in wanted if name not in history.extensions),
         version=state.version,
         adopt=state.adopt,

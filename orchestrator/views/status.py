@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from orchestrator.engines import dialect
 from orchestrator.model import Database, Migration, Revision
 from orchestrator.planning.history import Kind, reconcile, unrecorded
 from orchestrator.planning.plan import ReadScript, Survey, held_against_file, running
@@ -113,6 +114,6 @@ def _existence(exists: bool | None) -> str:
 def _state(entry: dict[str, Any]) -> str:
     if entry["problems"]:
         return str(entry["problems"][0]["kind"]).replace("_", " ")
-    if not entry["exists"] and (entry["pending"] or entry["engine"] == "postgres"):
+    if not entry["exists"] and (entry["pending"] or dialect(entry["engine"]).creates):
         return "to be created"
     return "pending" if entry["pending"] else "up to date"

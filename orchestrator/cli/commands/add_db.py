@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from orchestrator.cli import options
+from orchestrator.engines import DIALECTS, dialect
 
 if TYPE_CHECKING:
     from orchestrator.cli.project import Project
 
 
-class EngineName(StrEnum):
-    """The engines."""
-
-    postgres = "postgres"
-    mongo = "mongo"
-
-
 def command(
     name: Annotated[str, typer.Argument(help="The name of the new database.")],
     engine: Annotated[
-        EngineName | None, typer.Option("--engine", help="Default: that of --server, else postgres.")
+        str | None,
+        typer.Option(
+            "--engine", metavar="ENGINE", help=f"{', '.join(DIALECTS)}. Default: that of --server, else the first."
+        ),
     ] = None,
     server: Annotated[
         str | None, typer.Option("--server", metavar="NAME", help="Default: the one server of this engine.")
@@ -59,7 +55,7 @@ def command(
     from orchestrator.manifest.source import shown
 
     project = open_project(file)
-    chosen, on = _server(project, engine.value if engine else None, server)
+    chosen, on = _server(project, engine, server)
     _check_name(project, chosen, name)
     entry: dict[str, Any] = {"name": name, "server": on}
     if depends_on:
@@ -90,6 +86,10 @@ def _server(project: Project, engine: str | None, server: str | None) -> tuple[s
     from orchestrator.errors import UsageError
     from orchestrator.manifest.names import did_you_mean, either
 
+    if engine is not None and engine not in DIALECTS:
+        raise UsageError(
+            f"there is no engine {engine!r}", hint=did_you_mean(engine, DIALECTS) or f"use {either(list(DIALECTS))}"
+        )
     servers = {name: values["engine"] for name, values in (project.values.get("servers") or {}).items()}
     if server is not None:
         if server not in servers:
@@ -100,7 +100,7 @@ def _server(project: Project, engine: str | None, server: str | None) -> tuple[s
                 f"the server {server!r} is of engine {servers[server]}, not {engine}", hint="choose one of both"
             )
         return servers[server], server
-    engine = engine or "postgres"
+    engine = engine or next(iter(DIALECTS))
     of_engine = [name for name, kind in servers.items() if kind == engine]
     if not of_engine:
         raise UsageError(f"the manifest has no server of engine {engine}", hint="declare it under 'servers'")
@@ -109,23 +109,21 @@ def _server(project: Project, engine: str | None, server: str | None) -> tuple[s
     return engine, of_engine[0]
 
 
-_TAKEN = {"postgres": ("postgres", "template0", "template1"), "mongo": ("admin", "config", "local")}
-
-
 def _check_name(project: Project, engine: str, name: str) -> None:
     import re
 
     from orchestrator.errors import UsageError
     from orchestrator.manifest.names import name_problem
 
+    known = dialect(engine)
     problem = name_problem(engine, name)
-    if not problem and name in _TAKEN[engine]:
+    if not problem and name in known.server_databases:
         problem = "belongs to the server"
     if not problem and not re.fullmatch(r"[a-z0-9_][a-z0-9_-]*", name):
         problem = "is not made of lower-case letters, digits, _ and -, beginning with none of the last"
     if problem:
         lowered = re.sub(r"[^a-z0-9_]+", "_", name.lower()).strip("_")[:63]
-        hint = f"perhaps {lowered!r}?" if lowered and lowered not in _TAKEN[engine] else ""
+        hint = f"perhaps {lowered!r}?" if lowered and lowered not in known.server_databases else ""
         raise UsageError(f"the name {name!r} {problem}", hint=hint)
     for database in project.manifest.databases:
         if (database.engine, database.name) == (engine, name):
@@ -134,11 +132,10 @@ def _check_name(project: Project, engine: str, name: str) -> None:
 
 def _create_options(engine: str, given: list[str]) -> dict[str, Any]:
     from orchestrator.errors import UsageError
-    from orchestrator.manifest.schema import schema
 
-    known = schema()["$defs"]["database"]["properties"]["create"]["properties"]
-    if engine != "postgres":
-        raise UsageError("--create is for PostgreSQL; MongoDB creates a database by itself")
+    known = dialect(engine).create_options
+    if not known:
+        raise UsageError(f"--create does not apply to {dialect(engine).title}: it has no options for a new database")
     found: dict[str, Any] = {}
     for pair in given:
         key, equals, value = pair.partition("=")

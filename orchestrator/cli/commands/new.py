@@ -22,11 +22,12 @@ def command(
     import re
 
     from orchestrator.cli.project import make, open_project
+    from orchestrator.engines import dialect
     from orchestrator.errors import UsageError
     from orchestrator.files.changes import change
     from orchestrator.files.scaffold import next_pair
     from orchestrator.manifest.names import resolve_name
-    from orchestrator.planning.catalog import EXTENSIONS, MAX_VERSION
+    from orchestrator.planning.catalog import MAX_VERSION
 
     project = open_project(file)
     database = resolve_name(project.manifest.databases, name)
@@ -36,7 +37,7 @@ def command(
     if max(map(int, versions), default=0) >= MAX_VERSION:
         raise UsageError(f"{database.id} has a version that is the largest there can be", hint=f"it is {MAX_VERSION}")
     suffixes = {one.rpartition(".")[2] for one in names if re.fullmatch(r"[0-9]+_.*\.(?:up|down)\.[a-z]+", one)}
-    used = suffixes.intersection(EXTENSIONS[database.engine])
+    used = suffixes.intersection(dialect(database.engine).extensions)
     files = next_pair(database.engine, versions, description, extension=used.pop() if len(used) == 1 else "")
     # A directory elsewhere is where the manifest says; a link must not lead out of either.
     root = project.root if project.holds(directory) else directory

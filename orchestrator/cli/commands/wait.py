@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from orchestrator.cli import options
+from orchestrator.engines import dialect
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -122,7 +123,7 @@ def _missing(
 
     if survey.failure is not None:
         return _trouble(database.id, survey.failure, over)
-    if not survey.history.exists and (migrations or database.engine == "postgres"):
+    if not survey.history.exists and (migrations or dialect(database.engine).creates):
         return "does not exist yet"
     state = reconcile(migrations, survey.history, out_of_order=database.settings.out_of_order)
     if version is not None and version in state.applied:
