@@ -97,7 +97,11 @@ class Mongo:
 
     def _opened(self, target: Target, patience: float | None) -> tuple[MongoClient[Any], bool]:
         with errors.connecting(target):
-            defaults: dict[str, Any] = {"appname": f"orch/{self._run_id}", "tz_aware": True}
+            defaults: dict[str, Any] = {
+                "appname": f"orch/{self._run_id}",
+                "tz_aware": True,
+                "datetime_conversion": "DATETIME_AUTO",  # MongoDB has dates that Python has not
+            }
             if "serverselectiontimeoutms" not in target.url.lower():
                 defaults["serverSelectionTimeoutMS"] = SERVER_SELECTION_TIMEOUT * 1000
             with warnings.catch_warnings(action="ignore"):  # what they say was checked

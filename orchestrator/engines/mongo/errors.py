@@ -42,6 +42,11 @@ _PASSES_BY_ITSELF = {112, 24, 46, 251}  # WriteConflict, LockTimeout, LockBusy, 
 ENDED_IN_THE_MIDDLE = {50, 91, 189, 237, 262, 10107, 11600, 11601, 11602}
 # What the server says once the session's work was killed: 237 of a cursor, 251 of the transaction that is gone.
 _KILLED = {237, 251, 11601}
+# Failed to parse, no such command, no right, no such namespace, no such stage: a pipeline was refused before it began.
+_REFUSED_PIPELINE = {9, 13, 59, 73, 40324}
+# The same of a batch of writes, where what fails in the middle is told in `writeErrors`: besides, bad value, type mismatch,
+# illegal operation, not in a transaction, a missing and an unknown field.
+_REFUSED_BATCH = _REFUSED_PIPELINE | {2, 14, 20, 263, 40414, 40415}
 _NAME_LOOKUP = re.compile(
     r"Name or service not known|nodename nor servname|No address associated|getaddrinfo|DNS|nameserver|resolution lifetime",
     re.I,
@@ -179,6 +184,25 @@ def statement_error(error: OperationFailure, target: Target, statement: Statemen
         statement=statement,
         transient=code in _PASSES_BY_ITSELF or error.has_error_label("TransientTransactionError"),
     )
+
+
+def may_be_partly_done(command: dict[str, Any], code: int | None) -> bool:
+    """Whether a command that ended with this error, outside of a transaction, may have written something before.
+
+    Commands that write one document, or change the catalogue, do all or nothing.
+    """
+    name = next(iter(command))
+    if name == "aggregate":
+        stages = command.get("pipeline")
+        last = stages[-1] if isinstance(stages, list) and stages else None
+        if isinstance(last, dict) and "$merge" in last:  # it writes document by document
+            return code not in _REFUSED_PIPELINE
+        return code in ENDED_IN_THE_MIDDLE
+    if name in ("insert", "update", "delete"):
+        return code not in _REFUSED_BATCH
+    if name in ("bulkWrite", "mapReduce", "mapreduce", "applyOps"):
+        return code not in _REFUSED_PIPELINE
+    return False
 
 
 @contextmanager

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from typing import Any, NoReturn
 
 import bson
-from bson import json_util
 from bson.errors import BSONError
 
+from orchestrator.engines.mongo.extended_values import INT64, value_of
 from orchestrator.errors import InvalidError
 from orchestrator.model import File, Mark, Script, Statement
 
 # Of BSON. A document may have 16 MiB in every release, and the command around it 16 KiB more, of which the driver needs some.
 MAX_COMMAND_BYTES = 16 * 2**20 + 15 * 1024
-_OPTIONS = json_util.JSONOptions(json_mode=json_util.JSONMode.RELAXED, tz_aware=True)
 _DECODER = json.JSONDecoder()
 _SPACE = re.compile(r"[ \t\r\n]*")
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]')
+_SCALAR = re.compile(r'"(?:[^"\\]|\\.)*"|-?(?:\d[\d.eE+-]*|Infinity)|NaN')
+_HUGE = re.compile(r"\d[eE]\+?\d{3}|\d{300}")  # perhaps a number that no double holds
+_SPECIFICATION = "see the MongoDB Extended JSON (v2) specification"
 _LOOKS_LIKE_JAVASCRIPT = re.compile(r"\s*(db\.|use |//|/\*|const |let |var |function|module\.|export |print\()")
 # Data commands, which a replica set can commit together with their record.
 _DATA_COMMANDS = frozenset({"insert", "update", "delete", "findAndModify", "findandmodify"})
@@ -112,51 +115,98 @@ def _next(text: str, position: int) -> int:
 
 
 def _command(file: File, text: str, start: int, line: int) -> tuple[Statement, int]:
-    closed = 0
-
-    def value(pairs: list[tuple[str, Any]]) -> Any:
-        nonlocal closed
-        closed += 1
-        return json_util.object_hook(dict(pairs), _OPTIONS) if _is_value(pairs) else dict(pairs)
-
-    try:
-        _, end = json.JSONDecoder(object_pairs_hook=_no_duplicates).raw_decode(text, start)
-        command, end = json.JSONDecoder(object_pairs_hook=value).raw_decode(text, start)
-    except _DuplicateKeyError as error:
-        _refuse(
-            file,
-            text,
-            _duplicate(text, start),
-            f"the key {json.dumps(error.key)} stands twice",
-            "JSON would keep the last only",
-        )
-    except json.JSONDecodeError as error:
-        hint = _hint(text, error.pos)
-        _refuse(file, text, error.pos, f"invalid JSON: {error.msg[0].lower()}{error.msg[1:]}", hint)
-    except RecursionError:
-        _refuse(file, text, start, "nested too deeply", "MongoDB allows 100 levels")
-    except (BSONError, ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
-        place = _closed(text, start, closed) if closed else start
-        _refuse(
-            file, text, place, f"invalid Extended JSON: {error}", "see the MongoDB Extended JSON (v2) specification"
-        )
+    command, end = _value(file, text, start)
     if not isinstance(command, dict) or not command:
         _refuse(file, text, start, "a command must be a JSON object that is not empty", "as in: " + _EXAMPLE)
     _refuse_foreign(file, text, start, command)
     _refuse_entries(file, text[start:end], text, start, command)
     try:
         size = len(bson.encode(command))
-    except (BSONError, ValueError, OverflowError) as error:
-        _refuse(file, text, start, f"this command cannot be written as BSON: {error}", "correct that value")
+    except (BSONError, ValueError, OverflowError, RecursionError) as error:
+        place, what = _bad_scalar(text, start) or (start, str(error))
+        _refuse(file, text, place, f"this command cannot be written as BSON: {what}", "correct that value")
     if size > MAX_COMMAND_BYTES:
         what = f"this command takes {size / 2**20:.1f} MiB as BSON, and MongoDB takes little more than 16"
         _refuse(file, text, start, what, "make several of it, each with some of the documents")
     return Statement(text[start:end], command, start, line, atomic=next(iter(command)) in _DATA_COMMANDS), end
 
 
+def _value(file: File, text: str, start: int) -> tuple[Any, int]:
+    """Return the value that begins at `start`, and where it ends."""
+    closed = 0
+
+    def value(pairs: list[tuple[str, Any]]) -> Any:
+        nonlocal closed
+        closed += 1
+        return value_of(pairs)
+
+    try:
+        checked = json.JSONDecoder(object_pairs_hook=_no_duplicates, parse_constant=_refuse_constant)
+        _, end = checked.raw_decode(text, start)
+        if _HUGE.search(text, start, end) and (bad := _bad_scalar(text, start)) and bad[0] < end:
+            _refuse(file, text, bad[0], f"invalid Extended JSON: {bad[1]}", _SPECIFICATION)
+        return json.JSONDecoder(object_pairs_hook=value).raw_decode(text, start)
+    except _DuplicateKeyError as error:
+        what, hint = f"the key {json.dumps(error.key)} stands twice", "JSON would keep the last only"
+        _refuse(file, text, _duplicate(text, start), what, hint)
+    except json.JSONDecodeError as error:
+        hint = _hint(text, error.pos)
+        _refuse(file, text, error.pos, f"invalid JSON: {error.msg[0].lower()}{error.msg[1:]}", hint)
+    except RecursionError:
+        _refuse(file, text, start, "nested too deeply", "MongoDB allows 100 levels")
+    except (BSONError, ValueError, TypeError, ArithmeticError) as error:
+        if closed:  # the object that was closed last is no value
+            place, what = _closed(text, start, closed), str(error)
+        else:
+            place, what = _bad_scalar(text, start) or (start, str(error))
+        _refuse(file, text, place, f"invalid Extended JSON: {what}", _SPECIFICATION)
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _bad_scalar(text: str, start: int) -> tuple[int, str] | None:
+    """Return the place of the first number or string from `start` on that BSON cannot hold, and why; None if there is none."""
+    for match in _SCALAR.finditer(text, start):
+        piece = match[0]
+        if piece[0] == '"':
+            if "\\u" in piece and (what := _bad_text(piece, is_key=text.startswith(":", _skip(text, match.end())))):
+                return match.start(), what
+        elif piece in ("NaN", "Infinity", "-Infinity"):
+            return match.start(), f'{piece} is not JSON: write {{"$numberDouble": "{piece}"}}'
+        elif piece.lstrip("-").isdigit():
+            if len(piece) > 20 or not -INT64 <= int(piece) < INT64:
+                return match.start(), "this number has more than the 64 bits of the largest integer (8-byte ints)"
+        elif _HUGE.search(piece) and _is_infinite(piece):
+            return match.start(), "this number is larger than a double can be"
+    return None
+
+
+def _bad_text(piece: str, *, is_key: bool) -> str:
+    try:
+        content = json.loads(piece)
+        content.encode()
+    except UnicodeEncodeError:
+        return "this string has half of a surrogate pair, which is no character"
+    except ValueError:
+        return ""
+    return "a key cannot hold the character NUL" if is_key and "\0" in content else ""
+
+
+def _is_infinite(piece: str) -> bool:
+    try:
+        return math.isinf(float(piece))
+    except ValueError:
+        return False
+
+
 def _refuse_entries(file: File, source: str, text: str, start: int, command: dict[str, Any]) -> None:
-    """Refuse what the driver could not even send: entries that are no objects."""
-    array = ENTRIES.get(next(iter(command)))
+    """Refuse what neither driver nor server could take: a collection that is no string, entries that are no objects."""
+    name, collection = next(iter(command.items()))
+    if name in WRITE_COMMANDS and not isinstance(collection, str):
+        _refuse(file, text, start, f"'{name}' must name a collection", f'as in: {{"{name}": "things"}}')
+    array = ENTRIES.get(name)
     if array is None:
         return
     entries = command.get(array, [])
@@ -202,11 +252,6 @@ def written(command: dict[str, Any]) -> set[str]:
         into = into.get("into", into) if isinstance(into, dict) else into
         found |= {str(into.get("coll") if isinstance(into, dict) else into)} if into else set()
     return found
-
-
-def _is_value(pairs: list[tuple[str, Any]]) -> bool:
-    """Whether an object is an Extended JSON value. `$regex` and `$ref` are left alone: the server knows them as operators."""
-    return bool(pairs) and pairs[0][0].startswith("$") and not any(key in ("$regex", "$ref") for key, _ in pairs)
 
 
 class _DuplicateKeyError(Exception):

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from bson import Binary, ObjectId, json_util
+from bson import Binary, DatetimeMS, ObjectId, json_util
 from pymongo.database import Database
 
 from orchestrator.engines.base import Effect
@@ -203,7 +203,7 @@ def _is_repeatable(entry: dict[str, Any]) -> bool:
 
 
 # Types whose values are the same key for the server exactly where they are equal here.
-_KEYS = (str, int, float, ObjectId, Binary, UUID, datetime)
+_KEYS = (str, int, float, ObjectId, Binary, UUID, datetime, DatetimeMS)
 
 
 def _one(entry: dict[str, Any]) -> bool:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from bson import Int64, json_util
+from bson import DatetimeMS, Int64, json_util
+from bson.codec_options import CodecOptions, DatetimeConversion
+from bson.errors import BSONError, InvalidDocument
+from bson.raw_bson import RawBSONDocument
 from pymongo import MongoClient, WriteConcern
 from pymongo.client_session import ClientSession
 from pymongo.database import Database as MongoDatabase
-from pymongo.errors import OperationFailure, PyMongoError
+from pymongo.errors import DocumentTooLarge, OperationFailure, PyMongoError, WriteConcernError
 
 from orchestrator.engines.base import Effect, Limits
 from orchestrator.engines.mongo import errors
@@ -38,8 +41,12 @@ MAX_ROWS = 10  # of golang-migrate's collection, which has one
 _DURABLE = WriteConcern("majority", j=True)
 _DURABLE_DOCUMENT = {"w": "majority", "j": True}
 _ADMIN_COMMANDS = frozenset({"renameCollection"})
-# Commands that write documents one by one: what they wrote before they were ended stays.
-_MANY = frozenset({"insert", "update", "delete", "aggregate"})
+# Of a command's reply only what is looked at is decoded: a document in it may hold what Python cannot, such as the year 10000.
+_RAW: CodecOptions[Any] = CodecOptions(
+    document_class=RawBSONDocument,
+    datetime_conversion=DatetimeConversion.DATETIME_MS,
+    unicode_decode_error_handler="replace",
+)
 
 
 class MongoSession:
@@ -203,12 +210,15 @@ class MongoSession:
         found = []
         for row in self._history.find(session=self._session):
             try:
-                found.append(read_revision(row))
-            except (KeyError, TypeError, ValueError):
+                revision = read_revision(row)
+            except (KeyError, TypeError, ValueError, ArithmeticError):
+                revision = None
+            if revision is None or any(isinstance(value, DatetimeMS) for value in revision):  # no time of ours
                 raise ConflictError(
                     f"{self._target.database_id}: the document {row['_id']!r} in {self._history.name} is no record of orch",
                     hint="who wrote or changed it? Put it back as it was",
-                ) from None
+                )
+            found.append(revision)
         return tuple(found)
 
     def _version_documents(self) -> list[dict[str, Any]]:
@@ -277,15 +287,22 @@ class MongoSession:
         database = self._client.admin if name in _ADMIN_COMMANDS else self._database
         try:
             with errors.unless_cancelled(self._cancelled):
-                reply = database.command(command, session=self._session)
+                reply = database.command(command, session=self._session, codec_options=_RAW)
+                self._refuse_partial(reply, statement)
         except OperationFailure as error:
             refused = errors.statement_error(error, self._target, statement)
             if isinstance(refused, StatementError) and not self._session.in_transaction:
-                refused.partly = name in _MANY and error.code in errors.ENDED_IN_THE_MIDDLE
+                refused.partly = errors.may_be_partly_done(command, error.code)
             raise refused from None
-        self._refuse_partial(reply, statement)
+        except (BSONError, ValueError, ArithmeticError, RecursionError) as error:
+            unsent = isinstance(error, (InvalidDocument, DocumentTooLarge))
+            raise StatementError(
+                f"{'it cannot be sent' if unsent else 'the reply of the server cannot be read'}: {error}",
+                statement=statement,
+                partly=not (unsent or self._session.in_transaction),
+            ) from None
 
-    def _refuse_partial(self, reply: dict[str, Any], statement: Statement) -> None:
+    def _refuse_partial(self, reply: Mapping[str, Any], statement: Statement) -> None:
         """A reply that says ok may still tell of writes that failed; pymongo's `command` does not look."""
         if write_errors := reply.get("writeErrors"):
             first = write_errors[0]
@@ -313,7 +330,11 @@ class MongoSession:
             try:
                 self._session.commit_transaction()
             except PyMongoError as error:
-                if not error.has_error_label("UnknownTransactionCommitResult"):
+                # A write concern that failed says nothing against the commit itself.
+                unknown = error.has_error_label("UnknownTransactionCommitResult") or isinstance(
+                    error, WriteConcernError
+                )
+                if not unknown:
                     raise
                 if attempt == COMMIT_RETRIES:  # it may be there: only the database can tell
                     raise ConnectionLostError(
