@@ -189,7 +189,8 @@ class StatementError(OrchError):
     `code` is the SQLSTATE or the MongoDB error code, `statement` what was running, and `offset` the place in its source
     (characters from 0) where the server tells one. `transient`: the same may succeed a moment later. `partly`: the
     statement may have had a part of its effect. `alone`: the server refuses it inside a transaction, and nothing else is
-    known to be wrong with it.
+    known to be wrong with it. `waited`: the seconds that it was allowed to wait for a lock, if it got none in that
+    time; 0 for any other error.
     """
 
     kind = "statement"
@@ -212,6 +213,7 @@ class StatementError(OrchError):
         self.transient = transient
         self.partly = partly
         self.alone = alone
+        self.waited = 0.0
         self.statement = statement
         self.offset = offset
 

@@ -65,9 +65,14 @@ class CreateOptions:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How migrations run; times in seconds, None means no limit."""
+    """How migrations run; times in seconds, None means no limit.
+
+    `lock_timeout` is how long a file may wait for the locks of tables, all its tries together, and `lock_try` how long
+    one of these tries may: so long do the readers of a table wait behind a statement that waits itself.
+    """
 
     lock_timeout: float | None = 10.0
+    lock_try: float | None = 1.0
     statement_timeout: float | None = None
     out_of_order: bool = False
 
@@ -181,6 +186,7 @@ class Script:
     statements: tuple[Statement, ...]
     atomic: bool
     lock_timeout: float | None = None
+    lock_try: float | None = None
     statement_timeout: float | None = None
 
 
@@ -303,6 +309,17 @@ class Thing:
 
 Picture = Mapping[Thing, str]
 """The schema of a database, without its data: every thing in it, and how that is defined."""
+
+
+class Blocking(NamedTuple):
+    """Which sessions hold a lock that another session waits for.
+
+    `who` names them in a few words, `detail` has a line for each with what it does, `hint` is what a person can do.
+    """
+
+    who: str
+    detail: str
+    hint: str
 
 
 class LockHolder(NamedTuple):

@@ -13,7 +13,18 @@ from dataclasses import dataclass, field
 
 from orchestrator.engines.base import Effect, Limits
 from orchestrator.errors import StatementError
-from orchestrator.model import CreateOptions, File, History, LockHolder, Pointer, Revision, Script, Statement, Target
+from orchestrator.model import (
+    Blocking,
+    CreateOptions,
+    File,
+    History,
+    LockHolder,
+    Pointer,
+    Revision,
+    Script,
+    Statement,
+    Target,
+)
 
 
 class Killed(BaseException):
@@ -176,6 +187,10 @@ class MemorySession:
 
     def warnings(self) -> list[str]:
         return []
+
+    @contextmanager
+    def watch(self) -> Iterator[Callable[[], Blocking | None]]:
+        yield lambda: None
 
     def cancel(self) -> None:
         pass

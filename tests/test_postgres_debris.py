@@ -160,7 +160,7 @@ def test_concurrently_behind_an_open_transaction_fails_in_bounded_time_and_conve
         assert time.monotonic() - began < 20
         assert told.count("tried again in") == 5
         assert "000002_x.up.sql:2:1" in told
-        assert "raise lock_timeout" in told
+        assert "raise lock_timeout" not in told
     house.orch("apply")
     assert valid(house, "i")
     assert house.status()["applied"] == [1, 2]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Protocol
 
 from orchestrator.model import (
+    Blocking,
     CreateOptions,
     File,
     History,
@@ -25,10 +26,20 @@ from orchestrator.model import (
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How long a statement may wait for a table's lock, and run; seconds, None means no limit."""
+    """How long a statement may wait for a table's lock, and run; seconds, None means no limit.
+
+    `lock_try` is how long it may wait at a time if others queue behind it.
+    """
 
     lock_timeout: float | None = None
+    lock_try: float | None = None
     statement_timeout: float | None = None
+
+    @property
+    def in_queue(self) -> Limits:
+        """The limits for a statement behind which the readers of its table would wait."""
+        limits = [limit for limit in (self.lock_timeout, self.lock_try) if limit]
+        return replace(self, lock_timeout=min(limits)) if limits else self
 
 
 class Effect(Enum):
@@ -111,6 +122,12 @@ class Session(Protocol):
 
     def warnings(self) -> list[str]:
         """Return what the server has warned of since this was asked last, each once, and not without bound."""
+
+    def watch(self) -> AbstractContextManager[Callable[[], Blocking | None]]:
+        """Watch this session from a second connection: the function tells whom it waits for now.
+
+        Both may be called from another thread. A server that does not tell, or cannot be asked, is no error.
+        """
 
     def picture(self) -> Picture:
         """Return the schema as it is now, without the bookkeeping."""

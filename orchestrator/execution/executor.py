@@ -92,7 +92,8 @@ class Executor:
         down: dict[str, list[str]] = {id: [] for id in up}
         for id, needs in up.items():
             for need in needs:
-                down[need].append(id)
+                if need in down:  # a plan that is refused holds only what stands in the way
+                    down[need].append(id)
         return {id: tuple(dependants) for id, dependants in down.items()}
 
     def _exit_code(self) -> int:
@@ -126,8 +127,9 @@ class Executor:
         return True
 
     def _blocked(self, id: str, by: tuple[str, ...]) -> None:
-        """Take note of a database whose turn cannot come; behind one that was stopped it is only not reached."""
-        if causes := tuple(cause for cause in by if cause not in self._stopped):
+        """Take note of a database whose turn cannot come. One with nothing to do is unchanged, not blocked."""
+        causes = tuple(cause for cause in by if cause not in self._stopped)
+        if causes and id not in self._idle:
             self._run.sink(DatabaseBlocked(id, causes))
         else:
             self._not_reached(id)

@@ -40,6 +40,7 @@ from orchestrator.events import (
 )
 from orchestrator.execution.history_writer import Book
 from orchestrator.execution.run import Run, lock_wait, number
+from orchestrator.execution.tries import Tries
 from orchestrator.model import Direction, Mark, Pointer, Revision, Script, Statement
 from orchestrator.planning.history import (
     IN_DOUBT,
@@ -55,7 +56,6 @@ from orchestrator.planning.history import (
 from orchestrator.planning.plan import DatabasePlan, Step, remaining
 
 RECONNECTS = 5
-RETRIES = 5
 FIRST_PAUSE = 0.5  # seconds; doubled at every retry
 MAX_ERROR_CHARACTERS = 2_000
 
@@ -78,7 +78,7 @@ class Migrator:
         self._engine = run.engines[self._target.engine]
         self._files = {migration.version: migration for migration in run.catalogs[planned.id]}
         self._settings = self._database.settings
-        self._tries: dict[int, int] = {}
+        self._tries: dict[int, Tries] = {}
         self.version: int | None = planned.version
         self.applied = 0
 
@@ -183,9 +183,16 @@ class Migrator:
                 where=Mark(step.path),
                 hint=f"nothing was run on {self._id}; was it another branch? Make the plan again, and see: orch status",
             )
+        tries = self._tries.setdefault(step.version, Tries())
+
+        def tell(blocked: str) -> None:
+            text = f"{step.path} waits for a lock, {blocked}"
+            self._run.sink(Notice(self._id, self._run.redact(bounded(text, MAX_WHAT))))
+
         while True:
             try:
-                revision = self._run_file(session, book, revision, script)
+                with tries.watched(session, tell):
+                    revision = self._run_file(session, book, revision, script)
                 break
             except StatementError as error:
                 revision = book.latest(revision)
@@ -193,12 +200,12 @@ class Migrator:
                     self._record_failure(session, book, revision, InterruptedRunError("cancelled by a signal"))
                     raise InterruptedRunError("cancelled") from None
                 _locate(error, script, self._run.redact)
-                tries = self._tries[step.version] = self._tries.get(step.version, 0) + 1
-                if not error.transient or tries > RETRIES or self._run.stop.is_set():
+                tries.explain(error)
+                pause = tries.pause(error, self._limits(script).lock_timeout, FIRST_PAUSE)
+                if pause is None or self._run.stop.is_set():
                     self._record_failure(session, book, revision, error)
                     error.hint = "\n".join(filter(None, (error.hint, _what_next(revision, script))))
                     raise
-                pause = FIRST_PAUSE * 2 ** (tries - 1)
                 self._run.sink(StepRetrying(self._id, step.version, self._run.redact(error.what), pause))
                 if error.statement is not None and not session.commits(error.statement):
                     raise _LetGoError(pause) from None
@@ -224,14 +231,17 @@ class Migrator:
                     raise
         return self._run_statements(session, book, revision, script, limits, after)
 
-    def _limits(self, script: Script) -> Limits:
+    def _limits(self, script: Script | None) -> Limits:
         """The file's own header wins over the manifest, and that over the DSN's `x-statement-timeout` (milliseconds)."""
         settings = self._settings
+        if script is None:
+            return Limits()
         lock = settings.lock_timeout if script.lock_timeout is None else script.lock_timeout
+        lock_try = settings.lock_try if script.lock_try is None else script.lock_try
         statement = settings.statement_timeout if script.statement_timeout is None else script.statement_timeout
         if statement is None:
             statement = number(self._target, "x-statement-timeout", 0) / 1000 or None
-        return Limits(lock, statement)
+        return Limits(lock, lock_try, statement)
 
     def _run_statements(
         self, session: Session, book: Book, revision: Revision, script: Script, limits: Limits, after: Pointer

@@ -108,7 +108,7 @@ class Declarations:
 
     def _settings(self, values: Mapping[str, Any], steps: Steps, inherited: Settings) -> Settings:
         changes: dict[str, Any] = {}
-        for key in ("lock_timeout", "statement_timeout"):
+        for key in ("lock_timeout", "lock_try", "statement_timeout"):
             if key in values:
                 changes[key] = seconds = _seconds(values[key])
                 if seconds is not None and not _SHORTEST <= seconds <= _LONGEST:

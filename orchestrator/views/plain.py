@@ -52,7 +52,7 @@ def line(event: Event) -> str | None:
         case events.StepStarted(id, version, name, direction, first, total) if first:
             return f"{id}: {version} {name} ({direction.value}) continues at statement {first + 1} of {total}"
         case events.StepRetrying(id, version, reason, seconds):
-            return f"{id}: {version} tried again in {seconds:g} s: {reason}"
+            return f"{id}: {version} tried again in {seconds:.2g} s: {reason}"
         case events.StepFinished(id, version, name, direction, seconds) if seconds >= SLOW:
             return f"{id}: {version} {name} ({direction.value}) took {seconds:.1f} s"
         case events.DatabaseFinished(id, version, applied):

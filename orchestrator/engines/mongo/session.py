@@ -25,6 +25,7 @@ from orchestrator.engines.mongo.probe import probe
 from orchestrator.engines.mongo.schema_snapshot import picture
 from orchestrator.errors import ConflictError, ConnectionLostError, StatementError
 from orchestrator.model import (
+    Blocking,
     History,
     LockHolder,
     Picture,
@@ -191,6 +192,11 @@ class MongoSession:
     def warnings(self) -> list[str]:
         """Return nothing: MongoDB refuses, or says nothing."""
         return []
+
+    @contextmanager
+    def watch(self) -> Iterator[Callable[[], Blocking | None]]:
+        """Tell of nobody: a command of MongoDB that meets another's lock waits for a moment only, or fails at once."""
+        yield lambda: None
 
     def picture(self) -> Picture:
         """Read the collections, their options and their indexes."""

@@ -207,7 +207,7 @@ _TEMPORARY_HINT = "make it again in what is left of the file, in one BEGIN … C
 _REFUSED_IN_TRANSACTION = {"25001", "2D000"}
 _PASSES_BY_ITSELF = {"55P03", "40P01", "40001"}  # lock_timeout, deadlock, serialisation
 _HINTS = {
-    "55P03": "another session holds a lock on the table; raise lock_timeout, or end that session",
+    "55P03": "another session holds a lock that this statement needs: wait until that session is done, and run again",
     "25001": "put it into a file of its own, or begin the file with: -- orch: no-transaction",
     "2D000": "begin the file with: -- orch: no-transaction, and call it outside of BEGIN … COMMIT",
     "55P04": "a new enum value can be used only after commit: in a later migration, or after -- orch: no-transaction",

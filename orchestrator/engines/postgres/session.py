@@ -17,10 +17,11 @@ from psycopg.pq import ExecStatus
 from orchestrator.engines.base import Effect, Limits
 from orchestrator.engines.postgres import errors
 from orchestrator.engines.postgres.history import point, record
+from orchestrator.engines.postgres.lock_queue import limits_alone, limits_together, timed, watching
 from orchestrator.engines.postgres.message import RESET, RESET_SESSION, Message, set_limits
 from orchestrator.engines.postgres.tables import Tables
 from orchestrator.errors import ConnectionLostError, LockError
-from orchestrator.model import History, LockHolder, Picture, Pointer, Revision, Statement, Target
+from orchestrator.model import Blocking, History, LockHolder, Picture, Pointer, Revision, Statement, Target
 
 CONNECT_TIMEOUT = 10  # seconds, unless the DSN says otherwise
 TRY_LOCK_EVERY = 0.25  # seconds
@@ -115,6 +116,7 @@ class PostgresSession:
             self._tables.look()
         # What the file before may have left goes first, and is committed first: what fails there has done nothing.
         clean = f"BEGIN; {RESET_SESSION}; COMMIT; " if self._used and statements else ""
+        limits = limits_together(statements, limits)
         message = Message(f"{clean}BEGIN; {set_limits('SET LOCAL', limits)}")
         if statements:
             message.put(self._tables.create_version_table())
@@ -131,7 +133,8 @@ class PostgresSession:
         if pointer is not None:
             message.put(point(self._tables.pointer, pointer))
         message.put("COMMIT")
-        self._send(message)
+        with timed(limits):
+            self._send(message)
         if clean:
             self._used = False
         if revisions and all(revision.done for revision in revisions):
@@ -143,6 +146,7 @@ class PostgresSession:
         from orchestrator.engines.postgres.probe import resumed  # only files that are not one transaction come here
 
         self._clean()
+        limits = limits_alone(statement, limits)
         if settings := set_limits("SET", limits) + statement.settings:
             self._send(Message(settings))
         with errors.mapped(self.connection, self.target) as failing:
@@ -151,7 +155,8 @@ class PostgresSession:
         message = Message("")
         message.add(statement, terminator="", body=body)
         try:
-            self._send(message)  # alone: a second statement in the message would make it a transaction block
+            with timed(limits):
+                self._send(message)  # alone: a second statement in the message would make it a transaction block
         finally:
             with suppress(ConnectionLostError):  # whoever writes next finds that out
                 self._send(Message(RESET))
@@ -176,6 +181,19 @@ class PostgresSession:
         """Return the WARNINGs of the files, as of RAISE; what is said below that, such as NOTICE, is for a terminal."""
         said, self._warnings = self._warnings, {}
         return list(said)
+
+    @contextmanager
+    def watch(self) -> Iterator[Callable[[], Blocking | None]]:
+        """Ask pg_blocking_pids over a connection of its own."""
+        try:
+            other = psycopg.connect(self.target.url, autocommit=True, connect_timeout=CONNECT_TIMEOUT)
+        except psycopg.Error:
+            yield lambda: None
+            return
+        try:
+            yield watching(other, self._tables.server_pid)
+        finally:
+            other.close()
 
     def picture(self) -> Picture:
         """Read the catalogue."""

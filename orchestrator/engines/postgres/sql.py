@@ -110,7 +110,7 @@ _DIRECTIVE = re.compile(
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)[ \t]*(ms|s|m|min|h)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 _LONGEST = (2**31 - 1) / 1000  # the server counts milliseconds in 32 bits
-_DIRECTIVES = ("no-transaction", "lock_timeout", "statement_timeout")
+_DIRECTIVES = ("no-transaction", "lock_timeout", "lock_try", "statement_timeout")
 
 # ---------------------------------------------------------------- from text to Script
 
@@ -173,6 +173,7 @@ def parse_sql(file: File, text: str, *, piecewise: bool = False) -> Script:
         tuple(statements),
         atomic=atomic,
         lock_timeout=directives.get("lock_timeout"),
+        lock_try=directives.get("lock_try"),
         statement_timeout=directives.get("statement_timeout"),
     )
 

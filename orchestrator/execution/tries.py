@@ -1,0 +1,80 @@
+"""The tries of one migration in a run: whether there is another one, after which pause, and who was in the way."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+from orchestrator.engines.base import Session
+from orchestrator.errors import OrchError, StatementError
+from orchestrator.model import Blocking
+
+RETRIES = 5
+LONGEST_PAUSE = 8.0  # seconds
+LONGEST_QUEUE_PAUSE = 3.0  # seconds; of a file that waits for the lock of a table
+JITTER = 0.25  # of a pause: several runs must not try at the same moments
+LOOK_EVERY = 0.5  # seconds
+CONNECTED_WITHIN = 2.0  # seconds
+
+
+class Tries:
+    """What happened to one migration so far. It goes on where the run connects again."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._waited = 0.0
+        self.blocking: Blocking | None = None
+
+    def pause(self, error: StatementError, lock_timeout: float | None, first_pause: float) -> float | None:
+        """Return after how many seconds to try again, None: not at all.
+
+        What passes by itself is tried RETRIES times again. A file that waits for the lock of a table is tried until all
+        its tries have waited for `lock_timeout` seconds together (None or 0: for ever), if that is longer.
+        """
+        self._count += 1
+        self._waited += error.waited
+        queues = error.waited > 0 and (not lock_timeout or self._waited < lock_timeout - 0.001)
+        if not error.transient or (self._count > RETRIES and not queues):
+            return None
+        longest = LONGEST_QUEUE_PAUSE if error.waited else LONGEST_PAUSE
+        pause: float = min(longest, first_pause * 2 ** min(self._count - 1, 10))
+        return pause * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - no secret
+
+    @contextmanager
+    def watched(self, session: Session, tell: Callable[[str], None]) -> Iterator[None]:
+        """Run one try. If one before it got no lock, look from a second connection who holds that, and tell it once."""
+        if not self._waited:
+            yield
+            return
+        over, connected = threading.Event(), threading.Event()
+
+        def look() -> None:
+            with suppress(OrchError), session.watch() as blocking:
+                connected.set()
+                wait = min(0.1, self._waited / 4)
+                while not over.wait(wait):
+                    found, wait = blocking(), LOOK_EVERY
+                    if found is None:
+                        continue
+                    if self.blocking is None or found.who != self.blocking.who:
+                        tell(found.detail)
+                    self.blocking = found
+            connected.set()
+
+        thread = threading.Thread(target=look, name="orch-watch", daemon=True)
+        thread.start()
+        connected.wait(CONNECTED_WITHIN)
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join(CONNECTED_WITHIN)
+
+    def explain(self, error: StatementError) -> None:
+        """Add to an error for a lock who holds it."""
+        if error.waited and self.blocking:
+            error.what = f"{error.what}: {self.blocking.who} holds a lock that it needs"
+            error.detail = "\n".join(filter(None, (error.detail, self.blocking.detail)))
+            error.hint = self.blocking.hint
