@@ -1,4 +1,4 @@
-"""A failure stops only what it must, and says why: what has nothing to do is unchanged, what cannot be planned says the reason."""
+"""A failure stops only what it must, and says why: what has nothing to do is unchanged, and a refused plan tells the reason."""
 
 from __future__ import annotations
 
