@@ -183,11 +183,10 @@ class Migrator:
                 where=Mark(step.path),
                 hint=f"nothing was run on {self._id}; was it another branch? Make the plan again, and see: orch status",
             )
-        tries = self._tries.setdefault(step.version, Tries())
+        tries = self._tries.setdefault(step.version, Tries(self._run.redact))
 
         def tell(blocked: str) -> None:
-            text = f"{step.path} waits for a lock, {blocked}"
-            self._run.sink(Notice(self._id, self._run.redact(bounded(text, MAX_WHAT))))
+            self._run.sink(Notice(self._id, hidden(f"{step.path} waits: {blocked}", MAX_WHAT, self._run.redact)))
 
         while True:
             try:

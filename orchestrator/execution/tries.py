@@ -15,6 +15,7 @@ RETRIES = 5
 LONGEST_PAUSE = 8.0  # seconds
 LONGEST_QUEUE_PAUSE = 3.0  # seconds; of a file that waits for the lock of a table
 JITTER = 0.25  # of a pause: several runs must not try at the same moments
+MAX_LINE = 300  # characters of what is told of a session in the way
 LOOK_EVERY = 0.5  # seconds
 CONNECTED_WITHIN = 2.0  # seconds
 
@@ -22,7 +23,8 @@ CONNECTED_WITHIN = 2.0  # seconds
 class Tries:
     """What happened to one migration so far. It goes on where the run connects again."""
 
-    def __init__(self) -> None:
+    def __init__(self, redact: Callable[[str], str]) -> None:
+        self._redact = redact
         self._count = 0
         self._waited = 0.0
         self.blocking: Blocking | None = None
@@ -59,7 +61,7 @@ class Tries:
                     if found is None:
                         continue
                     if self.blocking is None or found.who != self.blocking.who:
-                        tell(found.detail)
+                        tell(self._told(found))
                     self.blocking = found
             connected.set()
 
@@ -76,5 +78,10 @@ class Tries:
         """Add to an error for a lock who holds it."""
         if error.waited and self.blocking:
             error.what = f"{error.what}: {self.blocking.who} holds a lock that it needs"
-            error.detail = "\n".join(filter(None, (error.detail, self.blocking.detail)))
+            error.detail = "\n".join(filter(None, (error.detail, self._told(self.blocking))))
             error.hint = self.blocking.hint
+
+    def _told(self, blocking: Blocking) -> str:
+        """Return what is told of the sessions in the way: a line for each, without secrets, and cut only then."""
+        lines = (self._redact(line) for line in blocking.detail.splitlines())
+        return "\n".join(line if len(line) <= MAX_LINE else f"{line[:MAX_LINE]}…" for line in lines)

@@ -15,7 +15,6 @@ from orchestrator.model import Blocking, Statement
 
 LOCK_NOT_AVAILABLE = "55P03"
 SHOWN = 3  # of the sessions in the way
-MAX_QUERY = 200  # characters
 # These take no lock that readers wait for: a long UPDATE may wait for a row without stopping anybody, and need not begin again.
 _HARMLESS = re.compile(r"(?:SELECT|INSERT|UPDATE|DELETE|MERGE|WITH|VALUES|SET|RESET|ANALYZE)\b[^;]*$", re.IGNORECASE)
 # Of what runs outside of a transaction these lock a table as ALTER does.
@@ -23,7 +22,7 @@ _LOCKS_ALONE = re.compile(r"(?:CLUSTER|REINDEX|VACUUM)\b(?!.*\bCONCURRENTLY\b)",
 
 _BLOCKING = """SELECT b.pid, a.usename, a.application_name, coalesce(pg_catalog.host(a.client_addr), 'local'), a.backend_type,
         a.state, a.wait_event_type, extract(epoch FROM clock_timestamp() - coalesce(a.xact_start, a.query_start))::float8,
-        pg_catalog.left(a.query, 2000), a.query = '<insufficient privilege>'
+        a.query, a.query = '<insufficient privilege>'
     FROM (SELECT DISTINCT pg_catalog.unnest(pg_catalog.pg_blocking_pids({pid})) AS pid) AS b
     LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = b.pid ORDER BY 8 DESC NULLS LAST, 1"""
 
@@ -96,7 +95,6 @@ def _doing(row: Sequence[Any]) -> str:
     words = " ".join((query or "").split())
     if not words:
         return text
-    words = words if len(words) <= MAX_QUERY else f"{words[:MAX_QUERY]}…"
     return f"{text}; {'query' if state == 'active' else 'last query'}: {words}"
 
 
