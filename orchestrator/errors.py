@@ -26,6 +26,7 @@ class ExitCode(IntEnum):
     CONFLICT = 5
     LOCKED = 6
     UNREACHABLE = 7
+    NOT_YET = 8
     INTERRUPTED = 130
 
 
@@ -175,6 +176,13 @@ class DatabaseMissingError(OrchError):
     """The server answers, and has no such database."""
 
     kind = "database_missing"
+
+
+class NotYetError(OrchError):
+    """The time is over, and what was waited for has not happened. Waiting again may help."""
+
+    exit_code = ExitCode.NOT_YET
+    kind = "not_yet"
 
 
 class ConnectionLostError(OrchError):

@@ -40,7 +40,7 @@ def _job(job: dict[str, Any]) -> Iterator[str]:
         for value in labels.values():
             if not (LABEL_VALUE.fullmatch(value) and len(value) <= 63):
                 yield f"the label {value!r} is not allowed"
-    if not all(isinstance(value, str) for value in job["metadata"]["annotations"].values()):
+    if not all(isinstance(value, str) for value in job["metadata"].get("annotations", {}).values()):
         yield "an annotation is not text"
     if pod.get("restartPolicy") != "Never":
         yield "a podFailurePolicy needs restartPolicy Never"
@@ -50,6 +50,11 @@ def _job(job: dict[str, Any]) -> Iterator[str]:
         if 0 in rule.get("onExitCodes", {}).get("values", ()):
             yield "0 is not a failure"
     containers = [*pod.get("initContainers", ()), *pod["containers"]]
+    ruled = {rule.get("onExitCodes", {}).get("containerName") for rule in job["spec"]["podFailurePolicy"]["rules"]} - {
+        None
+    }
+    if ruled - {container["name"] for container in containers}:
+        yield "a rule names a container that is not in the pod"
     if len({container["name"] for container in containers}) != len(containers):
         yield "two containers have one name"
     volumes = {volume["name"] for volume in pod.get("volumes", ())}
@@ -69,7 +74,12 @@ def _container(container: dict[str, Any], volumes: set[str]) -> Iterator[str]:
     for mount in container.get("volumeMounts", ()):
         if mount["name"] not in volumes:
             yield f"the volume {mount['name']!r} is not there"
-    for variable in container["env"]:
+    for source in container.get("envFrom", ()):
+        if not DOMAIN_NAME.fullmatch(source["secretRef"]["name"]):
+            yield "a secret's name is not allowed"
+    for variable in container.get("env", ()):
+        if "value" in variable and "://" not in variable["value"]:
+            continue
         secret = variable.get("valueFrom", {}).get("secretKeyRef", {})
         if "value" in variable or not ENV.fullmatch(variable["name"]):
             yield "a variable is not a reference to a secret"

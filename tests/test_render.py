@@ -24,12 +24,12 @@ from kubernetes_checks import problems
 from project import PROJECT, SERVERS, orch, small_project, snapshot, whole_project
 from pymongo.uri_parser import parse_uri
 
-from orchestrator import __version__
 from orchestrator.errors import InvalidError
 from orchestrator.manifest import load
 from orchestrator.manifest.dsn import Redactor, resolve
 from orchestrator.manifest.schema import schema
 from orchestrator.model import Manifest
+from orchestrator.render.package import REPOSITORY
 from orchestrator.render.settings import settings_of
 from orchestrator.render.targets import TARGETS, files_of
 
@@ -91,7 +91,7 @@ def test_a_stale_file_is_told_with_its_diff_and_mended(tmp_path: Path) -> None:
     (root / "docker-compose.multi-db.yml").unlink()
     done = orch(root, "render", "--check", code=3)
     assert "-  backoffLimit: 9\n+  backoffLimit: 3" in done.stdout and "/dev/null" in done.stdout
-    assert "3 file(s)" in done.stderr
+    assert "3 files are not as databases.yaml says" in done.stderr
     orch(root, "render", "compose", "--check", code=3)
     orch(root, "render", "dockerfile", "--check")
     orch(root, "render")
@@ -105,7 +105,8 @@ def test_all_targets_into_another_directory(tmp_path: Path) -> None:
     assert snapshot(root) == before
     assert "registry/app:1.2" in (tmp_path / "out/k8s/job-migrate-user.yaml").read_text()
     orch(root, "render", *TARGETS, "--output", str(tmp_path / "out"), "--image", "registry/app:1.2", "--check")
-    orch(root, "render", *TARGETS, "--output", str(tmp_path / "out"), "--check", code=3)
+    orch(root, "render", *TARGETS, "--output", str(tmp_path / "out"), "--check")
+    orch(root, "render", *TARGETS, "--output", str(tmp_path / "out"), "--image", "registry/app:1.3", "--check", code=3)
     orch(root, "render", "helm", code=2)
 
 
@@ -326,16 +327,20 @@ def test_two_targets_at_one_place_are_refused(tmp_path: Path) -> None:
 
 def test_the_settings_are_documented_with_what_holds_by_itself(tmp_path: Path) -> None:
     text = (PROJECT / "docs/rendering.md").read_text()
-    (block,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    block, pod, _ = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
     path = tmp_path / "databases.yaml"
-    path.write_text(SERVERS + "databases: [{name: a, server: postgres}]\n" + block.replace("# package:", "package:"))
+    path.write_text(
+        SERVERS + "databases: [{name: a, server: postgres}]\n" + re.sub(r"(?m)^( +)# (\w+:)", r"\1\2", block)
+    )
     manifest = load(path, directories=False)
     known = schema()["properties"]["render"]["properties"]
     assert manifest.render.keys() == known.keys()
-    for name in ("compose", "k8s", "dockerfile"):
+    for name in ("compose", "k8s", "dockerfile", "github"):
         assert manifest.render[name].keys() == known[name]["properties"].keys()
     path.write_text(SERVERS + "databases: [{name: a, server: postgres}]\n" + block)
     assert settings_of(load(path, directories=False)) == settings_of(Manifest(path, ()))
+    path.write_text(SERVERS + "databases: [{name: a, server: postgres}]\n" + pod)
+    assert len(settings_of(load(path, directories=False)).pod) == 12
 
 
 # ---------------------------------------------------------------- Kubernetes
@@ -620,7 +625,7 @@ def test_pipelines_and_the_dockerfile_pass_their_linters(odd: Manifest, tmp_path
 
 
 PACKAGES = {
-    "": (f"dborch[embedded]=={__version__}", []),
+    "": (f"dborch[embedded] @ {REPOSITORY}", []),
     "dborch==0.2.0": ("dborch[embedded]==0.2.0", []),
     "dborch>=0.1,<2": ("dborch[embedded]>=0.1,<2", []),
     "dborch[more] ~= 0.1": ("dborch[more,embedded] ~= 0.1", []),
@@ -650,13 +655,13 @@ def test_what_pip_installs_is_right_wherever_it_stands(tmp_path: Path, package: 
     files = rendered(load(tmp_path / "databases.yaml", directories=False), "github", "gitlab", "dockerfile")
     jobs = read(files[".github/workflows/databases.yml"])["jobs"]
     assert shlex.split(jobs["check"]["steps"][2]["run"]) == ["pip", "install", embedded]
-    plain = package or f"dborch=={__version__}"
+    plain = package or f"dborch @ {REPOSITORY}"
     assert shlex.split(jobs["apply"]["steps"][2]["run"]) == ["pip", "install", plain]
     script = read(files[".gitlab/databases.gitlab-ci.yml"])["databases:check"]["script"]
     assert shlex.split(script[0]) == ["pip", "install", "--quiet", embedded]
     lines = files["Dockerfile"].splitlines()
     run = next(line for line in lines if line.startswith("RUN"))
-    assert lines[2 : lines.index(run)] == copies
+    assert lines[4 : lines.index(run)] == copies
     name = "/source" if package == "." else f"/source/{PurePosixPath(package).name}" if copies else plain
     assert shlex.split(run)[-1] == name
     if copies and package != ".":
@@ -726,7 +731,9 @@ def test_the_image_takes_only_what_it_needs(odd: Manifest, tmp_path: Path) -> No
         "!migrations",
         "**/__pycache__",
     ]
-    assert "USER 65532:65532" in files["Dockerfile"] and "pip install --no-cache-dir dborch==" in files["Dockerfile"]
+    assert (
+        "USER 65532:65532" in files["Dockerfile"] and "install --no-cache-dir 'dborch @ https://" in files["Dockerfile"]
+    )
     (tmp_path / "p").mkdir()
     (tmp_path / "p/databases.yaml").write_text(
         SERVERS + "databases: [{name: a, server: postgres, migrations: ../elsewhere}]\n"

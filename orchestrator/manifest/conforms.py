@@ -48,6 +48,7 @@ _TYPES: dict[str, Test] = {
     "array": lambda value: isinstance(value, list),
     "string": lambda value: isinstance(value, str),
     "null": lambda value: value is None,
+    "boolean": lambda value: isinstance(value, bool),
     "number": _is_number,
     "integer": lambda value: _is_number(value) and float(value).is_integer(),
 }

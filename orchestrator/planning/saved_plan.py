@@ -12,7 +12,7 @@ from orchestrator.planning.plan import PLAN_FORMAT, DatabasePlan, Plan, Step
 
 MAX_WRONG = 500
 """Characters of what is wrong with a saved plan: the schema's complaint repeats the value."""
-FAILURES = frozenset(ExitCode) - {ExitCode.DONE, ExitCode.CHANGES}
+FAILURES = frozenset(ExitCode) - {ExitCode.DONE, ExitCode.CHANGES, ExitCode.NOT_YET}
 
 
 def parse_plan(text: str, path: str) -> Plan:

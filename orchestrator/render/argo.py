@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
+from orchestrator.errors import InvalidError, InvalidGroup
 from orchestrator.model import Manifest
-from orchestrator.render.jobs import CANNOT_MEND, POD_SECURITY, Jobs
+from orchestrator.render.jobs import CANNOT_MEND, POD_SECURITY, Jobs, merged, pod_metadata, pod_settings
 from orchestrator.render.settings import Settings
 from orchestrator.render.text import header, to_yaml
 
@@ -17,12 +19,26 @@ _RETRY = {
     "expression": f"asInt(lastRetry.exitCode) not in {CANNOT_MEND}",
     "backoff": {"duration": "10s", "factor": "2"},
 }
+# What a Workflow has for all of its pods; everything else goes into a patch of them.
+_OWN = (
+    *("affinity", "automountServiceAccountToken", "dnsConfig", "dnsPolicy", "hostAliases", "imagePullSecrets"),
+    *("nodeSelector", "schedulerName", "securityContext", "serviceAccountName", "tolerations", "volumes"),
+)
 
 
 def render(manifest: Manifest, settings: Settings) -> dict[str, str]:
-    """Return the workflow, for `argo submit`; nothing for an empty estate."""
+    """Return the workflow, for `argo submit`; nothing for an empty estate. InvalidError for a name that Argo would change."""
     if not manifest.databases:
         return {}
+    InvalidGroup.raise_if(
+        InvalidError(
+            f"Argo would replace what is between the braces in the name of {database.id}",
+            where=database.mark,
+            hint="give the database a name without {{, or render k8s instead",
+        )
+        for database in manifest.databases
+        if "{{" in database.id
+    )
     jobs = Jobs(manifest, settings)
     tasks: list[dict[str, Any]] = []
     templates: list[dict[str, Any]] = []
@@ -35,9 +51,12 @@ def render(manifest: Manifest, settings: Settings) -> dict[str, str]:
         container = {key: value for key, value in jobs.apply(database).items() if key != "name"}
         templates.append({"name": name, "container": container, "retryStrategy": _RETRY})
     # The token stays: Argo's own container in each pod reports with it what became of the task.
+    pod = pod_settings(settings)
     spec = {
         "entrypoint": "estate",
-        "securityContext": POD_SECURITY,
+        **merged({"securityContext": POD_SECURITY}, {key: pod.pop(key) for key in _OWN if key in pod}),
+        **({"podMetadata": metadata} if (metadata := pod_metadata(settings)) else {}),
+        **({"podSpecPatch": json.dumps(pod)} if pod else {}),
         "ttlStrategy": {"secondsAfterCompletion": _DAY},
         "templates": [{"name": "estate", "dag": {"failFast": False, "tasks": tasks}}, *templates],
     }
@@ -47,4 +66,4 @@ def render(manifest: Manifest, settings: Settings) -> dict[str, str]:
         "metadata": {"generateName": "migrate-", "namespace": settings.namespace},
         "spec": spec,
     }
-    return {settings.files["argo"]: header("argo", manifest) + to_yaml(workflow)}
+    return {settings.files["argo"]: header("argo", manifest, image=settings.told_image) + to_yaml(workflow)}

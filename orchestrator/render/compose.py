@@ -20,21 +20,22 @@ IMAGE_SERVICE = "migrate-image"
 
 _POSTGRES_VOLUME = "/var/lib/postgresql"
 _CHECK = {"interval": "2s", "timeout": "5s", "retries": 60}
+# mongosh takes a second of a core to start. A check that sets the set up waits for its primary, so that one is enough.
+_MONGO_CHECKS = {"interval": "10s", "timeout": "20s", "retries": 12}
 
 # The official image makes its user first on a server without replica set; the check then sets the set up, once.
-_MONGO_CHECK = """\
-{login}
-try {{ rs.status() }} catch (error) {{
-  if (error.codeName === "NotYetInitialized") {{
-    rs.initiate({{_id: "{set}", members: [{{_id: 0, host: "{host}:27017"}}]}})
-  }}
-}}
-quit(db.hello().isWritablePrimary ? 0 : 1)
-"""
-_MONGO_LOGIN = """\
-const fs = require("fs")
-const password = fs.readFileSync("{file}", "utf8").replace(/\\n$/, "")
-db.getSiblingDB("admin").auth(process.env.MONGO_INITDB_ROOT_USERNAME, password)"""
+# In one line without a single quote: it stands in a shell command, and some programs split a command at its line ends.
+_MONGO_CHECK = (
+    "{login}try {{ rs.status() }} catch (error) {{ "
+    'if (error.codeName === "NotYetInitialized") {{ '
+    'rs.initiate({{_id: "{set}", members: [{{_id: 0, host: "{host}:27017"}}]}}); '
+    "for (let i = 0; i < 100 && !db.hello().isWritablePrimary; i++) sleep(100) }} }}; "
+    "quit(db.hello().isWritablePrimary ? 0 : 1)"
+)
+_MONGO_LOGIN = (
+    'const password = require("fs").readFileSync("{file}", "utf8").replace(/\\n$/, ""); '
+    'db.getSiblingDB("admin").auth(process.env.MONGO_INITDB_ROOT_USERNAME, password); '
+)
 # With users a replica set wants a key file that only its own user can read; a single member may make a new one each time.
 _MONGO_START = f"""\
 key=/data/configdb/replica.key
@@ -86,14 +87,19 @@ def render(manifest: Manifest, settings: Settings) -> dict[str, str]:
         "# Each builds the image first, so that new migrations are in it. Passwords are read from the environment or from\n"
         "# .env, and reach the containers as secrets.\n"
     ).replace("FILE", shlex.quote(settings.files["compose"]))
-    return {settings.files["compose"]: header("compose", manifest) + usage + to_yaml(data)}
+    return {settings.files["compose"]: header("compose", manifest, image=settings.told_image) + usage + to_yaml(data)}
 
 
 def _build(settings: Settings) -> str | dict[str, str]:
     """Return how the image is built: from the project, wherever in it compose file and Dockerfile are."""
-    context = os.path.relpath(".", PurePosixPath(settings.files["compose"]).parent)
-    dockerfile = os.path.normpath(settings.files["dockerfile"])
+    context = _literal(os.path.relpath(".", PurePosixPath(settings.files["compose"]).parent))
+    dockerfile = _literal(os.path.normpath(settings.files["dockerfile"]))
     return context if dockerfile == "Dockerfile" else {"context": context, "dockerfile": dockerfile}
+
+
+def _literal(text: str) -> str:
+    """Return a text so that Compose leaves it as it is: it replaces $NAME and ${NAME}, and reads $$ as $."""
+    return text.replace("$", "$$")
 
 
 def _ready(servers: Iterable[Server]) -> dict[str, Any]:
@@ -109,7 +115,7 @@ def _migrate(settings: Settings, command: list[str], servers: list[Server], need
         environment |= _environment(server)
         if server.ours and server.password.name:
             secrets[server.password.name] = None
-    service: dict[str, Any] = {"image": settings.image, "pull_policy": "never", "command": Flow(command)}
+    service: dict[str, Any] = {"image": settings.image, "pull_policy": "never", "command": Flow(map(_literal, command))}
     service["depends_on"] = needs
     if environment:
         service["environment"] = environment
@@ -156,7 +162,7 @@ def _postgres(server: Server, settings: Settings) -> dict[str, Any]:
 
 def _mongo(server: Server, settings: Settings) -> dict[str, Any]:
     login = _MONGO_LOGIN.format(file=secret_file(server)) if server.password.name else ""
-    script = _MONGO_CHECK.format(login=login, set=REPLICA_SET, host=server.service).lstrip()
+    script = _MONGO_CHECK.format(login=login, set=REPLICA_SET, host=server.service)
     address = f"mongodb://{server.service}:27017/admin?directConnection=true"
     service: dict[str, Any] = {"image": settings.mongo_image}
     if server.password.name:
@@ -168,7 +174,7 @@ def _mongo(server: Server, settings: Settings) -> dict[str, Any]:
         service["command"] = [_MONGO_START]
     else:
         service["command"] = Flow(["mongod", "--replSet", REPLICA_SET, "--bind_ip_all"])
-    test = ["CMD", "mongosh", address, "--quiet", "--eval", script.replace("$", "$$")]
-    service["healthcheck"] = {"test": test, **_CHECK}
+    test = f"mongosh --quiet '{address}' --eval '{script}'"
+    service["healthcheck"] = {"test": Flow(["CMD-SHELL", _literal(test)]), **_MONGO_CHECKS}
     service["volumes"] = [f"{server.service}-data:/data/db"]
     return service

@@ -16,20 +16,37 @@ from orchestrator.render.settings import Settings
 from orchestrator.render.sources import directory_of
 from orchestrator.render.text import header
 
+# Pip installs into an environment without pip, and then leaves the image: nothing can be installed into a container.
 _TEXT = """\
-FROM {base} AS build
+# The same base for every build: --build-arg BASE={base}@sha256:... (docker buildx imagetools inspect {base})
+ARG BASE={base}
+FROM ${{BASE}} AS build
 {install}
 
-FROM {base}
+FROM ${{BASE}}
+ARG BASE
+ARG VERSION=""
+ARG REVISION=""
+LABEL org.opencontainers.image.title="database-migration" \\
+      org.opencontainers.image.description="orch with a manifest and its migrations" \\
+      org.opencontainers.image.version="$VERSION" \\
+      org.opencontainers.image.revision="$REVISION" \\
+      org.opencontainers.image.base.name="$BASE"
+RUN python -m pip uninstall --yes pip
 COPY --from=build /opt/orch /opt/orch
-ENV PATH=/opt/orch/bin:$PATH PYTHONUNBUFFERED=1 ORCH_FILE=/estate/{manifest}
+ENV PATH=/opt/orch/bin:$PATH PYTHONUNBUFFERED=1 ORCH_FILE={manifest}
 WORKDIR /estate
 {copies}
 USER {user}:{user}
 ENTRYPOINT ["orch"]
 CMD ["apply"]
 """
-_INSTALL = "RUN python -m venv /opt/orch && /opt/orch/bin/pip install --no-cache-dir {package}"
+_PIP = "python -m pip --python /opt/orch/bin/python"
+_INSTALL = f"RUN python -m venv --without-pip /opt/orch && {_PIP} install --no-cache-dir {{package}}"
+_LOCKED = f"""\
+RUN python -m venv --without-pip /opt/orch && {_PIP} install --no-cache-dir --require-hashes -r {{requirements}}
+{{copies}}RUN {_PIP} install --no-cache-dir --no-deps {{package}}
+RUN {_PIP} check"""
 _SOURCES = ("pyproject.toml", "README.md", "LICENSE", "orchestrator")
 
 
@@ -43,11 +60,13 @@ def render(manifest: Manifest, settings: Settings) -> dict[str, str]:
     text = _TEXT.format(
         base=settings.base_image,
         install=install,
-        manifest=manifest.path.name,
+        manifest=_word(f"/estate/{manifest.path.name}"),
         copies="\n".join(_copy(path, f"./{path}") for path in [manifest.path.name, *directories]),
         user=USER,
     )
     seen = [manifest.path.name, *directories, *sources]
+    for name in seen:
+        _refuse_signs(name, manifest)
     path = settings.files["dockerfile"]
     ignore = "".join(f"{line}\n" for line in ["*", *(f"!{name}" for name in seen), "**/__pycache__"])
     return {path: top + text, f"{path}.dockerignore": top + ignore}
@@ -56,20 +75,48 @@ def render(manifest: Manifest, settings: Settings) -> dict[str, str]:
 def _install(manifest: Manifest, settings: Settings) -> tuple[str, list[str]]:
     """Return the instructions that install orch, and the paths of the project that they take it from."""
     package = requirement(settings)
-    if not is_path(package):
-        return _INSTALL.format(package=shlex.quote(package)), []
-    place = PurePosixPath(os.path.normpath(package))
+    there, copies, sources = package, "", list[str]()
+    if is_path(package):
+        place = _inside(package, "package", manifest)
+        if str(place) == ".":  # the directory of orch itself
+            *files, code = _SOURCES
+            there, sources = "/source", list(_SOURCES)
+            copies = f"COPY {' '.join(files)} /source/\nCOPY {code} /source/{code}\n"
+        else:
+            there, sources = f"/source/{place.name}", [str(place)]
+            copies = f"{_copy(str(place), there)}\n"
+    if not settings.requirements:
+        return copies + _INSTALL.format(package=shlex.quote(there)), sources
+    lock = _inside(settings.requirements, "requirements", manifest)
+    held = f"/locked/{lock.name}"
+    text = _LOCKED.format(requirements=shlex.quote(held), copies=copies, package=shlex.quote(there))
+    return f"{_copy(str(lock), held)}\n{text}", [str(lock), *sources]
+
+
+def _inside(path: str, key: str, manifest: Manifest) -> PurePosixPath:
+    """Return a path of the project; InvalidError for one that lies outside."""
+    place = PurePosixPath(os.path.normpath(path))
     if place.is_absolute() or ".." in place.parts:
         raise InvalidError(
-            f"'render: dockerfile: package' lies outside of the project, where an image cannot take it from: {package}",
+            f"'render: dockerfile: {key}' lies outside of the project, where an image cannot take it from: {path}",
             where=Mark(manifest.path.name),
         )
-    if str(place) == ".":  # the directory of orch itself
-        *files, code = _SOURCES
-        copies = f"COPY {' '.join(files)} /source/\nCOPY {code} /source/{code}"
-        return f"{copies}\n{_INSTALL.format(package='/source')}", list(_SOURCES)
-    there = f"/source/{place.name}"
-    return f"{_copy(str(place), there)}\n{_INSTALL.format(package=shlex.quote(there))}", [str(place)]
+    return place
+
+
+def _refuse_signs(path: str, manifest: Manifest) -> None:
+    """Raise InvalidError for a path that a Dockerfile would read as a pattern or replace parts of."""
+    if found := re.search(r"[$*?\[\]\\\"\x00-\x1f]|^[#!]|^\s|\s\Z", path):
+        raise InvalidError(
+            f"a Dockerfile does not read the path {path!r} as it is, because of {found[0]!r}",
+            where=Mark(manifest.path.name),
+            hint="rename it, or leave out this target",
+        )
+
+
+def _word(text: str) -> str:
+    """Return a text as one word of an ENV instruction."""
+    return text if re.fullmatch(r"[\w./-]+", text) else json.dumps(text, ensure_ascii=False)
 
 
 def _copy(path: str, there: str) -> str:

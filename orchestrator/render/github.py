@@ -1,67 +1,115 @@
-"""A GitHub workflow: every change is checked on real embedded servers, the main branch is applied."""
+"""A GitHub workflow: every change is checked on real embedded servers, one branch is applied."""
 
 from __future__ import annotations
 
+import re
 import shlex
 from typing import Any
 
+from orchestrator.errors import InvalidError
 from orchestrator.manifest.load import FILE_NAME
-from orchestrator.model import Manifest
+from orchestrator.model import Manifest, Mark
 from orchestrator.render.package import requirement
 from orchestrator.render.servers import all_variables, servers_of
 from orchestrator.render.settings import Settings
 from orchestrator.render.sources import watched
 from orchestrator.render.text import Flow, header, to_yaml
 
-# Pinned: v4.2.2 and v5.6.0.
-_CHECKOUT = "actions/checkout@11bd71901bbe5b1630ceea73d27597364c9af683"
-_PYTHON = "actions/setup-python@a26af69be951a213d495a4c3e4e4022e16d87065"
+# Pinned, with the version beside it, which tools that bring them up to date read and write.
+_CHECKOUT = "actions/checkout@08c6903cd8c0fde910a37f88322edcfb5dd907a8"
+_PYTHON = "actions/setup-python@e797f83bcb11b83ae66e0230d6156d7c80228e7c"
+_VERSIONS = {_CHECKOUT: "v5.0.0", _PYTHON: "v6.0.0"}
+_PATTERN = re.compile(r"[*?+\[\]!\\]")
+# One comment in each pull request: the next plan takes the place of the one before.
+_COMMENT = """\
+orch plan --wait 60 --output markdown > plan.md
+cat plan.md >> "$GITHUB_STEP_SUMMARY"
+gh pr comment "$PULL_REQUEST" --repo "$GITHUB_REPOSITORY" --edit-last --create-if-none --body-file plan.md
+"""
 
 
 def render(manifest: Manifest, settings: Settings) -> dict[str, str]:
-    """Return the workflow; nothing for an empty estate."""
+    """Return the workflow; nothing for an empty estate. InvalidError for a name that GitHub would replace."""
     if not manifest.databases:
         return {}
-    variables = {
-        name: f"${{{{ {'secrets' if secret else 'vars'}.{name} }}}}"
-        for name, secret in all_variables(servers_of(manifest))
-    }
-    paths = watched(manifest, settings, "**")
+    for text in (manifest.path.name, settings.package, settings.plan_environment):
+        if "${{" in text:
+            raise InvalidError(f"GitHub would replace a part of {text!r}", where=Mark(manifest.path.name))
+    paths = watched(manifest, settings, "**", lambda path: _PATTERN.sub(r"\\\g<0>", path))
+    jobs = {"check": _check(settings)}
+    if settings.plan_environment:
+        jobs["plan"] = _plan(manifest, settings)
+    jobs["apply"] = _apply(manifest, settings)
     workflow = {
         "name": "Databases",
         "on": {
             "pull_request": {"paths": paths},
-            "push": {"branches": Flow(["main"]), "paths": paths},
+            "push": {"branches": Flow([settings.branch]), "paths": paths},
             "workflow_dispatch": {},
         },
         "permissions": {"contents": "read"},
         **({} if manifest.path.name == FILE_NAME else {"env": {"ORCH_FILE": manifest.path.name}}),
-        "jobs": {
-            "check": {
-                "name": "Check",
-                "runs-on": "ubuntu-24.04",
-                "timeout-minutes": 15,
-                "steps": [
-                    *_setup("embedded", settings),
-                    _run("Manifest and files", "orch validate"),
-                    _run("Rendered files", "orch render --check"),
-                    _run("From nothing, on real servers", "orch apply --embedded"),
-                    _run("Again: nothing to do", "orch plan --embedded --exit-code"),
-                ],
-            },
-            "apply": {
-                "name": "Apply",
-                "needs": Flow(["check"]),
-                "if": "github.ref == 'refs/heads/main' && github.event_name != 'pull_request'",
-                "runs-on": "ubuntu-24.04",
-                "timeout-minutes": 60,
-                "environment": "production",
-                "concurrency": {"group": "databases", "cancel-in-progress": False},
-                "steps": [*_setup("", settings), {**_run("Apply", "orch apply --wait 60"), "env": variables}],
-            },
-        },
+        "jobs": jobs,
     }
-    return {settings.files["github"]: header("github", manifest) + to_yaml(workflow)}
+    text = to_yaml(workflow)
+    for action, version in _VERSIONS.items():
+        text = text.replace(f"{action}\n", f"{action} # {version}\n")
+    return {settings.files["github"]: header("github", manifest) + text}
+
+
+def _check(settings: Settings) -> dict[str, Any]:
+    return {
+        "name": "Check",
+        "runs-on": "ubuntu-24.04",
+        "timeout-minutes": 15,
+        "steps": [
+            *_setup("embedded", settings),
+            _run("Manifest and files", "orch validate"),
+            _run("Rendered files", "orch render --check"),
+            _run("Every migration up, down and up again, on real servers", "orch verify --embedded"),
+            _run("From nothing", "orch apply --embedded --output github"),
+            _run("Again: nothing to do", "orch plan --embedded --exit-code"),
+        ],
+    }
+
+
+def _plan(manifest: Manifest, settings: Settings) -> dict[str, Any]:
+    """Return the job that says in a pull request what applying it would run. One from a fork has no secrets to do it."""
+    environment = {**_variables(manifest), "GH_TOKEN": "${{ github.token }}"}
+    environment["PULL_REQUEST"] = "${{ github.event.pull_request.number }}"
+    return {
+        "name": "Plan",
+        "needs": Flow(["check"]),
+        "if": "github.event_name == 'pull_request' && "
+        "github.event.pull_request.head.repo.full_name == github.repository",
+        "runs-on": "ubuntu-24.04",
+        "timeout-minutes": 15,
+        "environment": settings.plan_environment,
+        "permissions": {"contents": "read", "pull-requests": "write"},
+        "steps": [*_setup("", settings), {**_run("Plan as a comment", _COMMENT), "env": environment}],
+    }
+
+
+def _apply(manifest: Manifest, settings: Settings) -> dict[str, Any]:
+    command = _run("Apply", "orch apply --wait 60 --output github")
+    return {
+        "name": "Apply",
+        "needs": Flow(["check"]),
+        "if": f"github.ref == 'refs/heads/{settings.branch}' && github.event_name != 'pull_request'",
+        "runs-on": "ubuntu-24.04",
+        "timeout-minutes": 60,
+        "environment": "production",
+        "concurrency": {"group": "databases", "cancel-in-progress": False},
+        "steps": [*_setup("", settings), {**command, "env": _variables(manifest)}],
+    }
+
+
+def _variables(manifest: Manifest) -> dict[str, str]:
+    """Return every variable of the manifest, from the secrets or the variables of the repository."""
+    return {
+        name: f"${{{{ {'secrets' if secret else 'vars'}.{name} }}}}"
+        for name, secret in all_variables(servers_of(manifest))
+    }
 
 
 def _setup(extra: str, settings: Settings) -> list[dict[str, Any]]:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from typing import Any
 
+from orchestrator.errors import InvalidError
 from orchestrator.manifest.load import FILE_NAME
-from orchestrator.model import Manifest
+from orchestrator.model import Manifest, Mark
 from orchestrator.render.package import requirement
 from orchestrator.render.servers import all_variables, servers_of
 from orchestrator.render.settings import Settings
 from orchestrator.render.sources import watched
 from orchestrator.render.text import Flow, header, to_yaml
+
+_PATTERN = re.compile(r"[*?\[\]{}\\]")
 
 
 def render(manifest: Manifest, settings: Settings) -> dict[str, str]:
@@ -27,20 +31,30 @@ def render(manifest: Manifest, settings: Settings) -> dict[str, str]:
             manifest,
             settings,
             "embedded",
-            ["orch validate", "orch render --check", "orch apply --embedded", "orch plan --embedded --exit-code"],
+            [
+                "orch validate",
+                "orch render --check",
+                "orch verify --embedded",
+                "orch apply --embedded",
+                "orch plan --embedded --exit-code",
+            ],
             {"stage": "test", "rules": [_when(manifest, settings)]},
         ),
         "databases:apply": _job(
             manifest,
             settings,
             "",
-            ["orch apply --wait 60"],
+            ["orch apply --wait 60 --output gitlab"],
             {
                 "stage": "deploy",
                 "needs": Flow(["databases:check"]),
                 "environment": {"name": "production"},
                 "resource_group": "databases",
                 "interruptible": False,
+                "artifacts": {
+                    "when": "always",
+                    "reports": {"junit": "orch-junit.xml", "codequality": "gl-code-quality-report.json"},
+                },
                 "rules": [{"if": "$CI_COMMIT_BRANCH == $CI_DEFAULT_BRANCH", **_when(manifest, settings)}],
             },
         ),
@@ -49,11 +63,24 @@ def render(manifest: Manifest, settings: Settings) -> dict[str, str]:
 
 
 def _when(manifest: Manifest, settings: Settings) -> dict[str, Any]:
-    return {"changes": watched(manifest, settings, "**/*")}
+    return {
+        "changes": watched(manifest, settings, "**/*", lambda path: _PATTERN.sub(r"\\\g<0>", _plain(path, manifest)))
+    }
+
+
+def _plain(text: str, manifest: Manifest) -> str:
+    """Return a text that GitLab leaves as it is; InvalidError for one in which it would replace variables."""
+    if "$" in text:
+        raise InvalidError(
+            f"GitLab would take {text!r} for a variable from the $ on",
+            where=Mark(manifest.path.name),
+            hint="rename it, or leave out this target",
+        )
+    return text
 
 
 def _job(manifest: Manifest, settings: Settings, extra: str, script: list[str], more: dict[str, Any]) -> dict[str, Any]:
     job = {"image": settings.base_image, **more}
     if manifest.path.name != FILE_NAME:
-        job["variables"] = {"ORCH_FILE": manifest.path.name}
+        job["variables"] = {"ORCH_FILE": _plain(manifest.path.name, manifest)}
     return {**job, "script": [f"pip install --quiet {shlex.quote(requirement(settings, extra))}", *script]}

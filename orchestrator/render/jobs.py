@@ -1,13 +1,16 @@
-"""What Kubernetes and Argo share: containers that run `orch` for one database, and the names around them."""
+"""What Kubernetes and Argo share: containers that run `orch`, and the names around them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from orchestrator.errors import InvalidError
 from orchestrator.manifest.dsn import override_variable
 from orchestrator.model import Database, Manifest
 from orchestrator.render.names import short_names, slugs
+from orchestrator.render.servers import servers_of
 from orchestrator.render.settings import Settings
 
 USER = 65532  # nobody's; the image has the same
@@ -29,6 +32,9 @@ _CONTAINER_SECURITY: dict[str, Any] = {
     "readOnlyRootFilesystem": True,
     "capabilities": {"drop": ["ALL"]},
 }
+_METADATA = ("labels", "annotations")
+_CONTAINER = ("env", "imagePullPolicy", "resources", "volumeMounts")
+_SECRET_NAME = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
 
 
 def renamed(before: Manifest, after: Manifest, settings: Settings) -> dict[str, tuple[str, str, str]]:
@@ -41,16 +47,40 @@ def renamed(before: Manifest, after: Manifest, settings: Settings) -> dict[str, 
     }
 
 
+def merged(ours: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return both mappings as one: mappings are merged key by key, of everything else what is given counts."""
+    result = dict(ours)
+    for key, value in given.items():
+        old = result.get(key)
+        result[key] = merged(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+    return result
+
+
+def pod_metadata(settings: Settings) -> dict[str, dict[str, str]]:
+    """Return the labels and annotations that the manifest gives to every pod."""
+    return {key: dict(settings.pod[key]) for key in _METADATA if settings.pod.get(key)}
+
+
+def pod_settings(settings: Settings) -> dict[str, Any]:
+    """Return what the manifest says of every pod besides its metadata and its containers."""
+    return {key: value for key, value in settings.pod.items() if key not in (*_METADATA, *_CONTAINER)}
+
+
 class Jobs:
     """The names and containers of every database of a manifest."""
 
     def __init__(self, manifest: Manifest, settings: Settings) -> None:
         self._settings = settings
         self._databases = {database.id: database for database in manifest.databases}
+        self._servers = servers_of(manifest)
         self.names = slugs(short_names(manifest), 40)
 
     def secret(self, id: str, pattern: str) -> str:
-        """Return the name of the Secret of a database."""
+        """Return the name of the Secret of a database: its own, or that of its server."""
+        if self._settings.secrets == "server":
+            database = self._databases[id]
+            server = next(one for one in self._servers if database in one.databases)
+            return pattern.replace("{name}", server.service).replace("{id}", server.service)
         return pattern.replace("{name}", self.names[id]).replace("{id}", id)
 
     def ancestors(self, database: Database) -> list[Database]:
@@ -72,6 +102,11 @@ class Jobs:
         command = ["apply", "--only", database.id, "--no-deps", "--wait", "60", "--output", "jsonl"]
         return self._container("migrator", command, [database], self._settings.secret)
 
+    def apply_all(self) -> dict[str, Any]:
+        """Return the container that migrates every database, each after what it depends on."""
+        command = ["apply", "--wait", "60", "--output", "jsonl"]
+        return self._container("migrator", command, list(self._databases.values()), self._settings.secret)
+
     def wait(self, databases: Sequence[Database]) -> dict[str, Any]:
         """Return the container that ends when these are migrated. It only reads."""
         command = ["wait", *(part for database in databases for part in ("--for", database.id))]
@@ -79,23 +114,53 @@ class Jobs:
         return self._container("wait", command, databases, self._settings.wait_secret)
 
     def _container(self, name: str, arguments: list[str], databases: Sequence[Database], secret: str) -> dict[str, Any]:
-        environment = [
-            {
-                "name": override_variable(database.id),
-                "valueFrom": {
-                    "secretKeyRef": {
-                        "name": self.secret(database.id, secret),
-                        "key": self._settings.keys[database.engine],
-                    }
-                },
-            }
-            for database in databases
-        ]
-        return {
+        pod = self._settings.pod
+        container: dict[str, Any] = {
             "name": name,
             "image": self._settings.image,
-            "command": ["orch", *arguments],
-            "env": environment,
-            "resources": _RESOURCES,
-            "securityContext": _CONTAINER_SECURITY,
+            # Kubernetes replaces $(NAME) in a command, and reads $$ as $.
+            "command": ["orch", *(argument.replace("$", "$$") for argument in arguments)],
         }
+        if self._settings.secrets == "server":
+            container["envFrom"] = list(self._server_secrets(databases, secret))
+            environment = list[dict[str, Any]]()
+        else:
+            environment = list(self._database_secrets(databases, secret))
+        if environment := [*environment, *pod.get("env", ())]:
+            container["env"] = environment
+        container |= {key: pod[key] for key in ("imagePullPolicy", "volumeMounts") if key in pod}
+        container["resources"] = merged(_RESOURCES, pod.get("resources") or {})
+        return container | {"securityContext": _CONTAINER_SECURITY}
+
+    def _database_secrets(self, databases: Sequence[Database], pattern: str) -> Iterator[dict[str, Any]]:
+        """Yield a variable for each database, with its DSN from its Secret; InvalidError where two would be the same."""
+        owners: dict[str, Database] = {}
+        for database in databases:
+            variable = override_variable(database.id)
+            other = owners.setdefault(variable, database)
+            if other is not database:
+                raise InvalidError(
+                    f"the DSNs of {other.id} and {database.id} would both be in the variable {variable}",
+                    where=database.mark,
+                    hint="rename one of them, or use one Secret for each server: render: {k8s: {secrets: server}}",
+                )
+            key = self._settings.keys[database.engine]
+            reference = {"name": self._checked(database, pattern), "key": key}
+            yield {"name": variable, "valueFrom": {"secretKeyRef": reference}}
+
+    def _server_secrets(self, databases: Sequence[Database], pattern: str) -> Iterator[dict[str, Any]]:
+        """Yield the Secret of each server once; a server whose DSN has no variables needs none."""
+        for server in self._servers:
+            here = [database for database in databases if database in server.databases]
+            if here and server.variables:
+                yield {"secretRef": {"name": self._checked(here[0], pattern)}}
+
+    def _checked(self, database: Database, pattern: str) -> str:
+        name = self.secret(database.id, pattern)
+        if len(name) > 253 or not _SECRET_NAME.fullmatch(name):
+            raise InvalidError(
+                f"the Secret of {database.id} would be called {name!r}, which Kubernetes does not allow",
+                where=database.mark,
+                hint='use {name} instead of {id}: render: {k8s: {secret: "{name}-db-credentials"}}',
+            )
+        return name

@@ -1,18 +1,27 @@
-"""`k8s/`: a Job for each database. Applied all at once they keep the order, because each waits for what it needs."""
+"""`k8s/`: a Job for each database, or one for all. Applied all at once they keep the order: each waits for what it needs."""
 
 from __future__ import annotations
 
 import json
 from typing import Any
 
+from orchestrator.errors import ExitCode
 from orchestrator.model import Database, Manifest
 from orchestrator.planning.graph import waves
-from orchestrator.render.jobs import CANNOT_MEND, POD_SECURITY, Jobs
+from orchestrator.render.jobs import CANNOT_MEND, POD_SECURITY, Jobs, merged, pod_metadata, pod_settings
 from orchestrator.render.names import digest
 from orchestrator.render.settings import Settings
 from orchestrator.render.text import header, to_yaml
 
 _DAY = 24 * 60 * 60
+_DISRUPTED = {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
+_HOPELESS = {"action": "FailJob", "onExitCodes": {"operator": "In", "values": CANNOT_MEND}}
+# The first rule that matches counts. A pod that ends its wait makes room for another: where a quota or the nodes have
+# room for a few pods only, those that wait would otherwise keep out what they wait for.
+_NOT_YET = {
+    "action": "Ignore",
+    "onExitCodes": {"containerName": "wait", "operator": "In", "values": [int(ExitCode.NOT_YET)]},
+}
 
 
 def render(manifest: Manifest, settings: Settings) -> dict[str, str]:
@@ -20,26 +29,45 @@ def render(manifest: Manifest, settings: Settings) -> dict[str, str]:
     if not manifest.databases:
         return {}
     jobs = Jobs(manifest, settings)
-    needs = {database.id: database.depends_on for database in manifest.databases}
-    wave_of = {id: number for number, wave in enumerate(waves(needs)) for id in wave}
-    top = header("k8s", manifest)
-    directory = settings.files["k8s"]
-    files = {
-        f"job-migrate-{jobs.names[database.id]}.yaml": to_yaml(_job(database, jobs, settings, wave_of[database.id]))
-        for database in manifest.databases
-    }
+    if settings.shape == "one":
+        files = {"job-migrate-all.yaml": _job("migrate-all", jobs.apply_all(), None, settings, {})}
+    else:
+        files = _each(manifest, jobs, settings)
     kustomization = {
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
         "kind": "Kustomization",
+        # In this order, which is that of the graph: by itself kustomize sorts by name, and Jobs that wait may come first.
+        "sortOptions": {"order": "fifo"},
         "resources": list(files),
     }
-    files["kustomization.yaml"] = to_yaml(kustomization)
-    return {f"{directory}/{name}": top + text for name, text in files.items()}
+    top = header("k8s", manifest, image=settings.told_image)
+    texts = {name: to_yaml(data) for name, data in {**files, "kustomization.yaml": kustomization}.items()}
+    return {f"{settings.files['k8s']}/{name}": top + text for name, text in texts.items()}
 
 
-def _job(database: Database, jobs: Jobs, settings: Settings, wave: int) -> dict[str, Any]:
+def _each(manifest: Manifest, jobs: Jobs, settings: Settings) -> dict[str, Any]:
+    """Return file → Job for each database, in the order of the graph."""
+    needs = {database.id: database.depends_on for database in manifest.databases}
+    wave_of = {id: number for number, wave in enumerate(waves(needs)) for id in wave}
+    files = {}
+    for database in sorted(manifest.databases, key=lambda one: wave_of[one.id]):
+        name = f"migrate-{jobs.names[database.id]}"
+        annotations = {"argocd.argoproj.io/sync-wave": str(wave_of[database.id]), "orch/database": database.id}
+        waiter = _waiter(database, jobs)
+        files[f"job-{name}.yaml"] = _job(name, jobs.apply(database), waiter, settings, annotations)
+    return files
+
+
+def _waiter(database: Database, jobs: Jobs) -> dict[str, Any] | None:
+    ancestors = jobs.ancestors(database)
+    return jobs.wait(ancestors) if ancestors else None
+
+
+def _job(
+    name: str, migrator: dict[str, Any], waiter: dict[str, Any] | None, settings: Settings, annotations: dict[str, str]
+) -> dict[str, Any]:
     labels = {
-        "app.kubernetes.io/name": f"migrate-{jobs.names[database.id]}",
+        "app.kubernetes.io/name": name,
         "app.kubernetes.io/component": "database-migration",
         "app.kubernetes.io/managed-by": "orch",
     }
@@ -49,33 +77,28 @@ def _job(database: Database, jobs: Jobs, settings: Settings, wave: int) -> dict[
         "enableServiceLinks": False,  # a Service called postgres would set POSTGRES_PORT to tcp://…
         "securityContext": POD_SECURITY,
     }
-    if ancestors := jobs.ancestors(database):
-        pod["initContainers"] = [jobs.wait(ancestors)]
-    pod["containers"] = [jobs.apply(database)]
+    pod = merged(pod, pod_settings(settings))
+    if waiter:
+        pod["initContainers"] = [waiter]
+    pod["containers"] = [migrator]
     spec = {
+        "activeDeadlineSeconds": settings.deadline,
         "ttlSecondsAfterFinished": _DAY,  # sooner, and a failed Job is gone with its logs before anybody looks
         "backoffLimit": 3,
-        "podFailurePolicy": {
-            "rules": [
-                {"action": "FailJob", "onExitCodes": {"operator": "In", "values": CANNOT_MEND}},
-                {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
-            ]
-        },
-        "template": {"metadata": {"labels": labels}, "spec": pod},
+        # A rule about a container that the pod does not have is refused.
+        "podFailurePolicy": {"rules": [*([_NOT_YET] if waiter else []), _HOPELESS, _DISRUPTED]},
+        "template": {"metadata": merged({"labels": labels}, pod_metadata(settings)), "spec": pod},
     }
     # A Job's template cannot be changed: whatever changes it makes another Job.
-    mark = digest(json.dumps(spec, sort_keys=True))
-    return {
-        "apiVersion": "batch/v1",
-        "kind": "Job",
-        "metadata": {
-            "name": f"migrate-{jobs.names[database.id]}-db-{mark}",
-            "namespace": settings.namespace,
-            "labels": labels,
-            "annotations": {
-                "argocd.argoproj.io/sync-wave": str(wave),
-                "orch/database": database.id,
-            },
-        },
-        "spec": spec,
-    }
+    again = f" {settings.generation}" if settings.generation else ""
+    mark = digest(json.dumps(spec, sort_keys=True) + again)
+    if settings.argocd == "presync":
+        annotations = {
+            "argocd.argoproj.io/hook": "PreSync",
+            "argocd.argoproj.io/hook-delete-policy": "BeforeHookCreation",
+            **annotations,
+        }
+    metadata = {"name": f"{name}-db-{mark}", "namespace": settings.namespace, "labels": labels}
+    if annotations:
+        metadata["annotations"] = annotations
+    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": spec}

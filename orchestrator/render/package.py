@@ -1,19 +1,23 @@
-"""What pip installs to have `orch`: from the index, from an address, or from a path in the project."""
+"""What pip installs to have `orch`: from an index, from an address, or from a path in the project."""
 
 from __future__ import annotations
 
 import re
 
-from orchestrator import __version__
 from orchestrator.render.settings import Settings
 
 _NAME = "dborch"
+# The name is not on a package index yet. An archive, because an image without git can install it.
+REPOSITORY = "https://github.com/dborch/dborch/archive/refs/heads/main.tar.gz"
 _FILES = (".whl", ".tar.gz", ".zip")
 
 
 def requirement(settings: Settings, extra: str = "") -> str:
-    """Return the requirement, with an extra if one is asked for; it is quoted where a shell reads it."""
-    given = " ".join(settings.package.split()) or f"{_NAME}=={__version__}"
+    """Return the requirement, with an extra if one is asked for; it is quoted where a shell reads it.
+
+    Without `render: dockerfile: package` it is the newest orch of its repository.
+    """
+    given = " ".join(settings.package.split()) or f"{_NAME} @ {REPOSITORY}"
     if not extra:
         return given
     if is_path(given):

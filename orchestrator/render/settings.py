@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from os.path import normpath
 from typing import Any
 
@@ -15,7 +15,8 @@ from orchestrator.model import Manifest, Mark
 class Settings:
     """How files are rendered. Patterns hold `{name}` (or the id where several share it) and `{id}`.
 
-    `targets` are those declared; without any, those on disk are meant.
+    `targets` are those declared; without any, those on disk are meant. `told_image` is the image that the command line
+    names: what is rendered says so in its first line.
     """
 
     image: str
@@ -26,10 +27,20 @@ class Settings:
     wait_secret: str
     keys: Mapping[str, str]
     wait_timeout: int
+    deadline: int
+    generation: int
+    shape: str
+    secrets: str
+    argocd: str
+    pod: Mapping[str, Any]
     postgres_image: str
     mongo_image: str
     base_image: str
     package: str
+    requirements: str
+    branch: str
+    plan_environment: str
+    told_image: str = field(default="", compare=False)
 
 
 def has_own_tag(image: str) -> bool:
@@ -57,8 +68,9 @@ def settings_of(manifest: Manifest, image: str | None = None) -> Settings:
         found: Mapping[str, Any] = given.get(name) or {}
         return found
 
-    k8s, compose, docker = section("k8s"), section("compose"), section("dockerfile")
+    k8s, compose, docker, github = section("k8s"), section("compose"), section("dockerfile"), section("github")
     secret = k8s.get("secret", "{name}-db-credentials")
+    pod: Mapping[str, Any] = k8s.get("pod") or {}
     files = {name: section(name).get("directory" if name == "k8s" else "file", path) for name, path in _FILES.items()}
     owners: dict[str, str] = {}
     for name, path in files.items():
@@ -77,9 +89,19 @@ def settings_of(manifest: Manifest, image: str | None = None) -> Settings:
         secret=secret,
         wait_secret=k8s.get("wait_secret", secret),
         keys={"postgres": "POSTGRES_DSN", "mongo": "MONGO_URI"} | dict(k8s.get("keys") or {}),
-        wait_timeout=k8s.get("wait_timeout", 3600),
+        wait_timeout=k8s.get("wait_timeout", 30),
+        deadline=k8s.get("deadline", 24 * 60 * 60),
+        generation=k8s.get("generation", 0),
+        shape=k8s.get("shape", "each"),
+        secrets=k8s.get("secrets", "database"),
+        argocd=k8s.get("argocd", "wave"),
+        pod={key: value for key, value in pod.items() if value is not None},
         postgres_image=compose.get("postgres_image", "postgres:17"),
         mongo_image=compose.get("mongo_image", "mongo:7.0"),
         base_image=docker.get("base", "python:3.13-slim-bookworm"),
         package=docker.get("package", ""),
+        requirements=docker.get("requirements", ""),
+        branch=github.get("branch", "main"),
+        plan_environment=github.get("plan_environment", ""),
+        told_image=image or "",
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 from orchestrator.model import Database, Manifest
@@ -23,20 +24,23 @@ def directory_of(database: Database, manifest: Manifest) -> PurePosixPath | None
     return PurePosixPath("migrations") if inside.parts[:1] == ("migrations",) else inside
 
 
-def watched(manifest: Manifest, settings: Settings, everything: str) -> list[str]:
-    """Return patterns of all files that a pipeline checks; `everything` is what stands for all below a directory."""
-    found = {manifest.path.name: None}
+def watched(manifest: Manifest, settings: Settings, everything: str, escape: Callable[[str], str]) -> list[str]:
+    """Return patterns of all files that a pipeline checks.
+
+    `everything` stands for all below a directory; `escape` makes a pattern that matches one path and no other.
+    """
+    found = {escape(manifest.path.name): None}
     directories = [directory_of(database, manifest) for database in manifest.databases]
     for directory in filter(None, directories):
-        found[_below(str(directory), everything)] = None
+        found[_below(escape(str(directory)), everything)] = None
     for target in settings.targets or TARGETS:
         place = PurePosixPath(os.path.normpath(settings.files[target]))
         if target == "k8s":
-            found[_below(str(place), everything)] = None
+            found[_below(escape(str(place)), everything)] = None
         elif target == "init-sql":
-            found[str(place.with_name(f"{place.stem}*{place.suffix}"))] = None
+            found[f"{escape(str(place.with_suffix('')))}*{escape(place.suffix)}"] = None
         else:
-            found[f"{place}*" if target == "dockerfile" else str(place)] = None
+            found[escape(str(place)) + ("*" if target == "dockerfile" else "")] = None
     return list(found)
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from orchestrator.errors import OrchError
 from orchestrator.files.changes import Change, change
 from orchestrator.model import Manifest
-from orchestrator.render.settings import Settings
-from orchestrator.render.text import MADE_BY
+from orchestrator.render.settings import Settings, settings_of
+from orchestrator.render.text import MADE_BY, told_image
 
 Render = Callable[[Manifest, Settings], dict[str, str]]
 
@@ -31,6 +31,20 @@ def files_of(target: str, manifest: Manifest, settings: Settings) -> dict[str, s
     """Return path → text of one target."""
     render: Render = import_module(f"orchestrator.render.{TARGETS[target]}").render
     return render(manifest, settings)
+
+
+def as_rendered(target: str, manifest: Manifest, settings: Settings, root: Path) -> Settings:
+    """Return the settings with the image that the command line named when the files on disk were rendered, if it did.
+
+    Such files are as they should be: a deployment knows its image, and the manifest does not.
+    """
+    place = root / settings.files[target]
+    place = place / "kustomization.yaml" if target == "k8s" else place
+    if settings.told_image or not place.is_file():
+        return settings
+    data = place.read_bytes()
+    image = told_image(data.partition(b"\n")[0].decode(errors="replace")) if _is_ours(data) else ""
+    return settings_of(manifest, image) if image else settings
 
 
 def stale(targets: Iterable[str], manifest: Manifest, settings: Settings, root: Path) -> list[Change]:

@@ -50,7 +50,7 @@ def command(
     from orchestrator.errors import ExitCode, UsageError
     from orchestrator.files.changes import commit, tree
     from orchestrator.render.settings import has_own_tag, settings_of
-    from orchestrator.render.targets import DEFAULT, present, stale
+    from orchestrator.render.targets import DEFAULT, as_rendered, present, stale
 
     project = open_project(file)
     settings = settings_of(project.manifest, image)
@@ -64,7 +64,11 @@ def command(
     wanted = wanted or list(settings.targets) or present(settings, root) or list(DEFAULT)
     if output and not check:
         root.mkdir(parents=True, exist_ok=True)
-    changes = stale(wanted, project.manifest, settings, root)
+    settings_for = {
+        target: as_rendered(target, project.manifest, settings, root) if check else settings for target in wanted
+    }
+    changes_of = {target: stale([target], project.manifest, settings_for[target], root) for target in wanted}
+    changes = [one for found in changes_of.values() for one in found]
     if "compose" in wanted and "dockerfile" not in wanted and not (root / settings.files["dockerfile"]).exists():
         write = project.command("render", "dockerfile")
         say(f"There is no {settings.files['dockerfile']}, from which compose builds the image; write it: {write}")
@@ -75,8 +79,14 @@ def command(
         return 0
     if check:
         out("".join(one.diff(one.path.relative_to(root).as_posix()) for one in changes))
-        write = project.command("render", *wanted)
-        say(f"{len(changes)} file(s) are not as {project.path.name} says; write them: {write}")
+        behind: dict[str, list[str]] = {}
+        for target in filter(changes_of.get, wanted):
+            behind.setdefault(settings_for[target].told_image, []).append(target)
+        write = "; ".join(
+            project.command("render", *names, *(("--image", told) if told else ())) for told, names in behind.items()
+        )
+        number = f"{len(changes):,} file is" if len(changes) == 1 else f"{len(changes):,} files are"
+        say(f"{number} not as {project.path.name} says. Write again: {write}")
         return int(ExitCode.CHANGES)
     commit(changes, root)
     out(tree(changes, root))

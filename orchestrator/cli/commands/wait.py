@@ -29,9 +29,11 @@ def command(
         ),
     ] = None,
     timeout: Annotated[
-        float, typer.Option("--timeout", min=0, metavar="SECONDS", help="Give up after so long, with 1.")
+        float, typer.Option("--timeout", min=0, metavar="SECONDS", help="Give up after SECONDS (exit code 8).")
     ] = 600.0,
-    every: Annotated[float, typer.Option("--every", min=0.1, metavar="SECONDS", help="Look so often.")] = 1.0,
+    every: Annotated[
+        float, typer.Option("--every", min=0.1, metavar="SECONDS", help="Polling interval in seconds.")
+    ] = 1.0,
     file: options.File = None,
     env_file: options.EnvFile = None,
     embedded: options.Embedded = False,
@@ -39,12 +41,14 @@ def command(
 ) -> int:
     """Wait until databases are migrated, as an init container does for what its own database depends on.
 
-    A conflict in a history ends it at once. Examples: orch wait · orch wait --for order --for user@2 --timeout 600
+    A conflict in a history ends it at once (exit code 5). Exit code 8: not migrated yet, waiting again may help.
+
+    Examples: orch wait · orch wait --for order --for user@2 --timeout 600
     """
     import time
 
     from orchestrator.cli.console import out, out_json, say
-    from orchestrator.errors import OrchError
+    from orchestrator.errors import NotYetError
     from orchestrator.manifest.names import resolve_name
     from orchestrator.operations.assembly import assemble
     from orchestrator.views.plain import PlainView
@@ -73,7 +77,7 @@ def command(
             return 0
         state = "; ".join(missing)
         if over:
-            raise OrchError(f"not migrated within {timeout:g} s", detail="\n".join(missing), hint="orch status")
+            raise NotYetError(f"not migrated within {timeout:g} s", detail="\n".join(missing), hint="orch status")
         if state != told:
             say(f"waiting for {state}")
             told = state
