@@ -340,7 +340,7 @@ def test_the_settings_are_documented_with_what_holds_by_itself(tmp_path: Path) -
     path.write_text(SERVERS + "databases: [{name: a, server: postgres}]\n" + block)
     assert settings_of(load(path, directories=False)) == settings_of(Manifest(path, ()))
     path.write_text(SERVERS + "databases: [{name: a, server: postgres}]\n" + pod)
-    assert len(settings_of(load(path, directories=False)).pod) == 12
+    assert len(settings_of(load(path, directories=False)).pod) == 13
 
 
 # ---------------------------------------------------------------- Kubernetes
