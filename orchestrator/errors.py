@@ -151,16 +151,25 @@ class LockError(OrchError):
 class ConnectError(OrchError):
     """A server cannot be reached, or refuses who we are.
 
-    `transient` errors may pass by waiting; `server_down` ones are the same for every database of the server.
+    `transient` errors may pass by waiting; `server_down` ones are the same for every database of the server. `code` is the
+    SQLSTATE, where the server answered.
     """
 
     exit_code = ExitCode.UNREACHABLE
     kind = "unreachable"
 
     def __init__(
-        self, what: str, *, detail: str = "", hint: str = "", transient: bool = False, server_down: bool = False
+        self,
+        what: str,
+        *,
+        detail: str = "",
+        hint: str = "",
+        transient: bool = False,
+        server_down: bool = False,
+        code: str = "",
     ) -> None:
         super().__init__(what, detail=detail, hint=hint)
+        self.code = code
         self.transient = transient
         self.server_down = server_down
 

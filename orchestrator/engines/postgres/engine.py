@@ -15,11 +15,14 @@ from psycopg.conninfo import conninfo_to_dict
 
 from orchestrator.engines.base import Confined, Copies
 from orchestrator.engines.postgres import errors
+from orchestrator.engines.postgres.login import what_was_answered
+from orchestrator.engines.postgres.refusals import connect_error
 from orchestrator.engines.postgres.scram import ScramKeys
 from orchestrator.engines.postgres.session import CONNECT_TIMEOUT, PostgresSession
 from orchestrator.errors import ConnectError, DatabaseMissingError, OrchError
 from orchestrator.model import CreateOptions, File, Script, Target
 
+OTHERS_TIMEOUT = 2.0  # seconds for each host, where one of several has timed out already
 KEEP_SECONDS = 10.0  # how long a connection may wait for its next use
 
 
@@ -61,7 +64,7 @@ class Postgres:
             try:
                 connection = self._open(target, until)
             except ConnectError as error:
-                if error.transient or (lacking := self._lacks(target)) is None:
+                if not _may_be_missing(error) or (lacking := self._lacks(target)) is None:
                     raise
                 if lacking:
                     raise _missing(target) from None
@@ -151,10 +154,19 @@ class Postgres:
                 parameters["connect_timeout"] = min(given, left) if given > 0 else left  # else it would wait for ever
             return self._log_in(target, parameters)
         except psycopg.Error as error:
-            ours = errors.connect_error(error, target)
+            ours = self._why(error, target, parameters)
         if ours.transient and self._let_go():  # where connections are scarce, those kept are the ones that are missing
             return self._open(target, until, **changes)
         raise ours
+
+    def _why(self, error: psycopg.Error, target: Target, parameters: dict[str, Any]) -> ConnectError:
+        """Return our error for a login that failed; what the server answered is asked for by one more."""
+        login = None
+        late = isinstance(error, psycopg.errors.ConnectionTimeout)
+        if "," in target.endpoint if late else error.pgconn is not None:
+            patience = min(OTHERS_TIMEOUT if late else CONNECT_TIMEOUT, float(parameters["connect_timeout"]) or 60)
+            login = what_was_answered(target.url, parameters, patience)
+        return connect_error(error, target, login)
 
     def _log_in(self, target: Target, parameters: dict[str, Any]) -> psycopg.Connection[Any]:
         """Connect with the keys of the login, or where there are none, or they are refused, with its password."""
@@ -162,10 +174,11 @@ class Postgres:
         if keys := self._scram.of(target.server_key, target.url, parameters):
             try:
                 return connect(**{**parameters, **keys})
-            except psycopg.Error as error:
-                if errors.connect_error(error, target).server_down:
-                    self._scram.give_up(target.server_key)  # perhaps another of its hosts is up
-                    raise
+            except psycopg.errors.ConnectionTimeout:
+                self._scram.give_up(target.server_key)
+                raise
+            except psycopg.Error:  # perhaps another of its hosts is up, or the server made a new salt
+                pass
         connection = connect(**parameters)
         if keys:
             self._scram.give_up(target.server_key)
@@ -250,6 +263,11 @@ _ROOM = """SELECT greatest(0, least(
         (SELECT CASE WHEN rolconnlimit >= 0 THEN rolconnlimit - 8 END
             FROM pg_catalog.pg_roles WHERE rolname = current_user)
     ) / 4)::int"""
+
+
+def _may_be_missing(error: ConnectError) -> bool:
+    """Whether the server answered, and what it refused may be the name of the database. (A pooler says 08…, and waits.)"""
+    return bool(error.code) and error.code != "28P01" and (not error.transient or error.code.startswith("08"))
 
 
 def _missing(target: Target) -> DatabaseMissingError:

@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import psycopg
-from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import TransactionStatus
 
+from orchestrator.engines.postgres.refusals import first_lines
 from orchestrator.errors import (
     ConflictError,
-    ConnectError,
     ConnectionLostError,
     NotPermittedError,
     OrchError,
@@ -28,22 +27,6 @@ LOCK_LOST = "orch.lock_lost"
 RECORDS_HIDDEN = "orch.records_hidden"
 HISTORY_CHANGED = "orch.history_changed"
 VERSION_TABLE_CHANGED = "orch.version_table_changed"
-# libpq gives no SQLSTATE for a failed connection: its text is all there is. (Compiled when one fails, not at every start.)
-_TRANSIENT = (
-    r"(?i)connection refused|the database system is|not accepting connections|terminating connection"
-    r"|too many (?:clients|connections)|remaining connection slots|no more connections allowed"
-    r"|server closed the connection|connection reset|closed unexpectedly|could not (?:receive|send) |\bEOF\b"
-    r"|No such file or directory|No route to host|unreachable|Host is down|timeout|timed out"
-    r"|server login has been failing|cannot connect to server"  # a pooler whose server is not there yet
-)
-_DOWN = r"(?i)connection refused|timeout|timed out|unreachable"
-_AUTHENTICATION = (
-    r"(?i)password authentication failed|no password supplied|authentication failed|role .* does not exist|pg_hba\.conf"
-)
-_NAME_LOOKUP = (
-    r"(?i)Name or service not known|could not translate host name|failed to resolve host|nodename nor servname"
-    r"|getaddrinfo"
-)
 
 
 @dataclass
@@ -56,49 +39,6 @@ class Failing:
     records: bool = False  # a file had run, and its records were being written
 
 
-def connect_error(error: psycopg.Error, target: Target) -> ConnectError:
-    """Return our error for a connection that could not be made."""
-    text = _first_lines(str(error))
-    if isinstance(error, psycopg.ProgrammingError):  # the DSN itself; libpq may repeat it, password and all
-        return ConnectError(
-            "the DSN is not understood by libpq",
-            hint="see https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING",
-        )
-    if re.search(_AUTHENTICATION, text):
-        return ConnectError(
-            f"{target.endpoint} refuses the login of {_user(target)}",
-            detail=text,
-            hint="check user and password in the environment, and pg_hba.conf on the server",
-        )
-    if re.search(_NAME_LOOKUP, text):
-        return ConnectError(
-            f"the host name does not resolve: {target.endpoint}",
-            detail=text,
-            hint="check the host name in the DSN",
-            transient=True,
-            server_down=True,
-        )
-    if re.search(r"permission denied for database", text):
-        return ConnectError(
-            f"{_user(target)} may not connect to '{target.database}'",
-            detail=text,
-            hint=f'GRANT CONNECT ON DATABASE "{target.database}" TO <user>;',
-        )
-    if re.search(r"server does not support SSL", text):
-        return ConnectError(
-            f"{target.endpoint} speaks no TLS, and the DSN requires it",
-            detail=text,
-            hint="turn on ssl on the server, or where the network is trusted: sslmode=prefer or disable",
-        )
-    return ConnectError(
-        f"cannot connect to {target.endpoint}",
-        detail=text,
-        hint="is the server up? `--wait SECONDS` waits for one that is starting",
-        transient=bool(re.search(_TRANSIENT, text)),
-        server_down=bool(re.search(_DOWN, text)),
-    )
-
-
 @contextmanager
 def mapped(connection: psycopg.Connection[Any], target: Target) -> Iterator[Failing]:
     """Turn any psycopg error of the block into ours, and leave the session outside of a transaction."""
@@ -109,7 +49,7 @@ def mapped(connection: psycopg.Connection[Any], target: Target) -> Iterator[Fail
         if connection.closed or connection.broken:
             raise ConnectionLostError(
                 f"the connection to {target.database_id} broke",
-                detail=_first_lines(str(error)),
+                detail=first_lines(str(error)),
                 hint="run orch apply again",
             ) from None
         if connection.pgconn.transaction_status != TransactionStatus.IDLE:
@@ -121,7 +61,7 @@ def statement_error(error: psycopg.Error, target: Target, user: str, failing: Fa
     """Return our error for what the server said of a statement."""
     diag = error.diag
     code = diag.sqlstate or ""
-    what = diag.message_primary or _first_lines(str(error))
+    what = diag.message_primary or first_lines(str(error))
     detail = "\n".join(text for text in (diag.message_detail, diag.context) if text)
     hint = diag.message_hint or ""
     statement, offset = failing.at or (None, None)
@@ -237,13 +177,3 @@ def _grant(what: str, target: Target, user: str, reads: bool) -> str:
     if kind in ("table", "view", "relation"):
         return f"as its owner: GRANT SELECT, INSERT, UPDATE, DELETE ON {name} TO {role};"
     return f"as its owner: GRANT ALL ON {kind.upper()} {name} TO {role};"
-
-
-def _user(target: Target) -> str:
-    """Return who logs in, for people; libpq takes the user of the system where the DSN names none."""
-    user = conninfo_to_dict(target.url).get("user")
-    return f"user '{user}'" if user else "this user (the DSN names none)"
-
-
-def _first_lines(text: str) -> str:
-    return "\n".join(line.strip() for line in text.strip().splitlines()[:4])

@@ -9,12 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import os
 import re
-import select
 import sys
 import threading
-import time
 from base64 import b64decode, b64encode
 from collections import Counter
 from collections.abc import Mapping
@@ -22,6 +19,8 @@ from typing import Any
 
 from psycopg import Connection, Error, pq
 from psycopg.conninfo import make_conninfo
+
+from orchestrator.engines.postgres.login import log_in
 
 SECONDS = 10.0  # for each of the two logins that it takes to learn a salt, unless connect_timeout is shorter
 WORTH_IT = 2  # logins with the password that worked before
@@ -81,7 +80,7 @@ def _learn(url: str, parameters: Mapping[str, str]) -> dict[str, str]:
     if sys.platform != "linux" or pq.version() < 180000 or "scram_client_key" in url:
         return {}
     try:
-        conninfo = make_conninfo(url, **parameters).encode()
+        conninfo = make_conninfo(url, **parameters)
         seconds = min(SECONDS, float(parameters["connect_timeout"]) or SECONDS)
         first = _challenge(conninfo, seconds)
         if first is None or _challenge(conninfo, seconds) != first:
@@ -94,28 +93,14 @@ def _learn(url: str, parameters: Mapping[str, str]) -> dict[str, str]:
     return {name: b64encode(hmac.digest(salted, label, "sha256")).decode() for name, label in names.items()}
 
 
-def _challenge(conninfo: bytes, seconds: float) -> tuple[bytes, bytes, int] | None:
+def _challenge(conninfo: str, seconds: float) -> tuple[bytes, bytes, int] | None:
     """Log in, and return the password with the salt and the rounds that the server asked for; None if it did not.
 
     (A password beyond ASCII would have to be prepared as RFC 4013 says before it is used.)
     """
-    trace = os.memfd_create("libpq")
-    connection = pq.PGconn.connect_start(conninfo)
-    try:
-        connection.trace(trace)
-        deadline = time.monotonic() + seconds
-        while (status := connection.connect_poll()) not in (pq.PollingStatus.OK, pq.PollingStatus.FAILED):
-            ready = select.poll()
-            ready.register(connection.socket, select.POLLIN if status == pq.PollingStatus.READING else select.POLLOUT)
-            if not ready.poll(max(0, deadline - time.monotonic()) * 1000):
-                break
-        password = connection.password
-    finally:
-        connection.untrace()  # which also writes out what was held back
-        connection.finish()
-        text = os.pread(trace, 100_000, 0).decode(errors="replace")
-        os.close(trace)
-    found = _CHALLENGE.search(text)
-    if found is None or _ACCEPTED not in text or not password or not password.isascii():
+    login = log_in(conninfo, seconds)
+    password = login.password
+    found = _CHALLENGE.search(login.trace)
+    if found is None or _ACCEPTED not in login.trace or not password or not password.isascii():
         return None
     return password, b64decode(found[1]), int(found[2])
