@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from unicodedata import category, east_asian_width
 
 if TYPE_CHECKING:
-    from orchestrator.model import Mark, Statement
+    from orchestrator.model import Mark, ReadOnly, Statement
 
 
 EXCERPT = 100  # characters of a line
@@ -182,9 +182,13 @@ class NotPermittedError(OrchError):
 
 
 class DatabaseMissingError(OrchError):
-    """The server answers, and has no such database."""
+    """The server answers, and has no such database. `read_only`: none can be created there."""
 
     kind = "database_missing"
+
+    def __init__(self, what: str, *, hint: str = "", read_only: ReadOnly | None = None) -> None:
+        super().__init__(what, hint=hint)
+        self.read_only = read_only
 
 
 class NotYetError(OrchError):

@@ -65,7 +65,7 @@ class CreateOptions:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How migrations run; times in seconds, None means no limit.
+    """How migrations run; times in seconds. 0 means no limit, None the one that the server sets.
 
     `lock_timeout` is how long a file may wait for the locks of tables, all its tries together, and `lock_try` how long
     one of these tries may: so long do the readers of a table wait behind a statement that waits itself.
@@ -277,12 +277,19 @@ def _seconds(value: Any) -> float | None:
     return float(value) if isinstance(value, (int, float)) and isfinite(value) else None
 
 
+class ReadOnly(NamedTuple):
+    """Why a database takes no writes, and what to do where it should."""
+
+    what: str
+    hint: str
+
+
 class History(NamedTuple):
     """What one database says of itself. `pointer` is None when golang-migrate's table is not there at all.
 
     `unrecorded` is how many tables or collections there are where neither history nor pointer is. `emptied`: the history
     is there and holds no rows, which no run leaves behind. `rows` are those of golang-migrate's table if they contradict
-    each other; it has one row, or none.
+    each other; it has one row, or none. `read_only`: nothing can be written there.
     """
 
     exists: bool = True
@@ -293,6 +300,7 @@ class History(NamedTuple):
     unrecorded: int = 0
     emptied: bool = False
     rows: tuple[Pointer, ...] = ()
+    read_only: ReadOnly | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,7 +104,7 @@ render: {image: x, compose: {file: y.yml}, k8s: {wait_timeout: 5, keys: null}}
     assert (a.id, a.engine, a.name, a.server, a.labels) == ("postgres-a", "postgres", "a", "pg", ("x", "y"))
     assert a.dsn == "postgres://h/{database}"
     assert a.directory == tmp_path / "migrations/postgres-a/schema"
-    assert a.settings == Settings(lock_timeout=None, statement_timeout=300.0, out_of_order=False)
+    assert a.settings == Settings(lock_timeout=0.0, statement_timeout=300.0, out_of_order=False)
     assert a.create == CreateOptions(maintenance_database="maint")
     assert a.mark == Mark("databases.yaml", 7, 5)
     assert (b.server, b.dsn) == (None, "postgres://other/{database}")

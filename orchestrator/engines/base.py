@@ -26,7 +26,7 @@ from orchestrator.model import (
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How long a statement may wait for a table's lock, and run; seconds, None means no limit.
+    """How long a statement may wait for a table's lock, and run; seconds. 0 means no limit, None the one of the server.
 
     `lock_try` is how long it may wait at a time if others queue behind it.
     """

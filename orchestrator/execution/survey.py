@@ -8,15 +8,17 @@ from orchestrator.errors import ConnectError, DatabaseMissingError, LockError
 from orchestrator.events import Failure, LockWaiting
 from orchestrator.execution.run import Run, lock_wait
 from orchestrator.execution.scheduler import walk
-from orchestrator.model import History
+from orchestrator.model import History, ReadOnly
 from orchestrator.planning.history import Kind, State, reconcile
 from orchestrator.planning.plan import Survey
 
 TRY_EVERY = 0.25  # seconds
 
 
-def survey(run: Run, *, keep: bool = False) -> dict[str, Survey]:
+def survey(run: Run, *, keep: bool = False, reads: bool = False) -> dict[str, Survey]:
     """Return what was found for every database of the run. A database that cannot be read has a failure.
+
+    So has one that cannot be written, such as a standby, unless the caller only `reads` and shows nothing to do.
 
     With `keep` the run goes on at once: databases with something to do may be connected to already, and where
     golang-migrate is in the middle of a file its end is waited for, as for any holder of the lock.
@@ -34,6 +36,7 @@ def survey(run: Run, *, keep: bool = False) -> dict[str, Survey]:
         def read() -> Survey:
             with run.engines[target.engine].connect(target, run.until) as session:
                 history = session.read_history(database.create.extensions)
+                refuse_read_only(history.read_only)
                 state = reconcile(run.catalogs[id], history)
                 if not keep:
                     return Survey(target.endpoint, history, holder=session.holder() if state.partial else None)
@@ -52,10 +55,19 @@ def survey(run: Run, *, keep: bool = False) -> dict[str, Survey]:
                     session.keep()
                 return Survey(target.endpoint, history)
 
+        def refuse_read_only(why: ReadOnly | None) -> None:
+            if why and not reads:
+                raise ConnectError(why.what, hint=why.hint)
+
+        def ready() -> Survey:
+            try:
+                return run.when_ready(id, read)
+            except DatabaseMissingError as missing:
+                refuse_read_only(missing.read_only)
+                return Survey(target.endpoint, History(exists=False))
+
         try:
-            found[id] = run.when_ready(id, read)
-        except DatabaseMissingError:
-            found[id] = Survey(target.endpoint, History(exists=False))
+            found[id] = ready()
         except Exception as error:  # noqa: BLE001 - one database's trouble is data, whatever it is
             found[id] = Survey(target.endpoint, failure=Failure.of(error, run.redact))
             if isinstance(error, ConnectError) and error.server_down:

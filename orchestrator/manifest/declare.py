@@ -111,7 +111,7 @@ class Declarations:
         for key in ("lock_timeout", "lock_try", "statement_timeout"):
             if key in values:
                 changes[key] = seconds = _seconds(values[key])
-                if seconds is not None and not _SHORTEST <= seconds <= _LONGEST:
+                if values[key] != "none" and not _SHORTEST <= seconds <= _LONGEST:
                     self._error([*steps, key], f"{key!r} must be from 1ms to {_LONGEST:.0f}s", hint="no limit is none")
         if "out_of_order" in values:
             changes["out_of_order"] = values["out_of_order"] == "apply"
@@ -323,11 +323,11 @@ def _directory_problem(path: Path) -> str:
         return f"cannot be read: {error.strerror}"
 
 
-def _seconds(value: float | str) -> float | None:
+def _seconds(value: float | str) -> float:
     if not isinstance(value, str):
         return float(value)
     if value == "none":
-        return None
+        return 0.0
     number = re.match(r"[0-9.]+", value)
     amount = number[0] if number else "0"
     return float(amount) * _SECONDS[value[len(amount) :]]

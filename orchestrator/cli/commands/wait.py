@@ -93,7 +93,7 @@ def _look(run: Run) -> dict[str, Survey]:
 
     engines = {name: load_engine(name, run.actor, run.run_id) for name in run.engines}
     try:
-        return survey(replace(run, engines=engines))
+        return survey(replace(run, engines=engines), reads=True)
     finally:
         for engine in engines.values():
             engine.close()

@@ -19,8 +19,9 @@ from orchestrator.engines.postgres.login import what_was_answered
 from orchestrator.engines.postgres.refusals import connect_error
 from orchestrator.engines.postgres.scram import ScramKeys
 from orchestrator.engines.postgres.session import CONNECT_TIMEOUT, PostgresSession
+from orchestrator.engines.postgres.writable import DATABASES, read_only
 from orchestrator.errors import ConnectError, DatabaseMissingError, OrchError
-from orchestrator.model import CreateOptions, File, Script, Target
+from orchestrator.model import CreateOptions, File, ReadOnly, Script, Target
 
 OTHERS_TIMEOUT = 2.0  # seconds for each host, where one of several has timed out already
 KEEP_SECONDS = 10.0  # how long a connection may wait for its next use
@@ -34,9 +35,8 @@ class Postgres:
     def __init__(self, actor: str, run_id: str) -> None:
         self._application = f"orch/{run_id} {actor}"[:63]
         self._mutex = threading.Lock()
-        self._listed: dict[
-            str, tuple[float, frozenset[str]]
-        ] = {}  # server → when it was asked for its databases, and these
+        # server → when it was asked for its databases, these, and why none can be created
+        self._listed: dict[str, tuple[float, frozenset[str], ReadOnly | None]] = {}
         self._met: dict[tuple[str, str], float] = {}  # server, database → when it was connected to, or made
         self._idle: dict[tuple[str, str | None], list[psycopg.Connection[Any]]] = {}
         self._kept: dict[str, PostgresSession] = {}
@@ -54,7 +54,7 @@ class Postgres:
     def connect(self, target: Target, until: float | None = None) -> Iterator[PostgresSession]:
         """Open a session on the database."""
         if self._is_missing(target):
-            raise _missing(target)  # one answer of the server serves for all its databases
+            raise self._missing(target)  # one answer of the server serves for all its databases
         with self._mutex:
             session = self._kept.pop(target.url, None)
         if session is not None and session.target != target:  # of other parameters
@@ -67,7 +67,7 @@ class Postgres:
                 if not _may_be_missing(error) or (lacking := self._lacks(target)) is None:
                     raise
                 if lacking:
-                    raise _missing(target) from None
+                    raise self._missing(target) from None
                 # It is there, perhaps only since a moment ago: what a killed run, or another one, was creating.
                 connection = self._open(target)
             self._met[target.server_key, target.database] = time.monotonic()
@@ -238,8 +238,15 @@ class Postgres:
         """Whether the server had no such database when it was asked, and nobody met one since; None: it was not asked."""
         if (listed := self._listed.get(target.server_key)) is None:
             return None
-        asked, names = listed
+        asked, names, _ = listed
         return target.database not in names and self._met.get((target.server_key, target.database), 0.0) < asked
+
+    def _missing(self, target: Target) -> DatabaseMissingError:
+        return DatabaseMissingError(
+            f"database '{target.database}' does not exist on {target.endpoint}",
+            hint="orch apply creates it",
+            read_only=self._listed[target.server_key][2],
+        )
 
     def _lacks(self, target: Target) -> bool | None:
         """Whether the server has no such database; None if it cannot be asked. Its texts may be in any language: ask it."""
@@ -248,10 +255,12 @@ class Postgres:
         asked = time.monotonic()
         try:
             with self._maintenance(target) as connection:
-                rows = connection.execute("SELECT datname FROM pg_catalog.pg_database").fetchall()
+                rows = connection.execute(DATABASES.encode()).fetchall()
+                standby, closed = rows[0][1:]
+                why = read_only(connection, target, standby=standby) if standby or closed else None
         except (OrchError, psycopg.Error):
             return None
-        self._listed[target.server_key] = asked, frozenset(row[0] for row in rows)
+        self._listed[target.server_key] = asked, frozenset(row[0] for row in rows), why
         return self._is_missing(target)
 
 
@@ -268,9 +277,3 @@ _ROOM = """SELECT greatest(0, least(
 def _may_be_missing(error: ConnectError) -> bool:
     """Whether the server answered, and what it refused may be the name of the database. (A pooler says 08…, and waits.)"""
     return bool(error.code) and error.code != "28P01" and (not error.transient or error.code.startswith("08"))
-
-
-def _missing(target: Target) -> DatabaseMissingError:
-    return DatabaseMissingError(
-        f"database '{target.database}' does not exist on {target.endpoint}", hint="orch apply creates it"
-    )

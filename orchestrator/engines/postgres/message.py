@@ -106,7 +106,7 @@ class Message:
 
 
 def set_limits(command: str, limits: Limits) -> str:
-    """Return SET statements; a limit of None or 0 means none, and is set too, so that the server's default is not."""
+    """Return SET statements; a limit of 0 means none, and lifts what role and database set; one of None leaves that."""
     parts = []
     if limits.lock_timeout is not None:
         parts.append(f"{command} lock_timeout = {round(limits.lock_timeout * 1000)}; ")

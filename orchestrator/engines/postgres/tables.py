@@ -22,8 +22,9 @@ from orchestrator.engines.postgres.history import (
     literal,
 )
 from orchestrator.engines.postgres.unchanged import KnownRecords
+from orchestrator.engines.postgres.writable import IN_RECOVERY, READ_ONLY, read_only
 from orchestrator.errors import ConflictError, ConnectError
-from orchestrator.model import History, Pointer, Revision, Target, read_revision
+from orchestrator.model import History, Pointer, ReadOnly, Revision, Target, read_revision
 
 _KINDS = {"v": "it is a view", "m": "it is a materialized view", "f": "it is a foreign table", "S": "it is a sequence"}
 _LOCK_SALT = 1486364155  # golang-migrate's, read from its source (database/util.go)
@@ -42,6 +43,8 @@ class Tables:
         self._pristine = pristine  # no history can be in another schema
         self.schema: str | None = None
         self.server_pid = 0
+        self.server_start = ""  # when the server that answered was started
+        self.read_only: ReadOnly | None = None
         self.moved = False  # the history is not in the current schema
         self._has_pointer = False
         self._has_history = False
@@ -105,14 +108,16 @@ class Tables:
     def _read_unrecorded(self, extensions: Sequence[str]) -> History:
         """Return what a database is that has neither table yet: one that was made before orch knew it has tables."""
         if self._pristine and not extensions:
-            return History()
+            return History(read_only=self.read_only)
         row = self.ask(
             "SELECT (SELECT count(*) FROM pg_catalog.pg_class c WHERE relkind IN ('r', 'p') "
             f"AND relnamespace = (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = {self._literal(self.schema or '')}) "
             "AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend WHERE objid = c.oid AND deptype = 'e')), "
             "ARRAY(SELECT extname::text FROM pg_catalog.pg_extension)"
         )
-        return History(unrecorded=row[0], extensions=tuple(name for name in extensions if name in row[1]))
+        return History(
+            unrecorded=row[0], extensions=tuple(name for name in extensions if name in row[1]), read_only=self.read_only
+        )
 
     def read_after(self, query: str) -> tuple[Any, History]:
         """Run a query, and read what both say once it is done, in one round trip; they must be there.
@@ -194,6 +199,7 @@ class Tables:
             extensions=tuple(name for name in extensions if name in installed),
             emptied=self._has_history and not records,
             rows=tuple(sorted(versions, key=lambda row: row.version or 0)) if len(versions) > 1 else (),
+            read_only=self.read_only,
         )
 
     def _revisions_of(self, records: Sequence[dict[str, Any]]) -> tuple[Revision, ...]:
@@ -256,7 +262,8 @@ class Tables:
         in_schema = "pg_catalog.quote_ident(s) || '.' || "
         row = self.ask(
             "SELECT pg_catalog.pg_backend_pid(), s, pg_catalog.quote_ident(s), "
-            f"{self._kind(in_schema + pointer)}, {self._kind(in_schema + history)} "
+            f"{self._kind(in_schema + pointer)}, {self._kind(in_schema + history)}, "
+            f"pg_catalog.pg_postmaster_start_time()::text, {IN_RECOVERY}, {READ_ONLY} "
             f"FROM (SELECT {schema} AS s) AS schema"
         )
         if row[1] is None:
@@ -266,7 +273,8 @@ class Tables:
                 hint="GRANT USAGE ON SCHEMA public TO its user; CREATE SCHEMA public; or set search_path in the DSN "
                 "(options=-csearch_path=...)",
             )
-        self.server_pid, self.schema, quoted, pointer_kind, history_kind = row
+        self.server_pid, self.schema, quoted, pointer_kind, history_kind, self.server_start, *refuses = row
+        self.read_only = read_only(self._connection, self._target, standby=refuses[0]) if any(refuses) else None
         self._take_kinds(pointer_kind, history_kind)
         self.pointer = self._pointer_ident if self._pointer_is_qualified else f"{quoted}.{self._pointer_ident}"
         self.history = f"{quoted}.{self._history_ident}"
