@@ -44,7 +44,8 @@ def standby_of(primary: Server, data: Path) -> Iterator[int]:
         file.write(
             f"\nport = {port}\nlisten_addresses = '127.0.0.1'\nunix_socket_directories = ''\nhot_standby = on\n"
             "max_connections = 500\n"
-            f"primary_conninfo = 'host=127.0.0.1 port={primary.port} user={primary.user} password={primary.password}'"
+            f"primary_conninfo = 'host=127.0.0.1 port={primary.port} user={primary.user} "
+            f"password={primary.password}'\n"
         )
     (data / "standby.signal").touch()
     (data / "postmaster.pid").unlink(missing_ok=True)
