@@ -30,6 +30,15 @@ class ExitCode(IntEnum):
     INTERRUPTED = 130
 
 
+def exit_code_of(codes: Iterable[int]) -> int:
+    """Return the exit code of a command in which several things failed: their code if all have the same, else FAILED.
+
+    DONE if there are none.
+    """
+    different = set(codes) - {int(ExitCode.DONE)}
+    return different.pop() if len(different) == 1 else int(ExitCode.FAILED if different else ExitCode.DONE)
+
+
 SHOWN = 5
 """So many names stand in a sentence; what many databases share is one message."""
 

@@ -270,3 +270,17 @@ Event = (
 
 Sink = Callable[[Event], None]
 """Where events go; called from several threads, so a sink must be safe to call so."""
+
+
+def tolerant(sink: Sink) -> Sink:
+    """Return a sink that cannot fail a run: what the given one raises becomes a warning."""
+
+    def take(event: Event) -> None:
+        try:
+            sink(event)
+        except Exception as error:  # noqa: BLE001 - whoever listens may be anybody's code
+            import warnings
+
+            warnings.warn(f"a sink of events failed: {type(error).__name__}: {error}", RuntimeWarning, stacklevel=2)
+
+    return take

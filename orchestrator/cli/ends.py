@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from orchestrator.cli.command_table import COMMANDS
-from orchestrator.errors import ExitCode
+from orchestrator.errors import ExitCode, exit_code_of
 
 if TYPE_CHECKING:
     from orchestrator.events import Failure
@@ -39,7 +39,7 @@ def report(error: BaseException) -> int:
     else:
         for failure in failures:
             say_failure(failure)
-    return failures[0].exit_code
+    return exit_code_of(failure.exit_code for failure in failures)
 
 
 def _failures(error: BaseException) -> tuple[Failure, ...]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from orchestrator.cli.console import readable, say
 from orchestrator.cli.options import StreamOutput
 from orchestrator.cli.streams import put
-from orchestrator.errors import OrchError, UsageError
+from orchestrator.errors import OrchError, UsageError, exit_code_of
 from orchestrator.events import Event, Failure, Refused, RunFinished, Sink
 from orchestrator.views.document import DocumentView
 
@@ -83,7 +83,7 @@ class Reports:
         self._refused += failures
         for failure in failures:
             self(Refused(failure))
-        self(RunFinished("", 0.0, failures[0].exit_code))
+        self(RunFinished("", 0.0, exit_code_of(failure.exit_code for failure in failures)))
         self.finish(None)
 
     def finish(self, plan: Plan | None) -> bool:
@@ -91,7 +91,7 @@ class Reports:
         if self._over:
             return True
         self._over = True
-        written = [_write(path, text(plan)) for path, text in self._files.items()]
+        written = [self._write(path, text, plan) for path, text in self._files.items()]
         if self._output is StreamOutput.github:
             from dataclasses import asdict
 
@@ -109,6 +109,13 @@ class Reports:
                 )
             )
         return all(written)
+
+    def _write(self, path: str, text: Callable[[Plan | None], str], plan: Plan | None) -> bool:
+        try:
+            return _write(path, text(plan))
+        except Exception as error:  # noqa: BLE001 - a report can fail, the run that it tells of is over
+            say(f"error: {path} cannot be written: {type(error).__name__}: {error}")
+            return False
 
 
 def begin(output: StreamOutput, junit: str | None, file: str | None) -> Sink | None:

@@ -30,9 +30,17 @@ class Broadcast:
         for sink in tuple(self.sinks):
             try:
                 sink(event)
-            except OSError:  # whoever read it went away; the run goes on
+            except Exception as error:  # noqa: BLE001 - a view can never fail a run
                 with suppress(ValueError):  # another thread found out too
                     self.sinks.remove(sink)
+                    if not isinstance(error, OSError):  # whoever read it did not just go away
+                        say(f"warning: {type(sink).__name__} failed and shows nothing more: {_told(error)}")
+
+
+def _told(error: Exception) -> str:
+    from orchestrator.operations.assembly import redactor
+
+    return redactor(f"{type(error).__name__}: {error}")
 
 
 @contextmanager

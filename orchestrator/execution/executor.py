@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from orchestrator.engines.base import Session
-from orchestrator.errors import ConnectionLostError, ExitCode, InterruptedRunError, StatementError
+from orchestrator.errors import ConnectionLostError, ExitCode, InterruptedRunError, StatementError, exit_code_of
 from orchestrator.events import (
     DatabaseBlocked,
     DatabaseFailed,
@@ -99,8 +99,7 @@ class Executor:
     def _exit_code(self) -> int:
         if self._run.stop.is_set() and self._stopped:
             return int(ExitCode.INTERRUPTED)
-        codes = {failure.exit_code for failure in self._failures}
-        return codes.pop() if len(codes) == 1 else int(ExitCode.FAILED if codes else ExitCode.DONE)
+        return exit_code_of(failure.exit_code for failure in self._failures)
 
     def _database(self, id: str) -> bool:
         """Bring one database where the plan wants it. Returns whether it got there; never raises."""

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from orchestrator.engines.base import Engine
 from orchestrator.errors import ConnectError, InvalidError
-from orchestrator.events import Redact, ServerWaiting, Sink
+from orchestrator.events import Redact, ServerWaiting, Sink, tolerant
 from orchestrator.execution.scheduler import JOBS, JOBS_PER_SERVER
 from orchestrator.model import Database, File, Migration, Script, Target
 
@@ -63,6 +63,9 @@ class Run:
     stop: threading.Event = field(default_factory=threading.Event)
     cancelled: threading.Event = field(default_factory=threading.Event)
     started: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "sink", tolerant(self.sink))
 
     @property
     def server_of(self) -> dict[str, str]:

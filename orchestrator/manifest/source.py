@@ -23,6 +23,8 @@ _TOO_DEEP = f"nested more than {MAX_DEPTH} levels deep"
 MAX_NODES = 500_000
 PIPE_SECONDS = 30.0
 """How long whoever writes to a pipe may take: a program that asks a vault, say."""
+MAX_NUMBER = 2**63 - 1
+"""A number may be as large as this, or as small below zero: any of them can be a float too."""
 MAX_REPEATED = 100_000  # nodes that aliases may add
 
 Steps = Sequence[str | int]
@@ -212,7 +214,7 @@ class Source:
             value = construct(node)
         except (ValueError, LookupError):
             value = math.nan
-        if isinstance(value, float) and not math.isfinite(value):
+        if isinstance(value, int | float) and not -MAX_NUMBER <= value <= MAX_NUMBER:
             self._error(node, "this is not a number that can be used")
             return text
         return value

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from orchestrator.engines.base import Reach
-from orchestrator.errors import ExitCode, InterruptedRunError, InvalidError, InvalidGroup, OrchError
+from orchestrator.errors import ExitCode, InterruptedRunError, InvalidError, InvalidGroup, OrchError, exit_code_of
 from orchestrator.events import (
     DatabaseFailed,
     DatabaseFinished,
@@ -74,11 +74,10 @@ class Verifier:
         skipped = (*self._stopped, *walked.skipped)
         for id in skipped:
             run.sink(DatabaseSkipped(id))
-        code = self._codes.pop() if len(self._codes) == 1 else int(ExitCode.FAILED if self._codes else ExitCode.DONE)
         finished = RunFinished(
             run.run_id,
             time.monotonic() - run.started,
-            int(ExitCode.INTERRUPTED) if skipped else code,
+            int(ExitCode.INTERRUPTED) if skipped else exit_code_of(self._codes),
             tuple(walked.done),
             tuple(id for id in walked.failed if id not in self._stopped),
             skipped=skipped,

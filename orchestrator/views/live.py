@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from types import TracebackType
 
 from rich.console import Console, Group
@@ -30,7 +31,7 @@ class LiveView:
         self._steps = 0
         self._total = 0
         self._began = time.monotonic()
-        self._live = Live(console=console, get_renderable=self._draw, refresh_per_second=8, transient=True)
+        self._live = Live(console=console, get_renderable=self._draw_safely, refresh_per_second=8, transient=True)
         self._console = console
 
     def __enter__(self) -> LiveView:
@@ -40,7 +41,8 @@ class LiveView:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._live.__exit__(kind, error, trace)
+        with suppress(Exception):  # a terminal that is gone does not fail what was done
+            self._live.__exit__(kind, error, trace)
 
     def __call__(self, event: Event) -> None:
         """Take one event."""
@@ -78,6 +80,12 @@ class LiveView:
                 self._rows[id] = ("blocked", f"by {', '.join(by)}")
             case _:
                 pass
+
+    def _draw_safely(self) -> Group:
+        try:
+            return self._draw()
+        except Exception as error:  # noqa: BLE001 - drawn by a thread of rich's own, which would print a traceback
+            return Group(Text(f"this view cannot be drawn: {type(error).__name__}"))
 
     def _draw(self) -> Group:
         order = {"running": 0, "failed": 1, "blocked": 2, "done": 3, "waiting": 4}

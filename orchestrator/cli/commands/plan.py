@@ -46,7 +46,7 @@ def command(
 
     from orchestrator.cli.console import out, out_json, paint_dangers, pasteable, say, say_failures
     from orchestrator.cli.planning import hazards_of, planned, up_to
-    from orchestrator.errors import ExitCode, UsageError
+    from orchestrator.errors import ExitCode, UsageError, exit_code_of
     from orchestrator.operations.assembly import assemble
     from orchestrator.views.plain import PlainView
     from orchestrator.views.text import plan_text
@@ -77,8 +77,7 @@ def command(
         out(paint_dangers(plan_text(plan, hazards_of(run, plan)), sys.stdout))
     say_failures((database.id, database.failure) for database in plan.databases if database.failure)
     if plan.failures:
-        codes = {failure.exit_code for failure in plan.failures}
-        return codes.pop() if len(codes) == 1 else int(ExitCode.FAILED)
+        return exit_code_of(failure.exit_code for failure in plan.failures)
     if not written:
         return int(ExitCode.FAILED)
     return int(ExitCode.CHANGES) if exit_code and plan.has_changes else 0

@@ -25,7 +25,7 @@ def command(
     Examples: orch status · orch status --only inventory --no-deps · orch status --output json
     """
     from orchestrator.cli.console import out, out_json, pasteable, say, say_failures
-    from orchestrator.errors import ExitCode
+    from orchestrator.errors import ExitCode, exit_code_of
     from orchestrator.execution.survey import survey
     from orchestrator.operations.assembly import assemble
     from orchestrator.views.plain import PlainView
@@ -41,6 +41,5 @@ def command(
         out(pasteable(status_text(entries)))
     failures = [(id, found.failure) for id, found in surveys.items() if found.failure]
     say_failures(failures)
-    if failures:
-        return failures[0][1].exit_code
-    return int(ExitCode.CONFLICT) if any(problem["blocks"] for entry in entries for problem in entry["problems"]) else 0
+    conflict = any(problem["blocks"] for entry in entries for problem in entry["problems"])
+    return exit_code_of([*(failure.exit_code for _, failure in failures), int(ExitCode.CONFLICT if conflict else 0)])
