@@ -114,7 +114,7 @@ class Reports:
         try:
             return _write(path, text(plan))
         except Exception as error:  # noqa: BLE001 - a report can fail, the run that it tells of is over
-            say(f"error: {path} cannot be written: {type(error).__name__}: {error}")
+            say(f"error: {path} cannot be written: its view failed ({type(error).__name__})")
             return False
 
 

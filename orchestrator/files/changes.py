@@ -15,6 +15,8 @@ from pathlib import Path
 
 from orchestrator.errors import InterruptedRunError, OrchError, UsageError
 
+# What is written here may be run by the version control system, as hooks and filters are.
+_NOT_OURS = frozenset({".git", ".hg", ".svn", ".bzr", ".jj", "cvs", ".orch", ".venv", "node_modules"})
 _UNTOUCHED = "every file is as it was"
 
 
@@ -90,8 +92,13 @@ def commit(changes: Sequence[Change], root: Path) -> None:
 def _check(one: Change, root: Path) -> None:
     """Refuse what would reach out of the project, a read-only file, and a file that changed since it was read."""
     home = root.resolve()
-    if not one.path.resolve().is_relative_to(home):
+    target = one.path.resolve()
+    if not target.is_relative_to(home):
         raise UsageError(f"{one.path} leads out of {root}", hint="a symbolic link? nothing was written")
+    if foreign := next((part for part in target.relative_to(home).parts if part.casefold() in _NOT_OURS), ""):
+        raise UsageError(
+            f"{one.path} is inside of {foreign}, which belongs to another program", hint="nothing was written"
+        )
     if one.path.is_dir():
         raise UsageError(f"{one.path} is a directory", hint="nothing was written")
     if one.old is not None and not (stat.S_IMODE(one.path.stat().st_mode) & 0o222 and os.access(one.path, os.W_OK)):
