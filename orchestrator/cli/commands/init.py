@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
+
+    from orchestrator.files.discovery import Found
 
 _COMPOSE = ("docker-compose.multi-db.yml", "docker-compose.yml", "docker-compose.yaml", "compose.yml", "compose.yaml")
 
@@ -22,9 +25,11 @@ def command(
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be written, and write nothing.")] = False,
 ) -> int:
-    """Write a first databases.yaml: one entry for each migrations/{postgres,mongo}-NAME/schema that is there.
+    """Write a first databases.yaml with an entry for each directory that holds migrations (*.up.sql, *.up.js, *.up.json).
 
-    Dependencies are proposed from a compose file in which services called migrate-NAME depend on each other.
+    A compose file gives the images, the names of the variables with logins, and the order, if services called
+    migrate-NAME or NAME-migrate depend on each other. A single database takes the variable with its DSN from
+    .env.example.
 
     Examples: orch init · orch init --dry-run · orch init shop --compose docker-compose.yml
     """
@@ -34,6 +39,7 @@ def command(
     from orchestrator.cli.project import make
     from orchestrator.errors import UsageError
     from orchestrator.files.changes import change
+    from orchestrator.files.discovery import find_migrations, servers_in, url_variables
     from orchestrator.files.scaffold import first_manifest
     from orchestrator.manifest.load import FILE_NAME, load
     from orchestrator.model import Manifest
@@ -46,51 +52,68 @@ def command(
     path = root / FILE_NAME
     if path.exists() or path.is_symlink():
         raise UsageError(f"{path} is there already", hint="orch add-db NAME adds a database to it")
-    found = _found(root)
+    found, skipped = find_migrations(root)
     source = root / compose if compose else next((root / one for one in _COMPOSE if (root / one).is_file()), None)
     if source and not source.is_file():
         raise UsageError(f"--compose {compose}: there is no such file")
-    needs = _needs(source, found) if source else {}
-    text = first_manifest([_entry(id, found, needs.get(id, [])) for id in _ordered(list(found), needs, source)])
+    services = _services(source) if source else {}
+    needs = _needs(services, found)
+    urls = url_variables(root)
+    entries = [_entry(id, found, needs.get(id, []), urls) for id in _ordered(list(found), needs, source)]
+    text = _with_servers(first_manifest(entries), *servers_in(services))
     manifest = load(path, text=text) if found else Manifest(path, ())
     make([change(path, text.encode())], root, dry_run, "orch validate" if found else "orch add-db NAME")
     if found:
         say(f"{len(found)} database(s) found" + (f", dependencies from {source.name}." if source and needs else "."))
         say("Look through it: who depends on whom, and the servers' DSNs.")
-    for name in _passed_over(root):
+    for place, reason in skipped:
+        say(f"{place} was skipped: {reason}.")
+    for name in _passed_over(root, found):
         say(f"migrations/{name} was passed over: a database has its files in migrations/{name}/schema.")
     for name, target in foreign(manifest, settings_of(manifest), root).items():
         say(f"{name} is not made by orch: move it away before `orch render {target}`, or give that another place.")
     return 0
 
 
-def _passed_over(root: Path) -> list[str]:
+def _passed_over(root: Path, found: Mapping[str, Found]) -> list[str]:
     """Return the directories that are named as those of a database, and are not laid out as one."""
     named = (one for engine in ("postgres", "mongo") for one in root.glob(f"migrations/{engine}-*"))
-    return sorted(one.name for one in named if one.is_dir() and not (one / "schema").is_dir())
+    return sorted(one.name for one in named if one.is_dir() and one.name not in found)
 
 
-def _found(root: Path) -> dict[str, tuple[str, str]]:
-    """Return id → (engine, name) of every directory that holds migrations."""
-    found = {}
-    for schema in sorted(root.glob("migrations/*/schema")):
-        engine, _, name = schema.parent.name.partition("-")
-        if engine in ("postgres", "mongo") and name and schema.is_dir():
-            found[schema.parent.name] = (engine, name)
-    # PostgreSQL first, as in the directory of the one who began with it.
-    return dict(sorted(found.items(), key=lambda item: (item[1][0] != "postgres", item[0])))
-
-
-def _entry(id: str, found: dict[str, tuple[str, str]], needs: list[str]) -> dict[str, Any]:
-    names = [name for _, name in found.values()]
-    entry: dict[str, Any] = {"name": found[id][1], "server": found[id][0]}
+def _entry(
+    id: str, found: Mapping[str, Found], needs: list[str], urls: Mapping[str, list[tuple[str, str]]]
+) -> dict[str, Any]:
+    """Return the entry of a database. One that is alone takes the one DSN that .env.example has for its engine."""
+    names = [one.name for one in found.values()]
+    here = found[id]
+    entry: dict[str, Any] = {"name": here.name, "server": here.engine}
+    given = urls.get(here.engine, [])
+    if len(given) == 1 and [one.engine for one in found.values()].count(here.engine) == 1 and len(found) == 1:
+        variable, name = given[0]
+        entry = {"name": name or here.name, "engine": here.engine, "dsn": f"${{{variable}}}"}
+        entry["migrations"] = here.directory or f"migrations/{id}/schema"
+    elif here.directory:
+        entry["migrations"] = here.directory
     if needs:
-        entry["depends_on"] = [found[need][1] if names.count(found[need][1]) == 1 else need for need in needs]
+        entry["depends_on"] = [found[need].name if names.count(found[need].name) == 1 else need for need in needs]
     return entry
 
 
-def _needs(compose: Path, found: dict[str, tuple[str, str]]) -> dict[str, list[str]]:
-    """Return id → ids, from services called migrate-NAME or migrate-ENGINE-NAME."""
+def _with_servers(text: str, images: Mapping[str, str], variables: Mapping[str, str]) -> str:
+    """Return the manifest with the variables and images that a compose file has."""
+    import re
+
+    from orchestrator.render.text import to_yaml
+
+    for ours, theirs in variables.items():
+        text = re.sub(rf"\$\{{{ours}(?=[:}}])", f"${{{theirs}", text)
+    compose = {f"{engine}_image": image for engine, image in sorted(images.items(), reverse=True)}
+    return text + ("\n" + to_yaml({"render": {"compose": compose}}) if compose else "")
+
+
+def _services(compose: Path) -> dict[str, Any]:
+    """Return the services of a compose file."""
     from orchestrator.errors import InvalidError
     from orchestrator.manifest.source import read_yaml
 
@@ -99,7 +122,11 @@ def _needs(compose: Path, found: dict[str, tuple[str, str]]) -> dict[str, list[s
     except InvalidError as error:
         raise InvalidError(error.what, where=error.where, hint="--compose names another") from None
     services = value.get("services") if isinstance(value, dict) else None
-    services = services if isinstance(services, dict) else {}
+    return services if isinstance(services, dict) else {}
+
+
+def _needs(services: Mapping[str, Any], found: Mapping[str, Found]) -> dict[str, list[str]]:
+    """Return id → ids, from services called migrate-NAME, migrate-ENGINE-NAME or NAME-migrate."""
     meant = {service: id for service, body in services.items() if (id := _database(service, body, found))}
     needs: dict[str, list[str]] = {}
     for service, id in meant.items():
@@ -111,18 +138,21 @@ def _needs(compose: Path, found: dict[str, tuple[str, str]]) -> dict[str, list[s
     return needs
 
 
-def _database(service: str, body: Any, found: dict[str, tuple[str, str]]) -> str | None:
+def _database(service: str, body: Any, found: Mapping[str, Found]) -> str | None:
     """Return which database a service migrates; its environment tells the engine where two share a name."""
-    if not service.startswith("migrate-"):
+    import re
+
+    match = re.fullmatch(r"(?:migrate|migrations?)[-_](.+)|(.+)[-_](?:migrate|migrations?|migrator)", service)
+    if not match:
         return None
-    name = service.removeprefix("migrate-")
+    name = match[1] or match[2]
     if name in found:
         return name
-    candidates = [id for id, (_, own) in found.items() if own == name or own.replace("_", "-") == name]
+    candidates = [id for id, one in found.items() if name in (one.name, one.name.replace("_", "-"))]
     environment = str(body.get("environment", "")) if isinstance(body, dict) else ""
     if len(candidates) > 1:
         engine = "mongo" if "MONGO" in environment else "postgres"
-        candidates = [id for id in candidates if found[id][0] == engine]
+        candidates = [id for id in candidates if found[id].engine == engine]
     return candidates[0] if candidates else None
 
 

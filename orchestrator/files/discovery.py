@@ -1,0 +1,171 @@
+"""Where a project keeps its migrations, and what its compose file and .env.example say of the servers."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from orchestrator.engines import dialects
+from orchestrator.manifest.names import name_problem
+
+_UP = re.compile(r"[0-9]+_.*\.up\.([a-z]+)")
+_NOT_OURS = {"node_modules", "vendor", "venv", "__pycache__", "site-packages"}
+_TRIALS = {"test", "tests", "testdata", "fixtures", "example", "examples"}
+_OTHERS = {
+    "mysql",
+    "mariadb",
+    "sqlite",
+    "sqlite3",
+    "sqlserver",
+    "mssql",
+    "clickhouse",
+    "cassandra",
+    "cockroachdb",
+    "spanner",
+}
+# What a directory is called for what it holds, not for the database.
+_GENERIC = {
+    *(
+        "migrations",
+        "migration",
+        "migrate",
+        "db",
+        "dbs",
+        "database",
+        "databases",
+        "schema",
+        "schemas",
+        "sql",
+        "scripts",
+    ),
+    *("services", "service", "apps", "app", "cmd", "internal", "pkg", "src", "tools", "packages", "modules", "store"),
+    *("storage", "postgres", "postgresql", "pg", "mongo", "mongodb", "up", "resources", "main", "assets"),
+}
+_ENV_EXAMPLES = (".env.example", ".env.sample", ".env.dist", ".env.template")
+_URL = re.compile(r"(?:export\s+)?(\w+)\s*=\s*[\"']?(postgres(?:ql)?|mongodb(?:\+srv)?)://[^/\s]*/([A-Za-z0-9_-]*)")
+_VARIABLE = re.compile(r"\$\{?([A-Za-z_]\w*)(?::?[-?][^}]*)?\}?")
+_LOGINS = {
+    "postgres": {"POSTGRES_USER": "POSTGRES_USER", "POSTGRES_PASSWORD": "POSTGRES_PASSWORD"},
+    "mongo": {"MONGO_INITDB_ROOT_USERNAME": "MONGO_USER", "MONGO_INITDB_ROOT_PASSWORD": "MONGO_PASSWORD"},
+}
+_IMAGE = re.compile(r"(?:.*/)?(postgres|mongo)(?::.*|@.*)?")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A directory with migrations; `directory` as seen from the project, or nothing where it is the default one."""
+
+    engine: str
+    name: str
+    directory: str = ""
+
+
+def find_migrations(root: Path) -> tuple[dict[str, Found], list[tuple[str, str]]]:
+    """Return id → what was found, those of the default layout first, and what was skipped with the reason."""
+    found = dict(_default(root))
+    skipped: list[tuple[str, str]] = []
+    for directory in _directories(root):
+        place = directory.relative_to(root)
+        if place.parts[:1] == ("migrations",) and len(place.parts) == 3 and place.parts[1] in found:
+            continue
+        engine, reason = _engine(directory, place)
+        if engine:
+            reason = _add(found, engine, place, root.absolute().name)
+        if reason:
+            skipped.append((place.as_posix(), reason))
+    order = [dialect.name for dialect in dialects()]
+    return dict(sorted(found.items(), key=lambda item: (order.index(item[1].engine), item[0]))), skipped
+
+
+def _default(root: Path) -> Iterator[tuple[str, Found]]:
+    known = {dialect.name for dialect in dialects()}
+    for schema in sorted(root.glob("migrations/*/schema")):
+        engine, _, name = schema.parent.name.partition("-")
+        if engine in known and name and schema.is_dir():
+            yield schema.parent.name, Found(engine, name)
+
+
+def _directories(root: Path) -> Iterator[Path]:
+    """Yield every directory that directly holds an up migration."""
+    for path, directories, files in os.walk(root):
+        directories[:] = sorted(one for one in directories if not one.startswith(".") and one not in _NOT_OURS)
+        if any(_UP.fullmatch(name) for name in files):
+            yield Path(path)
+
+
+def _engine(directory: Path, place: Path) -> tuple[str, str]:
+    """Return the engine of the files, or nothing and why the directory is skipped."""
+    words = [word.lower() for word in place.parts]
+    if other := next((word for word in words if word in _OTHERS), ""):
+        return "", f"its path names {other}, which orch does not migrate"
+    if trial := next((word for word in words if word in _TRIALS), ""):
+        return "", f"what lies under {trial}/ is taken for an example"
+    owner = {extension: dialect.name for dialect in dialects() for extension in dialect.extensions}
+    matches = (_UP.fullmatch(one.name) for one in directory.iterdir())
+    extensions = sorted({match[1] for match in matches if match})
+    engines = {owner.get(extension, "") for extension in extensions}
+    if len(engines) != 1 or "" in engines:
+        return "", f"it holds migrations of several kinds or of an unknown one: .{', .'.join(extensions)}"
+    return engines.pop(), ""
+
+
+def _add(found: dict[str, Found], engine: str, place: Path, project: str) -> str:
+    """Add a directory under the name that its path gives it; return why it is skipped, or nothing."""
+    telling = [part for part in place.parts if part.lower() not in _GENERIC] or [project]
+    name = telling[-1].removeprefix(f"{engine}-") or project
+    id = f"{engine}-{name}"
+    if id in found and len(telling) > 1:
+        name = f"{telling[-2]}-{name}"
+        id = f"{engine}-{name}"
+    if problem := name_problem(engine, name):
+        return f"{name!r} cannot be the name of a database: {problem}"
+    if id in found:
+        other = found[id].directory or f"migrations/{id}/schema"
+        return f"{id} is already the database of {other}; add it by hand under another name"
+    default = place.as_posix() == f"migrations/{id}/schema"
+    found[id] = Found(engine, name, "" if default else place.as_posix())
+    return ""
+
+
+def url_variables(root: Path) -> dict[str, list[tuple[str, str]]]:
+    """Return engine → variables whose value in an .env.example is a whole DSN, with the database that it names."""
+    variables: dict[str, list[tuple[str, str]]] = {}
+    for path in (root / name for name in _ENV_EXAMPLES):
+        if path.is_file():
+            for line in path.read_text(errors="replace").splitlines():
+                if match := _URL.match(line.strip()):
+                    engine = "mongo" if match[2].startswith("mongodb") else "postgres"
+                    variables.setdefault(engine, []).append((match[1], match[3]))
+    return variables
+
+
+def servers_in(services: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, str]]:
+    """Return engine → image, and which variables of our DSNs the compose file calls otherwise.
+
+    The first service of each engine counts. No value is taken over: one may be a secret.
+    """
+    images: dict[str, str] = {}
+    names: dict[str, str] = {}
+    for body in services.values():
+        image = body.get("image") if isinstance(body, dict) else None
+        match = _IMAGE.fullmatch(image) if isinstance(image, str) else None
+        if not match or not isinstance(image, str) or "$" in image or match[1] in images:
+            continue
+        images[match[1]] = image
+        environment = _environment(body.get("environment"))
+        for theirs, ours in _LOGINS[match[1]].items():
+            if (variable := _VARIABLE.fullmatch(environment.get(theirs, ""))) and variable[1] != ours:
+                names[ours] = variable[1]
+    return images, names
+
+
+def _environment(given: Any) -> dict[str, str]:
+    """Return the environment of a service, which Compose takes as a mapping or as a list of NAME=VALUE."""
+    if isinstance(given, dict):
+        return {str(key): str(value) for key, value in given.items() if value is not None}
+    pairs: Sequence[Any] = given if isinstance(given, list) else ()
+    return dict(str(pair).partition("=")[::2] for pair in pairs)
