@@ -78,6 +78,14 @@ class Settings:
 
 
 @dataclass(frozen=True, slots=True)
+class Accepted:
+    """What `orch verify` may find in a version without failing; an empty `finding` stands for whatever it finds."""
+
+    version: int
+    finding: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Database:
     """One database of the estate. `dsn` is a template, never a resolved value."""
 
@@ -91,6 +99,7 @@ class Database:
     labels: tuple[str, ...] = ()
     create: CreateOptions = CreateOptions()
     settings: Settings = Settings()
+    accepted: tuple[Accepted, ...] = ()
     mark: Mark = Mark("databases.yaml")
 
 

@@ -4,20 +4,23 @@
         db = orch_database("postgres-order")        # this test's own; dropped afterwards
         with db.connect() as connection: ...
 
+`orch_class_database` and `orch_module_database` do the same for the tests of a class or module.
 `orch_estate["postgres-order"]` is shared by the tests of one worker, and `orch_servers` tells where the servers are. In
-pytest's settings: `orch_file` (a manifest), `orch_seeds = false`, `orch_servers = embedded` or `environment`, and `orch_only`,
-which chooses what `orch_estate` has. `MakeDatabase` and `SharedDatabases` are the types of these fixtures.
+pytest's settings: `orch_file` (a manifest), `orch_seeds = false`, `orch_servers = embedded` or `environment`, `orch_wait` (in
+seconds), and `orch_only`, which chooses what `orch_estate` has. `MakeDatabase` and `SharedDatabases` are the types of these
+fixtures.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -41,6 +44,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "orch_only", "orch: what orch_estate has, chosen as --only does (label:x too); default: all", type="args"
     )
     parser.addini("orch_seeds", "orch: whether databases have their seed migrations", type="bool", default=True)
+    parser.addini("orch_wait", "orch: seconds to wait for servers that are still starting", default="60")
     parser.addini("orch_servers", "orch: auto, embedded, or environment (the DSNs of the manifest)", default="auto")
 
 
@@ -48,6 +52,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Refuse a setting that makes no sense, once and before any test."""
     if (mode := config.getini("orch_servers")) not in _SERVERS:
         raise pytest.UsageError(f"orch_servers is {mode!r}; it may be {', '.join(_SERVERS)}")
+    if not re.fullmatch(r"\d{1,6}(\.\d{1,3})?", wait := config.getini("orch_wait")):
+        raise pytest.UsageError(f"orch_wait is {wait!r}; it is a number of seconds")
 
 
 class MakeDatabase(Protocol):
@@ -120,10 +126,24 @@ def orch_database(pytestconfig: pytest.Config) -> Iterator[MakeDatabase]:
         yield lambda name, **options: _enter(stack, pytestconfig, name, options)
 
 
+@pytest.fixture(scope="class")
+def orch_class_database(pytestconfig: pytest.Config) -> Iterator[MakeDatabase]:
+    """Call it as `orch_database`: a fresh database that the tests of a class share."""
+    with _told(), ExitStack() as stack:
+        yield lambda name, **options: _enter(stack, pytestconfig, name, options)
+
+
+@pytest.fixture(scope="module")
+def orch_module_database(pytestconfig: pytest.Config) -> Iterator[MakeDatabase]:
+    """Call it as `orch_database`: a fresh database that the tests of a module share."""
+    with _told(), ExitStack() as stack:
+        yield lambda name, **options: _enter(stack, pytestconfig, name, options)
+
+
 def _enter(stack: ExitStack, config: pytest.Config, name: str, options: dict[str, Any]) -> FreshDatabase:
     with _told():
         options.setdefault("seeds", bool(config.getini("orch_seeds")))
-        return stack.enter_context(_estate(config).database(name, **options))
+        return stack.enter_context(_estate(config).database(name, drop_later=True, **options))
 
 
 def _estate(config: pytest.Config) -> Estate:
@@ -134,7 +154,20 @@ def _estate(config: pytest.Config) -> Estate:
     if directory := _shared(config):
         directory.mkdir(exist_ok=True, mode=0o700)
         (directory / "used").touch()
-    return testing.estate(path, embedded=_SERVERS[config.getini("orch_servers")])
+    return testing.estate(
+        path,
+        embedded=_SERVERS[config.getini("orch_servers")],
+        wait=float(config.getini("orch_wait")),
+        tell=lambda line: _tell(config, line),
+    )
+
+
+def _tell(config: pytest.Config, line: str) -> None:
+    """Write a line that people see at once, though pytest catches what is written; from a worker of xdist too."""
+    capture = config.pluginmanager.getplugin("capturemanager")
+    with capture.global_and_fixture_disabled() if capture else nullcontext():
+        sys.stderr.write(f"\n{line}\n")
+        sys.stderr.flush()
 
 
 # ---------------------------------------------------------------- an error is told once

@@ -11,14 +11,17 @@ from __future__ import annotations
 
 import atexit
 import os
+import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.events import Event
+from orchestrator.errors import OrchError, UsageError
+from orchestrator.events import Event, ServerWaiting
 from orchestrator.manifest.dsn import override_variable
 from orchestrator.manifest.load import find_manifest
 from orchestrator.manifest.names import resolve_name, select
@@ -33,7 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["Estate", "FreshDatabase", "database", "estate"]
 
 WAIT = 60.0
-"""Seconds to wait for servers that are still starting."""
+"""Seconds to wait for servers that are still starting, unless something else is said."""
 
 
 @dataclass(eq=False)
@@ -61,11 +64,41 @@ class FreshDatabase:
             self._opened.append(MongoClient(self.dsn, **options))
         return self._opened[-1]
 
+    async def aconnect(self, **options: Any) -> Any:
+        """Return a new psycopg AsyncConnection or, for MongoDB, an AsyncMongoClient, as `connect` does.
+
+        A connection that is still open when the database goes is closed; a client is for the caller to close.
+        """
+        if self.engine == "postgres":
+            import psycopg
+
+            connection = await psycopg.AsyncConnection.connect(self.dsn, **options)
+            self._opened.append(connection.pgconn)
+            return connection
+        from pymongo import AsyncMongoClient
+
+        return AsyncMongoClient(self.dsn, **options)
+
+    def url(self, driver: str = "") -> str:
+        """Return the database's URL as SQLAlchemy reads it, for a driver: `psycopg`, `psycopg2`, `asyncpg`, `pg8000`, …
+
+        Without a driver it begins with `postgresql://`, which asyncpg itself and libpq take too. For MongoDB it is the DSN.
+        It holds the password. UsageError for a driver of another engine, or for settings that the driver cannot take.
+        """
+        if self.engine != "postgres":
+            if driver:
+                raise UsageError(f"{self.id} is no PostgreSQL database: its URL is for no driver of SQLAlchemy")
+            return self.dsn
+        from orchestrator.manifest.sqlalchemy_url import sqlalchemy_url
+
+        return sqlalchemy_url(self.dsn, driver)
+
     def close(self) -> None:
         """Close what `connect` opened."""
         while self._opened:
             with suppress(Exception):  # a broken connection is closed too
-                self._opened.pop().close()
+                opened = self._opened.pop()
+                (opened.close if hasattr(opened, "close") else opened.finish)()
 
 
 @contextmanager
@@ -81,22 +114,38 @@ def database(
         yield fresh
 
 
-def estate(file: str | Path | None = None, *, embedded: bool | None = None) -> Estate:
-    """Return the estate of a manifest (default: found upward); one a process."""
+def estate(
+    file: str | Path | None = None,
+    *,
+    embedded: bool | None = None,
+    wait: float = WAIT,
+    tell: Callable[[str], None] | None = None,
+) -> Estate:
+    """Return the estate of a manifest (default: found upward); one a process.
+
+    Servers that are not ready are waited for up to `wait` seconds; `tell` gets a line when that begins (default: it is
+    written to stderr).
+    """
     path = find_manifest(str(file) if file else None, os.environ, Path.cwd()).resolve()
     key = (os.getpid(), path, embedded)  # connections do not survive a fork
     with _mutex:
         if key not in _estates:
-            _estates[key] = Estate(path, embedded)
+            _estates[key] = Estate(path, embedded, wait, tell or _to_stderr)
         return _estates[key]
 
 
 class Estate:
     """The databases of one manifest, as templates to copy."""
 
-    def __init__(self, path: Path, embedded: bool | None) -> None:
+    def __init__(
+        self, path: Path, embedded: bool | None, wait: float = WAIT, tell: Callable[[str], None] | None = None
+    ) -> None:
         self._assembly = assemble(str(path))
         self._embedded = embedded
+        self._wait = wait
+        self._tell = tell
+        self._told: set[str] = set()
+        self._dropping: ThreadPoolExecutor | None = None
         self._mutex = threading.RLock()
         self._servers: dict[str, Server] = {}
         self._cloners: dict[tuple[str, bool], Cloner] = {}
@@ -108,8 +157,11 @@ class Estate:
         return self._assembly.manifest
 
     @contextmanager
-    def database(self, name: str, *, seeds: bool = True) -> Iterator[FreshDatabase]:
-        """Lend a fresh migrated database."""
+    def database(self, name: str, *, seeds: bool = True, drop_later: bool = False) -> Iterator[FreshDatabase]:
+        """Lend a fresh migrated database.
+
+        With `drop_later` one of MongoDB is dropped in the background; `close` waits for that.
+        """
         found = resolve_name(self.manifest.databases, name)
         cloner = self._cloner(found, seeds)
         self._sweep_once(found.id, cloner)
@@ -119,7 +171,10 @@ class Estate:
             yield fresh
         finally:
             fresh.close()
-            cloner.drop(found.id, fresh.name)
+            if drop_later and found.engine == "mongo":  # it takes 100 ms, and nobody needs to see it
+                self._drop_later(cloner, found.id, fresh.name)
+            else:
+                cloner.drop(found.id, fresh.name)
 
     def select(self, only: Sequence[str] = ()) -> tuple[Database, ...]:
         """Return databases of the manifest, chosen as `orch --only` does (`label:x` too); all by default."""
@@ -131,6 +186,8 @@ class Estate:
             databases = [d for d in self.manifest.databases if d.engine == engine]
             if not (self._embedded or (self._embedded is None and not _reachable(databases, os.environ))):
                 return None
+            if engine in self._servers and not _lives(self._servers[engine]):
+                self._forget(engine)
             if engine not in self._servers:
                 from orchestrator.embedded import up
 
@@ -145,7 +202,11 @@ class Estate:
         return dropped
 
     def close(self) -> None:
-        """Close the connections that are kept between two clones."""
+        """Finish what is being dropped, and close the connections that are kept between two clones."""
+        with self._mutex:
+            dropping, self._dropping = self._dropping, None
+        if dropping:
+            dropping.shutdown()
         with self._mutex:
             for engine in self._assembly.engines.values():
                 engine.close()
@@ -153,6 +214,31 @@ class Estate:
             self._cloners.clear()
 
     # ------------------------------------------------------------ what stands behind
+
+    def _drop_later(self, cloner: Cloner, id: str, name: str) -> None:
+        def drop() -> None:
+            with suppress(OrchError):  # whoever comes next drops it: its process will be gone
+                cloner.drop(id, name)
+
+        with self._mutex:
+            if self._dropping is None:
+                self._dropping = ThreadPoolExecutor(max_workers=1, thread_name_prefix="orch-drop")
+            self._dropping.submit(drop)
+
+    def _forget(self, engine: str) -> None:
+        """Let go of an embedded server that was killed, with all that was connected to it."""
+        del self._servers[engine]
+        for id, seeds in list(self._cloners):
+            if self.manifest.database(id).engine == engine:
+                del self._cloners[id, seeds]
+        if connected := self._assembly.engines.pop(engine, None):
+            with suppress(Exception):  # there is nobody at the other end
+                connected.close()
+
+    def _listen(self, event: Event) -> None:
+        if isinstance(event, ServerWaiting) and event.database not in self._told and self._tell:
+            self._told.add(event.database)
+            self._tell(f"orch: waiting up to {self._wait:g} s for the server of {event.database}: {event.reason}")
 
     def _sweep_once(self, id: str, cloner: Cloner) -> None:
         key = cloner.run.targets[id].server_key
@@ -163,9 +249,10 @@ class Estate:
 
     def _cloner(self, found: Database, seeds: bool) -> Cloner:
         with self._mutex:
+            embedded = self.server(found.engine) is not None
             if (found.id, seeds) not in self._cloners:
                 alone = replace(self._assembly, databases=(found,))  # nobody needs the credentials of others
-                run = alone.run(_ignore, embedded=self.server(found.engine) is not None, wait=WAIT)
+                run = alone.run(self._listen, embedded=embedded, wait=self._wait)
                 self._cloners[found.id, seeds] = Cloner(run, seeds)
             return self._cloners[found.id, seeds]
 
@@ -180,8 +267,16 @@ def _reachable(databases: Sequence[Database], env: Mapping[str, str]) -> bool:
     return False
 
 
-def _ignore(_event: Event) -> None:
-    """Take one event."""
+def _lives(server: Server) -> bool:
+    """Whether the process of an embedded server is there."""
+    from orchestrator.embedded.process import alive
+
+    return alive(server.pid)
+
+
+def _to_stderr(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
 
 
 _mutex = threading.Lock()

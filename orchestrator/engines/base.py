@@ -21,6 +21,7 @@ from orchestrator.model import (
     Script,
     Statement,
     Target,
+    Thing,
 )
 
 
@@ -132,6 +133,9 @@ class Session(Protocol):
     def picture(self) -> Picture:
         """Return the schema as it is now, without the bookkeeping."""
 
+    def is_bare(self, thing: Thing) -> bool:
+        """Whether a thing of the picture is no more than its name: the server makes such a one by itself where it is used."""
+
     def cancel(self) -> None:
         """End the running statement on the server. The one verb for other threads."""
 
@@ -148,8 +152,14 @@ class Copies(Protocol):
     def is_finished(self, template: str) -> bool:
         """Whether the template is there and whole."""
 
-    def finish(self, template: str) -> None:
-        """Say that the template that this process is building is whole: from now on it is only copied."""
+    def finish(self, template: str, origin: str) -> None:
+        """Say that the template that this process is building is whole: from now on it is only copied.
+
+        `origin` is kept with it.
+        """
+
+    def origins(self, prefix: str) -> dict[str, str]:
+        """Return the origins of the whole templates whose names begin so; '' where none was kept."""
 
     def copy(self, template: str, name: str, wanted: str = "") -> None:
         """Make a database of the template, called `wanted`, and marked as a clone, if that is given.

@@ -15,7 +15,7 @@ from orchestrator.manifest.dsn import check_template
 from orchestrator.manifest.names import NameIndex, control_problem, did_you_mean, either, name_problem
 from orchestrator.manifest.source import Source, Steps, shown
 from orchestrator.manifest.url import DsnError
-from orchestrator.model import CreateOptions, Database, Settings
+from orchestrator.model import Accepted, CreateOptions, Database, Settings
 
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "": 1.0}
 _SHORTEST, _LONGEST = 0.001, 2_147_483.0  # what PostgreSQL counts in milliseconds, in 31 bits
@@ -192,6 +192,10 @@ class Declarations:
             labels=tuple(self._labels(entry)),
             create=self._create(entry, server),
             settings=self._settings(values, steps, server.settings if server else self._defaults),
+            accepted=tuple(
+                Accepted(int(one["version"]), one.get("finding", ""))
+                for one in (values.get("verify") or {}).get("accept") or ()
+            ),
             mark=self._source.mark(steps),
         )
 

@@ -23,7 +23,11 @@ from orchestrator.model import HISTORY_FORMAT, Database, Migration, Target
 FOREIGN_AFTER = 24 * 3600
 """Seconds after which a clone of a process on another machine, which cannot be looked up, counts as left behind."""
 
+ORPHAN_AFTER = 30 * 24 * 3600
+"""Seconds after which a template of a project on another machine, which cannot be looked up, counts as nobody's."""
+
 CLONES = "orch_clone_"
+TEMPLATES = "orch_template_"
 _CLONE = re.compile(r"orch_clone_([0-9a-f]{8})_(\d+)_(\d+)_([0-9a-f]{8})[0-9a-f]{8}")
 
 
@@ -43,12 +47,32 @@ def template_name(database: Database, target: Target, login: str, migrations: Se
         sorted(target.parameters.items()),
         target.history_name,
     ]
-    return f"orch_template_{_hash([target.engine, database.id, target.database], 8)}_{_hash(facts, 16)}"
+    return f"{family(database, target)}{_hash(facts, 16)}"
 
 
-def family(template: str) -> str:
-    """Return how the names of all templates of the same database begin."""
-    return template.rpartition("_")[0] + "_"
+def family(database: Database, target: Target) -> str:
+    """Return how the names of all templates of this database begin: of this checkout of the project, and no other."""
+    return f"{TEMPLATES}{_hash([target.engine, database.id, target.database, _directory(database)], 8)}_"
+
+
+def origin(database: Database) -> str:
+    """Return what a template remembers of where it comes from, for `is_orphan`."""
+    return json.dumps({"directory": _directory(database), "machine": _lasting_machine(), "at": int(time.time())})
+
+
+def is_orphan(origin: str) -> bool:
+    """Whether the project that a template was made for is gone, or on another machine and the template is old.
+
+    `origin` is what the template remembers; of what is no such text nothing is known.
+    """
+    try:
+        facts = json.loads(origin)
+        directory, machine, made = Path(facts["directory"]), facts["machine"], float(facts["at"])
+    except (ValueError, TypeError, KeyError):
+        return False
+    if machine != _lasting_machine():
+        return time.time() - made > ORPHAN_AFTER
+    return not directory.is_dir()
 
 
 def clone_name(pid: int | None) -> str:
@@ -70,6 +94,19 @@ def is_left_behind(name: str) -> bool:
 
 def _hash(facts: object, digits: int) -> str:
     return hashlib.sha256(json.dumps(facts, ensure_ascii=False).encode()).hexdigest()[:digits]
+
+
+def _directory(database: Database) -> str:
+    return str(database.directory.resolve())
+
+
+@cache
+def _lasting_machine() -> str:
+    """Name this machine, also after it was started again."""
+    try:
+        return _hash(Path("/etc/machine-id").read_text(), 8)
+    except OSError:
+        return _hash(os.uname().nodename, 8)
 
 
 @cache

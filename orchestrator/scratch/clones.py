@@ -12,7 +12,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -27,7 +27,17 @@ from orchestrator.execution.survey import survey
 from orchestrator.manifest.retarget import login, retarget
 from orchestrator.model import Direction, Mark, Migration, Target
 from orchestrator.planning.plan import Request, make_plan
-from orchestrator.scratch.clone_names import CLONES, clone_name, family, is_clone, is_left_behind, template_name
+from orchestrator.scratch.clone_names import (
+    CLONES,
+    TEMPLATES,
+    clone_name,
+    family,
+    is_clone,
+    is_left_behind,
+    is_orphan,
+    origin,
+    template_name,
+)
 from orchestrator.scratch.confine import UP, confined, reaching
 
 BUILD_WAIT = 600.0  # seconds; a lock goes with whoever held it, so whoever holds it is at work
@@ -115,6 +125,21 @@ class Cloner:
                         dropped.append(name)
         return dropped
 
+    def drop_templates(self, ids: Iterable[str]) -> list[str]:
+        """Drop the templates of these databases, and those of projects that are gone; return their names."""
+        ids = list(ids)
+        dropped = []
+        for id in ids:
+            copies = self._of(id)
+            names = self.run.when_ready(id, partial(copies.names, self._family(id)))
+            dropped += [name for name in names if self._drop_template(copies, name)]
+        for id in self._one_of_each_server(ids):
+            copies = self._of(id)
+            orphans = [name for name, kept in copies.origins(TEMPLATES).items() if is_orphan(kept)]
+            dropped += [name for name in orphans if self._drop_template(copies, name)]
+        self._ready.clear()
+        return dropped
+
     def _one_of_each_server(self, ids: Iterable[str]) -> list[str]:
         return list({self.run.targets[id].server_key: id for id in ids}.values())
 
@@ -159,25 +184,38 @@ class Cloner:
             if error.failure.kind != "conflict":
                 raise
             self._build(id, template)  # a builder was killed where nobody can tell what became of a statement
-        others = [name for name in copies.names(family(template)) if name != template]
-        for name in others[: max(0, len(others) - KEPT_TEMPLATES + 1)]:
-            with suppress(OrchError), copies.building(name, 0):  # somebody builds it, or copies it at this moment
+        others = [name for name in copies.names(self._family(id)) if name != template]
+        orphans = [name for name, kept in copies.origins(TEMPLATES).items() if is_orphan(kept)]
+        for name in [*others[: max(0, len(others) - KEPT_TEMPLATES + 1)], *orphans]:
+            self._drop_template(copies, name)
+
+    def _family(self, id: str) -> str:
+        return family(self.run.databases[id], self.run.targets[id])
+
+    def _drop_template(self, copies: Copies, name: str) -> bool:
+        """Drop a template; returns False, and leaves it, where somebody builds or copies it at this moment."""
+        try:
+            with copies.building(name, 0):
                 copies.drop(name)
+        except OrchError:
+            return False
+        return True
 
     def _build(self, id: str, template: str) -> None:
         copies = self._of(id)
+        run = confined(self.run, id, template, self._migrations(id))
         with copies.building(template, BUILD_WAIT):
             if copies.is_finished(template):
                 return  # while we waited somebody else built it
             try:
-                self._migrate(id, template)
+                self._migrate(run, id, template)
             except TemplateError:
                 with suppress(OrchError):  # half a file would be continued, and tell another error
                     copies.drop(template)
                 raise
-            copies.finish(template)
+            copies.finish(template, origin(self.run.databases[id]))
 
-    def _migrate(self, id: str, template: str) -> None:
+    def _migrate(self, run: Run, id: str, template: str) -> None:
         """Bring the template where `orch apply` would bring it, by the same road."""
         failures: list[Failure] = []
 
@@ -186,27 +224,25 @@ class Cloner:
             if isinstance(event, DatabaseFailed):
                 failures.append(event.failure)
 
-        migrations = self._migrations(id)
-        confined_run = confined(self.run, id, template, migrations)
-        name = self.run.databases[id].engine
-        engine = load_engine(name, self.run.actor, self.run.run_id)
+        name = run.databases[id].engine
+        engine = load_engine(name, run.actor, run.run_id)
         try:
-            run = replace(confined_run, engines={name: engine}, sink=sink, started=time.monotonic())
+            run = replace(run, engines={name: engine}, sink=sink, started=time.monotonic())
             request = Request(Direction.UP)
             plan = make_plan([run.databases[id]], run.catalogs, survey(run), run.read_script, request, run.tool)
             finished = Executor(run, plan).execute()
         finally:
             engine.close()
         if failures:
-            raise TemplateError(id, self._explained(id, migrations, template, failures[0]))
+            raise TemplateError(id, self._explained(id, template, failures[0]))
         if finished.exit_code:
             raise InterruptedRunError(f"stopped while the template of {id} was being built")
 
-    def _explained(self, id: str, migrations: Sequence[Migration], template: str, failure: Failure) -> Failure:
+    def _explained(self, id: str, template: str, failure: Failure) -> Failure:
         """Say of a file that failed which of its statements act on the whole server: there they are not new."""
         told = [
             f"{finding.where}: {finding.what}"
-            for _, finding in reaching(self.run, id, migrations, UP, template)
+            for _, finding in reaching(self.run, id, self._migrations(id), UP, template)
             if finding.reach is Reach.SERVER and failure.where.startswith(f"{finding.where.path}:")
         ]
         if not told:

@@ -8,6 +8,7 @@ the next migration expects: go on in a new one, brought to the same version.
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 import time
@@ -37,7 +38,7 @@ from orchestrator.execution.executor import Executor
 from orchestrator.execution.run import Run
 from orchestrator.execution.scheduler import walk
 from orchestrator.execution.survey import survey
-from orchestrator.model import Direction, Migration, Picture, Thing
+from orchestrator.model import Direction, File, Migration, Picture, Thing
 from orchestrator.planning.plan import Request, make_plan
 from orchestrator.scratch.clone_names import clone_name
 from orchestrator.scratch.clones import Cloner
@@ -49,8 +50,10 @@ _TOLD = (LockWaiting, Notice, ServerWaiting, StepRetrying)
 class Verifier:
     """Verifies the databases of one run, several at the same time."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, since: int = 0) -> None:
+        """`since`: the first version to verify; those before it only go up."""
         self._run = run
+        self._since = since
         self._cloner = Cloner(run)
         self._working: set[Executor] = set()
         self._mutex = threading.RLock()  # a signal's handler may come while its own thread holds it
@@ -61,7 +64,7 @@ class Verifier:
         """Try everything and return the last event, which holds the exit code. InvalidGroup for files that do not parse."""
         run = self._run
         left_out = self._left_out()
-        steps = sum(len(run.catalogs[id]) for id in run.databases)
+        steps = sum(len(self._asked(run.catalogs[id])) for id in run.databases)
         run.sink(RunStarted(run.run_id, tuple(run.databases), steps))
         walked = walk(
             dict.fromkeys(run.databases, ()),
@@ -117,14 +120,16 @@ class Verifier:
         run = self._run
         started = time.monotonic()
         migrations = [m for m in run.catalogs[id] if m.version not in left_out]
-        run.sink(DatabaseStarted(id, len(migrations)))
-        for migration in run.catalogs[id]:
+        asked = self._asked(migrations)
+        run.sink(DatabaseStarted(id, len(asked)))
+        for migration in self._asked(run.catalogs[id]):
             if reason := left_out.get(migration.version):
                 run.sink(Verified(id, migration.version, migration.name, 0.0, left_out=reason))
         good = True
         try:
             self._cloner.drop_left_behind([id])
             for verified in self._migrations(id, migrations):
+                verified = self._accepted(verified)
                 run.sink(verified)
                 if verified.failure:
                     good = False
@@ -139,12 +144,31 @@ class Verifier:
             return False
         if good:
             last = migrations[-1].version if migrations else None
-            run.sink(DatabaseFinished(id, last, len(migrations), time.monotonic() - started))
+            run.sink(DatabaseFinished(id, last, len(asked), time.monotonic() - started))
         return good
+
+    def _asked(self, migrations: Sequence[Migration]) -> list[Migration]:
+        return [migration for migration in migrations if migration.version >= self._since]
+
+    def _accepted(self, verified: Verified) -> Verified:
+        """Return what was found, and not as a failure if the manifest accepts it; say what it accepts in vain."""
+        id, failure = verified.database, verified.failure
+        accepted = [one for one in self._run.databases[id].accepted if one.version == verified.version]
+        if failure is None:
+            if accepted and not verified.left_out:
+                what = f"the manifest accepts a finding in version {verified.version}, and there is none"
+                self._run.sink(Notice(id, f"{what}: it can be removed from 'verify: accept:'"))
+            return verified
+        if any(one.finding in ("", failure.what) for one in accepted):
+            return verified._replace(failure=None, left_out=f"accepted: {failure.what}")
+        if failure.kind == "difference" and not failure.hint:
+            line = f"{{version: {verified.version}, finding: {json.dumps(failure.what, ensure_ascii=False)}}}"
+            failure = replace(failure, hint=f"to accept it, add to {id} in the manifest: verify: {{accept: [{line}]}}")
+        return verified._replace(failure=failure)
 
     def _migrations(self, id: str, migrations: Sequence[Migration]) -> Iterator[Verified]:
         """Try the migrations one after the other, in as many scratch databases as that takes."""
-        done = 0
+        done = len(migrations) - len(self._asked(migrations))
         while done < len(migrations):
             with self._scratch(id, migrations) as scratch:
                 scratch.create()
@@ -232,7 +256,8 @@ class _Scratch:
         again = False
         try:
             self.go(Direction.DOWN, migration.version)
-            failure = compare(before, self.picture(), migration.down.path, "left behind", "after the down")
+            found = self._without_implied(before, self.picture(), migration.up)
+            failure = compare(before, found, migration.down.path, "left behind", "after the down")
             if failure is None:
                 again = True
                 self.go(Direction.UP, migration.version)
@@ -259,6 +284,19 @@ class _Scratch:
             picture = session.picture()
             session.keep()
         return picture
+
+    def _without_implied(self, before: Picture, found: Picture, up: File) -> Picture:
+        """Leave out what no command of the up file made, but the server by itself, and what is no more than its name."""
+        more = [thing for thing in found if thing not in before]
+        if not any(thing.kind == "collection" for thing in more):
+            return found
+        script = self._run.read_script(self._run.databases[self._id], up)
+        made = {one.body.get("create") for one in script.statements if isinstance(one.body, dict)}
+        target = self._run.targets[self._id]
+        with self._run.engines[target.engine].connect(target) as session:
+            implied = {thing for thing in more if thing.name not in made and session.is_bare(thing)}
+            session.keep()
+        return {thing: definition for thing, definition in found.items() if thing not in implied}
 
     def _execute(self, run: Run, request: Request) -> None:
         failures: list[Failure] = []

@@ -14,6 +14,12 @@ def command(
     left_behind: Annotated[
         bool, typer.Option("--left-behind", help="Those whose process is gone, on every server of the manifest.")
     ] = False,
+    templates: Annotated[
+        bool,
+        typer.Option(
+            "--templates", help="Drop the templates of the manifest's databases, and those of projects that are gone."
+        ),
+    ] = False,
     file: options.File = None,
     env_file: options.EnvFile = None,
     wait: options.Wait = 0.0,
@@ -21,7 +27,9 @@ def command(
 ) -> int:
     """Drop copies. Nothing else is ever dropped: a database that was not made by `orch clone` is refused.
 
-    Examples: orch drop-clone order_test · orch drop-clone --left-behind
+    A template that is dropped is made again by the next clone.
+
+    Examples: orch drop-clone order_test · orch drop-clone --left-behind · orch drop-clone --templates
     """
     from orchestrator.cli.console import out, say
     from orchestrator.errors import UsageError
@@ -29,8 +37,8 @@ def command(
     from orchestrator.scratch.clones import Cloner
     from orchestrator.views.plain import PlainView
 
-    if not names and not left_behind:
-        raise UsageError("which clone?", hint="orch drop-clone NAME, or --left-behind")
+    if not names and not left_behind and not templates:
+        raise UsageError("no clone given", hint="orch drop-clone NAME, --left-behind or --templates")
     assembly = assemble(file, env_file)
     cloner = Cloner(assembly.run(PlainView(say), embedded=embedded, wait=wait))
     ids = [database.id for database in assembly.databases]
@@ -38,5 +46,7 @@ def command(
         cloner.drop_on_any(ids, name)
         out(name)
     for name in cloner.drop_left_behind(ids) if left_behind else ():
+        out(name)
+    for name in cloner.drop_templates(ids) if templates else ():
         out(name)
     return 0

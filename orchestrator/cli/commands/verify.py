@@ -17,6 +17,15 @@ def command(
     names: Annotated[
         list[str] | None, typer.Argument(metavar="[NAME]...", help="The databases; globs; label:x. Default: all.")
     ] = None,
+    since: Annotated[
+        int,
+        typer.Option(
+            "--since",
+            min=0,
+            metavar="VERSION",
+            help="Verify the migrations from VERSION on; those before it only go up.",
+        ),
+    ] = 0,
     file: options.File = None,
     env_file: options.EnvFile = None,
     jobs: options.Jobs = JOBS,
@@ -30,8 +39,9 @@ def command(
 
     Each migration, from the first, goes up, down and up again, and the schema is looked at between. The scratch database
     is dropped; the real one is never touched. What reaches beyond a database (CREATE ROLE, ALTER SYSTEM) is left out.
+    The manifest can accept findings in old migrations: `verify: {accept: [{version: 3}]}`.
 
-    Examples: orch verify · orch verify inventory · orch verify --embedded --junit verify.xml
+    Examples: orch verify · orch verify inventory · orch verify --since 42 · orch verify --embedded --junit verify.xml
     """
     import signal
 
@@ -48,7 +58,7 @@ def command(
     broadcast.sinks += [PlainView(say), view]
     assembly = assemble(file, env_file, names, no_deps=bool(names))
     run = assembly.run(broadcast, embedded=embedded, jobs=jobs, jobs_per_server=jobs_per_server, wait=wait)
-    verifier = Verifier(run)
+    verifier = Verifier(run, since)
 
     def stop(_signal: int, _frame: FrameType | None) -> None:
         verifier.stop()

@@ -36,6 +36,7 @@ BATCH = 1_000
 _RAW: CodecOptions[Any] = CodecOptions(document_class=RawBSONDocument)
 _PASSING = WriteConcern(1)  # a copy is for one test: nobody asks for it after a power cut
 _NOT_COPIED = ("system.views", "system.profile", MARK, BUILD_LOCK)
+_TEMPLATES = "orch_template_"
 _DIFFERENT_CASE = 13297  # DatabaseDifferCase
 
 
@@ -84,9 +85,18 @@ class MongoCopies:
         """Whether the template is there and whole."""
         return self._finished_at(template) is not None
 
-    def finish(self, template: str) -> None:
+    def origins(self, prefix: str) -> dict[str, str]:
+        """Return the origins of the whole templates whose names begin so; '' where none was kept."""
+        found = {}
+        with self._mapped():
+            for name in self._client.list_database_names():
+                if name.startswith(prefix) and (mark := self._client[name][MARK].find_one({"_id": "template"})):
+                    found[name] = str(mark.get("origin", ""))
+        return found
+
+    def finish(self, template: str, origin: str) -> None:
         """Say that a template is whole; LockError if it was taken over, or dropped, while it was being built."""
-        mark = {"$setOnInsert": {"finished_at": datetime.now(UTC)}}
+        mark = {"$setOnInsert": {"finished_at": datetime.now(UTC), "origin": origin}}
         with self._mapped():
             self._leases[template].renew()
             self._client[template][MARK].update_one({"_id": "template"}, mark, upsert=True)
@@ -155,6 +165,10 @@ class MongoCopies:
         making = self._client[name][MARK].find_one({"_id": "making"})
         if making and self._client[making["wanted"]][MARK].find_one({"_id": "clone", "maker": name}):
             self._client.drop_database(making["wanted"])
+        if name.startswith(_TEMPLATES):  # users and roles that its files made there are not dropped with it
+            for command in ("dropAllUsersFromDatabase", "dropAllRolesFromDatabase"):
+                with suppress(OperationFailure):  # the right to is not needed where there are none
+                    self._client[name].command(command)
         self._client.drop_database(name)
 
     def _fill(self, template: str, name: str) -> None:

@@ -33,6 +33,7 @@ from orchestrator.model import (
     Revision,
     Statement,
     Target,
+    Thing,
     read_revision,
 )
 
@@ -203,6 +204,15 @@ class MongoSession:
         bookkeeping = {self._pointer.name, self._history.name, self._locks.name}
         with errors.mapped(self._target):
             return picture(self._database, bookkeeping)
+
+    def is_bare(self, thing: Thing) -> bool:
+        """Whether this is a collection without documents, options and indexes."""
+        if thing.kind != "collection":
+            return False
+        with errors.mapped(self._target):
+            collection = self._database[thing.name]
+            plain = not collection.options() and len(list(collection.list_indexes())) <= 1
+            return plain and collection.find_one({}, {"_id": 1}) is None
 
     def cancel(self) -> None:
         """Kill the session's operation on the server, and with it the transaction that is open."""

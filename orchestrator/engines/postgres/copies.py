@@ -17,6 +17,8 @@ from orchestrator.errors import DatabaseMissingError, LockError, StatementError,
 from orchestrator.model import CreateOptions, Target
 
 TRY_EVERY = 0.1  # seconds
+GOING = 2.0  # seconds that an ended session may take to go
+LOOK_EVERY = 0.002  # seconds
 _CLASS = 1_869_767_528  # "orch": the first half of our advisory keys in the maintenance database
 _MARK = "orch clone"
 # What pg_dump knows too: these settings hold lists of names, stored quoted as identifiers; SET takes each as a literal.
@@ -81,10 +83,21 @@ class PostgresCopies:
             row = self._one(connection, query, template)
         return row is not None and not row[0]
 
-    def finish(self, template: str) -> None:
-        """Close a built template: from now on it is only copied."""
+    def origins(self, prefix: str) -> dict[str, str]:
+        """Return the origins of the whole templates whose names begin so; '' where none was kept."""
+        query = (
+            "SELECT datname, pg_catalog.shobj_description(oid, 'pg_database') FROM pg_catalog.pg_database "
+            "WHERE pg_catalog.starts_with(datname::text, %s) AND NOT datallowconn"
+        )
+        with self._connection() as connection:
+            rows = connection.execute(query.encode(), (prefix,)).fetchall()
+        return {name: origin or "" for name, origin in rows}
+
+    def finish(self, template: str, origin: str) -> None:
+        """Close a built template: from now on it is only copied. A comment on it tells its origin."""
         with self._connection() as connection:
             name = sql.Identifier(template)
+            connection.execute(sql.SQL("COMMENT ON DATABASE {} IS {}").format(name, sql.Literal(origin)))
             connection.execute(sql.SQL("ALTER DATABASE {} WITH IS_TEMPLATE true ALLOW_CONNECTIONS false").format(name))
 
     def copy(self, template: str, name: str, wanted: str = "") -> None:
@@ -130,6 +143,7 @@ class PostgresCopies:
             row = self._one(connection, "SELECT datistemplate FROM pg_catalog.pg_database WHERE datname = %s", name)
             if row is not None and row[0]:
                 connection.execute(sql.SQL("ALTER DATABASE {} WITH IS_TEMPLATE false").format(sql.Identifier(name)))
+            self._end_sessions(connection, name)
             connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 
     # ------------------------------------------------------------ what stands behind the verbs
@@ -141,6 +155,24 @@ class PostgresCopies:
 
     def _one(self, connection: psycopg.Connection[Any], query: str, *parameters: object) -> Any:
         return connection.execute(query.encode(), parameters).fetchone()
+
+    def _end_sessions(self, connection: psycopg.Connection[Any], name: str) -> None:
+        """End who is connected to a database, and see them go: DROP DATABASE itself looks only every 100 ms.
+
+        Whom this may not end, or who does not go, is left to DROP DATABASE … WITH (FORCE), which tells about it.
+        """
+        there = (
+            "FROM pg_catalog.pg_stat_activity WHERE datname = %s AND backend_type = 'client backend' "
+            "AND pid <> pg_catalog.pg_backend_pid()"
+        )
+        with suppress(psycopg.errors.InsufficientPrivilege):
+            count = self._one(
+                connection, f"SELECT pg_catalog.count(pg_catalog.pg_terminate_backend(pid)) {there}", name
+            )
+            deadline = time.monotonic() + GOING
+            while count[0] and time.monotonic() < deadline:
+                time.sleep(LOOK_EVERY)
+                count = self._one(connection, f"SELECT pg_catalog.count(*) {there}", name)
 
     def _rename(self, connection: psycopg.Connection[Any], name: str, wanted: str) -> None:
         old, new = sql.Identifier(name), sql.Identifier(wanted)

@@ -21,7 +21,7 @@ from orchestrator.engines.postgres.lock_queue import limits_alone, limits_togeth
 from orchestrator.engines.postgres.message import RESET, RESET_SESSION, Message, set_limits
 from orchestrator.engines.postgres.tables import Tables
 from orchestrator.errors import ConnectionLostError, LockError
-from orchestrator.model import Blocking, History, LockHolder, Picture, Pointer, Revision, Statement, Target
+from orchestrator.model import Blocking, History, LockHolder, Picture, Pointer, Revision, Statement, Target, Thing
 
 CONNECT_TIMEOUT = 10  # seconds, unless the DSN says otherwise
 TRY_LOCK_EVERY = 0.25  # seconds
@@ -202,6 +202,10 @@ class PostgresSession:
         self._tables.look()
         with errors.mapped(self.connection, self.target):
             return picture(self.connection, (self._tables.pointer, self._tables.history))
+
+    def is_bare(self, thing: Thing) -> bool:  # noqa: ARG002 - PostgreSQL makes nothing by itself
+        """Return False: nothing is there that no statement made."""
+        return False
 
     def cancel(self) -> None:
         """Cancel on the server, over a connection of its own."""
