@@ -188,6 +188,16 @@ class Notice(NamedTuple):
     text: str
 
 
+class ServerMessage(NamedTuple):
+    """What the server said while a migration file ran: `severity` is PostgreSQL's word, such as NOTICE or WARNING."""
+
+    database: str
+    version: int
+    file: str
+    severity: str
+    message: str
+
+
 class DatabaseFinished(NamedTuple):
     """All steps of this database are done; `version` is where it stands, `applied` how many steps this run made."""
 
@@ -259,6 +269,7 @@ Event = (
     | StepRetrying
     | StepFinished
     | Notice
+    | ServerMessage
     | DatabaseFinished
     | DatabaseFailed
     | Verified

@@ -174,7 +174,8 @@ class Statement:
     `source` is the text in the file, `body` what the engine sends (SQL text, or a MongoDB command), `offset` the
     position of `source` in the file in characters, `line` its first line, `atomic` whether it can commit together
     with its progress record. `block`: it stood between BEGIN and COMMIT in the file. `settings` is what the file has SET
-    above it, where it runs statement by statement: a later run may begin here, in a session of its own.
+    above it, where it runs statement by statement: a later run may begin here, in a session of its own. `opening` is what
+    must come before it in its transaction, such as the isolation level of its block.
     """
 
     source: str
@@ -184,6 +185,7 @@ class Statement:
     atomic: bool
     settings: str = ""
     block: bool = False
+    opening: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -129,6 +129,9 @@ class MemorySession:
     def prepare(self, extensions: Sequence[str]) -> None:
         pass
 
+    def begin(self, revision: Revision, statement: Statement, limits: Limits) -> None:
+        pass
+
     def commits(self, statement: Statement) -> bool:
         return statement.atomic and self._store.transactions
 
@@ -185,7 +188,7 @@ class MemorySession:
             Effect.DONE if done else Effect.NOT_DONE
         ), f"{thing} is {'' if self._store.things[thing] else 'not '}there"
 
-    def warnings(self) -> list[str]:
+    def messages(self) -> list[tuple[str, str]]:
         return []
 
     @contextmanager

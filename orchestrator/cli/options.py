@@ -120,4 +120,7 @@ StreamOption = Annotated[
         "gitlab JUnit and code quality files.",
     ),
 ]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Show also what the server says below a WARNING: NOTICE and INFO.")
+]
 JUnit = Annotated[str | None, typer.Option("--junit", metavar="FILE", help="Write a JUnit report too.")]

@@ -56,8 +56,8 @@ def planning(broadcast: Broadcast, output: StreamOutput) -> Iterator[None]:
         broadcast.sinks.remove(view)
 
 
-def execute(run: Run, plan: Plan, broadcast: Broadcast, output: StreamOutput) -> int:
-    """Execute a plan and show it; return the exit code."""
+def execute(run: Run, plan: Plan, broadcast: Broadcast, output: StreamOutput, *, verbose: bool = False) -> int:
+    """Execute a plan and show it; return the exit code. `verbose`: with the NOTICEs of the servers."""
     from orchestrator.execution.executor import Executor
     from orchestrator.views.document import DocumentView
     from orchestrator.views.text import OutcomeTable
@@ -80,11 +80,13 @@ def execute(run: Run, plan: Plan, broadcast: Broadcast, output: StreamOutput) ->
 
                     from orchestrator.views.live import LiveView
 
-                    broadcast.sinks.append(stack.enter_context(LiveView(Console(stderr=True), readable)))
+                    broadcast.sinks.append(
+                        stack.enter_context(LiveView(Console(stderr=True), readable, verbose=verbose))
+                    )
                 else:
                     from orchestrator.views.plain import PlainView
 
-                    broadcast.sinks.append(_but_planned(plan, PlainView(say)))
+                    broadcast.sinks.append(_but_planned(plan, PlainView(say, verbose=verbose)))
             finished = executor.execute()
         broadcast.sinks.clear()
         written = write_reports(plan)

@@ -43,6 +43,10 @@ class Limits:
         return replace(self, lock_timeout=min(limits)) if limits else self
 
 
+MAX_MESSAGES = 100
+"""So many messages of the server, and so many WARNINGs, are told of one file."""
+
+
 class Effect(Enum):
     """What became of a statement whose end was not recorded."""
 
@@ -112,6 +116,12 @@ class Session(Protocol):
         Without statements it only records. `pointer` None leaves the pointer as it is.
         """
 
+    def begin(self, revision: Revision, statement: Statement, limits: Limits) -> None:
+        """Get ready to run a file statement by statement, from this one on; what is above it is done.
+
+        Until all is done or has failed, whatever a statement does to its session lasts for the next.
+        """
+
     def execute(self, statement: Statement, limits: Limits) -> None:
         """Run one statement that cannot be part of a transaction."""
 
@@ -121,8 +131,11 @@ class Session(Protocol):
     def commits(self, statement: Statement) -> bool:
         """Whether this statement can commit together with its record on this server."""
 
-    def warnings(self) -> list[str]:
-        """Return what the server has warned of since this was asked last, each once, and not without bound."""
+    def messages(self) -> list[tuple[str, str]]:
+        """Return what the server has said beside its answers since this was asked last, each once: severity and text.
+
+        At most `MAX_MESSAGES` and one more of WARNINGs, and of all others.
+        """
 
     def watch(self) -> AbstractContextManager[Callable[[], Blocking | None]]:
         """Watch this session from a second connection: the function tells whom it waits for now.

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 
-from orchestrator.engines.base import Effect, Limits, Session
+from orchestrator.engines.base import MAX_MESSAGES, Effect, Limits, Session
 from orchestrator.errors import (
     ConflictError,
     ConnectError,
@@ -32,6 +32,7 @@ from orchestrator.events import (
     LockWaiting,
     Notice,
     Redact,
+    ServerMessage,
     StatementDone,
     StepFinished,
     StepRetrying,
@@ -79,6 +80,7 @@ class Migrator:
         self._files = {migration.version: migration for migration in run.catalogs[planned.id]}
         self._settings = self._database.settings
         self._tries: dict[int, Tries] = {}
+        self._told: dict[tuple[int, bool], int] = {}  # of each version: its WARNINGs, and the server's other messages
         self.version: int | None = planned.version
         self.applied = 0
 
@@ -195,6 +197,7 @@ class Migrator:
                 break
             except StatementError as error:
                 revision = book.latest(revision)
+                self._tell_messages(session, step.version, step.path)
                 if self._run.cancelled.is_set():  # then the server's words tell of that alone
                     self._record_failure(session, book, revision, InterruptedRunError("cancelled by a signal"))
                     raise InterruptedRunError("cancelled") from None
@@ -209,10 +212,21 @@ class Migrator:
                 if error.statement is not None and not session.commits(error.statement):
                     raise _LetGoError(pause) from None
                 self._run.stop.wait(pause)
-        for warning in session.warnings():
-            self._run.sink(Notice(self._id, hidden(f"{step.path}: WARNING: {warning}", MAX_WHAT, self._run.redact)))
+        self._tell_messages(session, step.version, step.path)
         seconds = time.monotonic() - started
         self._run.sink(StepFinished(self._id, step.version, step.name, step.direction, seconds))
+
+    def _tell_messages(self, session: Session, version: int, file: str) -> None:
+        """Pass on what the server said while the file ran, but not without bound."""
+        for severity, text in session.messages():
+            kind = version, severity == "WARNING"
+            told = self._told[kind] = self._told.get(kind, 0) + 1
+            if told <= MAX_MESSAGES:
+                said = hidden(text, MAX_WHAT, self._run.redact)
+                self._run.sink(ServerMessage(self._id, version, file, severity, said))
+            elif told == MAX_MESSAGES + 1:
+                said = f"further messages of this file are not shown (more than {MAX_MESSAGES})"
+                self._run.sink(ServerMessage(self._id, version, file, severity, said))
 
     def _run_file(self, session: Session, book: Book, revision: Revision, script: Script | None) -> Revision:
         """Run what is left of a file and return its finished revision."""
@@ -247,6 +261,8 @@ class Migrator:
     ) -> Revision:
         during = pointer_during(book.applied, revision.version, revision.direction)
         total = len(script.statements)
+        if revision.applied < total:
+            session.begin(revision, script.statements[revision.applied], limits)
         for index in range(revision.applied, total):
             if self._run.cancelled.is_set():
                 raise InterruptedRunError("cancelled between two statements")
@@ -270,6 +286,7 @@ class Migrator:
             if not committed:
                 revision = self._run_alone(session, book, revision, script, index, limits, during)
                 revision = self._commit(session, book, (), progress, pointer, limits)
+            self._tell_messages(session, revision.version, script.file.path)
             self._run.sink(StatementDone(self._id, revision.version, index + 1, total))
         if not revision.done:  # every statement was recorded, and only the last record is missing
             revision = self._commit(session, book, (), revision._replace(done=True), after, limits)

@@ -29,6 +29,7 @@ from orchestrator.events import (
     Notice,
     RunFinished,
     RunStarted,
+    ServerMessage,
     ServerWaiting,
     StepRetrying,
     Stopping,
@@ -44,7 +45,7 @@ from orchestrator.scratch.clone_names import clone_name
 from orchestrator.scratch.clones import Cloner
 from orchestrator.scratch.confine import BOTH, confined, reaching
 
-_TOLD = (LockWaiting, Notice, ServerWaiting, StepRetrying)
+_TOLD = (LockWaiting, Notice, ServerMessage, ServerWaiting, StepRetrying)
 
 
 class Verifier:

@@ -114,6 +114,8 @@ class GithubView:
                 self._warnings.append(command("warning", f"{id} was not done: the run was stopped", title=id))
             case events.Notice(id, text):
                 self._notices.append(command("notice", bounded(text, MAX_MESSAGE), title=id))
+            case events.ServerMessage(id, _, file, "WARNING", text):
+                self._notices.append(command("notice", bounded(text, MAX_MESSAGE), file=self.located(file), title=id))
             case _:
                 pass
 

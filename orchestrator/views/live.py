@@ -24,7 +24,8 @@ MAX_ROWS = 20  # running ones first; the rest is in the totals
 class LiveView:
     """Draws while it is entered; events may come from any thread. `readable` makes control characters harmless."""
 
-    def __init__(self, console: Console, readable: Callable[[str], str]) -> None:
+    def __init__(self, console: Console, readable: Callable[[str], str], *, verbose: bool = False) -> None:
+        self._verbose = verbose
         self._readable = readable
         self._mutex = threading.RLock()  # a signal may interrupt the thread that holds it, and be told too
         self._rows: dict[str, tuple[str, str]] = {}
@@ -48,8 +49,10 @@ class LiveView:
         """Take one event."""
         with self._mutex:
             self._take(event)
-        if isinstance(event, (events.Notice, events.Adopted, events.Stopping)):
-            self._console.print(Text(self._readable(line(event) or "")))
+        if isinstance(event, (events.Notice, events.ServerMessage, events.Adopted, events.Stopping)) and (
+            text := line(event, verbose=self._verbose)
+        ):
+            self._console.print(Text(self._readable(text)))
 
     def _take(self, event: Event) -> None:
         match event:

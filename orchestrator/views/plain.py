@@ -18,14 +18,15 @@ SLOW = 1.0  # seconds
 class PlainView:
     """Writes a line for each event that a person wants to read. Repeated waiting is told once."""
 
-    def __init__(self, say: Callable[[str], None]) -> None:
+    def __init__(self, say: Callable[[str], None], *, verbose: bool = False) -> None:
         self._say = say
+        self._verbose = verbose
         self._mutex = threading.RLock()  # a signal may interrupt the thread that holds it, and be told too
         self._told: set[tuple[str, str]] = set()
 
     def __call__(self, event: Event) -> None:
         """Take one event; may be called from any thread."""
-        text = line(event)
+        text = line(event, verbose=self._verbose)
         if text is None:
             return
         with self._mutex:
@@ -37,8 +38,11 @@ class PlainView:
             self._say(text)
 
 
-def line(event: Event) -> str | None:
-    """Return what a person reads of an event; None for one that the others make plain."""
+def line(event: Event, *, verbose: bool = False) -> str | None:
+    """Return what a person reads of an event; None for one that the others make plain.
+
+    Of the server's messages that are WARNINGs; the others if `verbose`.
+    """
     match event:
         case events.ServerWaiting(id, reason):
             return f"{id}: waiting for the server: {reason}"
@@ -59,6 +63,8 @@ def line(event: Event) -> str | None:
             return f"{id}: done, {applied} migration(s), at {'no version' if version is None else f'version {version}'}"
         case events.Notice(id, text):
             return f"{id}: {text}"
+        case events.ServerMessage(id, _, file, severity, text) if verbose or severity == "WARNING":
+            return f"{id}: {file}: {severity}: {text}"
         case events.DatabaseFailed(id, failure):
             return f"{id}: FAILED{f' at {failure.where}' if failure.where else ''}"
         case events.Verified(id, version, name, _, events.Failure() as failure):

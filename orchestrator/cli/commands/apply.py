@@ -30,6 +30,7 @@ def command(
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Start nothing new after the first failure.")] = False,
     output: options.StreamOption = options.StreamOutput.text,
     junit: options.JUnit = None,
+    verbose: options.Verbose = False,
 ) -> int:
     """Create what is missing and migrate everything, in order.
 
@@ -69,4 +70,4 @@ def command(
     if output not in (options.StreamOutput.json, options.StreamOutput.jsonl):
         say(paint_dangers(plan_text(plan, hazards_of(run, plan)), sys.stderr))
         say("")
-    return execute(run, plan, broadcast, output)
+    return execute(run, plan, broadcast, output, verbose=verbose)

@@ -41,6 +41,7 @@ def command(
     lock_timeout: options.LockTimeout = None,
     embedded: options.Embedded = False,
     output: options.StreamOption = options.StreamOutput.text,
+    verbose: options.Verbose = False,
 ) -> int:
     """Run down migrations, exactly as many as asked for. Shows them and asks first.
 
@@ -89,7 +90,7 @@ def command(
         return 0 if output is options.StreamOutput.text else execute(run, plan, broadcast, output)
     if not yes and not _confirmed():
         raise InterruptedRunError("not confirmed: nothing was changed")
-    return execute(run, plan, broadcast, output)
+    return execute(run, plan, broadcast, output, verbose=verbose)
 
 
 def _confirmed() -> bool:

@@ -137,6 +137,9 @@ class MongoSession:
     def prepare(self, extensions: Sequence[str]) -> None:
         """Do nothing: only PostgreSQL has extensions."""
 
+    def begin(self, revision: Revision, statement: Statement, limits: Limits) -> None:
+        """Do nothing: a command leaves nothing in its session."""
+
     def commits(self, statement: Statement) -> bool:
         """Whether the command can be part of a transaction: on this server, and into its collection as it is now."""
         if not (statement.atomic and self._transactions):
@@ -190,7 +193,7 @@ class MongoSession:
         with errors.mapped(self._target):
             return probe(self._database, statement.body)
 
-    def warnings(self) -> list[str]:
+    def messages(self) -> list[tuple[str, str]]:
         """Return nothing: MongoDB refuses, or says nothing."""
         return []
 

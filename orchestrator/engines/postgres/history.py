@@ -47,6 +47,15 @@ def create_history(table: str, *, set_by_dsn: bool) -> str:
     return text + (f"COMMENT ON TABLE {table} IS '{SET_BY_DSN}'; " if set_by_dsn else "")
 
 
+def create_session(table: str) -> str:
+    """Return SQL that adds the column for the state of the session in which a file runs statement by statement.
+
+    It comes with the first such file; the record of a migration does not need it.
+    """
+    quietly = "SET LOCAL client_min_messages = warning; SET LOCAL lock_timeout = '2s'; "
+    return f"{quietly}ALTER TABLE {table} ADD COLUMN IF NOT EXISTS session text NOT NULL DEFAULT ''; "
+
+
 def complete_history(table: str, columns: Collection[str]) -> str:
     """Return SQL that adds what the history table of an earlier release lacks."""
     lacking = (f"ADD COLUMN IF NOT EXISTS {name} {kind}" for name, kind in COLUMNS.items() if name not in columns)

@@ -39,6 +39,7 @@ class Message:
         self._length = 0
         self._before = 0  # statements of ours before the first of the file
         self._parts: list[tuple[int, Statement]] = []
+        self.committed = False  # something follows its COMMIT whose failure does not matter
         self.put(text)
 
     @property
@@ -76,7 +77,7 @@ class Message:
         """Return the role that the file has set when this statement runs, None for the login's own."""
         texts = []
         for _, statement in self._parts:
-            texts.append(statement.settings)
+            texts += [statement.settings, statement.opening]
             if statement is failing:
                 break
             texts.append(statement.body)

@@ -27,7 +27,11 @@ _DETACH = re.compile(
 _CREATE_DATABASE = re.compile(rf"CREATE\s+DATABASE\s+{_NAME}", re.I)
 _DROP_DATABASE = re.compile(rf"DROP\s+DATABASE\s+(?:IF\s+EXISTS\s+)?{_NAME}", re.I)
 # Running these once more ends in the same state as running them once.
-_REPEATABLE = re.compile(r"(VACUUM|REINDEX|ALTER\s+SYSTEM|CLUSTER|ALTER\s+DATABASE|ALTER\s+SUBSCRIPTION)\b", re.I)
+_REPEATABLE = re.compile(
+    r"(VACUUM|REINDEX|ALTER\s+SYSTEM|CLUSTER|ALTER\s+DATABASE|ALTER\s+SUBSCRIPTION"
+    r"|SET|DECLARE|LOCK|RELEASE|ROLLBACK\s+TO|ROLLBACK\s+(?:WORK|TRANSACTION)\s+TO|SAVEPOINT)\b",
+    re.I,
+)
 
 
 def probe(connection: psycopg.Connection[Any], statement: Statement) -> tuple[Effect, str]:

@@ -14,19 +14,18 @@ from psycopg.errors import error_from_result
 from psycopg.generators import execute
 from psycopg.pq import ExecStatus
 
-from orchestrator.engines.base import Effect, Limits
-from orchestrator.engines.postgres import errors
-from orchestrator.engines.postgres.history import point, record
+from orchestrator.engines.base import MAX_MESSAGES, Effect, Limits
+from orchestrator.engines.postgres import carried, errors
+from orchestrator.engines.postgres.history import literal, point, record
 from orchestrator.engines.postgres.lock_queue import limits_alone, limits_together, timed, watching
 from orchestrator.engines.postgres.message import RESET, RESET_SESSION, Message, set_limits
 from orchestrator.engines.postgres.tables import Tables
-from orchestrator.errors import ConnectionLostError, LockError
+from orchestrator.errors import ConnectionLostError, LockError, NotPermittedError, OrchError, StatementError
 from orchestrator.model import Blocking, History, LockHolder, Picture, Pointer, Revision, Statement, Target, Thing
 
 CONNECT_TIMEOUT = 10  # seconds, unless the DSN says otherwise
 TRY_LOCK_EVERY = 0.25  # seconds
 POOLER_TRIES = 3
-MAX_WARNINGS = 20  # of one file
 _NO_LOCK = "true"
 _BACKEND = "SELECT pg_catalog.pg_backend_pid()"
 
@@ -41,7 +40,8 @@ class PostgresSession:
         self._tables = Tables(connection, target, pristine=pristine)
         self._held = _NO_LOCK
         self._used = False  # by a file that is done
-        self._warnings: dict[str, None] = {}
+        self._limits: Limits | None = None  # those of the file that runs statement by statement, if one does
+        self._said: dict[tuple[str, str], None] = {}
         self._looked = False  # under the lock, just now
         self._read: History | None = None  # with the lock, and nothing has been written since
 
@@ -70,13 +70,13 @@ class PostgresSession:
             self._unlock(key)
             key = self._try_lock(deadline, wait, on_wait)
         self._looked = True
-        self.connection.add_notice_handler(self._take_warning)
+        self.connection.add_notice_handler(self._take_message)
         # Held twice: that one can be given back and taken again tells, with no gap, that nobody gave both away.
         self._held = f"pg_catalog.pg_advisory_unlock({key}) AND pg_catalog.pg_try_advisory_lock({key})"
         try:
             yield
         finally:
-            self.connection.remove_notice_handler(self._take_warning)
+            self.connection.remove_notice_handler(self._take_message)
             self._held, self._read = _NO_LOCK, None
             with suppress(psycopg.Error):  # closing the connection gives it away too
                 self._unlock(key)
@@ -114,6 +114,9 @@ class PostgresSession:
         self._read = None
         if self._tables.schema is None:
             self._tables.look()
+        if self._limits is not None:
+            self._commit_in_file(self._limits, statements, revisions, pointer)
+            return
         # What the file before may have left goes first, and is committed first: what fails there has done nothing.
         clean = f"BEGIN; {RESET_SESSION}; COMMIT; " if self._used and statements else ""
         limits = limits_together(statements, limits)
@@ -121,18 +124,11 @@ class PostgresSession:
         if statements:
             message.put(self._tables.create_version_table())
         for statement in statements:
-            message.put(statement.settings)
+            message.put(statement.opening)
             message.add(statement)
         if statements:
-            message.put(f"{RESET}; ")
-        locked = self._held != _NO_LOCK
-        message.put_checks([(self._held, errors.LOCK_LOST), *(self._tables.unchanged() if locked else ())])
-        message.put(self._tables.create(after_file=bool(statements)))
-        for revision in revisions:
-            message.put(record(self.connection, self._tables.history, revision))
-        if pointer is not None:
-            message.put(point(self._tables.pointer, pointer))
-        message.put("COMMIT")
+            message.put(f"{carried.END_OF_FILE}{RESET}; SET LOCAL client_min_messages = warning; ")
+        self._put_records(message, revisions, pointer, after_file=bool(statements))
         with timed(limits):
             self._send(message)
         if clean:
@@ -141,45 +137,50 @@ class PostgresSession:
             self._used = True
         self._tables.written(revisions, pointer)
 
+    def begin(self, revision: Revision, statement: Statement, limits: Limits) -> None:
+        """Make the session what the statements above this one left; nothing to do if it is they that ran in it."""
+        if self._limits is not None:
+            return
+        self._clean()
+        self._read = None
+        if not (self._tables.complete and self._tables.has_session):
+            # Only the owner of the history can add to it, and only while nobody reads it: the text of the file still tells.
+            with suppress(NotPermittedError, StatementError):
+                self._send(Message(f"BEGIN; {self._tables.create()}{self._tables.create_session()}COMMIT"))
+                self._tables.written((), None, session=True)
+        text = set_limits("SET", limits) + statement.settings
+        if revision.applied and self._tables.has_session:
+            query = carried.kept(self._tables.history, revision.version, revision.attempt, revision.applied)
+            if row := self._tables.ask(query):
+                text += carried.restore(row[0], self._literal)
+        self._limits = limits
+        self._send(Message(text))
+
     def execute(self, statement: Statement, limits: Limits) -> None:
         """Run one statement alone, outside of any transaction block."""
         from orchestrator.engines.postgres.probe import resumed  # only files that are not one transaction come here
 
-        self._clean()
-        limits = limits_alone(statement, limits)
-        if settings := set_limits("SET", limits) + statement.settings:
-            self._send(Message(settings))
-        with errors.mapped(self.connection, self.target) as failing:
-            failing.at = statement, None
-            body = resumed(self.connection, statement)
-        message = Message("")
-        message.add(statement, terminator="", body=body)
-        try:
+        with self._alone(statement, limits) as limits:
+            with errors.mapped(self.connection, self.target) as failing:
+                failing.at = statement, None
+                body = resumed(self.connection, statement)
+            message = Message("")
+            message.add(statement, terminator="", body=body)
             with timed(limits):
                 self._send(message)  # alone: a second statement in the message would make it a transaction block
-        finally:
-            with suppress(ConnectionLostError):  # whoever writes next finds that out
-                self._send(Message(RESET))
 
     def probe(self, statement: Statement, limits: Limits) -> tuple[Effect, str]:
         """Look in the catalogue what became of the statement."""
         from orchestrator.engines.postgres.probe import probe
 
-        self._clean()
         # Its names are looked up as it did, and debris is not waited for longer than it would have waited itself.
-        if settings := set_limits("SET", limits) + statement.settings:
-            self._send(Message(settings))
-        try:
-            with errors.mapped(self.connection, self.target) as failing:
-                failing.at = statement, None
-                return probe(self.connection, statement)
-        finally:
-            with suppress(ConnectionLostError):  # whoever writes next finds that out
-                self._send(Message(RESET))
+        with self._alone(statement, limits), errors.mapped(self.connection, self.target) as failing:
+            failing.at = statement, None
+            return probe(self.connection, statement)
 
-    def warnings(self) -> list[str]:
-        """Return the WARNINGs of the files, as of RAISE; what is said below that, such as NOTICE, is for a terminal."""
-        said, self._warnings = self._warnings, {}
+    def messages(self) -> list[tuple[str, str]]:
+        """Return the WARNINGs, NOTICEs and INFOs of the files, as of RAISE."""
+        said, self._said = self._said, {}
         return list(said)
 
     @contextmanager
@@ -214,6 +215,61 @@ class PostgresSession:
 
     # ------------------------------------------------------------ what stands behind the verbs
 
+    def _commit_in_file(
+        self, limits: Limits, statements: Sequence[Statement], revisions: Sequence[Revision], pointer: Pointer | None
+    ) -> None:
+        """Commit in the session of a file that runs statement by statement, which our records leave as it is."""
+        message = Message("BEGIN; " if statements else carried.BEGIN_RECORD)
+        for statement in statements:
+            message.put(statement.opening)
+            message.add(statement)
+            message.put(carried.END_OF_FILE)
+        message.put(carried.NEUTRAL)
+        self._put_records(message, revisions, pointer)
+        last = bool(revisions) and all(revision.done or revision.error for revision in revisions)
+        if self._tables.has_session and not last:
+            message.put("; ")
+            message.committed = True
+            login = self._literal(self.connection.info.user)
+            ours = limits.lock_timeout, limits.statement_timeout
+            for revision in revisions:
+                message.put(carried.keep(self._tables.history, revision.version, revision.attempt, login, ours))
+        self._send(message)
+        self._tables.written(revisions, pointer)
+        if last:
+            self._limits = None
+            self._send(Message(RESET_SESSION))
+
+    def _put_records(self, message: Message, revisions: Sequence[Revision], pointer: Pointer | None) -> None:
+        """Put the rows of history and pointer at the end of a message, and its COMMIT."""
+        message.put_check(self._held)
+        message.put(self._tables.create())
+        for revision in revisions:
+            message.put(record(self.connection, self._tables.history, revision))
+        if pointer is not None:
+            message.put(point(self._tables.pointer, pointer))
+        message.put("COMMIT")
+
+    @contextmanager
+    def _alone(self, statement: Statement, limits: Limits) -> Iterator[None]:
+        """Prepare the session for one statement: it is that of its file, or set as the text of the file tells."""
+        if self._limits is not None:
+            if statement.opening:
+                self._send(Message(statement.opening))
+            yield
+            return
+        self._clean()
+        if settings := set_limits("SET", limits) + statement.settings + statement.opening:
+            self._send(Message(settings))
+        try:
+            yield
+        finally:
+            with suppress(ConnectionLostError):  # whoever writes next finds that out
+                self._send(Message(RESET))
+
+    def _literal(self, value: str) -> str:
+        return literal(self.connection, value)
+
     def _send(self, message: Message) -> None:
         """Send one simple-query message. The number of results before the error tells which statement failed."""
         pgconn = self.connection.pgconn
@@ -223,6 +279,9 @@ class PostgresSession:
                 results = self.connection.wait(execute(pgconn))
             last = results[-1]
             if last.status == ExecStatus.FATAL_ERROR:
+                if message.committed and any(result.command_status == b"COMMIT" for result in results):
+                    pgconn.exec_(b"ROLLBACK")
+                    return  # what the message is for is done; only the state of the session was not kept
                 error = error_from_result(last, encoding="utf-8")
                 failing.at = message.place(results[:-1], error.diag.statement_position)
                 failing.role = message.role(failing.at[0]) if failing.at else None
@@ -233,9 +292,10 @@ class PostgresSession:
                 pgconn.finish()  # the protocol has no other way out
                 raise psycopg.DataError("COPY from or to the client cannot be used in a migration")
 
-    def _take_warning(self, said: psycopg.errors.Diagnostic) -> None:
-        if said.severity_nonlocalized == "WARNING" and said.message_primary and len(self._warnings) < MAX_WARNINGS:
-            self._warnings[said.message_primary] = None
+    def _take_message(self, said: psycopg.errors.Diagnostic) -> None:
+        severity, text = said.severity_nonlocalized or "NOTICE", said.message_primary or ""
+        if sum((known == "WARNING") is (severity == "WARNING") for known, _ in self._said) <= MAX_MESSAGES:
+            self._said[severity, f"{text} ({said.message_detail})" if said.message_detail else text] = None
 
     def _clean(self) -> None:
         """Remove from the session what the file before has left."""

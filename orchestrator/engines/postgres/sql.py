@@ -61,6 +61,11 @@ _SAME_SESSION = (
 )
 # A procedure may end the transaction that it is called in, and so may a DO block, or what that calls.
 _ENDS_TRANSACTIONS = re.compile(r"CALL\b|DO\b.*\b(?:COMMIT|ROLLBACK|CALL)\b", re.IGNORECASE | re.DOTALL)
+# Of these, too, the server itself says what they do, or that they do nothing, where no block of the file is around them.
+_OUTSIDE = re.compile(
+    rf"{_ENDS_TRANSACTIONS.pattern}|SET\s+(?:LOCAL|TRANSACTION|CONSTRAINTS)\b|(?:DECLARE|LOCK|RELEASE|ROLLBACK|SAVEPOINT)\b",
+    re.IGNORECASE | re.DOTALL,
+)
 _BEGIN = re.compile(r"(?:BEGIN (?:WORK |TRANSACTION )?|START TRANSACTION )(?P<modes>.*)")
 _COMMIT = re.compile(r"(?:COMMIT|END) (?:WORK |TRANSACTION )?(?:AND NO CHAIN )?$")
 _FORBIDDEN = tuple(
@@ -138,8 +143,8 @@ class _Block:
             return []
         first, last = self.statements[0], self.statements[-1]
         source = text[first.offset : last.offset + len(last.source)]
-        settings = f"{self.set_modes}; " if self.modes else ""
-        return [replace(first, source=source, body=source, settings=settings, block=True)]
+        opening = f"{self.set_modes}; " if self.modes else ""
+        return [replace(first, source=source, body=source, opening=opening, block=True)]
 
 
 def parse_sql(file: File, text: str, *, piecewise: bool = False) -> Script:
@@ -159,11 +164,6 @@ def parse_sql(file: File, text: str, *, piecewise: bool = False) -> Script:
     if len(groups) == len(blocks) == 1 and not piecewise:
         groups = list(blocks[0].unwrapped())
     else:
-        if piecewise:
-            groups = [
-                replace(g, atomic=False) if isinstance(g, Statement) and _ENDS_TRANSACTIONS.match(g.source) else g
-                for g in groups
-            ]
         piecewise = piecewise or bool(blocks)
     atomic = not piecewise and all(isinstance(group, Statement) and group.atomic for group in groups)
     statements = [group for group in groups if isinstance(group, Statement)] if atomic else _pieces(groups, text)
@@ -186,9 +186,11 @@ def _pieces(groups: list[Statement | _Block], text: str) -> Iterator[Statement]:
         inner, pieces = (group.statements, group.whole(text)) if isinstance(group, _Block) else ([group], [group])
         made = {found[1] for statement in inner if (found := _TEMPORARY.match(statement.source))}
         for piece in pieces:
+            if not piece.block and _OUTSIDE.match(piece.source):
+                piece = replace(piece, atomic=False)
             needed = (rf"(?<!\w){re.escape(name)}(?!\w)" for name in temporary - made)
             demand = _SAME_SESSION if any(re.search(name, piece.source, re.IGNORECASE) for name in needed) else ""
-            yield replace(piece, settings=piece.settings + settings + demand)  # modes come before any query
+            yield replace(piece, settings=settings, opening=piece.opening + demand)  # modes come before any query
         temporary |= made
         settings += "".join(f"{statement.body}; " for statement in inner if _SETTING.match(statement.body))
 

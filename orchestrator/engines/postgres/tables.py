@@ -18,6 +18,7 @@ from orchestrator.engines.postgres.history import (
     complete_history,
     create_history,
     create_pointer,
+    create_session,
     identifier,
     literal,
 )
@@ -52,6 +53,7 @@ class Tables:
             str, str
         ] = {}  # relkind of each table that is there; with "!" if row level security hides rows
         self._columns: Collection[str] = ()  # of the history; none: not seen yet
+        self.has_session = False  # the history is known to have the column for the state of a session
         self._seen: Sequence[Any] = ()  # what was read last …
         self._history = History()  # … and what that says
         self._known: KnownRecords | None = None  # what was read, and written since; None: not read
@@ -61,8 +63,9 @@ class Tables:
         """Whether both are there."""
         return self._has_pointer and self._has_history
 
-    def written(self, revisions: Sequence[Revision], pointer: Pointer | None) -> None:
-        """Take note that a transaction with `create` and these rows in it is committed."""
+    def written(self, revisions: Sequence[Revision], pointer: Pointer | None, *, session: bool = False) -> None:
+        """Take note that a transaction with `create` and these rows in it is committed, perhaps with `create_session`."""
+        self.has_session = self.has_session or session
         if not self.complete:
             self._known = self._known or KnownRecords(History())
         self._has_pointer = self._has_history = True
@@ -149,6 +152,10 @@ class Tables:
             return pointer + complete_history(self.history, self._columns or self._read_columns(self.history))
         return pointer + create_history(self.history, set_by_dsn=self._set_by_dsn)
 
+    def create_session(self) -> str:
+        """Return SQL that adds the column for the state of a session, if the history may lack it."""
+        return "" if self.has_session else create_session(self.history)
+
     def lock_key(self) -> int:
         """Return the key of golang-migrate's advisory lock, as it computes it (util.go): database, schema and table."""
         schema, table = self.schema or "", self._pointer_name
@@ -207,6 +214,7 @@ class Tables:
         self._columns = records[0].keys() if records else ()
         if self._has_history and not records:
             self._columns = self._read_columns(self.history)
+        self.has_session = "session" in self._columns
         if self._has_history and not set(self._columns) >= OURS:
             raise ConflictError(
                 f"{self._target.database_id}: {self.history} is not orch's history table but another tool's",
