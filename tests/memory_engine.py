@@ -129,7 +129,7 @@ class MemorySession:
     def prepare(self, extensions: Sequence[str]) -> None:
         pass
 
-    def begin(self, revision: Revision, statement: Statement, limits: Limits) -> None:
+    def begin(self, revision: Revision, statements: Sequence[Statement], limits: Limits) -> None:
         pass
 
     def commits(self, statement: Statement) -> bool:

@@ -116,8 +116,8 @@ class Session(Protocol):
         Without statements it only records. `pointer` None leaves the pointer as it is.
         """
 
-    def begin(self, revision: Revision, statement: Statement, limits: Limits) -> None:
-        """Get ready to run a file statement by statement, from this one on; what is above it is done.
+    def begin(self, revision: Revision, statements: Sequence[Statement], limits: Limits) -> None:
+        """Get ready to run what is left of a file statement by statement; what is above it is done.
 
         Until all is done or has failed, whatever a statement does to its session lasts for the next.
         """

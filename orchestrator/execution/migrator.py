@@ -262,7 +262,7 @@ class Migrator:
         during = pointer_during(book.applied, revision.version, revision.direction)
         total = len(script.statements)
         if revision.applied < total:
-            session.begin(revision, script.statements[revision.applied], limits)
+            session.begin(revision, script.statements[revision.applied :], limits)
         for index in range(revision.applied, total):
             if self._run.cancelled.is_set():
                 raise InterruptedRunError("cancelled between two statements")

@@ -137,7 +137,7 @@ class MongoSession:
     def prepare(self, extensions: Sequence[str]) -> None:
         """Do nothing: only PostgreSQL has extensions."""
 
-    def begin(self, revision: Revision, statement: Statement, limits: Limits) -> None:
+    def begin(self, revision: Revision, statements: Sequence[Statement], limits: Limits) -> None:
         """Do nothing: a command leaves nothing in its session."""
 
     def commits(self, statement: Statement) -> bool:

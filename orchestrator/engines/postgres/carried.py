@@ -23,19 +23,22 @@ BEGIN_RECORD = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; "
 # How a transaction was begun is no setting of the session, and our own limits may be others when the file goes on.
 _STATE = """(SELECT coalesce(pg_catalog.jsonb_object_agg(name, setting)::text, '{{}}') FROM (
         SELECT name, setting FROM pg_catalog.pg_settings WHERE source = 'session' AND name !~ '^transaction_'
-        AND NOT (name = 'lock_timeout' AND setting = '{lock}') AND NOT (name = 'statement_timeout' AND setting = '{statement}')
+        AND NOT (name = 'lock_timeout' AND {lock}) AND NOT (name = 'statement_timeout' AND {statement})
         UNION ALL SELECT 'role', pg_catalog.current_setting('role') WHERE pg_catalog.current_setting('role') <> 'none'
         UNION ALL SELECT 'session_authorization', session_user::text WHERE session_user <> {login}
     ) AS state)"""
 
 
-def keep(table: str, version: int, attempt: int, login: str, limits: tuple[float | None, float | None]) -> str:
+def keep(table: str, version: int, attempt: int, login: str, limits: tuple[float | None, float | None] | None) -> str:
     """Return a transaction that keeps the state of the session in the record of an attempt.
 
     It comes after the commit of a statement: before it, what was SET LOCAL would be taken for a setting of the session.
-    `login` is a literal; `limits` are the seconds that we have SET as lock_timeout and statement_timeout.
+    `login` is a literal; `limits` are the seconds that we have SET as lock_timeout and statement_timeout. None: these are
+    all ours.
     """
-    lock, statement = ("" if seconds is None else round(seconds * 1000) for seconds in limits)
+    lock, statement = "true", "true"
+    if limits is not None:
+        lock, statement = ("false" if one is None else f"setting = '{round(one * 1000)}'" for one in limits)
     state = _STATE.format(lock=lock, statement=statement, login=login)
     now = "pg_catalog.current_setting('orch.session')"
     return (

@@ -21,6 +21,7 @@ from orchestrator.engines.postgres.lock_queue import limits_alone, limits_togeth
 from orchestrator.engines.postgres.message import RESET, RESET_SESSION, Message, set_limits
 from orchestrator.engines.postgres.tables import Tables
 from orchestrator.errors import ConnectionLostError, LockError, NotPermittedError, OrchError, StatementError
+from orchestrator.errors import ConnectionLostError, LockError, NotPermittedError, OrchError, StatementError
 from orchestrator.model import Blocking, History, LockHolder, Picture, Pointer, Revision, Statement, Target, Thing
 
 CONNECT_TIMEOUT = 10  # seconds, unless the DSN says otherwise
@@ -41,6 +42,7 @@ class PostgresSession:
         self._held = _NO_LOCK
         self._used = False  # by a file that is done
         self._limits: Limits | None = None  # those of the file that runs statement by statement, if one does
+        self._own_limits = False  # that file sets lock_timeout itself
         self._said: dict[tuple[str, str], None] = {}
         self._looked = False  # under the lock, just now
         self._read: History | None = None  # with the lock, and nothing has been written since
@@ -117,6 +119,7 @@ class PostgresSession:
         if self._limits is not None:
             self._commit_in_file(self._limits, statements, revisions, pointer)
             return
+        self._refuse_misread(statements, whole=True)
         # What the file before may have left goes first, and is committed first: what fails there has done nothing.
         clean = f"BEGIN; {RESET_SESSION}; COMMIT; " if self._used and statements else ""
         limits = limits_together(statements, limits)
@@ -137,8 +140,8 @@ class PostgresSession:
             self._used = True
         self._tables.written(revisions, pointer)
 
-    def begin(self, revision: Revision, statement: Statement, limits: Limits) -> None:
-        """Make the session what the statements above this one left; nothing to do if it is they that ran in it."""
+    def begin(self, revision: Revision, statements: Sequence[Statement], limits: Limits) -> None:
+        """Make the session what the statements above these left; nothing to do if it is they that ran in it."""
         if self._limits is not None:
             return
         self._clean()
@@ -148,13 +151,17 @@ class PostgresSession:
             with suppress(NotPermittedError, StatementError):
                 self._send(Message(f"BEGIN; {self._tables.create()}{self._tables.create_session()}COMMIT"))
                 self._tables.written((), None, session=True)
-        text = set_limits("SET", limits) + statement.settings
+        text = set_limits("SET", limits) + statements[0].settings
         if revision.applied and self._tables.has_session:
             query = carried.kept(self._tables.history, revision.version, revision.attempt, revision.applied)
             if row := self._tables.ask(query):
                 text += carried.restore(row[0], self._literal)
         self._limits = limits
+        self._own_limits = any("lock_timeout" in statement.source.lower() for statement in statements) or (
+            "lock_timeout" in statements[0].settings.lower()
+        )
         self._send(Message(text))
+        self._refuse_misread(statements, whole=False)
 
     def execute(self, statement: Statement, limits: Limits) -> None:
         """Run one statement alone, outside of any transaction block."""
@@ -219,31 +226,40 @@ class PostgresSession:
         self, limits: Limits, statements: Sequence[Statement], revisions: Sequence[Revision], pointer: Pointer | None
     ) -> None:
         """Commit in the session of a file that runs statement by statement, which our records leave as it is."""
+        self._refuse_misread(statements, whole=True)
         message = Message("BEGIN; " if statements else carried.BEGIN_RECORD)
+        waits = limits if self._own_limits else limits_together(statements, limits)
         for statement in statements:
+            if not self._own_limits:
+                message.put(set_limits("SET LOCAL", waits))
             message.put(statement.opening)
             message.add(statement)
             message.put(carried.END_OF_FILE)
         message.put(carried.NEUTRAL)
-        self._put_records(message, revisions, pointer)
+        self._put_records(message, revisions, pointer, after_file=bool(statements))
         last = bool(revisions) and all(revision.done or revision.error for revision in revisions)
         if self._tables.has_session and not last:
             message.put("; ")
             message.committed = True
             login = self._literal(self.connection.info.user)
-            ours = limits.lock_timeout, limits.statement_timeout
+            ours = (limits.lock_timeout, limits.statement_timeout) if self._own_limits else None
             for revision in revisions:
                 message.put(carried.keep(self._tables.history, revision.version, revision.attempt, login, ours))
-        self._send(message)
+        with timed(waits):
+            self._send(message)
         self._tables.written(revisions, pointer)
         if last:
-            self._limits = None
-            self._send(Message(RESET_SESSION))
+            self._limits, self._used = None, True
+            with suppress(OrchError):  # all is recorded; whoever writes next finds out what is wrong with the session
+                self._send(Message(RESET))
 
-    def _put_records(self, message: Message, revisions: Sequence[Revision], pointer: Pointer | None) -> None:
+    def _put_records(
+        self, message: Message, revisions: Sequence[Revision], pointer: Pointer | None, *, after_file: bool
+    ) -> None:
         """Put the rows of history and pointer at the end of a message, and its COMMIT."""
-        message.put_check(self._held)
-        message.put(self._tables.create())
+        locked = self._held != _NO_LOCK
+        message.put_checks([(self._held, errors.LOCK_LOST), *(self._tables.unchanged() if locked else ())])
+        message.put(self._tables.create(after_file=after_file))
         for revision in revisions:
             message.put(record(self.connection, self._tables.history, revision))
         if pointer is not None:
@@ -251,21 +267,41 @@ class PostgresSession:
         message.put("COMMIT")
 
     @contextmanager
-    def _alone(self, statement: Statement, limits: Limits) -> Iterator[None]:
-        """Prepare the session for one statement: it is that of its file, or set as the text of the file tells."""
+    def _alone(self, statement: Statement, limits: Limits) -> Iterator[Limits]:
+        """Prepare the session for one statement: it is that of its file, or set as the text of the file tells.
+
+        Yields the limits that hold for the statement.
+        """
+        self._refuse_misread((statement,), whole=True)
         if self._limits is not None:
-            if statement.opening:
-                self._send(Message(statement.opening))
-            yield
+            waits = limits if self._own_limits else limits_alone(statement, limits)
+            if text := statement.opening + ("" if self._own_limits else set_limits("SET", waits)):
+                self._send(Message(text))
+            yield waits
             return
         self._clean()
+        limits = limits_alone(statement, limits)
         if settings := set_limits("SET", limits) + statement.settings + statement.opening:
             self._send(Message(settings))
         try:
-            yield
+            yield limits
         finally:
             with suppress(ConnectionLostError):  # whoever writes next finds that out
                 self._send(Message(RESET))
+
+    def _refuse_misread(self, statements: Sequence[Statement], *, whole: bool) -> None:
+        """Refuse what the session would read otherwise than it stands. What is ours is read in UTF-8 in any case."""
+        status = self.connection.info.parameter_status
+        strings, encoding = status("standard_conforming_strings"), status("client_encoding") or "UTF8"
+        if strings != "off" and encoding == "UTF8":
+            return
+        from orchestrator.engines.postgres.literals import refuse_misread
+
+        try:
+            refuse_misread(statements, strings, encoding, whole=whole)
+        finally:
+            if encoding != "UTF8":
+                self._send(Message("SET client_encoding TO 'UTF8'"))
 
     def _literal(self, value: str) -> str:
         return literal(self.connection, value)

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 
+from orchestrator.engines.postgres.literals import refuse_changed_literals
 from orchestrator.engines.postgres.sql_reader import NAME, WORD, Reader
 from orchestrator.model import File, Script, Statement
 
@@ -159,6 +160,7 @@ def parse_sql(file: File, text: str, *, piecewise: bool = False) -> Script:
         raise reader.error("NUL character", nul, "save the file as UTF-8 text: PostgreSQL takes no NUL in a statement")
     directives = _directives(reader)
     groups = list(_groups(reader))
+    refuse_changed_literals(reader, [one for group in groups for one in _flat(group)])
     blocks = [group for group in groups if isinstance(group, _Block)]
     piecewise = piecewise or "no-transaction" in directives
     if len(groups) == len(blocks) == 1 and not piecewise:
@@ -176,6 +178,10 @@ def parse_sql(file: File, text: str, *, piecewise: bool = False) -> Script:
         lock_try=directives.get("lock_try"),
         statement_timeout=directives.get("statement_timeout"),
     )
+
+
+def _flat(group: Statement | _Block) -> list[Statement]:
+    return group.statements if isinstance(group, _Block) else [group]
 
 
 def _pieces(groups: list[Statement | _Block], text: str) -> Iterator[Statement]:

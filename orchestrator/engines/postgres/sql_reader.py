@@ -150,6 +150,18 @@ class Reader:
             raise self.error(f"unterminated dollar-quoted string {tag[0]}", at, f"add the closing {tag[0]}")
         return end + len(tag[0])
 
+    def backslash_in_literal(self, start: int, end: int) -> int | None:
+        """Return where the first backslash stands in a plain '…' literal: not all servers read it as it stands."""
+        at = start
+        while (at := self.after_blank(at)) < end:
+            if self.text[at] == "$" and _DOLLAR.match(self.text, at):
+                at = self.after_dollar(at)
+            elif token := _TOKEN.match(self.text, at):
+                if token[0][0] == "'" and "\\" in token[0]:
+                    return at + token[0].index("\\")
+                at = token.end()
+        return None
+
     def words(self, start: int, limit: int | None = None, end: int | None = None) -> str:
         """Spell a statement as patterns can be held against it: its tokens in upper case, a space after each, no comments."""
         return "".join(
