@@ -374,7 +374,8 @@ def test_modes_of_begin_are_kept(begin: str, body: str) -> None:
     assert script.atomic
     several = parse(f"SET a.b = 1; {begin}; SELECT 1; SELECT 2; COMMIT;")
     assert [s.body for s in several.statements] == ["SET a.b = 1", "SELECT 1; SELECT 2"]
-    assert several.statements[1].settings == f"{body}; SET a.b = 1; ", "the modes before any query"
+    assert several.statements[1].opening == f"{body}; "
+    assert several.statements[1].settings == "SET a.b = 1; "
 
 
 def test_several_blocks_are_one_statement_each() -> None:
