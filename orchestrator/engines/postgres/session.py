@@ -21,7 +21,6 @@ from orchestrator.engines.postgres.lock_queue import limits_alone, limits_togeth
 from orchestrator.engines.postgres.message import RESET, RESET_SESSION, Message, set_limits
 from orchestrator.engines.postgres.tables import Tables
 from orchestrator.errors import ConnectionLostError, LockError, NotPermittedError, OrchError, StatementError
-from orchestrator.errors import ConnectionLostError, LockError, NotPermittedError, OrchError, StatementError
 from orchestrator.model import Blocking, History, LockHolder, Picture, Pointer, Revision, Statement, Target, Thing
 
 CONNECT_TIMEOUT = 10  # seconds, unless the DSN says otherwise
