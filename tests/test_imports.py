@@ -25,7 +25,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "manifest": ("errors", "model", *RECORDS, "planning.graph", "manifest"),
     "engines.base": ("errors", "model"),
     "engines": ("engines.dialect", "engines.base"),
-    "engines.dialect": (),
+    "engines.dialect": ("model",),
     "engines.names": (),
     "engines.postgres": ("errors", "model", "engines.base", "engines.dialect", "engines.names", "engines.postgres"),
     "engines.mongo": ("errors", "model", "engines.base", "engines.dialect", "engines.names", "engines.mongo"),
@@ -34,7 +34,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "scratch.verify": (*PURE, "engines.base", "execution", "scratch", "manifest.retarget"),
     "files": ("errors", "model", *RECORDS, "files", "manifest", "render.text"),
     "views": (*PURE, "views", "scratch"),
-    "render": ("errors", "model", "planning.graph", "manifest", "files", "render"),
+    "render": ("errors", "model", *RECORDS, "planning.graph", "manifest", "files", "render"),
     "embedded": ("errors", *RECORDS, "embedded"),
 }
 # Packages of others → the only modules that may import them.

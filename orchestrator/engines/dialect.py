@@ -6,8 +6,11 @@ a database driver: the records are read at every start.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
+
+from orchestrator.model import CreateOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +28,48 @@ class Scaffold:
     next_up: str
     next_down: str
     server: str
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerLogin:
+    """How a container gets its login, for `Container.service`.
+
+    `host` is the name of the service, `user` is text that Compose may still interpolate, `password_file` is empty for a
+    server without a password.
+    """
+
+    host: str
+    user: str
+    password_file: str
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """A server of this engine as a service of a compose file.
+
+    Attributes:
+        image: the official image, with its tag.
+        user: the user that the image creates.
+        volume: where the image keeps its data.
+        accepts: parameters of a DSN (in lower case) that a container can only have with these values, the usual first.
+        user_required: whether a DSN must name a user even without a password.
+        password_required: whether a user must have a password.
+        login_parameter: the parameter that a DSN with a user must have, or nothing.
+        logins: variables of the image that hold user and password, and what a new manifest calls them.
+        service: returns environment, command and health check, in which `$` is already doubled for Compose.
+        create_statement: returns the SQL for the init directory of the image, or None where there is no such directory.
+    """
+
+    image: str
+    user: str
+    volume: str
+    accepts: Mapping[str, Sequence[str]]
+    user_required: bool
+    password_required: bool
+    login_parameter: str
+    logins: Mapping[str, str]
+    service: Callable[[ContainerLogin], dict[str, Any]]
+    create_statement: Callable[[str, CreateOptions], str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +102,9 @@ class Dialect:
         create_options: the keys of `create:` in the manifest that this engine has.
         maintenance_database: whether there is a database from which others are created.
         scaffold: the texts of new files.
+        port: the port of a server where a DSN names none.
+        dsn_variable: the variable that holds a whole DSN, in Secrets and elsewhere.
+        container: how a server of it runs in a container.
         embedded: how a server of it runs without Docker.
     """
 
@@ -72,4 +120,7 @@ class Dialect:
     create_options: tuple[str, ...]
     maintenance_database: bool
     scaffold: Scaffold
+    port: str
+    dsn_variable: str
+    container: Container
     embedded: EmbeddedServers

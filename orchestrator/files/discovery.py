@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from orchestrator.engines import dialects
+from orchestrator.engines import dialect, dialects
 from orchestrator.manifest.names import name_problem
 
 _UP = re.compile(r"[0-9]+_.*\.up\.([a-z]+)")
@@ -46,13 +46,8 @@ _GENERIC = {
     *("storage", "postgres", "postgresql", "pg", "mongo", "mongodb", "up", "resources", "main", "assets"),
 }
 _ENV_EXAMPLES = (".env.example", ".env.sample", ".env.dist", ".env.template")
-_URL = re.compile(r"(?:export\s+)?(\w+)\s*=\s*[\"']?(postgres(?:ql)?|mongodb(?:\+srv)?)://[^/\s]*/([A-Za-z0-9_-]*)")
+_URL = r"(?:export\s+)?(\w+)\s*=\s*[\"']?(%s)://[^/\s]*/([A-Za-z0-9_-]*)"
 _VARIABLE = re.compile(r"\$\{?([A-Za-z_]\w*)(?::?[-?][^}]*)?\}?")
-_LOGINS = {
-    "postgres": {"POSTGRES_USER": "POSTGRES_USER", "POSTGRES_PASSWORD": "POSTGRES_PASSWORD"},
-    "mongo": {"MONGO_INITDB_ROOT_USERNAME": "MONGO_USER", "MONGO_INITDB_ROOT_PASSWORD": "MONGO_PASSWORD"},
-}
-_IMAGE = re.compile(r"(?:.*/)?(postgres|mongo)(?::.*|@.*)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,13 +128,14 @@ def _add(found: dict[str, Found], engine: str, place: Path, project: str) -> str
 
 def url_variables(root: Path) -> dict[str, list[tuple[str, str]]]:
     """Return engine → variables whose value in an .env.example is a whole DSN, with the database that it names."""
+    engines = {scheme: one.name for one in dialects() for scheme in one.schemes}
+    pattern = re.compile(_URL % "|".join(map(re.escape, engines)))
     variables: dict[str, list[tuple[str, str]]] = {}
     for path in (root / name for name in _ENV_EXAMPLES):
         if path.is_file():
             for line in path.read_text(errors="replace").splitlines():
-                if match := _URL.match(line.strip()):
-                    engine = "mongo" if match[2].startswith("mongodb") else "postgres"
-                    variables.setdefault(engine, []).append((match[1], match[3]))
+                if match := pattern.match(line.strip()):
+                    variables.setdefault(engines[match[2]], []).append((match[1], match[3]))
     return variables
 
 
@@ -152,15 +148,23 @@ def servers_in(services: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, s
     names: dict[str, str] = {}
     for body in services.values():
         image = body.get("image") if isinstance(body, dict) else None
-        match = _IMAGE.fullmatch(image) if isinstance(image, str) else None
-        if not match or not isinstance(image, str) or "$" in image or match[1] in images:
+        if not isinstance(image, str) or "$" in image:
             continue
-        images[match[1]] = image
+        engine = _engine_of_image(image)
+        if engine is None or engine in images:
+            continue
+        images[engine] = image
         environment = _environment(body.get("environment"))
-        for theirs, ours in _LOGINS[match[1]].items():
+        for theirs, ours in dialect(engine).container.logins.items():
             if (variable := _VARIABLE.fullmatch(environment.get(theirs, ""))) and variable[1] != ours:
                 names[ours] = variable[1]
     return images, names
+
+
+def _engine_of_image(image: str) -> str | None:
+    """Return the engine whose official image this is, whatever its registry and tag."""
+    name = re.sub(r"[:@].*", "", image.rpartition("/")[2])
+    return next((one.name for one in dialects() if one.container.image.partition(":")[0] == name), None)
 
 
 def _environment(given: Any) -> dict[str, str]:

@@ -8,41 +8,17 @@ from collections.abc import Iterable
 from pathlib import PurePosixPath
 from typing import Any
 
+from orchestrator.engines import dialect
+from orchestrator.engines.dialect import ContainerLogin
 from orchestrator.model import Manifest
-from orchestrator.render.fitting import REPLICA_SET, check, inside, secret_file
+from orchestrator.render.fitting import check, inside, secret_file
 from orchestrator.render.names import slugs
-from orchestrator.render.servers import PORTS, USERS, Server, servers_of, shell_default
+from orchestrator.render.servers import Server, servers_of, shell_default
 from orchestrator.render.settings import Settings
 from orchestrator.render.text import Flow, header, to_yaml
 
 IMAGE_SERVICE = "migrate-image"
 """The one service that builds the image: several that build the same one get into each other's way."""
-
-_POSTGRES_VOLUME = "/var/lib/postgresql"
-_CHECK = {"interval": "2s", "timeout": "5s", "retries": 60}
-# mongosh takes a second of a core to start. A check that sets the set up waits for its primary, so that one is enough.
-_MONGO_CHECKS = {"interval": "10s", "timeout": "20s", "retries": 12}
-
-# The official image makes its user first on a server without replica set; the check then sets the set up, once.
-# In one line without a single quote: it stands in a shell command, and some programs split a command at its line ends.
-_MONGO_CHECK = (
-    "{login}try {{ rs.status() }} catch (error) {{ "
-    'if (error.codeName === "NotYetInitialized") {{ '
-    'rs.initiate({{_id: "{set}", members: [{{_id: 0, host: "{host}:27017"}}]}}); '
-    "for (let i = 0; i < 100 && !db.hello().isWritablePrimary; i++) sleep(100) }} }}; "
-    "quit(db.hello().isWritablePrimary ? 0 : 1)"
-)
-_MONGO_LOGIN = (
-    'const password = require("fs").readFileSync("{file}", "utf8").replace(/\\n$/, ""); '
-    'db.getSiblingDB("admin").auth(process.env.MONGO_INITDB_ROOT_USERNAME, password); '
-)
-# With users a replica set wants a key file that only its own user can read; a single member may make a new one each time.
-_MONGO_START = f"""\
-key=/data/configdb/replica.key
-head -c 512 /dev/urandom | base64 -w 0 > $$key
-chmod 400 $$key && chown mongodb:mongodb $$key
-exec docker-entrypoint.sh mongod --replSet {REPLICA_SET} --bind_ip_all --keyFile $$key
-"""
 
 
 def render(manifest: Manifest, settings: Settings) -> dict[str, str]:
@@ -133,48 +109,25 @@ def _environment(server: Server) -> dict[str, str | None]:
 
 
 def _server(server: Server, settings: Settings) -> dict[str, Any]:
-    make = _postgres if server.engine == "postgres" else _mongo
-    service: dict[str, Any] = make(server, settings)
+    """Return the service of a server: what its engine says of a container, with image, volume, secret and port."""
+    known = dialect(server.engine)
+    container = known.container
+    login = ContainerLogin(
+        server.service,
+        shell_default(server.user, container.user),
+        secret_file(server) if server.password.name else "",
+    )
+    made = container.service(login)
+    check = made.pop("healthcheck")
+    service: dict[str, Any] = {"image": settings.images[server.engine]}
+    service |= {key: Flow(value) if isinstance(value, list) else _plain(value) for key, value in made.items()}
+    service["healthcheck"] = {**check, "test": Flow(check["test"])}
+    service["volumes"] = [f"{server.service}-data:{container.volume}"]
     if server.password.name:
         service["secrets"] = [server.password.name]
-    port = PORTS[server.engine]
-    outside = shell_default(server.port, port) if server.port.name else server.port.text or port
-    return service | {"ports": [f"127.0.0.1:{outside}:{port}"]}
+    outside = shell_default(server.port, known.port) if server.port.name else server.port.text or known.port
+    return service | {"ports": [f"127.0.0.1:{outside}:{known.port}"]}
 
 
-def _postgres(server: Server, settings: Settings) -> dict[str, Any]:
-    environment = {"POSTGRES_USER": shell_default(server.user, USERS["postgres"]), "POSTGRES_DB": "postgres"}
-    if server.password.name:
-        environment["POSTGRES_PASSWORD_FILE"] = secret_file(server)
-    else:
-        environment["POSTGRES_HOST_AUTH_METHOD"] = "trust"
-    # In a directory of its own, because where the image has it by itself depends on the version (18 moved it).
-    environment["PGDATA"] = f"{_POSTGRES_VOLUME}/pgdata"
-    # Over TCP: while the image prepares itself it listens on its socket alone, and is about to restart.
-    test = 'pg_isready --quiet --host 127.0.0.1 --username "$$POSTGRES_USER" --dbname postgres'
-    return {
-        "image": settings.postgres_image,
-        "environment": environment,
-        "healthcheck": {"test": Flow(["CMD-SHELL", test]), **_CHECK},
-        "volumes": [f"{server.service}-data:{_POSTGRES_VOLUME}"],
-    }
-
-
-def _mongo(server: Server, settings: Settings) -> dict[str, Any]:
-    login = _MONGO_LOGIN.format(file=secret_file(server)) if server.password.name else ""
-    script = _MONGO_CHECK.format(login=login, set=REPLICA_SET, host=server.service)
-    address = f"mongodb://{server.service}:27017/admin?directConnection=true"
-    service: dict[str, Any] = {"image": settings.mongo_image}
-    if server.password.name:
-        service["environment"] = {
-            "MONGO_INITDB_ROOT_USERNAME": shell_default(server.user, USERS["mongo"]),
-            "MONGO_INITDB_ROOT_PASSWORD_FILE": secret_file(server),
-        }
-        service["entrypoint"] = Flow(["bash", "-ec"])
-        service["command"] = [_MONGO_START]
-    else:
-        service["command"] = Flow(["mongod", "--replSet", REPLICA_SET, "--bind_ip_all"])
-    test = f"mongosh --quiet '{address}' --eval '{script}'"
-    service["healthcheck"] = {"test": Flow(["CMD-SHELL", _literal(test)]), **_MONGO_CHECKS}
-    service["volumes"] = [f"{server.service}-data:/data/db"]
-    return service
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value

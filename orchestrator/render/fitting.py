@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
+from orchestrator.engines import dialect
 from orchestrator.errors import InvalidError, InvalidGroup
-from orchestrator.render.servers import PORTS, USERS, Server, shell_default
-
-REPLICA_SET = "rs0"
-# What a container has, for the parameters of a DSN that ask for something: no TLS, one member, users in admin.
-_HAS: Mapping[str, Mapping[str, Sequence[str]]] = {
-    "postgres": {"sslmode": ("prefer", "allow", "disable"), "channel_binding": ("prefer", "disable")},
-    "mongo": {"tls": ("false",), "ssl": ("false",), "replicaset": (REPLICA_SET,), "authsource": ("admin",)},
-}
+from orchestrator.render.servers import Server, shell_default
 
 
 def inside(server: Server) -> dict[str, str | None]:
     """Return what the variables of a server's DSN are in a container; None is what they are outside."""
     values: dict[str, str | None] = {variable.name: None for variable in server.variables}
     if server.ours:
-        has = _HAS[server.engine]
+        known = dialect(server.engine)
+        has = known.container.accepts
         values |= {value.name: has[key][0] for key, value in server.parameters.items() if key in has}
         values[server.host.name] = server.service
-        values[server.port.name] = PORTS[server.engine]
-        values[server.user.name] = shell_default(server.user, USERS[server.engine])
+        values[server.port.name] = known.port
+        values[server.user.name] = shell_default(server.user, known.container.user)
         values[server.password.name] = secret_file(server)
     return {name: value for name, value in values.items() if name}
 
@@ -48,11 +43,13 @@ def published(server: Server) -> str:
     """Return the port of this machine at which a server is published, where no variable says another."""
     variable = server.port.variable
     given = variable.argument if variable and variable.operator == ":-" else server.port.text
-    return given or PORTS[server.engine]
+    return given or dialect(server.engine).port
 
 
 def _alone(server: Server) -> Iterator[InvalidError]:
-    about, prefix, port = f"the server {server.name!r}", server.engine.upper(), PORTS[server.engine]
+    known = dialect(server.engine)
+    container = known.container
+    about, prefix, port = f"the server {server.name!r}", server.engine.upper(), known.port
     if not server.host.name and server.host.text != server.service:
         place = server.host.text or "a local socket"
         hint = f"let its host be set in its dsn: ${{{prefix}_HOST:-{server.host.text or 'localhost'}}}"
@@ -64,16 +61,18 @@ def _alone(server: Server) -> Iterator[InvalidError]:
         hint = f"let it be set in its dsn: ${{{prefix}_PORT:-{server.port.text}}}"
         yield _error(server, f"{about} is always at port {server.port.text}; its container listens at {port}", hint)
     user, password = (bool(value.name or value.text) for value in (server.user, server.password))
-    if not user and (password or server.engine == "postgres"):
-        hint = f"name one in its dsn: ${{{prefix}_USER:-{USERS[server.engine]}}}"
+    if not user and (password or container.user_required):
+        hint = f"name one in its dsn: ${{{prefix}_USER:-{container.user}}}"
         yield _error(server, f"the dsn of server {server.name!r} names no user", hint)
-    if user and not password and server.engine == "mongo":
+    if user and not password and container.password_required:
         hint = f"take it from a variable: ${{{prefix}_PASSWORD}}"
         yield _error(server, f"the dsn of server {server.name!r} has a user and no password", hint)
-    if user and server.engine == "mongo" and "authsource" not in server.parameters:
-        what = f"{about} looks its user up in each database; that of a container is in admin"
-        yield _error(server, what, "add authSource=admin to its dsn")
-    for key, has in _HAS[server.engine].items():
+    needed = container.login_parameter
+    if user and needed and needed.lower() not in server.parameters:
+        usual = container.accepts[needed.lower()][0]
+        what = f"the dsn of server {server.name!r} has no {needed}; the user of a container needs {needed}={usual}"
+        yield _error(server, what, f"add {needed}={usual} to its dsn")
+    for key, has in container.accepts.items():
         value = server.parameters.get(key)
         if value and value.text and value.text not in has:
             what = f"the dsn of server {server.name!r} always has {key}={value.text}, and a container has {has[0]}"
@@ -88,7 +87,7 @@ def _ports(servers: Sequence[Server]) -> Iterator[InvalidError]:
         other = owners.setdefault(port, server)
         if other is not server:
             what = f"the servers {other.name!r} and {server.name!r} would both be published at port {port}"
-            free = f"{int(port) + len(owners)}" if port.isdecimal() else PORTS[server.engine]
+            free = f"{int(port) + len(owners)}" if port.isdecimal() else dialect(server.engine).port
             variable = server.port.name or f"{server.engine.upper()}_PORT"
             if variable == other.port.name:
                 variable += "_2"

@@ -12,8 +12,6 @@ from orchestrator.manifest.url import IS_URL, parse_conninfo, split
 from orchestrator.model import Database, Manifest
 from orchestrator.render.names import slugs
 
-PORTS = {"postgres": "5432", "mongo": "27017"}
-USERS = {"postgres": "postgres", "mongo": "root"}
 _LOCAL = ("", "localhost", "127.0.0.1", "[::1]", "::1")
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from os.path import normpath
 from typing import Any
 
+from orchestrator.engines import dialects
 from orchestrator.errors import InvalidError
 from orchestrator.model import Manifest, Mark
 
@@ -33,8 +34,7 @@ class Settings:
     secrets: str
     argocd: str
     pod: Mapping[str, Any]
-    postgres_image: str
-    mongo_image: str
+    images: Mapping[str, str]
     base_image: str
     package: str
     requirements: str
@@ -88,7 +88,7 @@ def settings_of(manifest: Manifest, image: str | None = None) -> Settings:
         namespace=k8s.get("namespace", "default"),
         secret=secret,
         wait_secret=k8s.get("wait_secret", secret),
-        keys={"postgres": "POSTGRES_DSN", "mongo": "MONGO_URI"} | dict(k8s.get("keys") or {}),
+        keys={one.name: one.dsn_variable for one in dialects()} | dict(k8s.get("keys") or {}),
         wait_timeout=k8s.get("wait_timeout", 30),
         deadline=k8s.get("deadline", 24 * 60 * 60),
         generation=k8s.get("generation", 0),
@@ -96,8 +96,7 @@ def settings_of(manifest: Manifest, image: str | None = None) -> Settings:
         secrets=k8s.get("secrets", "database"),
         argocd=k8s.get("argocd", "wave"),
         pod={key: value for key, value in pod.items() if value is not None},
-        postgres_image=compose.get("postgres_image", "postgres:17"),
-        mongo_image=compose.get("mongo_image", "mongo:7.0"),
+        images={one.name: compose.get(f"{one.name}_image", one.container.image) for one in dialects()},
         base_image=docker.get("base", "python:3.13-slim-bookworm"),
         package=docker.get("package", ""),
         requirements=docker.get("requirements", ""),

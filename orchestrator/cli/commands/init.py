@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from orchestrator.engines import DIALECTS
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
@@ -77,7 +79,7 @@ def command(
 
 def _passed_over(root: Path, found: Mapping[str, Found]) -> list[str]:
     """Return the directories that are named as those of a database, and are not laid out as one."""
-    named = (one for engine in ("postgres", "mongo") for one in root.glob(f"migrations/{engine}-*"))
+    named = (one for engine in DIALECTS for one in root.glob(f"migrations/{engine}-*"))
     return sorted(one.name for one in named if one.is_dir() and one.name not in found)
 
 
@@ -151,7 +153,7 @@ def _database(service: str, body: Any, found: Mapping[str, Found]) -> str | None
     candidates = [id for id, one in found.items() if name in (one.name, one.name.replace("_", "-"))]
     environment = str(body.get("environment", "")) if isinstance(body, dict) else ""
     if len(candidates) > 1:
-        engine = "mongo" if "MONGO" in environment else "postgres"
+        engine = next((one for one in DIALECTS if one.upper() in environment), next(iter(DIALECTS)))
         candidates = [id for id in candidates if found[id].engine == engine]
     return candidates[0] if candidates else None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from orchestrator.engines.dialect import Dialect, EmbeddedServers, Scaffold
+from orchestrator.engines.mongo.container import CONTAINER
 from orchestrator.engines.names import too_long
 
 # JSON has no comments. A JSON schema has a title and a description, and they carry the explanation.
@@ -80,6 +81,9 @@ DIALECT = Dialect(
         next_down="[\n]\n",
         server=_SERVER,
     ),
+    port="27017",
+    dsn_variable="MONGO_URI",
+    container=CONTAINER,
     embedded=EmbeddedServers(
         programs=("orchestrator.embedded.mongo:Mongod", "orchestrator.embedded.mongo:Secantus"),
         # Both programs call themselves a replica set of one member: talk to this member, and look for no others.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from orchestrator.engines.dialect import Dialect, EmbeddedServers, Scaffold
 from orchestrator.engines.names import too_long
+from orchestrator.engines.postgres.container import CONTAINER
 
 _UP = """\
 -- The first migration of {name}: replace this example with your own tables.
@@ -64,6 +65,9 @@ DIALECT = Dialect(
         next_down="-- Undoes: {description}\n\n",
         server=_SERVER,
     ),
+    port="5432",
+    dsn_variable="POSTGRES_DSN",
+    container=CONTAINER,
     embedded=EmbeddedServers(
         programs=("orchestrator.embedded.postgres:Postgres",),
         query="sslmode=disable",
