@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from orchestrator.cli.console import say
@@ -19,17 +20,34 @@ if TYPE_CHECKING:
     from orchestrator.engines.base import Engine
 
 
+def several(names: Sequence[str], file: str | None, env_file: str | None, *, embedded: bool) -> list[OneDatabase]:
+    """Return the databases that these names, globs and labels mean."""
+    assembly = assemble(file, env_file, names, None, no_deps=True)
+    catalogs, targets = assembly.catalogs(), assembly.targets(embedded=embedded)
+    return [OneDatabase(assembly, one, catalogs[one.id], targets[one.id]) for one in assembly.databases]
+
+
+def one_database(name: str, file: str | None, env_file: str | None, *, embedded: bool) -> OneDatabase:
+    """Return the one database that a name means; UsageError if it means several."""
+    found = several([name], file, env_file, embedded=embedded)
+    if len(found) != 1:
+        raise UsageError(f"'{name}' names {len(found)} databases", hint="name one")
+    return found[0]
+
+
+@dataclass(frozen=True)
 class OneDatabase:
     """One database of the manifest, with its files and its server."""
 
-    def __init__(self, name: str, file: str | None, env_file: str | None, *, embedded: bool) -> None:
-        self.assembly: Assembly = assemble(file, env_file, [name], None, no_deps=True)
-        if len(self.assembly.databases) != 1:
-            raise UsageError(f"'{name}' names {len(self.assembly.databases)} databases", hint="name one")
-        self.database: Database = self.assembly.databases[0]
-        self.migrations: tuple[Migration, ...] = self.assembly.catalogs()[self.database.id]
-        self.target: Target = self.assembly.targets(embedded=embedded)[self.database.id]
-        self.engine: Engine = self.assembly.engine(self.database.engine)
+    assembly: Assembly
+    database: Database
+    migrations: tuple[Migration, ...]
+    target: Target
+
+    @property
+    def engine(self) -> Engine:
+        """The engine, with its driver."""
+        return self.assembly.engine(self.database.engine)
 
     @property
     def id(self) -> str:

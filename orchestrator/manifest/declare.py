@@ -159,7 +159,7 @@ class Declarations:
         elif sound and not own and name is None:
             what = f"{about} has no engine and no server" if "dsn" in values else f"{about} has no server and no dsn"
             self._error(["databases", index], what, hint=self._known_servers())
-        if own in DIALECTS:
+        if isinstance(own, str) and own in DIALECTS:
             return str(own)
         return server.engine if server else None
 

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from shlex import quote
 
 from orchestrator.model import (
     HISTORY_FORMAT,
@@ -37,15 +38,26 @@ class Kind(Enum):
     EMPTIED = "emptied"
 
 
+NAME = "\0"
+"""Stands in a hint for the name of the database. No path and no name can hold it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is not as it should be. `blocks` are the directions in which nothing may run because of it."""
+    """One thing that is not as it should be. `blocks` are the directions in which nothing may run because of it.
+
+    `hint` holds NAME where the database's name belongs; people get `hint_for` their database.
+    """
 
     kind: Kind
     what: str
     hint: str
     version: int | None = None
     blocks: tuple[Direction, ...] = (Direction.UP, Direction.DOWN)
+
+    def hint_for(self, id: str) -> str:
+        """Return the hint for a database, with commands that can be pasted."""
+        return self.hint.replace(NAME, quote(id))
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,7 +305,7 @@ def _dirty(pointer: Pointer, files: dict[int, Migration]) -> Problem:
         Kind.DIRTY,
         f"golang-migrate stopped half way and left it dirty at {spoken(pointer.version)}"
         + (f" (it was running {' or '.join(ways)})" if ways else ""),
-        "look at the schema, then: orch repair NAME",
+        f"look at the schema, then: orch repair {NAME}",
         pointer.version,
     )
 
@@ -303,7 +315,7 @@ def _forced(pointer: Pointer, partial: Revision) -> Problem:
         Kind.FORCED,
         f"version {partial.version} stopped half way ({partial.direction.value}, {partial.applied} of {partial.total} "
         f"statements), and somebody has since set the pointer to {spoken(pointer.version)}",
-        "look at the schema, then: orch repair NAME",
+        f"look at the schema, then: orch repair {NAME}",
         partial.version,
     )
 
@@ -314,7 +326,7 @@ def _never_seen(version: int) -> Problem:
         Kind.FORCED,
         f"golang-migrate's pointer went back to version {version}, which our history never saw applied: "
         "it may have run that file, or only have come down to it",
-        "look at the schema, then: orch repair NAME",
+        f"look at the schema, then: orch repair {NAME}",
         version,
     )
 
@@ -322,7 +334,7 @@ def _never_seen(version: int) -> Problem:
 def _several_rows(rows: Sequence[Pointer], top: int | None) -> Problem:
     """A restore of data alone leaves two: nobody can tell from them which version the database has."""
     said = " and ".join(spoken(row.version) + (" (dirty)" if row.dirty else "") for row in rows)
-    choices = " or ".join(f"orch repair NAME --keep-version {row_key(row)}" for row in rows)
+    choices = " or ".join(f"orch repair {NAME} --keep-version {row_key(row)}" for row in rows)
     return Problem(
         Kind.SEVERAL_ROWS,
         f"golang-migrate's version table has {len(rows)} rows, {said}, and only one can be true; "
@@ -342,8 +354,8 @@ def _emptied(first: int) -> Problem:
         Kind.EMPTIED,
         "its history is there and holds no rows, as after a copy of the schema alone or a script that empties all tables: "
         "orch never leaves it so, and cannot tell what is applied",
-        "if these migrations made what is there: orch baseline NAME --version <the last one that ran>; "
-        f"if nothing of them is there: orch repair NAME --mark-not-applied {first}",
+        f"if these migrations made what is there: orch baseline {NAME} --version <the last one that ran>; "
+        f"if nothing of them is there: orch repair {NAME} --mark-not-applied {first}",
     )
 
 
@@ -351,7 +363,7 @@ def _pointer_without_file(version: int) -> Problem:
     return Problem(
         Kind.MISSING,
         f"golang-migrate's pointer is at version {version}, and there is no such file",
-        "bring the file back (a branch that is not merged?), or: orch repair NAME",
+        f"bring the file back (a branch that is not merged?), or: orch repair {NAME}",
         version,
     )
 
@@ -370,7 +382,7 @@ def _edited(revision: Revision, path: str) -> Problem:
     return Problem(
         Kind.EDITED,
         f"{path} was edited after it was applied{_when(revision)}",
-        f"write a new migration instead, or after a look: orch repair NAME --accept {path}",
+        f"write a new migration instead, or after a look: orch repair {NAME} --accept {quote(path)}",
         revision.version,
     )
 
@@ -390,7 +402,7 @@ def _two_partials(revision: Revision) -> Problem:
     return Problem(
         Kind.PARTIAL,
         f"version {revision.version} stopped half way, and so did another",
-        "look at the schema, then: orch repair NAME",
+        f"look at the schema, then: orch repair {NAME}",
         revision.version,
     )
 
@@ -398,7 +410,7 @@ def _two_partials(revision: Revision) -> Problem:
 def _partial(partial: Revision) -> Problem:
     """Describe a half-done attempt. It forbids only the other direction: its own continues it."""
     other = Direction.DOWN if partial.direction is Direction.UP else Direction.UP
-    command = "orch apply" if partial.direction is Direction.UP else "orch rollback NAME --steps 1"
+    command = "orch apply" if partial.direction is Direction.UP else f"orch rollback {NAME} --steps 1"
     over = partial.applied >= partial.total and not partial.in_flight
     at = "its end" if over else f"statement {partial.applied + 1} of {partial.total}"
     reason = f": {partial.error}" if partial.error else ""
@@ -408,7 +420,7 @@ def _partial(partial: Revision) -> Problem:
             Kind.IN_FLIGHT,
             f"version {partial.version} ({partial.direction.value}) was cut off at {at}"
             + (reason or "; the next run finds out whether it was done"),
-            f"look whether it was done, then: orch repair NAME (or let orch look again: {command})"
+            f"look whether it was done, then: orch repair {NAME} (or let orch look again: {command})"
             if doubt
             else f"continue: {command}",
             partial.version,

@@ -18,7 +18,7 @@ from orchestrator.errors import (
 )
 from orchestrator.events import Failure
 from orchestrator.model import Database, Direction, File, History, LockHolder, Migration, Revision, Script
-from orchestrator.planning.history import Kind, Problem, State, digest, reconcile, resumable, spoken, unrecorded
+from orchestrator.planning.history import NAME, Kind, Problem, State, digest, reconcile, resumable, spoken, unrecorded
 
 PLAN_FORMAT = 1
 
@@ -322,7 +322,7 @@ def _step(database: Database, migration: Migration, state: State, read_script: R
         return Step(migration.version, migration.name, direction, "", "", 0, atomic=True)
     script = read_script(database, file)
     if partial is not None and (problem := _part_changed(file, partial, script)):
-        raise ConflictError(problem.what, hint=problem.hint.replace("NAME", database.id))
+        raise ConflictError(problem.what, hint=problem.hint_for(database.id))
     return Step(
         migration.version,
         migration.name,
@@ -367,7 +367,7 @@ def _part_changed(file: File, partial: Revision, script: Script) -> Problem | No
         Kind.EDITED,
         f"{file.path}: the part that already ran was changed (the first {partial.applied} of {partial.total} "
         f"statements; the next begins at line {_line_after(script, partial.applied)})",
-        "put that part back as it was; only what follows may be mended. Or: orch repair NAME",
+        f"put that part back as it was; only what follows may be corrected. Or: orch repair {NAME}",
         partial.version,
     )
 
@@ -388,7 +388,7 @@ def _line_after(script: Script, count: int) -> int:
 def _conflict(id: str, blocked: Sequence[Problem]) -> OrchError:
     first = blocked[0]
     rest = "\n".join(f"also: {problem.what}" for problem in blocked[1:])
-    return ConflictError(f"{id}: {first.what}", detail=rest, hint=first.hint.replace("NAME", id))
+    return ConflictError(f"{id}: {first.what}", detail=rest, hint=first.hint_for(id))
 
 
 def _no_such_version(id: str, version: int, migrations: Sequence[Migration]) -> UsageError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from orchestrator.errors import ConflictError, UsageError
+from orchestrator.errors import ConflictError, UsageError, some
 from orchestrator.model import Direction, History, Migration, Origin, Pointer, Revision
 from orchestrator.planning.history import (
     Kind,
@@ -250,6 +250,21 @@ def _accept(migrations: Sequence[Migration], history: History, version: int, by:
     path = migration.up.path if migration.up else ""
     record = _record(history, migration, by, Origin.MARKED)
     return Way(f"accept {path}", f"the edit of {path} changes nothing that matters here", (record,), None)
+
+
+def accepted(found: Sequence[Way]) -> list[Way]:
+    """Return those resolutions that accept the edit of a file."""
+    return [way for way in found if way.flag.startswith("accept ")]
+
+
+def together(found: Sequence[Way]) -> Way:
+    """Return one resolution that accepts several edits."""
+    if len(found) == 1:
+        return found[0]
+    paths = [way.flag.removeprefix("accept ") for way in found]
+    records = tuple(record for way in found for record in way.revisions)
+    what = f"the edits of {len(paths)} files change nothing that matters here: {some(paths)}"
+    return Way(f"accept {' '.join(paths)}", what, records, None)
 
 
 def _before(history: History, partial: Revision) -> Pointer:

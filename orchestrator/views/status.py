@@ -39,7 +39,7 @@ def status_of(
                 "kind": problem.kind.value,
                 "version": problem.version,
                 "what": problem.what,
-                "hint": problem.hint.replace("NAME", database.id),
+                "hint": problem.hint_for(database.id),
                 "blocks": [direction.value for direction in problem.blocks],
             }
             for problem in state.problems

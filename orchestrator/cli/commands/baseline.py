@@ -25,10 +25,10 @@ def command(
     Example: orch baseline inventory --version 2 --reason "restored from the dump of Monday"
     """
     from orchestrator.cli.console import out
-    from orchestrator.cli.records import OneDatabase
+    from orchestrator.cli.records import one_database
     from orchestrator.planning.repair import baseline
 
-    one = OneDatabase(name, file, env_file, embedded=embedded)
+    one = one_database(name, file, env_file, embedded=embedded)
     seen = one.read()
     way = one.write(
         lambda history: baseline(one.id, one.migrations, history, version, one.signature(reason)), seen, lock_timeout

@@ -17,10 +17,10 @@ def command(
     Examples: orch history inventory · orch history postgres-order --output json
     """
     from orchestrator.cli.console import out, out_json
-    from orchestrator.cli.records import OneDatabase
+    from orchestrator.cli.records import one_database
     from orchestrator.views.history_text import history_document, history_text
 
-    one = OneDatabase(name, file, env_file, embedded=embedded)
+    one = one_database(name, file, env_file, embedded=embedded)
     history = one.read()
     if output is options.Output.json:
         out_json({"format": 1, "id": one.id, **history_document(history)})

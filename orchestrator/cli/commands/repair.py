@@ -1,7 +1,9 @@
-"""`orch repair`: the facts, and the sensible ways on."""
+"""`orch repair`: what is wrong with a database, and the resolutions that it allows."""
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -9,13 +11,21 @@ import typer
 from orchestrator.cli import options
 
 if TYPE_CHECKING:
+    from orchestrator.cli.records import OneDatabase
     from orchestrator.model import History
     from orchestrator.planning.history import State
-    from orchestrator.planning.repair import Way
+    from orchestrator.planning.repair import Signature, Way
 
 
 def command(
-    name: options.Name,
+    names: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="NAME...",
+            help="The database. With --accept several; globs; label:x.",
+            autocompletion=options.complete_pattern,
+        ),
+    ],
     mark_applied: Annotated[
         int | None,
         typer.Option(
@@ -31,7 +41,12 @@ def command(
     ] = False,
     continue_: Annotated[bool, typer.Option("--continue", help="Go on where it stopped.")] = False,
     accept: Annotated[
-        str | None, typer.Option("--accept", metavar="FILE", help="Accept the edit of an applied file.")
+        list[str] | None,
+        typer.Option(
+            "--accept",
+            metavar="FILE",
+            help="Accept the edit of an applied file: its path, name or version. Repeatable; globs.",
+        ),
     ] = None,
     keep_version: Annotated[
         int | None,
@@ -48,18 +63,15 @@ def command(
     embedded: options.Embedded = False,
     output: options.OutputOption = options.Output.text,
 ) -> int:
-    """Show what is wrong with a database and the ways on; with a flag, take that way. Runs no migration, loses no history.
+    """List possible resolutions for a database; with a flag, apply one. Runs no migration, loses no history.
 
     Where nothing is wrong, --mark-applied takes the next pending version as applied, and --mark-not-applied takes that back.
 
-    Examples: orch repair inventory · orch repair inventory --mark-applied 3 --reason "finished by hand"
+    Examples: orch repair inventory · orch repair inventory --mark-applied 3 --reason "finished by hand" ·
+    orch repair '*' --accept '*'
     """
-    from orchestrator.cli.console import out, out_json, pasteable
-    from orchestrator.cli.records import OneDatabase
+    from orchestrator.cli.records import one_database, several
     from orchestrator.errors import UsageError
-    from orchestrator.planning.history import reconcile
-    from orchestrator.planning.plan import held_against_file
-    from orchestrator.planning.repair import next_applied, on_request, ways
 
     flags = [
         *([f"mark-applied {mark_applied}"] if mark_applied is not None else []),
@@ -67,55 +79,55 @@ def command(
         *(["statement-done"] if statement_done else []),
         *(["statement-not-done"] if statement_not_done else []),
         *(["continue"] if continue_ else []),
-        *([f"accept {accept}"] if accept is not None else []),
+        *(["accept"] if accept else []),
         *([f"keep-version {keep_version}"] if keep_version is not None else []),
     ]
     if len(flags) > 1:
-        raise UsageError("one way at a time", hint=f"orch repair {name}")
-    one = OneDatabase(name, file, env_file, embedded=embedded)
+        raise UsageError("one resolution at a time", hint=f"orch repair {shlex.join(names)}")
+    if accept:
+        return _accept(several(names, file, env_file, embedded=embedded), accept, reason, lock_timeout, output)
+    if len(names) > 1:
+        raise UsageError(f"{len(names)} databases are named", hint=f"name one: orch repair {shlex.quote(names[0])}")
+    one = one_database(names[0], file, env_file, embedded=embedded)
     seen = one.read()
     by = one.signature(reason)
-
-    def state_of(history: History) -> State:
-        state = reconcile(one.migrations, history, out_of_order=one.database.settings.out_of_order)
-        return held_against_file(state, one.database, one.migrations, one.assembly.read_script)
+    if not flags:
+        return _show(one, seen, by, output)
 
     def chosen(history: History) -> Way:
-        offered, requested = ways(one.migrations, history, by), on_request(one.migrations, history, by)
-        if (way := _chosen((*offered, *requested), flags[0])) is not None:
-            return way
-        hint = (
-            f"the ways are: {', '.join(f'--{way.flag}' for way in offered)}"
-            if offered
-            else _no_way(state_of(history), one.id)
-        )
-        if following := next_applied(requested):
-            hint += f"\npending versions are taken as applied in their order; the next: orch repair {one.id} --{following.flag}"
-        raise UsageError(f"--{flags[0]} makes no sense for {one.id} as it stands", hint=hint)
+        return _chosen(one, history, by, flags[0])
 
-    if flags:
-        way = one.write(chosen, seen, lock_timeout)
-        out(pasteable(f"{one.id}: recorded that {way.what}.\nNext: orch status, then orch apply"))
-        return 0
-    state = state_of(seen)
+    way = one.write(chosen, seen, lock_timeout)
+    _tell([(one.id, way.flag, way.what)], output)
+    return 0
+
+
+def _state(one: OneDatabase, history: History) -> State:
+    from orchestrator.planning.history import reconcile
+    from orchestrator.planning.plan import held_against_file
+
+    state = reconcile(one.migrations, history, out_of_order=one.database.settings.out_of_order)
+    return held_against_file(state, one.database, one.migrations, one.assembly.read_script)
+
+
+def _show(one: OneDatabase, seen: History, by: Signature, output: options.Output) -> int:
+    """Show what is wrong, and what can be done."""
+    from orchestrator.cli.console import out, out_json, pasteable
+    from orchestrator.planning.repair import next_applied, on_request, ways
+
+    state = _state(one, seen)
     found = ways(one.migrations, seen, by)
     if output is options.Output.json:
         problems = [{"kind": problem.kind.value, "what": problem.what} for problem in state.problems]
-        out_json(
-            {
-                "format": 1,
-                "id": one.id,
-                "problems": problems,
-                "ways": [{"flag": f"--{w.flag}", "what": w.what} for w in found],
-            }
-        )
+        offered = [{"flag": f"--{way.flag}", "what": way.what} for way in found]
+        out_json({"format": 1, "id": one.id, "problems": problems, "ways": offered})
         return 0
     lines = [f"{one.id}: {problem.what}" for problem in state.problems] or [f"{one.id}: nothing is wrong."]
     if found:
-        lines += ["", "Ways on (with --reason TEXT, the reason is kept in the history):"]
-        lines += [f"  orch repair {one.id} --{way.flag}\n      {way.what}" for way in found]
+        lines += ["", "What you can do (with --reason TEXT, the reason is kept in the history):"]
+        lines += [f"  orch repair {one.id} --{_typed(way)}\n      {way.what}" for way in found]
     elif state.problems:
-        lines += [f"  {problem.hint.replace('NAME', one.id)}" for problem in state.problems]
+        lines += [f"  {problem.hint_for(one.id)}" for problem in state.problems]
     if following := next_applied(on_request(one.migrations, seen, by)):
         version = following.flag.partition(" ")[2]
         lines += [
@@ -126,28 +138,102 @@ def command(
     return 0
 
 
-def _chosen(offered: tuple[Way, ...], flag: str) -> Way | None:
+def _chosen(one: OneDatabase, history: History, by: Signature, flag: str) -> Way:
+    """Return the resolution that was asked for; UsageError if the state does not allow it."""
+    from orchestrator.errors import UsageError
+    from orchestrator.planning.repair import next_applied, on_request, ways
+
+    offered, requested = ways(one.migrations, history, by), on_request(one.migrations, history, by)
+    for way in (*offered, *requested):
+        if way.flag == flag:
+            return way
+    hint = _possible(one, history, offered)
+    if following := next_applied(requested):
+        hint += (
+            f"\npending versions are taken as applied in their order; the next: orch repair {one.id} --{following.flag}"
+        )
+    raise UsageError(f"--{flag} does not apply to {one.id} as it stands", hint=hint)
+
+
+def _accept(
+    databases: Sequence[OneDatabase],
+    wanted: Sequence[str],
+    reason: str,
+    lock_timeout: float | None,
+    output: options.Output,
+) -> int:
+    """Accept edited files of one or several databases. Nothing is recorded unless each FILE means at least one."""
+    from orchestrator.errors import UsageError
+    from orchestrator.planning.repair import accepted, together, ways
+
+    seen = {one.id: one.read() for one in databases}
+    chosen: dict[str, list[str]] = {}
+    for one in databases:
+        found = accepted(ways(one.migrations, seen[one.id], one.signature(reason)))
+        chosen[one.id] = [way.flag for way in found if any(_means(word, way) for word in wanted)]
+    for word in wanted:
+        meant = [flag for flags in chosen.values() for flag in flags if _means(word, flag)]
+        if not meant:
+            one = databases[0]
+            hint = _possible(one, seen[one.id], ways(one.migrations, seen[one.id], one.signature(reason)))
+            about = one.id if len(databases) == 1 else f"any of {len(databases)} databases"
+            raise UsageError(f"--accept {shlex.quote(word)} is no file of {about} that was edited", hint=hint)
+    told: list[tuple[str, str, str]] = []
+    for one in databases:
+        if not (flags := chosen[one.id]):
+            continue
+
+        def decide(history: History, one: OneDatabase = one, flags: Sequence[str] = flags) -> Way:
+            offered = accepted(ways(one.migrations, history, one.signature(reason)))
+            return together([way for way in offered if way.flag in flags])
+
+        way = one.write(decide, seen[one.id], lock_timeout)
+        told.append((one.id, way.flag, way.what))
+    _tell(told, output)
+    return 0
+
+
+def _means(word: str, way: Way | str) -> bool:
+    """Whether a FILE of the command line means the file of this resolution: a path, a name, a glob of either, a version."""
+    from fnmatch import fnmatchcase
     from pathlib import Path
 
-    kind, _, value = flag.partition(" ")
-    for way in offered:
-        same = way.flag == flag or (
-            kind == "accept"
-            and way.flag.startswith("accept ")
-            and Path(way.flag[7:]).resolve() == Path(value).resolve()
-        )
-        if same:
-            return way
-    return None
+    path = (way if isinstance(way, str) else way.flag).removeprefix("accept ")
+    name = path.rpartition("/")[2]
+    if word.isdecimal():
+        return int(word) == int(name.partition("_")[0])
+    return (
+        word in (path, name)
+        or Path(word).resolve() == Path(path).resolve()
+        or any(fnmatchcase(known, word) for known in (path, name))
+    )
 
 
-def _no_way(state: State, id: str) -> str:
+def _tell(told: Sequence[tuple[str, str, str]], output: options.Output) -> None:
+    from orchestrator.cli.console import out, out_json, pasteable
+
+    if output is options.Output.json:
+        recorded = [{"id": id, "flag": f"--{flag}", "what": what} for id, flag, what in told]
+        out_json({"format": 1, "recorded": recorded})
+        return
+    lines = [f"{id}: recorded that {what}." for id, _, what in told]
+    out(pasteable("\n".join([*lines, "Next: orch status, then orch apply"])))
+
+
+def _typed(way: Way) -> str:
+    """Return the flag as a person types it in a shell."""
+    kind, _, value = way.flag.partition(" ")
+    return f"{kind} {shlex.quote(value)}" if value else kind
+
+
+def _possible(one: OneDatabase, history: History, offered: Sequence[Way]) -> str:
+    """Return what can be done instead."""
     from orchestrator.planning.history import spoken
 
+    if offered:
+        return f"what you can do: {', '.join(f'--{_typed(way)}' for way in offered)}"
+    state = _state(one, history)
     if state.problems:
-        hints = [problem.hint.replace("NAME", id) for problem in state.problems]
-        return "\n".join(
-            f"no repair mends this: {p.what}\n  {hint}" for p, hint in zip(state.problems, hints, strict=True)
-        )
+        return "\n".join(f"no repair mends this: {p.what}\n  {p.hint_for(one.id)}" for p in state.problems)
     pending = f"{len(state.pending)} pending" if state.pending else "nothing is pending"
     return f"nothing needs repair: it is at {spoken(state.version)}, {pending}"

@@ -23,10 +23,10 @@ def command(
     import sys
 
     from orchestrator.cli.console import is_terminal, out
-    from orchestrator.cli.records import OneDatabase
+    from orchestrator.cli.records import one_database
     from orchestrator.errors import UsageError
 
-    one = OneDatabase(name, file, env_file, embedded=embedded)
+    one = one_database(name, file, env_file, embedded=embedded)
     with one.session() as session:
         holder = session.holder()
         if holder is None:

@@ -136,7 +136,7 @@ def _missing(
     underway = (Kind.DIRTY, Kind.PARTIAL, Kind.IN_FLIGHT)
     for problem in state.problems:
         if problem.kind not in underway:
-            raise ConflictError(f"{database.id}: {problem.what}", hint=problem.hint.replace("NAME", database.id))
+            raise ConflictError(f"{database.id}: {problem.what}", hint=problem.hint_for(database.id))
     waited_for = [v for v in state.pending if version is None or v <= version]
     if not waited_for:
         return state.problems[0].what if state.problems else ""
