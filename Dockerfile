@@ -2,9 +2,11 @@
 # The same base for every build: --build-arg BASE=python:3.13-slim-bookworm@sha256:... (docker buildx imagetools inspect python:3.13-slim-bookworm)
 ARG BASE=python:3.13-slim-bookworm
 FROM ${BASE} AS build
+COPY requirements.lock /locked/requirements.lock
+RUN python -m venv --without-pip /opt/orch && python -m pip --python /opt/orch/bin/python install --no-cache-dir --require-hashes -r /locked/requirements.lock
 COPY pyproject.toml README.md LICENSE /source/
 COPY orchestrator /source/orchestrator
-RUN python -m venv --without-pip /opt/orch && python -m pip --python /opt/orch/bin/python install --no-cache-dir /source
+RUN python -m pip --python /opt/orch/bin/python install --no-cache-dir --no-deps /source && python -m pip --python /opt/orch/bin/python check
 
 FROM ${BASE}
 ARG BASE

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +13,9 @@ import kubernetes_validate
 import pytest
 import yaml
 from kubernetes_checks import problems
-from project import SERVERS, orch, small_project
-from test_render import VERSIONS, compose_config
+from packaging.requirements import Requirement
+from project import PROJECT, SERVERS, orch, small_project
+from test_render import TOOLS, VERSIONS, compose_config
 
 from orchestrator.errors import InvalidError
 from orchestrator.manifest import load
@@ -313,6 +316,18 @@ def test_the_image_has_no_pip_and_says_what_it_is(tmp_path: Path) -> None:
     assert "--require-hashes -r /locked/requirements.lock" in text and "--no-deps /source" in text
     assert "!deploy/requirements.lock" in rendered["Dockerfile.dockerignore"].splitlines()
     assert 'org.opencontainers.image.revision="$REVISION"' in text
+    (tmp_path / "Dockerfile").write_text(text)
+    done = subprocess.run([TOOLS / "hadolint", "Dockerfile"], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_image_of_this_project_is_locked_to_what_it_declares() -> None:
+    """Every dependency that the project declares is in the lock, in a version that the declaration allows."""
+    declared = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]["dependencies"]
+    locked = dict(re.findall(r"(?m)^([\w.-]+)==([^ ;\\]+)", (PROJECT / "requirements.lock").read_text()))
+    for requirement in map(Requirement, declared):
+        version = locked[requirement.name.lower().replace("_", "-")]
+        assert requirement.specifier.contains(version), requirement
 
 
 def test_the_workflow_applies_the_branch_of_the_manifest_and_comments_its_plan(tmp_path: Path) -> None:

@@ -45,8 +45,7 @@ _PIP = "python -m pip --python /opt/orch/bin/python"
 _INSTALL = f"RUN python -m venv --without-pip /opt/orch && {_PIP} install --no-cache-dir {{package}}"
 _LOCKED = f"""\
 RUN python -m venv --without-pip /opt/orch && {_PIP} install --no-cache-dir --require-hashes -r {{requirements}}
-{{copies}}RUN {_PIP} install --no-cache-dir --no-deps {{package}}
-RUN {_PIP} check"""
+{{copies}}RUN {_PIP} install --no-cache-dir --no-deps {{package}} && {_PIP} check"""
 _SOURCES = ("pyproject.toml", "README.md", "LICENSE", "orchestrator")
 
 
