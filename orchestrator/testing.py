@@ -20,13 +20,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.errors import OrchError, UsageError
+from orchestrator.errors import ConnectError, ConnectionLostError, OrchError, UsageError
 from orchestrator.events import Event, ServerWaiting
 from orchestrator.manifest.dsn import override_variable
 from orchestrator.manifest.load import find_manifest
 from orchestrator.manifest.names import resolve_name, select
 from orchestrator.manifest.template import Variable, parse
-from orchestrator.model import Database, Manifest
+from orchestrator.model import Database, Manifest, Target
 from orchestrator.operations.assembly import assemble
 from orchestrator.scratch.clones import Cloner
 
@@ -163,9 +163,7 @@ class Estate:
         With `drop_later` one of MongoDB is dropped in the background; `close` waits for that.
         """
         found = resolve_name(self.manifest.databases, name)
-        cloner = self._cloner(found, seeds)
-        self._sweep_once(found.id, cloner)
-        target = cloner.clone(found.id, pid=os.getpid())
+        cloner, target = self._clone(found, seeds)
         fresh = FreshDatabase(found.id, found.engine, target.database, target.url)
         try:
             yield fresh
@@ -174,7 +172,11 @@ class Estate:
             if drop_later and found.engine == "mongo":  # it takes 100 ms, and nobody needs to see it
                 self._drop_later(cloner, found.id, fresh.name)
             else:
-                cloner.drop(found.id, fresh.name)
+                try:
+                    cloner.drop(found.id, fresh.name)
+                except ConnectionLostError:
+                    if self._stands(found.engine):
+                        raise
 
     def select(self, only: Sequence[str] = ()) -> tuple[Database, ...]:
         """Return databases of the manifest, chosen as `orch --only` does (`label:x` too); all by default."""
@@ -183,12 +185,12 @@ class Estate:
     def server(self, engine: str) -> Server | None:
         """Return the embedded server that this engine's databases use, started if need be; None: the DSNs tell."""
         with self._mutex:
-            databases = [d for d in self.manifest.databases if d.engine == engine]
-            if not (self._embedded or (self._embedded is None and not _reachable(databases, os.environ))):
-                return None
             if engine in self._servers and not _lives(self._servers[engine]):
                 self._forget(engine)
             if engine not in self._servers:
+                databases = [d for d in self.manifest.databases if d.engine == engine]
+                if not (self._embedded or (self._embedded is None and not _reachable(databases, os.environ))):
+                    return None
                 from orchestrator.embedded import up
 
                 self._servers |= up(self.manifest.path.parent / ".orch", [engine])
@@ -214,6 +216,25 @@ class Estate:
             self._cloners.clear()
 
     # ------------------------------------------------------------ what stands behind
+
+    def _clone(self, found: Database, seeds: bool) -> tuple[Cloner, Target]:
+        """Make a clone; once more if its embedded server was killed meanwhile, on the one that is started in its place."""
+        try:
+            return self._clone_once(found, seeds)
+        except (ConnectError, ConnectionLostError):
+            if self._stands(found.engine):
+                raise
+        return self._clone_once(found, seeds)
+
+    def _clone_once(self, found: Database, seeds: bool) -> tuple[Cloner, Target]:
+        cloner = self._cloner(found, seeds)
+        self._sweep_once(found.id, cloner)
+        return cloner, cloner.clone(found.id, pid=os.getpid())
+
+    def _stands(self, engine: str) -> bool:
+        """Whether the server of an engine is no embedded one that was killed."""
+        with self._mutex:
+            return engine not in self._servers or _lives(self._servers[engine])
 
     def _drop_later(self, cloner: Cloner, id: str, name: str) -> None:
         def drop() -> None:
@@ -249,8 +270,10 @@ class Estate:
 
     def _cloner(self, found: Database, seeds: bool) -> Cloner:
         with self._mutex:
-            embedded = self.server(found.engine) is not None
+            if found.engine in self._servers:  # it may have been killed: then all that was connected to it is let go
+                self.server(found.engine)
             if (found.id, seeds) not in self._cloners:
+                embedded = self.server(found.engine) is not None
                 alone = replace(self._assembly, databases=(found,))  # nobody needs the credentials of others
                 run = alone.run(self._listen, embedded=embedded, wait=self._wait)
                 self._cloners[found.id, seeds] = Cloner(run, seeds)

@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import pytest
 from conftest import Estate
 
 from orchestrator import embedded, testing
-from orchestrator.embedded.process import free_port
+from orchestrator.embedded.process import alive, free_port
 from orchestrator.errors import UsageError
 from orchestrator.manifest.sqlalchemy_url import sqlalchemy_url
 from orchestrator.model import Database
@@ -257,6 +258,8 @@ def test_an_embedded_server_that_is_killed_is_started_again(tmp_path: Path) -> N
         server = estate.server("postgres")
         assert server is not None
         os.kill(server.pid, signal.SIGKILL)
+        while alive(server.pid):
+            time.sleep(0.01)
         with estate.database("a") as db, db.connect() as connection:
             connection.execute("SELECT FROM a")
         again = estate.server("postgres")
