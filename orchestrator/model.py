@@ -344,10 +344,16 @@ class Blocking(NamedTuple):
 class LockHolder(NamedTuple):
     """Who holds a migration lock, as far as the server tells. `key` stays the same as long as they hold it.
 
-    `alive`: the lock would be gone with them, so they are there.
+    `alive`: they are there for certain. `leased`: they said so within the last seconds, and nobody can tell more.
     """
 
     description: str
     since: datetime | None = None
     key: str = ""
     alive: bool = False
+    leased: bool = False
+
+    @property
+    def running(self) -> bool:
+        """Whether what is half done is being done now, as far as can be told."""
+        return self.alive or self.leased

@@ -120,10 +120,13 @@ class MemorySession:
             raise
         self._store.locked = False
 
+    def look(self, extensions: Sequence[str] = ()) -> tuple[History, LockHolder | None]:
+        return self.read_history(extensions), None
+
     def holder(self) -> LockHolder | None:
         return None
 
-    def unlock(self, holder: LockHolder) -> None:
+    def unlock(self, holder: LockHolder, *, terminate: bool = False) -> None:
         pass
 
     def prepare(self, extensions: Sequence[str]) -> None:

@@ -111,6 +111,14 @@ def _carried(command: list[str], given: dict[str, list[str]], text: str) -> str:
     )
 
 
+def confirmed(question: str) -> bool:
+    """Ask a person on the terminal; only the whole word is a yes. `question` says what is done then."""
+    import typer
+
+    answer: str = typer.prompt(f"Type 'yes' {question}", default="", show_default=False, err=True)
+    return answer.strip().lower() == "yes"
+
+
 def say_failures(failures: Iterable[tuple[str, Failure]]) -> None:
     """Show the errors of databases; those that several share (a server that is down) once."""
     from orchestrator.views.failures import shared

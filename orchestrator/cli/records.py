@@ -11,7 +11,7 @@ from orchestrator.cli.console import say
 from orchestrator.engines.base import Limits, Session
 from orchestrator.errors import DatabaseMissingError, StalePlanError, UsageError
 from orchestrator.execution.run import lock_wait
-from orchestrator.model import Database, History, Migration, Target
+from orchestrator.model import Database, History, LockHolder, Migration, Target
 from orchestrator.operations.assembly import Assembly, assemble
 from orchestrator.planning.history import digest
 from orchestrator.planning.repair import Signature, Way
@@ -76,12 +76,16 @@ class OneDatabase:
 
     def write(self, decide: Callable[[History], Way], seen: History, lock_timeout: float | None) -> Way:
         """Record a way under the lock, if the history still is what was seen."""
+        told: set[str] = set()
+
+        def waiting(holder: LockHolder) -> None:
+            if holder.key not in told:  # it is asked again and again
+                told.add(holder.key)
+                say(f"{self.id}: waiting for the lock, held by {holder.description}")
+
         with (
             self.session() as session,
-            session.lock(
-                lock_wait(self.target, lock_timeout),
-                lambda holder: say(f"waiting for the lock, held by {holder.description}"),
-            ),
+            session.lock(lock_wait(self.target, lock_timeout), waiting),
         ):
             history = session.read_history()
             if digest(history) != digest(seen):

@@ -93,6 +93,9 @@ class Session(Protocol):
     def read_history(self, extensions: Sequence[str] = ()) -> History:
         """Return what the database remembers. Creates nothing. Of `extensions`, those installed are told."""
 
+    def look(self, extensions: Sequence[str] = ()) -> tuple[History, LockHolder | None]:
+        """Return what `read_history` does, and who holds the migration lock now."""
+
     def keep(self) -> None:
         """Say that another session on this database follows within seconds: it may have this one's connection."""
 
@@ -102,8 +105,11 @@ class Session(Protocol):
     def holder(self) -> LockHolder | None:
         """Return who holds the migration lock now."""
 
-    def unlock(self, holder: LockHolder) -> None:
-        """Remove the lock of this holder, which a person knows to be gone."""
+    def unlock(self, holder: LockHolder, *, terminate: bool = False) -> None:
+        """Remove the lock of this holder, which a person knows to be gone; `terminate`: end their session first.
+
+        LockError if somebody else holds it by now, or if it cannot be removed as long as they live.
+        """
 
     def prepare(self, extensions: Sequence[str]) -> None:
         """Create these extensions where they are missing."""

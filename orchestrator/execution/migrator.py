@@ -20,6 +20,7 @@ from orchestrator.errors import (
     ConnectError,
     ConnectionLostError,
     InterruptedRunError,
+    LockError,
     OrchError,
     StalePlanError,
     StatementError,
@@ -128,16 +129,34 @@ class Migrator:
 
     def _connected(self) -> None:
         try:
-            with (
-                self._engine.connect(self._target) as session,
-                self._registered(session),
-                session.lock(lock_wait(self._target, self._run.lock_timeout), self._on_wait),
-            ):
-                self._locked(session)
+            with self._engine.connect(self._target) as session, self._registered(session):
+                taken = False
+                try:
+                    with session.lock(lock_wait(self._target, self._run.lock_timeout), self._on_wait):
+                        taken = True
+                        self._locked(session)
+                except LockError:
+                    if taken or not self._is_done(session):
+                        raise
+                    self._run.sink(Notice(self._id, "the holder of the lock has meanwhile done what was planned"))
         except ConnectError as error:
             if error.transient:  # the survey reached it a moment ago: it went away, and may come back
                 raise ConnectionLostError(error.what, detail=error.detail, hint=error.hint) from None
             raise
+
+    def _is_done(self, session: Session) -> bool:
+        """Whether whoever holds the lock has brought the database where the plan wants it."""
+        if not self._planned.steps:
+            return False
+        history = session.read_history(self._planned.extensions)
+        migrations, out_of_order = tuple(self._files.values()), self._settings.out_of_order
+        try:
+            if remaining(self._planned, migrations, history, out_of_order):
+                return False
+        except StalePlanError:
+            return False
+        self.version = reconcile(migrations, history, out_of_order=out_of_order).version
+        return True
 
     def _on_wait(self, holder: object) -> None:
         if self._run.stop.is_set():

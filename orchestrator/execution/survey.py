@@ -35,11 +35,12 @@ def survey(run: Run, *, keep: bool = False, reads: bool = False) -> dict[str, Su
 
         def read() -> Survey:
             with run.engines[target.engine].connect(target, run.until) as session:
+                if not keep:
+                    history, holder = session.look(database.create.extensions)
+                    return Survey(target.endpoint, history, holder=holder)
                 history = session.read_history(database.create.extensions)
                 refuse_read_only(history.read_only)
                 state = reconcile(run.catalogs[id], history)
-                if not keep:
-                    return Survey(target.endpoint, history, holder=session.holder() if state.partial else None)
                 deadline = time.monotonic() + lock_wait(target, run.lock_timeout)
                 while _dirty(state) and (holder := session.holder()) and not run.stop.is_set():
                     if time.monotonic() >= deadline:

@@ -21,6 +21,8 @@ from orchestrator.model import Database, Direction, File, History, LockHolder, M
 from orchestrator.planning.history import NAME, Kind, Problem, State, digest, reconcile, resumable, spoken, unrecorded
 
 PLAN_FORMAT = 1
+UNDERWAY = (Kind.DIRTY, Kind.PARTIAL, Kind.IN_FLIGHT)
+"""What a database looks like while a file of it runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +116,7 @@ class Request:
 class Survey:
     """What was found: a history, or why there is none, and where the database is (for people).
 
-    `holder` has the migration lock of a database that is half way through a file.
+    `holder` has the migration lock; nobody looked, or there is none: None.
     """
 
     endpoint: str
@@ -125,7 +127,7 @@ class Survey:
 
 def running(holder: LockHolder) -> str:
     """Return what to know of a database that is half way through a file while somebody holds its lock."""
-    if holder.alive:
+    if holder.running:
         return f"it is being migrated now, by {holder.description}"
     return f"its lock names {holder.description}: if that lives, it is being migrated now"
 
@@ -163,6 +165,9 @@ def make_plan(
             plans.append(replace(base, failure=survey.failure))
             continue
         try:
+            if busy := _underway(base, survey, catalogs[database.id], request):
+                plans.append(busy)
+                continue
             planned = _plan_one(base, database, catalogs[database.id], survey.history, read_script, request)
             plans.append(replace(planned, notes=(running(survey.holder), *planned.notes)) if survey.holder else planned)
         except InvalidGroup as group:
@@ -176,6 +181,21 @@ def make_plan(
     InvalidGroup.raise_if(invalid)
     ordered = plans if request.direction is Direction.UP else list(reversed(plans))
     return Plan(request.direction, tuple(ordered), tool)
+
+
+def _underway(
+    base: DatabasePlan, survey: Survey, migrations: Sequence[Migration], request: Request
+) -> DatabasePlan | None:
+    """Return the plan of a database that somebody is in the middle of migrating, as far as that stands in the way."""
+    if survey.holder is None or not survey.holder.running:
+        return None
+    state = reconcile(migrations, survey.history, out_of_order=True)
+    blocked = state.blocked(request.direction)
+    if not blocked or any(problem.kind not in UNDERWAY for problem in blocked):
+        return None
+    if request.direction is Direction.DOWN:
+        raise ConflictError(f"{base.id} is locked: {running(survey.holder)}", hint="run again when that is done")
+    return replace(base, base=digest(survey.history), version=state.version, notes=(running(survey.holder),))
 
 
 def remaining(

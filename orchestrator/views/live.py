@@ -67,10 +67,11 @@ class LiveView:
                 self._rows[id] = ("running", f"waiting for the lock: {holder}")
             case events.ServerWaiting(id, reason):
                 self._rows[id] = ("running", f"waiting for the server: {reason}")
-            case events.StepStarted(id, version, name):
-                self._rows[id] = ("running", f"{version} {name}")
-            case events.StatementDone(id, version, applied, total):
-                self._rows[id] = ("running", f"{version}: statement {applied} of {total}")
+            case events.StepStarted(id, version, name, _, first, total):
+                place = f": statement {first + 1} of {total}" if first else ""
+                self._rows[id] = ("running", f"{version} {name}{place}")
+            case events.StatementDone(id, version, applied, total) if applied < total:
+                self._rows[id] = ("running", f"{version}: statement {applied + 1} of {total}")
             case events.StepRetrying(id, version, reason):
                 self._rows[id] = ("running", f"{version} is tried again: {reason}")
             case events.StepFinished():

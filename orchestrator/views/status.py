@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC
 from typing import Any
 
 from orchestrator.engines import dialect
 from orchestrator.model import Database, Migration, Revision
-from orchestrator.planning.history import Kind, reconcile, unrecorded
-from orchestrator.planning.plan import ReadScript, Survey, held_against_file, running
+from orchestrator.planning.history import reconcile, unrecorded
+from orchestrator.planning.plan import UNDERWAY, ReadScript, Survey, held_against_file, running
 from orchestrator.views.table import table
 
 
@@ -21,14 +22,18 @@ def status_of(
         failure = survey.failure
         problem = {"kind": failure.kind, "what": failure.what, "hint": failure.hint, "blocks": ["up", "down"]}
         blank: dict[str, Any] = {"exists": None, "version": None, "dirty": None, "applied": [], "pending": []}
+        blank["running"] = None
         return {**entry, **blank, "problems": [problem], "notes": []}
     history = survey.history
     state = reconcile(migrations, history, out_of_order=database.settings.out_of_order)
     state = held_against_file(state, database, migrations, read_script)
     # Left dirty by golang-migrate, before we knew of the database: then all there is to tell is what the pointer says.
     version = state.version if state.applied or history.pointer is None else history.pointer.version
+    active = survey.holder if survey.holder and survey.holder.running else None
+    since = active.since.astimezone(UTC).isoformat() if active and active.since else None
     return {
         **entry,
+        "running": {"by": active.description, "since": since} if active else None,
         "exists": history.exists,
         "version": version,
         "dirty": state.dirty,
@@ -43,7 +48,7 @@ def status_of(
                 "blocks": [direction.value for direction in problem.blocks],
             }
             for problem in state.problems
-            if not (survey.holder and survey.holder.alive and problem.kind in (Kind.PARTIAL, Kind.IN_FLIGHT))
+            if not (active and problem.kind in UNDERWAY)
         ],
         "notes": [
             *([running(survey.holder)] if survey.holder else []),
@@ -78,10 +83,12 @@ def status_text(entries: Sequence[dict[str, Any]]) -> str:
                 lines.append(f"  {problem['hint']}")
         lines.extend(f"\n{entry['id']}: {note}" for note in entry["notes"])
     problems = sum(bool(entry["problems"]) for entry in entries)
-    resting = sum(_state(entry) == "up to date" for entry in entries)
+    states = [_state(entry) for entry in entries]
+    resting, active = states.count("up to date"), states.count("running")
     counts = {
         "up to date": resting,
-        "pending": len(entries) - resting - problems,
+        "running": active,
+        "pending": len(entries) - resting - active - problems,
         "with problems": problems,
     }
     lines.append("\n" + ", ".join(f"{count} {what}" for what, count in counts.items() if count) + ".")
@@ -114,6 +121,8 @@ def _existence(exists: bool | None) -> str:
 def _state(entry: dict[str, Any]) -> str:
     if entry["problems"]:
         return str(entry["problems"][0]["kind"]).replace("_", " ")
+    if entry["running"]:
+        return "running"
     if not entry["exists"] and (entry["pending"] or dialect(entry["engine"]).creates):
         return "to be created"
     return "pending" if entry["pending"] else "up to date"

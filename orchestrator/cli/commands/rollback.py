@@ -52,7 +52,7 @@ def command(
     from dataclasses import replace
 
     from orchestrator import __version__
-    from orchestrator.cli.console import is_terminal, paint_dangers, say
+    from orchestrator.cli.console import confirmed, is_terminal, paint_dangers, say
     from orchestrator.cli.planning import hazards_of
     from orchestrator.cli.stage import Broadcast, execute, planning, when_machines_read
     from orchestrator.errors import InterruptedRunError, UsageError
@@ -88,14 +88,9 @@ def command(
     if not plan.has_changes:
         say("Nothing to take back.")
         return 0 if output is options.StreamOutput.text else execute(run, plan, broadcast, output)
-    if not yes and not _confirmed():
+    if not yes and not confirmed("to run this"):
         raise InterruptedRunError("not confirmed: nothing was changed")
     return execute(run, plan, broadcast, output, verbose=verbose)
-
-
-def _confirmed() -> bool:
-    answer: str = typer.prompt("Type 'yes' to run this", default="", show_default=False, err=True)
-    return answer.strip().lower() in ("y", "yes")
 
 
 def _dependents(file: str | None, env_file: str | None, chosen: set[str]) -> list[str]:

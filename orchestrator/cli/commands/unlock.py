@@ -12,19 +12,24 @@ from orchestrator.cli import options
 def command(
     name: options.Name,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    terminate: Annotated[
+        bool, typer.Option("--terminate", help="End the session that holds the lock, if it is still running.")
+    ] = False,
     file: options.File = None,
     env_file: options.EnvFile = None,
     embedded: options.Embedded = False,
 ) -> int:
-    """Show who holds the migration lock of a database, and remove it: for what a killed golang-migrate left in MongoDB.
+    """Show who holds the migration lock of a database and remove it, as after a golang-migrate on MongoDB that was killed.
 
-    Example: orch unlock logs
+    The lock of a session that is still running is not removed; --terminate ends that session.
+
+    Examples: orch unlock logs · orch unlock order --terminate
     """
     import sys
 
-    from orchestrator.cli.console import is_terminal, out
+    from orchestrator.cli.console import confirmed, is_terminal, out
     from orchestrator.cli.records import one_database
-    from orchestrator.errors import UsageError
+    from orchestrator.errors import LockError, UsageError
 
     one = one_database(name, file, env_file, embedded=embedded)
     with one.session() as session:
@@ -33,13 +38,17 @@ def command(
             out(f"{one.id} is not locked.")
             return 0
         out(f"{one.id} is locked by {holder.description}.")
+        if holder.alive and not terminate:
+            raise LockError(
+                f"the lock of {one.id} is held by a running session, and is not removed",
+                hint=f"let it finish; to end that session: orch unlock {one.id} --terminate",
+            )
         if not yes:
             if not (is_terminal(sys.stdin) and is_terminal(sys.stderr)):
                 raise UsageError("unlock asks before it removes a lock, and there is no terminal", hint="give --yes")
-            answer: str = typer.prompt("Type 'yes' if that process is gone", default="", show_default=False, err=True)
-            if answer.strip() != "yes":
+            if not confirmed("to end that session" if holder.alive else "if that process is gone"):
                 out("The lock was left alone.")
                 return 0
-        session.unlock(holder)
-        out("The lock is removed.")
+        session.unlock(holder, terminate=terminate)
+        out("The session was ended; the lock is free." if holder.alive else "The lock is removed.")
     return 0

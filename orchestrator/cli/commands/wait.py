@@ -123,7 +123,8 @@ def _missing(
 ) -> str:
     """Return what is still to come, or nothing; what waiting cannot mend is raised."""
     from orchestrator.errors import ConflictError
-    from orchestrator.planning.history import Kind, reconcile
+    from orchestrator.planning.history import reconcile
+    from orchestrator.planning.plan import UNDERWAY
 
     if survey.failure is not None:
         return _trouble(database.id, survey.failure, over)
@@ -133,9 +134,8 @@ def _missing(
     if version is not None and version in state.applied:
         return ""
     # A run at work looks like one that stopped half way: those may still come to an end.
-    underway = (Kind.DIRTY, Kind.PARTIAL, Kind.IN_FLIGHT)
     for problem in state.problems:
-        if problem.kind not in underway:
+        if problem.kind not in UNDERWAY:
             raise ConflictError(f"{database.id}: {problem.what}", hint=problem.hint_for(database.id))
     waited_for = [v for v in state.pending if version is None or v <= version]
     if not waited_for:

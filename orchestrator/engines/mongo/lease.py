@@ -211,11 +211,15 @@ class Lease:
         if document is None:
             return LockHolder("somebody who has just taken it")
         since = document.get("created_at")
-        who = f"orch/{document['run_id']} {document.get('actor', '')}" if "run_id" in document else "golang-migrate"
+        ours = "run_id" in document
+        who = f"orch/{document['run_id']} {document.get('actor', '')}" if ours else "golang-migrate"
+        over = ours and _is_over(document.get("expires_at"))
         return LockHolder(
             f"{who} (pid {document.get('pid')} on {document.get('hostname')}, since {_clock(since)})",
             since if hasattr(since, "tzinfo") else None,
             _key(document),
+            alive=not over and _is_here(document),
+            leased=ours and not over and not self._is_dead(document),
         )
 
     def _is_dead(self, document: dict[str, Any]) -> bool:
@@ -225,6 +229,22 @@ class Lease:
         if "owner" not in document or document.get("machine") != _machine() or not _machine():
             return False
         return not Path(f"/proc/{document.get('pid')}").exists()
+
+
+def _is_over(expires_at: Any) -> bool:
+    """Whether a lease is over. By our own clock: it decides nothing, and is told to people only."""
+    if not isinstance(expires_at, datetime):
+        return True
+    return (expires_at if expires_at.tzinfo else expires_at.replace(tzinfo=UTC)) < datetime.now(UTC)
+
+
+def _is_here(document: dict[str, Any]) -> bool:
+    """Whether the process that a lock document names runs on this machine."""
+    if document.get("owner") in _abandoned or not Path(f"/proc/{document.get('pid')}").exists():
+        return False
+    if "machine" in document:
+        return bool(_machine()) and document["machine"] == _machine()
+    return document.get("hostname") == socket.gethostname()
 
 
 def _now() -> float:

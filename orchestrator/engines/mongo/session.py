@@ -23,7 +23,7 @@ from orchestrator.engines.mongo.extended_json import ENTRIES, OWNED, OWNED_HINT,
 from orchestrator.engines.mongo.lease import Lease
 from orchestrator.engines.mongo.probe import probe
 from orchestrator.engines.mongo.schema_snapshot import picture
-from orchestrator.errors import ConflictError, ConnectionLostError, StatementError
+from orchestrator.errors import ConflictError, ConnectionLostError, LockError, StatementError
 from orchestrator.model import (
     Blocking,
     History,
@@ -126,8 +126,18 @@ class MongoSession:
         with errors.mapped(self._target):
             return self._new_lease().holder()
 
-    def unlock(self, holder: LockHolder) -> None:
-        """Delete the lock document, if it still names this holder."""
+    def look(self, extensions: Sequence[str] = ()) -> tuple[History, LockHolder | None]:
+        """Read the history, and the lock document."""
+        history = self.read_history(extensions)
+        return history, self.holder() if history.exists else None
+
+    def unlock(self, holder: LockHolder, *, terminate: bool = False) -> None:
+        """Delete the lock document, if it still names this holder, and end what the server does for one of ours."""
+        if holder.alive and not terminate:
+            raise LockError(
+                f"the lock of {self._target.database_id} is held by a running process: {holder.description}",
+                hint=f"let it finish; or orch unlock {self._target.database_id} --terminate",
+            )
         with errors.mapped(self._target):
             self._new_lease().remove(holder)
 

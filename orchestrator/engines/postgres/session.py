@@ -17,6 +17,7 @@ from psycopg.pq import ExecStatus
 from orchestrator.engines.base import MAX_MESSAGES, Effect, Limits
 from orchestrator.engines.postgres import carried, errors
 from orchestrator.engines.postgres.history import literal, point, record
+from orchestrator.engines.postgres.lock_holder import TERMINATE, holder_of, lock_holder
 from orchestrator.engines.postgres.lock_queue import limits_alone, limits_together, timed, watching
 from orchestrator.engines.postgres.message import RESET, RESET_SESSION, Message, set_limits
 from orchestrator.engines.postgres.tables import Tables
@@ -25,6 +26,7 @@ from orchestrator.model import Blocking, History, LockHolder, Picture, Pointer, 
 
 CONNECT_TIMEOUT = 10  # seconds, unless the DSN says otherwise
 TRY_LOCK_EVERY = 0.25  # seconds
+TERMINATE_WITHIN = 10.0  # seconds
 POOLER_TRIES = 3
 _NO_LOCK = "true"
 _BACKEND = "SELECT pg_catalog.pg_backend_pid()"
@@ -87,12 +89,36 @@ class PostgresSession:
         self._tables.look()
         return self._holder(self._tables.lock_key())
 
-    def unlock(self, holder: LockHolder) -> None:
-        """Refuse: an advisory lock goes with its session, so there is never a dead one."""
-        raise LockError(
-            f"the lock of {self.target.database_id} belongs to a session that lives: {holder.description}",
-            hint="end that session if you know what it does: SELECT pg_terminate_backend(<backend>);",
+    def look(self, extensions: Sequence[str] = ()) -> tuple[History, LockHolder | None]:
+        """Read the history and the holder of the lock in one round trip."""
+        self._tables.look()
+        key = self._tables.lock_key()
+        if not self._tables.complete:
+            return self._tables.read(extensions), self._holder(key)
+        row, history = self._tables.read_after(
+            f"SELECT (SELECT row_to_json(h) FROM ({lock_holder(key)}) h)", extensions
         )
+        return history, holder_of(row)
+
+    def unlock(self, holder: LockHolder, *, terminate: bool = False) -> None:
+        """End the session: an advisory lock goes with its own, so there is never a dead one."""
+        id = self.target.database_id
+        if not terminate:
+            raise LockError(
+                f"the lock of {id} is held by a running session: {holder.description}",
+                hint=f"let it finish, or end that session: orch unlock {id} --terminate",
+            )
+        deadline = time.monotonic() + TERMINATE_WITHIN
+        key = self._tables.lock_key()
+        with errors.mapped(self.connection, self.target):
+            self.connection.execute(TERMINATE, (holder.key,))
+        while (now := self._holder(key)) and now.key == holder.key:
+            if time.monotonic() >= deadline:
+                raise LockError(
+                    f"{holder.description} was told to end and still holds the lock of {id}",
+                    hint=f"look again: orch unlock {id}",
+                )
+            time.sleep(TRY_LOCK_EVERY)
 
     def keep(self) -> None:
         """Let the next session on this database have the connection."""
@@ -366,18 +392,7 @@ class PostgresSession:
         self.connection.execute(f"SELECT pg_catalog.pg_advisory_unlock({key}), pg_catalog.pg_advisory_unlock({key})")
 
     def _holder(self, key: int) -> LockHolder | None:
-        row = self._tables.ask(
-            "SELECT a.pid, a.application_name, coalesce(a.client_addr::text, 'local'), a.backend_start, a.state "
-            "FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_stat_activity a USING (pid) "
-            f"WHERE l.locktype = 'advisory' AND l.granted AND l.classid = 0 AND l.objid = {key} "
-            "AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())"
-        )
-        if row is None:
-            return None
-        pid, application, address, since, state = row
-        who = application or "golang-migrate or another client"
-        description = f"{who} (backend {pid} from {address}, {state or 'unknown'}, since {since:%H:%M:%S})"
-        return LockHolder(description, since, alive=True)
+        return holder_of(self._tables.ask(f"SELECT (SELECT row_to_json(h) FROM ({lock_holder(key)}) h)")[0])
 
     def _refuse_pooler(self) -> None:
         """A session lock means nothing behind a pooler that hands the server session to others between transactions."""

@@ -122,7 +122,7 @@ class Tables:
             unrecorded=row[0], extensions=tuple(name for name in extensions if name in row[1]), read_only=self.read_only
         )
 
-    def read_after(self, query: str) -> tuple[Any, History]:
+    def read_after(self, query: str, extensions: Sequence[str] = ()) -> tuple[Any, History]:
         """Run a query, and read what both say once it is done, in one round trip; they must be there.
 
         Return the first value of its first row, too.
@@ -132,12 +132,12 @@ class Tables:
         with errors.mapped(self._connection, self._target) as failing:
             failing.reads = True
             # Committed on its own: where transactions are REPEATABLE READ, a snapshot of before would serve for both.
-            cursor = self._connection.execute(f"BEGIN; {query}; COMMIT; {self._query(())}".encode())
+            cursor = self._connection.execute(f"BEGIN; {query}; COMMIT; {self._query(extensions)}".encode())
             while cursor.nextset():
                 if cursor.description:
                     answers.append(cursor.fetchall())
         first, rows = answers
-        return first[0][0], self._history_of(rows, ())
+        return first[0][0], self._history_of(rows, extensions)
 
     def create_version_table(self) -> str:
         """Return SQL for before a file: golang-migrate makes its table first, so that files can grant or comment on it."""
