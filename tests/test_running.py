@@ -8,7 +8,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 
 import psycopg
@@ -36,12 +36,22 @@ def _until_running(estate: Estate, name: str) -> None:
         time.sleep(0.05)
 
 
+@contextmanager
+def _in_the_middle(estate: Estate) -> Iterator[subprocess.Popen[str]]:
+    """Be where orch apply is in the middle of a file with LOCK in it; at the end it goes on, and has ended."""
+    with ExitStack() as stack:
+        with _gate(estate.servers["postgres"].dsn(estate.prefix + "a")):
+            run = stack.enter_context(estate.start("apply"))
+            _until_running(estate, "a")
+            yield run
+        run.communicate(timeout=60)
+
+
 def test_a_transactional_file_that_runs_is_seen(pg_estate: Estate) -> None:
     pg_estate.add("postgres", "a", {"1_t.up.sql": "CREATE TABLE t ();"}, **PATIENT)
     pg_estate.orch("apply")
     pg_estate.write("postgres-a", {"2_x.up.sql": f"CREATE TABLE t2 (); {LOCK}"})
-    with _gate(pg_estate.servers["postgres"].dsn(pg_estate.prefix + "a")), pg_estate.start("apply") as run:
-        _until_running(pg_estate, "a")
+    with _in_the_middle(pg_estate) as run:
         seen = pg_estate.status("postgres-a")
         text = pg_estate.orch("status").stdout
         plan = pg_estate.orch("plan").stdout
@@ -105,8 +115,7 @@ def test_who_waits_in_vain_for_the_lock_looks_whether_all_is_done(pg_estate: Est
     pg_estate.write("postgres-a", {"2_x.up.sql": "CREATE TABLE t2 ();"})
     pg_estate.orch("plan", "-o", "plan.json")
     pg_estate.write("postgres-a", {"3_x.up.sql": LOCK})
-    with _gate(pg_estate.servers["postgres"].dsn(pg_estate.prefix + "a")), pg_estate.start("apply") as run:
-        _until_running(pg_estate, "a")
+    with _in_the_middle(pg_estate) as run:
         told = pg_estate.orch("apply", "plan.json", "--lock-timeout", "0.5").stderr
         assert "has meanwhile done what was planned" in told
         pg_estate.orch("apply", "--lock-timeout", "0.5", code=6)  # version 3 is not done yet
@@ -117,10 +126,10 @@ def test_unlock_terminates_a_session_after_showing_it(pg_estate: Estate) -> None
     pg_estate.add("postgres", "a", {"1_t.up.sql": f"CREATE TABLE t (); {LOCK}"}, **PATIENT)
     pg_estate.orch("apply")
     pg_estate.write("postgres-a", {"2_x.up.sql": f"CREATE TABLE t2 (); {LOCK}"})
-    with _gate(pg_estate.servers["postgres"].dsn(pg_estate.prefix + "a")), pg_estate.start("apply") as run:
-        _until_running(pg_estate, "a")
+    with _in_the_middle(pg_estate) as run:
         declined = on_a_terminal(pg_estate, "unlock", "a", "--terminate", typed="y\n", pause=0.1)
-        assert "left alone" in declined, "only the whole word is a yes"
+        assert "to end that session:y" in declined
+        assert pg_estate.status("postgres-a")["running"], "only the whole word is a yes"
         told = pg_estate.orch("unlock", "a", "--terminate", "--yes").stdout
         assert re.search(r"locked by orch/.*backend \d+", told)
         assert "The session was ended" in told
