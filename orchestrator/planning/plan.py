@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from orchestrator.analysis.sessions import leaks, limited_effects
 from orchestrator.engines import dialect
 from orchestrator.errors import (
     ConflictError,
@@ -278,7 +279,12 @@ def _plan_one(
         forget=state.forget,
         pointer_stale=state.pointer_stale,
         steps=tuple(steps),
-        notes=(*unrecorded(history, state, database.id), *state.notes, *_worth_knowing(state, direction, steps)),
+        notes=(
+            *unrecorded(history, state, database.id),
+            *state.notes,
+            *_worth_knowing(state, direction, steps),
+            *_of_sessions(database, [files[step.version].file(direction) for step in steps], read_script),
+        ),
     )
 
 
@@ -290,6 +296,14 @@ def _worth_knowing(state: State, direction: Direction, steps: Sequence[Step]) ->
         for step in steps
         if step.path and not step.statements
     )
+
+
+def _of_sessions(database: Database, found: Sequence[File | None], read_script: ReadScript) -> Iterator[str]:
+    """Yield what to know of the sessions in which these files run."""
+    scripts = [read_script(database, file) for file in found if file is not None]
+    for script in scripts:
+        yield from map(str, limited_effects(script))
+    yield from map(str, leaks(scripts))
 
 
 def _up_versions(id: str, migrations: Sequence[Migration], state: State, request: Request) -> list[int]:

@@ -16,6 +16,7 @@ def command(
 
     Examples: orch validate · orch validate --only inventory --output json
     """
+    from orchestrator.analysis.sessions import leaks, limited_effects
     from orchestrator.cli.console import out, out_json, say
     from orchestrator.errors import InvalidError, InvalidGroup
     from orchestrator.model import Direction
@@ -36,12 +37,16 @@ def command(
                     continue
                 files += 1
                 try:
-                    assembly.read_script(database, found)
+                    script = assembly.read_script(database, found)
+                    warnings += [{"database": database.id, "what": str(one)} for one in limited_effects(script)]
                 except InvalidGroup as group:
                     errors.extend(group.errors)
                 except InvalidError as error:
                     errors.append(error)
     InvalidGroup.raise_if(errors)
+    for database in assembly.databases:
+        ups = (assembly.read_script(database, one.up) for one in catalogs[database.id] if one.up)
+        warnings += [{"database": database.id, "what": str(one)} for one in leaks(ups)]
     if output is options.Output.json:
         out_json(
             {"format": 1, "databases": len(assembly.databases), "files": files, "warnings": warnings, "errors": []}

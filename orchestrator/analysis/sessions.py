@@ -1,0 +1,136 @@
+"""What a PostgreSQL file does to its session that has less effect than a reader may think. Pure functions.
+
+golang-migrate runs all files in one session, in which a SET of one file holds for the next; orch gives every file a
+session as it was connected. And a file that runs statement by statement may be finished by a later run, in a session
+that does not have what lasts only as long as one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from orchestrator.model import Mark, Script
+
+_ASIDE = re.compile(r"--[^\n\r]*|/\*.*?\*/|\$(\w*)\$.*?\$\1\$", re.DOTALL)
+_SESSION = r"(?:RE)?SET\s+(?:SESSION\s+)?"
+_CONFIG = (
+    r"SELECT\s+(?:pg_catalog\s*\.\s*)?set_config\s*\(\s*'{name}'\s*,\s*(?P<config>'(?:[^']|'')*')\s*,"
+    r"\s*'?(?:false|f|off|no|0)\b"
+)
+_PATH = re.compile(
+    rf"(?:{_SESSION}search_path\b\s*(?:(?:=|TO\b)\s*(?P<value>.*))?|{_CONFIG.format(name='search_path')})",
+    re.IGNORECASE | re.DOTALL,
+)
+_ROLE = re.compile(
+    rf"(?:(?P<reset>RESET\s+(?:ROLE|SESSION\s+AUTHORIZATION))|SET\s+(?:SESSION\s+)?(?:ROLE|SESSION\s+AUTHORIZATION)\b\s*(?P<value>.*)"
+    rf"|{_CONFIG.format(name='role')})",
+    re.IGNORECASE | re.DOTALL,
+)
+_RESET_ALL = re.compile(r"RESET\s+ALL\b|DISCARD\s+ALL\b", re.IGNORECASE)
+_WORD = r'(?:"(?:[^"]|"")+"|[^\W\d][\w$]*)'
+# The names that most statements of migrations begin with; one with a schema before it does not depend on the path.
+_NAMED = re.compile(
+    r"(?:(?:CREATE|ALTER|DROP)\s+(?:OR\s+REPLACE\s+)?(?:UNLOGGED\s+|FOREIGN\s+|MATERIALIZED\s+|RECURSIVE\s+)*"
+    r"(?:TABLE|VIEW|SEQUENCE|TYPE|DOMAIN|FUNCTION|PROCEDURE|AGGREGATE)\s+(?:IF\s+(?:NOT\s+)?EXISTS\s+)?(?:ONLY\s+)?"
+    r"|CREATE\s+(?:UNIQUE\s+)?INDEX\s+.*?\bON\s+(?:ONLY\s+)?|DROP\s+INDEX\s+(?:CONCURRENTLY\s+)?(?:IF\s+EXISTS\s+)?"
+    r"|(?:INSERT\s+INTO|DELETE\s+FROM|UPDATE|TRUNCATE(?:\s+TABLE)?)\s+(?:ONLY\s+)?|COMMENT\s+ON\s+(?:TABLE|VIEW|COLUMN)\s+)"
+    rf"(?P<name>{_WORD})(?!\s*\.)(?![\w$])",
+    re.IGNORECASE | re.DOTALL,
+)
+_CREATE = re.compile(r"CREATE\s", re.IGNORECASE)
+_NOTHING = re.compile(r"SET\s+(?P<what>LOCAL|TRANSACTION|CONSTRAINTS)\b", re.IGNORECASE)
+_LASTING = (
+    (r"CREATE\s+(?:OR\s+REPLACE\s+)?(?:(?:GLOBAL|LOCAL)\s+)?TEMP(?:ORARY)?\s", "a temporary object"),
+    (r"PREPARE\s+(?!TRANSACTION\b)", "a prepared statement"),
+    (r"DECLARE\b.*\bWITH\s+HOLD\b", "a cursor WITH HOLD"),
+    (r"LISTEN\s", "LISTEN"),
+    (r"SELECT\b.*\bpg_(?:try_)?advisory_lock(?:_shared)?\s*\(", "an advisory lock of the session"),
+)
+_RULES = tuple((re.compile(pattern, re.IGNORECASE | re.DOTALL), what) for pattern, what in _LASTING)
+
+
+class Finding(NamedTuple):
+    """Something to know of one place in a file."""
+
+    where: Mark
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.what}"
+
+
+def limited_effects(script: Script) -> Iterator[Finding]:
+    """Yield what has no effect, or one that a later run of the file would lack, where it runs statement by statement."""
+    if script.atomic:
+        return
+    for number, statement in enumerate(script.statements, 1):
+        if not isinstance(statement.body, str):
+            return
+        where = Mark(script.file.path, statement.line)
+        if not statement.block and (found := _NOTHING.match(statement.source)):
+            yield Finding(where, f"SET {found['what'].upper()} has no effect outside of BEGIN … COMMIT")
+        if number == len(script.statements):
+            return
+        for part in _parts(statement.source):
+            for rule, what in _RULES:
+                if rule.match(part):
+                    yield Finding(
+                        where,
+                        f"{what} lasts as long as the session: if the run stops below it, "
+                        "the run that continues this file does not have it",
+                    )
+
+
+def leaks(scripts: Iterable[Script]) -> Iterator[Finding]:
+    """Yield what files SET that in golang-migrate would hold for a later file of the same run, where that depends on it."""
+    path: tuple[Mark, str] | None = None
+    role: tuple[Mark, str] | None = None
+    for script in scripts:
+        own_path = own_role = False
+        for statement in script.statements:
+            if not isinstance(statement.body, str):
+                return
+            for part in _parts(statement.source):
+                where = Mark(script.file.path, statement.line)
+                if _RESET_ALL.match(part):
+                    path = role = None
+                elif found := _PATH.match(part):
+                    value = (found["value"] or found["config"] or "").strip()
+                    own_path, path = True, (where, value) if _names_schemas(value) else None
+                elif found := _ROLE.match(part):
+                    value = (found["value"] or found["config"] or "").strip()
+                    given = value.lower().strip("'\"") not in ("", "none", "default")
+                    own_role, role = True, (where, value) if given else None
+                elif path and not own_path and (named := _NAMED.match(part)):
+                    yield Finding(
+                        path[0], _leaked("search_path", path[1], where, f"names {named['name']} without a schema")
+                    )
+                    path = None
+                elif role and not own_role and _CREATE.match(part):
+                    yield Finding(role[0], _leaked("the role", role[1], where, "runs as the login"))
+                    role = None
+
+
+def _leaked(what: str, value: str, later: Mark, because: str) -> str:
+    where = "put that SET into each file that needs it"
+    if what == "search_path":
+        where += ", or options=-csearch_path%3D<schema> into the DSN"
+    return (
+        f"{what} is set to {value} for this file alone; in golang-migrate it would also hold for {later}, "
+        f"which {because}. To get that result, {where}"
+    )
+
+
+def _names_schemas(value: str) -> bool:
+    """Whether a search_path names anything that is not the default."""
+    names = {name.strip().strip("'\"").lower() for name in value.strip("'").split(",")}
+    return bool(names - {"", "default", "public", "$user", "pg_catalog"})
+
+
+def _parts(source: str) -> Iterator[str]:
+    """Yield the statements of a block, or the one statement, without comments and $…$ texts."""
+    for part in _ASIDE.sub(" ", source).split(";"):
+        if part := part.strip():
+            yield part
