@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from orchestrator.execution.run import Run
 from orchestrator.execution.scheduler import JOBS, JOBS_PER_SERVER
 from orchestrator.manifest.dsn import Redactor
 from orchestrator.model import Database, File, Manifest, Migration, Script, Target
+from orchestrator.operations.actor import actor
 from orchestrator.planning.catalog import read_catalog, read_text
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class Assembly:
     databases: tuple[Database, ...]
     env: Mapping[str, str]
     run_id: str = field(default_factory=lambda: os.urandom(4).hex())
-    actor: str = field(default_factory=lambda: f"{_user()}@{socket.gethostname()}")
+    actor: str = field(default_factory=lambda: actor(os.environ))
     engines: dict[str, Engine] = field(default_factory=dict)
     _scripts: dict[tuple[File, bool], Script] = field(default_factory=dict)
     _targets: Mapping[str, Target] = field(default_factory=dict)
@@ -163,13 +163,3 @@ def assemble(
     by_id = {database.id: replace(database, depends_on=needs[database.id]) for database in chosen}
     ordered = tuple(by_id[id] for id in order(needs))
     return Assembly(manifest, ordered, env)
-
-
-def _user() -> str:
-    """Name who runs this, as the history shows it; containers often have no name for their user."""
-    import pwd
-
-    try:
-        return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:
-        return os.environ.get("USER") or f"uid{os.getuid()}"
