@@ -219,8 +219,9 @@ class StatementError(OrchError):
     `code` is the SQLSTATE or the MongoDB error code, `statement` what was running, and `offset` the place in its source
     (characters from 0) where the server tells one. `transient`: the same may succeed a moment later. `partly`: the
     statement may have had a part of its effect. `alone`: the server refuses it inside a transaction, and nothing else is
-    known to be wrong with it. `waited`: the seconds that it was allowed to wait for a lock, if it got none in that
-    time; 0 for any other error.
+    known to be wrong with it. `contended`: another session changed the same row of a catalogue, such as that of a role,
+    which all databases of a server share; so often it is worth trying again at once. `waited`: the seconds that it was
+    allowed to wait for a lock, if it got none in that time; 0 for any other error.
     """
 
     kind = "statement"
@@ -237,15 +238,23 @@ class StatementError(OrchError):
         transient: bool = False,
         partly: bool = False,
         alone: bool = False,
+        contended: int = 0,
     ) -> None:
         super().__init__(what, detail=detail, hint=hint)
         self.code = code
         self.transient = transient
         self.partly = partly
         self.alone = alone
+        self.contended = contended
         self.waited = 0.0
         self.statement = statement
         self.offset = offset
+
+
+class SessionEndedError(StatementError):
+    """The server ended the session because of what a file did, or a person ended it; the server itself goes on."""
+
+    kind = "session_ended"
 
 
 class StatementNotPermittedError(StatementError):

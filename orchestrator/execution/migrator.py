@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
 
 from orchestrator.engines.base import MAX_MESSAGES, Effect, Limits, Session
@@ -22,6 +22,7 @@ from orchestrator.errors import (
     InterruptedRunError,
     LockError,
     OrchError,
+    SessionEndedError,
     StalePlanError,
     StatementError,
     excerpt,
@@ -58,6 +59,7 @@ from orchestrator.planning.history import (
 from orchestrator.planning.plan import DatabasePlan, Step, remaining
 
 RECONNECTS = 5
+RUNS_OF_A_FILE = 3  # in which the connection broke
 FIRST_PAUSE = 0.5  # seconds; doubled at every retry
 MAX_ERROR_CHARACTERS = 2_000
 
@@ -80,6 +82,8 @@ class Migrator:
         self._engine = run.engines[self._target.engine]
         self._files = {migration.version: migration for migration in run.catalogs[planned.id]}
         self._settings = self._database.settings
+        self._running: Step | None = None
+        self._broken: dict[int, int] = {}  # version → how often the connection broke while its file ran
         self._tries: dict[int, Tries] = {}
         self._told: dict[tuple[int, bool], int] = {}  # of each version: its WARNINGs, and the server's other messages
         self.version: int | None = planned.version
@@ -98,15 +102,55 @@ class Migrator:
                 self._connected()
             except _LetGoError as again:
                 self._run.stop.wait(again.pause)
-            except ConnectionLostError:
+            except SessionEndedError as error:
+                self._record_ended(error)
+                raise
+            except ConnectionLostError as error:
                 if lost == RECONNECTS or self._run.stop.is_set():
                     raise
+                if self._running:
+                    self._refuse_to_run_again(self._running, error)
+                    self._running = None
                 pause = FIRST_PAUSE * 2**lost
                 lost += 1
                 self._run.sink(Notice(self._id, f"the connection broke; asking the database again in {pause:g} s"))
                 self._run.stop.wait(pause)
             else:
                 return
+
+    def _refuse_to_run_again(self, step: Step, lost: ConnectionLostError) -> None:
+        """Raise if the connection broke in the middle of this file as often as is enough: it may be what breaks it."""
+        self._broken[step.version] = self._broken.get(step.version, 0) + 1
+        if self._broken[step.version] < RUNS_OF_A_FILE:
+            return
+        error = ConnectionLostError(
+            f"the connection broke each of {RUNS_OF_A_FILE} times that {step.path or f'version {step.version}'} ran",
+            where=Mark(step.path) if step.path else None,
+            detail=lost.detail,
+            hint="look in the log of the server: the file may end its own session, or be too much for the server",
+        )
+        self._record_ended(error)
+        raise error
+
+    def _record_ended(self, error: OrchError) -> None:
+        """Record over a new connection that the running file failed, unless it did what it should."""
+        step, self._running = self._running, None
+        if step is None or step.version not in self._files:
+            return
+        with (
+            suppress(OrchError),
+            self._engine.connect(self._target) as session,
+            session.lock(lock_wait(self._target, self._run.lock_timeout), self._on_wait),
+        ):
+            history = session.read_history(self._planned.extensions)
+            state = reconcile(tuple(self._files.values()), history, out_of_order=self._settings.out_of_order)
+            book = Book(self._run, history, state)
+            if (step.version in book.applied) is (step.direction is Direction.UP):
+                return
+            migration = self._files[step.version]
+            file = migration.file(step.direction)
+            script = self._run.read_script(self._database, file) if file else None
+            self._record_failure(session, book, book.begin(migration, step.direction, script), error)
 
     def _create(self) -> None:
         try:
@@ -209,9 +253,11 @@ class Migrator:
         def tell(blocked: str) -> None:
             self._run.sink(Notice(self._id, hidden(f"{step.path} waits: {blocked}", MAX_WHAT, self._run.redact)))
 
+        self._running = step
+        turn: AbstractContextManager[object] = nullcontext()
         while True:
             try:
-                with tries.watched(session, tell):
+                with turn, tries.watched(session, tell):
                     revision = self._run_file(session, book, revision, script)
                 break
             except StatementError as error:
@@ -221,17 +267,23 @@ class Migrator:
                     self._record_failure(session, book, revision, InterruptedRunError("cancelled by a signal"))
                     raise InterruptedRunError("cancelled") from None
                 _locate(error, script, self._run.redact)
+                if isinstance(error, SessionEndedError):
+                    error.hint = "\n".join(filter(None, (error.hint, _what_next(revision, script))))
+                    raise
                 tries.explain(error)
                 pause = tries.pause(error, self._limits(script).lock_timeout, FIRST_PAUSE)
                 if pause is None or self._run.stop.is_set():
                     self._record_failure(session, book, revision, error)
                     error.hint = "\n".join(filter(None, (error.hint, _what_next(revision, script))))
                     raise
+                if error.contended:
+                    turn = self._run.turns[self._target.server_key]
                 self._run.sink(StepRetrying(self._id, step.version, self._run.redact(error.what), pause))
                 if error.statement is not None and not session.commits(error.statement):
                     raise _LetGoError(pause) from None
                 self._run.stop.wait(pause)
         self._tell_messages(session, step.version, step.path)
+        self._running = None
         seconds = time.monotonic() - started
         self._run.sink(StepFinished(self._id, step.version, step.name, step.direction, seconds))
 

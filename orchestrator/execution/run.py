@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -42,7 +43,7 @@ class Run:
     """One run of orch over chosen databases. `wait` and `lock_timeout` are seconds, `started` is monotonic time.
 
     Without a `lock_timeout` the DSN's `x-advisory-lock-timeout` holds, or a minute. After `stop` nothing new begins, after
-    `cancelled` what runs ends too.
+    `cancelled` what runs ends too. `turns` has a lock for each server: files that were in each other's way take turns.
     """
 
     run_id: str
@@ -63,6 +64,7 @@ class Run:
     stop: threading.Event = field(default_factory=threading.Event)
     cancelled: threading.Event = field(default_factory=threading.Event)
     started: float = field(default_factory=time.monotonic)
+    turns: Mapping[str, threading.Lock] = field(default_factory=lambda: defaultdict(threading.Lock))
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sink", tolerant(self.sink))

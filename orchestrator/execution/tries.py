@@ -16,6 +16,7 @@ LONGEST_PAUSE = 8.0  # seconds
 LONGEST_QUEUE_PAUSE = 3.0  # seconds; of a file that waits for the lock of a table
 JITTER = 0.25  # of a pause: several runs must not try at the same moments
 MAX_LINE = 300  # characters of what is told of a session in the way
+CONTENDED_PAUSE = 0.02, 0.2  # seconds, at random: what was in the way is over soon
 LOOK_EVERY = 0.5  # seconds
 CONNECTED_WITHIN = 2.0  # seconds
 
@@ -26,15 +27,20 @@ class Tries:
     def __init__(self, redact: Callable[[str], str]) -> None:
         self._redact = redact
         self._count = 0
+        self._contended = 0
         self._waited = 0.0
         self.blocking: Blocking | None = None
 
     def pause(self, error: StatementError, lock_timeout: float | None, first_pause: float) -> float | None:
         """Return after how many seconds to try again, None: not at all.
 
-        What passes by itself is tried RETRIES times again. A file that waits for the lock of a table is tried until all
+        What was contended is tried again so often and so soon as the error says. What passes by itself is tried RETRIES
+        times again. A file that waits for the lock of a table is tried until all
         its tries have waited for `lock_timeout` seconds together (None or 0: for ever), if that is longer.
         """
+        if error.contended:
+            self._contended += 1
+            return random.uniform(*CONTENDED_PAUSE) if self._contended <= error.contended else None  # noqa: S311
         self._count += 1
         self._waited += error.waited
         queues = error.waited > 0 and (not lock_timeout or self._waited < lock_timeout - 0.001)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 # Stands after the statements of the file, in their transaction: ours must neither obey nor change what the file has set.
 # Each SET LOCAL ends with the transaction, and what the file has SET is there again.
 NEUTRAL = (
-    "SET LOCAL SESSION AUTHORIZATION DEFAULT; SET LOCAL ROLE NONE; SET LOCAL search_path = pg_catalog, pg_temp; "
+    "SET LOCAL SESSION AUTHORIZATION DEFAULT; SET LOCAL ROLE TO DEFAULT; SET LOCAL search_path = pg_catalog, pg_temp; "
     "SET LOCAL row_security TO DEFAULT; SET LOCAL lock_timeout TO DEFAULT; SET LOCAL statement_timeout TO DEFAULT; "
     "SET LOCAL synchronous_commit TO DEFAULT; SET LOCAL client_min_messages = warning; "
 )
@@ -20,9 +20,11 @@ NEUTRAL = (
 END_OF_FILE = "SET CONSTRAINTS ALL IMMEDIATE; "
 BEGIN_RECORD = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; "
 
+# How a transaction was begun, and what orch sets for every session of its own.
+_OURS = "^(transaction|idle_in_transaction|idle_session|tcp_keepalives|client_connection_check)_"
 # How a transaction was begun is no setting of the session, and our own limits may be others when the file goes on.
 _STATE = """(SELECT coalesce(pg_catalog.jsonb_object_agg(name, setting)::text, '{{}}') FROM (
-        SELECT name, setting FROM pg_catalog.pg_settings WHERE source = 'session' AND name !~ '^transaction_'
+        SELECT name, setting FROM pg_catalog.pg_settings WHERE source = 'session' AND name !~ '{ours}'
         AND NOT (name = 'lock_timeout' AND {lock}) AND NOT (name = 'statement_timeout' AND {statement})
         UNION ALL SELECT 'role', pg_catalog.current_setting('role') WHERE pg_catalog.current_setting('role') <> 'none'
         UNION ALL SELECT 'session_authorization', session_user::text WHERE session_user <> {login}
@@ -39,7 +41,7 @@ def keep(table: str, version: int, attempt: int, login: str, limits: tuple[float
     lock, statement = "true", "true"
     if limits is not None:
         lock, statement = ("false" if one is None else f"setting = '{round(one * 1000)}'" for one in limits)
-    state = _STATE.format(lock=lock, statement=statement, login=login)
+    state = _STATE.format(ours=_OURS, lock=lock, statement=statement, login=login)
     now = "pg_catalog.current_setting('orch.session')"
     return (
         f"{BEGIN_RECORD}SELECT pg_catalog.set_config('orch.session', {state}, true); {NEUTRAL}"
@@ -63,7 +65,7 @@ def restore(state: str, literal: Callable[[str], str]) -> str:
     names = ", ".join(map(literal, [*settings, "lock_timeout", "statement_timeout", "client_encoding"]))
     parts = [
         "RESET SESSION AUTHORIZATION; RESET ROLE; SELECT pg_catalog.set_config(name, reset_val, false) "
-        f"FROM pg_catalog.pg_settings WHERE source = 'session' AND name !~ '^transaction_' AND name NOT IN ({names}); "
+        f"FROM pg_catalog.pg_settings WHERE source = 'session' AND name !~ '{_OURS}' AND name NOT IN ({names}); "
     ]
     settings = {**settings, **({"session_authorization": user} if user else {}), **({"role": role} if role else {})}
     parts += (

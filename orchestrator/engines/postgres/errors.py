@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +17,7 @@ from orchestrator.errors import (
     ConnectionLostError,
     NotPermittedError,
     OrchError,
+    SessionEndedError,
     StatementError,
     StatementNotPermittedError,
 )
@@ -37,6 +38,7 @@ class Failing:
     role: str | None = None  # that the file has SET
     reads: bool = False
     records: bool = False  # a file had run, and its records were being written
+    same_server: Callable[[], bool] = lambda: False  # whether the server that ended the session is still running
 
 
 @contextmanager
@@ -46,7 +48,11 @@ def mapped(connection: psycopg.Connection[Any], target: Target) -> Iterator[Fail
     try:
         yield failing
     except psycopg.Error as error:
-        if connection.closed or connection.broken:
+        fatal = error.diag.severity_nonlocalized == "FATAL"
+        if fatal and failing.at is not None and _ends_session_alone(error.diag.sqlstate, failing):
+            raise _ended(error, failing.at) from None
+        if connection.closed or connection.broken or fatal:
+            connection.close()
             raise ConnectionLostError(
                 f"the connection to {target.database_id} broke",
                 detail=first_lines(str(error)),
@@ -65,7 +71,7 @@ def statement_error(error: psycopg.Error, target: Target, user: str, failing: Fa
     detail = "\n".join(text for text in (diag.message_detail, diag.context) if text)
     hint = diag.message_hint or ""
     statement, offset = failing.at or (None, None)
-    if code == _NO_SETTING and (failed := [check for check in _FAILED_CHECKS if check in what]):
+    if code == _NO_SETTING and statement is None and (failed := [check for check in _FAILED_CHECKS if check in what]):
         text, advice = _FAILED_CHECKS[failed[0]]
         return StatementError(text, hint=advice, statement=statement)
     if failing.records and code in _WRONG_SHAPE and not diag.context:
@@ -77,7 +83,7 @@ def statement_error(error: psycopg.Error, target: Target, user: str, failing: Fa
             code=code,
         )
     if code == "42501":
-        grant = _grant(what, target, failing.role or user, failing.reads)
+        grant = _grant(what, target, failing.role or user, failing.reads, diag.source_function or "")
         if statement is None and not failing.records:
             return NotPermittedError(what, detail=detail, hint=grant)
         return StatementNotPermittedError(
@@ -100,12 +106,42 @@ def statement_error(error: psycopg.Error, target: Target, user: str, failing: Fa
         statement=statement,
         offset=offset,
         transient=code in _PASSES_BY_ITSELF,
+        contended=_contended(diag),
         # What a procedure, or a block like one, committed before it failed stays; only the context tells that it began.
         partly=statement is not None
         and not statement.atomic
         and bool(_PROCEDURAL.match(statement.source) and diag.context),
         alone=code in _REFUSED_IN_TRANSACTION and statement is not None and statement.atomic and not statement.block,
     )
+
+
+def _ends_session_alone(code: str | None, failing: Failing) -> bool:
+    """Whether only this session was ended. A server that shuts down says 57P01, too: to all of them."""
+    return code in _ENDED or (code == _TERMINATED and failing.same_server())
+
+
+def _ended(error: psycopg.Error, at: tuple[Statement, int | None]) -> SessionEndedError:
+    code = error.diag.sqlstate or ""
+    return SessionEndedError(
+        f"the server ended the session: {error.diag.message_primary}",
+        detail=error.diag.context or "",
+        hint=_ENDED.get(
+            code, "the file calls pg_terminate_backend, or a person ended the session; it is not run again"
+        ),
+        code=code,
+        statement=at[0],
+        offset=at[1],
+    )
+
+
+def _contended(diag: psycopg.errors.Diagnostic) -> int:
+    """Return how often to try again after a conflict with another session in a system catalogue."""
+    if diag.sqlstate == "23505" and diag.schema_name == "pg_catalog":
+        return CONTENDED_TRIES
+    if diag.sqlstate == "XX000" and diag.source_function in _TUPLE_UPDATES:  # "tuple concurrently updated"
+        return CONTENDED_TRIES
+    # Somebody made the role after a block had looked whether it is there. It may as well be an error of the file.
+    return int(diag.sqlstate == "42710" and diag.source_function == "CreateRole")
 
 
 def hidden(target: Target, table: str, user: str) -> ConflictError:
@@ -145,6 +181,20 @@ _TEMPORARY_HINT = "make it again in what is left of the file, in one BEGIN … C
 # A command that must run outside of a transaction block (REINDEX or CLUSTER of a partitioned table: only the server knows
 # that it is one), and a procedure or DO block that commits.
 _REFUSED_IN_TRANSACTION = {"25001", "2D000"}
+CONTENDED_TRIES = 20
+_TUPLE_UPDATES = {
+    "simple_heap_update",
+    "simple_heap_delete",
+    "simple_table_tuple_update",
+    "simple_table_tuple_delete",
+    "systable_inplace_update_begin",
+}
+_TERMINATED = "57P01"
+_ENDED = {
+    "25P04": "raise or remove transaction_timeout, which the file sets",
+    "25P03": "raise or remove idle_in_transaction_session_timeout, which the file sets",
+    "57P05": "raise or remove idle_session_timeout, which the file sets",
+}
 _PASSES_BY_ITSELF = {"55P03", "40P01", "40001"}  # lock_timeout, deadlock, serialisation
 _HINTS = {
     "55P03": "another session holds a lock that this statement needs: wait until that session is done, and run again",
@@ -156,11 +206,11 @@ _HINTS = {
 }
 
 
-def _grant(what: str, target: Target, user: str, reads: bool) -> str:
+def _grant(what: str, target: Target, user: str, reads: bool, source: str) -> str:
     """Return the statement that grants the missing right."""
     role = '"' + user.replace('"', '""') + '"'
     database = '"' + target.database.replace('"', '""') + '"'
-    if "create database" in what:
+    if source == "createdb":
         return f"as a superuser: ALTER ROLE {role} CREATEDB;"
     match = re.match(r"(permission denied for|must be owner of) (\w+(?: \w+)*?) (\S+)$", what)
     if not match:

@@ -13,7 +13,7 @@ from orchestrator.model import Statement
 # What a file has SET goes back to what the connection began with before anything of ours is written; the rest that it
 # may have left in its session, temporary tables above all, goes when it is done. (DISCARD ALL would also give the
 # advisory lock away.)
-RESET = "RESET SESSION AUTHORIZATION; RESET ALL"
+RESET = "RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL"
 RESET_SESSION = f"{RESET}; DISCARD TEMP; DEALLOCATE ALL; UNLISTEN *; CLOSE ALL"
 _OURS = "orch_records"  # the column of the query that stands between the statements of a file and our records
 

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -20,6 +21,7 @@ from orchestrator.engines.postgres.history import literal, point, record
 from orchestrator.engines.postgres.lock_holder import TERMINATE, holder_of, lock_holder
 from orchestrator.engines.postgres.lock_queue import limits_alone, limits_together, timed, watching
 from orchestrator.engines.postgres.message import RESET, RESET_SESSION, Message, set_limits
+from orchestrator.engines.postgres.own_settings import own_settings
 from orchestrator.engines.postgres.tables import Tables
 from orchestrator.errors import ConnectionLostError, LockError, NotPermittedError, OrchError, StatementError
 from orchestrator.model import Blocking, History, LockHolder, Picture, Pointer, Revision, Statement, Target, Thing
@@ -29,6 +31,7 @@ TRY_LOCK_EVERY = 0.25  # seconds
 TERMINATE_WITHIN = 10.0  # seconds
 POOLER_TRIES = 3
 _NO_LOCK = "true"
+_SERVER_START = "SELECT pg_catalog.pg_postmaster_start_time()::text"
 _BACKEND = "SELECT pg_catalog.pg_backend_pid()"
 
 
@@ -41,6 +44,7 @@ class PostgresSession:
         self.kept = False
         self._tables = Tables(connection, target, pristine=pristine)
         self._held = _NO_LOCK
+        self._settings = ""  # what is set while the lock is held, as `own_settings` has it
         self._used = False  # by a file that is done
         self._limits: Limits | None = None  # those of the file that runs statement by statement, if one does
         self._own_limits = False  # that file sets lock_timeout itself
@@ -63,7 +67,8 @@ class PostgresSession:
         """Take golang-migrate's advisory lock, by trying: a waiter inside a statement would hold a snapshot open."""
         if self._tables.schema is None:
             self._tables.look()
-        self._refuse_pooler()
+        self._refuse_pooler()  # behind one the settings would stay with a session of others
+        self._settings = own_settings(self.connection.info.server_version, self.connection.info.options)
         deadline = time.monotonic() + wait
         key = self._try_lock(deadline, wait, on_wait)
         while not self._tables.complete:
@@ -80,7 +85,7 @@ class PostgresSession:
             yield
         finally:
             self.connection.remove_notice_handler(self._take_message)
-            self._held, self._read = _NO_LOCK, None
+            self._held, self._settings, self._read = _NO_LOCK, "", None
             with suppress(psycopg.Error):  # closing the connection gives it away too
                 self._unlock(key)
 
@@ -146,7 +151,7 @@ class PostgresSession:
             return
         self._refuse_misread(statements, whole=True)
         # What the file before may have left goes first, and is committed first: what fails there has done nothing.
-        clean = f"BEGIN; {RESET_SESSION}; COMMIT; " if self._used and statements else ""
+        clean = f"BEGIN; {RESET_SESSION}; {self._set_again}COMMIT; " if self._used and statements else ""
         limits = limits_together(statements, limits)
         message = Message(f"{clean}BEGIN; {set_limits('SET LOCAL', limits)}")
         if statements:
@@ -155,7 +160,7 @@ class PostgresSession:
             message.put(statement.opening)
             message.add(statement)
         if statements:
-            message.put(f"{carried.END_OF_FILE}{RESET}; SET LOCAL client_min_messages = warning; ")
+            message.put(f"{carried.END_OF_FILE}{RESET}; {self._set_again}SET LOCAL client_min_messages = warning; ")
         self._put_records(message, revisions, pointer, after_file=bool(statements))
         with timed(limits):
             self._send(message)
@@ -276,7 +281,7 @@ class PostgresSession:
         if last:
             self._limits, self._used = None, True
             with suppress(OrchError):  # all is recorded; whoever writes next finds out what is wrong with the session
-                self._send(Message(RESET))
+                self._send(Message(f"{RESET}; {self._set_again}"))
 
     def _put_records(
         self, message: Message, revisions: Sequence[Revision], pointer: Pointer | None, *, after_file: bool
@@ -312,7 +317,7 @@ class PostgresSession:
             yield limits
         finally:
             with suppress(ConnectionLostError):  # whoever writes next finds that out
-                self._send(Message(RESET))
+                self._send(Message(f"{RESET}; {self._set_again}"))
 
     def _refuse_misread(self, statements: Sequence[Statement], *, whole: bool) -> None:
         """Refuse what the session would read otherwise than it stands. What is ours is read in UTF-8 in any case."""
@@ -338,13 +343,15 @@ class PostgresSession:
             with self.connection.lock:
                 pgconn.send_query(message.text.encode())
                 results = self.connection.wait(execute(pgconn))
-            last = results[-1]
+            last = next((result for result in results if result.status == ExecStatus.FATAL_ERROR), results[-1])
             if last.status == ExecStatus.FATAL_ERROR:
                 if message.committed and any(result.command_status == b"COMMIT" for result in results):
                     pgconn.exec_(b"ROLLBACK")
                     return  # what the message is for is done; only the state of the session was not kept
+                before = results[: results.index(last)]  # after a fatal one the end of the connection may follow
                 error = error_from_result(last, encoding="utf-8")
-                failing.at = message.place(results[:-1], error.diag.statement_position)
+                failing.at = message.place(before, error.diag.statement_position)
+                failing.same_server = self._is_same_server
                 failing.role = message.role(failing.at[0]) if failing.at else None
                 failing.records = message.has_statements and failing.at is None
                 raise error
@@ -352,6 +359,19 @@ class PostgresSession:
                 failing.at = message.place(results[:-1], None)
                 pgconn.finish()  # the protocol has no other way out
                 raise psycopg.DataError("COPY from or to the client cannot be used in a migration")
+
+    @property
+    def _set_again(self) -> str:
+        """What makes our settings again after a RESET."""
+        return f"SELECT true{self._settings}; " if self._settings else ""
+
+    def _is_same_server(self) -> bool:
+        """Whether the server that this session was on is running, and was not started again."""
+        connect = partial(psycopg.connect, self.target.url, autocommit=True, connect_timeout=CONNECT_TIMEOUT)
+        with suppress(psycopg.Error), connect() as other:
+            row = other.execute(_SERVER_START).fetchone()
+            return row is not None and row[0] == self._tables.server_start
+        return False
 
     def _take_message(self, said: psycopg.errors.Diagnostic) -> None:
         severity, text = said.severity_nonlocalized or "NOTICE", said.message_primary or ""
@@ -361,14 +381,14 @@ class PostgresSession:
     def _clean(self) -> None:
         """Remove from the session what the file before has left."""
         if self._used:
-            self._send(Message(RESET_SESSION))
+            self._send(Message(f"{RESET_SESSION}; {self._set_again}"))
             self._used = False
 
     def _try_lock(self, deadline: float, wait: float, on_wait: Callable[[LockHolder], None]) -> int:
         """Take the lock, twice, and return its key."""
         key = self._tables.lock_key()
         take = f"pg_catalog.pg_try_advisory_lock({key})"
-        while not self._take(f"SELECT {take} AND {take}"):
+        while not self._take(f"SELECT {take} AND {take}{self._settings}"):
             holder = self._holder(key) or LockHolder("somebody who has just let go")
             if time.monotonic() >= deadline:
                 raise LockError(
