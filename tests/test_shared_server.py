@@ -82,7 +82,8 @@ def test_a_limit_of_a_transaction_that_database_or_role_sets_is_lifted(pg_estate
     pg_estate.orch("apply")
     name = pg_estate.prefix + "a"
     for setting in ("transaction_timeout", "idle_in_transaction_session_timeout", "idle_session_timeout"):
-        execute(pg_estate, f"ALTER DATABASE \"{name}\" SET {setting} = '300ms'")
+        limit = "5s" if setting == "idle_session_timeout" else "300ms"  # between the look and the run it still holds
+        execute(pg_estate, f"ALTER DATABASE \"{name}\" SET {setting} = '{limit}'")
     slow = "SELECT pg_sleep(0.6);\n"
     pg_estate.write(
         "postgres-a", {"2_a.up.sql": slow, "3_b.up.sql": f"-- orch: no-transaction\n{slow}{slow}", "4_c.up.sql": slow}
@@ -138,4 +139,37 @@ def test_every_file_runs_as_the_role_of_the_dsn(pg_estate: Estate) -> None:
         assert owners == [(role,)]
     finally:
         pg_estate.drop()
+        execute(pg_estate, f"DROP ROLE {role}")
+
+
+@pytest.mark.parametrize("limit", [1, 3])
+@pytest.mark.parametrize("count", [8, 12])
+def test_few_connections_are_enough_for_many_new_databases(pg_estate: Estate, limit: int, count: int) -> None:
+    """The connections over which databases are made are given back when others need them."""
+    role, server = pg_estate.prefix + "few", pg_estate.servers["postgres"]
+    execute(pg_estate, f"CREATE ROLE {role} LOGIN CREATEDB PASSWORD 'few' CONNECTION LIMIT {limit}")
+    try:
+        for number in range(count):
+            pg_estate.add("postgres", f"n{number}", {"1_t.up.sql": "CREATE TABLE t ();"})
+        path = pg_estate.root / "databases.yaml"
+        path.write_text(path.read_text().replace(f"//{server.user}:${{POSTGRES_PASSWORD}}@", f"//{role}:few@"))
+        pg_estate.orch("apply")
+        for number in range(count):
+            assert pg_estate.pointer(f"n{number}") == [(1, False)]
+    finally:
+        pg_estate.drop()
+        execute(pg_estate, f"DROP ROLE {role}")
+
+
+def test_a_server_without_a_free_connection_is_told_as_such(pg_estate: Estate) -> None:
+    role, server = pg_estate.prefix + "none", pg_estate.servers["postgres"]
+    execute(pg_estate, f"CREATE ROLE {role} LOGIN PASSWORD 'few' CONNECTION LIMIT 0")
+    try:
+        pg_estate.add("postgres", "a", {"1_t.up.sql": "CREATE TABLE t ();"})
+        path = pg_estate.root / "databases.yaml"
+        path.write_text(path.read_text().replace(f"//{server.user}:${{POSTGRES_PASSWORD}}@", f"//{role}:few@"))
+        result = pg_estate.orch("plan", code=7)
+        assert f"no connection left for user '{role}' (SQLSTATE 53300)" in result.stderr
+        assert "CONNECTION LIMIT" in result.stderr and "--jobs-per-server 1" in result.stderr
+    finally:
         execute(pg_estate, f"DROP ROLE {role}")

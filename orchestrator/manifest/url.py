@@ -12,9 +12,12 @@ from typing import NamedTuple
 from urllib.parse import quote, unquote, unquote_plus, unquote_to_bytes
 
 from orchestrator.manifest.names import did_you_mean, either, name_problem
+from orchestrator.manifest.server_settings import is_setting, with_settings
 
 IS_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.\0-]*://")
 _SCHEMES = {"postgres": ("postgres", "postgresql"), "mongo": ("mongodb", "mongodb+srv")}
+# golang-migrate's drivers for PostgreSQL go by these names; libpq knows one.
+_SAME_SCHEME = {"pgx": "postgres", "pgx4": "postgres", "pgx5": "postgres"}
 _PORTS = {"postgres": "5432", "mongo": "27017"}
 PARAMETERS = {
     "postgres": (
@@ -157,6 +160,8 @@ def read_address(text: str, engine: str, *, filled: bool = True) -> Address:
 
 def _read_url(text: str, engine: str, filled: bool) -> Address:
     url = split(text)
+    if engine == "postgres":
+        url = url._replace(scheme=_SAME_SCHEME.get(url.scheme.lower(), url.scheme))
     _check_scheme(url.scheme, engine)
     if re.search(r"[\x00-\x20\x7f]", text):
         raise DsnError("the DSN holds a space or a control character", "percent-encode it: a space is %20")
@@ -173,6 +178,11 @@ def _read_url(text: str, engine: str, filled: bool) -> Address:
     if engine == "postgres" and "dbname" in fields:  # libpq lets it win over the path
         path = quote(fields["dbname"], safe="")
         kept = [(key, value) for key, value in kept if unquote(key) != "dbname"]
+    if engine == "postgres":
+        kept, fields = _settings_as_options(kept, fields)
+    elif engine == "mongo":
+        kept = [_go_option(key, value) for key, value in kept]
+        kept = [pair for pair in kept if pair[0]]
     _check_database(unquote(path), engine)
     secrets = [url.password, unquote(url.password)]
     secrets += [form for key, value in kept if _SECRET.search(key) for form in (value, unquote(value))]
@@ -202,6 +212,9 @@ def _read_conninfo(text: str, filled: bool) -> Address:
     ours = {key: fields.pop(key) for key in list(fields) if _is_ours(key)}
     _check_parameters(ours, "postgres")
     _check_libpq(fields, filled=filled, shown=False)  # a space in a password makes a key of what follows it
+    settings = {key: fields.pop(key) for key in list(fields) if key not in _LIBPQ.split()}
+    if options := with_settings(fields.get("options", ""), settings):
+        fields["options"] = options
     database = fields.get("dbname", "")
     _check_database(database, "postgres")
     server = {key: value for key, value in fields.items() if key != "dbname"}
@@ -217,6 +230,7 @@ def _check_scheme(scheme: str, engine: str) -> None:
     base, plus, _ = scheme.lower().partition("+")
     hint = f"it begins with {either([f'{known}://' for known in allowed])}"
     if plus and base in allowed:
+        hint = f"write {base}:// instead; what stands behind the + names the driver of a Python library"
         raise DsnError(f"the DSN begins with '{base}+…://', which only a Python library understands", hint)
     if any(scheme.lower() in others for others in _SCHEMES.values()):
         raise DsnError(f"the DSN begins with '{scheme}://', and the engine is {engine}", hint)
@@ -245,12 +259,33 @@ def _check_parameters(given: Mapping[str, str], engine: str) -> None:
             raise DsnError(f"the DSN has the unknown parameter {shown}", hint)
 
 
+def _settings_as_options(
+    kept: list[tuple[str, str]], fields: Mapping[str, str]
+) -> tuple[list[tuple[str, str]], dict[str, str]]:
+    """Return parameters (encoded, and as a mapping) with all that are settings of the server moved to `options`."""
+    known = _LIBPQ.split()
+    settings = {unquote(key): unquote_plus(value) for key, value in kept if unquote(key) not in known}
+    if not settings:
+        return kept, dict(fields)
+    options = with_settings(fields.get("options", ""), settings)
+    kept = [(key, value) for key, value in kept if unquote(key) in known and unquote(key) != "options"]
+    kept += [("options", quote(options, safe=""))] if options else []
+    return kept, {unquote(key): unquote(value) for key, value in kept}
+
+
+def _go_option(key: str, value: str) -> tuple[str, str]:
+    """Return an option of MongoDB's driver for Go as pymongo calls it; an empty name where it has none and needs none."""
+    if unquote(key).lower() != "connect":
+        return key, value
+    return {"direct": ("directConnection", "true"), "automatic": ("", "")}.get(value.lower(), (key, value))
+
+
 def _check_libpq(given: Mapping[str, str], *, filled: bool, shown: bool) -> None:
     for key, value in given.items():
         if key not in _LIBPQ.split():
+            if is_setting(key, _LIBPQ.split(), in_url=shown):
+                continue
             hint = did_you_mean(key, _LIBPQ.split()) if shown else ""
-            if key == "search_path":
-                hint = "write it so: options=-csearch_path%3D…"
             where = "https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS"
             named = f" {key!r}" if shown and re.fullmatch(r"[a-z_]{1,40}", key) else ""
             raise DsnError(f"the DSN has a parameter{named} that libpq does not know", hint or f"see {where}")

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
+from weakref import WeakSet
 
 import psycopg
 from psycopg import sql
@@ -16,7 +17,7 @@ from psycopg.conninfo import conninfo_to_dict
 from orchestrator.engines.base import Confined, Copies
 from orchestrator.engines.postgres import errors
 from orchestrator.engines.postgres.login import what_was_answered
-from orchestrator.engines.postgres.refusals import connect_error
+from orchestrator.engines.postgres.refusals import MANY_CONNECTIONS, NO_CONNECT, WRONG_DATABASE, connect_error
 from orchestrator.engines.postgres.scram import ScramKeys
 from orchestrator.engines.postgres.session import CONNECT_TIMEOUT, PostgresSession
 from orchestrator.engines.postgres.writable import DATABASES, read_only
@@ -24,6 +25,7 @@ from orchestrator.errors import ConnectError, DatabaseMissingError, OrchError
 from orchestrator.model import CreateOptions, File, ReadOnly, Script, Target
 
 OTHERS_TIMEOUT = 2.0  # seconds for each host, where one of several has timed out already
+PAUSES = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 3.2)  # seconds between tries where no connection is left
 KEEP_SECONDS = 10.0  # how long a connection may wait for its next use
 
 
@@ -41,6 +43,7 @@ class Postgres:
         self._idle: dict[tuple[str, str | None], list[psycopg.Connection[Any]]] = {}
         self._kept: dict[str, PostgresSession] = {}
         self._pristine: set[str] = set()  # DSNs of databases that were made here, of nothing, and not connected to yet
+        self._open_ones: dict[str, WeakSet[psycopg.Connection[Any]]] = {}
         self._room: dict[str, int] = {}
         self._scram = ScramKeys()
 
@@ -64,7 +67,14 @@ class Postgres:
             try:
                 connection = self._open(target, until)
             except ConnectError as error:
-                if not _may_be_missing(error) or (lacking := self._lacks(target)) is None:
+                if not _may_be_missing(error):
+                    raise
+                try:
+                    lacking = self._lacks(target)
+                except ConnectError as refused:  # by the database from which others are created
+                    said_more = error.code == WRONG_DATABASE and refused.code not in (WRONG_DATABASE, NO_CONNECT)
+                    raise (refused if said_more else error) from None
+                if lacking is None:
                     raise
                 if lacking:
                     raise self._missing(target) from None
@@ -132,9 +142,6 @@ class Postgres:
     def close(self) -> None:
         """Close the connections to maintenance databases, and those kept."""
         self._let_go()
-        for connections in self._idle.values():
-            for connection in connections:
-                connection.close()
 
     def _open(self, target: Target, until: float | None = None, **changes: str) -> psycopg.Connection[Any]:
         url = target.url
@@ -152,12 +159,30 @@ class Postgres:
                 left = max(2, round(until - time.monotonic()))
                 given = int(parameters["connect_timeout"])
                 parameters["connect_timeout"] = min(given, left) if given > 0 else left  # else it would wait for ever
-            return self._log_in(target, parameters)
         except psycopg.Error as error:
-            ours = self._why(error, target, parameters)
-        if ours.transient and self._let_go():  # where connections are scarce, those kept are the ones that are missing
-            return self._open(target, until, **changes)
-        raise ours
+            raise connect_error(error, target) from None
+        for pause in (*PAUSES, None):
+            try:
+                connection = self._log_in(target, parameters)
+                break
+            except psycopg.Error as error:
+                ours = self._why(error, target, parameters)
+            if pause is None or not self._may_have_passed(ours, target, first=pause == PAUSES[0]):
+                raise ours
+            time.sleep(pause)
+        self._open_ones.setdefault(target.server_key, WeakSet()).add(connection)
+        return connection
+
+    def _may_have_passed(self, error: ConnectError, target: Target, *, first: bool) -> bool:
+        """Whether to connect again at once: this run itself may have the connections that are missing.
+
+        Those that wait for their next use are given back, and those that are at work soon will be.
+        """
+        if error.code != MANY_CONNECTIONS:
+            return first and error.transient and not error.server_down and not error.code
+        if self._let_go() or first:
+            return True
+        return any(not connection.closed for connection in list(self._open_ones.get(target.server_key, ())))
 
     def _why(self, error: psycopg.Error, target: Target, parameters: dict[str, Any]) -> ConnectError:
         """Return our error for a login that failed; what the server answered is asked for by one more."""
@@ -203,12 +228,16 @@ class Postgres:
         return True
 
     def _let_go(self) -> bool:
-        """Close all connections that are kept; return whether there were any."""
+        """Close all connections that wait for their next use; return whether there were any."""
         with self._mutex:
             kept, self._kept = self._kept, {}
-        for session in kept.values():
-            session.connection.close()
-        return bool(kept)
+            waiting = [session.connection for session in kept.values()]
+            for idle in self._idle.values():
+                waiting += idle
+                idle.clear()
+        for connection in waiting:
+            connection.close()
+        return bool(waiting)
 
     @contextmanager
     def _maintenance(self, target: Target) -> Iterator[psycopg.Connection[Any]]:
@@ -230,8 +259,11 @@ class Postgres:
     def _open_maintenance(self, target: Target) -> psycopg.Connection[Any]:
         names = [target.maintenance_database] if target.maintenance_database else ["postgres", "template1"]
         for name in names[:-1]:
-            with suppress(ConnectError):
+            try:
                 return self._open(target, dbname=name)
+            except ConnectError as error:
+                if error.code == MANY_CONNECTIONS:  # the same for every database
+                    raise
         return self._open(target, dbname=names[-1])
 
     def _is_missing(self, target: Target) -> bool | None:
@@ -249,7 +281,7 @@ class Postgres:
         )
 
     def _lacks(self, target: Target) -> bool | None:
-        """Whether the server has no such database; None if it cannot be asked. Its texts may be in any language: ask it."""
+        """Whether the server has no such database; None or ConnectError if it cannot be asked."""
         if (missing := self._is_missing(target)) is not None:
             return missing
         asked = time.monotonic()
@@ -258,6 +290,8 @@ class Postgres:
                 rows = connection.execute(DATABASES.encode()).fetchall()
                 standby, closed = rows[0][1:]
                 why = read_only(connection, target, standby=standby) if standby or closed else None
+        except ConnectError:
+            raise
         except (OrchError, psycopg.Error):
             return None
         self._listed[target.server_key] = asked, frozenset(row[0] for row in rows), why

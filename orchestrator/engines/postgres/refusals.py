@@ -12,7 +12,7 @@ from orchestrator.errors import ConnectError
 from orchestrator.model import Target
 
 MANY_CONNECTIONS = "53300"
-_WRONG_DATABASE, _NO_CONNECT, _NOT_ACCEPTING = "3D000", "42501", "55000"
+WRONG_DATABASE, NO_CONNECT, _NOT_ACCEPTING = "3D000", "42501", "55000"
 _SETTINGS = {"42704", "22023", "22P02", "42602"}  # a server setting of the DSN that this server refuses
 # The server starts, stops or is full; a pooler says 08… while it waits for its server.
 _PASSES = re.compile(r"57P0[1-35]|53[0-9A-Z]{3}|08[0-9A-Z]{3}|58[0-9A-Z]{3}|XX000")
@@ -22,9 +22,9 @@ _WORDS = {
     MANY_CONNECTIONS: r"too many (?:clients|connections)|remaining connection slots|no more connections allowed",
     "08P01": r"server login has been failing|cannot connect to server",
     "28000": r"authentication failed|no password supplied|role \"\" (?:does not exist|is not permitted)|pg_hba\.conf",
-    _NO_CONNECT: r"permission denied for database",
+    NO_CONNECT: r"permission denied for database",
     "42704": r"unrecognized configuration parameter|invalid value for parameter",
-    _WRONG_DATABASE: r"database \"\" does not exist",
+    WRONG_DATABASE: r"database \"\" does not exist",
     _NOT_ACCEPTING: r"is not currently accepting connections",
     "unknown": r"(?m)^[^\s:]+:  ",  # so libpq writes what a server says: a severity, and two blanks
 }
@@ -82,10 +82,10 @@ def _refused(code: str, target: Target, text: str) -> ConnectError:
             "raise max_connections, or the CONNECTION LIMIT of the role or database; or use fewer: --jobs-per-server 1"
         )
         return ConnectError(what, detail=text, hint=hint, transient=True, code=code)
-    if code == _NO_CONNECT:
+    if code == NO_CONNECT:
         what = f"{user_of(target)} may not connect to '{target.database}'"
         return ConnectError(what, detail=text, hint=f"GRANT CONNECT ON DATABASE {database} TO <user>;", code=code)
-    if code == _WRONG_DATABASE:
+    if code == WRONG_DATABASE:
         hint = (
             "orch cannot look which databases there are: let this login connect to the database postgres, or create it"
         )
