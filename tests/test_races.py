@@ -74,7 +74,7 @@ def test_eight_runs_at_once_make_each_migration_once(varied: Varied, forge: Forg
 def test_many_races(varied: Varied, forge: Forge, figure: Figure) -> None:
     rounds = 10
     _race(varied, forge, rounds)
-    figure(f"races of {RUNS} runs", tried=rounds, lost=0)
+    figure(f"races of {RUNS} runs", tried=rounds)
 
 
 def test_apply_and_rollback_at_once_end_in_a_state_that_one_of_them_wanted(varied: Varied, forge: Forge) -> None:
@@ -173,4 +173,4 @@ def test_a_server_that_is_killed_under_a_run(mortal: Varied, own: dict[str, Path
 def test_many_server_kills(mortal: Varied, own: dict[str, Path], forge: Forge, engine: str, figure: Figure) -> None:
     rounds = 25
     hit = _server_kills(engine, own, mortal, forge, rounds)
-    figure(f"SIGKILL of the {engine} server", tried=rounds, under_a_run=hit, lost=0)
+    figure(f"SIGKILL of the {engine} server", tried=rounds, under_a_run=hit)

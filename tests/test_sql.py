@@ -500,7 +500,7 @@ def test_durations(value: str, seconds: float) -> None:
     [
         ("no-transactions", "unknown directive 'no-transactions'", "did you mean no-transaction?"),
         ("lock-timeout=3s", "unknown directive 'lock-timeout'", "did you mean lock_timeout?"),
-        ("quick", "unknown directive 'quick'", "known are no-transaction, lock_timeout, statement_timeout"),
+        ("quick", "unknown directive 'quick'", "known are no-transaction, lock_timeout, lock_try, statement_timeout"),
         ("", "unknown directive ''", "known are"),
         ("no-transaction=1", "no-transaction takes no value", "write: -- orch: no-transaction"),
         ("lock_timeout", "'' is no duration for lock_timeout", "lock_timeout=500ms"),

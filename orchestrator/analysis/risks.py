@@ -17,7 +17,10 @@ _WHERE = r"\bWHERE\b(?! ?\(?(?:TRUE|1 ?= ?1)\b\)?(?: RETURNING\b| ?\)|$))"  # on
 _WITHIN = rf"(?:(?!{_WHERE})[^()]|\([^()]*\))*\)"  # the rest of a bracket that has none
 _SQL = (
     (r".*?\bDROP (TABLE|SCHEMA|DATABASE|MATERIALIZED VIEW)\b", "drops a {0} and what is in it"),
-    (r".*?\bDROP (COLUMN)\b", "drops a column and what is in it"),
+    (
+        r".*?\bDROP COLUMN\b|ALTER TABLE\b.*?\bDROP (?!CONSTRAINT\b|NOT NULL\b|DEFAULT\b|EXPRESSION\b|IDENTITY\b|COLUMN\b)",
+        "drops a column and what is in it",
+    ),
     (r"DROP (TYPE|DOMAIN)\b.*\bCASCADE$", "drops a {0} and the columns that have it"),
     (
         rf"DROP (?!TYPE\b|DOMAIN\b).*\bCASCADE$|ALTER\b.*?\bDROP (?:COLUMN |CONSTRAINT )?(?:IF EXISTS )?{_NAME} CASCADE\b",
@@ -57,7 +60,8 @@ _SQL_ON_TABLE = (
     (rf"{_ALTER}{_ADD}FOREIGN KEY{_VALID}", "checks a table while nobody can write to it"),
     (
         rf"{_ALTER}(?:(?<!\bSET )DEFAULT\b(?:(?!\bDEFAULT\b)[^,])*?\b{_VOLATILE} ?\(|(?<=\) )STORED\b"
-        rf"|ADD COLUMN (?:IF NOT EXISTS )?{_NAME} (?:(?:BIG|SMALL)?SERIAL\b|[^,( ]+ GENERATED [A-Z ]+ AS IDENTITY\b))",
+        rf"|ADD (?:COLUMN )?(?!(?:COLUMN|CONSTRAINT)\b)(?:IF NOT EXISTS )?{_NAME} "
+        r"(?:(?:BIG|SMALL)?SERIAL\b|[^,( ]+ GENERATED [A-Z ]+ AS IDENTITY\b))",
         "rewrites a table while nobody can read it",
     ),
     (
@@ -68,6 +72,9 @@ _SQL_ON_TABLE = (
 _RULES, _RULES_ON_TABLE = (
     tuple((re.compile(pattern, re.IGNORECASE), what) for pattern, what in rules) for rules in (_SQL, _SQL_ON_TABLE)
 )
+# What is in double quotes is a name, whatever its words are; one without any word of the rules stays as it is.
+_QUOTED = re.compile(r'"((?:[^"]|"")*)"')
+_WORDS = frozenset(re.findall(r"[A-Z]{2,}", " ".join(pattern for pattern, _ in (*_SQL, *_SQL_ON_TABLE))))
 # What has none of these words, INSERT above all, needs no closer look.
 _TELLING = re.compile(
     r"\b(?:ALTER|C(?:LUSTER|REATE)|D(?:ELETE|ROP)|LOCK|RE(?:FRESH|INDEX|NAME)|TRUNCATE|UPDATE|VACUUM)\b", re.IGNORECASE
@@ -93,19 +100,19 @@ class Hazard:
     what: str
 
 
-def hazards(scripts: Iterable[Script]) -> list[Hazard]:
+def hazards(scripts: Iterable[Script], *, fresh: bool = False) -> list[Hazard]:
     """Return what is dangerous in the files of a database's plan, in their order.
 
-    A word list: it can miss things, and it never forbids any.
+    A word list: it can miss things, and it never forbids any. `fresh`: the plan creates the database, so everything in it
+    was made by the plan, and only what another database can lose counts.
     """
     found = []
     new: set[str] = set()  # the tables that the plan has created so far
     for script in scripts:
         for statement in script.statements:
             where = Mark(script.file.path, statement.line)
-            found += [
-                Hazard(where, what) for what in (_sql(statement, new) if _is_sql(statement) else _mongo(statement))
-            ]
+            whats = _sql(statement, new) if _is_sql(statement) else _mongo(statement)
+            found += [Hazard(where, what) for what in whats if not fresh or "drops a database" in what]
     return found
 
 
@@ -116,12 +123,13 @@ def _is_sql(statement: Statement) -> bool:
 def _sql(statement: Statement, new: set[str]) -> list[str]:
     if not _TELLING.search(statement.source):
         return []
-    text = " ".join(_ASIDE.sub(" ", statement.source).split())
+    text = " ".join(_QUOTED.sub(_name_only, _ASIDE.sub(" ", statement.source)).split())
     found = []
     for part in [text] if _WITH_BODY.match(text) else map(str.strip, text.split(";")):  # a block is several
         if not _TELLING.search(part):
             continue
-        if created := _CREATE.match(part):
+        created = _CREATE.match(part)
+        if created and "IF NOT EXISTS" not in created[0].upper():  # that one may be there already, and full
             new.add(_name(created))
         matches = ((rule.match(part), what) for rule, what in _RULES)
         whats = [what.format(*(group.lower() for group in match.groups())) for match, what in matches if match]
@@ -130,6 +138,13 @@ def _sql(statement: Statement, new: set[str]) -> list[str]:
         if whats:
             found.append("; ".join(whats))
     return found
+
+
+def _name_only(found: re.Match[str]) -> str:
+    """Return a quoted name without anything that could be taken for SQL; the same name always gives the same."""
+    name = found[1]
+    plain = re.fullmatch(r"[a-z_][a-z0-9_]*", name) and name.upper() not in _WORDS
+    return found[0] if plain else f'"x{name.encode().hex()}"'
 
 
 def _name(match: re.Match[str]) -> str:

@@ -34,8 +34,15 @@ def hazards_of(run: Run, plan: Plan) -> dict[str, list[Hazard]]:
     """Return what to look at first in the statements that would run, database by database."""
     from orchestrator.analysis.risks import hazards
 
-    found = {database.id: hazards(_ahead(run, plan, database)) for database in plan.databases}
+    found = {
+        database.id: hazards(_ahead(run, plan, database), fresh=_is_fresh(run, database)) for database in plan.databases
+    }
     return {id: dangers for id, dangers in found.items() if dangers}
+
+
+def _is_fresh(run: Run, database: DatabasePlan) -> bool:
+    """Whether the plan creates this database empty: a template of its own may hold tables."""
+    return database.create and run.databases[database.id].create.template in (None, "template0")
 
 
 def _ahead(run: Run, plan: Plan, database: DatabasePlan) -> Iterator[Script]:

@@ -101,7 +101,7 @@ def statement_error(error: psycopg.Error, target: Target, user: str, failing: Fa
     return StatementError(
         what,
         detail=detail,
-        hint=hint or _HINTS.get(code, ""),
+        hint="\n".join(filter(None, (hint, _HINTS["55P04"]))) if code == "55P04" else hint or _HINTS.get(code, ""),
         code=code,
         statement=statement,
         offset=offset,

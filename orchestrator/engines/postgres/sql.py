@@ -51,6 +51,7 @@ _SETTING = re.compile(
     r"|SELECT\s+(?:pg_catalog\s*\.\s*)?set_config\s*\((?!.*,\s*'?(?:true|t|on|yes|1)'?\s*\))",
     re.IGNORECASE | re.DOTALL,
 )
+_SPELLED = re.compile(WORD), re.compile(NAME)  # apart: an odd quote in a string must not hide what follows
 _TEMPORARY = re.compile(
     r"CREATE\s+(?:OR\s+REPLACE\s+)?(?:(?:GLOBAL|LOCAL)\s+)?TEMP(?:ORARY)?\s+(?:TABLE|VIEW|SEQUENCE)\s+"
     rf"(?:IF\s+NOT\s+EXISTS\s+)?(?:pg_temp\s*\.\s*)?({WORD}|{NAME})",
@@ -190,12 +191,12 @@ def _pieces(groups: list[Statement | _Block], text: str) -> Iterator[Statement]:
     temporary: set[str] = set()
     for group in groups:
         inner, pieces = (group.statements, group.whole(text)) if isinstance(group, _Block) else ([group], [group])
-        made = {found[1] for statement in inner if (found := _TEMPORARY.match(statement.source))}
+        made = {found[1].lower() for statement in inner if (found := _TEMPORARY.match(statement.source))}
         for piece in pieces:
             if not piece.block and _OUTSIDE.match(piece.source):
                 piece = replace(piece, atomic=False)
-            needed = (rf"(?<!\w){re.escape(name)}(?!\w)" for name in temporary - made)
-            demand = _SAME_SESSION if any(re.search(name, piece.source, re.IGNORECASE) for name in needed) else ""
+            words = {word.lower() for spelt in _SPELLED for word in spelt.findall(piece.source)} if temporary else set()
+            demand = _SAME_SESSION if (words & temporary) - made else ""
             yield replace(piece, settings=settings, opening=piece.opening + demand)  # modes come before any query
         temporary |= made
         settings += "".join(f"{statement.body}; " for statement in inner if _SETTING.match(statement.body))
