@@ -41,5 +41,6 @@ def command(
         out(pasteable(status_text(entries)))
     failures = [(id, found.failure) for id, found in surveys.items() if found.failure]
     say_failures(failures)
-    conflict = any(problem["blocks"] for entry in entries for problem in entry["problems"])
+    failed = {id for id, _ in failures}  # their problem is the failure itself
+    conflict = any(problem["blocks"] for entry in entries for problem in entry["problems"] if entry["id"] not in failed)
     return exit_code_of([*(failure.exit_code for _, failure in failures), int(ExitCode.CONFLICT if conflict else 0)])
