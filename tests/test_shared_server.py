@@ -142,7 +142,7 @@ def test_every_file_runs_as_the_role_of_the_dsn(pg_estate: Estate) -> None:
         execute(pg_estate, f"DROP ROLE {role}")
 
 
-@pytest.mark.parametrize("limit", [1, 3])
+@pytest.mark.parametrize("limit", [2, 3])
 @pytest.mark.parametrize("count", [8, 12])
 def test_few_connections_are_enough_for_many_new_databases(pg_estate: Estate, limit: int, count: int) -> None:
     """The connections over which databases are made are given back when others need them."""

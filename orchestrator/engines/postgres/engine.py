@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
-from weakref import WeakSet
 
 import psycopg
 from psycopg import sql
@@ -43,7 +42,7 @@ class Postgres:
         self._idle: dict[tuple[str, str | None], list[psycopg.Connection[Any]]] = {}
         self._kept: dict[str, PostgresSession] = {}
         self._pristine: set[str] = set()  # DSNs of databases that were made here, of nothing, and not connected to yet
-        self._open_ones: dict[str, WeakSet[psycopg.Connection[Any]]] = {}
+        self._reached: set[str] = set()  # servers that this run has had a connection to
         self._room: dict[str, int] = {}
         self._scram = ScramKeys()
 
@@ -170,7 +169,7 @@ class Postgres:
             if pause is None or not self._may_have_passed(ours, target, first=pause == PAUSES[0]):
                 raise ours
             time.sleep(pause)
-        self._open_ones.setdefault(target.server_key, WeakSet()).add(connection)
+        self._reached.add(target.server_key)
         return connection
 
     def _may_have_passed(self, error: ConnectError, target: Target, *, first: bool) -> bool:
@@ -182,7 +181,7 @@ class Postgres:
             return first and error.transient and not error.server_down and not error.code
         if self._let_go() or first:
             return True
-        return any(not connection.closed for connection in list(self._open_ones.get(target.server_key, ())))
+        return target.server_key in self._reached
 
     def _why(self, error: psycopg.Error, target: Target, parameters: dict[str, Any]) -> ConnectError:
         """Return our error for a login that failed; what the server answered is asked for by one more."""
