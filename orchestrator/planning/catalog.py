@@ -75,8 +75,26 @@ def read_catalog(database: Database) -> tuple[Migration, ...]:
             )
         elif up is not None:
             migrations.append(Migration(version, up[0], up[1], down[1] if down else None))
-    InvalidGroup.raise_if(errors)
+    InvalidGroup.raise_if(_folded(errors))
     return tuple(migrations)
+
+
+def _folded(errors: list[InvalidError]) -> list[InvalidError]:
+    """Return the errors; where more than three files have the same fault, one error with a count and three examples."""
+    alike: dict[str, list[InvalidError]] = {}
+    for error in errors:
+        name = Path(error.where.path).name if error.where else ""
+        alike.setdefault(re.sub(r"\d+", "N", error.what.replace(f"'{name}'", "'…'")), []).append(error)
+    folded = []
+    for same in alike.values():
+        first = same[0]
+        if len(same) <= 3:
+            folded += same
+            continue
+        examples = "\n".join(str(error.where) for error in same[:3])
+        rest = f"{examples}\nand {len(same) - 3:,} more files with the same fault"
+        folded.append(InvalidError(first.what, where=first.where, detail=rest, hint=first.hint))
+    return folded
 
 
 def read_text(file: File) -> str:

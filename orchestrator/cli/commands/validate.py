@@ -52,7 +52,11 @@ def command(
             {"format": 1, "databases": len(assembly.databases), "files": files, "warnings": warnings, "errors": []}
         )
     else:
-        for warning in warnings:
-            say(f"warning: {warning['database']}: {warning['what']}")
+        for id in dict.fromkeys(warning["database"] for warning in warnings):
+            told = [warning["what"] for warning in warnings if warning["database"] == id]
+            for what in told[:3]:
+                say(f"warning: {id}: {what}")
+            if len(told) > 3:
+                say(f"warning: {id}: and {len(told) - 3:,} more like these (--output json lists them all)")
         out(f"Valid: {len(assembly.databases)} database(s), {files} migration file(s).")
     return 0
