@@ -28,6 +28,7 @@ class Origin(Enum):
     ADOPTED = "adopted"
     BASELINE = "baseline"
     MARKED = "marked"
+    MOVED = "moved"
 
 
 # ---------------------------------------------------------------- what is declared
@@ -126,7 +127,8 @@ class Target:
 
     `url` is what the driver gets (no `x-` parameters in it), `parameters` are golang-migrate's `x-…` ones,
     `endpoint` is `host:port` for people, `server_key` is the same for all databases of one server and login,
-    `maintenance_database` is where a missing database is asked for and created from, if that is told.
+    `maintenance_database` is where a missing database is asked for and created from, if that is told. `scratch`: it is
+    made to be copied or dropped, so its records name no database that they belong to.
     """
 
     database_id: str
@@ -138,6 +140,7 @@ class Target:
     parameters: Mapping[str, str] = field(default_factory=dict)
     history_name: str = "orch_history"
     maintenance_database: str | None = None
+    scratch: bool = False
 
     def __repr__(self) -> str:
         return f"Target({self.database_id} at {self.endpoint})"
@@ -300,7 +303,9 @@ class History(NamedTuple):
 
     `unrecorded` is how many tables or collections there are where neither history nor pointer is. `emptied`: the history
     is there and holds no rows, which no run leaves behind. `rows` are those of golang-migrate's table if they contradict
-    each other; it has one row, or none. `read_only`: nothing can be written there.
+    each other; it has one row, or none. `read_only`: nothing can be written there. `elsewhere` is a sentence of where the
+    rows were written, if that is not this database, and `place` is the same for two targets that are one version table of
+    one database.
     """
 
     exists: bool = True
@@ -312,6 +317,8 @@ class History(NamedTuple):
     emptied: bool = False
     rows: tuple[Pointer, ...] = ()
     read_only: ReadOnly | None = None
+    elsewhere: str = ""
+    place: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -345,3 +345,57 @@ def test_a_right_to_the_records_that_a_file_takes_away_names_the_file(new_house:
         assert [(r["version"], r["done"]) for r in house.revisions()] == [(1, True), (2, False)]
     finally:
         drop_role(house, "owner")
+
+
+# ---------------------------------------------------------------- a file with another number
+
+
+def rename(house: House, old: int, new: int) -> None:
+    for way in ("up", "down"):
+        (source,) = house.directory.glob(f"{old:06d}_*.{way}.*")
+        source.rename(source.with_name(source.name.replace(f"{old:06d}", f"{new:06d}")))
+
+
+def test_a_renumbered_file_is_not_run_again(house: House) -> None:
+    house.orch("apply")
+    rename(house, 4, 5)
+    for command in (["plan"], ["apply"], ["wait", "--timeout", "600"]):
+        told = house.orch(*command, code=5).output
+        assert f"orch repair {house.id} --renumber 4=5" in told, command
+    assert house.status()["problems"][0]["kind"] == "renumbered"
+    house.orch("repair", house.id, "--renumber", "4=5", "--reason", "rebased")
+    assert house.status()["applied"] == [1, 2, 3, 5]
+    assert house.pointer() == (5, False)
+    assert "Nothing to do" in house.orch("apply").output
+    assert [r["reason"] for r in house.revisions() if r["version"] == 5] == ["rebased"]
+    house.orch("rollback", house.id, "--steps", "1", "--yes")
+    assert house.tables() == [1, 2, 3]
+
+
+def test_a_file_whose_number_another_one_has_now_is_not_run_again(house: House) -> None:
+    """Applied as 4; a rebase put a file of the other branch in its place, and made it 5."""
+    house.orch("apply")
+    rename(house, 4, 5)
+    new = house.files["000001_t1.up." + ("sql" if house.engine == "postgres" else "json")].replace("t1", "t9")
+    suffix = "sql" if house.engine == "postgres" else "json"
+    (house.directory / f"000004_other.up.{suffix}").write_text(new)
+    told = house.orch("apply", code=5).output
+    assert "--renumber 4=5" in told
+    assert "--accept" not in told, "to accept the new file of 4 would run the old one again"
+    house.orch("rollback", house.id, "--steps", "1", "--yes", code=5)
+    house.orch("repair", house.id, "--renumber", "4=5")
+    assert "pending below" in house.orch("apply", code=5).output
+    house.estate.manifest(f"  - {{name: db, server: {house.engine}, out_of_order: apply}}\n")
+    house.orch("apply")
+    assert house.tables() == [1, 2, 3, 4, 9]
+
+
+def test_two_renumbered_files_are_recorded_one_after_the_other(house: House) -> None:
+    house.orch("apply")
+    rename(house, 4, 5)
+    rename(house, 3, 4)
+    house.orch("apply", code=5)
+    house.orch("repair", house.id, "--renumber", "4=5")
+    house.orch("repair", house.id, "--renumber", "3=4")
+    assert house.status()["applied"] == [1, 2, 4, 5]
+    assert "Nothing to do" in house.orch("apply").output

@@ -1,4 +1,4 @@
-"""The same server and login, another database."""
+"""The same server and login, a scratch database."""
 
 from __future__ import annotations
 
@@ -13,17 +13,19 @@ from orchestrator.model import Target
 
 
 def retarget(target: Target, name: str) -> Target:
-    """Return the target of another database on the server of this one; UsageError if it cannot be called so."""
+    """Return the target of a scratch database on the server of this one; UsageError if it cannot be called so."""
     if problem := name_problem(target.engine, name):
         raise UsageError(f"the name '{name}' {problem}")
     if not IS_URL.match(target.url):
-        return replace(target, database=name, url=conninfo({**parse_conninfo(target.url), "dbname": name}))
+        return replace(
+            target, database=name, scratch=True, url=conninfo({**parse_conninfo(target.url), "dbname": name})
+        )
     url = split(target.url)
     query = url.query
     if target.engine == "mongo" and url.user and not re.search(r"(^|&)authsource=", query, re.IGNORECASE):
         # Without it the login is looked up in the database of the URL, and that is about to change.
         query = "&".join([*filter(None, [query]), f"authSource={url.path}"])
-    return replace(target, database=name, url=url._replace(path=quote(name, safe=""), query=query).text())
+    return replace(target, database=name, scratch=True, url=url._replace(path=quote(name, safe=""), query=query).text())
 
 
 def login(target: Target) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from shlex import quote
@@ -36,6 +36,8 @@ class Kind(Enum):
     NEWER_TOOL = "newer_tool"
     SEVERAL_ROWS = "several_rows"
     EMPTIED = "emptied"
+    RENUMBERED = "renumbered"
+    ELSEWHERE = "elsewhere"
 
 
 NAME = "\0"
@@ -109,6 +111,8 @@ def reconcile(migrations: Sequence[Migration], history: History, *, out_of_order
                 Kind.NEWER_TOOL, "its history was written by a newer orch", "upgrade orch to go on with this database"
             )
         )
+    if history.elsewhere:
+        problems.append(_elsewhere(history.elsewhere))
     for extra in partials[1:]:
         problems.append(_two_partials(extra))
 
@@ -139,9 +143,13 @@ def reconcile(migrations: Sequence[Migration], history: History, *, out_of_order
         pointer_stale = pointer.version != max(applied, default=None)
 
     # Then, are the files of what is applied still what ran?
-    for version in sorted(applied - adopt):
-        revision, migration = latest[version], files.get(version)
-        if migration is None:
+    ours = {version: latest[version] for version in sorted(applied - adopt)}
+    moved = renumbered({v: m for v, m in files.items() if v not in adopt}, ours)
+    for version, revision in ours.items():
+        migration = files.get(version)
+        if version in moved:
+            problems.append(_renumbered(revision, files[moved[version]]))
+        elif migration is None:
             problems.append(_missing(revision))
         elif migration.up and revision.checksum and revision.checksum != migration.up.checksum:
             problems.append(_edited(revision, migration.up.path))
@@ -175,6 +183,24 @@ def reconcile(migrations: Sequence[Migration], history: History, *, out_of_order
         problems=tuple(problems),
         notes=tuple(notes),
     )
+
+
+def renumbered(files: Mapping[int, Migration], applied: Mapping[int, Revision]) -> dict[int, int]:
+    """Return the applied versions whose file now has another number, with the version that it has: a rebase does that.
+
+    Its content is that of a file which is not applied, and its own version has no file any more, or another one. `applied`
+    are the attempts that count.
+    """
+    pending: dict[str, list[int]] = {}
+    for version, migration in files.items():
+        if version not in applied and migration.up:
+            pending.setdefault(migration.up.checksum, []).append(version)
+    moved: dict[int, int] = {}
+    for version, revision in applied.items():
+        file = files[version].up if version in files else None
+        if (file is None or file.checksum != revision.checksum) and pending.get(revision.checksum):
+            moved[version] = pending[revision.checksum].pop(0)
+    return moved
 
 
 def unrecorded(history: History, state: State, id: str) -> Iterator[str]:
@@ -331,6 +357,17 @@ def _never_seen(version: int) -> Problem:
     )
 
 
+def _elsewhere(told: str) -> Problem:
+    """The rows may be true, as after a restore, or not, as where logical replication carries them to a subscriber."""
+    return Problem(
+        Kind.ELSEWHERE,
+        f"{told}: it was restored or copied, or receives orch's tables by logical replication, or the DSN leads "
+        "somewhere else than it should",
+        f"if what these records say is true of this database: orch repair {NAME} --here "
+        "(orch repair --here: of every database of the manifest); if not, correct the DSN, or remove the records",
+    )
+
+
 def _several_rows(rows: Sequence[Pointer], top: int | None) -> Problem:
     """A restore of data alone leaves two: nobody can tell from them which version the database has."""
     said = " and ".join(spoken(row.version) + (" (dirty)" if row.dirty else "") for row in rows)
@@ -375,6 +412,18 @@ def _missing(revision: Revision) -> Problem:
         "bring the file back; nothing can be rolled back past it",
         revision.version,
         blocks=() if revision.done else (Direction.UP, Direction.DOWN),  # past it is refused where a down is planned
+    )
+
+
+def _renumbered(revision: Revision, migration: Migration) -> Problem:
+    path = migration.up.path if migration.up else ""
+    return Problem(
+        Kind.RENUMBERED,
+        f"{path} is the file that was applied as version {revision.version} ('{revision.name}'){_when(revision)}: "
+        "it has another number now, and would run a second time",
+        f"orch repair {NAME} --renumber {revision.version}={migration.version} records that it is applied; "
+        f"or give the file its number {revision.version} back",
+        revision.version,
     )
 
 

@@ -16,6 +16,7 @@ from orchestrator.planning.history import (
     pointer_during,
     prefix_landed,
     reconcile,
+    renumbered,
     row_key,
     spoken,
 )
@@ -49,6 +50,8 @@ def ways(migrations: Sequence[Migration], history: History, by: Signature) -> tu
     files = {migration.version for migration in migrations}
     if Kind.NEWER_TOOL in kinds:  # what we do not understand we do not mend
         return ()
+    if Kind.ELSEWHERE in kinds:
+        return (_here(history, by),)
     if Kind.SEVERAL_ROWS in kinds:  # first of all: what else is wrong shows once there is one row
         return tuple(_keep(row) for row in history.rows)
     if Kind.EMPTIED in kinds:
@@ -69,6 +72,8 @@ def ways(migrations: Sequence[Migration], history: History, by: Signature) -> tu
         found += _marks(migrations, history, below, by)[:1]
     elif state.version in files and _on_trust(history, state.problems, state.version):
         found += _marks(migrations, history, state.version, by)[1:]
+    for version, number in _moved(migrations, history, state.problems).items():
+        found.append(_renumber(migrations, history, version, number, by))
     for problem in state.problems:
         if problem.kind is Kind.EDITED and problem.version is not None:
             found.append(_accept(migrations, history, problem.version, by))
@@ -117,6 +122,14 @@ def baseline(id: str, migrations: Sequence[Migration], history: History, version
         _record(history, migration, by, Origin.BASELINE) for migration in migrations if migration.version <= version
     )
     return Way("version", f"versions up to {version} count as applied", revisions, Pointer(version))
+
+
+def _here(history: History, by: Signature) -> Way:
+    """Return the record that the rows are of the database in which they are: the newest attempt that counts, once more."""
+    latest = list(latest_effective(history.revisions).values()) or sorted(history.revisions)
+    last = next((revision for revision in latest if not revision.done), latest[-1])
+    moved = _going_on(history, last, by)._replace(origin=Origin.MOVED)
+    return Way("here", "these records are of this database from now on", (moved,), None)
 
 
 def _keep(row: Pointer) -> Way:
@@ -265,6 +278,30 @@ def together(found: Sequence[Way]) -> Way:
     records = tuple(record for way in found for record in way.revisions)
     what = f"the edits of {len(paths)} files change nothing that matters here: {some(paths)}"
     return Way(f"accept {' '.join(paths)}", what, records, None)
+
+
+def _moved(migrations: Sequence[Migration], history: History, problems: Sequence[Problem]) -> dict[int, int]:
+    """Return the applied versions whose file has another number now, each with that number."""
+    versions = {problem.version for problem in problems if problem.kind is Kind.RENUMBERED}
+    latest = latest_effective(history.revisions)
+    applied = {v: latest[v] for v in _applied(history)}
+    moved = renumbered({migration.version: migration for migration in migrations}, applied)
+    return {version: number for version, number in moved.items() if version in versions}
+
+
+def _renumber(migrations: Sequence[Migration], history: History, version: int, number: int, by: Signature) -> Way:
+    """Return what records a file under its new number: it is applied there, and its old number is not."""
+    migration = next(m for m in migrations if m.version == number)
+    old = next((m for m in migrations if m.version == version), Migration(version, ""))
+    name = latest_effective(history.revisions)[version].name
+    gone = _record(history, old._replace(name=name), by, Origin.MARKED)._replace(direction=Direction.DOWN)
+    applied = (_applied(history) - {version}) | {number}
+    return Way(
+        f"renumber {version}={number}",
+        f"the file that was applied as version {version} is version {number} now, and is applied",
+        (gone, _record(history, migration, by, Origin.MARKED)),
+        Pointer(max(applied)) if history.pointer is not None and not history.pointer.dirty else None,
+    )
 
 
 def _before(history: History, partial: Revision) -> Pointer:

@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 def command(
     names: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
             metavar="NAME...",
-            help="The database. With --accept several; globs; label:x.",
+            help="The database. With --accept and --here several; globs; label:x. --here takes all of them if none is given.",
             autocompletion=options.complete_pattern,
         ),
-    ],
+    ] = None,
     mark_applied: Annotated[
         int | None,
         typer.Option(
@@ -56,6 +56,16 @@ def command(
             help="Of several rows in golang-migrate's version table, keep the one with this version.",
         ),
     ] = None,
+    renumber: Annotated[
+        str | None,
+        typer.Option(
+            "--renumber", metavar="OLD=NEW", help="The applied file of version OLD is now called NEW: record that."
+        ),
+    ] = None,
+    here: Annotated[
+        bool,
+        typer.Option("--here", help="The records belong to this database now, as after a move to another server."),
+    ] = False,
     reason: Annotated[str, typer.Option("--reason", help="Why, if you want it kept in the history.")] = "",
     file: options.File = None,
     env_file: options.EnvFile = None,
@@ -73,6 +83,7 @@ def command(
     from orchestrator.cli.records import one_database, several
     from orchestrator.errors import UsageError
 
+    names = names or []
     flags = [
         *([f"mark-applied {mark_applied}"] if mark_applied is not None else []),
         *([f"mark-not-applied {mark_not_applied}"] if mark_not_applied is not None else []),
@@ -81,9 +92,17 @@ def command(
         *(["continue"] if continue_ else []),
         *(["accept"] if accept else []),
         *([f"keep-version {keep_version}"] if keep_version is not None else []),
+        *([f"renumber {renumber}"] if renumber is not None else []),
+        *(["here"] if here else []),
     ]
     if len(flags) > 1:
-        raise UsageError("one resolution at a time", hint=f"orch repair {shlex.join(names)}")
+        raise UsageError("one resolution at a time", hint=f"orch repair {shlex.join(names)}".rstrip())
+    if here:
+        from orchestrator.cli.here import declare_here
+
+        return declare_here(several(names, file, env_file, embedded=embedded), reason, lock_timeout)
+    if not names:
+        raise UsageError("no database given", hint="orch repair NAME; orch status lists the names")
     if accept:
         return _accept(several(names, file, env_file, embedded=embedded), accept, reason, lock_timeout, output)
     if len(names) > 1:

@@ -38,7 +38,7 @@ class Mongo:
         self._actor = actor
         self._run_id = run_id
         self._mutex = threading.Lock()
-        self._clients: dict[str, tuple[MongoClient[Any], bool]] = {}
+        self._clients: dict[str, tuple[MongoClient[Any], bool, tuple[str, ...]]] = {}
         self._unready: dict[str, tuple[float, ConnectError]] = {}
 
     def parse(self, file: File, text: str, *, piecewise: bool = False) -> Script:  # noqa: ARG002 - it always is
@@ -63,9 +63,9 @@ class Mongo:
     @contextmanager
     def connect(self, target: Target, until: float | None = None) -> Iterator[MongoSession]:
         """Open a session on the database, over the client that all databases of its server share."""
-        client, transactions = self._client(target, until)
+        client, transactions, servers = self._client(target, until)
         with errors.mapped(target), client.start_session() as session:
-            yield MongoSession(client, session, target, transactions, self._actor, self._run_id)
+            yield MongoSession(client, session, target, transactions, self._actor, self._run_id, servers)
 
     def copies(self, target: Target, options: CreateOptions) -> Copies:  # noqa: ARG002 - PostgreSQL has options
         """Return the verbs for templates and clones."""
@@ -75,10 +75,10 @@ class Mongo:
 
     def close(self) -> None:
         """Close the clients."""
-        for client, _ in self._clients.values():
+        for client, _, _ in self._clients.values():
             client.close()
 
-    def _client(self, target: Target, until: float | None = None) -> tuple[MongoClient[Any], bool]:
+    def _client(self, target: Target, until: float | None = None) -> tuple[MongoClient[Any], bool, tuple[str, ...]]:
         # Without authSource the login is looked up in the database of the URL: then a client serves that one only.
         key = target.server_key if "authSource=" in target.url or "@" not in target.url else target.url
         asked = time.monotonic()
@@ -95,7 +95,7 @@ class Mongo:
                     raise
             return self._clients[key]
 
-    def _opened(self, target: Target, patience: float | None) -> tuple[MongoClient[Any], bool]:
+    def _opened(self, target: Target, patience: float | None) -> tuple[MongoClient[Any], bool, tuple[str, ...]]:
         with errors.connecting(target):
             defaults: dict[str, Any] = {
                 "appname": f"orch/{self._run_id}",
@@ -113,7 +113,15 @@ class Mongo:
             except (PyMongoError, ConnectError):
                 client.close()
                 raise
-            return client, "setName" in hello or hello.get("msg") == "isdbgrid"
+            return client, "setName" in hello or hello.get("msg") == "isdbgrid", _servers(hello, client)
+
+
+def _servers(hello: dict[str, Any], client: MongoClient[Any]) -> tuple[str, ...]:
+    """Return names of the server that it gives itself, whatever the DSN calls it: those of a replica set's members."""
+    if name := hello.get("setName"):
+        return tuple(f"{name}/{host}" for host in (*hello.get("hosts", ()), *hello.get("passives", ())))
+    host, port = client.address or ("", 0)
+    return (f"{host}:{port}",)
 
 
 def _try(until: float | None, *, first: bool) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,6 +19,7 @@ from pymongo.database import Database as MongoDatabase
 from pymongo.errors import DocumentTooLarge, OperationFailure, PyMongoError, WriteConcernError
 
 from orchestrator.engines.base import Effect, Limits
+from orchestrator.engines.identity import Identity, document, told, written_elsewhere
 from orchestrator.engines.mongo import errors
 from orchestrator.engines.mongo.extended_json import ENTRIES, OWNED, OWNED_HINT, WRITE_COMMANDS, entry_offset, written
 from orchestrator.engines.mongo.lease import Lease
@@ -28,6 +30,7 @@ from orchestrator.model import (
     Blocking,
     History,
     LockHolder,
+    Origin,
     Picture,
     Pointer,
     Revision,
@@ -62,6 +65,7 @@ class MongoSession:
         transactions: bool,
         actor: str,
         run_id: str,
+        servers: tuple[str, ...] = (),
     ) -> None:
         self._client = client
         self._session = session
@@ -79,6 +83,9 @@ class MongoSession:
         self._several_rows = False
         self._alone: frozenset[str] | None = None  # collections that no transaction may write to; None: not asked yet
         self._lease: Lease | None = None
+        self._servers = servers
+        self._stored: tuple[str, ...] = ()  # identities in the rows that were read last
+        self._uuid: str | None = None  # of the history's collection; None: not asked yet
 
     def read_history(self, extensions: Sequence[str] = ()) -> History:  # noqa: ARG002 - PostgreSQL has extensions
         """Read history and pointer."""
@@ -106,7 +113,39 @@ class MongoSession:
             unrecorded=0 if emptied else others,
             emptied=emptied,
             rows=tuple(sorted(rows, key=lambda row: row.version or 0)) if len(rows) > 1 else (),
+            elsewhere=self._elsewhere(),
+            place=" ".join((*sorted(self._servers), self._target.database, self._pointer.name))
+            if self._has_store
+            else "",
         )
+
+    def _elsewhere(self) -> str:
+        """Return where the rows were written, '' if that is here. The server is asked only if its names leave it open."""
+        here = Identity(self._servers, "", self._target.database)
+        if not written_elsewhere(self._stored, here):
+            return ""
+        with errors.mapped(self._target):
+            here = self._identity()
+        return told(written_elsewhere(self._stored, here), here)
+
+    def _identity(self) -> Identity:
+        """Return which database this is. The UUID of a collection stays when servers change, and a copy has another."""
+        if self._uuid is None:
+            try:
+                found = self._database.list_collections(session=self._session, filter={"name": self._history.name})
+                self._uuid = "".join(str(one["info"]["uuid"]) for one in found if "uuid" in one.get("info", ()))
+            except OperationFailure:  # not needed for anything else
+                self._uuid = ""
+        return Identity(self._servers, self._uuid, self._target.database)
+
+    def _whose(self, revision: Revision) -> str:
+        """Return what a row of this attempt says of where it was written."""
+        if self._target.scratch:
+            return ""
+        stored = document(self._identity())
+        if revision.origin is Origin.MOVED:  # whatever the rows say so far is of this database from now on
+            stored["took_over"] = [document(one) for one in written_elsewhere(self._stored, Identity((), "", ""))]
+        return json.dumps(stored)
 
     @contextmanager
     def lock(self, wait: float, on_wait: Callable[[LockHolder], None]) -> Iterator[None]:
@@ -168,6 +207,7 @@ class MongoSession:
         """Run data commands and write the records in one transaction, or without one in an order that a kill cannot hurt."""
         with errors.mapped(self._target):
             self._create_store()
+            identities = {revision: self._whose(revision) for revision in revisions}  # no transaction can ask
             started = time.monotonic()
             if not self._transactions:
                 self._renew()
@@ -181,7 +221,7 @@ class MongoSession:
                         self._command(statement, limits)
                     elapsed = round((time.monotonic() - started) * 1000)
                     for revision in revisions:
-                        self._upsert(revision, elapsed, self._session)
+                        self._upsert(revision, elapsed, self._session, identities[revision])
                     if pointer is not None:
                         self._point(pointer, self._session)
                     with errors.unless_cancelled(self._cancelled):
@@ -237,7 +277,10 @@ class MongoSession:
 
     def _revisions(self) -> tuple[Revision, ...]:
         found = []
+        stored: dict[str, None] = {}
         for row in self._history.find(session=self._session):
+            if isinstance(whose := row.get("identity"), str):
+                stored[whose] = None
             try:
                 revision = read_revision(row)
             except (KeyError, TypeError, ValueError, ArithmeticError):
@@ -248,6 +291,7 @@ class MongoSession:
                     hint="who wrote or changed it? Put it back as it was",
                 )
             found.append(revision)
+        self._stored = tuple(stored)
         return tuple(found)
 
     def _version_documents(self) -> list[dict[str, Any]]:
@@ -391,12 +435,12 @@ class MongoSession:
         void = [r for r in revisions if not (r.done or r.applied or r.in_flight)]
         for revision in revisions:
             if revision not in void:
-                self._upsert(revision, 0, None, done=False)
+                self._upsert(revision, 0, None, self._whose(revision), done=False)
         if pointer is not None:
             self._point(pointer, None)
         for revision in revisions:
             if revision.done or revision in void:
-                self._upsert(revision, 0, None)
+                self._upsert(revision, 0, None, self._whose(revision))
 
     def _point(self, pointer: Pointer, session: ClientSession | None) -> None:
         self._check(session)
@@ -408,7 +452,13 @@ class MongoSession:
             self._several_rows = False
 
     def _upsert(
-        self, revision: Revision, elapsed: int, session: ClientSession | None, *, done: bool | None = None
+        self,
+        revision: Revision,
+        elapsed: int,
+        session: ClientSession | None,
+        identity: str,
+        *,
+        done: bool | None = None,
     ) -> None:
         """Write a record by the server's clock. `elapsed` milliseconds have passed since the attempt began."""
         self._check(session)
@@ -432,6 +482,7 @@ class MongoSession:
             "error": revision.error,
             "reason": revision.reason,
             "format": revision.format,
+            "identity": identity,
         }
         document: dict[str, Any] = {name: {"$literal": value} for name, value in values.items()}
         # As numbers: SecantusDB cannot subtract a stored date from $$NOW.

@@ -33,6 +33,7 @@ COLUMNS = {
     "error": "text NOT NULL DEFAULT ''",
     "reason": "text NOT NULL DEFAULT ''",
     "format": "integer NOT NULL DEFAULT 1",
+    "identity": "text NOT NULL DEFAULT ''",
 }
 # What the history of every release has, and the table of another tool that has its name has not.
 OURS = frozenset({"version", "attempt", "direction", "checksum", "done"})
@@ -76,8 +77,8 @@ def point(table: str, pointer: Pointer) -> str:
     return text
 
 
-def record(connection: Connection[Any], table: str, revision: Revision) -> str:
-    """Return SQL that adds or updates a revision; the connection knows how values are quoted.
+def record(connection: Connection[Any], table: str, revision: Revision, identity: str) -> str:
+    """Return SQL that adds or updates a revision; the connection knows how values are quoted. `identity` is SQL.
 
     Times are the server's: an attempt starts with the transaction of its first record, and ends at its last.
     """
@@ -107,6 +108,7 @@ def record(connection: Connection[Any], table: str, revision: Revision) -> str:
         "error": text(revision.error),
         "reason": text(revision.reason),
         "format": str(revision.format),
+        "identity": identity,
     }
     updates = [f"{c} = EXCLUDED.{c}" for c in values if c not in ("version", "attempt", "started_at", "seconds")]
     updates.append(f"seconds = extract(epoch FROM {finished} - h.started_at)" if revision.done else "seconds = NULL")

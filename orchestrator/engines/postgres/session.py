@@ -291,7 +291,7 @@ class PostgresSession:
         message.put_checks([(self._held, errors.LOCK_LOST), *(self._tables.unchanged() if locked else ())])
         message.put(self._tables.create(after_file=after_file))
         for revision in revisions:
-            message.put(record(self.connection, self._tables.history, revision))
+            message.put(record(self.connection, self._tables.history, revision, self._tables.identity(revision)))
         if pointer is not None:
             message.put(point(self._tables.pointer, pointer))
         message.put("COMMIT")

@@ -10,6 +10,7 @@ from typing import Any
 
 import psycopg
 
+from orchestrator.engines.identity import Identity, document, read_identity, told, written_elsewhere
 from orchestrator.engines.postgres import errors
 from orchestrator.engines.postgres.history import (
     COLUMNS,
@@ -25,7 +26,7 @@ from orchestrator.engines.postgres.history import (
 from orchestrator.engines.postgres.unchanged import KnownRecords
 from orchestrator.engines.postgres.writable import IN_RECOVERY, READ_ONLY, read_only
 from orchestrator.errors import ConflictError, ConnectError
-from orchestrator.model import History, Pointer, ReadOnly, Revision, Target, read_revision
+from orchestrator.model import History, Origin, Pointer, ReadOnly, Revision, Target, read_revision
 
 _KINDS = {"v": "it is a view", "m": "it is a materialized view", "f": "it is a foreign table", "S": "it is a sequence"}
 _LOCK_SALT = 1486364155  # golang-migrate's, read from its source (database/util.go)
@@ -56,6 +57,8 @@ class Tables:
         self.has_session = False  # the history is known to have the column for the state of a session
         self._seen: Sequence[Any] = ()  # what was read last …
         self._history = History()  # … and what that says
+        self._system = "''"  # SQL for the server's system identifier, where this login may read it
+        self._stored: Sequence[str] = ()  # identities in the rows that were read last
         self._known: KnownRecords | None = None  # what was read, and written since; None: not read
 
     @property
@@ -178,6 +181,7 @@ class Tables:
             parts.append(f"SELECT 'pointer', row_to_json(p)::text FROM {self.pointer} p")
         if self._has_history:
             parts.append(f"SELECT 'revision', row_to_json(h)::text FROM {self.history} h")
+            parts.append(f"SELECT 'identity', {self._identity()}::text")
         if extensions:
             parts.append("SELECT 'extension', to_json(extname)::text FROM pg_catalog.pg_extension")
         return " UNION ALL ".join(parts)
@@ -195,6 +199,7 @@ class Tables:
             return [json.loads(text) for what, text in rows if what == kind]
 
         pointers, records, installed = found("pointer"), found("revision"), found("extension")
+        elsewhere, place = self._whose(records, found("identity"))
         versions: list[Pointer] = []
         if self._has_pointer:
             versions = list(dict.fromkeys(map(self._pointer_of, pointers))) or [self._empty_pointer()]
@@ -204,10 +209,50 @@ class Tables:
             pointer=versions[0] if versions else None,
             revisions=self._revisions_of(records),
             extensions=tuple(name for name in extensions if name in installed),
-            emptied=self._has_history and not records,
+            emptied=self._has_history and not records and self._holds_other_tables(),
             rows=tuple(sorted(versions, key=lambda row: row.version or 0)) if len(versions) > 1 else (),
             read_only=self.read_only,
+            elsewhere=elsewhere,
+            place=place,
         )
+
+    def _holds_other_tables(self) -> bool:
+        """Whether there is anything but our tables, which a run that was killed before its first record leaves alone."""
+        ours = ", ".join(f"pg_catalog.to_regclass({self._literal(name)})" for name in (self.pointer, self.history))
+        return bool(
+            self.ask(
+                "SELECT EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = relnamespace "
+                "WHERE relkind IN ('r', 'p') AND nspname !~ '^pg_' AND nspname <> 'information_schema' "
+                f"AND c.oid NOT IN (SELECT o FROM pg_catalog.unnest(ARRAY[{ours}]::oid[]) AS o WHERE o IS NOT NULL) "
+                "AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend WHERE objid = c.oid AND deptype = 'e'))"
+            )[0]
+        )
+
+    def _whose(self, records: Sequence[dict[str, Any]], identities: Sequence[dict[str, Any]]) -> tuple[str, str]:
+        """Return where the rows were written, if not here, and which place this is."""
+        self._stored = tuple(dict.fromkeys(stored for row in records if (stored := row.get("identity"))))
+        current = next(filter(None, map(read_identity, identities)), None)
+        if current is None:
+            return "", ""
+        return told(written_elsewhere(self._stored, current), current), f"{current.store} {self.pointer}"
+
+    def _identity(self, took_over: Sequence[Identity] = ()) -> str:
+        """Return SQL for a JSON document that says which database this is."""
+        more = f", 'took_over', {self._literal(json.dumps(list(map(document, took_over))))}::json" if took_over else ""
+        return (
+            "(SELECT pg_catalog.json_build_object('server', pg_catalog.array_remove(ARRAY[s], ''), "
+            f"'store', s || '/' || oid, 'name', datname{more}) FROM pg_catalog.pg_database, (SELECT {self._system} AS s) AS s "
+            "WHERE datname = pg_catalog.current_database())"
+        )
+
+    def identity(self, revision: Revision) -> str:
+        """Return SQL for what a row of this attempt says of where it was written."""
+        if self._target.scratch:
+            return "''"
+        if revision.origin is not Origin.MOVED:
+            return f"{self._identity()}::text"
+        nowhere = Identity((), "", "")  # whatever the rows say so far is of this database from now on
+        return f"{self._identity(written_elsewhere(self._stored, nowhere))}::text"
 
     def _revisions_of(self, records: Sequence[dict[str, Any]]) -> tuple[Revision, ...]:
         """Return the history's rows. Another tool, or a person, may have made a table of its name."""
@@ -269,7 +314,8 @@ class Tables:
         pointer, history = self._literal(self._pointer_ident), self._literal(self._history_ident)
         in_schema = "pg_catalog.quote_ident(s) || '.' || "
         row = self.ask(
-            "SELECT pg_catalog.pg_backend_pid(), s, pg_catalog.quote_ident(s), "
+            "SELECT pg_catalog.pg_backend_pid(), s, pg_catalog.quote_ident(s), pg_catalog.has_function_privilege("
+            "pg_catalog.to_regprocedure('pg_catalog.pg_control_system()'), 'EXECUTE'), "
             f"{self._kind(in_schema + pointer)}, {self._kind(in_schema + history)}, "
             f"pg_catalog.pg_postmaster_start_time()::text, {IN_RECOVERY}, {READ_ONLY} "
             f"FROM (SELECT {schema} AS s) AS schema"
@@ -281,8 +327,12 @@ class Tables:
                 hint="GRANT USAGE ON SCHEMA public TO its user; CREATE SCHEMA public; or set search_path in the DSN "
                 "(options=-csearch_path=...)",
             )
-        self.server_pid, self.schema, quoted, pointer_kind, history_kind, self.server_start, *refuses = row
+        self.server_pid, self.schema, quoted, knows_system, pointer_kind, history_kind, self.server_start, *refuses = (
+            row
+        )
         self.read_only = read_only(self._connection, self._target, standby=refuses[0]) if any(refuses) else None
+        if knows_system:
+            self._system = "(SELECT system_identifier::text FROM pg_catalog.pg_control_system())"
         self._take_kinds(pointer_kind, history_kind)
         self.pointer = self._pointer_ident if self._pointer_is_qualified else f"{quoted}.{self._pointer_ident}"
         self.history = f"{quoted}.{self._history_ident}"
