@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 
-from orchestrator.errors import ConnectError, DatabaseMissingError, LockError
+from orchestrator.errors import ConflictError, ConnectError, DatabaseMissingError, LockError
 from orchestrator.events import Failure, LockWaiting
 from orchestrator.execution.run import Run, lock_wait
 from orchestrator.execution.scheduler import walk
@@ -85,7 +86,27 @@ def survey(run: Run, *, keep: bool = False, reads: bool = False) -> dict[str, Su
         abandon=True,  # it only reads; and a server that does not answer is what people interrupt
     )
     stopped = Failure("interrupted", 130, "stopped before it was looked at")
-    return {id: found.get(id) or Survey(run.targets[id].endpoint, failure=stopped) for id in run.databases}
+    surveys = {id: found.get(id) or Survey(run.targets[id].endpoint, failure=stopped) for id in run.databases}
+    return surveys | _twins(surveys)
+
+
+def _twins(surveys: Mapping[str, Survey]) -> dict[str, Survey]:
+    """Return failures for databases of the manifest that are one: their servers have names under which they seem two."""
+    places: dict[str, list[str]] = {}
+    for id, survey in surveys.items():
+        if survey.failure is None and survey.history.place:
+            places.setdefault(survey.history.place, []).append(id)
+    failures = {}
+    for ids in places.values():
+        for id in ids if len(ids) > 1 else ():
+            error = ConflictError(
+                f"{' and '.join(ids)} are one database, and have one version table",
+                detail=" and ".join(f"{one} is at {surveys[one].endpoint}" for one in ids),
+                hint="remove one of the entries from the manifest; "
+                "two sets of migrations in one database need version tables of their own (x-migrations-table in the DSN)",
+            )
+            failures[id] = Survey(surveys[id].endpoint, failure=Failure.of(error, str))
+    return failures
 
 
 def _dirty(state: State) -> bool:

@@ -131,7 +131,8 @@ def _missing(
     if not survey.history.exists and (migrations or dialect(database.engine).creates):
         return "does not exist yet"
     state = reconcile(migrations, survey.history, out_of_order=database.settings.out_of_order)
-    if version is not None and version in state.applied:
+    believed = not any(problem.kind in (Kind.ELSEWHERE, Kind.SEVERAL_ROWS) for problem in state.problems)
+    if version is not None and version in state.applied and believed:
         return ""
     # A run at work looks like one that stopped half way: those may still come to an end.
     for problem in state.problems:

@@ -16,7 +16,7 @@ from pymongo.errors import PyMongoError
 from orchestrator.engines.base import Confined, Copies
 from orchestrator.engines.mongo import errors
 from orchestrator.engines.mongo.extended_json import parse_commands
-from orchestrator.engines.mongo.session import MongoSession
+from orchestrator.engines.mongo.session import MongoSession, ServerNames
 from orchestrator.errors import ConnectError
 from orchestrator.model import (
     CreateOptions,
@@ -38,7 +38,7 @@ class Mongo:
         self._actor = actor
         self._run_id = run_id
         self._mutex = threading.Lock()
-        self._clients: dict[str, tuple[MongoClient[Any], bool, tuple[str, ...]]] = {}
+        self._clients: dict[str, tuple[MongoClient[Any], bool, ServerNames]] = {}
         self._unready: dict[str, tuple[float, ConnectError]] = {}
 
     def parse(self, file: File, text: str, *, piecewise: bool = False) -> Script:  # noqa: ARG002 - it always is
@@ -78,7 +78,7 @@ class Mongo:
         for client, _, _ in self._clients.values():
             client.close()
 
-    def _client(self, target: Target, until: float | None = None) -> tuple[MongoClient[Any], bool, tuple[str, ...]]:
+    def _client(self, target: Target, until: float | None = None) -> tuple[MongoClient[Any], bool, ServerNames]:
         # Without authSource the login is looked up in the database of the URL: then a client serves that one only.
         key = target.server_key if "authSource=" in target.url or "@" not in target.url else target.url
         asked = time.monotonic()
@@ -95,7 +95,7 @@ class Mongo:
                     raise
             return self._clients[key]
 
-    def _opened(self, target: Target, patience: float | None) -> tuple[MongoClient[Any], bool, tuple[str, ...]]:
+    def _opened(self, target: Target, patience: float | None) -> tuple[MongoClient[Any], bool, ServerNames]:
         with errors.connecting(target):
             defaults: dict[str, Any] = {
                 "appname": f"orch/{self._run_id}",
@@ -113,15 +113,17 @@ class Mongo:
             except (PyMongoError, ConnectError):
                 client.close()
                 raise
-            return client, "setName" in hello or hello.get("msg") == "isdbgrid", _servers(hello, client)
+            return client, "setName" in hello or hello.get("msg") == "isdbgrid", _server_names(hello, client)
 
 
-def _servers(hello: dict[str, Any], client: MongoClient[Any]) -> tuple[str, ...]:
-    """Return names of the server that it gives itself, whatever the DSN calls it: those of a replica set's members."""
+def _server_names(hello: dict[str, Any], client: MongoClient[Any]) -> ServerNames:
+    """Return what the server calls itself, whatever the DSN calls it."""
+    process = str(hello.get("topologyVersion", {}).get("processId", ""))
     if name := hello.get("setName"):
-        return tuple(f"{name}/{host}" for host in (*hello.get("hosts", ()), *hello.get("passives", ())))
+        hosts = (*hello.get("hosts", ()), *hello.get("passives", ()))
+        return ServerNames(tuple(f"{name}/{host}" for host in hosts), process)
     host, port = client.address or ("", 0)
-    return (f"{host}:{port}",)
+    return ServerNames((f"{host}:{port}",), process)
 
 
 def _try(until: float | None, *, first: bool) -> float | None:

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 from bson import DatetimeMS, Int64, json_util
 from bson.codec_options import CodecOptions, DatetimeConversion
@@ -54,6 +54,13 @@ _RAW: CodecOptions[Any] = CodecOptions(
 )
 
 
+class ServerNames(NamedTuple):
+    """What a server calls itself: the members of its replica set, and its process, until it is started again."""
+
+    members: tuple[str, ...]
+    process: str
+
+
 class MongoSession:
     """One database. Every write is durable, and checked against the lease before it is made."""
 
@@ -65,7 +72,7 @@ class MongoSession:
         transactions: bool,
         actor: str,
         run_id: str,
-        servers: tuple[str, ...] = (),
+        servers: ServerNames,
     ) -> None:
         self._client = client
         self._session = session
@@ -114,14 +121,16 @@ class MongoSession:
             emptied=emptied,
             rows=tuple(sorted(rows, key=lambda row: row.version or 0)) if len(rows) > 1 else (),
             elsewhere=self._elsewhere(),
-            place=" ".join((*sorted(self._servers), self._target.database, self._pointer.name))
-            if self._has_store
-            else "",
+            place=self._place() if self._has_store else "",
         )
+
+    def _place(self) -> str:
+        process = self._servers.process
+        return f"{process} {self._target.database} {self._pointer.name}" if process else ""
 
     def _elsewhere(self) -> str:
         """Return where the rows were written, '' if that is here. The server is asked only if its names leave it open."""
-        here = Identity(self._servers, "", self._target.database)
+        here = Identity(self._servers.members, "", self._target.database)
         if not written_elsewhere(self._stored, here):
             return ""
         with errors.mapped(self._target):
@@ -136,7 +145,7 @@ class MongoSession:
                 self._uuid = "".join(str(one["info"]["uuid"]) for one in found if "uuid" in one.get("info", ()))
             except OperationFailure:  # not needed for anything else
                 self._uuid = ""
-        return Identity(self._servers, self._uuid, self._target.database)
+        return Identity(self._servers.members, self._uuid, self._target.database)
 
     def _whose(self, revision: Revision) -> str:
         """Return what a row of this attempt says of where it was written."""

@@ -43,6 +43,7 @@ class Postgres:
         self._kept: dict[str, PostgresSession] = {}
         self._pristine: set[str] = set()  # DSNs of databases that were made here, of nothing, and not connected to yet
         self._reached: set[str] = set()  # servers that this run has had a connection to
+        self._copied: set[str] = set()  # the same of those that were made of a template
         self._room: dict[str, int] = {}
         self._scram = ScramKeys()
 
@@ -82,6 +83,9 @@ class Postgres:
             self._met[target.server_key, target.database] = time.monotonic()
             session = PostgresSession(connection, target, pristine=target.url in self._pristine)
             self._pristine.discard(target.url)
+            if target.url in self._copied:
+                session.take_over()
+                self._copied.discard(target.url)
         session.kept = False
         try:
             yield session
@@ -127,8 +131,8 @@ class Postgres:
                     raise
                 created = False
         with self._mutex:
-            if created and not options.template:
-                self._pristine.add(target.url)
+            if created:
+                (self._copied if options.template else self._pristine).add(target.url)
             self._met[target.server_key, target.database] = time.monotonic()
         return created
 

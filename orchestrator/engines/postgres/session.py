@@ -125,6 +125,11 @@ class PostgresSession:
                 )
             time.sleep(TRY_LOCK_EVERY)
 
+    def take_over(self) -> None:
+        """Make the records of a database that was just made of a template its own."""
+        self._tables.look()
+        self._tables.take_over()
+
     def keep(self) -> None:
         """Let the next session on this database have the connection."""
         self.kept = True

@@ -234,7 +234,9 @@ class Tables:
         current = next(filter(None, map(read_identity, identities)), None)
         if current is None:
             return "", ""
-        return told(written_elsewhere(self._stored, current), current), f"{current.store} {self.pointer}"
+        return told(
+            written_elsewhere(self._stored, current), current
+        ), f"{current.store} {self.pointer}" if current.server else ""
 
     def _identity(self, took_over: Sequence[Identity] = ()) -> str:
         """Return SQL for a JSON document that says which database this is."""
@@ -244,6 +246,12 @@ class Tables:
             f"'store', s || '/' || oid, 'name', datname{more}) FROM pg_catalog.pg_database, (SELECT {self._system} AS s) AS s "
             "WHERE datname = pg_catalog.current_database())"
         )
+
+    def take_over(self) -> None:
+        """Make the rows say nothing of where they were written: whoever copied them knew what they did."""
+        if self._has_history and "identity" in self._read_columns(self.history):
+            with errors.mapped(self._connection, self._target):
+                self._connection.execute(f"UPDATE {self.history} SET identity = ''".encode())
 
     def identity(self, revision: Revision) -> str:
         """Return SQL for what a row of this attempt says of where it was written."""

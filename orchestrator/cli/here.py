@@ -1,0 +1,44 @@
+"""`orch repair --here`: what a database's records say is true of the database in which they are now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from orchestrator.cli.console import out, say_failure
+from orchestrator.errors import ExitCode, OrchError
+from orchestrator.events import Failure
+from orchestrator.operations.assembly import redactor
+from orchestrator.planning.history import Kind, reconcile
+from orchestrator.planning.repair import Way, ways
+
+if TYPE_CHECKING:
+    from orchestrator.cli.records import OneDatabase
+    from orchestrator.model import History
+
+
+def declare_here(databases: Iterable[OneDatabase], reason: str, lock_timeout: float | None) -> int:
+    """Record it for each of these databases whose records were written elsewhere; return the exit code.
+
+    One that fails does not stop the others.
+    """
+    codes: set[int] = set()
+    for one in databases:
+        try:
+            out(f"{one.id}: {_declared(one, reason, lock_timeout)}.")
+        except OrchError as error:
+            failure = Failure.of(error, redactor)
+            say_failure(failure)
+            codes.add(failure.exit_code)
+    return codes.pop() if len(codes) == 1 else int(ExitCode.FAILED if codes else ExitCode.DONE)
+
+
+def _declared(one: OneDatabase, reason: str, lock_timeout: float | None) -> str:
+    seen = one.read()
+    if not any(problem.kind is Kind.ELSEWHERE for problem in reconcile(one.migrations, seen).problems):
+        return "its records were written here; nothing to record"
+
+    def way(history: History) -> Way:
+        return ways(one.migrations, history, one.signature(reason))[0]
+
+    return f"recorded that {one.write(way, seen, lock_timeout).what}"
