@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from orchestrator.cli.console import out, say_failure
-from orchestrator.errors import ExitCode, OrchError
+from orchestrator.errors import OrchError, exit_code_of
 from orchestrator.events import Failure
 from orchestrator.operations.assembly import redactor
 from orchestrator.planning.history import Kind, reconcile
@@ -30,7 +30,7 @@ def declare_here(databases: Iterable[OneDatabase], reason: str, lock_timeout: fl
             failure = Failure.of(error, redactor)
             say_failure(failure)
             codes.add(failure.exit_code)
-    return codes.pop() if len(codes) == 1 else int(ExitCode.FAILED if codes else ExitCode.DONE)
+    return exit_code_of(codes)
 
 
 def _declared(one: OneDatabase, reason: str, lock_timeout: float | None) -> str:
