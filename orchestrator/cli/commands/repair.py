@@ -100,7 +100,7 @@ def command(
     if here:
         from orchestrator.cli.here import declare_here
 
-        return declare_here(several(names, file, env_file, embedded=embedded), reason, lock_timeout)
+        return declare_here(several(names or ["*"], file, env_file, embedded=embedded), reason, lock_timeout)
     if not names:
         raise UsageError("no database given", hint="orch repair NAME; orch status lists the names")
     if accept:
