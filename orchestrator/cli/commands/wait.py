@@ -123,7 +123,7 @@ def _missing(
 ) -> str:
     """Return what is still to come, or nothing; what waiting cannot mend is raised."""
     from orchestrator.errors import ConflictError
-    from orchestrator.planning.history import reconcile
+    from orchestrator.planning.history import Kind, reconcile
     from orchestrator.planning.plan import UNDERWAY
 
     if survey.failure is not None:
