@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent / "orchestrator"
 
 # Modules that begin so → what of ours they may import (a name serves for all that begins so, and for itself).
 CORE = ("errors", "model", "events")
-RECORDS = ("engines.dialect", "engines.identity",)  # and the table in engines itself: no driver
+RECORDS = ("engines.dialect",)  # and the table in engines itself: no driver
 PURE = (*CORE, *RECORDS, "planning", "analysis")
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "errors": ("model",),
@@ -24,11 +24,18 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "analysis": (*CORE, "analysis"),
     "manifest": ("errors", "model", *RECORDS, "planning.graph", "manifest"),
     "engines.base": ("errors", "model"),
-    "engines": ("engines.dialect", "engines.identity", "engines.base"),
-    "engines.dialect", "engines.identity": ("model",),
+    "engines": ("engines.dialect", "engines.base"),
+    "engines.dialect": ("model",),
     "engines.names": (),
-    "engines.postgres": ("errors", "model", "engines.base", "engines.dialect", "engines.identity", "engines.names", "engines.postgres"),
-    "engines.mongo": ("errors", "model", "engines.base", "engines.dialect", "engines.identity", "engines.names", "engines.mongo"),
+    "engines.identity": (),
+    "engines.postgres": (
+        *("errors", "model", "engines.base", "engines.dialect", "engines.identity", "engines.names"),
+        "engines.postgres",
+    ),
+    "engines.mongo": (
+        *("errors", "model", "engines.base", "engines.dialect", "engines.identity", "engines.names"),
+        "engines.mongo",
+    ),
     "execution": (*PURE, "engines.base", "execution"),
     "execution.scheduler": (),
     "scratch.verify": (*PURE, "engines.base", "execution", "scratch", "manifest.retarget"),
@@ -79,7 +86,7 @@ def imports(path: Path) -> Iterator[tuple[str, int]]:
 def is_one_of(module: str, allowed: tuple[str, ...]) -> bool:
     """`engines.mongo` stands for itself and for engines.mongo.errors."""
     return any(
-        module == name or module.startswith(f"{name}.") or (module == "engines" and name == "engines.dialect", "engines.identity")
+        module == name or module.startswith(f"{name}.") or (module == "engines" and name == "engines.dialect")
         for name in allowed
     )
 
