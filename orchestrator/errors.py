@@ -257,6 +257,10 @@ class SessionEndedError(StatementError):
     kind = "session_ended"
 
 
+class TransactionRefusedError(StatementError):
+    """The server cannot do this in one transaction, and has done nothing of it: it may in smaller pieces, or without one."""
+
+
 class StatementNotPermittedError(StatementError):
     """A statement needs a right that is missing."""
 

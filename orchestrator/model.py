@@ -176,7 +176,8 @@ class Statement:
 
     `source` is the text in the file, `body` what the engine sends (SQL text, or a MongoDB command), `offset` the
     position of `source` in the file in characters, `line` its first line, `atomic` whether it can commit together
-    with its progress record. `block`: it stood between BEGIN and COMMIT in the file. `settings` is what the file has SET
+    with its progress record. `repeatable`: after it was made, wholly or in part, it can be made again with the same end.
+    `block`: it stood between BEGIN and COMMIT in the file. `settings` is what the file has SET
     above it, where it runs statement by statement: a later run may begin here, in a session of its own. `opening` is what
     must come before it in its transaction, such as the isolation level of its block.
     """
@@ -189,11 +190,12 @@ class Statement:
     settings: str = ""
     block: bool = False
     opening: str = ""
+    repeatable: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """A parsed file. `atomic`: all of it commits in one transaction, with its record."""
+    """A parsed file. `atomic`: all of it commits in one transaction, with its record. `notes`: what to know of it."""
 
     file: File
     text: str
@@ -202,6 +204,7 @@ class Script:
     lock_timeout: float | None = None
     lock_try: float | None = None
     statement_timeout: float | None = None
+    notes: tuple[str, ...] = ()
 
 
 # ---------------------------------------------------------------- what a database remembers

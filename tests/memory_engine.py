@@ -138,6 +138,9 @@ class MemorySession:
     def commits(self, statement: Statement) -> bool:
         return statement.atomic and self._store.transactions
 
+    def commits_together(self, script: Script) -> bool:
+        return script.atomic and self._store.transactions
+
     def commit(
         self, statements: Sequence[Statement], revisions: Sequence[Revision], pointer: Pointer | None, limits: Limits
     ) -> None:

@@ -86,7 +86,7 @@ def test_a_merge_that_failed_in_the_middle_is_in_doubt(mongo_estate: Estate) -> 
         "pipeline": [{"$sort": {"_id": 1}}, {"$merge": {"into": "target", "whenMatched": "fail"}}],
         "cursor": {},
     }
-    mongo_estate.add("mongo", "a", {"1_x.up.js": json.dumps([{"create": "target"}, merge])})
+    mongo_estate.add("mongo", "a", {"1_x.up.js": json.dumps([merge])})
     database = mongo_estate.mongo("a")
     database["source"].insert_many([{"_id": n, "pad": "x" * 1_000_000} for n in range(40)])
     database["target"].insert_one({"_id": 39})

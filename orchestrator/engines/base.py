@@ -137,6 +137,9 @@ class Session(Protocol):
     def commits(self, statement: Statement) -> bool:
         """Whether this statement can commit together with its record on this server."""
 
+    def commits_together(self, script: Script) -> bool:
+        """Whether a whole file can commit in one transaction, with its record, on this server."""
+
     def messages(self) -> list[tuple[str, str]]:
         """Return what the server has said beside its answers since this was asked last, each once: severity and text.
 

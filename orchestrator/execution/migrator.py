@@ -43,6 +43,7 @@ from orchestrator.events import (
 )
 from orchestrator.execution.history_writer import Book
 from orchestrator.execution.run import Run, lock_wait, number
+from orchestrator.execution.smaller_pieces import SmallerPieces
 from orchestrator.execution.tries import Tries
 from orchestrator.model import Direction, Mark, Pointer, Revision, Script, Statement
 from orchestrator.planning.history import (
@@ -86,6 +87,7 @@ class Migrator:
         self._broken: dict[int, int] = {}  # version → how often the connection broke while its file ran
         self._tries: dict[int, Tries] = {}
         self._told: dict[tuple[int, bool], int] = {}  # of each version: its WARNINGs, and the server's other messages
+        self._pieces = SmallerPieces()
         self.version: int | None = planned.version
         self.applied = 0
 
@@ -272,6 +274,9 @@ class Migrator:
                     raise
                 tries.explain(error)
                 pause = tries.pause(error, self._limits(script).lock_timeout, FIRST_PAUSE)
+                if self._goes_on(session, step, script, error, exhausted=pause is None):
+                    tries = self._tries[step.version] = Tries(self._run.redact)
+                    continue
                 if pause is None or self._run.stop.is_set():
                     self._record_failure(session, book, revision, error)
                     error.hint = "\n".join(filter(None, (error.hint, _what_next(revision, script))))
@@ -299,6 +304,18 @@ class Migrator:
                 said = f"further messages of this file are not shown (more than {MAX_MESSAGES})"
                 self._run.sink(ServerMessage(self._id, version, file, severity, said))
 
+    def _goes_on(
+        self, session: Session, step: Step, script: Script | None, error: StatementError, *, exhausted: bool
+    ) -> bool:
+        """Whether a file that cannot be one transaction is tried again in smaller pieces. Says so."""
+        if script is None or self._run.stop.is_set():
+            return False
+        how = self._pieces.go_on(session, step.version, script, error, exhausted=exhausted)
+        if how:
+            why = f"{error.where or step.path}: no transaction can hold this ({error.what}): {how}"
+            self._run.sink(Notice(self._id, hidden(why, MAX_WHAT, self._run.redact)))
+        return bool(how)
+
     def _run_file(self, session: Session, book: Book, revision: Revision, script: Script | None) -> Revision:
         """Run what is left of a file and return its finished revision."""
         after = pointer_after(book.applied, revision.version, revision.direction)
@@ -306,7 +323,8 @@ class Migrator:
             return self._commit(session, book, (), revision._replace(done=True, in_flight=False), after, Limits())
         limits = self._limits(script)
         statements = script.statements
-        if script.atomic and not revision.applied and not revision.in_flight and all(map(session.commits, statements)):
+        fresh = not revision.applied and not revision.in_flight
+        if fresh and self._pieces.commits_together(session, revision.version, script):
             done = revision._replace(applied=len(statements), done=True)
             try:
                 return self._commit(session, book, statements, done, after, limits)
@@ -346,7 +364,7 @@ class Migrator:
                 error="",
             )
             pointer = after if progress.done else during
-            committed = session.commits(statement) and not revision.in_flight
+            committed = not revision.in_flight and self._pieces.commits(session, revision.version, statement)
             if committed:
                 try:
                     revision = self._commit(session, book, (statement,), progress, pointer, limits)

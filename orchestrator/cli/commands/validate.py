@@ -39,6 +39,7 @@ def command(
                 try:
                     script = assembly.read_script(database, found)
                     warnings += [{"database": database.id, "what": str(one)} for one in limited_effects(script)]
+                    warnings += [{"database": database.id, "what": note} for note in script.notes]
                 except InvalidGroup as group:
                     errors.extend(group.errors)
                 except InvalidError as error:

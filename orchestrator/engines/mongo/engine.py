@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 import warnings
@@ -105,13 +106,16 @@ class Mongo:
             if "serverselectiontimeoutms" not in target.url.lower():
                 defaults["serverSelectionTimeoutMS"] = SERVER_SELECTION_TIMEOUT * 1000
             with warnings.catch_warnings(action="ignore"):  # what they say was checked
-                client: MongoClient[Any] = MongoClient(target.url, **defaults)
+                client: MongoClient[Any] = MongoClient(_from_primary(target.url), **defaults)
             try:
                 with pymongo.timeout(patience):
                     hello = client.admin.command("hello")
                 errors.refuse_unready(hello, target)
             except (PyMongoError, ConnectError):
+                fault = errors.tls_fault(client)
                 client.close()
+                if fault:
+                    raise errors.tls_error(fault, target) from None
                 raise
             return client, "setName" in hello or hello.get("msg") == "isdbgrid", _server_names(hello, client)
 
@@ -124,6 +128,16 @@ def _server_names(hello: dict[str, Any], client: MongoClient[Any]) -> ServerName
         return ServerNames(tuple(f"{name}/{host}" for host in hosts), process)
     host, port = client.address or ("", 0)
     return ServerNames((f"{host}:{port}",), process)
+
+
+_READING = ("readpreference", "readpreferencetags", "maxstalenessseconds", "readconcernlevel")
+
+
+def _from_primary(url: str) -> str:
+    """Return the DSN without what it says of reading: that is for applications. A history is read from the primary."""
+    start, _, query = url.partition("?")
+    kept = [option for option in re.split("[&;]", query) if option.partition("=")[0].lower() not in _READING]
+    return f"{start}?{'&'.join(kept)}" if query else url
 
 
 def _try(until: float | None, *, first: bool) -> float | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 from bson import json_util
 from bson.errors import BSONError
+from pymongo import MongoClient
 from pymongo.errors import (
     ConfigurationError,
     ConnectionFailure,
@@ -29,11 +31,15 @@ from orchestrator.errors import (
     OrchError,
     StatementError,
     StatementNotPermittedError,
+    TransactionRefusedError,
 )
 from orchestrator.model import Statement, Target
 
 _AUTHENTICATION_FAILED = 18
+_REFUSED_LOGINS = {_AUTHENTICATION_FAILED, 11}  # UserNotFound is what a certificate gets that no user has
 _UNAUTHORIZED = 13
+# The primary steps down or stops, or is none any more, however the driver calls that: ask the new one what became of it.
+STEPPED_DOWN = {91, 189, 10058, 10107, 11600, 11602, 13435, 13436}
 # ShutdownInProgress, NotYetInitialized, FailedToSatisfyReadPreference, PrimarySteppedDown, KeyNotFound (a cluster whose
 # keys are not made yet), and what a member says that is no primary or is just stopping.
 _NOT_YET = {91, 94, 133, 189, 211, 10107, 11600, 11602, 13435, 13436}
@@ -42,6 +48,9 @@ _PASSES_BY_ITSELF = {112, 24, 46, 251}  # WriteConflict, LockTimeout, LockBusy, 
 ENDED_IN_THE_MIDDLE = {50, 91, 189, 237, 262, 10107, 11600, 11601, 11602}
 # What the server says once the session's work was killed: 237 of a cursor, 251 of the transaction that is gone.
 _KILLED = {237, 251, 11601}
+# IllegalOperation, TransactionTooLarge, OperationNotSupportedInTransaction, TransactionExceededLifetimeLimitSeconds,
+# TransactionTooLargeForCache, and what mongod says of collections of the system: no transaction can hold this one.
+NOT_IN_A_TRANSACTION = {20, 257, 263, 290, 388, 50791}
 # Failed to parse, no such command, no right, no such namespace, no such stage: a pipeline was refused before it began.
 _REFUSED_PIPELINE = {9, 13, 59, 73, 40324}
 # The same of a batch of writes, where what fails in the middle is told in `writeErrors`: besides, bad value, type mismatch,
@@ -59,6 +68,7 @@ _HINTS = {
     86: "an index with this name and other keys is there already",
     121: "a document does not match the collection's validator",
     263: "this command cannot run in a transaction",
+    290: "a transaction may take transactionLifetimeLimitSeconds, 60 unless the server is set otherwise",
     11000: "a unique index has this value already",
     50: "it ran longer than statement_timeout",
     11601: "it was cancelled",
@@ -87,6 +97,12 @@ def connecting(target: Target) -> Iterator[None]:
 
 def check_options(target: Target) -> None:
     """Raise InvalidError for options of the DSN that the driver would only warn of, or refuse in words that hold values."""
+    mode = target.parameters.get("x-transaction-mode", "true")
+    if mode.lower() not in ("true", "t", "1", "false", "f", "0"):
+        what = f"{target.database_id}: x-transaction-mode in the DSN is neither true nor false"
+        raise InvalidError(
+            what, hint="with false no command of a file runs in a transaction; leave it out to let orch choose"
+        )
     query = target.url.partition("?")[2]
     for option in filter(None, re.split("[&;]", query)):
         name = option.partition("=")[0]
@@ -147,13 +163,51 @@ def mapped(target: Target) -> Iterator[None]:
 
 
 def refuse_unready(hello: dict[str, Any], target: Target) -> None:
-    """Raise a transient ConnectError for a member of a replica set that has no primary (yet).
-
-    A secondary that knows its primary is one that somebody connects to on purpose.
-    """
-    if hello.get("isWritablePrimary", True) or (hello.get("secondary") and hello.get("primary")):
+    """Raise a ConnectError for a member that is not the primary; a transient one if its replica set has none (yet)."""
+    if hello.get("isWritablePrimary", True):
         return
+    if hello.get("secondary") and hello.get("primary"):
+        raise ConnectError(
+            f"{target.endpoint} is a secondary of the replica set '{hello.get('setName', '')}', and orch needs its primary",
+            detail=f"the primary is {hello['primary']}",
+            hint=f"connect to {hello['primary']}; or let orch find it: without directConnection=true in the DSN, "
+            f"and with replicaSet={hello.get('setName', '')}",
+            server_down=True,
+        )
     raise _not_ready(target, str(hello.get("info") or f"the replica set '{hello.get('setName', '')}' has no primary"))
+
+
+def tls_fault(client: MongoClient[Any]) -> ssl.SSLError | None:
+    """Return the error of a TLS handshake that no waiting will mend, if the last try to reach the server ended in one."""
+    for server in client.topology_description.server_descriptions().values():
+        error: BaseException | None = server.error
+        while error is not None:
+            lost = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError, ssl.SSLWantReadError)
+            if isinstance(error, ssl.SSLError) and not isinstance(error, lost):
+                return error
+            error = error.__cause__ or error.__context__
+    return None
+
+
+def tls_error(error: ssl.SSLError, target: Target) -> ConnectError:
+    """Return our error for a TLS handshake that failed."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        hint = (
+            "give the certificate of the authority that signed the server's: tlsCAFile=/path/to/ca.pem in the DSN; "
+            "the host in the DSN must stand in the server's certificate"
+        )
+    elif error.reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"):
+        hint = "the server does not speak TLS here: leave tls=true out of the DSN, or look at its port"
+    else:
+        hint = "does the server want a certificate? tlsCertificateKeyFile=/path/to/client.pem in the DSN"
+    return ConnectError(f"no TLS connection to {target.endpoint}", detail=str(error), hint=hint, server_down=True)
+
+
+def stepped_down(target: Target, text: str) -> ConnectionLostError:
+    """Return our error for what the end of a primary interrupted."""
+    return ConnectionLostError(
+        f"the primary of {target.database_id} stepped down or stopped", detail=text, hint="run orch apply again"
+    )
 
 
 def _not_ready(target: Target, why: str) -> ConnectError:
@@ -170,7 +224,7 @@ def statement_error(error: OperationFailure, target: Target, statement: Statemen
     """Return our error for a command that the server refused."""
     code = error.code or 0
     reply = error.details or {}
-    if code == _AUTHENTICATION_FAILED:
+    if code == _AUTHENTICATION_FAILED or code in STEPPED_DOWN:
         return _operation(error, target)
     name = reply.get("codeName", "")
     what = reply.get("errmsg") or str(error)
@@ -217,6 +271,29 @@ def unless_cancelled(cancelled: threading.Event) -> Iterator[None]:
         raise OperationFailure("it was cancelled", 11601, reply) from None
 
 
+def commit_error(error: OperationFailure, statement: Statement | None) -> StatementError:
+    """Return our error for a transaction that could not be committed; `statement` is all that was in it."""
+    reply = error.details or {}
+    what = reply.get("errmsg") or str(error)
+    return StatementError(what, code=_code(error.code or 0, reply.get("codeName", "")), statement=statement)
+
+
+_NO_TRANSACTION = (
+    'if it may stop in the middle, add to this command: "comment": {"orch": "no-transaction"}; '
+    "or make several commands of it, each with some of the documents"
+)
+
+
+def refused_transaction(error: StatementError) -> StatementError:
+    """Return the error of a statement of a transaction; TransactionRefusedError where no transaction can hold it."""
+    if int(error.code.partition(" ")[0] or 0) not in NOT_IN_A_TRANSACTION:
+        return error
+    hint = "\n".join(filter(None, (error.hint, _NO_TRANSACTION)))
+    return TransactionRefusedError(
+        error.what, detail=error.detail, hint=hint, code=error.code, statement=error.statement, offset=error.offset
+    )
+
+
 def details(info: Any) -> str:
     """Return the server's `errInfo`, which tells why a validator refused a document."""
     return json_util.dumps(info)[:2000] if info else ""
@@ -225,12 +302,16 @@ def details(info: Any) -> str:
 def _operation(error: OperationFailure, target: Target) -> OrchError:
     reply = error.details or {}
     what = reply.get("errmsg") or str(error)
-    if error.code == _AUTHENTICATION_FAILED:
+    if error.code in STEPPED_DOWN:
+        return stepped_down(target, what)
+    if error.code in _REFUSED_LOGINS:
         user = _user(target)
         return ConnectError(
             f"{target.endpoint} refuses the login" + (f" of user '{user}'" if user else ""),
             detail=what,
-            hint="check user and password in the environment, and authSource in the DSN",
+            hint="check user and password in the environment, and authSource in the DSN"
+            if "authmechanism=mongodb-x509" not in target.url.lower()
+            else "a user of the database $external must have the subject of the certificate as its name",
         )
     if error.code == _UNAUTHORIZED:
         return NotPermittedError(what, hint=_grant(target) + ("; only to read: role 'read'" if _user(target) else ""))

@@ -5,12 +5,21 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
 import bson
 from bson.errors import BSONError
 
+from orchestrator.engines.mongo.command_names import KNOWN, OF_THE_SERVER, meant
 from orchestrator.engines.mongo.extended_values import INT64, value_of
+from orchestrator.engines.mongo.transactions import (
+    DATA_COMMANDS,
+    DIRECTIVE,
+    is_repeatable,
+    may_commit,
+    may_commit_together,
+)
 from orchestrator.errors import InvalidError
 from orchestrator.model import File, Mark, Script, Statement
 
@@ -23,10 +32,8 @@ _SCALAR = re.compile(r'"(?:[^"\\]|\\.)*"|-?(?:\d[\d.eE+-]*|Infinity)|NaN')
 _HUGE = re.compile(r"\d[eE]\+?\d{3}|\d{300}")  # perhaps a number that no double holds
 _SPECIFICATION = "see the MongoDB Extended JSON (v2) specification"
 _LOOKS_LIKE_JAVASCRIPT = re.compile(r"\s*(db\.|use |//|/\*|const |let |var |function|module\.|export |print\()")
-# Data commands, which a replica set can commit together with their record.
-_DATA_COMMANDS = frozenset({"insert", "update", "delete", "findAndModify", "findandmodify"})
 # Commands whose first value names the collection that they write, make or remove.
-WRITE_COMMANDS = _DATA_COMMANDS | {
+WRITE_COMMANDS = DATA_COMMANDS | {
     *(
         "create",
         "createIndexes",
@@ -59,6 +66,7 @@ def parse_commands(file: File, text: str) -> Script:
     if text[start] != "[":
         _refuse(file, text, start, "the file must hold one JSON array of commands", "put [ and ] around it")
     statements: list[Statement] = []
+    sizes: list[int] = []
     position = _skip(text, start + 1)
     line, seen = 1, 0
     while text[position : position + 1] != "]":
@@ -70,15 +78,25 @@ def parse_commands(file: File, text: str) -> Script:
                 _refuse(file, text, position, "a comma before ']'", "JSON allows no trailing comma")
         line += text.count("\n", seen, position)
         seen = position
-        statement, position = _command(file, text, position, line)
+        statement, size, position = _command(file, text, position, line)
         statements.append(statement)
+        sizes.append(size)
         position = _skip(text, position)
     rest = _skip(text, position + 1)
     if rest < len(text):
         _refuse(
             file, text, rest, "something follows the array of commands", "it would never run: put it into the array"
         )
-    return Script(file, text, tuple(statements), atomic=all(statement.atomic for statement in statements))
+    atomic = may_commit_together(zip((statement.body for statement in statements), sizes, strict=True))
+    return Script(file, text, tuple(statements), atomic, notes=tuple(_unknown(file, statements)))
+
+
+def _unknown(file: File, statements: Sequence[Statement]) -> Iterator[str]:
+    """Yield what to know of commands that MongoDB 4.4 to 8.0 do not have: a later release may."""
+    for statement in statements:
+        name = next(iter(statement.body))
+        if name not in KNOWN:
+            yield f"{file.path}:{statement.line}: MongoDB 4.4 to 8.0 have no command {json.dumps(name)}"
 
 
 _EXAMPLE = '[{"create": "things"}]'
@@ -114,11 +132,13 @@ def _next(text: str, position: int) -> int:
     return _skip(text, comma + 1)
 
 
-def _command(file: File, text: str, start: int, line: int) -> tuple[Statement, int]:
+def _command(file: File, text: str, start: int, line: int) -> tuple[Statement, int, int]:
+    """Return the command that begins at `start`, its size in bytes of BSON, and where it ends."""
     command, end = _value(file, text, start)
     if not isinstance(command, dict) or not command:
         _refuse(file, text, start, "a command must be a JSON object that is not empty", "as in: " + _EXAMPLE)
     _refuse_foreign(file, text, start, command)
+    _refuse_directive(file, text, start, command.get("comment"))
     _refuse_entries(file, text[start:end], text, start, command)
     try:
         size = len(bson.encode(command))
@@ -128,7 +148,10 @@ def _command(file: File, text: str, start: int, line: int) -> tuple[Statement, i
     if size > MAX_COMMAND_BYTES:
         what = f"this command takes {size / 2**20:.1f} MiB as BSON, and MongoDB takes little more than 16"
         _refuse(file, text, start, what, "make several of it, each with some of the documents")
-    return Statement(text[start:end], command, start, line, atomic=next(iter(command)) in _DATA_COMMANDS), end
+    statement = Statement(
+        text[start:end], command, start, line, atomic=may_commit(command), repeatable=is_repeatable(command)
+    )
+    return statement, size, end
 
 
 def _value(file: File, text: str, start: int) -> tuple[Any, int]:
@@ -223,6 +246,11 @@ def _refuse_entries(file: File, source: str, text: str, start: int, command: dic
 def _refuse_foreign(file: File, text: str, start: int, command: dict[str, Any]) -> None:
     """Refuse what is not a migration's to do: to remove or change the bookkeeping, or to speak for the driver."""
     name = next(iter(command))
+    if name not in KNOWN and (known := meant(name)):
+        _refuse(file, text, start, f"MongoDB has no command {json.dumps(name)}", f"did you mean {known}?")
+    if name in OF_THE_SERVER:
+        what = f"'{name}' runs in the database admin only, and is about the whole server: no migration of one database"
+        _refuse(file, text, start, what, "do it once where the server is set up, or by hand")
     if name == "dropDatabase":
         hint = 'drop its collections one by one, as in: [{"drop": "things"}]'
         _refuse(file, text, start, "dropDatabase would drop the migration lock and the history too", hint)
@@ -232,6 +260,14 @@ def _refuse_foreign(file: File, text: str, start: int, command: dict[str, Any]) 
         _refuse(
             file, text, start, f"'{fields[0]}' is not for a migration to say: the driver does", f"leave out {fields[0]}"
         )
+
+
+def _refuse_directive(file: File, text: str, start: int, comment: Any) -> None:
+    """Refuse a comment that is meant for orch and says something else than the one directive that there is."""
+    named = isinstance(comment, dict) and "orch" in comment and comment != DIRECTIVE
+    if named or (isinstance(comment, str) and comment.strip().lower().startswith("orch:")):
+        what = f"the comment {json.dumps(comment, default=str)[:100]} is not a directive of orch"
+        _refuse(file, text, start, what, f'the only one is: "comment": {json.dumps(DIRECTIVE)}')
 
 
 OWNED = "holds what orch and golang-migrate remember"
@@ -246,6 +282,9 @@ def written(command: dict[str, Any]) -> set[str]:
     if name in WRITE_COMMANDS:
         return {str(value)}
     found: set[str] = set()
+    spaces = command.get("nsInfo") if name == "bulkWrite" else None
+    for space in spaces if isinstance(spaces, list) else ():
+        found |= {str(space.get("ns")).partition(".")[2]} if isinstance(space, dict) else set()
     stages = command.get("pipeline") if name == "aggregate" else None
     for stage in stages if isinstance(stages, list) else ():
         into = (stage.get("$out") or stage.get("$merge")) if isinstance(stage, dict) else None

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
 from typing import Any
-from uuid import UUID
 
-from bson import Binary, DatetimeMS, ObjectId, json_util
+from bson import json_util
 from pymongo.database import Database
 
 from orchestrator.engines.base import Effect
+from orchestrator.engines.mongo.repeatable import is_repeatable_delete, is_repeatable_update
 
 Answer = tuple[Effect, str]
 
@@ -163,57 +162,19 @@ def _insert(database: Database[Any], command: dict[str, Any]) -> Answer:
     return (Effect.UNKNOWN if there else Effect.NOT_DONE), f"{there} of its {len(ids)} documents are there"
 
 
-def _delete(_database: Database[Any], command: dict[str, Any]) -> Answer:
-    for entry in command["deletes"]:
-        chosen = _by_document(entry["q"]) if entry.get("limit") == 0 else _one(entry)
-        if not chosen:
-            return Effect.UNKNOWN, "it cannot be told whether it was done, and once more it may delete other documents"
-    return Effect.NOT_DONE, _REPEATABLE
-
-
-# Operators that change nothing where they were applied before.
-_REPEATABLE_OPERATORS = frozenset({"$set", "$unset", "$setOnInsert", "$min", "$max", "$addToSet", "$pull", "$pullAll"})
 _REPEATABLE = "it can safely be run once more"
 
 
-def _update(_database: Database[Any], command: dict[str, Any]) -> Answer:
-    """An update can be made again where each document's end does not depend on how often, or how far, it was made before.
+def _delete(_database: Database[Any], command: dict[str, Any]) -> Answer:
+    if is_repeatable_delete(command):
+        return Effect.NOT_DONE, _REPEATABLE
+    return Effect.UNKNOWN, "it cannot be told whether it was done, and once more it may delete other documents"
 
-    So it is where a document is changed by one entry alone: chained entries (b to c, then a to b) would pass it on.
-    """
-    entries = command["updates"]
-    alone = len(entries) == 1 or (all(map(_one, entries)) and len({e["q"]["_id"] for e in entries}) == len(entries))
-    if alone and all(map(_is_repeatable, entries)):
+
+def _update(_database: Database[Any], command: dict[str, Any]) -> Answer:
+    if is_repeatable_update(command):
         return Effect.NOT_DONE, _REPEATABLE
     return Effect.UNKNOWN, "it cannot be told whether the update was made, and making it twice may differ"
-
-
-def _is_repeatable(entry: dict[str, Any]) -> bool:
-    change = entry["u"]
-    if not isinstance(change, dict) or "arrayFilters" in entry:  # a pipeline reads what it changes
-        return False
-    operators = {key for key in change if key.startswith("$")}
-    if operators and not operators <= _REPEATABLE_OPERATORS:
-        return False
-    if any("$" in path for operator in operators for path in change[operator]):  # the next element, the second time
-        return False
-    if entry.get("upsert"):  # a second document, unless its key is given
-        return _one(entry) and set(entry["q"]) == {"_id"}
-    return _by_document(entry["q"]) if entry.get("multi") else _one(entry)
-
-
-# Types whose values are the same key for the server exactly where they are equal here.
-_KEYS = (str, int, float, ObjectId, Binary, UUID, datetime, DatetimeMS)
-
-
-def _one(entry: dict[str, Any]) -> bool:
-    """Whether the filter names one document by its key. Another collation than the key's might match several."""
-    return isinstance(entry["q"].get("_id"), _KEYS) and _by_document(entry["q"]) and "collation" not in entry
-
-
-def _by_document(query: dict[str, Any]) -> bool:
-    """Whether a document alone decides if the filter matches it: `$expr`, `$where` and others may ask clock or chance."""
-    return not any(key.startswith("$") for key in query)
 
 
 def _coll_mod(_database: Database[Any], _command: dict[str, Any]) -> Answer:

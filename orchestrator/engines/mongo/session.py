@@ -21,11 +21,18 @@ from pymongo.errors import DocumentTooLarge, OperationFailure, PyMongoError, Wri
 from orchestrator.engines.base import Effect, Limits
 from orchestrator.engines.identity import Identity, document, told, written_elsewhere
 from orchestrator.engines.mongo import errors
+from orchestrator.engines.mongo.command_names import SENT_TO_ADMIN
 from orchestrator.engines.mongo.extended_json import ENTRIES, OWNED, OWNED_HINT, WRITE_COMMANDS, entry_offset, written
 from orchestrator.engines.mongo.lease import Lease
 from orchestrator.engines.mongo.probe import probe
 from orchestrator.engines.mongo.schema_snapshot import picture
-from orchestrator.errors import ConflictError, ConnectionLostError, LockError, StatementError
+from orchestrator.errors import (
+    ConflictError,
+    ConnectionLostError,
+    LockError,
+    StatementError,
+    StatementNotPermittedError,
+)
 from orchestrator.model import (
     Blocking,
     History,
@@ -34,6 +41,7 @@ from orchestrator.model import (
     Picture,
     Pointer,
     Revision,
+    Script,
     Statement,
     Target,
     Thing,
@@ -45,7 +53,6 @@ MAX_ROWS = 10  # of golang-migrate's collection, which has one
 # What is acknowledged this way was never lost in kill tests; w:1 alone lost up to 15 inserts.
 _DURABLE = WriteConcern("majority", j=True)
 _DURABLE_DOCUMENT = {"w": "majority", "j": True}
-_ADMIN_COMMANDS = frozenset({"renameCollection"})
 # Of a command's reply only what is looked at is decoded: a document in it may hold what Python cannot, such as the year 10000.
 _RAW: CodecOptions[Any] = CodecOptions(
     document_class=RawBSONDocument,
@@ -200,15 +207,29 @@ class MongoSession:
 
     def commits(self, statement: Statement) -> bool:
         """Whether the command can be part of a transaction: on this server, and into its collection as it is now."""
-        if not (statement.atomic and self._transactions):
+        return statement.atomic and self._may_commit() and self._is_plain(next(iter(statement.body.values())))
+
+    def commits_together(self, script: Script) -> bool:
+        """Whether all commands can be part of one transaction: on this server, into their collections as they are now."""
+        if not (script.atomic and self._may_commit()):
             return False
+        names = [next(iter(statement.body.items())) for statement in script.statements]
+        made = {collection for name, collection in names if name == "create"}
+        return all(collection in made or self._is_plain(collection) for _, collection in names)
+
+    def _may_commit(self) -> bool:
+        wanted = self._target.parameters.get("x-transaction-mode", "").lower() not in ("false", "f", "0")
+        return wanted and self._transactions
+
+    def _is_plain(self, collection: str) -> bool:
+        """Whether a transaction may write to a collection as it is now."""
         if self._alone is None:
             with errors.mapped(self._target):
                 found = self._database.list_collections(session=self._session)
                 self._alone = frozenset(
                     one["name"] for one in found if one.get("type") == "timeseries" or one["options"].get("capped")
                 )
-        return next(iter(statement.body.values())) not in self._alone
+        return collection not in self._alone
 
     def commit(
         self, statements: Sequence[Statement], revisions: Sequence[Revision], pointer: Pointer | None, limits: Limits
@@ -227,14 +248,14 @@ class MongoSession:
                 try:
                     self._renew(self._session)
                     for statement in statements:
-                        self._command(statement, limits)
+                        self._in_transaction(statement, limits)
                     elapsed = round((time.monotonic() - started) * 1000)
                     for revision in revisions:
                         self._upsert(revision, elapsed, self._session, identities[revision])
                     if pointer is not None:
                         self._point(pointer, self._session)
                     with errors.unless_cancelled(self._cancelled):
-                        self._commit_transaction()
+                        self._commit_transaction(statements)
                 finally:
                     if self._session.in_transaction:
                         with suppress(PyMongoError):
@@ -366,13 +387,16 @@ class MongoSession:
             command.pop("writeConcern", None)
         elif name in WRITE_COMMANDS:
             command["writeConcern"] = _DURABLE_DOCUMENT
-        database = self._client.admin if name in _ADMIN_COMMANDS else self._database
+        database = self._client.admin if name in SENT_TO_ADMIN else self._database
         try:
             with errors.unless_cancelled(self._cancelled):
                 reply = database.command(command, session=self._session, codec_options=_RAW)
                 self._refuse_partial(reply, statement)
         except OperationFailure as error:
             refused = errors.statement_error(error, self._target, statement)
+            if isinstance(refused, StatementNotPermittedError) and self._belongs_to_admin(name):
+                hint = "it is about the whole server: do it by hand, not in a migration"
+                refused = StatementError(refused.what, hint=hint, code=refused.code, statement=statement)
             if isinstance(refused, StatementError) and not self._session.in_transaction:
                 refused.partly = errors.may_be_partly_done(command, error.code)
             raise refused from None
@@ -384,11 +408,30 @@ class MongoSession:
                 partly=not (unsent or self._session.in_transaction),
             ) from None
 
+    def _belongs_to_admin(self, name: str) -> bool:
+        """Whether the server takes this command in the database admin only: it says so with the code of a missing right."""
+        if name in SENT_TO_ADMIN:
+            return False
+        try:
+            known = self._client.admin.command("listCommands", codec_options=_RAW)["commands"].get(name)
+        except PyMongoError:
+            return False
+        return bool(known and known.get("adminOnly"))
+
     def _refuse_partial(self, reply: Mapping[str, Any], statement: Statement) -> None:
         """A reply that says ok may still tell of writes that failed; pymongo's `command` does not look."""
+        if reply.get("nErrors"):  # of bulkWrite
+            raise StatementError(
+                f"{reply['nErrors']} of its writes failed",
+                detail=errors.details(reply.get("cursor")),
+                statement=statement,
+                partly=True,
+            )
         if write_errors := reply.get("writeErrors"):
             first = write_errors[0]
             others = f"\nand {len(write_errors) - 1} more" if len(write_errors) > 1 else ""
+            if first.get("code") in errors.STEPPED_DOWN:
+                raise errors.stepped_down(self._target, first.get("errmsg", ""))
             which, offset = _entry(statement, first.get("index"))
             raise StatementError(
                 f"{which}{first.get('errmsg', 'write error')}",
@@ -399,6 +442,8 @@ class MongoSession:
                 partly=not self._session.in_transaction and (bool(reply.get("n")) or _is_multiple(statement.body)),
             )
         if concern := reply.get("writeConcernError"):
+            if concern.get("code") in errors.STEPPED_DOWN:
+                raise errors.stepped_down(self._target, concern.get("errmsg", ""))
             raise StatementError(
                 f"written, but not durably: {concern.get('errmsg', 'write concern error')}",
                 hint="look at the replica set, then run orch apply again",
@@ -407,7 +452,13 @@ class MongoSession:
                 partly=True,
             )
 
-    def _commit_transaction(self) -> None:
+    def _in_transaction(self, statement: Statement, limits: Limits) -> None:
+        try:
+            self._command(statement, limits)
+        except StatementError as error:
+            raise errors.refused_transaction(error) from None
+
+    def _commit_transaction(self, statements: Sequence[Statement]) -> None:
         for attempt in range(COMMIT_RETRIES + 1):
             try:
                 self._session.commit_transaction()
@@ -417,6 +468,9 @@ class MongoSession:
                     error, WriteConcernError
                 )
                 if not unknown:
+                    only = statements[0] if len(statements) == 1 else None
+                    if isinstance(error, OperationFailure) and error.code in errors.NOT_IN_A_TRANSACTION and statements:
+                        raise errors.refused_transaction(errors.commit_error(error, only)) from None
                     raise
                 if attempt == COMMIT_RETRIES:  # it may be there: only the database can tell
                     raise ConnectionLostError(

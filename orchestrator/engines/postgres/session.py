@@ -24,7 +24,18 @@ from orchestrator.engines.postgres.message import RESET, RESET_SESSION, Message,
 from orchestrator.engines.postgres.own_settings import own_settings
 from orchestrator.engines.postgres.tables import Tables
 from orchestrator.errors import ConnectionLostError, LockError, NotPermittedError, OrchError, StatementError
-from orchestrator.model import Blocking, History, LockHolder, Picture, Pointer, Revision, Statement, Target, Thing
+from orchestrator.model import (
+    Blocking,
+    History,
+    LockHolder,
+    Picture,
+    Pointer,
+    Revision,
+    Script,
+    Statement,
+    Target,
+    Thing,
+)
 
 CONNECT_TIMEOUT = 10  # seconds, unless the DSN says otherwise
 TRY_LOCK_EVERY = 0.25  # seconds
@@ -143,6 +154,10 @@ class PostgresSession:
     def commits(self, statement: Statement) -> bool:
         """Whether the statement may stand in a transaction block."""
         return statement.atomic
+
+    def commits_together(self, script: Script) -> bool:
+        """Whether the file may be one transaction."""
+        return script.atomic
 
     def commit(
         self, statements: Sequence[Statement], revisions: Sequence[Revision], pointer: Pointer | None, limits: Limits

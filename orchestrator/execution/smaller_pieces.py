@@ -1,0 +1,48 @@
+"""What becomes of a file that the server cannot take in one transaction: it goes on in smaller pieces, and that is said."""
+
+from __future__ import annotations
+
+from orchestrator.engines.base import Session
+from orchestrator.errors import StatementError, TransactionRefusedError
+from orchestrator.model import Script, Statement
+
+
+class SmallerPieces:
+    """Remembers, for the files of one database, what cannot be done in one transaction.
+
+    A whole file goes on statement by statement, each committed with its record. A statement that even alone is too much goes
+    on without a transaction, if it can be made again after it was cut off.
+    """
+
+    def __init__(self) -> None:
+        self._apart: set[int] = set()
+        self._outside: set[tuple[int, int]] = set()
+
+    def commits_together(self, session: Session, version: int, script: Script) -> bool:
+        """Whether the file of a version is tried as one transaction."""
+        return version not in self._apart and session.commits_together(script)
+
+    def commits(self, session: Session, version: int, statement: Statement) -> bool:
+        """Whether a statement is tried as a transaction with its record."""
+        return (version, statement.offset) not in self._outside and session.commits(statement)
+
+    def go_on(self, session: Session, version: int, script: Script, error: StatementError, *, exhausted: bool) -> str:
+        """Return how the file goes on after this error, for people; '' if it does not.
+
+        `exhausted`: what passes by itself did not, however often it was tried. Only what can be made again goes on then.
+        """
+        statement = error.statement
+        repeatable = statement is not None and statement.repeatable
+        if not (isinstance(error, TransactionRefusedError) or (error.transient and exhausted and repeatable)):
+            return ""
+        first = script.statements[0]
+        if self.commits_together(session, version, script) and (script.statements[1:] or not session.commits(first)):
+            self._apart.add(version)
+            if statement is not None and repeatable:
+                self._outside.add((version, statement.offset))
+            return "the file goes on statement by statement"
+        if statement is None or not repeatable or not self.commits(session, version, statement):
+            return ""
+        self._apart.add(version)
+        self._outside.add((version, statement.offset))
+        return "the statement goes on without a transaction, as it can safely be made again"
