@@ -99,6 +99,8 @@ class Memory:
 class MemorySession:
     """A session of the memory engine."""
 
+    watched_after = None
+
     def __init__(self, store: Store) -> None:
         self._store = store
 

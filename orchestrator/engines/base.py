@@ -90,6 +90,9 @@ class Session(Protocol):
     Every verb raises our errors: StatementError, NotPermittedError, ConnectionLostError.
     """
 
+    watched_after: float | None
+    """Seconds after which it is worth looking with `watch` what a first try waits for; None: only a later one."""
+
     def read_history(self, extensions: Sequence[str] = ()) -> History:
         """Return what the database remembers. Creates nothing. Of `extensions`, those installed are told."""
 

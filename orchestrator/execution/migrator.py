@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from dataclasses import replace
 
 from orchestrator.engines.base import MAX_MESSAGES, Effect, Limits, Session
@@ -178,7 +178,12 @@ class Migrator:
             with self._engine.connect(self._target) as session, self._registered(session):
                 taken = False
                 try:
-                    with session.lock(lock_wait(self._target, self._run.lock_timeout), self._on_wait):
+                    with ExitStack() as held:
+                        with Tries(self._run.redact).watched(
+                            session, lambda what: self._tell_waiting("the lock", what)
+                        ):
+                            wait = lock_wait(self._target, self._run.lock_timeout)
+                            held.enter_context(session.lock(wait, self._on_wait))
                         taken = True
                         self._locked(session)
                 except LockError:
@@ -203,6 +208,9 @@ class Migrator:
             return False
         self.version = reconcile(migrations, history, out_of_order=out_of_order).version
         return True
+
+    def _tell_waiting(self, who: str, for_what: str) -> None:
+        self._run.sink(Notice(self._id, hidden(f"{who} waits: {for_what}", MAX_WHAT, self._run.redact)))
 
     def _on_wait(self, holder: object) -> None:
         if self._run.stop.is_set():
@@ -251,15 +259,11 @@ class Migrator:
                 hint=f"nothing was run on {self._id}; was it another branch? Make the plan again, and see: orch status",
             )
         tries = self._tries.setdefault(step.version, Tries(self._run.redact))
-
-        def tell(blocked: str) -> None:
-            self._run.sink(Notice(self._id, hidden(f"{step.path} waits: {blocked}", MAX_WHAT, self._run.redact)))
-
         self._running = step
         turn: AbstractContextManager[object] = nullcontext()
         while True:
             try:
-                with turn, tries.watched(session, tell):
+                with turn, tries.watched(session, lambda what: self._tell_waiting(step.path, what)):
                     revision = self._run_file(session, book, revision, script)
                 break
             except StatementError as error:

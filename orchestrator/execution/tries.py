@@ -52,8 +52,12 @@ class Tries:
 
     @contextmanager
     def watched(self, session: Session, tell: Callable[[str], None]) -> Iterator[None]:
-        """Run one try. If one before it got no lock, look from a second connection who holds that, and tell it once."""
-        if not self._waited:
+        """Run one try, and tell once from a second connection what it waits for.
+
+        That is looked for at once if a try before it got no lock, else after as long as the session says, or never.
+        """
+        first = min(0.1, self._waited / 4) if self._waited else session.watched_after
+        if first is None:
             yield
             return
         over, connected = threading.Event(), threading.Event()
@@ -61,7 +65,7 @@ class Tries:
         def look() -> None:
             with suppress(OrchError), session.watch() as blocking:
                 connected.set()
-                wait = min(0.1, self._waited / 4)
+                wait: float = first
                 while not over.wait(wait):
                     found, wait = blocking(), LOOK_EVERY
                     if found is None:

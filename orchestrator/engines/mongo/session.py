@@ -71,6 +71,8 @@ class ServerNames(NamedTuple):
 class MongoSession:
     """One database. Every write is durable, and checked against the lease before it is made."""
 
+    watched_after: float | None = 5.0
+
     def __init__(
         self,
         client: MongoClient[Any],
@@ -279,8 +281,10 @@ class MongoSession:
 
     @contextmanager
     def watch(self) -> Iterator[Callable[[], Blocking | None]]:
-        """Tell of nobody: a command of MongoDB that meets another's lock waits for a moment only, or fails at once."""
-        yield lambda: None
+        """Tell of secondaries that lag, which every write waits for. Of locks nobody waits for more than a moment."""
+        from orchestrator.engines.mongo.lag import lagging
+
+        yield lambda: lagging(self._client)
 
     def picture(self) -> Picture:
         """Read the collections, their options and their indexes."""

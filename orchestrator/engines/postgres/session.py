@@ -49,6 +49,8 @@ _BACKEND = "SELECT pg_catalog.pg_backend_pid()"
 class PostgresSession:
     """One connection; everything that it sends is autocommit, or one message with its own BEGIN and COMMIT."""
 
+    watched_after: float | None = None  # a wait for a lock ends soon, and is tried again
+
     def __init__(self, connection: psycopg.Connection[Any], target: Target, *, pristine: bool = False) -> None:
         self.connection = connection
         self.target = target
