@@ -245,6 +245,13 @@ def test_a_certificate_that_is_not_trusted_is_no_server_that_is_starting(
     assert time.monotonic() - began < 60
 
 
+def test_tls_to_a_server_that_has_none_is_no_server_that_is_starting(members: Members, project: Estate) -> None:
+    declare(project, f"127.0.0.1:{members.primary()}", "directConnection=true&tls=true", {"1_x.up.js": "[]"})
+    told = project.orch("plan", "--wait", "60", code=7, timeout=50).text
+    assert "no TLS connection to" in told
+    assert "does the server speak TLS here?" in told
+
+
 def test_a_certificate_that_is_missing_is_asked_for(tls: tuple[int, Path], project: Estate) -> None:
     port, root = tls
     declare(

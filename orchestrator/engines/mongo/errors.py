@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -130,10 +129,11 @@ def _not_understood(detail: str) -> ConnectError:
 
 def _down(target: Target, text: str) -> ConnectError:
     resolves = not _NAME_LOOKUP.search(text)
+    over_tls = f"; {_WANTS_CERTIFICATE}" if re.search(r"[?&](tls|ssl)=true", target.url, re.IGNORECASE) else ""
     return ConnectError(
         f"cannot connect to {target.endpoint}" if resolves else f"the host name does not resolve: {target.endpoint}",
         detail=text,
-        hint="is the server up? `--wait SECONDS` waits for one that is starting"
+        hint=f"is the server up? `--wait SECONDS` waits for one that is starting{over_tls}"
         if resolves
         else "check the host name in the DSN",
         transient=True,
@@ -177,30 +177,33 @@ def refuse_unready(hello: dict[str, Any], target: Target) -> None:
     raise _not_ready(target, str(hello.get("info") or f"the replica set '{hello.get('setName', '')}' has no primary"))
 
 
-def tls_fault(client: MongoClient[Any]) -> ssl.SSLError | None:
-    """Return the error of a TLS handshake that no waiting will mend, if the last try to reach the server ended in one."""
-    for server in client.topology_description.server_descriptions().values():
-        error: BaseException | None = server.error
-        while error is not None:
-            lost = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError, ssl.SSLWantReadError)
-            if isinstance(error, ssl.SSLError) and not isinstance(error, lost):
-                return error
-            error = error.__cause__ or error.__context__
-    return None
+_TLS_REASON = re.compile(r"\[SSL: (\w+)\]")  # OpenSSL's name of what went wrong; no host has this in its name
 
 
-def tls_error(error: ssl.SSLError, target: Target) -> ConnectError:
+def tls_fault(client: MongoClient[Any]) -> str:
+    """Return what the driver says of a TLS handshake that no waiting will mend, if the last try to connect ended in one."""
+    servers = client.topology_description.server_descriptions().values()
+    return next((text for text in (str(server.error) for server in servers) if _TLS_REASON.search(text)), "")
+
+
+def tls_error(text: str, target: Target) -> ConnectError:
     """Return our error for a TLS handshake that failed."""
-    if isinstance(error, ssl.SSLCertVerificationError):
+    found = _TLS_REASON.search(text)
+    reason = found[1] if found else ""
+    if reason == "CERTIFICATE_VERIFY_FAILED":
         hint = (
             "give the certificate of the authority that signed the server's: tlsCAFile=/path/to/ca.pem in the DSN; "
             "the host in the DSN must stand in the server's certificate"
         )
-    elif error.reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"):
-        hint = "the server does not speak TLS here: leave tls=true out of the DSN, or look at its port"
+    elif reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "UNEXPECTED_EOF_WHILE_READING"):
+        hint = "does the server speak TLS here? If not, leave tls=true out of the DSN, or look at its port"
     else:
-        hint = "does the server want a certificate? tlsCertificateKeyFile=/path/to/client.pem in the DSN"
-    return ConnectError(f"no TLS connection to {target.endpoint}", detail=str(error), hint=hint, server_down=True)
+        hint = _WANTS_CERTIFICATE
+    detail = text.partition(" (configured timeouts")[0]
+    return ConnectError(f"no TLS connection to {target.endpoint}", detail=detail, hint=hint, server_down=True)
+
+
+_WANTS_CERTIFICATE = "does the server want a certificate? tlsCertificateKeyFile=/path/to/client.pem in the DSN"
 
 
 def stepped_down(target: Target, text: str) -> ConnectionLostError:
