@@ -166,13 +166,16 @@ def check_distinct(databases: Sequence[Database], targets: Mapping[str, Target])
     """Yield an error for each database that is the same one on the same server as another.
 
     Only what the DSNs say is compared: a server under two names (localhost and 127.0.0.1) is taken for two. Schemas of
-    one PostgreSQL database may be entries of their own, each with its search_path in `options`.
+    one PostgreSQL database may be entries of their own, each with its search_path in `options`, and so may several sets
+    of migrations in one database, each with its own version table.
     """
     first: dict[tuple[str, frozenset[str], str, str], Database] = {}
     for database in databases:
         if target := targets.get(database.id):
             hosts = frozenset(host if "/" in host else host.lower() for host in target.endpoint.split(","))
-            other = first.setdefault((target.engine, hosts, target.database, _options(target)), database)
+            other = first.setdefault(
+                (target.engine, hosts, target.database, f"{_options(target)} {_version_table(target)}"), database
+            )
             if other is not database:
                 yield InvalidError(
                     f"{database.id} and {other.id} are the same database: {target.database!r} at {target.endpoint}",
@@ -181,6 +184,12 @@ def check_distinct(databases: Sequence[Database], targets: Mapping[str, Target])
                     hint="give each a database of its own: look at the variables in its DSN, and at "
                     + override_variable(database.id),
                 )
+
+
+def _version_table(target: Target) -> str:
+    """Return what the DSN calls the version table: each set of migrations in a database has its own."""
+    names = (target.parameters.get(f"x-migrations-{kind}") for kind in ("table", "collection"))
+    return next(filter(None, names), "schema_migrations")
 
 
 def _options(target: Target) -> str:

@@ -49,6 +49,7 @@ from orchestrator.model import (
 )
 
 COMMIT_RETRIES = 3
+_DEFAULT = "schema_migrations"
 MAX_ROWS = 10  # of golang-migrate's collection, which has one
 # What is acknowledged this way was never lost in kill tests; w:1 alone lost up to 15 inserts.
 _DURABLE = WriteConcern("majority", j=True)
@@ -90,8 +91,9 @@ class MongoSession:
         self._actor = actor
         self._run_id = run_id
         self._database: MongoDatabase[Any] = client.get_database(target.database, write_concern=_DURABLE)
-        self._pointer = self._database[target.parameters.get("x-migrations-collection") or "schema_migrations"]
-        self._history = self._database[target.history_name]
+        self._pointer = self._database[target.parameters.get("x-migrations-collection") or _DEFAULT]
+        self._own_history = target.history_name + ("" if self._pointer.name == _DEFAULT else f"_{self._pointer.name}")
+        self._history = self._database[self._own_history]
         self._locks = self._database[target.parameters.get("x-advisory-lock-collection") or "migrate_advisory_lock"]
         self._bookkeeping = {collection.name for collection in (self._pointer, self._history, self._locks)}
         self._cancelled = threading.Event()
@@ -108,6 +110,8 @@ class MongoSession:
         with errors.mapped(self._target):
             documents = self._version_documents()
             revisions = self._revisions()
+            if documents and not revisions and self._keep_shared_history():
+                revisions = self._revisions()
             # Two reads: unless we hold the lock, a run may write between them. They fit if the pointer is still the same.
             while revisions and self._lease is None:
                 before, documents = documents, self._version_documents()
@@ -132,6 +136,20 @@ class MongoSession:
             elsewhere=self._elsewhere(),
             place=self._place() if self._has_store else "",
         )
+
+    def _keep_shared_history(self) -> bool:
+        """Go on in the history of an earlier release, which called all the same, where no other set can have written it.
+
+        Return whether there is one.
+        """
+        shared = self._database[self._target.history_name]
+        if self._history.name == shared.name or self._database[_DEFAULT].find_one({"dirty": {"$exists": True}}):
+            return False
+        if shared.find_one(session=self._session) is None:
+            return False
+        self._history = shared
+        self._bookkeeping.add(shared.name)
+        return True
 
     def _place(self) -> str:
         process = self._servers.process

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -16,11 +17,12 @@ from psycopg.conninfo import conninfo_to_dict
 from orchestrator.engines.base import Confined, Copies
 from orchestrator.engines.postgres import errors
 from orchestrator.engines.postgres.login import what_was_answered
+from orchestrator.engines.postgres.names import is_quoted
 from orchestrator.engines.postgres.refusals import MANY_CONNECTIONS, NO_CONNECT, WRONG_DATABASE, connect_error
 from orchestrator.engines.postgres.scram import ScramKeys
 from orchestrator.engines.postgres.session import CONNECT_TIMEOUT, PostgresSession
 from orchestrator.engines.postgres.writable import DATABASES, read_only
-from orchestrator.errors import ConnectError, DatabaseMissingError, OrchError
+from orchestrator.errors import ConnectError, DatabaseMissingError, InvalidError, OrchError
 from orchestrator.model import CreateOptions, File, ReadOnly, Script, Target
 
 OTHERS_TIMEOUT = 2.0  # seconds for each host, where one of several has timed out already
@@ -101,7 +103,14 @@ class Postgres:
         return confine(script)
 
     def check(self, target: Target) -> None:
-        """Do nothing: libpq refuses what it does not know."""
+        """Look at the name of the version table, as golang-migrate does. libpq refuses what it does not know."""
+        table = target.parameters.get("x-migrations-table", "")
+        if is_quoted(target) and table and not re.fullmatch(r'"[^"]+"(\."[^"]+")?', table):
+            raise InvalidError(
+                f"{target.database_id}: with x-migrations-table-quoted, x-migrations-table must be quoted",
+                hint='write it as an SQL name, %22app%22.%22versions%22 (that is "app"."versions"), '
+                "or leave out x-migrations-table-quoted",
+            )
 
     def create(self, target: Target, options: CreateOptions) -> bool:
         """CREATE DATABASE, from template0 unless told: it is the one that nobody can sit in."""

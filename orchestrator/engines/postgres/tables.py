@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
-import zlib
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import psycopg
 
 from orchestrator.engines.identity import Identity, document, read_identity, told, written_elsewhere
-from orchestrator.engines.postgres import errors
+from orchestrator.engines.postgres import errors, names
 from orchestrator.engines.postgres.history import (
     COLUMNS,
     OURS,
@@ -29,7 +27,6 @@ from orchestrator.errors import ConflictError, ConnectError
 from orchestrator.model import History, Origin, Pointer, ReadOnly, Revision, Target, read_revision
 
 _KINDS = {"v": "it is a view", "m": "it is a materialized view", "f": "it is a foreign table", "S": "it is a sequence"}
-_LOCK_SALT = 1486364155  # golang-migrate's, read from its source (database/util.go)
 
 
 class Tables:
@@ -43,6 +40,9 @@ class Tables:
         self._connection = connection
         self._target = target
         self._pristine = pristine  # no history can be in another schema
+        self._version_schema, self._version_name = names.version_table(target)
+        self._own_history = names.history_table(target)
+        self._has_schema = True  # the one in which the tables are to be
         self.schema: str | None = None
         self.server_pid = 0
         self.server_start = ""  # when the server that answered was started
@@ -92,13 +92,10 @@ class Tables:
         """Learn where history and pointer are, or are to be: in the current schema, unless a migration moved that away."""
         self._look_in("pg_catalog.current_schema()::text")
         elsewhere = elsewhere and not self._has_history and not self._set_by_dsn and not self._pristine
+        elsewhere = elsewhere and self._version_schema is None
         if elsewhere and (schema := self._home()):
             self._look_in(self._literal(schema))
             self.moved = True
-        if self._pointer_is_qualified:
-            self._take_kinds(
-                self.ask(f"SELECT {self._kind(self._literal(self.pointer))}")[0], self._kinds.get("history")
-            )
 
     def read(self, extensions: Sequence[str]) -> History:
         """Return what both say, in one snapshot, and which of these extensions are there."""
@@ -144,7 +141,7 @@ class Tables:
 
     def create_version_table(self) -> str:
         """Return SQL for before a file: golang-migrate makes its table first, so that files can grant or comment on it."""
-        return "" if self._has_pointer else create_pointer(self.pointer)
+        return create_pointer(self.pointer) if self._has_schema and not self._has_pointer else ""
 
     def create(self, *, after_file: bool = False) -> str:
         """Return SQL that makes what is missing of the two tables; `after_file`: the version table should be there."""
@@ -153,20 +150,15 @@ class Tables:
             pointer = f"SET LOCAL client_min_messages = warning; {pointer}"
         if self._has_history:
             return pointer + complete_history(self.history, self._columns or self._read_columns(self.history))
-        return pointer + create_history(self.history, set_by_dsn=self._set_by_dsn)
+        return pointer + create_history(self.history, set_by_dsn=self._set_by_dsn or self._version_schema is not None)
 
     def create_session(self) -> str:
         """Return SQL that adds the column for the state of a session, if the history may lack it."""
         return "" if self.has_session else create_session(self.history)
 
     def lock_key(self) -> int:
-        """Return the key of golang-migrate's advisory lock, as it computes it (util.go): database, schema and table."""
-        schema, table = self.schema or "", self._pointer_name
-        if self._pointer_is_qualified:  # golang-migrate splits "schema"."table" for the lock too
-            parts = re.findall(r'"(.*?)"', table)
-            schema, table = (parts[0], parts[1]) if len(parts) == 2 else (schema, parts[0] if parts else table)
-        name = f"{schema}\0{table}\0/{self._target.database}".encode()
-        return (zlib.crc32(name) * _LOCK_SALT) % 2**32
+        """Return the key of golang-migrate's advisory lock."""
+        return names.lock_key(self._target, self.schema or "")
 
     def ask(self, query: str) -> Any:
         """Return the first row of a query of the bookkeeping."""
@@ -311,20 +303,26 @@ class Tables:
 
     def _foreign(self, columns: Iterable[str]) -> ConflictError:
         return ConflictError(
-            f"{self._target.database_id}: {self._pointer_name} is not golang-migrate's table but another tool's",
+            f"{self._target.database_id}: {self._version_name} is not golang-migrate's table but another tool's",
             detail=f"its columns are {', '.join(columns)}; golang-migrate's are version bigint, dirty boolean",
             hint="give orch one of its own: x-migrations-table=orch_migrations in the DSN; "
             "and if these migrations have run already: orch baseline",
         )
 
     def _look_in(self, schema: str) -> None:
-        """Look for the two tables in a schema."""
-        pointer, history = self._literal(self._pointer_ident), self._literal(self._history_ident)
-        in_schema = "pg_catalog.quote_ident(s) || '.' || "
+        """Look for the two tables in a schema, or in the one that the DSN gives the version table."""
+        own, shared = self._literal(identifier(self._own_history)), self._literal(identifier(self._target.history_name))
+        where = self._literal(self._version_schema) if self._version_schema else "s"
+        there = f"pg_catalog.quote_ident({where}) || '.' || "
+        golang = f"pg_catalog.to_regclass({there}'{names.DEFAULT}')"
         row = self.ask(
-            "SELECT pg_catalog.pg_backend_pid(), s, pg_catalog.quote_ident(s), pg_catalog.has_function_privilege("
+            f"SELECT pg_catalog.pg_backend_pid(), s, pg_catalog.quote_ident({where}), "
+            "pg_catalog.has_function_privilege("
             "pg_catalog.to_regprocedure('pg_catalog.pg_control_system()'), 'EXECUTE'), "
-            f"{self._kind(in_schema + pointer)}, {self._kind(in_schema + history)}, "
+            f"pg_catalog.to_regnamespace(pg_catalog.quote_ident({where})) IS NOT NULL, "
+            f"{self._kind(there + self._literal(identifier(self._version_name)))}, {self._kind(there + own)}, "
+            f"{self._kind(there + shared)}, "
+            f"EXISTS (SELECT FROM pg_catalog.pg_attribute WHERE attrelid = {golang} AND attname = 'dirty'), "
             f"pg_catalog.pg_postmaster_start_time()::text, {IN_RECOVERY}, {READ_ONLY} "
             f"FROM (SELECT {schema} AS s) AS schema"
         )
@@ -335,15 +333,17 @@ class Tables:
                 hint="GRANT USAGE ON SCHEMA public TO its user; CREATE SCHEMA public; or set search_path in the DSN "
                 "(options=-csearch_path=...)",
             )
-        self.server_pid, self.schema, quoted, knows_system, pointer_kind, history_kind, self.server_start, *refuses = (
-            row
-        )
+        self.server_pid, self.schema, quoted, knows_system, self._has_schema, *found, self.server_start = row[:10]
+        pointer, own_kind, shared_kind, golang = found
+        refuses = row[10:]
         self.read_only = read_only(self._connection, self._target, standby=refuses[0]) if any(refuses) else None
         if knows_system:
             self._system = "(SELECT system_identifier::text FROM pg_catalog.pg_control_system())"
-        self._take_kinds(pointer_kind, history_kind)
-        self.pointer = self._pointer_ident if self._pointer_is_qualified else f"{quoted}.{self._pointer_ident}"
-        self.history = f"{quoted}.{self._history_ident}"
+        # Earlier releases called every history the same. One that has no other set to belong to stays where it is.
+        keeps = not own_kind and shared_kind and pointer and not golang
+        self._take_kinds(pointer, shared_kind if keeps else own_kind)
+        self.pointer = f"{quoted}.{identifier(self._version_name)}"
+        self.history = f"{quoted}.{identifier(self._target.history_name if keeps else self._own_history)}"
 
     def _take_kinds(self, pointer: str | None, history: str | None) -> None:
         kinds = {"pointer": pointer, "history": history}
@@ -359,7 +359,7 @@ class Tables:
 
     def _home(self) -> str | None:
         """Return the other schema where the history is, or else the pointer, where the current one has none."""
-        pointer, history = self._literal(self._pointer_name), self._literal(self._target.history_name)
+        pointer, history = self._literal(self._version_name), self._literal(self._own_history)
         on_path = "nspname = ANY(pg_catalog.current_schemas(false))"
         ours = "pg_catalog.pg_get_userbyid(relowner) = current_user"
         with errors.mapped(self._connection, self._target) as failing:
@@ -375,7 +375,7 @@ class Tables:
                 "AND EXISTS (SELECT FROM pg_catalog.pg_attribute WHERE attrelid = c.oid AND attname = 'dirty') END".encode()
             ).fetchall()
         found = [table for table in elsewhere if table[0]]
-        if not found and not self._has_pointer and not self._pointer_is_qualified:
+        if not found and not self._has_pointer:
             found = elsewhere
         if not found:
             return None
@@ -401,19 +401,3 @@ class Tables:
 
     def _literal(self, value: str) -> str:
         return literal(self._connection, value)
-
-    @property
-    def _pointer_name(self) -> str:
-        return self._target.parameters.get("x-migrations-table") or "schema_migrations"
-
-    @property
-    def _pointer_is_qualified(self) -> bool:
-        return self._target.parameters.get("x-migrations-table-quoted", "").lower() in ("1", "t", "true")
-
-    @property
-    def _pointer_ident(self) -> str:
-        return self._pointer_name if self._pointer_is_qualified else identifier(self._pointer_name)
-
-    @property
-    def _history_ident(self) -> str:
-        return identifier(self._target.history_name)
