@@ -35,7 +35,7 @@ _SHARED = (
     "pg_authid|pg_auth_members|pg_database|pg_db_role_setting|pg_parameter_acl|pg_replication_origin|pg_shadow"
     "|pg_shdepend|pg_shdescription|pg_shseclabel|pg_subscription|pg_tablespace|pg_user|pg_roles|pg_group"
 )
-_BEGINS = r"(?:^|(?<=; )|(?<=begin )|(?<=then )|(?<=else )|(?<=loop )|(?<=> > )|(?<=atomic ))"
+_BEGINS = re.compile(r"(?:^|(?<=; )|(?<=begin )|(?<=then )|(?<=else )|(?<=loop )|(?<=> > )|(?<=atomic ))")
 _TO = r"(?:(?! on )[^;])*?"
 # What stands for the name of the database that the statement runs in: text put together with current_database().
 _HOLE = re.compile(r'\bdatabase(?: "?%.*| "?\s*)?$')
@@ -48,7 +48,7 @@ _OTHER_ROLE = (
 )
 _OUTSIDE = "do this outside of migrations"
 _RULES = tuple(
-    (re.compile(_BEGINS + rule), reach, hint)
+    (re.compile(rule), reach, hint)
     for rule, reach, hint in (
         (r"create (?:role|user(?! mapping\b)|group)\b", Reach.SERVER, ""),
         (rf"grant {_TO} to\b", Reach.SERVER, ""),
@@ -104,6 +104,7 @@ _NAMES_ONLY = re.compile(
 )
 _ROUTINE = re.compile(r"create (?:or replace )?(?:function|procedure)\b")
 _BLOCK = re.compile(r"do\b")
+LOOK_BACK = 200  # characters before a place that tell what stands there
 _RAISE = re.compile(r"\braise (?:[a-z]+ )?$")
 # What begins with none of these words, INSERT above all, can only reach further by what it calls or writes to.
 _FIRST = re.compile(
@@ -169,27 +170,31 @@ def _findings(statement: Statement) -> Iterator[tuple[str, Reach, str, int]]:
 def _executed(part: _Spelled) -> Iterator[_Spelled]:
     """Yield the texts in a body that may be executed: all but those of RAISE."""
     for position, offset, text in part.texts:
-        if not _RAISE.search(part.text, 0, position):
+        if not _RAISE.search(part.text[max(0, position - LOOK_BACK) : position]):
             yield _spell(text, offset)
 
 
 def _held(part: _Spelled, itself: bool) -> Iterator[tuple[str, Reach, str, int]]:
     """Hold all rules against a spelled text. `itself`: it knows the name of the database that it runs in."""
     text = part.text
-    for rule, reach, hint in _RULES:
-        for match in rule.finditer(text):
-            end = text.find(";", match.start())
-            whole = text[match.start() : end if end >= 0 else len(text)]
-            if itself and _HOLE.search(whole):
-                continue
-            yield _words(match[0]), reach, hint, part.offset(match.start())
+    for begin in _BEGINS.finditer(text):
+        start = begin.start()
+        if not _FIRST.match(text, start):
+            continue
+        end = text.find(";", start)
+        whole = text[start : end if end >= 0 else len(text)]
+        if itself and _HOLE.search(whole):
+            continue
+        for rule, reach, hint in _RULES:
+            if match := rule.match(whole):
+                yield _words(match[0]), reach, hint, part.offset(start)
     for match in _WRITES_SHARED.finditer(text):
         yield _words(match[0]), Reach.OTHER, _OUTSIDE, part.offset(match.start())
     if _NAMES_ONLY.match(text):
         return
     for call, reach in _CALLS:
         for match in call.finditer(text):
-            if not _NO_CALL.search(text, 0, match.start()):
+            if not _NO_CALL.search(text[max(0, match.start() - LOOK_BACK) : match.start()]):
                 name = match[0].replace('"', "").replace(" ", "")
                 yield f"{name}()", reach, _OUTSIDE if reach is Reach.OTHER else "", part.offset(match.start())
 
