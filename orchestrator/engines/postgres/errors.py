@@ -71,7 +71,7 @@ def statement_error(error: psycopg.Error, target: Target, user: str, failing: Fa
     detail = "\n".join(text for text in (diag.message_detail, diag.context) if text)
     hint = diag.message_hint or ""
     statement, offset = failing.at or (None, None)
-    if code == _NO_SETTING and statement is None and (failed := [check for check in _FAILED_CHECKS if check in what]):
+    if code == _NO_SETTING and (failed := [check for check in _FAILED_CHECKS if check in what]):
         text, advice = _FAILED_CHECKS[failed[0]]
         return StatementError(text, hint=advice, statement=statement)
     if failing.records and code in _WRONG_SHAPE and not diag.context:
