@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -192,3 +193,17 @@ def test_a_certificate_that_is_refused_is_no_starting_server(tmp_path: Path, sec
         result = estate.orch(*command, code=7, timeout=20)
         assert "cannot make a TLS connection" in result.stderr and "sslrootcert" in result.stderr
         assert "--wait" not in result.stderr
+
+
+@pytest.mark.parametrize("host", ["getaddrinfo-dns", "nameserver.localhost"])
+def test_words_in_the_name_of_a_mongodb_host_are_no_reason(mongo_estate: Estate, host: str) -> None:
+    """A host that has an address and is down is down, whatever its name is; one without an address does not resolve."""
+    mongo_estate.add("mongo", "m", {"1_c.up.js": '[{"create": "c"}]'})
+    path = mongo_estate.root / "databases.yaml"
+    path.write_text(re.sub(r"@[^/]*/", f"@127.0.0.1:1,{host}.invalid:1/", path.read_text()))
+    path.write_text(path.read_text().replace("&directConnection=true", "").replace("directConnection=true", ""))
+    result = mongo_estate.orch("apply", code=7)
+    assert "cannot connect to 127.0.0.1:1," in result.stderr and "is the server up?" in result.stderr
+    path.write_text(path.read_text().replace("127.0.0.1:1,", ""))
+    result = mongo_estate.orch("apply", code=7)
+    assert f"the host name does not resolve: {host}.invalid:1" in result.stderr

@@ -11,6 +11,7 @@ Environment: `ORCH_POSTGRES_BIN` (a `bin` directory), `ORCH_MONGOD_BIN` (a mongo
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
@@ -20,7 +21,7 @@ from pathlib import Path
 
 from orchestrator.embedded import postgres
 from orchestrator.embedded.home import Home, Server, exclusive
-from orchestrator.embedded.process import Program, described, ensure, find, hint_on, stop
+from orchestrator.embedded.process import Program, described, ensure, find, stop
 from orchestrator.engines import DIALECTS, dialect, load
 from orchestrator.errors import OrchError, UsageError
 
@@ -170,5 +171,7 @@ def _told(root: Path) -> Iterator[None]:
         raise OrchError(
             f"the embedded servers in {root} cannot be used: {error.strerror or error}",
             detail=str(error.filename or ""),
-            hint=hint_on(error.strerror or "") or "run as the user who made that directory, or choose another one",
+            hint="the disk is full: make room, and try again"
+            if error.errno in (errno.ENOSPC, errno.EDQUOT)
+            else "run as the user who made that directory, or choose another one",
         ) from error

@@ -30,7 +30,7 @@ from orchestrator.embedded.process import (
     START_SECONDS,
     Running,
     command_lines,
-    hint_on,
+    hint_on_room,
     launch,
     plain_environment,
     wait,
@@ -182,7 +182,7 @@ def _initialise(home: Home, binaries: Path, account: Account | None) -> None:
             output = process.stdout.decode(errors="replace")
         else:
             said = "\n".join(output.strip().splitlines()[-6:])
-            raise OrchError("initdb could not make a PostgreSQL cluster", detail=said, hint=hint_on(output))
+            raise OrchError("initdb could not make a PostgreSQL cluster", detail=said, hint=hint_on_room(home.path))
         place = work.parent / "data"
         new.rename(place)
         if place != link:

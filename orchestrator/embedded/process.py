@@ -12,6 +12,7 @@ import contextlib
 import os
 import random
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -28,6 +29,8 @@ START_SECONDS = 60.0
 """How long a server may take to be ready; a crash recovery takes longer than a start."""
 STOP_SECONDS = 30.0
 """How long a clean stop may take before the hard one."""
+NEEDED_BYTES = 64_000_000
+"""A new PostgreSQL cluster takes 40 MB, and more than that is needed to start one. Nothing starts with less."""
 _PORTS = range(20_000, 27_000)
 """Below those that Linux gives to outgoing connections (32768 on; ip(7)): one of them would take a stopped server's."""
 
@@ -196,7 +199,7 @@ def wait(program: Program, home: Home, running: Running, ready: Callable[[], boo
         if not alive(running.pid):
             said = _tail(home.log)
             raise StartError(
-                f"the {program.name} server ended while it was being started", detail=said, hint=hint_on(said)
+                f"the {program.name} server ended while it was being started", detail=said, hint=hint_on_room(home.path)
             )
         if time.monotonic() > deadline:
             stop(program, home, running)
@@ -206,10 +209,16 @@ def wait(program: Program, home: Home, running: Running, ready: Callable[[], boo
         time.sleep(POLL_SECONDS)
 
 
-def hint_on(said: str) -> str:
-    """Return the next step where what was said makes it plain, else an empty text."""
-    full = re.search(r"no space left|free disk space|disk quota exceeded", said, re.IGNORECASE)
-    return "the disk is full: make room, and try again" if full else ""
+def hint_on_room(place: Path) -> str:
+    """Return the next step if the disk of this directory has too little room for a server, else an empty text.
+
+    The disk itself is asked: a server's log can hold any words.
+    """
+    with contextlib.suppress(OSError):
+        free = shutil.disk_usage(place).free
+        if free < NEEDED_BYTES:
+            return f"the disk is full ({free / 1e6:.0f} MB are free for {place}): make room, and try again"
+    return ""
 
 
 def stop(program: Program, home: Home, running: Running) -> None:

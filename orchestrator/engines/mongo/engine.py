@@ -111,11 +111,13 @@ class Mongo:
                 with pymongo.timeout(patience):
                     hello = client.admin.command("hello")
                 errors.refuse_unready(hello, target)
-            except (PyMongoError, ConnectError):
-                fault = errors.tls_fault(client)
+            except (PyMongoError, ConnectError) as error:
+                fault, lost = errors.tls_fault(client), errors.lacks_address(client)
                 client.close()
                 if fault:
                     raise errors.tls_error(fault, target) from None
+                if lost:
+                    raise errors.unresolved(target, str(error).partition(" (configured timeouts")[0]) from None
                 raise
             return client, "setName" in hello or hello.get("msg") == "isdbgrid", _server_names(hello, client)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -55,10 +56,6 @@ _REFUSED_PIPELINE = {9, 13, 59, 73, 40324}
 # The same of a batch of writes, where what fails in the middle is told in `writeErrors`: besides, bad value, type mismatch,
 # illegal operation, not in a transaction, a missing and an unknown field.
 _REFUSED_BATCH = _REFUSED_PIPELINE | {2, 14, 20, 263, 40414, 40415}
-_NAME_LOOKUP = re.compile(
-    r"Name or service not known|nodename nor servname|No address associated|getaddrinfo|DNS|nameserver|resolution lifetime",
-    re.I,
-)
 _CONNECTION_STRING = "see https://www.mongodb.com/docs/manual/reference/connection-string/"
 _HINTS = {
     26: "the collection is not there",
@@ -84,9 +81,11 @@ def connecting(target: Target) -> Iterator[None]:
             raise _not_ready(target, str((error.details or {}).get("errmsg") or error)) from None
         raise _operation(error, target) from None
     except (InvalidURI, ConfigurationError) as error:
+        from dns.exception import DNSException  # the driver's own, for mongodb+srv; not needed otherwise
+
         text = str(error)
-        if _NAME_LOOKUP.search(text):  # of mongodb+srv
-            raise _down(target, text) from None
+        if isinstance(error.__cause__, DNSException):
+            raise unresolved(target, text) from None
         raise _not_understood("" if "@" in text else text) from None  # it may repeat the URL
     except (OSError, ValueError) as error:
         raise _not_understood(f"a TLS file: {error.strerror}" if isinstance(error, OSError) else "") from None
@@ -128,17 +127,38 @@ def _not_understood(detail: str) -> ConnectError:
 
 
 def _down(target: Target, text: str) -> ConnectError:
-    resolves = not _NAME_LOOKUP.search(text)
     over_tls = f"; {_WANTS_CERTIFICATE}" if re.search(r"[?&](tls|ssl)=true", target.url, re.IGNORECASE) else ""
     return ConnectError(
-        f"cannot connect to {target.endpoint}" if resolves else f"the host name does not resolve: {target.endpoint}",
+        f"cannot connect to {target.endpoint}",
         detail=text,
-        hint=f"is the server up? `--wait SECONDS` waits for one that is starting{over_tls}"
-        if resolves
-        else "check the host name in the DSN",
+        hint=f"is the server up? `--wait SECONDS` waits for one that is starting{over_tls}",
         transient=True,
         server_down=True,
     )
+
+
+def unresolved(target: Target, text: str) -> ConnectError:
+    """Return our error for a host name that has no address."""
+    return ConnectError(
+        f"the host name does not resolve: {target.endpoint}",
+        detail=text,
+        hint="check the host name in the DSN",
+        transient=True,
+        server_down=True,
+    )
+
+
+def lacks_address(client: MongoClient[Any]) -> bool:
+    """Whether no host of the DSN has an address, which is asked again: the driver keeps only a text of it."""
+    return not any(map(_has_address, client.topology_description.server_descriptions()))
+
+
+def _has_address(server: tuple[str, int | None]) -> bool:
+    host, port = server
+    try:
+        return port is None or bool(socket.getaddrinfo(host, port))  # a Unix socket has no port
+    except OSError:
+        return False
 
 
 @contextmanager
