@@ -200,6 +200,12 @@ class DatabaseMissingError(OrchError):
         self.read_only = read_only
 
 
+class CreationRefusedError(DatabaseMissingError):
+    """A database is missing, and none may be created: `create: never`, or `--no-create`."""
+
+    exit_code = ExitCode.UNREACHABLE
+
+
 class NotYetError(OrchError):
     """The time is over, and what was waited for has not happened. Waiting again may help."""
 

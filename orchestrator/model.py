@@ -69,13 +69,15 @@ class Settings:
     """How migrations run; times in seconds. 0 means no limit, None the one that the server sets.
 
     `lock_timeout` is how long a file may wait for the locks of tables, all its tries together, and `lock_try` how long
-    one of these tries may: so long do the readers of a table wait behind a statement that waits itself.
+    one of these tries may: so long do the readers of a table wait behind a statement that waits itself. Without `create`
+    a missing database is an error.
     """
 
     lock_timeout: float | None = 10.0
     lock_try: float | None = 1.0
     statement_timeout: float | None = None
     out_of_order: bool = False
+    create: bool = True
 
 
 @dataclass(frozen=True, slots=True)

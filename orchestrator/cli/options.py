@@ -100,6 +100,16 @@ Exclude = Annotated[
 ]
 Name = Annotated[str, typer.Argument(help="The database.", autocompletion=complete_name)]
 NoDeps = Annotated[bool, typer.Option("--no-deps", help="With --only: exactly those, not what they depend on.")]
+NoCreate = Annotated[
+    bool,
+    typer.Option("--no-create", help="Fail for a database that is missing, as `create: never` in the manifest does."),
+]
+AllowOutOfOrder = Annotated[
+    bool,
+    typer.Option(
+        "--allow-out-of-order", help="This once, run pending migrations that are older than one already applied."
+    ),
+]
 Jobs = Annotated[int, typer.Option("--jobs", min=1, metavar="N", help="Databases at the same time.")]
 JobsPerServer = Annotated[
     int, typer.Option("--jobs-per-server", min=1, metavar="N", help="Databases at the same time on one server.")

@@ -25,9 +25,7 @@ _MAX_BYTES = 64 * 1024 * 1024
 
 def planned(run: Run, assembly: Assembly, request: Request, *, keep: bool = False) -> Plan:
     """Look at the servers and return the plan; `keep`: it is executed at once."""
-    plan = make_plan(assembly.databases, run.catalogs, survey(run, keep=keep), run.read_script, request, __version__)
-    named = (replace(planned, name=run.targets[planned.id].database) for planned in plan.databases)
-    return replace(plan, databases=tuple(named))
+    return make_plan(assembly.databases, run.catalogs, survey(run, keep=keep), run.read_script, request, __version__)
 
 
 def hazards_of(run: Run, plan: Plan) -> dict[str, list[Hazard]]:
@@ -109,7 +107,10 @@ def _for_its_server(planned: DatabasePlan, run: Run) -> DatabasePlan:
     return DatabasePlan(planned.id, planned.engine, planned.name, planned.endpoint, planned.depends_on, failure=failure)
 
 
-def refuse_mixed(only: object, exclude: object, no_deps: bool, to: object) -> None:
+def refuse_mixed(only: object, exclude: object, no_deps: bool, to: object, late: bool) -> None:
     """A plan says itself what it is for."""
+    if late:
+        hint = "orch plan --allow-out-of-order -o FILE, then: orch apply FILE"
+        raise UsageError("a saved plan says itself which late versions it applies", hint=hint)
     if only or exclude or no_deps or to:
         raise UsageError("a saved plan cannot be narrowed", hint="make another one: orch plan --only NAME -o FILE")

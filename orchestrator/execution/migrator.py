@@ -19,6 +19,7 @@ from orchestrator.errors import (
     ConflictError,
     ConnectError,
     ConnectionLostError,
+    CreationRefusedError,
     InterruptedRunError,
     LockError,
     OrchError,
@@ -155,6 +156,11 @@ class Migrator:
             self._record_failure(session, book, book.begin(migration, step.direction, script), error)
 
     def _create(self) -> None:
+        if not self._settings.create and not self._target.scratch:
+            raise CreationRefusedError(
+                f"the plan creates '{self._target.database}' on {self._target.endpoint}, and it must not be created",
+                hint=f"nothing was run on {self._id}; make the plan again",
+            )
         try:
             created = self._run.when_ready(self._id, lambda: self._engine.create(self._target, self._database.create))
         except StatementError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 
 from orchestrator.errors import ConflictError, ConnectError, DatabaseMissingError, LockError
 from orchestrator.events import Failure, LockWaiting
@@ -86,7 +87,14 @@ def survey(run: Run, *, keep: bool = False, reads: bool = False) -> dict[str, Su
         abandon=True,  # it only reads; and a server that does not answer is what people interrupt
     )
     stopped = Failure("interrupted", 130, "stopped before it was looked at")
-    surveys = {id: found.get(id) or Survey(run.targets[id].endpoint, failure=stopped) for id in run.databases}
+    surveys = {
+        id: replace(
+            found.get(id) or Survey(target.endpoint, failure=stopped),
+            name=target.database,
+            may_create=target.scratch or run.databases[id].settings.create,
+        )
+        for id, target in ((id, run.targets[id]) for id in run.databases)
+    }
     return surveys | _twins(surveys)
 
 
@@ -105,7 +113,7 @@ def _twins(surveys: Mapping[str, Survey]) -> dict[str, Survey]:
                 hint="remove one of the entries from the manifest; "
                 "two sets of migrations in one database need version tables of their own (x-migrations-table in the DSN)",
             )
-            failures[id] = Survey(surveys[id].endpoint, failure=Failure.of(error, str))
+            failures[id] = replace(surveys[id], failure=Failure.of(error, str))
     return failures
 
 

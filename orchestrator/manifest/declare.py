@@ -115,6 +115,8 @@ class Declarations:
                     self._error([*steps, key], f"{key!r} must be from 1ms to {_LONGEST:.0f}s", hint="no limit is none")
         if "out_of_order" in values:
             changes["out_of_order"] = values["out_of_order"] == "apply"
+        if isinstance(values.get("create"), str):
+            changes["create"] = values["create"] != "never"
         return replace(inherited, **changes) if changes else inherited
 
     # ------------------------------------------------------------ databases
@@ -230,6 +232,8 @@ class Declarations:
 
     def _create(self, entry: _Entry, server: _Server | None) -> CreateOptions:
         given = entry.values.get("create") or {}
+        if isinstance(given, str):  # whether it is created at all is among the settings
+            given = {}
         known = dialect(entry.engine)
         if given and not known.create_options:
             what = f"database {entry.name!r}: 'create' does not apply to {known.title}: a new database has no options"

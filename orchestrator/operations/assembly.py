@@ -14,7 +14,7 @@ from orchestrator.errors import InvalidError, InvalidGroup
 from orchestrator.execution.run import Run
 from orchestrator.execution.scheduler import JOBS, JOBS_PER_SERVER
 from orchestrator.manifest.dsn import Redactor
-from orchestrator.model import Database, File, Manifest, Migration, Script, Target
+from orchestrator.model import Database, File, Manifest, Migration, Script, Settings, Target
 from orchestrator.operations.actor import actor
 from orchestrator.planning.catalog import read_catalog, read_text
 
@@ -106,6 +106,14 @@ class Assembly:
             self.engines[name] = load_engine(name, self.actor, self.run_id)
         return self.engines[name]
 
+    def permit(self, *, create: bool = True, late: bool = False) -> None:
+        """Change for this run alone what the manifest says: that nothing is created, or that late versions are applied."""
+
+        def settings(own: Settings) -> Settings:
+            return replace(own, create=own.create and create, out_of_order=own.out_of_order or late)
+
+        self.databases = tuple(replace(one, settings=settings(one.settings)) for one in self.databases)
+
     def run(
         self,
         sink: Sink,
@@ -118,6 +126,8 @@ class Assembly:
         fail_fast: bool = False,
     ) -> Run:
         """Return everything that the stages of a run share. Files first: bad ones are told before any server is asked."""
+        if embedded:  # these servers begin empty, whatever holds for the real ones
+            self.databases = tuple(replace(one, settings=replace(one.settings, create=True)) for one in self.databases)
         catalogs = self.catalogs()
         targets = self.targets(embedded=embedded)
         return Run(

@@ -441,7 +441,8 @@ def _out_of_order(late: list[int], newest: int, files: dict[int, Migration]) -> 
     return Problem(
         Kind.OUT_OF_ORDER,
         f"pending below the current version {newest}: {names}",
-        f"give it a version above {newest}, or set 'out_of_order: apply' in the manifest",
+        f"give it a version above {newest}, or run it all the same, this once: orch apply --allow-out-of-order "
+        "(always: 'out_of_order: apply' in the manifest)",
         late[0],
         blocks=(Direction.UP,),
     )

@@ -11,6 +11,7 @@ from orchestrator.analysis.sessions import leaks, limited_effects
 from orchestrator.engines import dialect
 from orchestrator.errors import (
     ConflictError,
+    CreationRefusedError,
     InvalidError,
     InvalidGroup,
     OrchError,
@@ -30,7 +31,8 @@ UNDERWAY = (Kind.DIRTY, Kind.PARTIAL, Kind.IN_FLIGHT)
 class Step:
     """One migration in one direction. `checksum` is that of `path`; `statements` how many it has, `first` where to begin.
 
-    `path` is '' for a down whose file is missing and which is skipped on purpose: only the record changes.
+    `path` is '' for a down whose file is missing and which is skipped on purpose: only the record changes. `late`: it is
+    older than a version that is applied already, and its running is permitted.
     """
 
     version: int
@@ -41,6 +43,7 @@ class Step:
     statements: int
     atomic: bool
     first: int = 0
+    late: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,11 @@ class DatabasePlan:
     steps: tuple[Step, ...] = ()
     notes: tuple[str, ...] = ()
     failure: Failure | None = None
+
+    @property
+    def place(self) -> str:
+        """Where the database is, as people read it: server and database."""
+        return f"{self.endpoint}/{self.name}"
 
     @property
     def has_changes(self) -> bool:
@@ -117,13 +125,31 @@ class Request:
 class Survey:
     """What was found: a history, or why there is none, and where the database is (for people).
 
-    `holder` has the migration lock; nobody looked, or there is none: None.
+    `holder` has the migration lock; nobody looked, or there is none: None. `name` is that of the database on its
+    server; `may_create`: it is created if it is missing.
     """
 
     endpoint: str
     history: History = field(default_factory=History)
     failure: Failure | None = None
     holder: LockHolder | None = None
+    name: str = ""
+    may_create: bool = True
+
+    @property
+    def place(self) -> str:
+        """Where the database is, as people read it: server and database."""
+        return f"{self.endpoint}/{self.name}" if self.name else self.endpoint
+
+    def refused(self, id: str) -> CreationRefusedError | None:
+        """Return the error of a database that is missing and must not be created."""
+        if self.history.exists or self.may_create:
+            return None
+        return CreationRefusedError(
+            f"{id}: database '{self.name}' does not exist on {self.endpoint}, and it must not be created",
+            hint="if it was renamed or moved, correct its name or DSN in the manifest; "
+            "if it is new, create it yourself, or allow it: create: if_missing in the manifest, without --no-create",
+        )
 
 
 def running(holder: LockHolder) -> str:
@@ -158,7 +184,7 @@ def make_plan(
         base = DatabasePlan(
             database.id,
             database.engine,
-            database.name,
+            survey.name or database.name,
             survey.endpoint,
             tuple(need for need in database.depends_on if need in chosen),
         )
@@ -166,6 +192,8 @@ def make_plan(
             plans.append(replace(base, failure=survey.failure))
             continue
         try:
+            if request.direction is Direction.UP and (refused := survey.refused(database.id)):
+                raise refused
             if busy := _underway(base, survey, catalogs[database.id], request):
                 plans.append(busy)
                 continue
@@ -209,7 +237,7 @@ def remaining(
     """
     if digest(history) == planned.base:
         return planned.steps
-    state = reconcile(migrations, history, out_of_order=out_of_order)
+    state = reconcile(migrations, history, out_of_order=out_of_order or any(step.late for step in planned.steps))
     direction = planned.steps[0].direction if planned.steps else Direction.UP
     done = set(state.applied)
     if state.partial is not None:
@@ -366,6 +394,7 @@ def _step(database: Database, migration: Migration, state: State, read_script: R
         len(script.statements),
         script.atomic,
         partial.applied if partial else 0,
+        late=direction is Direction.UP and partial is None and migration.version < (state.version or 0),
     )
 
 

@@ -37,7 +37,7 @@ def plan_markdown(plan: Plan, hazards: Mapping[str, Sequence[Hazard]], room: int
         lines += [*_more(rows), ""]
     if changing:
         lines += ["| database | where | what will run |", "|---|---|---|"]
-        lines += [f"| {text(p.id)} | {text(p.endpoint)} | {_what_runs(p)} |" for p in changing[:MAX_ROWS]]
+        lines += [f"| {text(p.id)} | {text(p.place)} | {_what_runs(p)} |" for p in changing[:MAX_ROWS]]
         lines += [*_more(changing), ""]
     return _fitting(lines, graph(plan, {}), room)
 
@@ -129,6 +129,7 @@ def _what_runs(planned: DatabasePlan) -> str:
         parts.append("follow golang-migrate")
     for step in planned.steps[:50]:
         how = "" if step.atomic else " (not one transaction)"
+        how += " (out of order)" if step.late else ""
         parts.append(f"{'' if step.direction.value == 'up' else 'down '}{step.version} {text(step.name)}{how}")
     if len(planned.steps) > 50:
         parts.append(f"and {len(planned.steps) - 50} more")

@@ -7,6 +7,7 @@ from datetime import UTC
 from typing import Any
 
 from orchestrator.engines import dialect
+from orchestrator.errors import OrchError
 from orchestrator.model import Database, Migration, Revision
 from orchestrator.planning.history import reconcile, unrecorded
 from orchestrator.planning.plan import UNDERWAY, ReadScript, Survey, held_against_file, running
@@ -18,6 +19,7 @@ def status_of(
 ) -> dict[str, Any]:
     """Return one database's entry of `orch status --output json`."""
     entry: dict[str, Any] = {"id": database.id, "engine": database.engine, "name": database.name}
+    entry |= {"endpoint": survey.endpoint, "database": survey.name}
     if survey.failure:
         failure = survey.failure
         problem = {"kind": failure.kind, "what": failure.what, "hint": failure.hint, "blocks": ["up", "down"]}
@@ -60,11 +62,18 @@ def status_of(
     }
 
 
+def not_created(entry: dict[str, Any], refused: OrchError) -> dict[str, Any]:
+    """Return the entry of a database that is missing and must not be created."""
+    problem = {"kind": refused.kind, "version": None, "what": refused.what, "hint": refused.hint, "blocks": ["up"]}
+    return {**entry, "problems": [problem, *entry["problems"]]}
+
+
 def status_text(entries: Sequence[dict[str, Any]]) -> str:
     """Return the table, a sentence on every problem with the way out, and how many there are of each kind."""
     rows = [
         (
             entry["id"],
+            f"{entry['endpoint']}/{entry['database']}",
             _existence(entry["exists"]),
             "-" if entry["version"] is None else f"{entry['version']}{' (dirty)' * bool(entry['dirty'])}",
             str(len(entry["applied"])),
@@ -73,7 +82,7 @@ def status_text(entries: Sequence[dict[str, Any]]) -> str:
         )
         for entry in entries
     ]
-    lines = [table(("DATABASE", "EXISTS", "VERSION", "APPLIED", "PENDING", "STATE"), rows)]
+    lines = [table(("DATABASE", "PLACE", "EXISTS", "VERSION", "APPLIED", "PENDING", "STATE"), rows)]
     for entry in entries:
         if entry["exists"] is None:
             continue  # why it could not be looked at is told as an error

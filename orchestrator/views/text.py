@@ -35,7 +35,7 @@ def plan_text(plan: Plan, hazards: Mapping[str, Sequence[Hazard]]) -> str:
         kind = kinds[planned.id]
         others = alike[kind]
         if len(others) < FOLDED:
-            lines.append(f"{planned.id}  ({planned.endpoint})")
+            lines.append(f"{planned.id}  ({planned.place})")
             lines += [f"    {line}" for line in work[planned.id]]
         elif planned is others[0]:
             places = list(dict.fromkeys(other.endpoint for other in others))
@@ -78,7 +78,8 @@ def _lines(planned: DatabasePlan, hazards: Sequence[Hazard]) -> Iterable[str]:
         if not step.path:
             how = "  [no down file: only the record]"
         again = f"  continues at statement {step.first + 1} of {step.statements}" if step.first else ""
-        yield f"{sign} {step.version} {step.name}{how}{again}"
+        late = "  [out of order: later versions are applied already]" if step.late else ""
+        yield f"{sign} {step.version} {step.name}{how}{again}{late}"
         for hazard in hazards:
             if hazard.where.path == step.path:
                 yield f"  ! {hazard.what}: {hazard.where}"

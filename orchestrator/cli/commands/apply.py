@@ -22,6 +22,8 @@ def command(
     to: Annotated[
         int | None, typer.Option("--to", min=1, metavar="VERSION", help="Up to this version; needs a single --only.")
     ] = None,
+    no_create: options.NoCreate = False,
+    allow_out_of_order: options.AllowOutOfOrder = False,
     jobs: options.Jobs = JOBS,
     jobs_per_server: options.JobsPerServer = JOBS_PER_SERVER,
     wait: options.Wait = 0.0,
@@ -48,9 +50,10 @@ def command(
     when_machines_read(output, broadcast, junit, file)
     saved = read_plan(plan_file) if plan_file else None
     if saved is not None:
-        refuse_mixed(only, exclude, no_deps, to)
+        refuse_mixed(only, exclude, no_deps, to, allow_out_of_order)
         only, no_deps = [database.id for database in saved.databases], bool(saved.databases)
     assembly = assemble(file, env_file, only, exclude, no_deps=no_deps)
+    assembly.permit(create=not no_create, late=allow_out_of_order)
     run = assembly.run(
         broadcast,
         embedded=embedded,

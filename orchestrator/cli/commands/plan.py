@@ -27,6 +27,8 @@ def command(
         str | None, typer.Option("-o", "--out", metavar="FILE", help="Write the plan for `orch apply FILE`.")
     ] = None,
     exit_code: Annotated[bool, typer.Option("--exit-code", help="Exit with 3 when there are changes.")] = False,
+    no_create: options.NoCreate = False,
+    allow_out_of_order: options.AllowOutOfOrder = False,
     jobs: options.Jobs = JOBS,
     jobs_per_server: options.JobsPerServer = JOBS_PER_SERVER,
     wait: options.Wait = 0.0,
@@ -56,6 +58,7 @@ def command(
 
         machine.begin(options.StreamOutput.github, None, file)  # tells what is refused
     assembly = assemble(file, env_file, only, exclude, no_deps=no_deps)
+    assembly.permit(create=not no_create, late=allow_out_of_order)
     run = assembly.run(PlainView(say), embedded=embedded, jobs=jobs, jobs_per_server=jobs_per_server, wait=wait)
     plan = planned(run, assembly, up_to(assembly, to, only))
     if out_file is not None:

@@ -29,12 +29,14 @@ def command(
     from orchestrator.execution.survey import survey
     from orchestrator.operations.assembly import assemble
     from orchestrator.views.plain import PlainView
-    from orchestrator.views.status import status_of, status_text
+    from orchestrator.views.status import not_created, status_of, status_text
 
     assembly = assemble(file, env_file, only, exclude, no_deps=no_deps)
     run = assembly.run(PlainView(say), embedded=embedded, jobs=jobs, jobs_per_server=jobs_per_server, wait=wait)
     surveys = survey(run)
     entries = [status_of(d, run.catalogs[d.id], surveys[d.id], run.read_script) for d in assembly.databases]
+    refused = {id: error for id, found in surveys.items() if (error := found.refused(id)) and not found.failure}
+    entries = [not_created(entry, refused[entry["id"]]) if entry["id"] in refused else entry for entry in entries]
     if output is options.Output.json:
         out_json({"format": 1, "databases": entries})
     else:

@@ -10,7 +10,7 @@ from orchestrator.cli import options
 from orchestrator.engines import dialect
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from orchestrator.events import Failure
     from orchestrator.execution.run import Run
@@ -58,7 +58,6 @@ def command(
     upto: dict[str, int | None] = dict.fromkeys(database.id for database in assembly.databases)
     upto |= {resolve_name(assembly.databases, name).id: version for name, version in versions.items()}
     run = assembly.run(PlainView(say), embedded=embedded, wait=timeout)
-    _check_versions(upto, run.catalogs)
     deadline = time.monotonic() + timeout
     told = ""
     while True:
@@ -110,37 +109,34 @@ def _parse(text: str) -> tuple[str, int | None]:
     return name, int(version)
 
 
-def _check_versions(upto: Mapping[str, int | None], catalogs: Mapping[str, Sequence[Migration]]) -> None:
-    from orchestrator.errors import UsageError
-
-    for id, version in upto.items():
-        if version is not None and version not in {migration.version for migration in catalogs[id]}:
-            raise UsageError(f"{id} has no migration {version}", hint="its files are what is waited for")
-
-
 def _missing(
     database: Database, migrations: Sequence[Migration], survey: Survey, version: int | None, over: bool
 ) -> str:
     """Return what is still to come, or nothing; what waiting cannot mend is raised."""
-    from orchestrator.errors import ConflictError
+    from orchestrator.errors import ConflictError, UsageError
+    from orchestrator.model import Direction
     from orchestrator.planning.history import Kind, reconcile
     from orchestrator.planning.plan import UNDERWAY
 
     if survey.failure is not None:
         return _trouble(database.id, survey.failure, over)
-    if not survey.history.exists and (migrations or dialect(database.engine).creates):
+    known = version is None or version in {migration.version for migration in migrations}
+    if not survey.history.exists and known and (migrations or dialect(database.engine).creates):
         return "does not exist yet"
     state = reconcile(migrations, survey.history, out_of_order=database.settings.out_of_order)
     believed = not any(problem.kind in (Kind.ELSEWHERE, Kind.SEVERAL_ROWS) for problem in state.problems)
     if version is not None and version in state.applied and believed:
         return ""
     # A run at work looks like one that stopped half way: those may still come to an end.
-    for problem in state.problems:
-        if problem.kind not in UNDERWAY:
+    for problem in state.blocked(Direction.UP):
+        begun = problem.kind is Kind.MISSING and state.partial is not None and problem.version == state.partial.version
+        if problem.kind not in UNDERWAY and not begun:
             raise ConflictError(f"{database.id}: {problem.what}", hint=problem.hint_for(database.id))
+    if not known:
+        raise UsageError(f"{database.id} has no migration {version}", hint="its files are what is waited for")
     waited_for = [v for v in state.pending if version is None or v <= version]
     if not waited_for:
-        return state.problems[0].what if state.problems else ""
+        return next((problem.what for problem in state.problems if problem.kind in UNDERWAY), "")
     done = f"at version {state.version}" if state.version is not None else "nothing applied yet"
     return f"{done}, {len(waited_for)} to come"
 
