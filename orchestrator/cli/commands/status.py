@@ -43,6 +43,7 @@ def command(
         out(pasteable(status_text(entries)))
     failures = [(id, found.failure) for id, found in surveys.items() if found.failure]
     say_failures(failures)
-    failed = {id for id, _ in failures}  # their problem is the failure itself
+    failed = {*refused, *(id for id, _ in failures)}  # their problem is the failure itself
     conflict = any(problem["blocks"] for entry in entries for problem in entry["problems"] if entry["id"] not in failed)
-    return exit_code_of([*(failure.exit_code for _, failure in failures), int(ExitCode.CONFLICT if conflict else 0)])
+    codes = [*(failure.exit_code for _, failure in failures), *(int(error.exit_code) for error in refused.values())]
+    return exit_code_of([*codes, int(ExitCode.CONFLICT if conflict else 0)])
