@@ -138,7 +138,7 @@ class InvalidGroup(InvalidError):
 
 
 class ConflictError(OrchError):
-    """History, pointer and files do not agree, and going on could lose something."""
+    """History, version table and files do not agree, and going on could lose something."""
 
     exit_code = ExitCode.CONFLICT
     kind = "conflict"

@@ -22,7 +22,7 @@ class Direction(Enum):
 
 
 class Origin(Enum):
-    """How a revision came to be."""
+    """How a attempt came to be."""
 
     APPLIED = "applied"
     ADOPTED = "adopted"
@@ -212,14 +212,14 @@ class Script:
 # ---------------------------------------------------------------- what a database remembers
 
 
-class Pointer(NamedTuple):
+class VersionRow(NamedTuple):
     """golang-migrate's single row. `version` is None when the table is there and empty (after the last down)."""
 
     version: int | None
     dirty: bool = False
 
 
-class Revision(NamedTuple):
+class Attempt(NamedTuple):
     """The record of one attempt to take a migration in one direction; (version, attempt) is its key.
 
     `applied` of `total` statements are known to be done; `in_flight` says that one more was begun and its end was
@@ -227,7 +227,7 @@ class Revision(NamedTuple):
     """
 
     version: int
-    attempt: int
+    number: int
     name: str
     direction: Direction
     checksum: str
@@ -252,15 +252,15 @@ _DIRECTIONS = {direction.value: direction for direction in Direction}
 _ORIGINS = {origin.value: origin for origin in Origin}
 
 
-def read_revision(row: Mapping[str, Any]) -> Revision:
-    """Read a stored revision of this or another release. Numbers may be of any integer type, times ISO texts.
+def read_attempt(row: Mapping[str, Any]) -> Attempt:
+    """Read a stored attempt of this or another release. Numbers may be of any integer type, times ISO texts.
 
     What this release does not know is passed over; a direction that it does not know makes the row one of a later format.
     """
     direction, origin = _DIRECTIONS.get(row["direction"]), _ORIGINS.get(row["origin"])
-    return Revision(
+    return Attempt(
         version=int(row["version"]),
-        attempt=int(row["attempt"]),
+        number=int(row["attempt"]),
         name=row["name"],
         direction=direction or Direction.UP,
         checksum=row["checksum"],
@@ -304,9 +304,9 @@ class ReadOnly(NamedTuple):
 
 
 class History(NamedTuple):
-    """What one database says of itself. `pointer` is None when golang-migrate's table is not there at all.
+    """What one database says of itself. `version table` is None when golang-migrate's table is not there at all.
 
-    `unrecorded` is how many tables or collections there are where neither history nor pointer is. `emptied`: the history
+    `unrecorded` is how many tables or collections there are where neither history nor version table is. `emptied`: the history
     is there and holds no rows, which no run leaves behind. `rows` are those of golang-migrate's table if they contradict
     each other; it has one row, or none. `read_only`: nothing can be written there. `elsewhere` is a sentence of where the
     rows were written, if that is not this database, and `place` is the same for two targets that are one version table of
@@ -315,19 +315,19 @@ class History(NamedTuple):
 
     exists: bool = True
     store: bool = False
-    pointer: Pointer | None = None
-    revisions: tuple[Revision, ...] = ()
+    version_row: VersionRow | None = None
+    attempts: tuple[Attempt, ...] = ()
     extensions: tuple[str, ...] = ()
     unrecorded: int = 0
     emptied: bool = False
-    rows: tuple[Pointer, ...] = ()
+    rows: tuple[VersionRow, ...] = ()
     read_only: ReadOnly | None = None
     elsewhere: str = ""
     place: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Thing:
+class SchemaObject:
     """One thing in a schema: `table orders`, `column orders.note` of `orders`. What it belongs to goes with it."""
 
     kind: str
@@ -338,7 +338,7 @@ class Thing:
         return f"{self.kind} {self.name}"
 
 
-Picture = Mapping[Thing, str]
+SchemaSnapshot = Mapping[SchemaObject, str]
 """The schema of a database, without its data: every thing in it, and how that is defined."""
 
 

@@ -247,7 +247,7 @@ class Estate:
                     }
         return seen
 
-    def pointer(self, name: str) -> list[tuple[int, bool]]:
+    def version_row(self, name: str) -> list[tuple[int, bool]]:
         """Return golang-migrate's row of a PostgreSQL database."""
         return self.sql(name, "SELECT version, dirty FROM schema_migrations")
 

@@ -1,7 +1,7 @@
 """What golang-migrate does to a server, step by step, on the real server: to take over from it, and to be followed by it.
 
-Written from the facts of its source (4.19). It holds its lock, writes the pointer dirty, sends a file as one message (or a
-MongoDB file command by command), writes the pointer clean. `crash_at` ends it as SIGKILL would.
+Written from the facts of its source (4.19). It holds its lock, writes the version table dirty, sends a file as one message (or a
+MongoDB file command by command), writes the version table clean. `crash_at` ends it as SIGKILL would.
 """
 
 from __future__ import annotations
@@ -162,7 +162,7 @@ class GolangMongo(_Golang):
         super().__init__(directory)
         self._database = client[database]
         self._locks = self._database["migrate_advisory_lock"]
-        self._pointer = self._database["schema_migrations"]
+        self._version_row = self._database["schema_migrations"]
 
     @contextmanager
     def _locked(self, crash_at: Crash | None) -> Iterator[None]:
@@ -189,12 +189,12 @@ class GolangMongo(_Golang):
         self._locks.delete_one({"locking_key": 0})
 
     def version(self) -> tuple[int, bool]:
-        document = self._pointer.find_one({})
+        document = self._version_row.find_one({})
         return (document["version"], document["dirty"]) if document else (NIL, False)
 
     def _set_version(self, version: int, dirty: bool) -> None:
-        self._pointer.drop()
-        self._pointer.insert_one({"version": Int64(version), "dirty": dirty})
+        self._version_row.drop()
+        self._version_row.insert_one({"version": Int64(version), "dirty": dirty})
 
     def _run(self, text: str, crash_at: Crash | None) -> None:
         for number, command in enumerate(json_util.loads(text)):

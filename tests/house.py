@@ -12,7 +12,7 @@ import pytest
 from conftest import Estate
 from golang import GolangMongo, GolangPostgres
 from kill import Ended, Forge
-from picture import Picture, mongo_picture, postgres_picture
+from schema_snapshot import SchemaSnapshot, mongo_picture, postgres_picture
 
 from orchestrator.embedded import Server
 
@@ -73,19 +73,19 @@ class House:
         found: dict[str, Any] = json.loads(self.orch("status", "--output", "json", code=None).output)
         return dict(found["databases"][0])
 
-    def revisions(self) -> list[dict[str, Any]]:
+    def attempts(self) -> list[dict[str, Any]]:
         found: dict[str, Any] = json.loads(self.orch("history", self.id, "--output", "json").output)
         return list(found["revisions"])
 
-    def pointer(self) -> tuple[int, bool]:
+    def version_row(self) -> tuple[int, bool]:
         try:
             return self.golang.version()
         finally:
             if isinstance(self.golang, GolangPostgres):
                 self.golang.connection.close()
 
-    def picture(self) -> Picture:
-        """What the files made, without locks, pointer and history."""
+    def schema_snapshot(self) -> SchemaSnapshot:
+        """What the files made, without locks, version table and history."""
         if self.engine == "postgres":
             found = postgres_picture(self.dsn, history=False)
             return {key: [row for row in rows if "orch_history" not in str(row)] for key, rows in found.items()}

@@ -14,16 +14,16 @@ from dataclasses import dataclass, field
 from orchestrator.engines.base import Effect, Limits
 from orchestrator.errors import StatementError
 from orchestrator.model import (
+    Attempt,
     Blocking,
     CreateOptions,
     File,
     History,
     LockHolder,
-    Pointer,
-    Revision,
     Script,
     Statement,
     Target,
+    VersionRow,
 )
 
 
@@ -36,9 +36,9 @@ class Store:
     """What survives a kill. Without `transactions` every write stands for itself, as on a standalone mongod."""
 
     transactions: bool = True
-    things: Counter[str] = field(default_factory=Counter)
-    revisions: dict[tuple[int, int], Revision] = field(default_factory=dict)
-    pointer: Pointer | None = None
+    schema_objects: Counter[str] = field(default_factory=Counter)
+    attempts: dict[tuple[int, int], Attempt] = field(default_factory=dict)
+    version_row: VersionRow | None = None
     exists: bool = False
     locked: bool = False
     points: int = 0
@@ -52,14 +52,14 @@ class Store:
 
     def do(self, words: str) -> None:
         """Change the things."""
-        verb, _, thing = words.rpartition(" ")
-        if verb == "remove" and not self.things[thing]:
-            raise StatementError(f"there is no {thing}", code="missing")
-        self.things[thing] += 1 if verb == "add" else -1
+        verb, _, schema_object = words.rpartition(" ")
+        if verb == "remove" and not self.schema_objects[schema_object]:
+            raise StatementError(f"there is no {schema_object}", code="missing")
+        self.schema_objects[schema_object] += 1 if verb == "add" else -1
 
     def state(self) -> dict[str, int]:
         """Return what is there, and how many times."""
-        return {thing: count for thing, count in sorted(self.things.items()) if count}
+        return {schema_object: count for schema_object, count in sorted(self.schema_objects.items()) if count}
 
 
 class Memory:
@@ -106,7 +106,7 @@ class MemorySession:
 
     def read_history(self, extensions: Sequence[str] = ()) -> History:
         store = self._store
-        return History(store.exists, bool(store.revisions), store.pointer, tuple(store.revisions.values()))
+        return History(store.exists, bool(store.attempts), store.version_row, tuple(store.attempts.values()))
 
     def keep(self) -> None:
         pass
@@ -134,7 +134,7 @@ class MemorySession:
     def prepare(self, extensions: Sequence[str]) -> None:
         pass
 
-    def begin(self, revision: Revision, statements: Sequence[Statement], limits: Limits) -> None:
+    def begin(self, attempt: Attempt, statements: Sequence[Statement], limits: Limits) -> None:
         pass
 
     def commits(self, statement: Statement) -> bool:
@@ -144,39 +144,43 @@ class MemorySession:
         return script.atomic and self._store.transactions
 
     def commit(
-        self, statements: Sequence[Statement], revisions: Sequence[Revision], pointer: Pointer | None, limits: Limits
+        self,
+        statements: Sequence[Statement],
+        attempts: Sequence[Attempt],
+        version_row: VersionRow | None,
+        limits: Limits,
     ) -> None:
         store = self._store
         store.point()
         if store.transactions:
-            before = Counter(store.things)
+            before = Counter(store.schema_objects)
             try:
                 for statement in statements:
                     store.do(statement.body)
             except StatementError as error:
-                store.things = before
+                store.schema_objects = before
                 error.statement = statement
                 raise
-            for revision in revisions:
-                self._record(revision)
-            store.pointer = pointer or store.pointer
+            for attempt in attempts:
+                self._record(attempt)
+            store.version_row = version_row or store.version_row
             store.point()
             return
-        void = [r for r in revisions if not (r.done or r.applied or r.in_flight)]
-        for revision in revisions:
-            if revision not in void:
-                self._record(revision._replace(done=False))
+        void = [r for r in attempts if not (r.done or r.applied or r.in_flight)]
+        for attempt in attempts:
+            if attempt not in void:
+                self._record(attempt._replace(done=False))
                 store.point()
-        if pointer is not None:
-            store.pointer = pointer
+        if version_row is not None:
+            store.version_row = version_row
             store.point()
-        for revision in revisions:
-            if revision.done or revision in void:
-                self._record(revision)
+        for attempt in attempts:
+            if attempt.done or attempt in void:
+                self._record(attempt)
                 store.point()
 
-    def _record(self, revision: Revision) -> None:
-        self._store.revisions[revision.version, revision.attempt] = revision
+    def _record(self, attempt: Attempt) -> None:
+        self._store.attempts[attempt.version, attempt.number] = attempt
 
     def execute(self, statement: Statement, limits: Limits) -> None:
         self._store.point()
@@ -190,11 +194,11 @@ class MemorySession:
     def probe(self, statement: Statement, limits: Limits) -> tuple[Effect, str]:
         if statement.source.startswith("blind"):
             return Effect.UNKNOWN, "it leaves no trace"
-        verb, _, thing = statement.body.rpartition(" ")
-        done = bool(self._store.things[thing]) == (verb == "add")
+        verb, _, schema_object = statement.body.rpartition(" ")
+        done = bool(self._store.schema_objects[schema_object]) == (verb == "add")
         return (
             Effect.DONE if done else Effect.NOT_DONE
-        ), f"{thing} is {'' if self._store.things[thing] else 'not '}there"
+        ), f"{schema_object} is {'' if self._store.schema_objects[schema_object] else 'not '}there"
 
     def messages(self) -> list[tuple[str, str]]:
         return []

@@ -81,7 +81,7 @@ def test_the_shop_from_nothing(shop: Estate) -> None:
         assert re.search(rf"^{id} +done +\d+ +\d+ +[\d.]+ s$", first.stdout, re.M), first.stdout
     assert "7 database(s) done" in first.stderr
     assert shop.sql("inventory", "SELECT count(*) FROM warehouses") == [(3,)]
-    assert shop.pointer("inventory") == [(2, False)]
+    assert shop.version_row("inventory") == [(2, False)]
     assert shop.mongo("logs")["application_logs"].count_documents({}) == 1
     assert shop.mongo("logs")["schema_migrations"].find_one({}, {"_id": 0}) == {"version": 2, "dirty": False}
 
@@ -112,7 +112,7 @@ def test_only_inventory_brings_what_it_depends_on_and_touches_nothing_else(shop:
     shop.orch("apply", "--only", "inventory")
     found = shop.snapshot()
     assert sorted(found) == ["postgres-inventory", "postgres-order", "postgres-product", "postgres-user"]
-    assert shop.pointer("order")[0][1] is False
+    assert shop.version_row("order")[0][1] is False
 
 
 def test_every_migration_of_the_shop_goes_down_and_up_again(shop: Estate) -> None:
@@ -180,8 +180,8 @@ def test_to_a_version(pg_estate: Estate) -> None:
     pg_estate.add("postgres", "a", ONE | TWO)
     pg_estate.add("postgres", "b", ONE | TWO, depends_on=["a"])
     pg_estate.orch("apply", "--only", "b", "--to", "1")
-    assert pg_estate.pointer("b") == [(1, False)]
-    assert pg_estate.pointer("a") == [(2, False)]
+    assert pg_estate.version_row("b") == [(1, False)]
+    assert pg_estate.version_row("a") == [(2, False)]
     assert "7" in pg_estate.orch("apply", "--only", "b", "--to", "7", code=2).stderr
     pg_estate.orch("apply", "--to", "1", code=2)
     pg_estate.orch("apply", "--only", "b")
@@ -346,7 +346,7 @@ def test_a_failure_leaves_no_trace_and_blocks_only_what_is_downstream(chain: Est
     chain.write("postgres-b", bad)
     result = chain.orch("apply", "--output", "json", code=1)
     assert chain.tables("b") == {"one"}
-    assert chain.pointer("b") == [(1, False)]
+    assert chain.version_row("b") == [(1, False)]
     assert chain.status("postgres-b")["dirty"] is False
     assert chain.status("postgres-c")["exists"] is False
     assert chain.tables("a") == chain.tables("d") == {"one"}
@@ -461,13 +461,13 @@ def test_a_file_with_its_own_transaction_is_like_one_without(pg_estate: Estate) 
     result = pg_estate.orch("apply", code=1)
     assert "2_y.up.sql:3:" in result.stderr
     assert pg_estate.tables("a") == {"x"}
-    assert pg_estate.pointer("a") == [(1, False)]
+    assert pg_estate.version_row("a") == [(1, False)]
 
 
 def test_nothing_to_run_is_legal(pg_estate: Estate) -> None:
     pg_estate.add("postgres", "a", {"1_x.up.sql": "", "2_y.up.sql": " \n-- nothing\n", "3_z.up.sql": "BEGIN; COMMIT;"})
     pg_estate.orch("apply")
-    assert pg_estate.pointer("a") == [(3, False)]
+    assert pg_estate.version_row("a") == [(3, False)]
 
 
 def test_session_settings_do_not_reach_the_next_file(pg_estate: Estate) -> None:
@@ -535,7 +535,7 @@ def test_a_file_that_cannot_be_one_transaction_continues_where_it_failed(pg_esta
     assert "continues at statement 3 of 5" in pg_estate.orch("plan").stdout
     pg_estate.orch("apply")
     assert pg_estate.tables("a") == {"t", "after_it"}
-    assert pg_estate.pointer("a") == [(1, False)]
+    assert pg_estate.version_row("a") == [(1, False)]
     assert pg_estate.status("postgres-a")["problems"] == []
 
 
@@ -553,11 +553,11 @@ def test_what_already_ran_of_a_half_done_file_may_not_change(pg_estate: Estate) 
 def test_a_failure_of_the_first_statement_alone_is_as_if_it_never_ran(pg_estate: Estate) -> None:
     pg_estate.add("postgres", "a", {**ONE, "2_x.up.sql": "VACUUM nowhere;"})
     pg_estate.orch("apply", code=1)
-    assert pg_estate.pointer("a") == [(1, False)]
+    assert pg_estate.version_row("a") == [(1, False)]
     assert pg_estate.status("postgres-a")["problems"] == []
     pg_estate.write("postgres-a", {"2_x.up.sql": "VACUUM one;"})
     pg_estate.orch("apply")
-    assert pg_estate.pointer("a") == [(2, False)]
+    assert pg_estate.version_row("a") == [(2, False)]
 
 
 def test_a_statement_that_takes_too_long(pg_estate: Estate) -> None:
@@ -679,10 +679,10 @@ def test_rollback_takes_back_exactly_as_many(pg_estate: Estate) -> None:
     assert pg_estate.tables("a") == {"one", "two"}
     pg_estate.orch("rollback", "a", "--steps", "1", "--yes")
     assert pg_estate.tables("a") == {"one"}
-    assert pg_estate.pointer("a") == [(1, False)]
+    assert pg_estate.version_row("a") == [(1, False)]
     pg_estate.orch("rollback", "a", "--to", "0", "--yes")
     assert pg_estate.tables("a") == set()
-    assert pg_estate.pointer("a") == [], "golang-migrate leaves the table empty after the last down"
+    assert pg_estate.version_row("a") == [], "golang-migrate leaves the table empty after the last down"
     assert pg_estate.status("postgres-a")["pending"] == [1, 2]
     pg_estate.orch("apply")
     assert pg_estate.tables("a") == {"one", "two"}
@@ -720,7 +720,7 @@ def test_a_missing_down_file_is_refused_unless_told(pg_estate: Estate) -> None:
     assert "no down file" in result.stderr
     assert pg_estate.tables("a") == {"one", "x"}, "not even the others were taken back"
     pg_estate.orch("rollback", "a", "--steps", "1", "--yes", "--allow-missing-down")
-    assert pg_estate.pointer("a") == [(1, False)]
+    assert pg_estate.version_row("a") == [(1, False)]
     assert pg_estate.tables("a") == {"one", "x"}
 
 
@@ -729,7 +729,7 @@ def test_a_failing_down_leaves_no_trace(pg_estate: Estate) -> None:
     pg_estate.orch("apply")
     assert "000001_one.down.sql:2:1" in pg_estate.orch("rollback", "a", "--steps", "1", "--yes", code=1).stderr
     assert pg_estate.tables("a") == {"one"}
-    assert pg_estate.pointer("a") == [(1, False)]
+    assert pg_estate.version_row("a") == [(1, False)]
 
 
 # ---------------------------------------------------------------- signals
@@ -746,7 +746,7 @@ def test_the_first_interrupt_lets_what_runs_finish_and_starts_nothing_new(pg_est
     assert code == 130, err
     assert "stopping: what runs may finish" in err
     assert pg_estate.tables("a") == {"slow"}
-    assert pg_estate.pointer("a") == [(1, False)]
+    assert pg_estate.version_row("a") == [(1, False)]
     assert "postgres-b" not in pg_estate.snapshot()
     pg_estate.orch("apply")
     assert pg_estate.tables("a") == {"slow", "two"}
@@ -839,7 +839,7 @@ def test_a_run_goes_on_when_nobody_reads_what_it_says(pg_estate: Estate) -> None
             text=True,
         )
         assert "Traceback" not in done.stdout + done.stderr
-        assert {pg_estate.pointer(name)[0] for name in "abcd"} == {(2, False)}
+        assert {pg_estate.version_row(name)[0] for name in "abcd"} == {(2, False)}
         pg_estate.orch("rollback", *"abcd", "--to", "0", "--yes")
 
 
@@ -1048,7 +1048,7 @@ def test_what_golang_migrate_did_is_adopted(pg_estate: Estate) -> None:
     result = pg_estate.orch("apply")
     assert "took back: 3" in result.stderr
     assert pg_estate.tables("a") == {"one", "two", "three"}
-    assert pg_estate.pointer("a") == [(3, False)]
+    assert pg_estate.version_row("a") == [(3, False)]
 
 
 def test_a_dropped_pointer_table_is_written_again(pg_estate: Estate) -> None:
@@ -1056,7 +1056,7 @@ def test_a_dropped_pointer_table_is_written_again(pg_estate: Estate) -> None:
     pg_estate.orch("apply")
     pg_estate.sql("a", "DROP TABLE schema_migrations")
     pg_estate.orch("apply")
-    assert pg_estate.pointer("a") == [(1, False)]
+    assert pg_estate.version_row("a") == [(1, False)]
     assert "Nothing to do" in pg_estate.orch("apply").stderr
 
 
@@ -1081,4 +1081,4 @@ def test_a_late_file_is_not_skipped_silently(pg_estate: Estate) -> None:
     path.write_text(path.read_text().replace("version: 1\n", "version: 1\ndefaults: {out_of_order: apply}\n"))
     pg_estate.orch("apply")
     assert pg_estate.tables("a") == {"one", "two"}
-    assert pg_estate.pointer("a") == [(2, False)]
+    assert pg_estate.version_row("a") == [(2, False)]

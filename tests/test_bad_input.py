@@ -189,7 +189,7 @@ CONTENTS: dict[str, tuple[str, str | bytes, str, str]] = {
     "a document without its array": ("js", '[\n {"insert": "x", "documents": {"a": 1}}]', ":2:2: ", "must be an array"),
     "empty": ("js", "", ":1:1: ", "[]"),
     "the database dropped": ("js", '[\n {"dropDatabase": 1}]', ":2:2: ", "drop its collections one by one"),
-    "the pointer dropped": ("js", '[\n {"drop": "schema_migrations"}]', ":2:2: ", "changes schema_migrations"),
+    "the version table dropped": ("js", '[\n {"drop": "schema_migrations"}]', ":2:2: ", "changes schema_migrations"),
     "the lock deleted": (
         "js",
         '[{"create": "x"},\n {"delete": "migrate_advisory_lock", "deletes": [{"q": {}, "limit": 0}]}]',

@@ -125,7 +125,7 @@ def test_up_to_a_version_is_for_the_one_database_that_is_selected(pg_estate: Est
     ):
         assert said in pg_estate.orch("apply", "--to", "1", *options, code=2).stderr
     pg_estate.orch("apply", "--only", "inv*", "--to", "1")
-    assert pg_estate.pointer("order") == pg_estate.pointer("inventory") == [(1, False)]
+    assert pg_estate.version_row("order") == pg_estate.version_row("inventory") == [(1, False)]
 
 
 @pytest.mark.parametrize(

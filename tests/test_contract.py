@@ -27,6 +27,7 @@ from orchestrator.errors import (
 )
 from orchestrator.manifest.dsn import Redactor, resolve
 from orchestrator.model import (
+    Attempt,
     CreateOptions,
     Database,
     Direction,
@@ -34,14 +35,13 @@ from orchestrator.model import (
     History,
     LockHolder,
     Origin,
-    Pointer,
-    Revision,
     Statement,
     Target,
+    VersionRow,
 )
 
 NO_LIMITS = Limits()
-DONE = Revision(1, 1, "one", Direction.UP, "sha256:1", applied=1, total=1, done=True)
+DONE = Attempt(1, 1, "one", Direction.UP, "sha256:1", applied=1, total=1, done=True)
 
 
 class Dialect:
@@ -85,7 +85,7 @@ class PostgresDialect(Dialect):
         return bool(self.estate.sql(self.name, "SELECT 1 FROM pg_class WHERE relname = 'rows_id'"))
 
     def pointers(self) -> list[Any]:
-        return [{"version": v, "dirty": d} for v, d in self.estate.pointer(self.name)]
+        return [{"version": v, "dirty": d} for v, d in self.estate.version_row(self.name)]
 
     def last_down(self) -> list[Any]:
         return []
@@ -243,20 +243,20 @@ class MemoryDialect:
         self.store = store
 
     def rows(self) -> int:
-        return self.store.things["rows"]
+        return self.store.schema_objects["rows"]
 
     def made(self) -> bool:
-        return self.store.things["made"] == 1
+        return self.store.schema_objects["made"] == 1
 
     def pointers(self) -> list[Any]:
-        pointer = self.store.pointer
-        return [{"version": pointer.version, "dirty": pointer.dirty}] if pointer else []
+        version_row = self.store.version_row
+        return [{"version": version_row.version, "dirty": version_row.dirty}] if version_row else []
 
     def last_down(self) -> list[Any]:
         return [{"version": None, "dirty": False}]
 
     def golang_migrate_writes(self, version: int, dirty: bool) -> None:
-        self.store.pointer = Pointer(version, dirty)
+        self.store.version_row = VersionRow(version, dirty)
 
 
 class MemoryBench:
@@ -287,9 +287,9 @@ def anywhere(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench |
         yield from _bench(request.param, tmp_path)
 
 
-def history(session: Session) -> tuple[tuple[Revision, ...], Pointer | None]:
+def history(session: Session) -> tuple[tuple[Attempt, ...], VersionRow | None]:
     found = session.read_history()
-    return found.revisions, found.pointer
+    return found.attempts, found.version_row
 
 
 def never(holder: LockHolder) -> None:
@@ -321,8 +321,8 @@ def test_a_database_that_this_engine_missed_and_made_can_be_used(bench: Bench) -
     except DatabaseMissingError:
         engine.create(bench.target, CreateOptions())
     with engine.connect(bench.target) as session:
-        session.commit((), [DONE], Pointer(1), NO_LIMITS)
-        assert session.read_history().pointer == Pointer(1)
+        session.commit((), [DONE], VersionRow(1), NO_LIMITS)
+        assert session.read_history().version_row == VersionRow(1)
 
 
 def test_reading_a_pristine_database_creates_nothing(bench: Bench) -> None:
@@ -367,7 +367,7 @@ def test_a_broken_connection_is_told_as_such(bench: Bench) -> None:
 def test_no_connection_stays_open(bench: Bench) -> None:
     engine = bench.ready()
     with pytest.raises(ZeroDivisionError), engine.connect(bench.target) as session:
-        session.commit((), [DONE], Pointer(1), NO_LIMITS)
+        session.commit((), [DONE], VersionRow(1), NO_LIMITS)
         raise ZeroDivisionError
     deadline = time.monotonic() + 10
     while bench.dialect.connections() and time.monotonic() < deadline:
@@ -381,13 +381,13 @@ def test_no_connection_stays_open(bench: Bench) -> None:
 def test_a_picture_is_of_the_schema_alone(bench: Bench) -> None:
     engine = bench.ready()
     with engine.connect(bench.target) as session:
-        bare = session.picture()
-        assert "rows" in {thing.name for thing in bare}
+        bare = session.schema_snapshot()
+        assert "rows" in {schema_object.name for schema_object in bare}
         with session.lock(0, never):
-            session.commit([bench.statement(engine, bench.dialect.fill)], [DONE], Pointer(1), NO_LIMITS)
-        assert session.picture() == bare, "neither a row nor our own records"
+            session.commit([bench.statement(engine, bench.dialect.fill)], [DONE], VersionRow(1), NO_LIMITS)
+        assert session.schema_snapshot() == bare, "neither a row nor our own records"
         session.execute(bench.statement(engine, bench.dialect.alone[0]), NO_LIMITS)
-        assert set(bare) < set(session.picture())
+        assert set(bare) < set(session.schema_snapshot())
 
 
 # ---------------------------------------------------------------- the lock
@@ -469,11 +469,11 @@ def test_commit_does_everything_together(anywhere: Any) -> None:
     fill = anywhere.statement(engine, anywhere.dialect.fill)
     with engine.connect(anywhere.target) as session, session.lock(0, never):
         assert session.commits(fill), "the tests' servers have transactions"
-        session.commit([fill, fill], [DONE], Pointer(1), NO_LIMITS)
-        revisions, pointer = history(session)
+        session.commit([fill, fill], [DONE], VersionRow(1), NO_LIMITS)
+        attempts, version_row = history(session)
     assert anywhere.dialect.rows() == 2
-    assert [(r.version, r.done) for r in revisions] == [(1, True)]
-    assert pointer == Pointer(1)
+    assert [(r.version, r.done) for r in attempts] == [(1, True)]
+    assert version_row == VersionRow(1)
 
 
 @pytest.mark.parametrize("before", [False, True], ids=["first", "later"])
@@ -482,29 +482,29 @@ def test_a_refused_statement_leaves_no_effect_no_record_no_pointer(anywhere: Any
     fill, refused = (anywhere.statement(engine, text) for text in (anywhere.dialect.fill, anywhere.dialect.refused[0]))
     with engine.connect(anywhere.target) as session, session.lock(0, never):
         if before:
-            session.commit((), [DONE], Pointer(1), NO_LIMITS)
+            session.commit((), [DONE], VersionRow(1), NO_LIMITS)
         seen = history(session)
         with pytest.raises(StatementError) as caught:
-            session.commit([fill, refused, fill], [DONE._replace(version=2)], Pointer(2), NO_LIMITS)
+            session.commit([fill, refused, fill], [DONE._replace(version=2)], VersionRow(2), NO_LIMITS)
         assert history(session) == seen
         assert anywhere.dialect.rows() == 0
         assert caught.value.statement == refused
         assert caught.value.code.split()[0] == anywhere.dialect.refused[1]
         assert caught.value.what
-        session.commit([fill], [DONE._replace(version=2)], Pointer(2), NO_LIMITS)  # the session goes on
+        session.commit([fill], [DONE._replace(version=2)], VersionRow(2), NO_LIMITS)  # the session goes on
         assert anywhere.dialect.rows() == 1
 
 
 def test_several_records_in_one_commit(anywhere: Any) -> None:
     engine = anywhere.ready()
     with engine.connect(anywhere.target) as session:
-        session.commit((), [DONE._replace(version=v) for v in (1, 2, 10)], Pointer(10), NO_LIMITS)
-        assert sorted(r.version for r in session.read_history().revisions) == [1, 2, 10]
+        session.commit((), [DONE._replace(version=v) for v in (1, 2, 10)], VersionRow(10), NO_LIMITS)
+        assert sorted(r.version for r in session.read_history().attempts) == [1, 2, 10]
 
 
-FULL = Revision(
+FULL = Attempt(
     version=2**63 - 1,
-    attempt=3,
+    number=3,
     name='it\'s a "name" \\ $set {x} ; -- ชื่อ 🐘',
     direction=Direction.DOWN,
     checksum="sha256:abc",
@@ -523,18 +523,18 @@ FULL = Revision(
 )
 
 
-@pytest.mark.parametrize("revision", [DONE, FULL, FULL._replace(done=True, in_flight=False)])
-def test_every_field_of_a_revision_comes_back(bench: Bench, revision: Revision) -> None:
+@pytest.mark.parametrize("attempt", [DONE, FULL, FULL._replace(done=True, in_flight=False)])
+def test_every_field_of_a_revision_comes_back(bench: Bench, attempt: Attempt) -> None:
     engine = bench.ready()
     with engine.connect(bench.target) as session:
-        session.commit((), [revision], None, NO_LIMITS)
+        session.commit((), [attempt], None, NO_LIMITS)
     with engine.connect(bench.target) as session:
-        (found,) = session.read_history().revisions
+        (found,) = session.read_history().attempts
     times: dict[str, Any] = {"started_at": found.started_at, "finished_at": found.finished_at, "seconds": found.seconds}
-    assert found == revision._replace(**times)
+    assert found == attempt._replace(**times)
     assert found.started_at is not None
     assert abs(datetime.now(UTC) - found.started_at) < timedelta(minutes=5)
-    assert (found.finished_at is not None) is (found.seconds is not None) is revision.done
+    assert (found.finished_at is not None) is (found.seconds is not None) is attempt.done
     if found.finished_at and found.seconds is not None:
         assert found.finished_at >= found.started_at
         assert found.seconds >= 0
@@ -545,9 +545,9 @@ def test_progress_is_the_same_record_and_keeps_its_beginning(bench: Bench) -> No
     half = DONE._replace(applied=1, total=2, done=False, in_flight=True)
     with engine.connect(bench.target) as session:
         session.commit((), [half], None, NO_LIMITS)
-        (first,) = session.read_history().revisions
+        (first,) = session.read_history().attempts
         session.commit((), [half._replace(applied=2, in_flight=False, done=True)], None, NO_LIMITS)
-        (second,) = session.read_history().revisions
+        (second,) = session.read_history().attempts
     assert (second.applied, second.in_flight, second.done) == (2, False, True)
     assert second.started_at == first.started_at
     assert second.seconds is not None
@@ -556,51 +556,51 @@ def test_progress_is_the_same_record_and_keeps_its_beginning(bench: Bench) -> No
 def test_records_of_a_later_release_can_be_read(bench: Bench) -> None:
     engine = bench.ready()
     with engine.connect(bench.target) as session:
-        session.commit((), [DONE], Pointer(1), NO_LIMITS)
+        session.commit((), [DONE], VersionRow(1), NO_LIMITS)
         bench.dialect.add_field()
-        (found,) = session.read_history().revisions
+        (found,) = session.read_history().attempts
     assert (found.version, found.name) == (1, "one")
 
 
 def test_records_of_an_earlier_release_are_read_as_they_are_and_completed_by_the_next_writer(bench: Bench) -> None:
     engine = bench.ready()
     with engine.connect(bench.target) as session:
-        session.commit((), [DONE], Pointer(1), NO_LIMITS)
+        session.commit((), [DONE], VersionRow(1), NO_LIMITS)
     bench.dialect.add_field()
     bench.dialect.remove_field()
     before = bench.dialect.stored()
     with engine.connect(bench.target) as session:
-        assert [(r.version, r.tool, r.reason) for r in session.read_history().revisions] == [(1, "", "")]
+        assert [(r.version, r.tool, r.reason) for r in session.read_history().attempts] == [(1, "", "")]
     assert bench.dialect.stored() == before, "a reader changes nothing"
     with engine.connect(bench.target) as session:
-        session.commit((), [DONE._replace(version=2, tool="2.0", reason="why")], Pointer(2), NO_LIMITS)
-        found = session.read_history().revisions
+        session.commit((), [DONE._replace(version=2, tool="2.0", reason="why")], VersionRow(2), NO_LIMITS)
+        found = session.read_history().attempts
     assert sorted((r.version, r.tool, r.reason) for r in found) == [(1, "", ""), (2, "2.0", "why")]
     assert bench.dialect.stored()[0]["mood"] == "good", "what a later release wrote stays"
 
 
-# ---------------------------------------------------------------- the pointer
+# ---------------------------------------------------------------- the version table
 
 
 @pytest.mark.parametrize(
     ("pointer", "stored"),
     [
-        (Pointer(1), [{"version": 1, "dirty": False}]),
-        (Pointer(20240826120919, dirty=True), [{"version": 20240826120919, "dirty": True}]),
-        (Pointer(-1, dirty=True), [{"version": -1, "dirty": True}]),
-        (Pointer(None), None),
+        (VersionRow(1), [{"version": 1, "dirty": False}]),
+        (VersionRow(20240826120919, dirty=True), [{"version": 20240826120919, "dirty": True}]),
+        (VersionRow(-1, dirty=True), [{"version": -1, "dirty": True}]),
+        (VersionRow(None), None),
     ],
     ids=str,
 )
-def test_the_pointer_has_golang_migrates_form(anywhere: Any, pointer: Pointer, stored: list[Any] | None) -> None:
+def test_the_pointer_has_golang_migrates_form(anywhere: Any, version_row: VersionRow, stored: list[Any] | None) -> None:
     engine = anywhere.ready()
     with engine.connect(anywhere.target) as session:
-        session.commit((), [DONE], Pointer(7), NO_LIMITS)
-        session.commit((), [DONE], pointer, NO_LIMITS)
+        session.commit((), [DONE], VersionRow(7), NO_LIMITS)
+        session.commit((), [DONE], version_row, NO_LIMITS)
         assert anywhere.dialect.pointers() == (anywhere.dialect.last_down() if stored is None else stored)
-        assert session.read_history().pointer == pointer
+        assert session.read_history().version_row == version_row
         session.commit((), [DONE], None, NO_LIMITS)
-        assert session.read_history().pointer == pointer, "no pointer given: it stays"
+        assert session.read_history().version_row == version_row, "no version table given: it stays"
 
 
 @pytest.mark.parametrize(("version", "dirty"), [(3, False), (3, True), (-1, True)])
@@ -608,7 +608,7 @@ def test_what_golang_migrate_wrote_is_read(anywhere: Any, version: int, dirty: b
     engine = anywhere.ready()
     anywhere.dialect.golang_migrate_writes(version, dirty)
     with engine.connect(anywhere.target) as session:
-        assert session.read_history() == History(store=False, pointer=Pointer(version, dirty))
+        assert session.read_history() == History(store=False, version_row=VersionRow(version, dirty))
 
 
 # ---------------------------------------------------------------- statements that stand alone
@@ -663,8 +663,8 @@ def test_a_statement_that_takes_longer_than_its_limit_is_ended(bench: Bench, slo
         with pytest.raises(StatementError) as caught:
             session.execute(statement, Limits(statement_timeout=0.3))
         assert caught.value.code.split()[0] in ("57014", "50")
-        session.commit((), [DONE], Pointer(1), NO_LIMITS)
-        assert session.read_history().pointer == Pointer(1)
+        session.commit((), [DONE], VersionRow(1), NO_LIMITS)
+        assert session.read_history().version_row == VersionRow(1)
     assert not bench.dialect.running()
 
 
@@ -683,16 +683,16 @@ def test_cancel_from_another_thread_ends_the_statement_and_leaves_the_session_us
         assert not thread.is_alive()
         assert [type(error) for error in errors] == [StatementError]
         assert not bench.dialect.running()
-        session.commit((), [DONE], Pointer(1), NO_LIMITS)  # the failure must be recorded
-        assert session.read_history().pointer == Pointer(1)
+        session.commit((), [DONE], VersionRow(1), NO_LIMITS)  # the failure must be recorded
+        assert session.read_history().version_row == VersionRow(1)
 
 
 def test_cancel_of_a_session_that_does_nothing_is_harmless(bench: Bench) -> None:
     engine = bench.ready()
     with engine.connect(bench.target) as session:
         session.cancel()
-        session.commit((), [DONE], Pointer(1), NO_LIMITS)
-        assert session.read_history().pointer == Pointer(1)
+        session.commit((), [DONE], VersionRow(1), NO_LIMITS)
+        assert session.read_history().version_row == VersionRow(1)
 
 
 # ---------------------------------------------------------------- side by side
@@ -706,7 +706,7 @@ def test_sessions_on_many_databases_at_once(bench: Bench) -> None:
         def work() -> None:
             engine.create(target, CreateOptions())
             with engine.connect(target) as session, session.lock(5, lambda _: None):
-                session.commit((), [DONE], Pointer(1), NO_LIMITS)
+                session.commit((), [DONE], VersionRow(1), NO_LIMITS)
 
         return work
 
@@ -716,7 +716,7 @@ def test_sessions_on_many_databases_at_once(bench: Bench) -> None:
     assert [errors for _, errors in threads] == [[]] * len(targets)
     for target in targets:
         with engine.connect(target) as session:
-            assert session.read_history().pointer == Pointer(1)
+            assert session.read_history().version_row == VersionRow(1)
 
 
 # ---------------------------------------------------------------- every error of a driver

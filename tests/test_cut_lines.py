@@ -8,13 +8,13 @@ from collections.abc import Iterator
 import pytest
 from conftest import Estate, Figure
 from kill import Forge
-from picture import Picture, difference
 from proxy import HARMS, Harm, Proxy, Rule, proxied
+from schema_snapshot import SchemaSnapshot, difference
 from varied import NAMES, Varied
 
 
 class Lines:
-    """The varied estate behind a proxy for each server; pictures are taken past it."""
+    """The varied estate behind a proxy for each server; schema snapshots are taken past it."""
 
     def __init__(self, estate: Estate, forge: Forge, proxies: dict[str, Proxy]) -> None:
         direct = estate.servers
@@ -24,7 +24,7 @@ class Lines:
         self.forge = forge
         self.proxies = proxies
         assert forge.run(["apply"], self.varied.root, self.varied.env).code == 0
-        self.expected: dict[str, Picture] = self.varied.pictures()
+        self.expected: dict[str, SchemaSnapshot] = self.varied.schema_snapshots()
         self.by_itself = 0
 
     def spoiled(self, engine: str, rule: Rule) -> bool:
@@ -39,7 +39,7 @@ class Lines:
             second = self.forge.run(["apply", "--wait", "10"], self.varied.root, self.varied.env)
             told += f"\n--- second:\n{second.output}"
             assert second.code == 0, told
-        found = self.varied.pictures()
+        found = self.varied.schema_snapshots()
         for name in NAMES:
             assert not (text := difference(self.expected[name], found[name])), f"{told}\n--- {name}: {text}"
         return rule.struck

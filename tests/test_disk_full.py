@@ -11,7 +11,7 @@ from unittest import mock
 
 import pytest
 from conftest import SERVERS, Estate
-from picture import difference, mongo_picture, postgres_picture
+from schema_snapshot import difference, mongo_picture, postgres_picture
 
 from orchestrator import embedded
 
@@ -89,15 +89,15 @@ FILL = {
 }
 
 
-def _picture(estate: Estate, engine: str) -> dict[str, object]:
+def _schema_snapshot(estate: Estate, engine: str) -> dict[str, object]:
     if engine == "postgres":
-        picture = postgres_picture(estate.servers["postgres"].dsn(estate.prefix + "a"), history=False)
-        picture.pop("rows of public.large")  # of the same size anyway
-        return picture
-    picture = mongo_picture(estate.client(), estate.prefix + "a", history=False)
-    picture.pop("migrate_advisory_lock", None)
-    picture["large"]["documents"] = len(picture["large"]["documents"])
-    return picture
+        schema_snapshot = postgres_picture(estate.servers["postgres"].dsn(estate.prefix + "a"), history=False)
+        schema_snapshot.pop("rows of public.large")  # of the same size anyway
+        return schema_snapshot
+    schema_snapshot = mongo_picture(estate.client(), estate.prefix + "a", history=False)
+    schema_snapshot.pop("migrate_advisory_lock", None)
+    schema_snapshot["large"]["documents"] = len(schema_snapshot["large"]["documents"])
+    return schema_snapshot
 
 
 def test_a_full_disk_loses_and_doubles_nothing(disk: SmallDisk, tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ def test_a_full_disk_loses_and_doubles_nothing(disk: SmallDisk, tmp_path: Path) 
         second = estate.orch("apply", "--wait", "30", code=None, timeout=180)
         assert second.code == 0, f"{told}--- second:\n{second.text}"
         assert "Nothing to do" in estate.orch("apply").stderr
-        found = _picture(estate, engine)
+        found = _schema_snapshot(estate, engine)
         expected = expected or found
         assert not (text := difference(expected, found)), f"{told}--- second:\n{second.text}\n{text}"
     assert struck, "the disk was never full"

@@ -14,29 +14,29 @@ from conftest import Estate
 from golang import NIL, Crash, Crashed, GolangError
 from house import House
 from kill import Ended, Forge
-from picture import difference
+from schema_snapshot import difference
 
 # ---------------------------------------------------------------- taking over
 
 
 def test_clean_at_two_of_four_is_adopted_and_finished(house: House) -> None:
     house.golang.up(2)
-    before = house.picture()
+    before = house.schema_snapshot()
     shown = house.status()
     assert (shown["version"], shown["pending"]) == (2, [3, 4])
-    assert house.picture() == before, "status changed something"
+    assert house.schema_snapshot() == before, "status changed something"
     house.orch("plan")
-    assert house.picture() == before, "plan changed something"
+    assert house.schema_snapshot() == before, "plan changed something"
     house.orch("apply", "--only", house.id, "--to", "3")
-    after = house.picture()
+    after = house.schema_snapshot()
     for key in before:
         if "t1" in key or "t2" in key:
             assert after[key] == before[key], "what was there is as it was"
     told = house.orch("apply").output
     assert "adopted" not in told, "it is told once"
-    assert house.pointer() == (4, False)
+    assert house.version_row() == (4, False)
     assert house.tables() == [1, 2, 3, 4]
-    assert [(r["version"], r["origin"]) for r in house.revisions()] == [
+    assert [(r["version"], r["origin"]) for r in house.attempts()] == [
         (1, "adopted"), (2, "adopted"), (3, "applied"), (4, "applied")
     ]  # fmt: skip
     assert "Nothing to do" in house.orch("apply").output
@@ -44,28 +44,28 @@ def test_clean_at_two_of_four_is_adopted_and_finished(house: House) -> None:
 
 def test_adopting_changes_nothing_but_our_history(house: House) -> None:
     house.golang.up()
-    before = house.picture()
+    before = house.schema_snapshot()
     told = house.orch("apply").output
     assert "adopted what golang-migrate applied: 1, 2, 3, 4" in told
-    assert not (text := difference(before, house.picture())), text
+    assert not (text := difference(before, house.schema_snapshot())), text
 
 
 def test_the_end_is_that_of_golang_migrate_alone(house: House) -> None:
     house.golang.up()
-    alone = house.picture()
+    alone = house.schema_snapshot()
     house.golang.down()
     house.golang.up(1)
     house.orch("apply")
-    assert not (text := difference(alone, house.picture())), text
+    assert not (text := difference(alone, house.schema_snapshot())), text
 
 
 def test_golang_migrate_goes_on_after_orch_and_orch_follows(house: House) -> None:
     house.orch("apply", "--only", house.id, "--to", "2")
-    assert house.pointer() == (2, False)
+    assert house.version_row() == (2, False)
     house.golang.up(1)
     assert any("golang-migrate applied 3" in note for note in house.status()["notes"])
     assert "adopted what golang-migrate applied: 3" in house.orch("apply").output
-    assert house.pointer() == (4, False)
+    assert house.version_row() == (4, False)
     house.golang.down(2)
     assert any("took back 3, 4" in note for note in house.status()["notes"])
     told = house.orch("apply").output
@@ -76,11 +76,11 @@ def test_golang_migrate_goes_on_after_orch_and_orch_follows(house: House) -> Non
     assert house.status()["applied"] == []
     house.orch("apply")
     assert house.tables() == [1, 2, 3, 4]
-    assert house.pointer() == (4, False)
+    assert house.version_row() == (4, False)
 
 
 def test_golang_migrate_in_the_middle_of_a_file_is_waited_for(house: House) -> None:
-    """Its pointer is dirty then: that is no accident while it holds its lock."""
+    """Its version table is dirty then: that is no accident while it holds its lock."""
     house.orch("apply", "--only", house.id, "--to", "2")
     with house.golang._locked(None):
         house.golang._set_version(3, True)
@@ -98,7 +98,7 @@ def test_golang_migrate_in_the_middle_of_a_file_is_waited_for(house: House) -> N
 
 
 def test_the_pointer_after_every_command_is_golang_migrates(house: House) -> None:
-    """The same steps by both: after each the pointer is equal, and golang-migrate can go on from it."""
+    """The same steps by both: after each the version table is equal, and golang-migrate can go on from it."""
     steps: list[tuple[Callable[[], object], list[str]]] = [
         (lambda: house.golang.up(1), ["apply", "--only", house.id, "--to", "1"]),
         (lambda: house.golang.up(2), ["apply", "--only", house.id, "--to", "3"]),
@@ -110,13 +110,13 @@ def test_the_pointer_after_every_command_is_golang_migrates(house: House) -> Non
     expected = []
     for golang, _ in steps:
         golang()
-        expected.append((house.pointer(), house.picture()))
+        expected.append((house.version_row(), house.schema_snapshot()))
     if house.engine == "mongo":
         house.estate.client().drop_database(house.estate.prefix + "db")
-    for (pointer, picture), (_, command) in zip(expected, steps, strict=True):
+    for (version_row, schema_snapshot), (_, command) in zip(expected, steps, strict=True):
         house.orch(*command)
-        assert house.pointer() == pointer, command
-        assert not (text := difference(picture, house.picture())), f"{command}: {text}"
+        assert house.version_row() == version_row, command
+        assert not (text := difference(schema_snapshot, house.schema_snapshot())), f"{command}: {text}"
 
 
 def test_the_pointer_after_a_failure_is_as_before(house: House) -> None:
@@ -125,12 +125,12 @@ def test_the_pointer_after_a_failure_is_as_before(house: House) -> None:
     extension = "sql" if house.engine == "postgres" else "json"
     house.estate.write(house.id, {f"000003_t3.up.{extension}": bad})
     house.orch("apply", code=1)
-    assert house.pointer() == (2, False)
+    assert house.version_row() == (2, False)
     assert house.tables() == [1, 2]
     house.estate.write(house.id, {name: text for name, text in house.files.items() if "000003" in name})
     house.golang.up(1)
     house.orch("apply")
-    assert house.pointer() == (4, False)
+    assert house.version_row() == (4, False)
 
 
 def test_a_pointer_that_a_user_dropped_is_given_back(house: House) -> None:
@@ -142,9 +142,9 @@ def test_a_pointer_that_a_user_dropped_is_given_back(house: House) -> None:
     before = house.tables()
     assert house.status()["applied"] == [1, 2, 3, 4]
     house.orch("apply")
-    assert house.pointer() == (4, False)
+    assert house.version_row() == (4, False)
     assert house.tables() == before
-    assert len(house.revisions()) == 4, "nothing ran"
+    assert len(house.attempts()) == 4, "nothing ran"
 
 
 def test_golang_migrate_comes_down_to_a_file_that_never_ran(house: House) -> None:
@@ -156,20 +156,20 @@ def test_golang_migrate_comes_down_to_a_file_that_never_ran(house: House) -> Non
     house.orch("apply")
     house.estate.write(house.id, house.files)
     house.golang.down(1)
-    assert house.pointer() == (2, False)
+    assert house.version_row() == (2, False)
     assert house.tables() == [1]
     told = house.orch("apply", code=5).output
     assert "went back to version 2, which our history never saw applied" in told
     assert house.tables() == [1], "it is asked, not guessed"
     house.orch("repair", house.id, "--mark-not-applied", "2", "--reason", "there is no t2")
-    assert house.pointer() == (1, False)
+    assert house.version_row() == (1, False)
     house.orch("apply")
     assert house.tables() == [1, 2, 3, 4]
-    assert house.pointer() == (4, False)
+    assert house.version_row() == (4, False)
 
 
 def test_golang_migrate_ran_other_files_below_what_we_know(house: House) -> None:
-    """The same pointer as above; this time the file did run, and so did the one before it."""
+    """The same version table as above; this time the file did run, and so did the one before it."""
     others = {name: text for name, text in house.files.items() if name.startswith(("000002", "000003"))}
     for name in others:
         (house.directory / name).unlink()
@@ -177,7 +177,7 @@ def test_golang_migrate_ran_other_files_below_what_we_know(house: House) -> None
     house.golang.down(1)
     house.estate.write(house.id, others)
     house.golang.up(2)
-    assert house.pointer() == (3, False)
+    assert house.version_row() == (3, False)
     assert house.tables() == [1, 2, 3]
     house.orch("apply", code=5)
     house.orch("repair", house.id, "--mark-applied", "3", "--reason", "t2 and t3 are there")
@@ -217,12 +217,12 @@ def test_dirty_is_explained_and_repaired_and_nothing_dropped(
     """Whoever looked at the schema says which it is; then all goes on."""
     _leave_dirty(house, way, version, crash_at)
     target = version if way == "up" else version - 1
-    assert house.pointer() == (target or NIL, True)
+    assert house.version_row() == (target or NIL, True)
     problem = house.status()["problems"][0]
     assert problem["kind"] == "dirty"
     assert f"version {version} {way}" in problem["what"]
     assert f"orch repair {house.id}" in problem["hint"]
-    before = house.picture()
+    before = house.schema_snapshot()
     refused = house.orch("apply", code=5)
     assert "dirty" in refused.output
     assert f"orch repair {house.id}" in refused.output
@@ -230,7 +230,7 @@ def test_dirty_is_explained_and_repaired_and_nothing_dropped(
     shown = house.orch("repair", house.id).output
     assert f"--mark-applied {version}" in shown
     assert f"--mark-not-applied {version}" in shown
-    assert house.picture() == before, "looking changed something"
+    assert house.schema_snapshot() == before, "looking changed something"
 
     # What a person does after the look: finish or remove by hand what is half there, and say which.
     complete = version in house.tables() if way == "up" else version in house.tables() and crash_at == "dirty"
@@ -242,9 +242,9 @@ def test_dirty_is_explained_and_repaired_and_nothing_dropped(
     house.orch("repair", house.id, flag, str(version), "--reason", "I looked")
     applied = [v for v in range(1, version + 1) if v < version or complete]
     assert house.status()["applied"] == applied
-    assert house.pointer() == (applied[-1] if applied else NIL, False)
+    assert house.version_row() == (applied[-1] if applied else NIL, False)
     assert house.tables() == applied, "nothing was dropped, nothing was made"
-    assert any(r["reason"] == "I looked" for r in house.revisions())
+    assert any(r["reason"] == "I looked" for r in house.attempts())
     house.orch("apply")
     assert house.tables() == [1, 2, 3, 4]
     house.golang.down()
@@ -256,7 +256,7 @@ def test_each_way_out_of_dirty_is_taken_as_said(house: House, applied: bool) -> 
     _leave_dirty(house, "up", 3, "dirty")
     house.orch("repair", house.id, "--mark-applied" if applied else "--mark-not-applied", "3")
     assert house.status()["applied"] == ([1, 2, 3] if applied else [1, 2])
-    assert house.pointer() == (3 if applied else 2, False)
+    assert house.version_row() == (3 if applied else 2, False)
 
 
 def test_a_failed_file_of_golang_migrate(house: House) -> None:
@@ -283,7 +283,7 @@ def test_a_pointer_at_a_version_without_file(house: House) -> None:
     assert "--mark-applied 3" in house.orch("repair", house.id).output
     house.orch("repair", house.id, "--mark-applied", "3", "--reason", "4 was squashed into 3")
     assert house.status()["problems"] == []
-    assert house.pointer() == (3, False)
+    assert house.version_row() == (3, False)
     assert house.tables() == [1, 2, 3, 4]
 
 
@@ -291,13 +291,13 @@ def test_a_pointer_at_a_version_without_file(house: House) -> None:
 def test_a_pointer_that_is_no_number(mongo_house: House, version: object) -> None:
     house = mongo_house
     house.golang.up(2)
-    pointer = house.estate.mongo("db")["schema_migrations"]
-    pointer.update_one({}, {"$set": {"version": version}})
+    version_row = house.estate.mongo("db")["schema_migrations"]
+    version_row.update_one({}, {"$set": {"version": version}})
     for command in ("apply", "status"):
         told = house.orch(command, code=5).output
         assert "the version in schema_migrations is no whole number" in told
     assert "Long(1)" in house.orch("repair", house.id, code=5).output
-    pointer.update_one({}, {"$set": {"version": 2.0}})  # as a shell writes it
+    version_row.update_one({}, {"$set": {"version": 2.0}})  # as a shell writes it
     house.orch("apply")
     assert house.tables() == [1, 2, 3, 4]
 
@@ -365,7 +365,7 @@ def test_golang_migrate_is_shut_out_while_we_run_and_we_while_it_runs(house: Hou
         with pytest.raises(GolangError, match="lock"):
             house.golang.up()
         ours.join()
-    assert house.pointer() == (4, False)
+    assert house.version_row() == (4, False)
     with house.golang._locked(None):
         told = house.orch("rollback", house.id, "--steps", "1", "--yes", "--lock-timeout", "0.5", code=6).output
         assert "waiting for the lock, held by" in told
@@ -410,7 +410,7 @@ def test_a_golang_migrate_that_waits_inside_a_statement_does_not_kill_our_concur
     rows = house.estate.sql("db", "SELECT indisvalid FROM pg_index WHERE indexrelid = 't2_id'::regclass")
     assert rows == [(True,)]
     assert house.estate.sql("db", "SELECT * FROM t2") == [(2,)]
-    assert house.pointer() == (4, False)
+    assert house.version_row() == (4, False)
 
 
 def test_reading_takes_no_lock(house: House) -> None:

@@ -60,7 +60,7 @@ def test_a_copy_is_declared_once_and_goes_on(copied: House) -> None:
     assert "belong" in told or "of this database" in told
     house.orch("apply")
     assert house.status()["applied"] == [1, 2, 3, 4]
-    moved = [r for r in house.revisions() if r["origin"] == "moved"]
+    moved = [r for r in house.attempts() if r["origin"] == "moved"]
     assert [(r["version"], r["reason"]) for r in moved] == [(3, "moved on Monday")]
     assert "nothing to record" in house.orch("repair", house.id, "--here").output
     house.orch("rollback", house.id, "--to", "2", "--yes")

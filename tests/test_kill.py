@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from conftest import Estate, Figure, start
 from kill import Ended, Forge
-from picture import difference
+from schema_snapshot import difference
 from varied import NAMES, Varied
 
 
@@ -43,7 +43,7 @@ class Hunt:
         undisturbed = self.run(0)
         assert undisturbed.code == 0, undisturbed.output
         self.points = len(undisturbed.points)
-        self.expected = varied.pictures()
+        self.expected = varied.schema_snapshots()
 
     def run(self, kill_at: int = -1, delay: float = 0.0) -> Ended:
         return self.forge.run(self.command, self.varied.root, self.varied.env, kill_at=kill_at, delay=delay)
@@ -67,7 +67,7 @@ class Hunt:
             third = self.run()
             assert third.code == 0, f"{told}\n--- third:\n{third.output}"
             assert "Nothing to" in third.output, f"{told}\n--- third:\n{third.output}"
-        found = self.varied.pictures()
+        found = self.varied.schema_snapshots()
         for name in NAMES:
             assert not (text := difference(self.expected[name], found[name])), f"{told}\n--- {name}: {text}"
         self.tried += 1

@@ -60,12 +60,12 @@ def test_readers_wait_for_one_short_try_and_the_blocker_is_named(pg_estate: Esta
         )
     assert f"SELECT pg_terminate_backend({pid});" in failed
     assert "raise" not in failed
-    assert pg_estate.pointer("a") == [(1, False)]
+    assert pg_estate.version_row("a") == [(1, False)]
     history = pg_estate.orch("history", "a", "--output", "json").json["revisions"]
     assert f"backend {pid}" in history[-1]["error"]
     assert "of the report" not in history[-1]["error"], "what others ask for is not kept"
     pg_estate.orch("apply")
-    assert pg_estate.pointer("a") == [(2, False)]
+    assert pg_estate.version_row("a") == [(2, False)]
 
 
 def test_a_file_gets_its_lock_in_a_later_try(pg_estate: Estate) -> None:
@@ -77,7 +77,7 @@ def test_a_file_gets_its_lock_in_a_later_try(pg_estate: Estate) -> None:
         connection.rollback()
         _, told = run.communicate(timeout=60)
     assert run.returncode == 0, told
-    assert pg_estate.pointer("a") == [(2, False)]
+    assert pg_estate.version_row("a") == [(2, False)]
 
 
 def test_the_header_of_a_file_sets_one_try(pg_estate: Estate) -> None:

@@ -19,7 +19,7 @@ import pytest
 from conftest import Estate
 from house import House
 from kill import Ended, Forge
-from picture import difference
+from schema_snapshot import difference
 
 from orchestrator.embedded import Server
 from orchestrator.embedded.process import free_port
@@ -91,7 +91,7 @@ def test_a_pooler_in_session_mode_is_fine(pg_house: House, tmp_path: Path) -> No
         house.orch("apply")
         assert house.tables() == [1, 2, 3, 4]
         house.orch("rollback", house.id, "--to", "0", "--yes")
-        assert house.pointer() == (-1, False)
+        assert house.version_row() == (-1, False)
 
 
 # ---------------------------------------------------------------- locks of tables
@@ -142,7 +142,7 @@ def test_ddl_behind_a_foreign_lock_is_tried_again_visibly(pg_house: House) -> No
     assert "2 tried again in" in told
     assert "lock timeout" in told
     assert house.tables() == [1, 2]
-    assert len(house.revisions()) == 2, "what passed by itself is no failed try"
+    assert len(house.attempts()) == 2, "what passed by itself is no failed try"
 
 
 def test_ddl_that_never_gets_its_lock_fails_with_a_hint(pg_house: House) -> None:
@@ -154,7 +154,7 @@ def test_ddl_that_never_gets_its_lock_fails_with_a_hint(pg_house: House) -> None
     assert told.count("tried again in") == 5
     assert "raise lock_timeout" not in told
     assert "000002_t2.up.sql:1" in told
-    assert house.pointer() == (1, False)
+    assert house.version_row() == (1, False)
     house.orch("apply")
     assert house.tables() == [1, 2]
 
@@ -176,7 +176,7 @@ def test_the_statement_timeout_of_a_header(pg_house: House) -> None:
     told = house.orch("apply", code=1).output
     assert "statement_timeout" in told
     assert time.monotonic() - began < 10
-    assert house.pointer() == (1, False)
+    assert house.version_row() == (1, False)
 
 
 # ---------------------------------------------------------------- holders that live, die, or sleep
@@ -241,12 +241,12 @@ def test_a_holder_that_slept_through_its_lease_writes_nothing_more(
     try:
         house.estate.orch("apply")  # a process of its own: it waits until the lease is over
         assert house.tables() == [1, 2, 3, 4]
-        before, history = house.picture(), house.estate.orch("history", house.id, "--output", "json").json
+        before, history = house.schema_snapshot(), house.estate.orch("history", house.id, "--output", "json").json
     finally:
         os.kill(pid, signal.SIGCONT)
     thread.join(60)
     assert ended[0].code in (5, 6), ended[0].output
-    assert not (text := difference(before, house.picture())), text
+    assert not (text := difference(before, house.schema_snapshot())), text
     assert house.estate.orch("history", house.id, "--output", "json").json == history
 
 

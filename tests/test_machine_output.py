@@ -14,7 +14,7 @@ import pytest
 import xmlschema
 from conftest import ORCH, Estate
 
-from orchestrator.analysis.risks import hazards
+from orchestrator.analysis.risks import risks
 from orchestrator.engines.mongo.extended_json import parse_commands
 from orchestrator.engines.postgres.sql import parse_sql
 from orchestrator.events import Event, bounded
@@ -341,7 +341,7 @@ def test_long_texts_keep_their_ends() -> None:
 )
 def test_hazards_of_sql(sql: str, found: list[str]) -> None:
     script = parse_sql(File("a.up.sql", Path("a.up.sql"), ""), sql)
-    assert [hazard.what for hazard in hazards([script])] == found
+    assert [risk.what for risk in risks([script])] == found
 
 
 ALL = "deletes every row of a table"
@@ -423,7 +423,7 @@ REFRESH = "fills a materialized view while nobody can read it"
     ],
 )
 def test_hazards_of_postgresql(sql: str, found: list[str]) -> None:
-    assert [hazard.what for hazard in hazards([script_of(sql)])] == found
+    assert [risk.what for risk in risks([script_of(sql)])] == found
 
 
 def script_of(sql: str) -> Script:
@@ -450,15 +450,15 @@ AFTER = (
 )
 def test_what_is_done_to_a_new_table_stops_nobody(create: str, table: str) -> None:
     after = AFTER.format(table)
-    assert hazards([script_of(create + after)]) == []
-    assert hazards([script_of(create), script_of(after)]) == []  # a later file of the same plan
-    assert len(hazards([script_of(after)])) == len(hazards([script_of(after + create)])) == 5
-    assert len(hazards([script_of(create + AFTER.format("other.a"))])) == 5
+    assert risks([script_of(create + after)]) == []
+    assert risks([script_of(create), script_of(after)]) == []  # a later file of the same plan
+    assert len(risks([script_of(after)])) == len(risks([script_of(after + create)])) == 5
+    assert len(risks([script_of(create + AFTER.format("other.a"))])) == 5
 
 
 def test_a_new_materialized_view_has_no_readers() -> None:
     view = "CREATE MATERIALIZED VIEW a AS SELECT 1 WITH NO DATA;"
-    assert hazards([script_of(view + "REFRESH MATERIALIZED VIEW a; CREATE INDEX ON a (b);")]) == []
+    assert risks([script_of(view + "REFRESH MATERIALIZED VIEW a; CREATE INDEX ON a (b);")]) == []
 
 
 def test_a_plan_warns_of_locks_on_what_is_in_use_only(pg_estate: Estate) -> None:
@@ -472,15 +472,13 @@ def test_a_plan_warns_of_locks_on_what_is_in_use_only(pg_estate: Estate) -> None
 
 
 def test_a_table_that_may_be_old_still_loses_data() -> None:
-    assert [hazard.what for hazard in hazards([script_of("CREATE TABLE IF NOT EXISTS a (b int); DELETE FROM a;")])] == [
-        ALL
-    ]
+    assert [risk.what for risk in risks([script_of("CREATE TABLE IF NOT EXISTS a (b int); DELETE FROM a;")])] == [ALL]
 
 
 def test_hazards_of_mongo() -> None:
     text = '[{"create": "a"}, {"drop": "a"}, {"delete": "a", "deletes": [{"q": {}, "limit": 0}]}]'
     script = parse_commands(File("a.up.js", Path("a.up.js"), ""), text)
-    assert [(h.what, h.where.line) for h in hazards([script])] == [
+    assert [(h.what, h.where.line) for h in risks([script])] == [
         ("drops a collection and what is in it", 1),
         ("deletes every document of a collection", 1),
     ]

@@ -86,7 +86,7 @@ def test_a_history_of_an_earlier_release_stays_where_it_is(house: House) -> None
     )
     assert house.status()["applied"] == [1, 2, 3]
     house.orch("apply")
-    assert [r["origin"] for r in house.revisions()] == ["applied"] * 4
+    assert [r["origin"] for r in house.attempts()] == ["applied"] * 4
     if house.engine == "postgres":
         assert house.estate.sql("db", "SELECT count(*) FROM orch_history") == [(4,)]
     else:

@@ -15,7 +15,7 @@ from orchestrator.embedded import Server
 from orchestrator.engines import load_engine
 from orchestrator.engines.base import Limits
 from orchestrator.manifest.dsn import Redactor, resolve
-from orchestrator.model import Database, Direction, Pointer, Revision, Statement
+from orchestrator.model import Attempt, Database, Direction, Statement, VersionRow
 
 YEAR_10000 = 253402300800000
 
@@ -120,11 +120,11 @@ def test_a_write_concern_that_fails_at_the_commit_undoes_nothing(mongo_estate: E
             "writeConcernError": {"code": 100, "errmsg": "not enough data-bearing nodes"},
         },
     }
-    revision = Revision(2, 1, "two", Direction.UP, "sha256:2", applied=1, total=1, done=True)
+    attempt = Attempt(2, 1, "two", Direction.UP, "sha256:2", applied=1, total=1, done=True)
     with engine.connect(resolve(database, {}, Redactor(), "orch_history")) as session:
         mongo_estate.client().admin.command(fail)
         command = {"insert": "c", "documents": [{"_id": 1}]}
-        session.commit([Statement("", command, 0, 1, atomic=True)], [revision], Pointer(2), Limits())
+        session.commit([Statement("", command, 0, 1, atomic=True)], [attempt], VersionRow(2), Limits())
     engine.close()
     assert mongo_estate.mongo("a")["c"].count_documents({}) == 1
     assert mongo_estate.status("mongo-a")["applied"] == [1, 2]

@@ -148,22 +148,22 @@ def test_what_a_step_down_interrupts_is_tried_again(members: Members, project: E
     if marked:
         update["comment"] = {"orch": "no-transaction"}
     declare(project, members.hosts, "replicaSet=three", {"1_x.up.js": json.dumps([update])})
-    things = members.database(f"{project.prefix}a")["c"]
-    things.insert_many([{"n": n} for n in range(120)])
+    schema_objects = members.database(f"{project.prefix}a")["c"]
+    schema_objects.insert_many([{"n": n} for n in range(120)])
     run = project.start("apply")
     old = members.primary()
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:  # until it is in the middle of the update
         running = members.clients[old].admin.command("currentOp", {"op": "update", "active": True})["inprog"]
-        if any(operation.get("ns") == things.full_name for operation in running):
+        if any(operation.get("ns") == schema_objects.full_name for operation in running):
             break
         time.sleep(0.05)
     time.sleep(0.5)
     members.clients[old].admin.command({"replSetStepDown": 10, "force": True})
     out, told = run.communicate(timeout=120)
     assert run.returncode == 0, out + told
-    things = members.database(f"{project.prefix}a")["c"]
-    assert things.count_documents({"done": True}) == 120
+    schema_objects = members.database(f"{project.prefix}a")["c"]
+    assert schema_objects.count_documents({"done": True}) == 120
 
 
 def test_members_that_lag_are_told_while_their_majority_is_waited_for(members: Members, project: Estate) -> None:

@@ -100,11 +100,11 @@ LONG: Any = {
 @pytest.mark.parametrize("before", [[], [{"create": "made"}]])
 def test_a_long_update_goes_on_without_a_transaction(short_lived: Estate, before: list[Any]) -> None:
     short_lived.add("mongo", "a", {"1_x.up.js": json.dumps([*before, LONG])})
-    things = short_lived.mongo("a")["things"]
-    things.insert_many([{"n": n} for n in range(60)])
+    schema_objects = short_lived.mongo("a")["things"]
+    schema_objects.insert_many([{"n": n} for n in range(60)])
     told = short_lived.orch("apply").stderr
     assert "no transaction can hold this" in told
-    assert things.count_documents({"done": True}) == 60
+    assert schema_objects.count_documents({"done": True}) == 60
     assert short_lived.status("mongo-a")["applied"] == [1]
 
 
@@ -114,14 +114,14 @@ def test_a_long_update_that_must_not_be_made_twice_asks_for_a_directive(short_li
         "updates": [{"q": {"$where": "sleep(40) || true"}, "u": {"$inc": {"n": 1}}, "multi": True}],
     }
     short_lived.add("mongo", "a", {"1_x.up.js": json.dumps([update])})
-    things = short_lived.mongo("a")["things"]
-    things.insert_many([{"n": 0} for _ in range(60)])
+    schema_objects = short_lived.mongo("a")["things"]
+    schema_objects.insert_many([{"n": 0} for _ in range(60)])
     told = short_lived.orch("apply", code=1).stderr
     assert '"comment": {"orch": "no-transaction"}' in told
-    assert things.count_documents({"n": 0}) == 60
+    assert schema_objects.count_documents({"n": 0}) == 60
     short_lived.write("mongo-a", {"1_x.up.js": json.dumps([{**update, "comment": MARK}])})
     short_lived.orch("apply")
-    assert things.count_documents({"n": 1}) == 60
+    assert schema_objects.count_documents({"n": 1}) == 60
 
 
 def test_no_transaction_mode_in_the_dsn_is_obeyed(short_lived: Estate) -> None:

@@ -1,4 +1,4 @@
-"""The picture of a schema: what a file can leave behind is in it, and is gone from it when it is taken back."""
+"""The schema snapshot of a schema: what a file can leave behind is in it, and is gone from it when it is taken back."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pymongo import MongoClient
 from orchestrator.engines import load_engine
 from orchestrator.engines.base import Engine
 from orchestrator.manifest.dsn import Redactor, resolve
-from orchestrator.model import Database, Picture, Target
+from orchestrator.model import Database, SchemaSnapshot, Target
 from orchestrator.scratch.verify import compare
 
 # What is done, what takes it back, and what is told where it is not taken back.
@@ -146,7 +146,7 @@ READY: dict[str, Any] = {
 
 
 class Photographer:
-    """A database, changed past the engine, and its pictures."""
+    """A database, changed past the engine, and its schema snapshots."""
 
     def __init__(self, estate: Estate, engine: str) -> None:
         self._name, self._kind = estate.prefix + "x", engine
@@ -167,9 +167,9 @@ class Photographer:
                 for command in what:
                     client[self._name].command(json_util.loads(json.dumps(command)))
 
-    def picture(self) -> Picture:
+    def schema_snapshot(self) -> SchemaSnapshot:
         with self._engine.connect(self._target) as session:
-            return session.picture()
+            return session.schema_snapshot()
 
     def close(self) -> None:
         self._engine.close()
@@ -194,12 +194,12 @@ def mongo_db(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 
 
 def check(db: Photographer, up: Any, down: Any, told: str) -> None:
-    before = db.picture()
+    before = db.schema_snapshot()
     db.do(up)
-    found = compare(before, db.picture(), "x.down", "left behind", "after the down")
+    found = compare(before, db.schema_snapshot(), "x.down", "left behind", "after the down")
     what = found.what.replace(" after the down", "") if found else ""
     db.do(down)
-    after = compare(before, db.picture(), "x.down", "left behind", "after the down")
+    after = compare(before, db.schema_snapshot(), "x.down", "left behind", "after the down")
     assert after is None, after
     assert what.startswith(told) and bool(what) == bool(told)
 

@@ -210,13 +210,13 @@ def test_the_gitlab_template_runs_as_a_runner_runs_it(pg_estate: Estate) -> None
     assert all((pg_estate.root / name).exists() for name in template[".orch-plan"]["artifacts"]["paths"])
     pg_estate.write("postgres-a", {"000002_later.up.sql": "SELECT 1;", "000002_later.down.sql": "SELECT 1;"})
     assert run(".orch-apply").returncode == 0
-    assert pg_estate.pointer("a") == [(1, False)], "what was planned, and no more"
+    assert pg_estate.version_row("a") == [(1, False)], "what was planned, and no more"
     reports = template[".orch-apply"]["artifacts"]["reports"]
     assert "1 a" in (pg_estate.root / reports["junit"]).read_text()
     assert json.loads((pg_estate.root / reports["codequality"]).read_text()) == []
     (pg_estate.root / "plan.json").unlink()
     assert run(".orch-apply").returncode == 0
-    assert pg_estate.pointer("a") == [(2, False)]
+    assert pg_estate.version_row("a") == [(2, False)]
 
 
 # ---------------------------------------------------------------- nothing ever asks

@@ -11,6 +11,7 @@ import pytest
 from orchestrator.errors import InvalidError, InvalidGroup, StalePlanError, UsageError
 from orchestrator.events import Failure
 from orchestrator.model import (
+    Attempt,
     CreateOptions,
     Database,
     Direction,
@@ -18,10 +19,9 @@ from orchestrator.model import (
     History,
     Mark,
     Migration,
-    Pointer,
-    Revision,
     Script,
     Statement,
+    VersionRow,
 )
 from orchestrator.planning.history import digest, prefix_checksum
 from orchestrator.planning.plan import DatabasePlan, Request, Step, Survey, make_plan, remaining
@@ -47,14 +47,14 @@ def script(_database: Database, file: File) -> Script:
     return Script(file, "", statements, atomic=not file.path.startswith("7."))
 
 
-def up(version: int, **changes: object) -> Revision:
-    blank = Revision(version, 1, f"m{version}", UP, f"sha256:{version}", applied=2, total=2, done=True)
+def up(version: int, **changes: object) -> Attempt:
+    blank = Attempt(version, 1, f"m{version}", UP, f"sha256:{version}", applied=2, total=2, done=True)
     return blank._replace(**changes)  # type: ignore[arg-type]
 
 
 def at(*versions: int, dirty: bool = False) -> History:
-    pointer = Pointer(max(versions, default=None), dirty)
-    return History(store=True, pointer=pointer, revisions=tuple(up(version) for version in versions))
+    version_row = VersionRow(max(versions, default=None), dirty)
+    return History(store=True, version_row=version_row, attempts=tuple(up(version) for version in versions))
 
 
 A, B = database("a"), database("b", "postgres-a", "postgres-z")
@@ -107,11 +107,11 @@ def test_up_to_what_makes_no_sense(to: int) -> None:
 
 
 def test_what_golang_migrate_did_is_a_change() -> None:
-    planned = plan_one(History(pointer=Pointer(3)))
+    planned = plan_one(History(version_row=VersionRow(3)))
     assert planned.adopt == (1, 2, 3)
     assert planned.has_changes
-    assert plan_one(at(1, 2, 3)._replace(pointer=Pointer(2))).forget == (3,)
-    assert plan_one(at(1, 2, 3)._replace(pointer=None)).pointer_stale
+    assert plan_one(at(1, 2, 3)._replace(version_row=VersionRow(2))).forget == (3,)
+    assert plan_one(at(1, 2, 3)._replace(version_row=None)).pointer_stale
 
 
 def test_extensions_that_are_missing() -> None:
@@ -121,17 +121,17 @@ def test_extensions_that_are_missing() -> None:
 
 def test_a_half_done_file_continues() -> None:
     begun = up(2, applied=1, done=False, prefix=prefix_checksum(script(A, FILES[1].up or FILES[1].down), 1))  # type: ignore[arg-type]
-    planned = plan_one(History(pointer=Pointer(2, True), revisions=(up(1), begun)))
+    planned = plan_one(History(version_row=VersionRow(2, True), attempts=(up(1), begun)))
     assert [(step.version, step.first) for step in planned.steps] == [(2, 1), (3, 0)]
     changed = begun._replace(prefix="sha256:other")
-    failure = plan_one(History(pointer=Pointer(2, True), revisions=(up(1), changed))).failure
+    failure = plan_one(History(version_row=VersionRow(2, True), attempts=(up(1), changed))).failure
     assert failure is not None
     assert failure.kind == "conflict"
     assert "the part that already ran was changed (the first 1 of 2 statements" in failure.what
 
 
 def test_conflicts_are_that_databases_failure_only() -> None:
-    dirty = Survey("h", History(pointer=Pointer(2, True)))
+    dirty = Survey("h", History(version_row=VersionRow(2, True)))
     plan = make_plan([A, B], {A.id: FILES, B.id: FILES}, {A.id: dirty, B.id: Survey("h", at())}, script, Request(), "1")
     assert [bool(planned.failure) for planned in plan.databases] == [True, False]
     assert plan.failures[0].exit_code == 5
@@ -206,7 +206,7 @@ def test_a_plan_survives_being_saved() -> None:
         B.id: Survey("h", failure=Failure("locked", 6, "what", "f:1:2", "detail", "hint ชื่อ", "42")),
     }
     plan = make_plan([A, B], {A.id: [*FILES, migration(7)], B.id: FILES}, surveys, script, Request(), "1.0")
-    adopted = dataclasses.replace(plan_one(History(pointer=Pointer(2))), id="postgres-c")
+    adopted = dataclasses.replace(plan_one(History(version_row=VersionRow(2))), id="postgres-c")
     plan = dataclasses.replace(plan, databases=(*plan.databases, dataclasses.replace(adopted, notes=("a note",))))
     text = plan.to_json()
     assert json.loads(text)["format"] == 1
@@ -257,7 +257,7 @@ def test_another_was_quicker() -> None:
 
 def test_another_went_half_way() -> None:
     begun = up(2, applied=1, done=False)
-    assert left(plan_one(at(1)), History(pointer=Pointer(2, True), revisions=(up(1), begun))) == [(2, 1), (3, 0)]
+    assert left(plan_one(at(1)), History(version_row=VersionRow(2, True), attempts=(up(1), begun))) == [(2, 1), (3, 0)]
 
 
 def test_another_took_back_what_was_planned_to_go() -> None:
@@ -273,7 +273,7 @@ def test_another_took_back_what_was_planned_to_go() -> None:
         (at(1), Request(), at()),
         (at(1), Request(), at(1, 3)),
         (at(1), Request(), at(1, dirty=True)),
-        (at(1), Request(), History(pointer=Pointer(2), revisions=(up(1), up(2, checksum="sha256:other")))),
+        (at(1), Request(), History(version_row=VersionRow(2), attempts=(up(1), up(2, checksum="sha256:other")))),
         (at(1, 2), Request(DOWN, steps=1), at(1, 2, 3)),
     ],
     ids=["taken back", "all taken back", "a later one", "dirty", "another file", "one more on top"],

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 from conftest import Estate
 
-from orchestrator.analysis.risks import hazards
+from orchestrator.analysis.risks import risks
 from orchestrator.engines.postgres.sql import parse_sql
 from orchestrator.model import File
 
 
 def marks(text: str, *, fresh: bool = False) -> list[str]:
-    return [found.what for found in hazards([parse_sql(File("f", Path("f"), ""), text)], fresh=fresh)]
+    return [found.what for found in risks([parse_sql(File("f", Path("f"), ""), text)], fresh=fresh)]
 
 
 @pytest.mark.parametrize(

@@ -107,7 +107,7 @@ def test_an_index_that_another_session_is_building_is_left_to_it(house: House) -
         told = house.orch("apply", code=1, patches=QUICK).output
         assert "may be building it" in told
         assert told.count("tried again in") == 5
-        assert house.pointer() == (1, False)
+        assert house.version_row() == (1, False)
     builder.join(20)
     assert not errors
     node = house.estate.sql("db", "SELECT relfilenode FROM pg_class WHERE relname = 'i'")

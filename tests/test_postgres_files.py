@@ -123,7 +123,7 @@ def test_what_the_server_refuses_in_a_transaction_runs_by_itself(house: House, h
     write(house, PARTITIONED, head + statement)
     house.orch("apply")
     assert rows(house, node) != before
-    assert [(r["version"], r["done"]) for r in house.revisions() if r["version"] == 3] == [(3, True)]
+    assert [(r["version"], r["done"]) for r in house.attempts() if r["version"] == 3] == [(3, True)]
 
 
 def test_among_other_statements_it_runs_by_itself_only_where_each_commits(house: House) -> None:

@@ -27,10 +27,10 @@ from orchestrator.execution.executor import Executor
 from orchestrator.execution.run import Run
 from orchestrator.execution.survey import survey
 from orchestrator.manifest.redact import Redactor
-from orchestrator.model import Database, Direction, File, Migration, Pointer, Target
+from orchestrator.model import Database, Direction, File, Migration, Target, VersionRow
 from orchestrator.planning.history import reconcile
 from orchestrator.planning.plan import Request, make_plan
-from orchestrator.planning.repair import Signature, ways
+from orchestrator.planning.repair import Signature, resolutions
 
 # ---------------------------------------------------------------- worlds: where a life takes place
 
@@ -62,7 +62,7 @@ class World(Protocol):
 
     def expected(self, files: dict[int, str]) -> dict[str, int]: ...
 
-    def pointer(self) -> tuple[int, bool]: ...
+    def version_row(self) -> tuple[int, bool]: ...
 
     def applied(self) -> list[int]: ...
 
@@ -139,8 +139,8 @@ class MemoryWorld:
             if partial is None or not partial.in_flight:
                 return False
             script = self.engine.parse(None, self.files[f"{partial.version}.{partial.direction.value}"])  # type: ignore[arg-type]
-            verb, _, thing = script.statements[partial.applied].body.rpartition(" ")
-            done = bool(self.store.things[thing]) == (verb == "add")
+            verb, _, schema_object = script.statements[partial.applied].body.rpartition(" ")
+            done = bool(self.store.schema_objects[schema_object]) == (verb == "add")
             self._take(f"statement-{'' if done else 'not-'}done")
         return True
 
@@ -148,9 +148,11 @@ class MemoryWorld:
         self.store.kill_at = 0
         with self.engine.connect(None) as session:  # type: ignore[arg-type]
             history = session.read_history()
-            offered = {way.flag: way for way in ways(self.migrations(), history, Signature("me", "r", "t", "looked"))}
+            offered = {
+                way.flag: way for way in resolutions(self.migrations(), history, Signature("me", "r", "t", "looked"))
+            }
             way = offered[flag]
-            session.commit((), way.revisions, way.pointer, Limits())
+            session.commit((), way.attempts, way.version_row, Limits())
 
     def apply(self, kill_at: int = 0) -> int | None:
         return self._run(Request(Direction.UP), kill_at)
@@ -169,7 +171,7 @@ class MemoryWorld:
             raise GolangError("can't acquire database lock")
         versions = [m.version for m in self.migrations()]
         for _ in range(steps):
-            version, dirty = self.pointer()
+            version, dirty = self.version_row()
             if dirty:
                 raise GolangError("dirty")
             if way == "up":
@@ -181,14 +183,14 @@ class MemoryWorld:
                 if version < 0:
                     return
                 source, target = version, max((v for v in versions if v < version), default=-1)
-            self.store.pointer = Pointer(target, True)
+            self.store.version_row = VersionRow(target, True)
             if crash_at == "dirty":
                 raise Crashed
             for line in self.files[f"{source}.{way}"].strip().splitlines():
                 self.store.do(line.removeprefix("alone ").removeprefix("blind "))
             if crash_at == "ran":
                 raise Crashed
-            self.store.pointer = Pointer(None if target < 0 else target)
+            self.store.version_row = VersionRow(None if target < 0 else target)
 
     def unlock(self) -> None:
         self.store.locked = False
@@ -200,9 +202,13 @@ class MemoryWorld:
         lines = [line for version, kind in files.items() for line in self.texts[kind][0].format(v=version).splitlines()]
         return {line.rpartition(" ")[2]: 1 for line in sorted(lines, key=lambda line: line.rpartition(" ")[2])}
 
-    def pointer(self) -> tuple[int, bool]:
-        pointer = self.store.pointer
-        return (-1, False) if pointer is None else (-1 if pointer.version is None else pointer.version, pointer.dirty)
+    def version_row(self) -> tuple[int, bool]:
+        version_row = self.store.version_row
+        return (
+            (-1, False)
+            if version_row is None
+            else (-1 if version_row.version is None else version_row.version, version_row.dirty)
+        )
 
     def applied(self) -> list[int]:
         with self.engine.connect(None) as session:  # type: ignore[arg-type]
@@ -321,7 +327,7 @@ class ServerWorld:
             found |= dict.fromkeys(names, 1)
         return found
 
-    def pointer(self) -> tuple[int, bool]:
+    def version_row(self) -> tuple[int, bool]:
         if self.engine == "postgres" and self.estate.sql("db", "SELECT to_regclass('schema_migrations')") == [(None,)]:
             return (-1, False)
         try:
@@ -517,7 +523,7 @@ class Life(RuleBasedStateMachine):
         found, expected = self.world.effects(), dict(sorted(self.world.expected(self.done).items()))
         assert found == expected, f"{found} != {expected}: {self.files} {self.done}"
         assert self.world.applied() == sorted(self.done)
-        assert self.world.pointer() == (max(self.done, default=-1), False)
+        assert self.world.version_row() == (max(self.done, default=-1), False)
 
 
 def _live(make: Any, examples: int, length: int) -> tuple[int, int]:

@@ -15,7 +15,7 @@ from unittest import mock
 import pytest
 from conftest import ORCH, SERVERS, Estate, Figure
 from kill import Ended, Forge
-from picture import difference
+from schema_snapshot import difference
 from varied import NAMES, Varied
 
 from orchestrator import embedded
@@ -53,12 +53,12 @@ def _race(varied: Varied, forge: Forge, rounds: int) -> None:
         varied.wipe()
         if expected is None:
             assert forge.run(["apply"], varied.root, varied.env, kill_at=-1).code == 0
-            expected = varied.pictures()
+            expected = varied.schema_snapshots()
             varied.wipe()
         ended = _at_once(varied, RUNS, "apply")
         for code, output in ended:
             assert code == 0, output
-        found = varied.pictures()
+        found = varied.schema_snapshots()
         for name in NAMES:
             assert not (text := difference(expected[name], found[name])), f"{name}: {text}\n" + "\n---\n".join(
                 output for _, output in ended
@@ -80,7 +80,7 @@ def test_many_races(varied: Varied, forge: Forge, figure: Figure) -> None:
 def test_apply_and_rollback_at_once_end_in_a_state_that_one_of_them_wanted(varied: Varied, forge: Forge) -> None:
     """Each either does what its plan says, or finds the plan stale and touches nothing."""
     assert forge.run(["apply"], varied.root, varied.env).code == 0
-    up = varied.pictures(history=False)
+    up = varied.schema_snapshots(history=False)
     down = [ORCH, "rollback", *NAMES, "--to", "0", "--yes"]
     process = subprocess.Popen(
         down,
@@ -96,16 +96,16 @@ def test_apply_and_rollback_at_once_end_in_a_state_that_one_of_them_wanted(varie
     assert process.returncode in (0, 1, 5), output.decode()
     last = forge.run(["apply"], varied.root, varied.env)
     assert last.code == 0, last.output
-    found = varied.pictures(history=False)
+    found = varied.schema_snapshots(history=False)
     for name in NAMES:
         assert not (text := difference(_without_positions(up[name]), _without_positions(found[name]))), (
             f"{name}: {text}"
         )
 
 
-def _without_positions(picture: dict[str, object]) -> dict[str, object]:
+def _without_positions(schema_snapshot: dict[str, object]) -> dict[str, object]:
     """Leave out what differs after a way down and up: the positions of columns are new."""
-    return {key: value for key, value in picture.items() if key != "columns"}
+    return {key: value for key, value in schema_snapshot.items() if key != "columns"}
 
 
 # ---------------------------------------------------------------- servers that die
@@ -133,7 +133,7 @@ def _server_kills(engine: str, own: dict[str, Path], varied: Varied, forge: Forg
     """Kill the server under a run, start it again, and run again."""
     moments = random.Random(7)
     assert forge.run(["apply"], varied.root, varied.env).code == 0
-    expected = varied.pictures()
+    expected = varied.schema_snapshots()
     hit = 0
     for _ in range(rounds):
         varied.wipe()
@@ -150,7 +150,7 @@ def _server_kills(engine: str, own: dict[str, Path], varied: Varied, forge: Forg
         second = forge.run(["apply", "--wait", "20"], varied.root, varied.env)
         told = f"--- first:\n{ended[0].output}\n--- second:\n{second.output}"
         assert second.code == 0, told
-        found = varied.pictures()
+        found = varied.schema_snapshots()
         for name in NAMES:
             assert not (text := difference(expected[name], found[name])), f"{told}\n--- {name}: {text}"
     return hit

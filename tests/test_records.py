@@ -49,14 +49,14 @@ def empty_records(house: House) -> None:
 def test_two_rows_in_the_version_table_are_a_conflict(house: House, other: int) -> None:
     house.orch("apply", "--only", house.id, "--to", "3")
     insert_row(house, other)
-    before = house.picture()
+    before = house.schema_snapshot()
     for command in (["plan"], ["apply"], ["rollback", house.id, "--steps", "1", "--yes"]):
         told = house.orch(*command, code=5).output
         assert "version 3" in told, command
         assert f"version {other}" in told, command
         assert "--keep-version" in told, command
     assert house.status()["problems"][0]["kind"] == "several_rows"
-    assert house.picture() == before
+    assert house.schema_snapshot() == before
     assert house.tables() == [1, 2, 3]
 
 
@@ -68,11 +68,11 @@ def test_the_row_that_is_kept_is_the_only_one(house: House) -> None:
     house.orch("repair", house.id, "--keep-version", "9", code=2)
     assert row_count(house) == 2
     house.orch("repair", house.id, "--keep-version", "3")
-    assert (row_count(house), house.pointer()) == (1, (3, False))
+    assert (row_count(house), house.version_row()) == (1, (3, False))
     assert not house.status()["problems"]
     house.orch("apply")
     assert house.tables() == [1, 2, 3, 4]
-    assert [r["version"] for r in house.revisions()] == [1, 2, 3, 4], "nothing ran twice"
+    assert [r["version"] for r in house.attempts()] == [1, 2, 3, 4], "nothing ran twice"
 
 
 def test_wait_says_at_once_that_there_are_two_rows(house: House) -> None:
@@ -94,7 +94,7 @@ def test_an_emptied_history_is_not_a_new_database(house: House) -> None:
     house.orch("baseline", house.id, "--version", "3")
     house.orch("apply")
     assert house.tables() == [1, 2, 3, 4]
-    assert [(r["version"], r["origin"]) for r in house.revisions()] == [
+    assert [(r["version"], r["origin"]) for r in house.attempts()] == [
         (1, "baseline"), (2, "baseline"), (3, "baseline"), (4, "applied")
     ]  # fmt: skip
 
@@ -112,7 +112,7 @@ def test_an_emptied_history_can_be_declared_to_begin_at_nothing(house: House) ->
     house.orch("repair", house.id, "--mark-not-applied", "1")
     house.orch("apply")
     assert house.tables() == [1, 2, 3, 4]
-    assert house.pointer() == (4, False)
+    assert house.version_row() == (4, False)
 
 
 def test_golang_migrate_alone_is_no_emptied_history(house: House) -> None:
@@ -148,9 +148,9 @@ def test_a_file_that_changes_the_records_is_refused_whole(new_house: House, text
     assert table in told
     assert "000003_reset.up.sql" in told
     assert house.tables() == [1, 2], "nothing of the file was kept"
-    assert house.pointer() == (2, False)
+    assert house.version_row() == (2, False)
     assert house.status()["version"] == 2
-    rows = house.revisions()
+    rows = house.attempts()
     assert [(r["version"], r["done"]) for r in rows] == [(1, True), (2, True), (3, False)], "the failed try is recorded"
     assert rows[-1]["error"]
     assert house.estate.sql("db", "SELECT count(*) FROM t1 WHERE id = 99") == [(0,)]
@@ -167,7 +167,7 @@ def test_a_file_run_by_statement_that_changes_the_records_is_refused_too(new_hou
     told = house.orch("apply", code=1).output
     assert "000002_reset.up.sql:3" in told, "with its place"
     assert house.tables() == [1, 2]
-    assert {r["version"] for r in house.revisions()} == {1, 2}
+    assert {r["version"] for r in house.attempts()} == {1, 2}
 
 
 def test_a_file_that_only_reads_or_looks_alike_is_run(new_house: House) -> None:
@@ -273,7 +273,7 @@ def test_times_and_durations_that_python_does_not_have(pg_house: House) -> None:
         "WHERE version = 2",
     )
     house.orch("status")
-    assert [r["version"] for r in house.revisions()] == [1, 2, 3, 4]
+    assert [r["version"] for r in house.attempts()] == [1, 2, 3, 4]
     house.orch("history", house.id)
     assert "Nothing to do" in house.orch("apply").output
 
@@ -327,7 +327,7 @@ def test_a_first_file_that_gives_the_version_table_another_shape_is_told(new_hou
     assert "other columns" in told
     assert "000001_t1.up.sql" in told
     assert house.tables() == []
-    assert [(r["version"], r["done"]) for r in house.revisions()] == [(1, False)]
+    assert [(r["version"], r["done"]) for r in house.attempts()] == [(1, False)]
 
 
 def test_a_right_to_the_records_that_a_file_takes_away_names_the_file(new_house: House) -> None:
@@ -342,7 +342,7 @@ def test_a_right_to_the_records_that_a_file_takes_away_names_the_file(new_house:
         told = house.estate.orch("apply", env=env, code=7).text
         assert "000002_b.up.sql" in told
         assert house.tables() == [1]
-        assert [(r["version"], r["done"]) for r in house.revisions()] == [(1, True), (2, False)]
+        assert [(r["version"], r["done"]) for r in house.attempts()] == [(1, True), (2, False)]
     finally:
         drop_role(house, "owner")
 
@@ -365,9 +365,9 @@ def test_a_renumbered_file_is_not_run_again(house: House) -> None:
     assert house.status()["problems"][0]["kind"] == "renumbered"
     house.orch("repair", house.id, "--renumber", "4=5", "--reason", "rebased")
     assert house.status()["applied"] == [1, 2, 3, 5]
-    assert house.pointer() == (5, False)
+    assert house.version_row() == (5, False)
     assert "Nothing to do" in house.orch("apply").output
-    assert [r["reason"] for r in house.revisions() if r["version"] == 5] == ["rebased"]
+    assert [r["reason"] for r in house.attempts() if r["version"] == 5] == ["rebased"]
     house.orch("rollback", house.id, "--steps", "1", "--yes")
     assert house.tables() == [1, 2, 3]
 

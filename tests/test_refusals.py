@@ -36,7 +36,7 @@ def test_the_name_of_a_database_is_no_reason(pg_estate: Estate, name: str) -> No
     pg_estate.add("postgres", name, FILES)
     assert "create the database" in pg_estate.orch("plan", code=0).stdout
     pg_estate.orch("apply")
-    assert pg_estate.pointer(name) == [(1, False)]
+    assert pg_estate.version_row(name) == [(1, False)]
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_a_database_is_missing_where_one_of_several_hosts_says_so(pg_estate: Est
     hosts(pg_estate, several)
     assert "create the database" in pg_estate.orch("plan").stdout
     pg_estate.orch("apply")
-    assert pg_estate.pointer("a") == [(1, False)]
+    assert pg_estate.version_row("a") == [(1, False)]
 
 
 def test_a_name_with_two_addresses_of_which_the_first_refuses(pg_estate: Estate, tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_a_name_with_two_addresses_of_which_the_first_refuses(pg_estate: Estate,
     assert planned.returncode == 0 and "create the database" in planned.stdout, planned.stderr
     applied = orch("apply")
     assert applied.returncode == 0, applied.stderr
-    assert pg_estate.pointer("a") == [(1, False)]
+    assert pg_estate.version_row("a") == [(1, False)]
 
 
 def test_a_server_that_is_down_is_told_as_such(pg_estate: Estate) -> None:

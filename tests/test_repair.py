@@ -20,8 +20,8 @@ class Kept:
         self._seen: dict[tuple[int, int], dict[str, Any]] = {}
 
     def look(self) -> list[dict[str, Any]]:
-        revisions = self._house.revisions()
-        now = {(r["version"], r["attempt"]): r for r in revisions}
+        attempts = self._house.attempts()
+        now = {(r["version"], r["attempt"]): r for r in attempts}
         for key, before in self._seen.items():
             assert key in now, f"the record {key} is gone"
             for field in ("name", "direction", "started_at"):
@@ -29,7 +29,7 @@ class Kept:
             assert now[key]["applied"] >= before["applied"]
             assert now[key]["done"] or not before["done"]
         self._seen = now
-        return revisions
+        return attempts
 
 
 def _ways(house: House) -> list[str]:
@@ -56,9 +56,9 @@ def test_an_insert_on_a_standalone_is_in_doubt_and_never_guessed(lone: House, do
     house.estate.write(house.id, {"000002_t2.up.json": DOUBTFUL})
     # Commands of version 1: create, insert; of version 2: create, insert.
     house.kill("after MongoSession._command" if done else "before MongoSession._command", 4, "apply")
-    things = house.estate.mongo("db")["things"]
+    schema_objects = house.estate.mongo("db")["things"]
     there = 2 if done else 0
-    assert things.count_documents({}) == there
+    assert schema_objects.count_documents({}) == there
     assert house.status()["problems"][0]["kind"] == "in_flight"
     told = house.orch("apply", code=5).output
     for fact in (
@@ -68,17 +68,17 @@ def test_an_insert_on_a_standalone_is_in_doubt_and_never_guessed(lone: House, do
         f"orch repair {house.id}",
     ):
         assert fact in told, told
-    assert things.count_documents({}) == there, "it was run again, or taken back"
+    assert schema_objects.count_documents({}) == there, "it was run again, or taken back"
     assert "cannot be told" in house.status()["problems"][0]["what"]
     kept.look()
     assert _ways(house) == ["--statement-done", "--statement-not-done", "--mark-applied 2", "--mark-not-applied 2"]
     house.orch("repair", house.id, "--statement-done" if done else "--statement-not-done", "--reason", "I counted them")
     assert [r["reason"] for r in kept.look() if r["version"] == 2] == ["", "I counted them"]
     house.orch("apply")
-    assert sorted(d["name"] for d in things.find()) == ["a", "b", "c"]
+    assert sorted(d["name"] for d in schema_objects.find()) == ["a", "b", "c"]
     kept.look()
     assert house.tables() == [1, 3, 4]
-    assert house.pointer() == (4, False)
+    assert house.version_row() == (4, False)
 
 
 def test_an_insert_with_ids_is_found_out(lone: House) -> None:
@@ -94,7 +94,7 @@ def test_a_first_statement_that_was_not_done_leaves_nothing_half(lone: House) ->
     house.kill("before MongoSession._command", 1, "apply")
     house.orch("apply", code=5)
     house.orch("repair", house.id, "--statement-not-done")
-    assert house.pointer() == (-1, False)
+    assert house.version_row() == (-1, False)
     assert house.status()["pending"] == [1, 2, 3, 4]
     house.golang.up(1)
     house.orch("apply")
@@ -122,7 +122,7 @@ def test_a_doubtful_version_is_marked_as_a_whole(lone: House, flag: str, applied
     kept.look()
     house.orch("repair", house.id, flag, "2", "--reason", "mended by hand")
     assert house.status()["applied"] == applied
-    assert house.pointer() == (applied[-1], False)
+    assert house.version_row() == (applied[-1], False)
     assert any(r["origin"] == "marked" and r["reason"] == "mended by hand" for r in kept.look())
 
 
@@ -164,7 +164,7 @@ def test_a_leftover_of_concurrently_is_found_out(pg_house: House) -> None:
     told = house.orch("apply", code=1).output
     assert "INVALID" in told
     assert house.estate.sql("db", "SELECT to_regclass('i3')") == [(None,)], "a failed try leaves no INVALID index"
-    assert house.pointer() == (2, False)
+    assert house.version_row() == (2, False)
     house.estate.sql("db", "DELETE FROM t1 WHERE ctid = (SELECT max(ctid) FROM t1)")
     house.orch("apply")
     assert house.estate.sql("db", "SELECT indisvalid FROM pg_index WHERE indexrelid = 'i3'::regclass") == [(True,)]
@@ -209,7 +209,7 @@ def test_a_partial_migration_continues_once_the_rest_is_mended(house: House) -> 
     problem = house.status()["problems"][0]
     assert problem["kind"] == "partial"
     assert "stopped at statement 2 of 3" in problem["what"]
-    assert house.pointer() == (2, True), "golang-migrate must not touch it"
+    assert house.version_row() == (2, True), "golang-migrate must not touch it"
     failed = kept.look()
     assert failed[-1]["error"]
     house.orch("rollback", house.id, "--steps", "1", "--yes", code=5)
@@ -219,7 +219,7 @@ def test_a_partial_migration_continues_once_the_rest_is_mended(house: House) -> 
     assert "continues at statement 2 of 3" in told
     kept.look()
     assert house.tables() == [1, 2, 3, 4]
-    assert house.pointer() == (4, False)
+    assert house.version_row() == (4, False)
 
 
 def test_a_partial_migration_whose_done_part_was_changed_is_refused(house: House) -> None:
@@ -352,7 +352,7 @@ def test_a_missing_down_file_is_refused_when_planning(house: House) -> None:
     assert house.tables() == [1, 2, 3, 4], "nothing ran, not even 4"
     house.orch("rollback", house.id, "--to", "2", "--yes", "--allow-missing-down")
     assert house.tables() == [1, 2, 3]
-    assert house.pointer() == (2, False)
+    assert house.version_row() == (2, False)
 
 
 def test_out_of_order_is_refused_unless_the_manifest_allows_it(house: House) -> None:
@@ -368,7 +368,7 @@ def test_out_of_order_is_refused_unless_the_manifest_allows_it(house: House) -> 
     house.estate.manifest(f"  - {{name: db, server: {house.engine}, out_of_order: apply}}\n")
     house.orch("apply")
     assert house.tables() == [1, 2, 3, 4]
-    assert house.pointer() == (4, False)
+    assert house.version_row() == (4, False)
     house.orch("rollback", house.id, "--steps", "3", "--yes")
     assert house.tables() == [1]
 
@@ -382,8 +382,8 @@ def test_a_baseline_declares_what_is_there(house: House) -> None:
     house.orch("apply", code=1)  # the tables of 1 are there, and nothing says so
     house.orch("baseline", house.id, "--version", "9", code=2)
     house.orch("baseline", house.id, "--version", "2", "--reason", "restored from the dump of Monday")
-    assert house.pointer() == (2, False)
-    records = [r for r in house.revisions() if r["origin"] == "baseline"]
+    assert house.version_row() == (2, False)
+    records = [r for r in house.attempts() if r["origin"] == "baseline"]
     assert [(r["version"], r["reason"]) for r in records] == [(v, "restored from the dump of Monday") for v in (1, 2)]
     house.orch("apply")
     assert house.tables() == [1, 2, 3, 4]
@@ -405,7 +405,7 @@ def test_a_baseline_that_was_taken_back_can_be_made_again(house: House) -> None:
         (2, "down", ""),
         (3, "up", "second"),
     ]
-    assert house.pointer() == (1, False)
+    assert house.version_row() == (1, False)
     house.golang.up(1)
     house.orch("apply")
     assert house.tables() == [1, 2, 3, 4]
@@ -420,7 +420,7 @@ def test_a_baseline_where_golang_migrate_took_everything_back(house: House) -> N
     assert house.status()["applied"] == [1, 2]
     house.orch("apply")
     assert house.tables() == [1, 2, 3, 4]
-    assert house.pointer() == (4, False)
+    assert house.version_row() == (4, False)
 
 
 def test_no_baseline_over_what_stopped_half_way(house: House) -> None:
@@ -431,7 +431,7 @@ def test_no_baseline_over_what_stopped_half_way(house: House) -> None:
     house.golang.force(-1)
     told = house.orch("baseline", house.id, "--version", "1", code=5).output
     assert "None" not in told
-    assert "set the pointer to no version" in told
+    assert "set the version table to no version" in told
 
 
 def _by_hand(house: House, version: int) -> None:
@@ -462,12 +462,12 @@ def test_a_pending_version_made_by_hand_is_taken_as_applied(house: House) -> Non
     assert house.status()["applied"] == [1]
     for version in (2, 3):
         house.orch("repair", house.id, "--mark-applied", str(version), "--reason", "hotfix")
-        assert house.pointer() == (version, False)
+        assert house.version_row() == (version, False)
         record = [r for r in kept.look() if r["version"] == version][-1]
         assert (record["done"], record["origin"], record["reason"]) == (True, "marked", "hotfix")
         assert record["actor"]
     house.orch("repair", house.id, "--mark-not-applied", "3", "--reason", "by mistake")
-    assert (house.pointer(), house.status()["pending"]) == ((2, False), [3, 4])
+    assert (house.version_row(), house.status()["pending"]) == ((2, False), [3, 4])
     house.orch("repair", house.id, "--mark-applied", "3")
     house.golang.up()
     assert house.tables() == [1, 2, 3, 4]
@@ -480,18 +480,18 @@ def test_what_was_taken_as_applied_is_taken_back_also_below_others(house: House)
     house.golang.up(1)
     _by_hand(house, 2)
     house.orch("repair", house.id, "--mark-applied", "2")
-    assert [r["origin"] for r in house.revisions()] == ["adopted", "marked"]
+    assert [r["origin"] for r in house.attempts()] == ["adopted", "marked"]
     house.orch("apply", "--only", house.id, "--to", "3")
     house.golang.up(1)
     house.orch("repair", house.id, "--mark-not-applied", "3", code=2)
     house.orch("repair", house.id, "--mark-not-applied", "2")
-    assert house.pointer() == (4, False), "what golang-migrate did stays"
+    assert house.version_row() == (4, False), "what golang-migrate did stays"
     found = house.status()
     assert (found["applied"], found["pending"]) == ([1, 3, 4], [2])
     assert [p["kind"] for p in found["problems"]] == ["out_of_order"]
     assert f"orch repair {house.id} --mark-applied 2" in house.orch("repair", house.id).output
     house.orch("repair", house.id, "--mark-applied", "2")
-    assert house.pointer() == (4, False)
+    assert house.version_row() == (4, False)
     house.orch("apply")
     assert house.status()["problems"] == []
 
@@ -503,7 +503,7 @@ def test_other_trouble_is_mended_before_a_pending_version_is_taken_as_applied(ho
     told = house.orch("repair", house.id, flag, "3", code=2).output
     assert f"/{name}" in told
     assert "the next" not in told
-    assert len(house.revisions()) == 2
+    assert len(house.attempts()) == 2
 
 
 def test_a_failed_try_stays_in_the_history(house: House) -> None:
@@ -534,7 +534,7 @@ def test_a_try_that_failed_half_way_stays_in_the_history_too(house: House) -> No
         ("applied", False),
     ]
     assert len({r["run_id"] for r in tries}) == 3
-    assert house.pointer() == (4, False)
+    assert house.version_row() == (4, False)
     house.orch("rollback", house.id, "--to", "1", "--yes")
     assert house.tables() == [1]
 
@@ -552,13 +552,13 @@ def test_a_first_statement_that_fails_again_after_a_kill_leaves_nothing_half(hou
     house.estate.write(house.id, wrong)
     house.orch("apply", "--only", house.id, "--to", "1")
     house.kill(label, 1, "apply")
-    assert house.pointer() == (2, True)
+    assert house.version_row() == (2, True)
     house.orch("apply", code=1)
-    assert house.pointer() == (1, False)
+    assert house.version_row() == (1, False)
     assert [p["kind"] for p in house.status()["problems"]] == []
     house.estate.write(house.id, files)
     house.orch("apply")
-    assert house.pointer() == (4, False)
+    assert house.version_row() == (4, False)
 
 
 def test_a_word_given_by_mistake_can_be_taken_back(house: House) -> None:
@@ -571,8 +571,8 @@ def test_a_word_given_by_mistake_can_be_taken_back(house: House) -> None:
     house.orch("repair", house.id, "--mark-applied", "2", "--reason", "by mistake")
     assert _ways(house) == ["--mark-not-applied 2"]
     house.orch("repair", house.id, "--mark-not-applied", "2")
-    assert house.pointer() == (1, False)
-    assert [r["reason"] for r in house.revisions() if r["version"] == 2] == ["by mistake", ""], "it may be left out"
+    assert house.version_row() == (1, False)
+    assert [r["reason"] for r in house.attempts() if r["version"] == 2] == ["by mistake", ""], "it may be left out"
     house.orch("apply")
     assert house.tables() == [1, 2, 3, 4]
 
@@ -605,8 +605,8 @@ def test_a_killed_repair_is_given_again(request: pytest.FixtureRequest, kind: st
         applied = [1, 2] if flag == "--mark-applied" else [1]
         found = house.status()
         assert (found["applied"], found["problems"]) == (applied, []), f"killed at {at}: {ended.points[at - 1 : at]}"
-        assert house.pointer() == (applied[-1], False)
-        assert any(r["reason"] == "looked" for r in house.revisions())
+        assert house.version_row() == (applied[-1], False)
+        assert any(r["reason"] == "looked" for r in house.attempts())
         _wipe(house)
         if ended.code is not None:
             return
@@ -616,14 +616,14 @@ def test_a_killed_repair_is_given_again(request: pytest.FixtureRequest, kind: st
 @EVERY
 def test_a_killed_adoption_is_made_by_the_next_run(house: House, every: int) -> None:
     house.orch("apply")
-    expected = house.picture()
+    expected = house.schema_snapshot()
     _wipe(house)
     for at in range(1, 200, every):
         house.golang.up(2)
         ended = house.forge.run(["apply"], house.estate.root, house.estate.env, kill_at=at)
         house.orch("apply")
-        assert house.picture() == expected, f"killed at {at}: {ended.points[at - 1 : at]}"
-        origins = {r["version"]: r["origin"] for r in house.revisions() if r["done"]}
+        assert house.schema_snapshot() == expected, f"killed at {at}: {ended.points[at - 1 : at]}"
+        origins = {r["version"]: r["origin"] for r in house.attempts() if r["done"]}
         assert origins == {1: "adopted", 2: "adopted", 3: "applied", 4: "applied"}
         _wipe(house)
         if ended.code is not None:
@@ -660,7 +660,7 @@ def test_where_nothing_is_wrong_there_is_nothing_to_repair(house: House) -> None
         assert "nothing needs repair: it is at version 4, nothing is pending" in told
         assert f"orch repair {house.id}" not in told, "that would lead in a circle"
     house.orch("repair", house.id, "--mark-applied", "4", "--continue", code=2)
-    assert len(house.revisions()) == 4
+    assert len(house.attempts()) == 4
 
 
 def test_history_of_a_newer_tool_is_read_and_not_written(house: House) -> None:
@@ -678,7 +678,7 @@ def test_history_of_a_newer_tool_is_read_and_not_written(house: House) -> None:
     assert _ways(house) == []
     told = house.orch("repair", house.id, "--accept", str(house.directory / first), code=2).output
     assert "no repair mends this: its history was written by a newer orch" in told
-    assert len(house.revisions()) == 2
+    assert len(house.attempts()) == 2
 
 
 def test_a_word_that_only_a_newer_tool_knows_is_no_fault(house: House) -> None:
@@ -690,7 +690,7 @@ def test_a_word_that_only_a_newer_tool_knows_is_no_fault(house: House) -> None:
         house.estate.mongo("db")["orch_history"].update_one({"version": 2}, change)
     assert house.status()["problems"][0]["kind"] == "newer_tool"
     assert "newer orch" in house.orch("apply", code=5).output
-    assert len(house.revisions()) == 2
+    assert len(house.attempts()) == 2
 
 
 def test_the_server_is_a_standalone(lone: House) -> None:

@@ -155,7 +155,7 @@ def test_few_connections_are_enough_for_many_new_databases(pg_estate: Estate, li
         path.write_text(path.read_text().replace(f"//{server.user}:${{POSTGRES_PASSWORD}}@", f"//{role}:few@"))
         pg_estate.orch("apply")
         for number in range(count):
-            assert pg_estate.pointer(f"n{number}") == [(1, False)]
+            assert pg_estate.version_row(f"n{number}") == [(1, False)]
     finally:
         pg_estate.drop()
         execute(pg_estate, f"DROP ROLE {role}")

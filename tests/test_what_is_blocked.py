@@ -19,7 +19,7 @@ def test_a_rollback_of_several_of_which_one_cannot_be_planned_says_why(pg_estate
         told = pg_estate.orch("rollback", *arguments, "--to", "0", "--yes", code=5).stderr
         assert "no down file" in told
         assert "unexpected" not in told
-        assert all(pg_estate.pointer(name) == [(1, False)] for name in ("user", "order", "bill"))
+        assert all(pg_estate.version_row(name) == [(1, False)] for name in ("user", "order", "bill"))
 
 
 def test_a_database_with_nothing_to_do_is_never_blocked(pg_estate: Estate) -> None:

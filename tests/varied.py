@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import psycopg
 from conftest import Estate
-from picture import Picture, mongo_picture, postgres_picture
 from psycopg import sql
+from schema_snapshot import SchemaSnapshot, mongo_picture, postgres_picture
 
 SHOP = {
     "000001_tables.up.sql": "CREATE TABLE item (id int PRIMARY KEY, name text, hits int DEFAULT 0);\n"
@@ -90,7 +90,7 @@ class Varied(Estate):
         ):
             self.write(directory, files)
 
-    def pictures(self, *, history: bool = True) -> dict[str, Picture]:
+    def schema_snapshots(self, *, history: bool = True) -> dict[str, SchemaSnapshot]:
         found = {n: postgres_picture(self.servers["postgres"].dsn(self.prefix + n), history=history) for n in NAMES[:2]}
         found |= {n: mongo_picture(self.client(), self.prefix + n, history=history) for n in NAMES[2:]}
         for name in NAMES[2:]:  # the lease of the killed run may still lie there; the next that needs it takes it

@@ -93,14 +93,14 @@ _MONGO = {
 
 
 @dataclass(frozen=True, slots=True)
-class Hazard:
+class Risk:
     """One statement to look at: what it does, and where it is."""
 
     where: Mark
     what: str
 
 
-def hazards(scripts: Iterable[Script], *, fresh: bool = False) -> list[Hazard]:
+def risks(scripts: Iterable[Script], *, fresh: bool = False) -> list[Risk]:
     """Return what is dangerous in the files of a database's plan, in their order.
 
     A word list: it can miss things, and it never forbids any. `fresh`: the plan creates the database, so everything in it
@@ -112,7 +112,7 @@ def hazards(scripts: Iterable[Script], *, fresh: bool = False) -> list[Hazard]:
         for statement in script.statements:
             where = Mark(script.file.path, statement.line)
             whats = _sql(statement, new) if _is_sql(statement) else _mongo(statement)
-            found += [Hazard(where, what) for what in whats if not fresh or "drops a database" in what]
+            found += [Risk(where, what) for what in whats if not fresh or "drops a database" in what]
     return found
 
 

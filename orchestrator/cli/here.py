@@ -10,7 +10,7 @@ from orchestrator.errors import OrchError, exit_code_of
 from orchestrator.events import Failure
 from orchestrator.operations.assembly import redactor
 from orchestrator.planning.history import Kind, reconcile
-from orchestrator.planning.repair import Way, ways
+from orchestrator.planning.repair import Resolution, resolutions
 
 if TYPE_CHECKING:
     from orchestrator.cli.records import OneDatabase
@@ -38,7 +38,7 @@ def _declared(one: OneDatabase, reason: str, lock_timeout: float | None) -> str:
     if not any(problem.kind is Kind.ELSEWHERE for problem in reconcile(one.migrations, seen).problems):
         return "its records were written here; nothing to record"
 
-    def way(history: History) -> Way:
-        return ways(one.migrations, history, one.signature(reason))[0]
+    def resolution(history: History) -> Resolution:
+        return resolutions(one.migrations, history, one.signature(reason))[0]
 
-    return f"recorded that {one.write(way, seen, lock_timeout).what}"
+    return f"recorded that {one.write(resolution, seen, lock_timeout).what}"

@@ -20,7 +20,7 @@ from orchestrator.events import Event, Failure, Refused, RunFinished, Sink
 from orchestrator.views.document import DocumentView
 
 if TYPE_CHECKING:
-    from orchestrator.analysis.risks import Hazard
+    from orchestrator.analysis.risks import Risk
     from orchestrator.planning.plan import Plan
 
 GITLAB_JUNIT = "orch-junit.xml"
@@ -154,16 +154,16 @@ def put_commands(commands: Sequence[str]) -> None:
     put("".join(line + "\n" for line in [*masks, *map(readable, commands)]), now=True)
 
 
-def plan_commands(plan: Plan, hazards: Mapping[str, Sequence[Hazard]]) -> list[str]:
+def plan_commands(plan: Plan, risks: Mapping[str, Sequence[Risk]]) -> list[str]:
     """Return the annotations of a plan: what cannot be planned, then what to look at."""
     from orchestrator.views.github import command, failure_annotations, limited
 
     failures = [(planned.id, planned.failure) for planned in plan.databases if planned.failure]
     errors = failure_annotations(failures, _located)
     warnings = [
-        command("warning", hazard.what, file=_located(hazard.where.path), line=str(hazard.where.line), title=id)
-        for id, found in hazards.items()
-        for hazard in found
+        command("warning", risk.what, file=_located(risk.where.path), line=str(risk.where.line), title=id)
+        for id, found in risks.items()
+        for risk in found
     ]
     return [*limited(errors, "error"), *limited(warnings, "warning")]
 

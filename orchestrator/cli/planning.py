@@ -16,7 +16,7 @@ from orchestrator.model import Direction, Script
 from orchestrator.planning.plan import DatabasePlan, Plan, Request, make_plan
 
 if TYPE_CHECKING:
-    from orchestrator.analysis.risks import Hazard
+    from orchestrator.analysis.risks import Risk
     from orchestrator.execution.run import Run
     from orchestrator.operations.assembly import Assembly
 
@@ -28,12 +28,12 @@ def planned(run: Run, assembly: Assembly, request: Request, *, keep: bool = Fals
     return make_plan(assembly.databases, run.catalogs, survey(run, keep=keep), run.read_script, request, __version__)
 
 
-def hazards_of(run: Run, plan: Plan) -> dict[str, list[Hazard]]:
+def hazards_of(run: Run, plan: Plan) -> dict[str, list[Risk]]:
     """Return what to look at first in the statements that would run, database by database."""
-    from orchestrator.analysis.risks import hazards
+    from orchestrator.analysis.risks import risks
 
     found = {
-        database.id: hazards(_ahead(run, plan, database), fresh=_is_fresh(run, database)) for database in plan.databases
+        database.id: risks(_ahead(run, plan, database), fresh=_is_fresh(run, database)) for database in plan.databases
     }
     return {id: dangers for id, dangers in found.items() if dangers}
 

@@ -14,7 +14,7 @@ from orchestrator.execution.run import lock_wait
 from orchestrator.model import Database, History, LockHolder, Migration, Target
 from orchestrator.operations.assembly import Assembly, assemble
 from orchestrator.planning.history import digest
-from orchestrator.planning.repair import Signature, Way
+from orchestrator.planning.repair import Resolution, Signature
 
 if TYPE_CHECKING:
     from orchestrator.engines.base import Engine
@@ -74,7 +74,7 @@ class OneDatabase:
         with self.engine.connect(self.target) as session:
             yield session
 
-    def write(self, decide: Callable[[History], Way], seen: History, lock_timeout: float | None) -> Way:
+    def write(self, decide: Callable[[History], Resolution], seen: History, lock_timeout: float | None) -> Resolution:
         """Record a way under the lock, if the history still is what was seen."""
         told: set[str] = set()
 
@@ -90,6 +90,6 @@ class OneDatabase:
             history = session.read_history()
             if digest(history) != digest(seen):
                 raise StalePlanError(f"{self.id} changed while you were looking", hint="run the command again")
-            way = decide(history)
-            session.commit((), way.revisions, way.pointer, Limits())
-        return way
+            resolution = decide(history)
+            session.commit((), resolution.attempts, resolution.version_row, Limits())
+        return resolution

@@ -9,19 +9,19 @@ from enum import Enum
 from typing import Protocol
 
 from orchestrator.model import (
+    Attempt,
     Blocking,
     CreateOptions,
     File,
     History,
     LockHolder,
     Mark,
-    Picture,
-    Pointer,
-    Revision,
+    SchemaObject,
+    SchemaSnapshot,
     Script,
     Statement,
     Target,
-    Thing,
+    VersionRow,
 )
 
 
@@ -118,14 +118,18 @@ class Session(Protocol):
         """Create these extensions where they are missing."""
 
     def commit(
-        self, statements: Sequence[Statement], revisions: Sequence[Revision], pointer: Pointer | None, limits: Limits
+        self,
+        statements: Sequence[Statement],
+        attempts: Sequence[Attempt],
+        version_row: VersionRow | None,
+        limits: Limits,
     ) -> None:
-        """Run statements and write records and pointer: all of it or nothing. Creates an absent history store.
+        """Run statements and write records and version table: all of it or nothing. Creates an absent history store.
 
-        Without statements it only records. `pointer` None leaves the pointer as it is.
+        Without statements it only records. `version table` None leaves the version table as it is.
         """
 
-    def begin(self, revision: Revision, statements: Sequence[Statement], limits: Limits) -> None:
+    def begin(self, attempt: Attempt, statements: Sequence[Statement], limits: Limits) -> None:
         """Get ready to run what is left of a file statement by statement; what is above it is done.
 
         Until all is done or has failed, whatever a statement does to its session lasts for the next.
@@ -155,11 +159,11 @@ class Session(Protocol):
         Both may be called from another thread. A server that does not tell, or cannot be asked, is no error.
         """
 
-    def picture(self) -> Picture:
+    def schema_snapshot(self) -> SchemaSnapshot:
         """Return the schema as it is now, without the bookkeeping."""
 
-    def is_bare(self, thing: Thing) -> bool:
-        """Whether a thing of the picture is no more than its name: the server makes such a one by itself where it is used."""
+    def is_bare(self, schema_object: SchemaObject) -> bool:
+        """Whether a schema object is nothing but its name: the server creates such an object by itself when it is used."""
 
     def cancel(self) -> None:
         """End the running statement on the server. The one verb for other threads."""

@@ -42,11 +42,11 @@ from orchestrator.events import (
     StepStarted,
     hidden,
 )
-from orchestrator.execution.history_writer import Book
+from orchestrator.execution.history_writer import HistoryWriter
 from orchestrator.execution.run import Run, lock_wait, number
 from orchestrator.execution.smaller_pieces import SmallerPieces
 from orchestrator.execution.tries import Tries
-from orchestrator.model import Direction, Mark, Pointer, Revision, Script, Statement
+from orchestrator.model import Attempt, Direction, Mark, Script, Statement, VersionRow
 from orchestrator.planning.history import (
     IN_DOUBT,
     State,
@@ -147,13 +147,15 @@ class Migrator:
         ):
             history = session.read_history(self._planned.extensions)
             state = reconcile(tuple(self._files.values()), history, out_of_order=self._settings.out_of_order)
-            book = Book(self._run, history, state)
-            if (step.version in book.applied) is (step.direction is Direction.UP):
+            history_writer = HistoryWriter(self._run, history, state)
+            if (step.version in history_writer.applied) is (step.direction is Direction.UP):
                 return
             migration = self._files[step.version]
             file = migration.file(step.direction)
             script = self._run.read_script(self._database, file) if file else None
-            self._record_failure(session, book, book.begin(migration, step.direction, script), error)
+            self._record_failure(
+                session, history_writer, history_writer.begin(migration, step.direction, script), error
+            )
 
     def _create(self) -> None:
         if not self._settings.create and not self._target.scratch:
@@ -228,37 +230,37 @@ class Migrator:
         steps = remaining(self._planned, tuple(self._files.values()), history, self._settings.out_of_order)
         session.prepare([name for name in self._planned.extensions if name not in history.extensions])
         state = reconcile(tuple(self._files.values()), history, out_of_order=self._settings.out_of_order)
-        book = Book(self._run, history, state)
-        self._follow_golang_migrate(session, book, state)
-        self.version = book.version
+        history_writer = HistoryWriter(self._run, history, state)
+        self._follow_golang_migrate(session, history_writer, state)
+        self.version = history_writer.version
         for step in steps:
             if self._run.stop.is_set():
                 raise InterruptedRunError("stopped between two migrations")
-            self._step(session, book, step)
+            self._step(session, history_writer, step)
             self.applied += 1
-            self.version = book.version
+            self.version = history_writer.version
 
-    def _follow_golang_migrate(self, session: Session, book: Book, state: State) -> None:
-        """Write down what golang-migrate did since we last looked, and give the pointer back if somebody dropped it."""
-        revisions = [book.adopted(self._files[version], Direction.UP) for version in state.adopt]
-        revisions += [book.forgotten(version) for version in state.forget]
-        for revision in revisions:
-            book.note(revision)
-        if revisions or state.pointer_stale:
-            session.commit((), revisions, book.pointer(state) if state.pointer_stale else None, Limits())
+    def _follow_golang_migrate(self, session: Session, history_writer: HistoryWriter, state: State) -> None:
+        """Write down what golang-migrate did since we last looked, and give the version table back if somebody dropped it."""
+        attempts = [history_writer.adopted(self._files[version], Direction.UP) for version in state.adopt]
+        attempts += [history_writer.forgotten(version) for version in state.forget]
+        for attempt in attempts:
+            history_writer.note(attempt)
+        if attempts or state.pointer_stale:
+            session.commit((), attempts, history_writer.version_row(state) if state.pointer_stale else None, Limits())
         for versions, direction in ((state.adopt, Direction.UP), (state.forget, Direction.DOWN)):
             if versions:
                 self._run.sink(Adopted(self._id, versions, direction))
 
-    def _step(self, session: Session, book: Book, step: Step) -> None:
+    def _step(self, session: Session, history_writer: HistoryWriter, step: Step) -> None:
         """Run one file, trying again what passes by itself."""
         migration = self._files[step.version]
         file = migration.file(step.direction)
         script = self._run.read_script(self._database, file) if file else None
         started = time.monotonic()
         self._run.sink(StepStarted(self._id, step.version, step.name, step.direction, step.first, step.statements))
-        revision = book.begin(migration, step.direction, script)
-        if script is not None and not resumable(revision, script):
+        attempt = history_writer.begin(migration, step.direction, script)
+        if script is not None and not resumable(attempt, script):
             raise StalePlanError(
                 f"version {step.version} stopped half way after the plan was made, and what ran is not what is in {step.path}",
                 where=Mark(step.path),
@@ -270,17 +272,17 @@ class Migrator:
         while True:
             try:
                 with turn, tries.watched(session, lambda what: self._tell_waiting(step.path, what)):
-                    revision = self._run_file(session, book, revision, script)
+                    attempt = self._run_file(session, history_writer, attempt, script)
                 break
             except StatementError as error:
-                revision = book.latest(revision)
+                attempt = history_writer.latest(attempt)
                 self._tell_messages(session, step.version, step.path)
                 if self._run.cancelled.is_set():  # then the server's words tell of that alone
-                    self._record_failure(session, book, revision, InterruptedRunError("cancelled by a signal"))
+                    self._record_failure(session, history_writer, attempt, InterruptedRunError("cancelled by a signal"))
                     raise InterruptedRunError("cancelled") from None
                 _locate(error, script, self._run.redact)
                 if isinstance(error, SessionEndedError):
-                    error.hint = "\n".join(filter(None, (error.hint, _what_next(revision, script))))
+                    error.hint = "\n".join(filter(None, (error.hint, _what_next(attempt, script))))
                     raise
                 tries.explain(error)
                 pause = tries.pause(error, self._limits(script).lock_timeout, FIRST_PAUSE)
@@ -288,8 +290,8 @@ class Migrator:
                     tries = self._tries[step.version] = Tries(self._run.redact)
                     continue
                 if pause is None or self._run.stop.is_set():
-                    self._record_failure(session, book, revision, error)
-                    error.hint = "\n".join(filter(None, (error.hint, _what_next(revision, script))))
+                    self._record_failure(session, history_writer, attempt, error)
+                    error.hint = "\n".join(filter(None, (error.hint, _what_next(attempt, script))))
                     raise
                 if error.contended:
                     turn = self._run.turns[self._target.server_key]
@@ -326,22 +328,26 @@ class Migrator:
             self._run.sink(Notice(self._id, hidden(why, MAX_WHAT, self._run.redact)))
         return bool(how)
 
-    def _run_file(self, session: Session, book: Book, revision: Revision, script: Script | None) -> Revision:
-        """Run what is left of a file and return its finished revision."""
-        after = pointer_after(book.applied, revision.version, revision.direction)
+    def _run_file(
+        self, session: Session, history_writer: HistoryWriter, attempt: Attempt, script: Script | None
+    ) -> Attempt:
+        """Run what is left of a file and return its finished attempt."""
+        after = pointer_after(history_writer.applied, attempt.version, attempt.direction)
         if script is None or not script.statements:
-            return self._commit(session, book, (), revision._replace(done=True, in_flight=False), after, Limits())
+            return self._commit(
+                session, history_writer, (), attempt._replace(done=True, in_flight=False), after, Limits()
+            )
         limits = self._limits(script)
         statements = script.statements
-        fresh = not revision.applied and not revision.in_flight
-        if fresh and self._pieces.commits_together(session, revision.version, script):
-            done = revision._replace(applied=len(statements), done=True)
+        fresh = not attempt.applied and not attempt.in_flight
+        if fresh and self._pieces.commits_together(session, attempt.version, script):
+            done = attempt._replace(applied=len(statements), done=True)
             try:
-                return self._commit(session, book, statements, done, after, limits)
+                return self._commit(session, history_writer, statements, done, after, limits)
             except StatementError as error:
                 if not error.alone or len(statements) > 1:
                     raise
-        return self._run_statements(session, book, revision, script, limits, after)
+        return self._run_statements(session, history_writer, attempt, script, limits, after)
 
     def _limits(self, script: Script | None) -> Limits:
         """The file's own header wins over the manifest, and that over the DSN's `x-statement-timeout` (milliseconds)."""
@@ -356,106 +362,118 @@ class Migrator:
         return Limits(lock, lock_try, statement)
 
     def _run_statements(
-        self, session: Session, book: Book, revision: Revision, script: Script, limits: Limits, after: Pointer
-    ) -> Revision:
-        during = pointer_during(book.applied, revision.version, revision.direction)
+        self,
+        session: Session,
+        history_writer: HistoryWriter,
+        attempt: Attempt,
+        script: Script,
+        limits: Limits,
+        after: VersionRow,
+    ) -> Attempt:
+        during = pointer_during(history_writer.applied, attempt.version, attempt.direction)
         total = len(script.statements)
-        if revision.applied < total:
-            session.begin(revision, script.statements[revision.applied :], limits)
-        for index in range(revision.applied, total):
+        if attempt.applied < total:
+            session.begin(attempt, script.statements[attempt.applied :], limits)
+        for index in range(attempt.applied, total):
             if self._run.cancelled.is_set():
                 raise InterruptedRunError("cancelled between two statements")
             statement = script.statements[index]
-            progress = revision._replace(
+            progress = attempt._replace(
                 applied=index + 1,
                 in_flight=False,
                 prefix=prefix_checksum(script, index + 1),
                 done=index + 1 == total,
                 error="",
             )
-            pointer = after if progress.done else during
-            committed = not revision.in_flight and self._pieces.commits(session, revision.version, statement)
+            version_row = after if progress.done else during
+            committed = not attempt.in_flight and self._pieces.commits(session, attempt.version, statement)
             if committed:
                 try:
-                    revision = self._commit(session, book, (statement,), progress, pointer, limits)
+                    attempt = self._commit(session, history_writer, (statement,), progress, version_row, limits)
                 except StatementError as error:
                     if not error.alone:
                         raise
                     committed = False
             if not committed:
-                revision = self._run_alone(session, book, revision, script, index, limits, during)
-                revision = self._commit(session, book, (), progress, pointer, limits)
-            self._tell_messages(session, revision.version, script.file.path)
-            self._run.sink(StatementDone(self._id, revision.version, index + 1, total))
-        if not revision.done:  # every statement was recorded, and only the last record is missing
-            revision = self._commit(session, book, (), revision._replace(done=True), after, limits)
-        return revision
+                attempt = self._run_alone(session, history_writer, attempt, script, index, limits, during)
+                attempt = self._commit(session, history_writer, (), progress, version_row, limits)
+            self._tell_messages(session, attempt.version, script.file.path)
+            self._run.sink(StatementDone(self._id, attempt.version, index + 1, total))
+        if not attempt.done:  # every statement was recorded, and only the last record is missing
+            attempt = self._commit(session, history_writer, (), attempt._replace(done=True), after, limits)
+        return attempt
 
     def _run_alone(
         self,
         session: Session,
-        book: Book,
-        revision: Revision,
+        history_writer: HistoryWriter,
+        attempt: Attempt,
         script: Script,
         index: int,
         limits: Limits,
-        during: Pointer,
-    ) -> Revision:
+        during: VersionRow,
+    ) -> Attempt:
         """Run a statement that cannot commit with its record: intent first; if one is found, ask what became of it."""
         # One that the server refused inside a transaction comes here too.
         statement = replace(script.statements[index], atomic=False)
-        if revision.in_flight:
+        if attempt.in_flight:
             effect, facts = session.probe(statement, limits)
             self._run.sink(Notice(self._id, f"{_place(script, statement)} was cut off: {facts}"))
             if effect is Effect.DONE:
-                return revision
+                return attempt
             if effect is Effect.UNKNOWN:
                 doubt = f"{IN_DOUBT}: {facts}"
-                self._commit(session, book, (), revision._replace(error=doubt), during, limits)
+                self._commit(session, history_writer, (), attempt._replace(error=doubt), during, limits)
                 raise ConflictError(
-                    f"{self._id} is in doubt at statement {index + 1} of version {revision.version}",
+                    f"{self._id} is in doubt at statement {index + 1} of version {attempt.version}",
                     where=Mark(script.file.path, statement.line),
                     detail=facts,
                     hint=f"look whether it was done, then: orch repair {self._id}",
                 )
         elif session.probe(statement, limits)[0] is not Effect.DONE:
             # (What is done before it began is refused by the server, or passed over: a later run must not take it for ours.)
-            begun = revision._replace(in_flight=True, prefix=prefix_in_flight(script, index), error="")
-            revision = self._commit(session, book, (), begun, during, limits)
+            begun = attempt._replace(in_flight=True, prefix=prefix_in_flight(script, index), error="")
+            attempt = self._commit(session, history_writer, (), begun, during, limits)
         try:
             session.execute(statement, limits)
         except StatementError as error:
             # Who cancels is not to wait for debris to be cleared: the next run does that.
-            if revision.in_flight and not error.partly and not self._run.cancelled.is_set():
+            if attempt.in_flight and not error.partly and not self._run.cancelled.is_set():
                 with suppress(OrchError):  # debris that cannot be cleared yet: the next try looks again
                     if session.probe(statement, limits)[0] is Effect.DONE:
-                        return revision
-                    book.note(revision._replace(in_flight=False, prefix=prefix_landed(revision, done=False)))
+                        return attempt
+                    history_writer.note(attempt._replace(in_flight=False, prefix=prefix_landed(attempt, done=False)))
             raise
-        return revision
+        return attempt
 
     def _commit(
         self,
         session: Session,
-        book: Book,
+        history_writer: HistoryWriter,
         statements: Sequence[Statement],
-        revision: Revision,
-        pointer: Pointer,
+        attempt: Attempt,
+        version_row: VersionRow,
         limits: Limits,
-    ) -> Revision:
-        session.commit(statements, [revision], pointer, limits)
-        book.note(revision)
-        return revision
+    ) -> Attempt:
+        session.commit(statements, [attempt], version_row, limits)
+        history_writer.note(attempt)
+        return attempt
 
-    def _record_failure(self, session: Session, book: Book, revision: Revision, error: OrchError) -> None:
-        """Keep the error in the history. A try that had no effect gives the pointer back what it said before."""
+    def _record_failure(
+        self, session: Session, history_writer: HistoryWriter, attempt: Attempt, error: OrchError
+    ) -> None:
+        """Keep the error in the history. A try that had no effect gives the version table back what it said before."""
         what = f"{error.where}: {error.what}" if error.where else error.what
         text = hidden(what, MAX_ERROR_CHARACTERS, self._run.redact)[:MAX_ERROR_CHARACTERS]
-        failed = revision._replace(error=text)
+        failed = attempt._replace(error=text)
         effect = failed.applied or failed.in_flight
-        pointer = None if effect or not book.began(failed) else Pointer(max(book.applied, default=None))
+        version_row = (
+            None
+            if effect or not history_writer.began(failed)
+            else VersionRow(max(history_writer.applied, default=None))
+        )
         with suppress(OrchError):  # the disk may be full: what went wrong first is what a person must read
-            session.commit((), [failed], pointer, Limits())
+            session.commit((), [failed], version_row, Limits())
 
 
 class _LetGoError(Exception):
@@ -470,16 +488,16 @@ def _place(script: Script, statement: Statement) -> str:
     return f"{script.file.path}:{statement.line}"
 
 
-def _what_next(revision: Revision, script: Script | None) -> str:
+def _what_next(attempt: Attempt, script: Script | None) -> str:
     """Return what a file that failed has left behind, and so what of it may be corrected."""
-    if revision.in_flight:
-        return f"statement {revision.applied + 1} may be done in part: the next run looks; run again"
-    if not revision.applied or script is None:
+    if attempt.in_flight:
+        return f"statement {attempt.applied + 1} may be done in part: the next run looks; run again"
+    if not attempt.applied or script is None:
         return "nothing of this file is in the database: correct what is wrong, and run again"
-    done = f"{revision.applied} of {revision.total} statements are done and recorded"
-    if revision.applied >= len(script.statements):
+    done = f"{attempt.applied} of {attempt.total} statements are done and recorded"
+    if attempt.applied >= len(script.statements):
         return f"{done}: run again"
-    line = script.statements[revision.applied].line
+    line = script.statements[attempt.applied].line
     return f"{done}: leave those as they are, correct the file from line {line} on, and run again"
 
 

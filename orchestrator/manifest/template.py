@@ -74,8 +74,10 @@ def _what_is_wrong(rest: str) -> str:
             return "the DSN template has a '${' without its '}'"
         return "the DSN template has a '${…}' that is not understood"
     if rest.startswith("{"):
-        thing = re.match(r"\{[A-Za-z_]{1,30}\}", rest)
-        return f"the DSN template has {thing[0] if thing else 'a curly bracket'}, which is not understood"
+        schema_object = re.match(r"\{[A-Za-z_]{1,30}\}", rest)
+        return (
+            f"the DSN template has {schema_object[0] if schema_object else 'a curly bracket'}, which is not understood"
+        )
     if rest.startswith("}"):
         return "the DSN template has a '}' too many"
     return "the DSN template has a single '$'"

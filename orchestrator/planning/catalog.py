@@ -14,7 +14,7 @@ from orchestrator.errors import InvalidError, InvalidGroup, OrchError
 from orchestrator.model import Database, Direction, File, Mark, Migration
 
 MAX_FILE_BYTES = 64 * 1024 * 1024
-MAX_VERSION = 2**63 - 1  # golang-migrate's pointer column is a signed bigint
+MAX_VERSION = 2**63 - 1  # golang-migrate's version table column is a signed bigint
 
 _NAME = re.compile(r"([0-9]+)_(.*)\.(down|up)\.(.*)")
 _BOM = b"\xef\xbb\xbf"

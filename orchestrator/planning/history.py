@@ -1,4 +1,4 @@
-"""Files, history and pointer in; what is applied, pending or wrong out. One pure function decides it all."""
+"""Files, history and version table in; what is applied, pending or wrong out. One pure function decides it all."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from shlex import quote
 
 from orchestrator.model import (
     HISTORY_FORMAT,
+    Attempt,
     Direction,
     History,
     Migration,
-    Pointer,
-    Revision,
     Script,
+    VersionRow,
 )
 
 IN_DOUBT = "it cannot be told whether it was done"
@@ -67,7 +67,7 @@ class State:
     """Where a database stands.
 
     `adopt` and `forget` are versions that golang-migrate applied or took back since we last looked (part of, and not
-    part of, `applied`). `partial` is an attempt that stopped half way. `pointer_stale`: the pointer needs rewriting.
+    part of, `applied`). `partial` is an attempt that stopped half way. `pointer_stale`: the version table needs rewriting.
     """
 
     version: int | None = None
@@ -76,7 +76,7 @@ class State:
     pending: tuple[int, ...] = ()
     adopt: tuple[int, ...] = ()
     forget: tuple[int, ...] = ()
-    partial: Revision | None = None
+    partial: Attempt | None = None
     pointer_stale: bool = False
     problems: tuple[Problem, ...] = ()
     notes: tuple[str, ...] = ()
@@ -92,7 +92,7 @@ def reconcile(migrations: Sequence[Migration], history: History, *, out_of_order
     `migrations` are the files in order of version; `out_of_order` allows pending versions below an applied one.
     """
     files = {migration.version: migration for migration in migrations}
-    latest = latest_effective(history.revisions)
+    latest = latest_effective(history.attempts)
     applied = {v for v, r in latest.items() if r.done and r.direction is Direction.UP}
     partials = [r for r in latest.values() if not r.done]
     partial = partials[0] if partials else None
@@ -105,7 +105,7 @@ def reconcile(migrations: Sequence[Migration], history: History, *, out_of_order
     forget: set[int] = set()
     pointer_stale = False
 
-    if any(revision.format > HISTORY_FORMAT for revision in history.revisions):
+    if any(attempt.format > HISTORY_FORMAT for attempt in history.attempts):
         problems.append(
             Problem(
                 Kind.NEWER_TOOL, "its history was written by a newer orch", "upgrade orch to go on with this database"
@@ -116,45 +116,45 @@ def reconcile(migrations: Sequence[Migration], history: History, *, out_of_order
     for extra in partials[1:]:
         problems.append(_two_partials(extra))
 
-    # First, what does golang-migrate's pointer say that our history does not?
-    pointer = history.pointer
+    # First, what does golang-migrate's version table say that our history does not?
+    version_row = history.version_row
     top = max(applied, default=None)
     if history.rows:
         problems.append(_several_rows(history.rows, top))
-    elif pointer is None:
+    elif version_row is None:
         pointer_stale = bool(latest)
     elif partial is not None:
-        if not _explains(partial, applied, pointer):
-            problems.append(_forced(pointer, partial))
-    elif pointer.dirty:
-        problems.append(_dirty(pointer, files))
-    elif pointer.version != top:
-        if pointer.version is not None and pointer.version not in files:
-            problems.append(_pointer_without_file(pointer.version))
-        elif top is None or (pointer.version is not None and pointer.version > top):
-            adopt = {v for v in files if (top is None or v > top) and v <= (pointer.version or 0)}
-        elif pointer.version is not None and pointer.version not in applied:
-            problems.append(_never_seen(pointer.version))
+        if not _explains(partial, applied, version_row):
+            problems.append(_forced(version_row, partial))
+    elif version_row.dirty:
+        problems.append(_dirty(version_row, files))
+    elif version_row.version != top:
+        if version_row.version is not None and version_row.version not in files:
+            problems.append(_pointer_without_file(version_row.version))
+        elif top is None or (version_row.version is not None and version_row.version > top):
+            adopt = {v for v in files if (top is None or v > top) and v <= (version_row.version or 0)}
+        elif version_row.version is not None and version_row.version not in applied:
+            problems.append(_never_seen(version_row.version))
         else:
-            forget = {v for v in applied if pointer.version is None or v > pointer.version}
+            forget = {v for v in applied if version_row.version is None or v > version_row.version}
 
     applied = (applied | adopt) - forget
-    if (adopt or forget) and pointer is not None:  # golang-migrate passes over what is out of order; we do not
-        pointer_stale = pointer.version != max(applied, default=None)
+    if (adopt or forget) and version_row is not None:  # golang-migrate passes over what is out of order; we do not
+        pointer_stale = version_row.version != max(applied, default=None)
 
     # Then, are the files of what is applied still what ran?
     ours = {version: latest[version] for version in sorted(applied - adopt)}
     moved = renumbered({v: m for v, m in files.items() if v not in adopt}, ours)
-    for version, revision in ours.items():
+    for version, attempt in ours.items():
         migration = files.get(version)
         if version in moved:
-            problems.append(_renumbered(revision, files[moved[version]]))
+            problems.append(_renumbered(attempt, files[moved[version]]))
         elif migration is None:
-            problems.append(_missing(revision))
-        elif migration.up and revision.checksum and revision.checksum != migration.up.checksum:
-            problems.append(_edited(revision, migration.up.path))
-        elif migration.name != revision.name:
-            notes.append(f"version {version} was applied as '{revision.name}' and is now called '{migration.name}'")
+            problems.append(_missing(attempt))
+        elif migration.up and attempt.checksum and attempt.checksum != migration.up.checksum:
+            problems.append(_edited(attempt, migration.up.path))
+        elif migration.name != attempt.name:
+            notes.append(f"version {version} was applied as '{attempt.name}' and is now called '{migration.name}'")
 
     # Last, what is still to do?
     started = {partial.version} if partial else set()
@@ -164,7 +164,7 @@ def reconcile(migrations: Sequence[Migration], history: History, *, out_of_order
         if partial.version not in files:
             problems.append(_missing(partial))
     newest = max(applied, default=None)
-    if history.emptied and pending and newest is None and not (pointer and pointer.version is not None):
+    if history.emptied and pending and newest is None and not (version_row and version_row.version is not None):
         problems.append(_emptied(pending[0]))
     late = [v for v in pending if newest is not None and v < newest and v not in started]
     if late and not out_of_order:
@@ -173,7 +173,7 @@ def reconcile(migrations: Sequence[Migration], history: History, *, out_of_order
         problems.append(_partial(partial))
     return State(
         version=newest,
-        dirty=bool(pointer and pointer.dirty),
+        dirty=bool(version_row and version_row.dirty),
         applied=tuple(sorted(applied)),
         pending=pending,
         adopt=tuple(sorted(adopt)),
@@ -185,7 +185,7 @@ def reconcile(migrations: Sequence[Migration], history: History, *, out_of_order
     )
 
 
-def renumbered(files: Mapping[int, Migration], applied: Mapping[int, Revision]) -> dict[int, int]:
+def renumbered(files: Mapping[int, Migration], applied: Mapping[int, Attempt]) -> dict[int, int]:
     """Return the applied versions whose file now has another number, with the version that it has: a rebase does that.
 
     Its content is that of a file which is not applied, and its own version has no file any more, or another one. `applied`
@@ -196,10 +196,10 @@ def renumbered(files: Mapping[int, Migration], applied: Mapping[int, Revision]) 
         if version not in applied and migration.up:
             pending.setdefault(migration.up.checksum, []).append(version)
     moved: dict[int, int] = {}
-    for version, revision in applied.items():
+    for version, attempt in applied.items():
         file = files[version].up if version in files else None
-        if (file is None or file.checksum != revision.checksum) and pending.get(revision.checksum):
-            moved[version] = pending[revision.checksum].pop(0)
+        if (file is None or file.checksum != attempt.checksum) and pending.get(attempt.checksum):
+            moved[version] = pending[attempt.checksum].pop(0)
     return moved
 
 
@@ -212,21 +212,21 @@ def unrecorded(history: History, state: State, id: str) -> Iterator[str]:
         )
 
 
-def latest_effective(revisions: Iterable[Revision]) -> dict[int, Revision]:
+def latest_effective(attempts: Iterable[Attempt]) -> dict[int, Attempt]:
     """Return each version's newest attempt that had an effect.
 
     A try that failed without one changes nothing, but where it went on from an attempt that stopped half way: then
     nothing of that is left, and what counts is the last one that came to its end.
     """
-    latest: dict[int, Revision] = {}
-    finished: dict[int, Revision] = {}
-    for revision in sorted(revisions, key=lambda r: (r.version, r.attempt)):
-        version = revision.version
-        if revision.done:
-            finished[version] = revision
-        if revision.done or revision.applied or revision.in_flight:
-            latest[version] = revision
-        elif version in latest and not latest[version].done and latest[version].direction is revision.direction:
+    latest: dict[int, Attempt] = {}
+    finished: dict[int, Attempt] = {}
+    for attempt in sorted(attempts, key=lambda r: (r.version, r.number)):
+        version = attempt.version
+        if attempt.done:
+            finished[version] = attempt
+        if attempt.done or attempt.applied or attempt.in_flight:
+            latest[version] = attempt
+        elif version in latest and not latest[version].done and latest[version].direction is attempt.direction:
             latest.pop(version)
             if version in finished:
                 latest[version] = finished[version]
@@ -238,24 +238,24 @@ def spoken(version: int | None) -> str:
     return "no version" if version is None else f"version {version}"
 
 
-def next_attempt(revisions: Iterable[Revision], version: int) -> int:
+def next_attempt(attempts: Iterable[Attempt], version: int) -> int:
     """Return the attempt number that a new record of this version takes."""
-    return max((r.attempt for r in revisions if r.version == version), default=0) + 1
+    return max((r.number for r in attempts if r.version == version), default=0) + 1
 
 
-def pointer_during(applied: Iterable[int], version: int, direction: Direction) -> Pointer:
-    """Return the pointer while a file is half done: the version that is being reached, dirty.
+def pointer_during(applied: Iterable[int], version: int, direction: Direction) -> VersionRow:
+    """Return the version table while a file is half done: the version that is being reached, dirty.
 
     For a down that is the version below, and -1 below the first: golang-migrate's own convention (read from its source).
     """
     after = pointer_after(applied, version, direction).version
-    return Pointer(-1 if after is None else after, dirty=True)
+    return VersionRow(-1 if after is None else after, dirty=True)
 
 
-def pointer_after(applied: Iterable[int], version: int, direction: Direction) -> Pointer:
-    """Return the pointer once a version has gone in this direction, given what else is applied."""
+def pointer_after(applied: Iterable[int], version: int, direction: Direction) -> VersionRow:
+    """Return the version table once a version has gone in this direction, given what else is applied."""
     others = set(applied) - {version}
-    return Pointer(max(others | {version} if direction is Direction.UP else others, default=None))
+    return VersionRow(max(others | {version} if direction is Direction.UP else others, default=None))
 
 
 def prefix_checksum(script: Script, count: int) -> str:
@@ -273,84 +273,84 @@ def prefix_in_flight(script: Script, count: int) -> str:
     return f"{prefix_checksum(script, count)}+{prefix_checksum(script, count + 1)}"
 
 
-def prefix_landed(revision: Revision, *, done: bool) -> str:
+def prefix_landed(attempt: Attempt, *, done: bool) -> str:
     """Return the checksum of what is done, once it is known whether the statement that was begun is."""
-    before, _, after = revision.prefix.partition("+")
+    before, _, after = attempt.prefix.partition("+")
     return after if done else before
 
 
-def resumable(revision: Revision, script: Script) -> bool:
+def resumable(attempt: Attempt, script: Script) -> bool:
     """Tell whether what a partial attempt already ran, or began, is unchanged in the file; the rest may differ."""
-    count = revision.applied + (1 if revision.in_flight else 0)
+    count = attempt.applied + (1 if attempt.in_flight else 0)
     if count > len(script.statements):
         return False
-    checksum = prefix_in_flight if revision.in_flight else prefix_checksum
-    return checksum(script, revision.applied) == revision.prefix
+    checksum = prefix_in_flight if attempt.in_flight else prefix_checksum
+    return checksum(script, attempt.applied) == attempt.prefix
 
 
 def digest(history: History) -> str:
     """Return a fingerprint of what a plan was made from."""
     facts = [
         history.exists,
-        [history.pointer.version, history.pointer.dirty] if history.pointer else None,
+        [history.version_row.version, history.version_row.dirty] if history.version_row else None,
         *([[[row.version, row.dirty] for row in history.rows]] if history.rows else []),
         [
-            [r.version, r.attempt, r.direction.value, r.checksum, r.applied, r.in_flight, r.done]
-            for r in latest_effective(history.revisions).values()
+            [r.version, r.number, r.direction.value, r.checksum, r.applied, r.in_flight, r.done]
+            for r in latest_effective(history.attempts).values()
         ],
     ]
     return "sha256:" + hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
-def _explains(partial: Revision, applied: set[int], pointer: Pointer) -> bool:
-    """Whether our own half-done attempt explains what the pointer says, wherever between two writes it died."""
-    if pointer.dirty:
-        return pointer == pointer_during(applied, partial.version, partial.direction)
+def _explains(partial: Attempt, applied: set[int], version_row: VersionRow) -> bool:
+    """Whether our own half-done attempt explains what the version table says, wherever between two writes it died."""
+    if version_row.dirty:
+        return version_row == pointer_during(applied, partial.version, partial.direction)
     if partial.applied == partial.total and not partial.in_flight:
-        return pointer == pointer_after(applied, partial.version, partial.direction)
+        return version_row == pointer_after(applied, partial.version, partial.direction)
     if partial.applied == 0:
         opposite = Direction.DOWN if partial.direction is Direction.UP else Direction.UP
-        return pointer == pointer_after(applied, partial.version, opposite)
+        return version_row == pointer_after(applied, partial.version, opposite)
     return False
 
 
-def _when(revision: Revision) -> str:
-    when = revision.finished_at or revision.started_at
+def _when(attempt: Attempt) -> str:
+    when = attempt.finished_at or attempt.started_at
     text = f" on {when:%Y-%m-%d %H:%M:%S %Z}".rstrip() if when else ""
-    return f"{text} by {revision.actor}" if revision.actor else text
+    return f"{text} by {attempt.actor}" if attempt.actor else text
 
 
-def _dirty(pointer: Pointer, files: dict[int, Migration]) -> Problem:
+def _dirty(version_row: VersionRow, files: dict[int, Migration]) -> Problem:
     # The row holds the version that was being reached: by its up file, or by the down file of the version above.
-    at = -1 if pointer.version is None else pointer.version
+    at = -1 if version_row.version is None else version_row.version
     above = min((v for v in files if v > at), default=None)
-    ways = [f"version {pointer.version} up"] if pointer.version in files else []
+    ways = [f"version {version_row.version} up"] if version_row.version in files else []
     if above is not None:
         ways.append(f"version {above} down")
     return Problem(
         Kind.DIRTY,
-        f"golang-migrate stopped half way and left it dirty at {spoken(pointer.version)}"
+        f"golang-migrate stopped half way and left it dirty at {spoken(version_row.version)}"
         + (f" (it was running {' or '.join(ways)})" if ways else ""),
         f"look at the schema, then: orch repair {NAME}",
-        pointer.version,
+        version_row.version,
     )
 
 
-def _forced(pointer: Pointer, partial: Revision) -> Problem:
+def _forced(version_row: VersionRow, partial: Attempt) -> Problem:
     return Problem(
         Kind.FORCED,
         f"version {partial.version} stopped half way ({partial.direction.value}, {partial.applied} of {partial.total} "
-        f"statements), and somebody has since set the pointer to {spoken(pointer.version)}",
+        f"statements), and somebody has since set the pointer to {spoken(version_row.version)}",
         f"look at the schema, then: orch repair {NAME}",
         partial.version,
     )
 
 
 def _never_seen(version: int) -> Problem:
-    """golang-migrate went below what we know of, and came to rest on what we do not: its pointer tells no more."""
+    """golang-migrate went below what we know of, and came to rest on what we do not: its version table tells no more."""
     return Problem(
         Kind.FORCED,
-        f"golang-migrate's pointer went back to version {version}, which our history never saw applied: "
+        f"golang-migrate's version table went back to version {version}, which our history never saw applied: "
         "it may have run that file, or only have come down to it",
         f"look at the schema, then: orch repair {NAME}",
         version,
@@ -368,7 +368,7 @@ def _elsewhere(told: str) -> Problem:
     )
 
 
-def _several_rows(rows: Sequence[Pointer], top: int | None) -> Problem:
+def _several_rows(rows: Sequence[VersionRow], top: int | None) -> Problem:
     """A restore of data alone leaves two: nobody can tell from them which version the database has."""
     said = " and ".join(spoken(row.version) + (" (dirty)" if row.dirty else "") for row in rows)
     choices = " or ".join(f"orch repair {NAME} --keep-version {row_key(row)}" for row in rows)
@@ -380,7 +380,7 @@ def _several_rows(rows: Sequence[Pointer], top: int | None) -> Problem:
     )
 
 
-def row_key(row: Pointer) -> int:
+def row_key(row: VersionRow) -> int:
     """Return the number by which a row of the version table is chosen; -1, golang-migrate's own, for no version."""
     return -1 if row.version is None else row.version
 
@@ -399,40 +399,40 @@ def _emptied(first: int) -> Problem:
 def _pointer_without_file(version: int) -> Problem:
     return Problem(
         Kind.MISSING,
-        f"golang-migrate's pointer is at version {version}, and there is no such file",
+        f"golang-migrate's version table is at version {version}, and there is no such file",
         f"bring the file back (a branch that is not merged?), or: orch repair {NAME}",
         version,
     )
 
 
-def _missing(revision: Revision) -> Problem:
+def _missing(attempt: Attempt) -> Problem:
     return Problem(
         Kind.MISSING,
-        f"version {revision.version} ('{revision.name}') was applied{_when(revision)}, and its file is gone",
+        f"version {attempt.version} ('{attempt.name}') was applied{_when(attempt)}, and its file is gone",
         "bring the file back; nothing can be rolled back past it",
-        revision.version,
-        blocks=() if revision.done else (Direction.UP, Direction.DOWN),  # past it is refused where a down is planned
+        attempt.version,
+        blocks=() if attempt.done else (Direction.UP, Direction.DOWN),  # past it is refused where a down is planned
     )
 
 
-def _renumbered(revision: Revision, migration: Migration) -> Problem:
+def _renumbered(attempt: Attempt, migration: Migration) -> Problem:
     path = migration.up.path if migration.up else ""
     return Problem(
         Kind.RENUMBERED,
-        f"{path} is the file that was applied as version {revision.version} ('{revision.name}'){_when(revision)}: "
+        f"{path} is the file that was applied as version {attempt.version} ('{attempt.name}'){_when(attempt)}: "
         "it has another number now, and would run a second time",
-        f"orch repair {NAME} --renumber {revision.version}={migration.version} records that it is applied; "
-        f"or give the file its number {revision.version} back",
-        revision.version,
+        f"orch repair {NAME} --renumber {attempt.version}={migration.version} records that it is applied; "
+        f"or give the file its number {attempt.version} back",
+        attempt.version,
     )
 
 
-def _edited(revision: Revision, path: str) -> Problem:
+def _edited(attempt: Attempt, path: str) -> Problem:
     return Problem(
         Kind.EDITED,
-        f"{path} was edited after it was applied{_when(revision)}",
+        f"{path} was edited after it was applied{_when(attempt)}",
         f"write a new migration instead, or after a look: orch repair {NAME} --accept {quote(path)}",
-        revision.version,
+        attempt.version,
     )
 
 
@@ -448,16 +448,16 @@ def _out_of_order(late: list[int], newest: int, files: dict[int, Migration]) -> 
     )
 
 
-def _two_partials(revision: Revision) -> Problem:
+def _two_partials(attempt: Attempt) -> Problem:
     return Problem(
         Kind.PARTIAL,
-        f"version {revision.version} stopped half way, and so did another",
+        f"version {attempt.version} stopped half way, and so did another",
         f"look at the schema, then: orch repair {NAME}",
-        revision.version,
+        attempt.version,
     )
 
 
-def _partial(partial: Revision) -> Problem:
+def _partial(partial: Attempt) -> Problem:
     """Describe a half-done attempt. It forbids only the other direction: its own continues it."""
     other = Direction.DOWN if partial.direction is Direction.UP else Direction.UP
     command = "orch apply" if partial.direction is Direction.UP else f"orch rollback {NAME} --steps 1"

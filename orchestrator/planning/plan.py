@@ -19,7 +19,7 @@ from orchestrator.errors import (
     UsageError,
 )
 from orchestrator.events import Failure
-from orchestrator.model import Database, Direction, File, History, LockHolder, Migration, Revision, Script
+from orchestrator.model import Attempt, Database, Direction, File, History, LockHolder, Migration, Script
 from orchestrator.planning.history import NAME, Kind, Problem, State, digest, reconcile, resumable, spoken, unrecorded
 
 PLAN_FORMAT = 1
@@ -423,7 +423,7 @@ def held_against_file(
     return replace(state, problems=tuple(problems))
 
 
-def _part_changed(file: File, partial: Revision, script: Script) -> Problem | None:
+def _part_changed(file: File, partial: Attempt, script: Script) -> Problem | None:
     if resumable(partial, script):
         return None
     return Problem(
@@ -435,7 +435,7 @@ def _part_changed(file: File, partial: Revision, script: Script) -> Problem | No
     )
 
 
-def _unreadable(error: InvalidError, partial: Revision) -> Problem:
+def _unreadable(error: InvalidError, partial: Attempt) -> Problem:
     what = f"{error.where}: {error.what}" if error.where else error.what
     return Problem(
         Kind.EDITED, what, error.hint or "mend the file; what already ran must stay as it was", partial.version

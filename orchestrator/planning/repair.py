@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from orchestrator.errors import ConflictError, UsageError, some
-from orchestrator.model import Direction, History, Migration, Origin, Pointer, Revision
+from orchestrator.model import Attempt, Direction, History, Migration, Origin, VersionRow
 from orchestrator.planning.history import (
     Kind,
     Problem,
@@ -33,19 +33,19 @@ class Signature:
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class Resolution:
     """One sensible way on: the flag that chooses it, what it means, and what it would record."""
 
     flag: str
     what: str
-    revisions: tuple[Revision, ...]
-    pointer: Pointer | None
+    attempts: tuple[Attempt, ...]
+    version_row: VersionRow | None
 
 
-def ways(migrations: Sequence[Migration], history: History, by: Signature) -> tuple[Way, ...]:
+def resolutions(migrations: Sequence[Migration], history: History, by: Signature) -> tuple[Resolution, ...]:
     """Return the ways on from this state; none if there is nothing to repair."""
     state = reconcile(migrations, history, out_of_order=True)
-    found: list[Way] = []
+    found: list[Resolution] = []
     kinds = {problem.kind for problem in state.problems}
     files = {migration.version for migration in migrations}
     if Kind.NEWER_TOOL in kinds:  # what we do not understand we do not mend
@@ -63,11 +63,11 @@ def ways(migrations: Sequence[Migration], history: History, by: Signature) -> tu
         elif Kind.FORCED in kinds:
             found.append(_continue(history, partial, by))
         found += _marks(migrations, history, partial.version, by)
-    elif Kind.DIRTY in kinds and history.pointer is not None:
-        for version in _suspects(migrations, history.pointer):
+    elif Kind.DIRTY in kinds and history.version_row is not None:
+        for version in _suspects(migrations, history.version_row):
             found += _marks(migrations, history, version, by)
-    elif Kind.FORCED in kinds and history.pointer is not None and history.pointer.version is not None:
-        found += _marks(migrations, history, history.pointer.version, by)
+    elif Kind.FORCED in kinds and history.version_row is not None and history.version_row.version is not None:
+        found += _marks(migrations, history, history.version_row.version, by)
     elif (below := _highest_below(migrations, history, state.problems)) is not None:
         found += _marks(migrations, history, below, by)[:1]
     elif state.version in files and _on_trust(history, state.problems, state.version):
@@ -80,7 +80,7 @@ def ways(migrations: Sequence[Migration], history: History, by: Signature) -> tu
     return tuple(found)
 
 
-def on_request(migrations: Sequence[Migration], history: History, by: Signature) -> tuple[Way, ...]:
+def on_request(migrations: Sequence[Migration], history: History, by: Signature) -> tuple[Resolution, ...]:
     """Return what a person may declare though nothing is wrong: that the next pending version is in the database, made by
     hand, and that one which counts as applied by such a word alone is not. Nobody is asked to.
     """
@@ -88,19 +88,19 @@ def on_request(migrations: Sequence[Migration], history: History, by: Signature)
     if state.partial is not None or state.blocked(Direction.UP):
         return ()
     found = [_marks(migrations, history, version, by)[0] for version in state.pending[:1]]
-    latest = latest_effective(history.revisions)
+    latest = latest_effective(history.attempts)
     for version in (migration.version for migration in migrations):
         if version in state.applied and version not in state.adopt and latest[version].origin is Origin.MARKED:
             found += _marks(migrations, history, version, by)[1:]
     return tuple(found)
 
 
-def next_applied(found: Sequence[Way]) -> Way | None:
+def next_applied(found: Sequence[Resolution]) -> Resolution | None:
     """Return the way, of those on request, that takes the next pending version as applied."""
-    return next((way for way in found if way.flag.startswith("mark-applied ")), None)
+    return next((resolution for resolution in found if resolution.flag.startswith("mark-applied ")), None)
 
 
-def baseline(id: str, migrations: Sequence[Migration], history: History, version: int, by: Signature) -> Way:
+def baseline(id: str, migrations: Sequence[Migration], history: History, version: int, by: Signature) -> Resolution:
     """Return the records that declare everything up to a version as applied. ConflictError if anything is, or is wrong."""
     state = reconcile(migrations, history, out_of_order=True)
     problems = [problem for problem in state.problems if problem.kind is not Kind.EMPTIED]
@@ -118,22 +118,22 @@ def baseline(id: str, migrations: Sequence[Migration], history: History, version
         )
     if version not in {migration.version for migration in migrations}:
         raise UsageError(f"there is no migration with version {version}", hint="ls the migrations directory")
-    revisions = tuple(
+    attempts = tuple(
         _record(history, migration, by, Origin.BASELINE) for migration in migrations if migration.version <= version
     )
-    return Way("version", f"versions up to {version} count as applied", revisions, Pointer(version))
+    return Resolution("version", f"versions up to {version} count as applied", attempts, VersionRow(version))
 
 
-def _here(history: History, by: Signature) -> Way:
+def _here(history: History, by: Signature) -> Resolution:
     """Return the record that the rows are of the database in which they are: the newest attempt that counts, once more."""
-    latest = list(latest_effective(history.revisions).values()) or sorted(history.revisions)
-    last = next((revision for revision in latest if not revision.done), latest[-1])
+    latest = list(latest_effective(history.attempts).values()) or sorted(history.attempts)
+    last = next((attempt for attempt in latest if not attempt.done), latest[-1])
     moved = _going_on(history, last, by)._replace(origin=Origin.MOVED)
-    return Way("here", "these records are of this database from now on", (moved,), None)
+    return Resolution("here", "these records are of this database from now on", (moved,), None)
 
 
-def _keep(row: Pointer) -> Way:
-    return Way(
+def _keep(row: VersionRow) -> Resolution:
+    return Resolution(
         f"keep-version {row_key(row)}",
         f"the row of {spoken(row.version)} is right: the others are removed from the version table",
         (),
@@ -141,51 +141,51 @@ def _keep(row: Pointer) -> Way:
     )
 
 
-def _nothing_applied(migrations: Sequence[Migration], history: History, first: int, by: Signature) -> Way:
+def _nothing_applied(migrations: Sequence[Migration], history: History, first: int, by: Signature) -> Resolution:
     """Return what records that a database with an emptied history begins at nothing."""
-    revisions, pointer = _marked(migrations, history, first, by, applied=False)
-    return Way(
+    attempts, version_row = _marked(migrations, history, first, by, applied=False)
+    return Resolution(
         f"mark-not-applied {first}",
         f"nothing is applied: every migration runs, from version {first} on",
-        revisions,
-        pointer,
+        attempts,
+        version_row,
     )
 
 
-def _suspects(migrations: Sequence[Migration], pointer: Pointer) -> list[int]:
+def _suspects(migrations: Sequence[Migration], version_row: VersionRow) -> list[int]:
     """Return the versions whose file golang-migrate may have been running: its own up, or the down of the one above."""
-    at = -1 if pointer.version is None else pointer.version
+    at = -1 if version_row.version is None else version_row.version
     versions = [migration.version for migration in migrations]
     above = min((version for version in versions if version > at), default=None)
     return [version for version in (at, above) if version in versions and version is not None]
 
 
 def _highest_below(migrations: Sequence[Migration], history: History, problems: Sequence[Problem]) -> int | None:
-    """Return the last version that golang-migrate has applied and that has a file, if its pointer is at one that has none."""
-    pointer = history.pointer
-    if pointer is None or not any(p.kind is Kind.MISSING and p.version == pointer.version for p in problems):
+    """Return the last applied version that has a file, if the version table names one that has none."""
+    version_row = history.version_row
+    if version_row is None or not any(p.kind is Kind.MISSING and p.version == version_row.version for p in problems):
         return None
-    if pointer.version is None or any(r.version == pointer.version for r in history.revisions):
+    if version_row.version is None or any(r.version == version_row.version for r in history.attempts):
         return None
-    return max((m.version for m in migrations if m.version < pointer.version), default=None)
+    return max((m.version for m in migrations if m.version < version_row.version), default=None)
 
 
 def _on_trust(history: History, problems: Sequence[Problem], version: int) -> bool:
     """Whether the newest version counts as applied by a person's word alone, or with a file that is no longer what ran."""
     if any(problem.kind is Kind.EDITED and problem.version == version for problem in problems):
         return True
-    revision = latest_effective(history.revisions).get(version)
-    return revision is not None and revision.origin in (Origin.MARKED, Origin.BASELINE)
+    attempt = latest_effective(history.attempts).get(version)
+    return attempt is not None and attempt.origin in (Origin.MARKED, Origin.BASELINE)
 
 
-def _marks(migrations: Sequence[Migration], history: History, version: int, by: Signature) -> list[Way]:
+def _marks(migrations: Sequence[Migration], history: History, version: int, by: Signature) -> list[Resolution]:
     return [
-        Way(
+        Resolution(
             f"mark-applied {version}",
             f"all of version {version} is in the database (you looked, or finished it by hand)",
             *_marked(migrations, history, version, by, applied=True),
         ),
-        Way(
+        Resolution(
             f"mark-not-applied {version}",
             f"nothing of version {version} is in the database (you looked, or removed it by hand)",
             *_marked(migrations, history, version, by, applied=False),
@@ -195,62 +195,62 @@ def _marks(migrations: Sequence[Migration], history: History, version: int, by: 
 
 def _marked(
     migrations: Sequence[Migration], history: History, version: int, by: Signature, *, applied: bool
-) -> tuple[tuple[Revision, ...], Pointer]:
+) -> tuple[tuple[Attempt, ...], VersionRow]:
     """Return what records that a version is, or is not, applied, with all that golang-migrate did before it."""
-    latest = latest_effective(history.revisions)
+    latest = latest_effective(history.attempts)
     recorded = {v for v, r in latest.items() if r.done and r.direction is Direction.UP}
     wanted = set(recorded)
-    pointer = history.pointer
-    if pointer is not None and not any(not r.done for r in latest.values()):
-        at = -1 if pointer.version is None else pointer.version
+    version_row = history.version_row
+    if version_row is not None and not any(not r.done for r in latest.values()):
+        at = -1 if version_row.version is None else version_row.version
         below = {v for v in recorded if v <= at}
-        top = max(recorded if pointer.dirty else below, default=-1)
+        top = max(recorded if version_row.dirty else below, default=-1)
         before = {m.version for m in migrations if top < m.version <= at}
-        wanted = below | (before if applied or pointer.dirty or version < at else set())
+        wanted = below | (before if applied or version_row.dirty or version < at else set())
     wanted = wanted | {version} if applied else wanted - {version}
-    revisions = []
+    attempts = []
     for migration in migrations:
         if migration.version == version:
             record = _record(history, migration, by, Origin.MARKED)
-            revisions.append(record if applied else record._replace(direction=Direction.DOWN))
+            attempts.append(record if applied else record._replace(direction=Direction.DOWN))
         elif migration.version in wanted - recorded:
-            revisions.append(_record(history, migration, by, Origin.ADOPTED))
+            attempts.append(_record(history, migration, by, Origin.ADOPTED))
         elif migration.version in recorded - wanted:
-            revisions.append(_record(history, migration, by, Origin.ADOPTED)._replace(direction=Direction.DOWN))
+            attempts.append(_record(history, migration, by, Origin.ADOPTED)._replace(direction=Direction.DOWN))
     for gone in (
         recorded - wanted - {migration.version for migration in migrations}
     ):  # taken back, and its file is gone too
         ours = Migration(gone, latest[gone].name)
-        revisions.append(_record(history, ours, by, Origin.ADOPTED)._replace(direction=Direction.DOWN))
-    return tuple(revisions), Pointer(max(wanted, default=None))
+        attempts.append(_record(history, ours, by, Origin.ADOPTED)._replace(direction=Direction.DOWN))
+    return tuple(attempts), VersionRow(max(wanted, default=None))
 
 
-def _going_on(history: History, partial: Revision, by: Signature) -> Revision:
+def _going_on(history: History, partial: Attempt, by: Signature) -> Attempt:
     """Return a new attempt that goes on from one that stopped half way, which stays as it is."""
-    attempt = next_attempt(history.revisions, partial.version)
-    return partial._replace(attempt=attempt, actor=by.actor, run_id=by.run_id, tool=by.tool, reason=by.reason, error="")
+    attempt = next_attempt(history.attempts, partial.version)
+    return partial._replace(number=attempt, actor=by.actor, run_id=by.run_id, tool=by.tool, reason=by.reason, error="")
 
 
-def _in_doubt(history: History, partial: Revision, by: Signature) -> list[Way]:
+def _in_doubt(history: History, partial: Attempt, by: Signature) -> list[Resolution]:
     number = partial.applied + 1
     signed = _going_on(history, partial, by)._replace(in_flight=False)
     done = signed._replace(applied=number, prefix=prefix_landed(partial, done=True))
     not_done = signed._replace(prefix=prefix_landed(partial, done=False))
     return [
-        Way("statement-done", f"statement {number} was done: go on after it", (done,), None),
-        Way(
+        Resolution("statement-done", f"statement {number} was done: go on after it", (done,), None),
+        Resolution(
             "statement-not-done",
             f"statement {number} was not done: run it again",
             (not_done,),
-            # Of the very first one: then nothing of the version is done, and the pointer must not stay dirty.
+            # Of the very first one: then nothing of the version is done, and the version table must not stay dirty.
             _before(history, partial) if partial.applied == 0 else None,
         ),
     ]
 
 
-def _continue(history: History, partial: Revision, by: Signature) -> Way:
+def _continue(history: History, partial: Attempt, by: Signature) -> Resolution:
     applied = _applied(history)
-    return Way(
+    return Resolution(
         "continue",
         f"version {partial.version} is as it stopped: go on at statement {partial.applied + 1} of {partial.total}",
         (_going_on(history, partial, by),),
@@ -258,66 +258,68 @@ def _continue(history: History, partial: Revision, by: Signature) -> Way:
     )
 
 
-def _accept(migrations: Sequence[Migration], history: History, version: int, by: Signature) -> Way:
+def _accept(migrations: Sequence[Migration], history: History, version: int, by: Signature) -> Resolution:
     migration = next(m for m in migrations if m.version == version)
     path = migration.up.path if migration.up else ""
     record = _record(history, migration, by, Origin.MARKED)
-    return Way(f"accept {path}", f"the edit of {path} changes nothing that matters here", (record,), None)
+    return Resolution(f"accept {path}", f"the edit of {path} changes nothing that matters here", (record,), None)
 
 
-def accepted(found: Sequence[Way]) -> list[Way]:
+def accepted(found: Sequence[Resolution]) -> list[Resolution]:
     """Return those resolutions that accept the edit of a file."""
-    return [way for way in found if way.flag.startswith("accept ")]
+    return [resolution for resolution in found if resolution.flag.startswith("accept ")]
 
 
-def together(found: Sequence[Way]) -> Way:
+def together(found: Sequence[Resolution]) -> Resolution:
     """Return one resolution that accepts several edits."""
     if len(found) == 1:
         return found[0]
-    paths = [way.flag.removeprefix("accept ") for way in found]
-    records = tuple(record for way in found for record in way.revisions)
+    paths = [resolution.flag.removeprefix("accept ") for resolution in found]
+    records = tuple(record for resolution in found for record in resolution.attempts)
     what = f"the edits of {len(paths)} files change nothing that matters here: {some(paths)}"
-    return Way(f"accept {' '.join(paths)}", what, records, None)
+    return Resolution(f"accept {' '.join(paths)}", what, records, None)
 
 
 def _moved(migrations: Sequence[Migration], history: History, problems: Sequence[Problem]) -> dict[int, int]:
     """Return the applied versions whose file has another number now, each with that number."""
     versions = {problem.version for problem in problems if problem.kind is Kind.RENUMBERED}
-    latest = latest_effective(history.revisions)
+    latest = latest_effective(history.attempts)
     applied = {v: latest[v] for v in _applied(history)}
     moved = renumbered({migration.version: migration for migration in migrations}, applied)
     return {version: number for version, number in moved.items() if version in versions}
 
 
-def _renumber(migrations: Sequence[Migration], history: History, version: int, number: int, by: Signature) -> Way:
+def _renumber(
+    migrations: Sequence[Migration], history: History, version: int, number: int, by: Signature
+) -> Resolution:
     """Return what records a file under its new number: it is applied there, and its old number is not."""
     migration = next(m for m in migrations if m.version == number)
     old = next((m for m in migrations if m.version == version), Migration(version, ""))
-    name = latest_effective(history.revisions)[version].name
+    name = latest_effective(history.attempts)[version].name
     gone = _record(history, old._replace(name=name), by, Origin.MARKED)._replace(direction=Direction.DOWN)
     applied = (_applied(history) - {version}) | {number}
-    return Way(
+    return Resolution(
         f"renumber {version}={number}",
         f"the file that was applied as version {version} is version {number} now, and is applied",
         (gone, _record(history, migration, by, Origin.MARKED)),
-        Pointer(max(applied)) if history.pointer is not None and not history.pointer.dirty else None,
+        VersionRow(max(applied)) if history.version_row is not None and not history.version_row.dirty else None,
     )
 
 
-def _before(history: History, partial: Revision) -> Pointer:
+def _before(history: History, partial: Attempt) -> VersionRow:
     opposite = Direction.DOWN if partial.direction is Direction.UP else Direction.UP
     return pointer_after(_applied(history), partial.version, opposite)
 
 
 def _applied(history: History) -> set[int]:
-    latest = latest_effective(history.revisions)
+    latest = latest_effective(history.attempts)
     return {v for v, r in latest.items() if r.done and r.direction is Direction.UP}
 
 
-def _record(history: History, migration: Migration, by: Signature, origin: Origin) -> Revision:
-    return Revision(
+def _record(history: History, migration: Migration, by: Signature, origin: Origin) -> Attempt:
+    return Attempt(
         version=migration.version,
-        attempt=next_attempt(history.revisions, migration.version),
+        number=next_attempt(history.attempts, migration.version),
         name=migration.name,
         direction=Direction.UP,
         checksum=migration.up.checksum if migration.up else "",

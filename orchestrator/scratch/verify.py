@@ -39,7 +39,7 @@ from orchestrator.execution.executor import Executor
 from orchestrator.execution.run import Run
 from orchestrator.execution.scheduler import walk
 from orchestrator.execution.survey import survey
-from orchestrator.model import Direction, File, Migration, Picture, Thing
+from orchestrator.model import Direction, File, Migration, SchemaObject, SchemaSnapshot
 from orchestrator.planning.plan import Request, make_plan
 from orchestrator.scratch.clone_names import clone_name
 from orchestrator.scratch.clones import Cloner
@@ -175,7 +175,7 @@ class Verifier:
                 scratch.create()
                 if done:
                     scratch.go(Direction.UP, migrations[done - 1].version)
-                before = scratch.picture()
+                before = scratch.schema_snapshot()
                 usable = True
                 while usable and done < len(migrations):
                     migration = migrations[done]
@@ -229,7 +229,7 @@ class _StepError(Exception):
 class _Tried:
     """What came of a migration. `usable`: the next can be tried in the same scratch database, which is as in `after`."""
 
-    after: Picture
+    after: SchemaSnapshot
     went_up: bool = True
     usable: bool = True
     failure: Failure | None = None
@@ -243,13 +243,13 @@ class _Scratch:
         self._id = id
         self._verifier = verifier
 
-    def verify(self, migration: Migration, before: Picture) -> _Tried:
+    def verify(self, migration: Migration, before: SchemaSnapshot) -> _Tried:
         """Take a migration up, down and up, and compare."""
         try:
             self.go(Direction.UP, migration.version)
         except _StepError as error:
             return _Tried(before, went_up=False, usable=False, failure=error.failure)
-        after = self.picture()
+        after = self.schema_snapshot()
         if migration.up is None or migration.down is None:
             where = migration.up.path if migration.up else ""
             hint = "write one; [] and an empty file do nothing, where there is nothing to take back"
@@ -257,12 +257,12 @@ class _Scratch:
         again = False
         try:
             self.go(Direction.DOWN, migration.version)
-            found = self._without_implied(before, self.picture(), migration.up)
+            found = self._without_implied(before, self.schema_snapshot(), migration.up)
             failure = compare(before, found, migration.down.path, "left behind", "after the down")
             if failure is None:
                 again = True
                 self.go(Direction.UP, migration.version)
-                failure = compare(after, self.picture(), migration.up.path, "there only", "after the second up")
+                failure = compare(after, self.schema_snapshot(), migration.up.path, "there only", "after the second up")
         except _StepError as error:
             failure = error.failure
             if again:
@@ -278,26 +278,32 @@ class _Scratch:
         up = direction is Direction.UP
         self._execute(self._run, Request(direction, to=version) if up else Request(direction, steps=1))
 
-    def picture(self) -> Picture:
+    def schema_snapshot(self) -> SchemaSnapshot:
         """Return the schema as it is now."""
         target = self._run.targets[self._id]
         with self._run.engines[target.engine].connect(target) as session:
-            picture = session.picture()
+            schema_snapshot = session.schema_snapshot()
             session.keep()
-        return picture
+        return schema_snapshot
 
-    def _without_implied(self, before: Picture, found: Picture, up: File) -> Picture:
+    def _without_implied(self, before: SchemaSnapshot, found: SchemaSnapshot, up: File) -> SchemaSnapshot:
         """Leave out what no command of the up file made, but the server by itself, and what is no more than its name."""
-        more = [thing for thing in found if thing not in before]
-        if not any(thing.kind == "collection" for thing in more):
+        more = [schema_object for schema_object in found if schema_object not in before]
+        if not any(schema_object.kind == "collection" for schema_object in more):
             return found
         script = self._run.read_script(self._run.databases[self._id], up)
         made = {one.body.get("create") for one in script.statements if isinstance(one.body, dict)}
         target = self._run.targets[self._id]
         with self._run.engines[target.engine].connect(target) as session:
-            implied = {thing for thing in more if thing.name not in made and session.is_bare(thing)}
+            implied = {
+                schema_object
+                for schema_object in more
+                if schema_object.name not in made and session.is_bare(schema_object)
+            }
             session.keep()
-        return {thing: definition for thing, definition in found.items() if thing not in implied}
+        return {
+            schema_object: definition for schema_object, definition in found.items() if schema_object not in implied
+        }
 
     def _execute(self, run: Run, request: Request) -> None:
         failures: list[Failure] = []
@@ -320,23 +326,30 @@ class _Scratch:
             raise _StepError(failures[0])
 
 
-def compare(expected: Picture, found: Picture, path: str, more: str, when: str) -> Failure | None:
-    """Return how two pictures differ, as what is wrong with the file that should have made them equal; None: they do not."""
+def compare(expected: SchemaSnapshot, found: SchemaSnapshot, path: str, more: str, when: str) -> Failure | None:
+    """Return how two schema snapshots differ, as a failure of the file that should have made them equal; None if equal."""
     extra, missing = _whole(expected, found), _whole(found, expected)
-    changed = [thing for thing, definition in expected.items() if found.get(thing, definition) != definition]
+    changed = [
+        schema_object
+        for schema_object, definition in expected.items()
+        if found.get(schema_object, definition) != definition
+    ]
     parts = [
-        f"{what} {when}: {', '.join(map(str, sorted(things, key=str)))}"
-        for what, things in ((more, extra), ("missing", missing), ("different", changed))
-        if things
+        f"{what} {when}: {', '.join(map(str, sorted(schema_objects, key=str)))}"
+        for what, schema_objects in ((more, extra), ("missing", missing), ("different", changed))
+        if schema_objects
     ]
     if not parts:
         return None
-    lines = [f"{thing}\n  before  {expected[thing]}\n  now     {found[thing]}" for thing in sorted(changed, key=str)]
+    lines = [
+        f"{schema_object}\n  before  {expected[schema_object]}\n  now     {found[schema_object]}"
+        for schema_object in sorted(changed, key=str)
+    ]
     return Failure("difference", int(ExitCode.FAILED), "; ".join(parts), path, "\n".join(lines))
 
 
-def _whole(less: Picture, more: Picture) -> list[Thing]:
+def _whole(less: SchemaSnapshot, more: SchemaSnapshot) -> list[SchemaObject]:
     """Return what only the second has, without what belongs to something that only it has."""
-    only = [thing for thing in more if thing not in less]
-    names = {thing.name for thing in only if thing.name != thing.of}
-    return [thing for thing in only if thing.of not in names]
+    only = [schema_object for schema_object in more if schema_object not in less]
+    names = {schema_object.name for schema_object in only if schema_object.name != schema_object.of}
+    return [schema_object for schema_object in only if schema_object.of not in names]

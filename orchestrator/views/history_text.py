@@ -1,4 +1,4 @@
-"""The revisions of a database, oldest first: as data and as a table."""
+"""The attempts of a database, oldest first: as data and as a table."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from orchestrator.errors import UsageError
-from orchestrator.model import History, Revision
+from orchestrator.model import Attempt, History
 from orchestrator.views.table import table
 
 _EARLY = datetime.min.replace(tzinfo=UTC)
@@ -46,20 +46,22 @@ def since(text: str) -> datetime:
 def chosen(history: History, begin: datetime | None, *, failed: bool) -> History:
     """Return a history with the attempts since a moment, and of these only those that did not come to their end."""
     kept = (
-        r for r in history.revisions if (begin is None or (r.started_at or _EARLY) >= begin) and not (failed and r.done)
+        r for r in history.attempts if (begin is None or (r.started_at or _EARLY) >= begin) and not (failed and r.done)
     )
-    return history._replace(revisions=tuple(kept))
+    return history._replace(attempts=tuple(kept))
 
 
 def history_document(history: History) -> dict[str, Any]:
     """Return the history of one database as plain data."""
-    pointer = {"version": history.pointer.version, "dirty": history.pointer.dirty} if history.pointer else None
-    return {"pointer": pointer, "revisions": [_entry(revision) for _, revision in _in_time({"": history})]}
+    version_row = (
+        {"version": history.version_row.version, "dirty": history.version_row.dirty} if history.version_row else None
+    )
+    return {"pointer": version_row, "revisions": [_entry(attempt) for _, attempt in _in_time({"": history})]}
 
 
 def estate_document(histories: Mapping[str, History]) -> dict[str, Any]:
     """Return the attempts of several databases as plain data, the oldest first."""
-    return {"format": 1, "attempts": [{"id": id, **_entry(revision)} for id, revision in _in_time(histories)]}
+    return {"format": 1, "attempts": [{"id": id, **_entry(attempt)} for id, attempt in _in_time(histories)]}
 
 
 def attempts_csv(histories: Mapping[str, History]) -> str:
@@ -67,37 +69,37 @@ def attempts_csv(histories: Mapping[str, History]) -> str:
     written = io.StringIO()
     writer = csv.writer(written, lineterminator="\n")
     writer.writerow(_COLUMNS)
-    for id, revision in _in_time(histories):
-        entry = {"id": id, **_entry(revision)}
+    for id, attempt in _in_time(histories):
+        entry = {"id": id, **_entry(attempt)}
         texts = ("" if entry[name] is None else str(entry[name]) for name in _COLUMNS)
         writer.writerow([f"'{text}" if text[:1] in tuple("=+-@\t") else text for text in texts])
     return written.getvalue()
 
 
-def _entry(revision: Revision) -> dict[str, Any]:
-    entry = revision._asdict() | {"direction": revision.direction.value, "origin": revision.origin.value}
+def _entry(attempt: Attempt) -> dict[str, Any]:
+    entry = attempt._asdict() | {"direction": attempt.direction.value, "origin": attempt.origin.value}
     for key in ("started_at", "finished_at"):
         entry[key] = entry[key].astimezone(UTC).isoformat() if entry[key] else None
-    return entry | {"result": _result(revision)}
+    return entry | {"result": _result(attempt)}
 
 
 def history_text(histories: Mapping[str, History], *, whole: bool, narrowed: bool) -> str:
     """Return a table, the oldest attempt first; `whole`: of several databases."""
     rows = []
-    for id, revision in _in_time(histories):
-        when = f"{revision.started_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC" if revision.started_at else "-"
-        seconds = "-" if revision.seconds is None else f"{revision.seconds:.2f} s"
+    for id, attempt in _in_time(histories):
+        when = f"{attempt.started_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC" if attempt.started_at else "-"
+        seconds = "-" if attempt.seconds is None else f"{attempt.seconds:.2f} s"
         rows.append(
             (
                 when,
                 *([id] if whole else []),
-                str(revision.version),
-                revision.name,
-                revision.direction.value,
-                _result(revision),
+                str(attempt.version),
+                attempt.name,
+                attempt.direction.value,
+                _result(attempt),
                 seconds,
-                revision.actor or "-",
-                _remark(revision),
+                attempt.actor or "-",
+                _remark(attempt),
             )
         )
     if not rows:
@@ -108,18 +110,18 @@ def history_text(histories: Mapping[str, History], *, whole: bool, narrowed: boo
     return table(("WHEN", *database, "VERSION", "NAME", "DIRECTION", "RESULT", "TIME", "BY", "NOTE"), rows)
 
 
-def _in_time(histories: Mapping[str, History]) -> list[tuple[str, Revision]]:
-    found = [(id, revision) for id, history in histories.items() for revision in history.revisions]
-    return sorted(found, key=lambda f: (f[1].started_at or _EARLY, f[0], f[1].version, f[1].attempt))
+def _in_time(histories: Mapping[str, History]) -> list[tuple[str, Attempt]]:
+    found = [(id, attempt) for id, history in histories.items() for attempt in history.attempts]
+    return sorted(found, key=lambda f: (f[1].started_at or _EARLY, f[0], f[1].version, f[1].number))
 
 
-def _result(revision: Revision) -> str:
-    if revision.done:
-        return revision.origin.value if revision.direction.value == "up" else f"{revision.origin.value} (taken back)"
-    if revision.applied or revision.in_flight:
-        return f"stopped at {revision.applied} of {revision.total}"
+def _result(attempt: Attempt) -> str:
+    if attempt.done:
+        return attempt.origin.value if attempt.direction.value == "up" else f"{attempt.origin.value} (taken back)"
+    if attempt.applied or attempt.in_flight:
+        return f"stopped at {attempt.applied} of {attempt.total}"
     return "failed"
 
 
-def _remark(revision: Revision) -> str:
-    return " ".join((revision.error or revision.reason).split())
+def _remark(attempt: Attempt) -> str:
+    return " ".join((attempt.error or attempt.reason).split())

@@ -7,7 +7,7 @@ from collections.abc import Container, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from orchestrator.analysis.risks import Hazard
+from orchestrator.analysis.risks import Risk
 from orchestrator.errors import some
 from orchestrator.events import Failure, bounded
 from orchestrator.planning.plan import DatabasePlan, Plan
@@ -25,14 +25,14 @@ _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~$!&@])")
 _ICONS = {"done": "✅", "failed": "❌", "blocked": "⛔", "skipped": "⏭️", "running": "⏳"}
 
 
-def plan_markdown(plan: Plan, hazards: Mapping[str, Sequence[Hazard]], room: int = MAX_SUMMARY) -> str:
+def plan_markdown(plan: Plan, risks: Mapping[str, Sequence[Risk]], room: int = MAX_SUMMARY) -> str:
     """Return what would run and where, what to look at first on top."""
     changing = [planned for planned in plan.databases if planned.has_changes]
     lines = ["## Databases: plan", "", _sentence(plan), ""]
     lines += _problems(plan)
-    if any(hazards.values()):
+    if any(risks.values()):
         lines += ["### Look at these first", ""]
-        rows = [(id, hazard) for id, found in hazards.items() for hazard in found]
+        rows = [(id, risk) for id, found in risks.items() for risk in found]
         lines += [f"- ⚠️ {text(id)}: {text(str(h.where))} {text(h.what)}" for id, h in rows[:MAX_ROWS]]
         lines += [*_more(rows), ""]
     if changing:

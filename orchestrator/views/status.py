@@ -8,7 +8,7 @@ from typing import Any
 
 from orchestrator.engines import dialect
 from orchestrator.errors import OrchError
-from orchestrator.model import Database, Migration, Revision
+from orchestrator.model import Attempt, Database, Migration
 from orchestrator.planning.history import reconcile, unrecorded
 from orchestrator.planning.plan import UNDERWAY, ReadScript, Survey, held_against_file, running
 from orchestrator.views.table import table
@@ -29,8 +29,8 @@ def status_of(
     history = survey.history
     state = reconcile(migrations, history, out_of_order=database.settings.out_of_order)
     state = held_against_file(state, database, migrations, read_script)
-    # Left dirty by golang-migrate, before we knew of the database: then all there is to tell is what the pointer says.
-    version = state.version if state.applied or history.pointer is None else history.pointer.version
+    # Left dirty by golang-migrate, before we knew of the database: then all there is to tell is what the version table says.
+    version = state.version if state.applied or history.version_row is None else history.version_row.version
     active = survey.holder if survey.holder and survey.holder.running else None
     since = active.since.astimezone(UTC).isoformat() if active and active.since else None
     return {
@@ -57,7 +57,7 @@ def status_of(
             *unrecorded(history, state, database.id),
             *state.notes,
             *_golang_migrate(state.adopt, state.forget),
-            *_failed_tries(survey.history.revisions, state.pending),
+            *_failed_tries(survey.history.attempts, state.pending),
         ],
     }
 
@@ -113,9 +113,9 @@ def _golang_migrate(adopt: Sequence[int], forget: Sequence[int]) -> list[str]:
     return notes
 
 
-def _failed_tries(revisions: Sequence[Revision], pending: Sequence[int]) -> list[str]:
+def _failed_tries(attempts: Sequence[Attempt], pending: Sequence[int]) -> list[str]:
     """Return why a pending version is still pending, where the newest try of it failed without a trace."""
-    newest = {r.version: r for r in sorted(revisions, key=lambda r: r.attempt)}
+    newest = {r.version: r for r in sorted(attempts, key=lambda r: r.number)}
     return [
         f"the last try of version {version} failed{f' on {r.started_at:%Y-%m-%d %H:%M:%S}' if r.started_at else ''}: {r.error}"
         for version in pending

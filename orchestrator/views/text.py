@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from orchestrator import events
-from orchestrator.analysis.risks import Hazard
+from orchestrator.analysis.risks import Risk
 from orchestrator.errors import some
 from orchestrator.events import Event
 from orchestrator.planning.plan import DatabasePlan, Plan
@@ -17,7 +17,7 @@ FOLDED = 10
 """So many databases of which the same is to be said are one entry."""
 
 
-def plan_text(plan: Plan, hazards: Mapping[str, Sequence[Hazard]]) -> str:
+def plan_text(plan: Plan, risks: Mapping[str, Sequence[Risk]]) -> str:
     """Return what would happen, database by database in the order of the run; many with the same work are one entry.
 
     Why a database cannot be planned is told as an error, once for all that share it.
@@ -25,7 +25,7 @@ def plan_text(plan: Plan, hazards: Mapping[str, Sequence[Hazard]]) -> str:
     shown = [
         planned for planned in plan.databases if planned.failure is None and (planned.has_changes or planned.notes)
     ]
-    work = {planned.id: tuple(_lines(planned, hazards.get(planned.id, ()))) for planned in shown}
+    work = {planned.id: tuple(_lines(planned, risks.get(planned.id, ()))) for planned in shown}
     kinds = {planned.id: tuple(_without_name(planned, line) for line in work[planned.id]) for planned in shown}
     alike: dict[tuple[str, ...], list[DatabasePlan]] = {}
     for planned in shown:
@@ -43,7 +43,7 @@ def plan_text(plan: Plan, hazards: Mapping[str, Sequence[Hazard]]) -> str:
             lines += [f"    {line}" for line in kind]
     if failing := [planned.id for planned in plan.databases if planned.failure]:
         lines.append(f"cannot be planned: {some(failing)}")
-    return "\n".join([*lines, _sentence(plan, sum(map(len, hazards.values())))])
+    return "\n".join([*lines, _sentence(plan, sum(map(len, risks.values())))])
 
 
 def _sentence(plan: Plan, dangers: int) -> str:
@@ -61,7 +61,7 @@ def _sentence(plan: Plan, dangers: int) -> str:
     return "Plan: " + ", ".join(parts) + "."
 
 
-def _lines(planned: DatabasePlan, hazards: Sequence[Hazard]) -> Iterable[str]:
+def _lines(planned: DatabasePlan, risks: Sequence[Risk]) -> Iterable[str]:
     if planned.create:
         yield "+ create the database"
     for name in planned.extensions:
@@ -80,9 +80,9 @@ def _lines(planned: DatabasePlan, hazards: Sequence[Hazard]) -> Iterable[str]:
         again = f"  continues at statement {step.first + 1} of {step.statements}" if step.first else ""
         late = "  [out of order: later versions are applied already]" if step.late else ""
         yield f"{sign} {step.version} {step.name}{how}{again}{late}"
-        for hazard in hazards:
-            if hazard.where.path == step.path:
-                yield f"  ! {hazard.what}: {hazard.where}"
+        for risk in risks:
+            if risk.where.path == step.path:
+                yield f"  ! {risk.what}: {risk.where}"
     for note in planned.notes:
         yield f"note: {note}"
 

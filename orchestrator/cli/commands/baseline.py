@@ -30,8 +30,8 @@ def command(
 
     one = one_database(name, file, env_file, embedded=embedded)
     seen = one.read()
-    way = one.write(
+    resolution = one.write(
         lambda history: baseline(one.id, one.migrations, history, version, one.signature(reason)), seen, lock_timeout
     )
-    out(f"{one.id}: {way.what}.")
+    out(f"{one.id}: {resolution.what}.")
     return 0

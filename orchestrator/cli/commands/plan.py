@@ -94,9 +94,9 @@ def _report(run: Run, plan: Plan) -> bool:
     from orchestrator.views.markdown import plan_markdown
     from orchestrator.views.text import plan_text
 
-    hazards = hazards_of(run, plan)
-    say(plan_text(plan, hazards))
-    put_commands(plan_commands(plan, hazards))
+    risks = hazards_of(run, plan)
+    say(plan_text(plan, risks))
+    put_commands(plan_commands(plan, risks))
     pending = sum(len(planned.steps) for planned in plan.databases)
-    summarised = put_summary(lambda room: plan_markdown(plan, hazards, room))
+    summarised = put_summary(lambda room: plan_markdown(plan, risks, room))
     return put_outputs(has_changes=plan.has_changes, applied_count=0, pending_count=pending) and summarised

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from orchestrator.cli.records import OneDatabase
     from orchestrator.model import History
     from orchestrator.planning.history import State
-    from orchestrator.planning.repair import Signature, Way
+    from orchestrator.planning.repair import Resolution, Signature
 
 
 def command(
@@ -113,11 +113,11 @@ def command(
     if not flags:
         return _show(one, seen, by, output)
 
-    def chosen(history: History) -> Way:
+    def chosen(history: History) -> Resolution:
         return _chosen(one, history, by, flags[0])
 
-    way = one.write(chosen, seen, lock_timeout)
-    _tell([(one.id, way.flag, way.what)], output)
+    resolution = one.write(chosen, seen, lock_timeout)
+    _tell([(one.id, resolution.flag, resolution.what)], output)
     return 0
 
 
@@ -132,19 +132,19 @@ def _state(one: OneDatabase, history: History) -> State:
 def _show(one: OneDatabase, seen: History, by: Signature, output: options.Output) -> int:
     """Show what is wrong, and what can be done."""
     from orchestrator.cli.console import out, out_json, pasteable
-    from orchestrator.planning.repair import next_applied, on_request, ways
+    from orchestrator.planning.repair import next_applied, on_request, resolutions
 
     state = _state(one, seen)
-    found = ways(one.migrations, seen, by)
+    found = resolutions(one.migrations, seen, by)
     if output is options.Output.json:
         problems = [{"kind": problem.kind.value, "what": problem.what} for problem in state.problems]
-        offered = [{"flag": f"--{way.flag}", "what": way.what} for way in found]
+        offered = [{"flag": f"--{resolution.flag}", "what": resolution.what} for resolution in found]
         out_json({"format": 1, "id": one.id, "problems": problems, "ways": offered})
         return 0
     lines = [f"{one.id}: {problem.what}" for problem in state.problems] or [f"{one.id}: nothing is wrong."]
     if found:
         lines += ["", "What you can do (with --reason TEXT, the reason is kept in the history):"]
-        lines += [f"  orch repair {one.id} --{_typed(way)}\n      {way.what}" for way in found]
+        lines += [f"  orch repair {one.id} --{_typed(resolution)}\n      {resolution.what}" for resolution in found]
     elif state.problems:
         lines += [f"  {problem.hint_for(one.id)}" for problem in state.problems]
     if following := next_applied(on_request(one.migrations, seen, by)):
@@ -157,15 +157,15 @@ def _show(one: OneDatabase, seen: History, by: Signature, output: options.Output
     return 0
 
 
-def _chosen(one: OneDatabase, history: History, by: Signature, flag: str) -> Way:
+def _chosen(one: OneDatabase, history: History, by: Signature, flag: str) -> Resolution:
     """Return the resolution that was asked for; UsageError if the state does not allow it."""
     from orchestrator.errors import UsageError
-    from orchestrator.planning.repair import next_applied, on_request, ways
+    from orchestrator.planning.repair import next_applied, on_request, resolutions
 
-    offered, requested = ways(one.migrations, history, by), on_request(one.migrations, history, by)
-    for way in (*offered, *requested):
-        if way.flag == flag:
-            return way
+    offered, requested = resolutions(one.migrations, history, by), on_request(one.migrations, history, by)
+    for resolution in (*offered, *requested):
+        if resolution.flag == flag:
+            return resolution
     hint = _possible(one, history, offered)
     if following := next_applied(requested):
         hint += (
@@ -183,18 +183,18 @@ def _accept(
 ) -> int:
     """Accept edited files of one or several databases. Nothing is recorded unless each FILE means at least one."""
     from orchestrator.errors import UsageError
-    from orchestrator.planning.repair import accepted, together, ways
+    from orchestrator.planning.repair import accepted, resolutions, together
 
     seen = {one.id: one.read() for one in databases}
     chosen: dict[str, list[str]] = {}
     for one in databases:
-        found = accepted(ways(one.migrations, seen[one.id], one.signature(reason)))
-        chosen[one.id] = [way.flag for way in found if any(_means(word, way) for word in wanted)]
+        found = accepted(resolutions(one.migrations, seen[one.id], one.signature(reason)))
+        chosen[one.id] = [resolution.flag for resolution in found if any(_means(word, resolution) for word in wanted)]
     for word in wanted:
         meant = [flag for flags in chosen.values() for flag in flags if _means(word, flag)]
         if not meant:
             one = databases[0]
-            hint = _possible(one, seen[one.id], ways(one.migrations, seen[one.id], one.signature(reason)))
+            hint = _possible(one, seen[one.id], resolutions(one.migrations, seen[one.id], one.signature(reason)))
             about = one.id if len(databases) == 1 else f"any of {len(databases)} databases"
             raise UsageError(f"--accept {shlex.quote(word)} is no file of {about} that was edited", hint=hint)
     told: list[tuple[str, str, str]] = []
@@ -202,22 +202,22 @@ def _accept(
         if not (flags := chosen[one.id]):
             continue
 
-        def decide(history: History, one: OneDatabase = one, flags: Sequence[str] = flags) -> Way:
-            offered = accepted(ways(one.migrations, history, one.signature(reason)))
-            return together([way for way in offered if way.flag in flags])
+        def decide(history: History, one: OneDatabase = one, flags: Sequence[str] = flags) -> Resolution:
+            offered = accepted(resolutions(one.migrations, history, one.signature(reason)))
+            return together([resolution for resolution in offered if resolution.flag in flags])
 
-        way = one.write(decide, seen[one.id], lock_timeout)
-        told.append((one.id, way.flag, way.what))
+        resolution = one.write(decide, seen[one.id], lock_timeout)
+        told.append((one.id, resolution.flag, resolution.what))
     _tell(told, output)
     return 0
 
 
-def _means(word: str, way: Way | str) -> bool:
+def _means(word: str, resolution: Resolution | str) -> bool:
     """Whether a FILE of the command line means the file of this resolution: a path, a name, a glob of either, a version."""
     from fnmatch import fnmatchcase
     from pathlib import Path
 
-    path = (way if isinstance(way, str) else way.flag).removeprefix("accept ")
+    path = (resolution if isinstance(resolution, str) else resolution.flag).removeprefix("accept ")
     name = path.rpartition("/")[2]
     if word.isdecimal():
         return int(word) == int(name.partition("_")[0])
@@ -239,18 +239,18 @@ def _tell(told: Sequence[tuple[str, str, str]], output: options.Output) -> None:
     out(pasteable("\n".join([*lines, "Next: orch status, then orch apply"])))
 
 
-def _typed(way: Way) -> str:
+def _typed(resolution: Resolution) -> str:
     """Return the flag as a person types it in a shell."""
-    kind, _, value = way.flag.partition(" ")
+    kind, _, value = resolution.flag.partition(" ")
     return f"{kind} {shlex.quote(value)}" if value else kind
 
 
-def _possible(one: OneDatabase, history: History, offered: Sequence[Way]) -> str:
+def _possible(one: OneDatabase, history: History, offered: Sequence[Resolution]) -> str:
     """Return what can be done instead."""
     from orchestrator.planning.history import spoken
 
     if offered:
-        return f"what you can do: {', '.join(f'--{_typed(way)}' for way in offered)}"
+        return f"what you can do: {', '.join(f'--{_typed(one)}' for one in offered)}"
     state = _state(one, history)
     if state.problems:
         return "\n".join(f"no repair mends this: {p.what}\n  {p.hint_for(one.id)}" for p in state.problems)

@@ -8,7 +8,7 @@ from typing import Any
 from bson import json_util
 from pymongo.database import Database
 
-from orchestrator.model import Picture, Thing
+from orchestrator.model import SchemaObject, SchemaSnapshot
 
 # What collMod leaves where an option was taken back says the same as no option.
 _NONE: dict[str, Any] = {
@@ -19,21 +19,21 @@ _NONE: dict[str, Any] = {
 }
 
 
-def picture(database: Database[Any], bookkeeping: Collection[str]) -> Picture:
+def schema_snapshot(database: Database[Any], bookkeeping: Collection[str]) -> SchemaSnapshot:
     """Return what is in the database but the bookkeeping. Documents, users and roles are not looked at."""
-    found: dict[Thing, str] = {}
+    found: dict[SchemaObject, str] = {}
     for info in database.list_collections():
         name, kind = info["name"], info.get("type", "collection")
         if name in bookkeeping or name.startswith("system."):
             continue
-        found[Thing(kind, name)] = ""
+        found[SchemaObject(kind, name)] = ""
         for option, value in _options(info.get("options", {})).items():
-            found[Thing("option", f"{name}.{option}", name)] = _text(value)
+            found[SchemaObject("option", f"{name}.{option}", name)] = _text(value)
         if kind != "view":
             for index in database[name].list_indexes():
                 facts = {key: value for key, value in index.items() if key not in ("v", "ns", "name")}
                 if index["name"] != "_id_":  # it goes with its collection
-                    found[Thing("index", f"{name}.{index['name']}", name)] = _text(dict(sorted(facts.items())))
+                    found[SchemaObject("index", f"{name}.{index['name']}", name)] = _text(dict(sorted(facts.items())))
     return found
 
 

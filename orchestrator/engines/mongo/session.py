@@ -25,7 +25,7 @@ from orchestrator.engines.mongo.command_names import SENT_TO_ADMIN
 from orchestrator.engines.mongo.extended_json import ENTRIES, OWNED, OWNED_HINT, WRITE_COMMANDS, entry_offset, written
 from orchestrator.engines.mongo.lease import Lease
 from orchestrator.engines.mongo.probe import probe
-from orchestrator.engines.mongo.schema_snapshot import picture
+from orchestrator.engines.mongo.schema_snapshot import schema_snapshot
 from orchestrator.errors import (
     ConflictError,
     ConnectionLostError,
@@ -34,18 +34,18 @@ from orchestrator.errors import (
     StatementNotPermittedError,
 )
 from orchestrator.model import (
+    Attempt,
     Blocking,
     History,
     LockHolder,
     Origin,
-    Picture,
-    Pointer,
-    Revision,
+    SchemaObject,
+    SchemaSnapshot,
     Script,
     Statement,
     Target,
-    Thing,
-    read_revision,
+    VersionRow,
+    read_attempt,
 )
 
 COMMIT_RETRIES = 3
@@ -91,11 +91,11 @@ class MongoSession:
         self._actor = actor
         self._run_id = run_id
         self._database: MongoDatabase[Any] = client.get_database(target.database, write_concern=_DURABLE)
-        self._pointer = self._database[target.parameters.get("x-migrations-collection") or _DEFAULT]
-        self._own_history = target.history_name + ("" if self._pointer.name == _DEFAULT else f"_{self._pointer.name}")
+        self._versions = self._database[target.parameters.get("x-migrations-collection") or _DEFAULT]
+        self._own_history = target.history_name + ("" if self._versions.name == _DEFAULT else f"_{self._versions.name}")
         self._history = self._database[self._own_history]
         self._locks = self._database[target.parameters.get("x-advisory-lock-collection") or "migrate_advisory_lock"]
-        self._bookkeeping = {collection.name for collection in (self._pointer, self._history, self._locks)}
+        self._bookkeeping = {collection.name for collection in (self._versions, self._history, self._locks)}
         self._cancelled = threading.Event()
         self._has_store = False
         self._several_rows = False
@@ -109,27 +109,27 @@ class MongoSession:
         """Read history and pointer."""
         with errors.mapped(self._target):
             documents = self._version_documents()
-            revisions = self._revisions()
-            if documents and not revisions and self._keep_shared_history():
-                revisions = self._revisions()
-            # Two reads: unless we hold the lock, a run may write between them. They fit if the pointer is still the same.
-            while revisions and self._lease is None:
+            attempts = self._attempts()
+            if documents and not attempts and self._keep_shared_history():
+                attempts = self._attempts()
+            # Two reads: unless we hold the lock, a run may write between them. They fit if the version table is still the same.
+            while attempts and self._lease is None:
                 before, documents = documents, self._version_documents()
                 if before == documents:
                     break
-                revisions = self._revisions()
-            self._has_store = bool(revisions)
-            rows = list(dict.fromkeys(map(self._version_row, documents)))
+                attempts = self._attempts()
+            self._has_store = bool(attempts)
+            rows = list(dict.fromkeys(map(self._read_version, documents)))
             self._several_rows = len(documents) > 1
             exists, others, emptied = True, 0, False
-            if not rows and not revisions:
+            if not rows and not attempts:
                 exists = self._exists()
                 others, emptied = self._unrecorded() if exists else (0, False)
         return History(
             exists,
             self._has_store,
             rows[0] if rows else None,
-            revisions,
+            attempts,
             unrecorded=0 if emptied else others,
             emptied=emptied,
             rows=tuple(sorted(rows, key=lambda row: row.version or 0)) if len(rows) > 1 else (),
@@ -153,7 +153,7 @@ class MongoSession:
 
     def _place(self) -> str:
         process = self._servers.process
-        return f"{process} {self._target.database} {self._pointer.name}" if process else ""
+        return f"{process} {self._target.database} {self._versions.name}" if process else ""
 
     def _elsewhere(self) -> str:
         """Return where the rows were written, '' if that is here. The server is asked only if its names leave it open."""
@@ -174,12 +174,12 @@ class MongoSession:
                 self._uuid = ""
         return Identity(self._servers.members, self._uuid, self._target.database)
 
-    def _whose(self, revision: Revision) -> str:
+    def _whose(self, attempt: Attempt) -> str:
         """Return what a row of this attempt says of where it was written."""
         if self._target.scratch:
             return ""
         stored = document(self._identity())
-        if revision.origin is Origin.MOVED:  # whatever the rows say so far is of this database from now on
+        if attempt.origin is Origin.MOVED:  # whatever the rows say so far is of this database from now on
             stored["took_over"] = [document(one) for one in written_elsewhere(self._stored, Identity((), "", ""))]
         return json.dumps(stored)
 
@@ -222,7 +222,7 @@ class MongoSession:
     def prepare(self, extensions: Sequence[str]) -> None:
         """Do nothing: only PostgreSQL has extensions."""
 
-    def begin(self, revision: Revision, statements: Sequence[Statement], limits: Limits) -> None:
+    def begin(self, attempt: Attempt, statements: Sequence[Statement], limits: Limits) -> None:
         """Do nothing: a command leaves nothing in its session."""
 
     def commits(self, statement: Statement) -> bool:
@@ -252,16 +252,20 @@ class MongoSession:
         return collection not in self._alone
 
     def commit(
-        self, statements: Sequence[Statement], revisions: Sequence[Revision], pointer: Pointer | None, limits: Limits
+        self,
+        statements: Sequence[Statement],
+        attempts: Sequence[Attempt],
+        version_row: VersionRow | None,
+        limits: Limits,
     ) -> None:
         """Run data commands and write the records in one transaction, or without one in an order that a kill cannot hurt."""
         with errors.mapped(self._target):
             self._create_store()
-            identities = {revision: self._whose(revision) for revision in revisions}  # no transaction can ask
+            identities = {attempt: self._whose(attempt) for attempt in attempts}  # no transaction can ask
             started = time.monotonic()
             if not self._transactions:
                 self._renew()
-                self._record_in_order(revisions, pointer)
+                self._record_in_order(attempts, version_row)
                 return
             with self._quiet_lease():
                 self._session.start_transaction(write_concern=_DURABLE)
@@ -270,10 +274,10 @@ class MongoSession:
                     for statement in statements:
                         self._in_transaction(statement, limits)
                     elapsed = round((time.monotonic() - started) * 1000)
-                    for revision in revisions:
-                        self._upsert(revision, elapsed, self._session, identities[revision])
-                    if pointer is not None:
-                        self._point(pointer, self._session)
+                    for attempt in attempts:
+                        self._upsert(attempt, elapsed, self._session, identities[attempt])
+                    if version_row is not None:
+                        self._point(version_row, self._session)
                     with errors.unless_cancelled(self._cancelled):
                         self._commit_transaction(statements)
                 finally:
@@ -304,18 +308,18 @@ class MongoSession:
 
         yield lambda: lagging(self._client)
 
-    def picture(self) -> Picture:
+    def schema_snapshot(self) -> SchemaSnapshot:
         """Read the collections, their options and their indexes."""
-        bookkeeping = {self._pointer.name, self._history.name, self._locks.name}
+        bookkeeping = {self._versions.name, self._history.name, self._locks.name}
         with errors.mapped(self._target):
-            return picture(self._database, bookkeeping)
+            return schema_snapshot(self._database, bookkeeping)
 
-    def is_bare(self, thing: Thing) -> bool:
+    def is_bare(self, schema_object: SchemaObject) -> bool:
         """Whether this is a collection without documents, options and indexes."""
-        if thing.kind != "collection":
+        if schema_object.kind != "collection":
             return False
         with errors.mapped(self._target):
-            collection = self._database[thing.name]
+            collection = self._database[schema_object.name]
             plain = not collection.options() and len(list(collection.list_indexes())) <= 1
             return plain and collection.find_one({}, {"_id": 1}) is None
 
@@ -327,32 +331,32 @@ class MongoSession:
 
     # ------------------------------------------------------------ what stands behind the verbs
 
-    def _revisions(self) -> tuple[Revision, ...]:
+    def _attempts(self) -> tuple[Attempt, ...]:
         found = []
         stored: dict[str, None] = {}
         for row in self._history.find(session=self._session):
             if isinstance(whose := row.get("identity"), str):
                 stored[whose] = None
             try:
-                revision = read_revision(row)
+                attempt = read_attempt(row)
             except (KeyError, TypeError, ValueError, ArithmeticError):
-                revision = None
-            if revision is None or any(isinstance(value, DatetimeMS) for value in revision):  # no time of ours
+                attempt = None
+            if attempt is None or any(isinstance(value, DatetimeMS) for value in attempt):  # no time of ours
                 raise ConflictError(
                     f"{self._target.database_id}: the document {row['_id']!r} in {self._history.name} is no record of orch",
                     hint="who wrote or changed it? Put it back as it was",
                 )
-            found.append(revision)
+            found.append(attempt)
         self._stored = tuple(stored)
         return tuple(found)
 
     def _version_documents(self) -> list[dict[str, Any]]:
         """Return golang-migrate's document; of several enough to see that they contradict each other."""
-        return list(self._pointer.find(session=self._session, limit=MAX_ROWS))
+        return list(self._versions.find(session=self._session, limit=MAX_ROWS))
 
-    def _version_row(self, document: dict[str, Any]) -> Pointer:
+    def _read_version(self, document: dict[str, Any]) -> VersionRow:
         version, dirty = self._version(document), bool(document.get("dirty"))
-        return Pointer(None if version == -1 and not dirty else version, dirty)
+        return VersionRow(None if version == -1 and not dirty else version, dirty)
 
     def _version(self, document: dict[str, Any]) -> int:
         """Return the version in golang-migrate's document, which people sometimes write by hand."""
@@ -362,15 +366,15 @@ class MongoSession:
             return int(version)
         if not {"version", "dirty"} & document.keys():
             raise ConflictError(
-                f"{self._target.database_id}: {self._pointer.name} is not golang-migrate's collection but another tool's",
+                f"{self._target.database_id}: {self._versions.name} is not golang-migrate's collection but another tool's",
                 detail=f"a document in it has the fields {', '.join(document)}; golang-migrate's are version and dirty",
                 hint="give orch one of its own: x-migrations-collection=orch_migrations in the DSN; "
                 "and if these migrations have run already: orch baseline",
             )
         raise ConflictError(
-            f"{self._target.database_id}: the version in {self._pointer.name} is no whole number",
+            f"{self._target.database_id}: the version in {self._versions.name} is no whole number",
             detail=f"the document is {json_util.dumps(document)[:500]}",
-            hint=f"set it as golang-migrate does: db.{self._pointer.name}.updateOne({{}}, {{$set: {{version: Long(1)}}}})",
+            hint=f"set it as golang-migrate does: db.{self._versions.name}.updateOne({{}}, {{$set: {{version: Long(1)}}}})",
         )
 
     def _new_lease(self) -> Lease:
@@ -507,38 +511,38 @@ class MongoSession:
         """Make the two collections before a transaction needs them."""
         if self._has_store:
             return
-        for collection in (self._history, self._pointer):
+        for collection in (self._history, self._versions):
             with suppress(OperationFailure):  # 48: it is there
                 self._database.create_collection(collection.name, check_exists=False)
         self._has_store = True
 
-    def _record_in_order(self, revisions: Sequence[Revision], pointer: Pointer | None) -> None:
-        """Without transactions: what was done, then the pointer, then that it is finished. Each gap can be told apart.
+    def _record_in_order(self, attempts: Sequence[Attempt], version_row: VersionRow | None) -> None:
+        """Without transactions: what was done, then the version table, then that it is finished. Each gap can be told apart.
 
-        A try that had no effect is let go last: until the pointer is back, its record explains what the pointer says.
+        A try that had no effect is let go last: until the version table is back, its record explains what the version table says.
         """
-        void = [r for r in revisions if not (r.done or r.applied or r.in_flight)]
-        for revision in revisions:
-            if revision not in void:
-                self._upsert(revision, 0, None, self._whose(revision), done=False)
-        if pointer is not None:
-            self._point(pointer, None)
-        for revision in revisions:
-            if revision.done or revision in void:
-                self._upsert(revision, 0, None, self._whose(revision))
+        void = [r for r in attempts if not (r.done or r.applied or r.in_flight)]
+        for attempt in attempts:
+            if attempt not in void:
+                self._upsert(attempt, 0, None, self._whose(attempt), done=False)
+        if version_row is not None:
+            self._point(version_row, None)
+        for attempt in attempts:
+            if attempt.done or attempt in void:
+                self._upsert(attempt, 0, None, self._whose(attempt))
 
-    def _point(self, pointer: Pointer, session: ClientSession | None) -> None:
+    def _point(self, version_row: VersionRow, session: ClientSession | None) -> None:
         self._check(session)
-        version = -1 if pointer.version is None else pointer.version
-        document = {"version": Int64(version), "dirty": pointer.dirty}
-        self._pointer.replace_one({}, document, upsert=True, session=session)
+        version = -1 if version_row.version is None else version_row.version
+        document = {"version": Int64(version), "dirty": version_row.dirty}
+        self._versions.replace_one({}, document, upsert=True, session=session)
         if self._several_rows:  # somebody has chosen which of them is true
-            self._pointer.delete_many({"$nor": [document]}, session=session)
+            self._versions.delete_many({"$nor": [document]}, session=session)
             self._several_rows = False
 
     def _upsert(
         self,
-        revision: Revision,
+        attempt: Attempt,
         elapsed: int,
         session: ClientSession | None,
         identity: str,
@@ -547,26 +551,26 @@ class MongoSession:
     ) -> None:
         """Write a record by the server's clock. `elapsed` milliseconds have passed since the attempt began."""
         self._check(session)
-        finished = revision.done if done is None else done
+        finished = attempt.done if done is None else done
         began: dict[str, Any] = {"$ifNull": ["$started_at", {"$subtract": ["$$NOW", elapsed]}]}
         values: dict[str, Any] = {
-            "version": Int64(revision.version),
-            "attempt": revision.attempt,
-            "name": revision.name,
-            "direction": revision.direction.value,
-            "checksum": revision.checksum,
-            "applied": revision.applied,
-            "total": revision.total,
-            "in_flight": revision.in_flight,
-            "prefix": revision.prefix,
+            "version": Int64(attempt.version),
+            "attempt": attempt.number,
+            "name": attempt.name,
+            "direction": attempt.direction.value,
+            "checksum": attempt.checksum,
+            "applied": attempt.applied,
+            "total": attempt.total,
+            "in_flight": attempt.in_flight,
+            "prefix": attempt.prefix,
             "done": finished,
-            "origin": revision.origin.value,
-            "actor": revision.actor,
-            "run_id": revision.run_id,
-            "tool": revision.tool,
-            "error": revision.error,
-            "reason": revision.reason,
-            "format": revision.format,
+            "origin": attempt.origin.value,
+            "actor": attempt.actor,
+            "run_id": attempt.run_id,
+            "tool": attempt.tool,
+            "error": attempt.error,
+            "reason": attempt.reason,
+            "format": attempt.format,
             "identity": identity,
         }
         document: dict[str, Any] = {name: {"$literal": value} for name, value in values.items()}
@@ -575,7 +579,7 @@ class MongoSession:
         document["started_at"] = began
         document["finished_at"] = "$$NOW" if finished else None
         document["seconds"] = {"$divide": [milliseconds, 1000]} if finished else None
-        key = f"{revision.version}.{revision.attempt}"
+        key = f"{attempt.version}.{attempt.number}"
         self._history.update_one({"_id": key}, [{"$set": document}], upsert=True, session=session)
 
     def _renew(self, session: ClientSession | None = None) -> None:

@@ -1,4 +1,4 @@
-"""The history table and golang-migrate's pointer table, as SQL."""
+"""The history table and golang-migrate's version table table, as SQL."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from psycopg import Connection
 from psycopg.pq import Escaping
 
-from orchestrator.model import Pointer, Revision
+from orchestrator.model import Attempt, VersionRow
 
 # One that a later release adds needs a default, so that it can be added to rows that are there, and so that this
 # release can still write rows.
@@ -69,16 +69,16 @@ def create_pointer(table: str) -> str:
     return f"CREATE TABLE IF NOT EXISTS {table} (version bigint not null primary key, dirty boolean not null); "
 
 
-def point(table: str, pointer: Pointer) -> str:
-    """Return SQL that sets the pointer; no version: an empty table, as golang-migrate leaves it after the last down."""
+def point(table: str, version_row: VersionRow) -> str:
+    """Return SQL that sets the version table; no version: an empty table, as golang-migrate leaves it after the last down."""
     text = f"DELETE FROM {table}; "
-    if pointer.version is not None:
-        text += f"INSERT INTO {table} (version, dirty) VALUES ({int(pointer.version)}, {pointer.dirty}); "
+    if version_row.version is not None:
+        text += f"INSERT INTO {table} (version, dirty) VALUES ({int(version_row.version)}, {version_row.dirty}); "
     return text
 
 
-def record(connection: Connection[Any], table: str, revision: Revision, identity: str) -> str:
-    """Return SQL that adds or updates a revision; the connection knows how values are quoted. `identity` is SQL.
+def record(connection: Connection[Any], table: str, attempt: Attempt, identity: str) -> str:
+    """Return SQL that adds or updates a attempt; the connection knows how values are quoted. `identity` is SQL.
 
     Times are the server's: an attempt starts with the transaction of its first record, and ends at its last.
     """
@@ -86,32 +86,32 @@ def record(connection: Connection[Any], table: str, revision: Revision, identity
     def text(value: str) -> str:
         return literal(connection, value)
 
-    finished = "clock_timestamp()" if revision.done else "NULL"
+    finished = "clock_timestamp()" if attempt.done else "NULL"
     values = {
-        "version": str(revision.version),
-        "attempt": str(revision.attempt),
-        "name": text(revision.name),
-        "direction": text(revision.direction.value),
-        "checksum": text(revision.checksum),
-        "applied": str(revision.applied),
-        "total": str(revision.total),
-        "in_flight": str(revision.in_flight),
-        "prefix": text(revision.prefix),
-        "done": str(revision.done),
-        "origin": text(revision.origin.value),
+        "version": str(attempt.version),
+        "attempt": str(attempt.number),
+        "name": text(attempt.name),
+        "direction": text(attempt.direction.value),
+        "checksum": text(attempt.checksum),
+        "applied": str(attempt.applied),
+        "total": str(attempt.total),
+        "in_flight": str(attempt.in_flight),
+        "prefix": text(attempt.prefix),
+        "done": str(attempt.done),
+        "origin": text(attempt.origin.value),
         "started_at": "now()",
         "finished_at": finished,
-        "seconds": f"extract(epoch FROM {finished} - now())" if revision.done else "NULL",
-        "actor": text(revision.actor),
-        "run_id": text(revision.run_id),
-        "tool": text(revision.tool),
-        "error": text(revision.error),
-        "reason": text(revision.reason),
-        "format": str(revision.format),
+        "seconds": f"extract(epoch FROM {finished} - now())" if attempt.done else "NULL",
+        "actor": text(attempt.actor),
+        "run_id": text(attempt.run_id),
+        "tool": text(attempt.tool),
+        "error": text(attempt.error),
+        "reason": text(attempt.reason),
+        "format": str(attempt.format),
         "identity": identity,
     }
     updates = [f"{c} = EXCLUDED.{c}" for c in values if c not in ("version", "attempt", "started_at", "seconds")]
-    updates.append(f"seconds = extract(epoch FROM {finished} - h.started_at)" if revision.done else "seconds = NULL")
+    updates.append(f"seconds = extract(epoch FROM {finished} - h.started_at)" if attempt.done else "seconds = NULL")
     return (
         f"INSERT INTO {table} AS h ({', '.join(values)}) VALUES ({', '.join(values.values())}) "
         f"ON CONFLICT (version, attempt) DO UPDATE SET {', '.join(updates)} WHERE NOT h.done; "

@@ -13,7 +13,7 @@ from typing import Any
 
 from psycopg import Connection
 
-from orchestrator.model import Picture, Thing
+from orchestrator.model import SchemaObject, SchemaSnapshot
 
 _ACL = "(SELECT string_agg(a::text, ' ' ORDER BY a::text) FROM unnest({}) AS a)"
 # Where nothing was ever granted the catalogue has NULL, and after a REVOKE the default itself.
@@ -133,9 +133,9 @@ _THINGS = (
 _QUERY = _WITH + "\nUNION ALL\n".join(_THINGS)
 
 
-def picture(connection: Connection[Any], bookkeeping: Sequence[str]) -> Picture:
+def schema_snapshot(connection: Connection[Any], bookkeeping: Sequence[str]) -> SchemaSnapshot:
     """Return what is in the database but these two tables."""
     with connection.transaction():
         connection.execute("SET LOCAL search_path TO pg_catalog")  # so that definitions name schemas, always alike
         rows = connection.execute(_QUERY.encode(), bookkeeping).fetchall()
-    return {Thing(kind, name, of): definition or "" for kind, name, of, definition in rows}
+    return {SchemaObject(kind, name, of): definition or "" for kind, name, of, definition in rows}

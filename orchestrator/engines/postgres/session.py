@@ -25,16 +25,16 @@ from orchestrator.engines.postgres.own_settings import own_settings
 from orchestrator.engines.postgres.tables import Tables
 from orchestrator.errors import ConnectionLostError, LockError, NotPermittedError, OrchError, StatementError
 from orchestrator.model import (
+    Attempt,
     Blocking,
     History,
     LockHolder,
-    Picture,
-    Pointer,
-    Revision,
+    SchemaObject,
+    SchemaSnapshot,
     Script,
     Statement,
     Target,
-    Thing,
+    VersionRow,
 )
 
 CONNECT_TIMEOUT = 10  # seconds, unless the DSN says otherwise
@@ -66,7 +66,7 @@ class PostgresSession:
         self._read: History | None = None  # with the lock, and nothing has been written since
 
     def read_history(self, extensions: Sequence[str] = ()) -> History:
-        """Read history and pointer in one snapshot."""
+        """Read history and version table in one snapshot."""
         read, looked = self._read, self._looked
         self._read, self._looked = None, False
         if read is not None and not extensions:
@@ -162,14 +162,18 @@ class PostgresSession:
         return script.atomic
 
     def commit(
-        self, statements: Sequence[Statement], revisions: Sequence[Revision], pointer: Pointer | None, limits: Limits
+        self,
+        statements: Sequence[Statement],
+        attempts: Sequence[Attempt],
+        version_row: VersionRow | None,
+        limits: Limits,
     ) -> None:
         """Send BEGIN, the statements, the records and COMMIT as one simple-query message: one round trip."""
         self._read = None
         if self._tables.schema is None:
             self._tables.look()
         if self._limits is not None:
-            self._commit_in_file(self._limits, statements, revisions, pointer)
+            self._commit_in_file(self._limits, statements, attempts, version_row)
             return
         self._refuse_misread(statements, whole=True)
         # What the file before may have left goes first, and is committed first: what fails there has done nothing.
@@ -183,16 +187,16 @@ class PostgresSession:
             message.add(statement)
         if statements:
             message.put(f"{carried.END_OF_FILE}{RESET}; {self._set_again}SET LOCAL client_min_messages = warning; ")
-        self._put_records(message, revisions, pointer, after_file=bool(statements))
+        self._put_records(message, attempts, version_row, after_file=bool(statements))
         with timed(limits):
             self._send(message)
         if clean:
             self._used = False
-        if revisions and all(revision.done for revision in revisions):
+        if attempts and all(attempt.done for attempt in attempts):
             self._used = True
-        self._tables.written(revisions, pointer)
+        self._tables.written(attempts, version_row)
 
-    def begin(self, revision: Revision, statements: Sequence[Statement], limits: Limits) -> None:
+    def begin(self, attempt: Attempt, statements: Sequence[Statement], limits: Limits) -> None:
         """Make the session what the statements above these left; nothing to do if it is they that ran in it."""
         if self._limits is not None:
             return
@@ -204,8 +208,8 @@ class PostgresSession:
                 self._send(Message(f"BEGIN; {self._tables.create()}{self._tables.create_session()}COMMIT"))
                 self._tables.written((), None, session=True)
         text = set_limits("SET", limits) + statements[0].settings
-        if revision.applied and self._tables.has_session:
-            query = carried.kept(self._tables.history, revision.version, revision.attempt, revision.applied)
+        if attempt.applied and self._tables.has_session:
+            query = carried.kept(self._tables.history, attempt.version, attempt.number, attempt.applied)
             if row := self._tables.ask(query):
                 text += carried.restore(row[0], self._literal)
         self._limits = limits
@@ -255,15 +259,15 @@ class PostgresSession:
         finally:
             other.close()
 
-    def picture(self) -> Picture:
+    def schema_snapshot(self) -> SchemaSnapshot:
         """Read the catalogue."""
-        from orchestrator.engines.postgres.schema_snapshot import picture
+        from orchestrator.engines.postgres.schema_snapshot import schema_snapshot
 
         self._tables.look()
         with errors.mapped(self.connection, self.target):
-            return picture(self.connection, (self._tables.pointer, self._tables.history))
+            return schema_snapshot(self.connection, (self._tables.version_row, self._tables.history))
 
-    def is_bare(self, thing: Thing) -> bool:  # noqa: ARG002 - PostgreSQL makes nothing by itself
+    def is_bare(self, schema_object: SchemaObject) -> bool:  # noqa: ARG002 - PostgreSQL makes nothing by itself
         """Return False: nothing is there that no statement made."""
         return False
 
@@ -275,7 +279,11 @@ class PostgresSession:
     # ------------------------------------------------------------ what stands behind the verbs
 
     def _commit_in_file(
-        self, limits: Limits, statements: Sequence[Statement], revisions: Sequence[Revision], pointer: Pointer | None
+        self,
+        limits: Limits,
+        statements: Sequence[Statement],
+        attempts: Sequence[Attempt],
+        version_row: VersionRow | None,
     ) -> None:
         """Commit in the session of a file that runs statement by statement, which our records leave as it is."""
         self._refuse_misread(statements, whole=True)
@@ -288,34 +296,34 @@ class PostgresSession:
             message.add(statement)
             message.put(carried.END_OF_FILE)
         message.put(carried.NEUTRAL)
-        self._put_records(message, revisions, pointer, after_file=bool(statements))
-        last = bool(revisions) and all(revision.done or revision.error for revision in revisions)
+        self._put_records(message, attempts, version_row, after_file=bool(statements))
+        last = bool(attempts) and all(attempt.done or attempt.error for attempt in attempts)
         if self._tables.has_session and not last:
             message.put("; ")
             message.committed = True
             login = self._literal(self.connection.info.user)
             ours = (limits.lock_timeout, limits.statement_timeout) if self._own_limits else None
-            for revision in revisions:
-                message.put(carried.keep(self._tables.history, revision.version, revision.attempt, login, ours))
+            for attempt in attempts:
+                message.put(carried.keep(self._tables.history, attempt.version, attempt.number, login, ours))
         with timed(waits):
             self._send(message)
-        self._tables.written(revisions, pointer)
+        self._tables.written(attempts, version_row)
         if last:
             self._limits, self._used = None, True
             with suppress(OrchError):  # all is recorded; whoever writes next finds out what is wrong with the session
                 self._send(Message(f"{RESET}; {self._set_again}"))
 
     def _put_records(
-        self, message: Message, revisions: Sequence[Revision], pointer: Pointer | None, *, after_file: bool
+        self, message: Message, attempts: Sequence[Attempt], version_row: VersionRow | None, *, after_file: bool
     ) -> None:
-        """Put the rows of history and pointer at the end of a message, and its COMMIT."""
+        """Put the rows of history and version table at the end of a message, and its COMMIT."""
         locked = self._held != _NO_LOCK
         message.put_checks([(self._held, errors.LOCK_LOST), *(self._tables.unchanged() if locked else ())])
         message.put(self._tables.create(after_file=after_file))
-        for revision in revisions:
-            message.put(record(self.connection, self._tables.history, revision, self._tables.identity(revision)))
-        if pointer is not None:
-            message.put(point(self._tables.pointer, pointer))
+        for attempt in attempts:
+            message.put(record(self.connection, self._tables.history, attempt, self._tables.identity(attempt)))
+        if version_row is not None:
+            message.put(point(self._tables.version_row, version_row))
         message.put("COMMIT")
 
     @contextmanager

@@ -1,4 +1,4 @@
-"""Where history, pointer and lock of one database are, and what the two tables say."""
+"""Where history, version table and lock of one database are, and what the two tables say."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from orchestrator.engines.postgres.history import (
 from orchestrator.engines.postgres.unchanged import KnownRecords
 from orchestrator.engines.postgres.writable import IN_RECOVERY, READ_ONLY, read_only
 from orchestrator.errors import ConflictError, ConnectError
-from orchestrator.model import History, Origin, Pointer, ReadOnly, Revision, Target, read_revision
+from orchestrator.model import Attempt, History, Origin, ReadOnly, Target, VersionRow, read_attempt
 
 _KINDS = {"v": "it is a view", "m": "it is a materialized view", "f": "it is a foreign table", "S": "it is a sequence"}
 
 
 class Tables:
-    """The history and golang-migrate's pointer, as seen over one connection.
+    """The history and golang-migrate's version table, as seen over one connection.
 
-    After the first look `schema` is where they are, or are to be; `pointer` and `history` are their names in SQL, and
+    After the first look `schema` is where they are, or are to be; `version table` and `history` are their names in SQL, and
     `server_pid` is the backend that answered.
     """
 
@@ -66,7 +66,7 @@ class Tables:
         """Whether both are there."""
         return self._has_pointer and self._has_history
 
-    def written(self, revisions: Sequence[Revision], pointer: Pointer | None, *, session: bool = False) -> None:
+    def written(self, attempts: Sequence[Attempt], version_row: VersionRow | None, *, session: bool = False) -> None:
         """Take note that a transaction with `create` and these rows in it is committed, perhaps with `create_session`."""
         self.has_session = self.has_session or session
         if not self.complete:
@@ -74,7 +74,7 @@ class Tables:
         self._has_pointer = self._has_history = True
         self._columns = COLUMNS
         if self._known is not None:
-            self._known.wrote(revisions, pointer)
+            self._known.wrote(attempts, version_row)
 
     def unchanged(self) -> list[tuple[str, str]]:
         """Return conditions that the file just run must have left true, each with the marker of its error."""
@@ -85,11 +85,11 @@ class Tables:
         if self._known is not None and self._has_history:
             conditions.append((self._known.history_condition(self.history), errors.HISTORY_CHANGED))
         if self._known is not None and self._has_pointer:
-            conditions.append((self._known.version_condition(self.pointer), errors.VERSION_TABLE_CHANGED))
+            conditions.append((self._known.version_condition(self.version_row), errors.VERSION_TABLE_CHANGED))
         return conditions
 
     def look(self, *, elsewhere: bool = True) -> None:
-        """Learn where history and pointer are, or are to be: in the current schema, unless a migration moved that away."""
+        """Learn where history and version table are, or are to be: in the current schema, unless a migration moved that away."""
         self._look_in("pg_catalog.current_schema()::text")
         elsewhere = elsewhere and not self._has_history and not self._set_by_dsn and not self._pristine
         elsewhere = elsewhere and self._version_schema is None
@@ -141,16 +141,18 @@ class Tables:
 
     def create_version_table(self) -> str:
         """Return SQL for before a file: golang-migrate makes its table first, so that files can grant or comment on it."""
-        return create_pointer(self.pointer) if self._has_schema and not self._has_pointer else ""
+        return create_pointer(self.version_row) if self._has_schema and not self._has_pointer else ""
 
     def create(self, *, after_file: bool = False) -> str:
         """Return SQL that makes what is missing of the two tables; `after_file`: the version table should be there."""
-        pointer = "" if self._has_pointer else create_pointer(self.pointer)
-        if pointer and after_file:  # the file may have dropped its schema; if not, nobody wants to hear of it
-            pointer = f"SET LOCAL client_min_messages = warning; {pointer}"
+        version_row = "" if self._has_pointer else create_pointer(self.version_row)
+        if version_row and after_file:  # the file may have dropped its schema; if not, nobody wants to hear of it
+            version_row = f"SET LOCAL client_min_messages = warning; {version_row}"
         if self._has_history:
-            return pointer + complete_history(self.history, self._columns or self._read_columns(self.history))
-        return pointer + create_history(self.history, set_by_dsn=self._set_by_dsn or self._version_schema is not None)
+            return version_row + complete_history(self.history, self._columns or self._read_columns(self.history))
+        return version_row + create_history(
+            self.history, set_by_dsn=self._set_by_dsn or self._version_schema is not None
+        )
 
     def create_session(self) -> str:
         """Return SQL that adds the column for the state of a session, if the history may lack it."""
@@ -167,10 +169,10 @@ class Tables:
             return self._connection.execute(query.encode()).fetchone()
 
     def _query(self, extensions: Sequence[str]) -> str:
-        """Return the query for rows of pointer and history as JSON, whatever columns they have, and for all extensions."""
+        """Return the query for rows of version table and history as JSON, whatever columns they have, and for all extensions."""
         parts = []
         if self._has_pointer:
-            parts.append(f"SELECT 'pointer', row_to_json(p)::text FROM {self.pointer} p")
+            parts.append(f"SELECT 'pointer', row_to_json(p)::text FROM {self.version_row} p")
         if self._has_history:
             parts.append(f"SELECT 'revision', row_to_json(h)::text FROM {self.history} h")
             parts.append(f"SELECT 'identity', {self._identity()}::text")
@@ -192,14 +194,14 @@ class Tables:
 
         pointers, records, installed = found("pointer"), found("revision"), found("extension")
         elsewhere, place = self._whose(records, found("identity"))
-        versions: list[Pointer] = []
+        versions: list[VersionRow] = []
         if self._has_pointer:
             versions = list(dict.fromkeys(map(self._pointer_of, pointers))) or [self._empty_pointer()]
         return History(
             exists=True,
             store=self._has_history,
-            pointer=versions[0] if versions else None,
-            revisions=self._revisions_of(records),
+            version_row=versions[0] if versions else None,
+            attempts=self._attempts_of(records),
             extensions=tuple(name for name in extensions if name in installed),
             emptied=self._has_history and not records and self._holds_other_tables(),
             rows=tuple(sorted(versions, key=lambda row: row.version or 0)) if len(versions) > 1 else (),
@@ -210,7 +212,7 @@ class Tables:
 
     def _holds_other_tables(self) -> bool:
         """Whether there is anything but our tables, which a run that was killed before its first record leaves alone."""
-        ours = ", ".join(f"pg_catalog.to_regclass({self._literal(name)})" for name in (self.pointer, self.history))
+        ours = ", ".join(f"pg_catalog.to_regclass({self._literal(name)})" for name in (self.version_row, self.history))
         return bool(
             self.ask(
                 "SELECT EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = relnamespace "
@@ -228,7 +230,7 @@ class Tables:
             return "", ""
         return told(
             written_elsewhere(self._stored, current), current
-        ), f"{current.store} {self.pointer}" if current.server else ""
+        ), f"{current.store} {self.version_row}" if current.server else ""
 
     def _identity(self, took_over: Sequence[Identity] = ()) -> str:
         """Return SQL for a JSON document that says which database this is."""
@@ -245,16 +247,16 @@ class Tables:
             with errors.mapped(self._connection, self._target):
                 self._connection.execute(f"UPDATE {self.history} SET identity = ''".encode())
 
-    def identity(self, revision: Revision) -> str:
+    def identity(self, attempt: Attempt) -> str:
         """Return SQL for what a row of this attempt says of where it was written."""
         if self._target.scratch:
             return "''"
-        if revision.origin is not Origin.MOVED:
+        if attempt.origin is not Origin.MOVED:
             return f"{self._identity()}::text"
         nowhere = Identity((), "", "")  # whatever the rows say so far is of this database from now on
         return f"{self._identity(written_elsewhere(self._stored, nowhere))}::text"
 
-    def _revisions_of(self, records: Sequence[dict[str, Any]]) -> tuple[Revision, ...]:
+    def _attempts_of(self, records: Sequence[dict[str, Any]]) -> tuple[Attempt, ...]:
         """Return the history's rows. Another tool, or a person, may have made a table of its name."""
         self._columns = records[0].keys() if records else ()
         if self._has_history and not records:
@@ -268,7 +270,7 @@ class Tables:
                 "or let orch use another name: history in databases.yaml",
             )
         try:
-            return tuple(map(read_revision, records))
+            return tuple(map(read_attempt, records))
         except (KeyError, TypeError, ValueError, OverflowError):
             raise ConflictError(
                 f"{self._target.database_id}: a row of {self.history} is not one that orch wrote",
@@ -277,7 +279,7 @@ class Tables:
 
     def _refuse_hidden(self) -> None:
         """Refuse to read tables whose rows this login may not see, or that are views: no rows would look like a new database."""
-        for name, table in (("pointer", self.pointer), ("history", self.history)):
+        for name, table in (("pointer", self.version_row), ("history", self.history)):
             kind, shown = self._kinds.get(name, "r"), table.replace('"', "")
             if kind.endswith("!"):
                 raise errors.hidden(self._target, shown, self._connection.info.user)
@@ -288,18 +290,18 @@ class Tables:
                     hint=f"put the table back in its place: whoever made {shown} can tell where it went",
                 )
 
-    def _pointer_of(self, row: dict[str, Any]) -> Pointer:
+    def _pointer_of(self, row: dict[str, Any]) -> VersionRow:
         version, dirty = row.get("version"), row.get("dirty")
         if type(version) is not int or type(dirty) is not bool:
             raise self._foreign(row.keys())
-        return Pointer(version, dirty)
+        return VersionRow(version, dirty)
 
-    def _empty_pointer(self) -> Pointer:
+    def _empty_pointer(self) -> VersionRow:
         """What golang-migrate's table says after the last down. Other tools have tables of that name, too."""
-        columns = self._read_columns(self.pointer)
+        columns = self._read_columns(self.version_row)
         if not {"version", "dirty"} <= set(columns):
             raise self._foreign(columns)
-        return Pointer(None)
+        return VersionRow(None)
 
     def _foreign(self, columns: Iterable[str]) -> ConflictError:
         return ConflictError(
@@ -334,21 +336,21 @@ class Tables:
                 "(options=-csearch_path=...)",
             )
         self.server_pid, self.schema, quoted, knows_system, self._has_schema, *found, self.server_start = row[:10]
-        pointer, own_kind, shared_kind, golang = found
+        version_row, own_kind, shared_kind, golang = found
         refuses = row[10:]
         self.read_only = read_only(self._connection, self._target, standby=refuses[0]) if any(refuses) else None
         if knows_system:
             self._system = "(SELECT system_identifier::text FROM pg_catalog.pg_control_system())"
         # Earlier releases called every history the same. One that has no other set to belong to stays where it is.
-        keeps = not own_kind and shared_kind and pointer and not golang
-        self._take_kinds(pointer, shared_kind if keeps else own_kind)
-        self.pointer = f"{quoted}.{identifier(self._version_name)}"
+        keeps = not own_kind and shared_kind and version_row and not golang
+        self._take_kinds(version_row, shared_kind if keeps else own_kind)
+        self.version_row = f"{quoted}.{identifier(self._version_name)}"
         self.history = f"{quoted}.{identifier(self._target.history_name if keeps else self._own_history)}"
 
-    def _take_kinds(self, pointer: str | None, history: str | None) -> None:
-        kinds = {"pointer": pointer, "history": history}
+    def _take_kinds(self, version_row: str | None, history: str | None) -> None:
+        kinds = {"pointer": version_row, "history": history}
         self._kinds = {name: kind for name, kind in kinds.items() if kind is not None}
-        self._has_pointer, self._has_history = pointer is not None, history is not None
+        self._has_pointer, self._has_history = version_row is not None, history is not None
 
     def _kind(self, name: str) -> str:
         """Return SQL for what a relation is, and a "!" after it if row level security hides rows from this login."""
@@ -358,8 +360,8 @@ class Tables:
         )
 
     def _home(self) -> str | None:
-        """Return the other schema where the history is, or else the pointer, where the current one has none."""
-        pointer, history = self._literal(self._version_name), self._literal(self._own_history)
+        """Return the other schema where the history is, or else the version table, where the current one has none."""
+        version_row, history = self._literal(self._version_name), self._literal(self._own_history)
         on_path = "nspname = ANY(pg_catalog.current_schemas(false))"
         ours = "pg_catalog.pg_get_userbyid(relowner) = current_user"
         with errors.mapped(self._connection, self._target) as failing:
@@ -367,7 +369,7 @@ class Tables:
             elsewhere = self._connection.execute(
                 f"SELECT relname = {history}, nspname, {ours} AND {on_path} FROM pg_catalog.pg_class c "
                 "JOIN pg_catalog.pg_namespace n ON n.oid = relnamespace "
-                f"WHERE relname IN ({history}, {pointer}) AND relkind IN ('r', 'p') "
+                f"WHERE relname IN ({history}, {version_row}) AND relkind IN ('r', 'p') "
                 f"AND nspname <> {self._literal(self.schema or '')} AND nspname !~ '^pg_' "
                 f"AND CASE WHEN relname = {history} THEN ({ours} OR {on_path}) "
                 f"AND pg_catalog.obj_description(c.oid, 'pg_class') IS DISTINCT FROM '{SET_BY_DSN}' "

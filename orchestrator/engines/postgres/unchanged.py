@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
-from orchestrator.model import History, Pointer, Revision
+from orchestrator.model import Attempt, History, VersionRow
 
 _ROW = "pg_catalog.concat_ws(':', version, attempt, direction, checksum, applied, in_flight, done)"
 
@@ -14,17 +14,17 @@ class KnownRecords:
     """The rows of the history and of the version table as this session read or wrote them last."""
 
     def __init__(self, history: History) -> None:
-        self._rows = {(r.version, r.attempt): r for r in history.revisions}
-        self._pointers: Sequence[Pointer] = history.rows or ((history.pointer,) if history.pointer else ())
+        self._rows = {(r.version, r.number): r for r in history.attempts}
+        self._pointers: Sequence[VersionRow] = history.rows or ((history.version_row,) if history.version_row else ())
 
-    def wrote(self, revisions: Sequence[Revision], pointer: Pointer | None) -> None:
+    def wrote(self, attempts: Sequence[Attempt], version_row: VersionRow | None) -> None:
         """Take note of rows that were committed. A finished attempt is never written again."""
-        for revision in revisions:
-            key = revision.version, revision.attempt
+        for attempt in attempts:
+            key = attempt.version, attempt.number
             if key not in self._rows or not self._rows[key].done:
-                self._rows[key] = revision
-        if pointer is not None:
-            self._pointers = (pointer,)
+                self._rows[key] = attempt
+        if version_row is not None:
+            self._pointers = (version_row,)
 
     def history_condition(self, table: str) -> str:
         """Return an SQL condition: the history has these rows and no others."""
@@ -43,16 +43,16 @@ class KnownRecords:
         return f"'{expected}' = (SELECT {listed} FROM {table})"
 
 
-def _row(revision: Revision) -> str:
+def _row(attempt: Attempt) -> str:
     return ":".join(
         (
-            str(revision.version),
-            str(revision.attempt),
-            revision.direction.value,
-            revision.checksum,
-            str(revision.applied),
-            _letter(revision.in_flight),
-            _letter(revision.done),
+            str(attempt.version),
+            str(attempt.number),
+            attempt.direction.value,
+            attempt.checksum,
+            str(attempt.applied),
+            _letter(attempt.in_flight),
+            _letter(attempt.done),
         )
     )
 

@@ -9,7 +9,7 @@ from bson import ObjectId, json_util
 from psycopg import sql
 from pymongo import MongoClient
 
-Picture = dict[str, Any]
+SchemaSnapshot = dict[str, Any]
 
 _HISTORY = "version, attempt, name, direction, checksum, applied, total, in_flight, done, origin, error"
 _QUERIES = {
@@ -34,10 +34,12 @@ _QUERIES = {
 }
 
 
-def postgres_picture(dsn: str, *, history: bool = True) -> Picture:
+def postgres_picture(dsn: str, *, history: bool = True) -> SchemaSnapshot:
     """Return what a PostgreSQL database holds; its sequences are seen through the keys that they gave."""
     with psycopg.connect(dsn, autocommit=True) as connection:
-        picture: Picture = {name: connection.execute(query).fetchall() for name, query in _QUERIES.items()}
+        schema_snapshot: SchemaSnapshot = {
+            name: connection.execute(query).fetchall() for name, query in _QUERIES.items()
+        }
         tables = connection.execute(
             "SELECT schemaname, tablename FROM pg_tables WHERE schemaname NOT IN ('pg_catalog', 'information_schema')"
         ).fetchall()
@@ -50,36 +52,36 @@ def postgres_picture(dsn: str, *, history: bool = True) -> Picture:
                 )
                 if not history:
                     continue
-            picture[f"rows of {schema}.{table}"] = connection.execute(query).fetchall()
-        return picture
+            schema_snapshot[f"rows of {schema}.{table}"] = connection.execute(query).fetchall()
+        return schema_snapshot
 
 
-def mongo_picture(client: MongoClient[Any], name: str, *, history: bool = True) -> Picture:
+def mongo_picture(client: MongoClient[Any], name: str, *, history: bool = True) -> SchemaSnapshot:
     """Return what a MongoDB database holds; an `_id` that the server or the driver made is left out."""
-    database, picture = client[name], Picture()
+    database, schema_snapshot = client[name], SchemaSnapshot()
     for found in sorted(database.list_collections(), key=lambda c: c["name"]):
         collection = found["name"]
         if collection == "orch_history":
             if history:
                 fields = _HISTORY.split(", ")
                 rows = database[collection].find({}).sort([("version", 1), ("attempt", 1)])
-                picture["history"] = [{field: row[field] for field in fields} for row in rows]
+                schema_snapshot["history"] = [{field: row[field] for field in fields} for row in rows]
             continue
         documents = [
             {k: v for k, v in document.items() if not (k == "_id" and isinstance(v, ObjectId))}
             for document in database[collection].find({})
         ]
         indexes = [{k: v for k, v in dict(i).items() if k != "ns"} for i in database[collection].list_indexes()]
-        picture[collection] = {
+        schema_snapshot[collection] = {
             "options": found.get("options", {}),
             "indexes": sorted(json_util.dumps(index) for index in indexes),
             "documents": sorted(json_util.dumps(document, sort_keys=True) for document in documents),
         }
-    return picture
+    return schema_snapshot
 
 
-def difference(expected: Picture, found: Picture) -> str:
-    """Say where two pictures differ; '' where they do not."""
+def difference(expected: SchemaSnapshot, found: SchemaSnapshot) -> str:
+    """Say where two schema snapshots differ; '' where they do not."""
     lines = []
     for key in sorted({*expected, *found}):
         if expected.get(key) != found.get(key):
