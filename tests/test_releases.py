@@ -81,7 +81,7 @@ def test_an_existing_database_is_migrated_where_none_is_created(house: House) ->
     if house.engine == "mongo":
         house.estate.mongo("db")["there"].insert_one({})
     house.orch("apply", "--no-create")
-    assert house.pointer() == (4, False)
+    assert house.version_row() == (4, False)
 
 
 @pytest.mark.parametrize("value", ["always", "[never]", "3"])
@@ -135,7 +135,7 @@ def test_late_versions_are_permitted_once(house: House) -> None:
     house.orch("plan", code=5)
     house.orch("apply", "--allow-out-of-order")
     assert house.tables() == [1, 2, 3, 4]
-    assert house.pointer() == (4, False)
+    assert house.version_row() == (4, False)
     house.orch("status")
 
 
