@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
+from orchestrator.analysis.table_locks import strongly_locked, told
 from orchestrator.model import Mark, Script, Statement
 
 _COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
@@ -79,6 +81,7 @@ _WORDS = frozenset(re.findall(r"[A-Z]{2,}", " ".join(pattern for pattern, _ in (
 _TELLING = re.compile(
     r"\b(?:ALTER|C(?:LUSTER|REATE)|D(?:ELETE|ROP)|LOCK|RE(?:FRESH|INDEX|NAME)|TRUNCATE|UPDATE|VACUUM)\b", re.IGNORECASE
 )
+_TELLING_OF_LOCKS = re.compile(r"\b(?:ALTER|TRUNCATE|LOCK|TRIGGER|POLICY|RULE|REFRESH|REFERENCES)\b", re.IGNORECASE)
 _CREATE = re.compile(
     r"CREATE (?:(?:GLOBAL|LOCAL) )?(?:(?:TEMP|TEMPORARY|UNLOGGED) )?(?:TABLE|MATERIALIZED VIEW) "
     rf"(?:IF NOT EXISTS )?{_TABLE}",
@@ -113,7 +116,25 @@ def risks(scripts: Iterable[Script], *, fresh: bool = False) -> list[Risk]:
             where = Mark(script.file.path, statement.line)
             whats = _sql(statement, new) if _is_sql(statement) else _mongo(statement)
             found += [Risk(where, what) for what in whats if not fresh or "drops a database" in what]
+        found += [] if fresh else _locked_together(script, new)
     return found
+
+
+def _locked_together(script: Script, new: Collection[str]) -> Iterator[Risk]:
+    """Yield a mark where a transaction of the file strongly locks a second table that the plan does not create."""
+    together: dict[str, None] = {}
+    second: Mark | None = None
+    for statement in script.statements if script.statements and _is_sql(script.statements[0]) else ():
+        if not script.atomic:  # a block of several statements, or one alone
+            together, second = {}, None
+        for part in _parts(statement.source) if _TELLING_OF_LOCKS.search(statement.source) else ():
+            for table in strongly_locked(part):
+                if _plain(table) not in new:
+                    together[_plain(table)] = None
+        if len(together) > 1 and second is None:
+            second = Mark(script.file.path, statement.line)
+        if second and (not script.atomic or statement is script.statements[-1]):
+            yield Risk(second, told([_shown(table) for table in together]))
 
 
 def _is_sql(statement: Statement) -> bool:
@@ -123,9 +144,8 @@ def _is_sql(statement: Statement) -> bool:
 def _sql(statement: Statement, new: set[str]) -> list[str]:
     if not _TELLING.search(statement.source):
         return []
-    text = " ".join(_QUOTED.sub(_name_only, _ASIDE.sub(" ", statement.source)).split())
     found = []
-    for part in [text] if _WITH_BODY.match(text) else map(str.strip, text.split(";")):  # a block is several
+    for part in _parts(statement.source):
         if not _TELLING.search(part):
             continue
         created = _CREATE.match(part)
@@ -140,6 +160,12 @@ def _sql(statement: Statement, new: set[str]) -> list[str]:
     return found
 
 
+def _parts(source: str) -> Iterable[str]:
+    """Return the statements of a source, which are several where it is a block, as the rules want them."""
+    text = " ".join(_QUOTED.sub(_name_only, _ASIDE.sub(" ", source)).split())
+    return [text] if _WITH_BODY.match(text) else map(str.strip, text.split(";"))
+
+
 def _name_only(found: re.Match[str]) -> str:
     """Return a quoted name without anything that could be taken for SQL; the same name always gives the same."""
     name = found[1]
@@ -148,7 +174,23 @@ def _name_only(found: re.Match[str]) -> str:
 
 
 def _name(match: re.Match[str]) -> str:
-    return match["table"].replace('"', "").lower().removeprefix("public.")
+    return _plain(match["table"])
+
+
+def _plain(table: str) -> str:
+    return table.replace('"', "").lower().removeprefix("public.")
+
+
+def _shown(table: str) -> str:
+    """Return a table's name as people know it: `_name_only` has written some in hexadecimal digits."""
+    return re.sub(r"\bx((?:[0-9a-f]{2})+)\b", lambda found: _decoded(found[1]) or found[0], table)
+
+
+def _decoded(digits: str) -> str:
+    with suppress(ValueError):
+        name = bytes.fromhex(digits).decode()
+        return f'"{name}"' if name.isprintable() else ""
+    return ""
 
 
 def _mongo(statement: Statement) -> list[str]:
