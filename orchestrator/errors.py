@@ -48,6 +48,19 @@ def some(names: Sequence[str], shown: int = SHOWN) -> str:
     return ", ".join(names[:shown]) + (f" and {len(names) - shown} more" if len(names) > shown else "")
 
 
+def either(words: Sequence[str]) -> str:
+    """Return the words as "a", "a or b", "a, b or c"."""
+    return " or ".join([*([", ".join(words[:-1])] if words[1:] else []), *words[-1:]])
+
+
+def did_you_mean(word: str, possible: Iterable[str]) -> str:
+    """Return "did you mean …?" with the nearest of `possible`, or an empty text."""
+    from difflib import get_close_matches
+
+    close = get_close_matches(word, list(dict.fromkeys(possible)), n=1)
+    return f"did you mean {close[0]!r}?" if close else ""
+
+
 def width(text: str) -> int:
     """Return how many columns of a terminal a text takes.
 

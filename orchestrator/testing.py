@@ -17,10 +17,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.errors import ConnectError, ConnectionLostError, OrchError, UsageError
+from orchestrator.engines import dialect
+from orchestrator.errors import ConnectError, ConnectionLostError, OrchError
 from orchestrator.events import Event, ServerWaiting
 from orchestrator.manifest.dsn import override_variable
 from orchestrator.manifest.load import find_manifest
@@ -47,37 +49,26 @@ class FreshDatabase:
     engine: str
     name: str
     dsn: str = field(repr=False)
-    _opened: list[Any] = field(default_factory=list, repr=False)
+    _closers: list[Callable[[], None]] = field(default_factory=list, repr=False)
 
     def connect(self, **options: Any) -> Any:
         """Return a new psycopg connection or, for MongoDB, a client whose `get_default_database()` it is.
 
         `options` go to the driver. What is still open when the database goes is closed.
         """
-        if self.engine == "postgres":
-            import psycopg
-
-            self._opened.append(psycopg.connect(self.dsn, **options))
-        else:
-            from pymongo import MongoClient
-
-            self._opened.append(MongoClient(self.dsn, **options))
-        return self._opened[-1]
+        connection = self._client.connect(self.dsn, **options)
+        self._closers.append(connection.close)
+        return connection
 
     async def aconnect(self, **options: Any) -> Any:
         """Return a new psycopg AsyncConnection or, for MongoDB, an AsyncMongoClient, as `connect` does.
 
         A connection that is still open when the database goes is closed; a client is for the caller to close.
         """
-        if self.engine == "postgres":
-            import psycopg
-
-            connection = await psycopg.AsyncConnection.connect(self.dsn, **options)
-            self._opened.append(connection.pgconn)
-            return connection
-        from pymongo import AsyncMongoClient
-
-        return AsyncMongoClient(self.dsn, **options)
+        connection, close = await self._client.aconnect(self.dsn, **options)
+        if close:
+            self._closers.append(close)
+        return connection
 
     def url(self, driver: str = "") -> str:
         """Return the database's URL as SQLAlchemy reads it, for a driver: `psycopg`, `psycopg2`, `asyncpg`, `pg8000`, …
@@ -85,20 +76,17 @@ class FreshDatabase:
         Without a driver it begins with `postgresql://`, which asyncpg itself and libpq take too. For MongoDB it is the DSN.
         It holds the password. UsageError for a driver of another engine, or for settings that the driver cannot take.
         """
-        if self.engine != "postgres":
-            if driver:
-                raise UsageError(f"{self.id} is no PostgreSQL database: its URL is for no driver of SQLAlchemy")
-            return self.dsn
-        from orchestrator.manifest.sqlalchemy_url import sqlalchemy_url
+        return str(self._client.url(self.id, self.dsn, driver))
 
-        return sqlalchemy_url(self.dsn, driver)
+    @property
+    def _client(self) -> Any:
+        return import_module(dialect(self.engine).client)
 
     def close(self) -> None:
         """Close what `connect` opened."""
-        while self._opened:
+        while self._closers:
             with suppress(Exception):  # a broken connection is closed too
-                opened = self._opened.pop()
-                (opened.close if hasattr(opened, "close") else opened.finish)()
+                self._closers.pop()()
 
 
 @contextmanager
@@ -160,7 +148,7 @@ class Estate:
     def database(self, name: str, *, seeds: bool = True, drop_later: bool = False) -> Iterator[FreshDatabase]:
         """Lend a fresh migrated database.
 
-        With `drop_later` one of MongoDB is dropped in the background; `close` waits for that.
+        With `drop_later` one that takes long is dropped in the background; `close` waits for that.
         """
         found = resolve_name(self.manifest.databases, name)
         cloner, target = self._clone(found, seeds)
@@ -169,7 +157,7 @@ class Estate:
             yield fresh
         finally:
             fresh.close()
-            if drop_later and found.engine == "mongo":  # it takes 100 ms, and nobody needs to see it
+            if drop_later and dialect(found.engine).slow_drop:
                 self._drop_later(cloner, found.id, fresh.name)
             else:
                 try:

@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 from psycopg.conninfo import conninfo_to_dict
 from pymongo.uri_parser import parse_uri
 
+from orchestrator.engines import dialect
+from orchestrator.engines.url import DsnError
 from orchestrator.errors import InvalidError, InvalidGroup
 from orchestrator.manifest import source
 from orchestrator.manifest.dsn import (
@@ -27,7 +29,6 @@ from orchestrator.manifest.dsn import (
     resolve,
     resolve_all,
 )
-from orchestrator.manifest.url import PARAMETERS, DsnError
 from orchestrator.model import Database, Mark, Target
 
 POSTGRES = "postgres://${USER}:${PASSWORD}@${HOST:-localhost}:${PORT:-5432}/{database}?sslmode=${MODE:-prefer}"
@@ -190,12 +191,12 @@ def test_databases_of_one_login_share_a_server_key() -> None:
 @pytest.mark.parametrize("engine", ["postgres", "mongo"])
 def test_golang_migrates_parameters_never_reach_the_driver(engine: str) -> None:
     scheme = {"postgres": "postgres", "mongo": "mongodb"}[engine]
-    query = "&".join(f"{key}=v%20{number}" for number, key in enumerate(PARAMETERS[engine]))
+    query = "&".join(f"{key}=v%20{number}" for number, key in enumerate(dialect(engine).dsn.parameters))
     first, last = {"postgres": ("application_name=a", "options=c"), "mongo": ("appname=a", "b=c")}[engine]
     made = target(f"{scheme}://h/x?{first}&{query}&{last}", engine=engine)
     assert made.url == f"{scheme}://h/x?{first}&{last}"
     assert made.server_key == f"{scheme}://h/?{first}&{last}"
-    assert made.parameters == {key: f"v {number}" for number, key in enumerate(PARAMETERS[engine])}
+    assert made.parameters == {key: f"v {number}" for number, key in enumerate(dialect(engine).dsn.parameters)}
 
 
 def test_unknown_parameters_get_a_suggestion() -> None:

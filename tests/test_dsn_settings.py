@@ -8,7 +8,8 @@ import psycopg
 import pytest
 from conftest import Estate
 
-from orchestrator.manifest.url import DsnError, read_address
+from orchestrator.engines.url import DsnError
+from orchestrator.manifest.dsn import read_address
 
 
 def options(dsn: str) -> list[str]:

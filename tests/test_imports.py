@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent / "orchestrator"
 
 # Modules that begin so → what of ours they may import (a name serves for all that begins so, and for itself).
 CORE = ("errors", "model", "events")
-RECORDS = ("engines.dialect",)  # and the table in engines itself: no driver
+RECORDS = ("engines.dialect", "engines.url")  # and the table in engines itself: no driver
 PURE = (*CORE, *RECORDS, "planning", "analysis")
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "errors": ("model",),
@@ -25,15 +25,16 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "manifest": ("errors", "model", *RECORDS, "planning.graph", "manifest"),
     "engines.base": ("errors", "model"),
     "engines": ("engines.dialect", "engines.base"),
-    "engines.dialect": ("model",),
+    "engines.dialect": ("model", "engines.url"),
+    "engines.url": ("errors", "engines.dialect"),
     "engines.names": (),
     "engines.identity": (),
     "engines.postgres": (
-        *("errors", "model", "engines.base", "engines.dialect", "engines.identity", "engines.names"),
+        *("errors", "model", "engines.base", "engines.dialect", "engines.identity", "engines.names", "engines.url"),
         "engines.postgres",
     ),
     "engines.mongo": (
-        *("errors", "model", "engines.base", "engines.dialect", "engines.identity", "engines.names"),
+        *("errors", "model", "engines.base", "engines.dialect", "engines.identity", "engines.names", "engines.url"),
         "engines.mongo",
     ),
     "execution": (*PURE, "engines.base", "execution"),
@@ -47,8 +48,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
 # Packages of others → the only modules that may import them.
 ONLY_IN = {
     "networkx": ("planning.graph",),
-    "psycopg": ("engines.postgres", "testing"),  # a test gets a connection
-    "pymongo": ("engines.mongo", "embedded.mongo", "testing"),  # a replica set must be initiated
+    "psycopg": ("engines.postgres",),
+    "pymongo": ("engines.mongo", "embedded.mongo"),  # a replica set must be initiated
     "bson": ("engines.mongo", "embedded.mongo"),
     "gridfs": (),
     "jsonschema": ("manifest", "planning.saved_plan"),  # a saved plan is held against the published schema

@@ -20,8 +20,8 @@ from conftest import Estate
 
 from orchestrator import embedded, testing
 from orchestrator.embedded.process import alive, free_port
+from orchestrator.engines.postgres.sqlalchemy_url import sqlalchemy_url
 from orchestrator.errors import UsageError
-from orchestrator.manifest.sqlalchemy_url import sqlalchemy_url
 from orchestrator.model import Database
 from orchestrator.scratch.clone_names import ORPHAN_AFTER, is_orphan, origin
 from orchestrator.scratch.clones import KEPT_TEMPLATES

@@ -45,7 +45,7 @@ class Server:
         name = quote(database, safe="{}")
         known = dialect(self.engine)
         query = known.embedded.query
-        return f"{known.schemes[0]}://{login}/{name}{'?' if query else ''}{query}"
+        return f"{known.dsn.schemes[0]}://{login}/{name}{'?' if query else ''}{query}"
 
 
 @dataclass(frozen=True, slots=True)

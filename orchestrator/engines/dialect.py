@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
+from orchestrator.engines.url import Address, Holes
 from orchestrator.model import CreateOptions
 
 
@@ -85,6 +86,45 @@ class EmbeddedServers:
     variables: Mapping[str, str] = field(default_factory=dict)
 
 
+class DsnForm(Protocol):
+    """How an engine reads and rewrites its DSNs. `engines.url.UrlForm` does it for ordinary URLs.
+
+    `schemes` are what a DSN begins with, before `://`, the usual one first. `port` is that of a server where a DSN names
+    none. `parameters` are those of golang-migrate (`x-…`), which never reach a driver. Every verb raises DsnError, free
+    of secrets, for what it cannot read.
+    """
+
+    @property
+    def schemes(self) -> tuple[str, ...]: ...  # noqa: D102 - above
+
+    @property
+    def port(self) -> str: ...  # noqa: D102
+
+    @property
+    def parameters(self) -> tuple[str, ...]: ...  # noqa: D102
+
+    def read(self, text: str, *, filled: bool = True) -> Address:
+        """Understand a DSN without templates. Not `filled`: the values of its parameters are not known yet."""
+
+    def fill(self, skeleton: str, holes: Holes) -> str | None:
+        """Return a DSN with each HOLE filled, every value encoded for its place; None if this is no form of a DSN."""
+
+    def retarget(self, url: str, name: str) -> str:
+        """Return the DSN of another database of the same server and login."""
+
+    def login(self, url: str) -> str:
+        """Return the user of a DSN, who owns what is made there; an empty text where it names none."""
+
+    def without_password(self, url: str) -> str:
+        """Return a DSN for people and logs: without its password."""
+
+    def parts(self, url: str) -> tuple[dict[str, str], bool]:
+        """Return host, port, user, password and the parameters in lower case, and whether it is a single known host."""
+
+    def within(self, url: str) -> str:
+        """Return what of a DSN chooses a part of the database: two entries may share one that differ in this."""
+
+
 @dataclass(frozen=True, slots=True)
 class Dialect:
     """What an engine is, without its driver.
@@ -94,7 +134,7 @@ class Dialect:
         title: the name for people.
         aliases: other words for it, for "did you mean".
         engine: the class with the verbs, as `module:Class`; importing it loads the driver.
-        schemes: what a DSN begins with, before `://`; the first is the usual one.
+        dsn: how its DSNs are read and rewritten.
         extensions: the file extensions of migrations; the first is the usual one.
         name_problem: why a database cannot have this name, or an empty text.
         server_databases: databases that belong to the server itself.
@@ -102,17 +142,20 @@ class Dialect:
         create_options: the keys of `create:` in the manifest that this engine has.
         maintenance_database: whether there is a database from which others are created.
         scaffold: the texts of new files.
-        port: the port of a server where a DSN names none.
         dsn_variable: the variable that holds a whole DSN, in Secrets and elsewhere.
         container: how a server of it runs in a container.
         embedded: how a server of it runs without Docker.
+        client: the module with what a test connects by, as `orchestrator.testing.FreshDatabase` offers it: the functions
+            `connect(dsn, **options)`, `aconnect(dsn, **options)`, which returns the connection and what closes it
+            without waiting, and `url(id, dsn, driver)`.
+        slow_drop: whether dropping a database takes so long that a test does not wait for it.
     """
 
     name: str
     title: str
     aliases: tuple[str, ...]
     engine: str
-    schemes: tuple[str, ...]
+    dsn: DsnForm
     extensions: tuple[str, ...]
     name_problem: Callable[[str], str]
     server_databases: tuple[str, ...]
@@ -120,7 +163,8 @@ class Dialect:
     create_options: tuple[str, ...]
     maintenance_database: bool
     scaffold: Scaffold
-    port: str
     dsn_variable: str
     container: Container
     embedded: EmbeddedServers
+    client: str
+    slow_drop: bool = False

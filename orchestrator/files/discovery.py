@@ -128,7 +128,7 @@ def _add(found: dict[str, Found], engine: str, place: Path, project: str) -> str
 
 def url_variables(root: Path) -> dict[str, list[tuple[str, str]]]:
     """Return engine → variables whose value in an .env.example is a whole DSN, with the database that it names."""
-    engines = {scheme: one.name for one in dialects() for scheme in one.schemes}
+    engines = {scheme: one.name for one in dialects() for scheme in one.dsn.schemes}
     pattern = re.compile(_URL % "|".join(map(re.escape, engines)))
     variables: dict[str, list[tuple[str, str]]] = {}
     for path in (root / name for name in _ENV_EXAMPLES):

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.engines import DIALECTS, dialect
-from orchestrator.errors import InvalidError
+from orchestrator.engines.url import DsnError
+from orchestrator.errors import InvalidError, did_you_mean, either
 from orchestrator.manifest.dsn import check_template
-from orchestrator.manifest.names import NameIndex, control_problem, did_you_mean, either, name_problem
+from orchestrator.manifest.names import NameIndex, control_problem, name_problem
 from orchestrator.manifest.source import Source, Steps, shown
-from orchestrator.manifest.url import DsnError
 from orchestrator.model import Accepted, CreateOptions, Database, Settings
 
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "": 1.0}

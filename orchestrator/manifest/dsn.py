@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from urllib.parse import unquote
 
+from orchestrator.engines import dialect
+from orchestrator.engines.url import Address, DsnError
 from orchestrator.errors import InvalidError, InvalidGroup, some
+from orchestrator.manifest.names import name_problem
 from orchestrator.manifest.redact import Redactor
 from orchestrator.manifest.template import Piece, Variable, fill, parse, parse_override
-from orchestrator.manifest.url import IS_URL, Address, DsnError, parse_conninfo, read_address, split
 from orchestrator.manifest.variables import UnsetError, look_up, read_env_file, value_of
 from orchestrator.model import Database, Target
 
@@ -19,6 +20,7 @@ __all__ = [
     "check_overrides",
     "check_template",
     "override_variable",
+    "read_address",
     "read_env_file",
     "resolve",
     "resolve_all",
@@ -90,10 +92,10 @@ def _address(database: Database, env: Mapping[str, str]) -> Address:
         override = look_up(variable, env)
         if override:
             about = f"{variable}: "
-            text = fill(parse_override(override), [], database.name)
+            text = fill(parse_override(override), [], database.name, database.engine)
         else:
             pieces = parse(database.dsn)
-            text = fill(pieces, _values(pieces, env), database.name)
+            text = fill(pieces, _values(pieces, env), database.name, database.engine)
         return read_address(text, database.engine)
     except DsnError as fault:
         raise _FaultsError([DsnError(about + fault.what, fault.hint)]) from None
@@ -173,9 +175,8 @@ def check_distinct(databases: Sequence[Database], targets: Mapping[str, Target])
     for database in databases:
         if target := targets.get(database.id):
             hosts = frozenset(host if "/" in host else host.lower() for host in target.endpoint.split(","))
-            other = first.setdefault(
-                (target.engine, hosts, target.database, f"{_options(target)} {_version_table(target)}"), database
-            )
+            part = f"{dialect(target.engine).dsn.within(target.url)} {_version_table(target)}"
+            other = first.setdefault((target.engine, hosts, target.database, part), database)
             if other is not database:
                 yield InvalidError(
                     f"{database.id} and {other.id} are the same database: {target.database!r} at {target.endpoint}",
@@ -192,15 +193,19 @@ def _version_table(target: Target) -> str:
     return next(filter(None, names), "schema_migrations")
 
 
-def _options(target: Target) -> str:
-    if not IS_URL.match(target.url):
-        return parse_conninfo(target.url).get("options", "")
-    pairs = (part.partition("=") for part in split(target.url).query.split("&"))
-    return next((unquote(value) for key, _, value in pairs if unquote(key) == "options"), "")
+def read_address(text: str, engine: str, *, filled: bool = True) -> Address:
+    """Understand a DSN without templates; DsnError if it is malformed, for another engine, or names no database.
+
+    Not `filled`: the values of its parameters are not known yet.
+    """
+    address = dialect(engine).dsn.read(text, filled=filled)
+    if problem := name_problem(engine, address.database):
+        raise DsnError(f"the name of the database in the DSN {problem}")
+    return address
 
 
 def check_template(template: str, engine: str) -> None:
     """Raise DsnError if no values can make a DSN of this template: malformed, for another engine, without database."""
     pieces = parse(template)
     if pieces and not isinstance(pieces[0], Variable):
-        read_address(fill(pieces, ["1"] * len(pieces), "1"), engine, filled=False)
+        read_address(fill(pieces, ["1"] * len(pieces), "1", engine), engine, filled=False)

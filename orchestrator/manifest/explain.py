@@ -7,8 +7,7 @@ from itertools import islice
 from typing import Any
 
 from orchestrator.engines import dialects
-from orchestrator.errors import InvalidError
-from orchestrator.manifest.names import did_you_mean, either
+from orchestrator.errors import InvalidError, did_you_mean, either
 from orchestrator.manifest.source import Source, Steps
 from orchestrator.model import Mark
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 
 from orchestrator.engines import dialect
-from orchestrator.errors import UsageError
+from orchestrator.errors import UsageError, did_you_mean, either
 from orchestrator.model import Database
 
 
@@ -22,14 +22,6 @@ def control_problem(text: str) -> str:
     """Return what is wrong with text that people are to see whole on one line of a terminal, or an empty text."""
     odd = re.search("[\0-\x1f\x7f-\x9f\u2028\u2029]", text)
     return f"holds the control character U+{ord(odd[0]):04X}" if odd else ""
-
-
-def did_you_mean(word: str, possible: Iterable[str]) -> str:
-    """Return "did you mean …?" with the nearest of `possible`, or an empty text."""
-    from difflib import get_close_matches
-
-    close = get_close_matches(word, list(dict.fromkeys(possible)), n=1)
-    return f"did you mean {close[0]!r}?" if close else ""
 
 
 class NameIndex:
@@ -50,11 +42,6 @@ class NameIndex:
     def suggestion(self, name: str) -> str:
         """Return "did you mean …?", or an empty text."""
         return did_you_mean(name, (*self._ids, *self._names))
-
-
-def either(words: Sequence[str]) -> str:
-    """Return the words as "a", "a or b", "a, b or c"."""
-    return " or ".join([*([", ".join(words[:-1])] if words[1:] else []), *words[-1:]])
 
 
 def resolve_name(databases: Sequence[Database], name: str) -> Database:

@@ -8,12 +8,12 @@ quoted in a key=value string. So any password works as it is. A variable at the 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from urllib.parse import quote
 
-from orchestrator.manifest.url import IS_URL, DsnError, conninfo, parse_conninfo, split
+from orchestrator.engines import dialect
+from orchestrator.engines.url import HOLE, DsnError
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,16 +90,13 @@ def parse_override(text: str) -> tuple[Piece, ...]:
     )
 
 
-_HOLE = "\0"  # stands for a value while the structure is found; templates and values never hold one
-
-
-def fill(pieces: Sequence[Piece], values: Sequence[str], database: str) -> str:
-    """Return the DSN: `values` (one for each Variable, in order) and the database name, encoded for their places.
+def fill(pieces: Sequence[Piece], values: Sequence[str], database: str, engine: str) -> str:
+    """Return the DSN of this engine: `values` (one for each Variable, in order) and the database name, encoded for their places.
 
     DsnError if the template has no structure that can be understood, or a value cannot stand in its place.
     """
     rest = iter(values)
-    parts = [piece.text if isinstance(piece, Literal) else _HOLE for piece in pieces]
+    parts = [piece.text if isinstance(piece, Literal) else HOLE for piece in pieces]
     held = [
         (piece.name, next(rest)) if isinstance(piece, Variable) else ("", database)
         for piece in pieces
@@ -109,41 +106,9 @@ def fill(pieces: Sequence[Piece], values: Sequence[str], database: str) -> str:
     if pieces and isinstance(pieces[0], Variable):
         name, parts[0] = held.pop(0)
     skeleton, holes = "".join(parts), iter(held)
-    if IS_URL.match(skeleton):
-        return _fill_url(skeleton, holes)
-    if "=" in skeleton:
-        return conninfo({key: _put(value, holes, lambda _, v: v) for key, value in parse_conninfo(skeleton).items()})
+    if (text := dialect(engine).dsn.fill(skeleton, holes)) is not None:
+        return text
     if name:
         what = "is neither a URL (scheme://…) nor a key=value string" if parts[0] else "is empty"
         raise DsnError(f"the value of {name}, with which the DSN begins, {what}")
     raise DsnError("the DSN is neither a URL (scheme://…) nor a key=value string")
-
-
-def _fill_url(skeleton: str, holes: Iterator[tuple[str, str]]) -> str:
-    url = split(skeleton)
-    if any(_HOLE in part.partition("=")[0] for part in url.query.split("&")):
-        raise DsnError("a variable in the query of a DSN can only be a value: ?key=${VAR}")
-    scheme = _put(url.scheme, holes, _as_host)
-    user = _put(url.user, holes, _encoded)
-    password = _put(url.password, holes, _encoded)
-    hosts = _put(url.hosts, holes, _as_host)
-    path = _put(url.path, holes, _encoded)
-    query = _put(url.query, holes, _encoded)
-    return url._replace(scheme=scheme, user=user, password=password, hosts=hosts, path=path, query=query).text()
-
-
-def _put(text: str, holes: Iterator[tuple[str, str]], encode: Callable[[str, str], str]) -> str:
-    return re.sub(_HOLE, lambda _: encode(*next(holes)), text) if _HOLE in text else text
-
-
-def _encoded(_name: str, value: str) -> str:
-    return quote(value, safe="")
-
-
-def _as_host(name: str, value: str) -> str:
-    if re.search(r"[@/?#\\\s]", value):
-        raise DsnError(
-            f"the value of {name or '{database}'} cannot be part of a host: it holds one of @ / ? # \\ or a space",
-            "for a socket directory write ?host=… in the query",
-        )
-    return value

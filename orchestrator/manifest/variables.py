@@ -6,10 +6,10 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from orchestrator.engines.url import DsnError
 from orchestrator.errors import InvalidError
 from orchestrator.manifest.source import read_text, shown
 from orchestrator.manifest.template import Variable
-from orchestrator.manifest.url import DsnError
 from orchestrator.model import Mark
 
 _MAX_BYTES = 1024 * 1024

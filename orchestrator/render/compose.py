@@ -125,8 +125,8 @@ def _server(server: Server, settings: Settings) -> dict[str, Any]:
     service["volumes"] = [f"{server.service}-data:{container.volume}"]
     if server.password.name:
         service["secrets"] = [server.password.name]
-    outside = shell_default(server.port, known.port) if server.port.name else server.port.text or known.port
-    return service | {"ports": [f"127.0.0.1:{outside}:{known.port}"]}
+    outside = shell_default(server.port, known.dsn.port) if server.port.name else server.port.text or known.dsn.port
+    return service | {"ports": [f"127.0.0.1:{outside}:{known.dsn.port}"]}
 
 
 def _plain(value: Any) -> Any:

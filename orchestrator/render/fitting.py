@@ -17,7 +17,7 @@ def inside(server: Server) -> dict[str, str | None]:
         has = known.container.accepts
         values |= {value.name: has[key][0] for key, value in server.parameters.items() if key in has}
         values[server.host.name] = server.service
-        values[server.port.name] = known.port
+        values[server.port.name] = known.dsn.port
         values[server.user.name] = shell_default(server.user, known.container.user)
         values[server.password.name] = secret_file(server)
     return {name: value for name, value in values.items() if name}
@@ -43,13 +43,13 @@ def published(server: Server) -> str:
     """Return the port of this machine at which a server is published, where no variable says another."""
     variable = server.port.variable
     given = variable.argument if variable and variable.operator == ":-" else server.port.text
-    return given or dialect(server.engine).port
+    return given or dialect(server.engine).dsn.port
 
 
 def _alone(server: Server) -> Iterator[InvalidError]:
     known = dialect(server.engine)
     container = known.container
-    about, prefix, port = f"the server {server.name!r}", server.engine.upper(), known.port
+    about, prefix, port = f"the server {server.name!r}", server.engine.upper(), known.dsn.port
     if not server.host.name and server.host.text != server.service:
         place = server.host.text or "a local socket"
         hint = f"let its host be set in its dsn: ${{{prefix}_HOST:-{server.host.text or 'localhost'}}}"
@@ -87,7 +87,7 @@ def _ports(servers: Sequence[Server]) -> Iterator[InvalidError]:
         other = owners.setdefault(port, server)
         if other is not server:
             what = f"the servers {other.name!r} and {server.name!r} would both be published at port {port}"
-            free = f"{int(port) + len(owners)}" if port.isdecimal() else dialect(server.engine).port
+            free = f"{int(port) + len(owners)}" if port.isdecimal() else dialect(server.engine).dsn.port
             variable = server.port.name or f"{server.engine.upper()}_PORT"
             if variable == other.port.name:
                 variable += "_2"

@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from urllib.parse import unquote
 
+from orchestrator.engines import dialect
 from orchestrator.manifest.template import Variable, fill, parse
-from orchestrator.manifest.url import IS_URL, parse_conninfo, split
 from orchestrator.model import Database, Manifest
 from orchestrator.render.names import slugs
 
@@ -66,7 +65,7 @@ def _server(name: str, service: str, databases: tuple[Database, ...]) -> Server:
     if pieces and isinstance(pieces[0], Variable):
         secrets.add(pieces[0].name)  # a DSN by itself
     else:
-        parts, alone = _parts(first.dsn)
+        parts, alone = _parts(first.dsn, first.engine)
     host, port, user, password = (parts.pop(key, Value()) for key in ("host", "port", "user", "password"))
     secrets |= {password.name} - {""}
     ours = first.server is not None and alone and (host.variable is not None or host.text in (*_LOCAL, service))
@@ -86,28 +85,18 @@ def _server(name: str, service: str, databases: tuple[Database, ...]) -> Server:
     )
 
 
-def _parts(dsn: str) -> tuple[dict[str, Value], bool]:
+def _parts(dsn: str, engine: str) -> tuple[dict[str, Value], bool]:
     """Return host, port, user, password and the parameters, and whether the host is a single one."""
     pieces = parse(dsn)
     marks = {f"zz{number}zz": piece for number, piece in enumerate(pieces) if isinstance(piece, Variable)}
-    text = fill(pieces, list(marks), "zzdatabasezz")
-    alone = True
-    if IS_URL.match(text):
-        url = split(text)
-        name, _, number = url.hosts.rpartition(":") if ":" in url.hosts.rpartition("]")[2] else (url.hosts, "", "")
-        fields = {"host": name, "port": number, "user": unquote(url.user), "password": url.password}
-        pairs = (part.partition("=") for part in url.query.split("&"))
-        fields |= {key.lower(): unquote(value) for key, _, value in pairs}  # as in libpq, the later one wins
-        alone = not url.scheme.endswith("+srv")
-    else:
-        fields = parse_conninfo(text)
+    fields, alone = dialect(engine).dsn.parts(fill(pieces, list(marks), "zzdatabasezz", engine))
 
     def value(part: str) -> Value:
         if part in marks:
             return Value(variable=marks[part])
         return Value(re.sub(r"zz\d+zz", lambda mark: f"${{{marks[mark[0]].name}}}", part))
 
-    return {key: value(part) for key, part in fields.items()}, alone and "," not in fields.get("host", "")
+    return {key: value(part) for key, part in fields.items()}, alone
 
 
 def shell_default(value: Value, default: str) -> str:

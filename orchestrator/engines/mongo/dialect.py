@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from orchestrator.engines.dialect import Dialect, EmbeddedServers, Scaffold
 from orchestrator.engines.mongo.container import CONTAINER
+from orchestrator.engines.mongo.dsn import DSN
 from orchestrator.engines.names import too_long
 
 # JSON has no comments. A JSON schema has a title and a description, and they carry the explanation.
@@ -66,7 +67,7 @@ DIALECT = Dialect(
     title="MongoDB",
     aliases=("mongodb",),
     engine="orchestrator.engines.mongo.engine:Mongo",
-    schemes=("mongodb", "mongodb+srv"),
+    dsn=DSN,
     extensions=("js", "json"),
     name_problem=_name_problem,
     server_databases=("admin", "config", "local"),
@@ -81,7 +82,6 @@ DIALECT = Dialect(
         next_down="[\n]\n",
         server=_SERVER,
     ),
-    port="27017",
     dsn_variable="MONGO_URI",
     container=CONTAINER,
     embedded=EmbeddedServers(
@@ -89,4 +89,6 @@ DIALECT = Dialect(
         # Both programs call themselves a replica set of one member: talk to this member, and look for no others.
         query="authSource=admin&directConnection=true",
     ),
+    client="orchestrator.engines.mongo.client",
+    slow_drop=True,  # 100 ms
 )

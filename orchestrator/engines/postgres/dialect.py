@@ -5,6 +5,7 @@ from __future__ import annotations
 from orchestrator.engines.dialect import Dialect, EmbeddedServers, Scaffold
 from orchestrator.engines.names import too_long
 from orchestrator.engines.postgres.container import CONTAINER
+from orchestrator.engines.postgres.dsn import DSN
 
 _UP = """\
 -- The first migration of {name}: replace this example with your own tables.
@@ -42,7 +43,7 @@ DIALECT = Dialect(
     title="PostgreSQL",
     aliases=("postgresql", "pg", "psql", "pgsql"),
     engine="orchestrator.engines.postgres.engine:Postgres",
-    schemes=("postgres", "postgresql"),
+    dsn=DSN,
     extensions=("sql",),
     name_problem=_name_problem,
     server_databases=("postgres", "template0", "template1"),
@@ -65,7 +66,6 @@ DIALECT = Dialect(
         next_down="-- Undoes: {description}\n\n",
         server=_SERVER,
     ),
-    port="5432",
     dsn_variable="POSTGRES_DSN",
     container=CONTAINER,
     embedded=EmbeddedServers(
@@ -73,4 +73,5 @@ DIALECT = Dialect(
         query="sslmode=disable",
         variables={"POSTGRES_SSLMODE": "disable"},  # it has no certificate, and asking for TLS costs a round trip
     ),
+    client="orchestrator.engines.postgres.client",
 )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from urllib.parse import parse_qsl, quote, urlencode
 
+from orchestrator.engines.postgres.dsn import parse_conninfo
+from orchestrator.engines.url import IS_URL, split
 from orchestrator.errors import UsageError
-from orchestrator.manifest.url import IS_URL, parse_conninfo, split
 
 _OF_LIBPQ = ("", "psycopg", "psycopg_async", "psycopg2", "psycopg2cffi")
 _WITHOUT_LOSS = frozenset({"application_name", "connect_timeout", "fallback_application_name"})
