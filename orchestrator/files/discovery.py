@@ -43,7 +43,7 @@ _GENERIC = {
         "scripts",
     ),
     *("services", "service", "apps", "app", "cmd", "internal", "pkg", "src", "tools", "packages", "modules", "store"),
-    *("storage", "postgres", "postgresql", "pg", "mongo", "mongodb", "up", "resources", "main", "assets"),
+    *("storage", "up", "resources", "main", "assets"),
 }
 _ENV_EXAMPLES = (".env.example", ".env.sample", ".env.dist", ".env.template")
 _URL = r"(?:export\s+)?(\w+)\s*=\s*[\"']?(%s)://[^/\s]*/([A-Za-z0-9_-]*)"
@@ -110,7 +110,8 @@ def _engine(directory: Path, place: Path) -> tuple[str, str]:
 
 def _add(found: dict[str, Found], engine: str, place: Path, project: str) -> str:
     """Add a directory under the name that its path gives it; return why it is skipped, or nothing."""
-    telling = [part for part in place.parts if part.lower() not in _GENERIC] or [project]
+    generic = _GENERIC.union(*((one.name, *one.aliases) for one in dialects()))
+    telling = [part for part in place.parts if part.lower() not in generic] or [project]
     name = telling[-1].removeprefix(f"{engine}-") or project
     id = f"{engine}-{name}"
     if id in found and len(telling) > 1:

@@ -18,4 +18,7 @@ def schema() -> dict[str, Any]:
     """Return the schema as plain data; do not change it."""
     data: dict[str, Any] = json.loads(SCHEMA_FILE.read_bytes())
     data["$defs"]["engine"]["enum"] = list(DIALECTS)
+    render, text = data["properties"]["render"]["properties"], {"$ref": "#/$defs/text"}
+    render["compose"]["properties"] |= {f"{name}_image": text for name in DIALECTS}
+    render["k8s"]["properties"]["keys"]["properties"] = dict.fromkeys(DIALECTS, text)
     return data
