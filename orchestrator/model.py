@@ -223,7 +223,8 @@ class Attempt(NamedTuple):
     """The record of one attempt to take a migration in one direction; (version, attempt) is its key.
 
     `applied` of `total` statements are known to be done; `in_flight` says that one more was begun and its end was
-    not recorded. `prefix` is the checksum of the statements done, so that a changed prefix is noticed.
+    not recorded. `prefix` is the checksum of the statements done, so that a changed prefix is noticed. `role` is the login
+    on the server and `host` where orch ran; who writes the record adds both.
     """
 
     version: int
@@ -241,6 +242,8 @@ class Attempt(NamedTuple):
     finished_at: datetime | None = None
     seconds: float | None = None
     actor: str = ""
+    role: str = ""
+    host: str = ""
     run_id: str = ""
     tool: str = ""
     error: str = ""
@@ -274,6 +277,8 @@ def read_attempt(row: Mapping[str, Any]) -> Attempt:
         finished_at=_time(row.get("finished_at")),
         seconds=_seconds(row.get("seconds")),
         actor=row.get("actor", ""),
+        role=row.get("role", ""),
+        host=row.get("host", ""),
         run_id=row.get("run_id", ""),
         tool=row.get("tool", ""),
         error=row.get("error", ""),

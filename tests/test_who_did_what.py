@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import socket
 from datetime import datetime, timedelta
 
 import pytest
@@ -66,3 +67,26 @@ def test_the_history_of_the_whole_estate(estate: Estate) -> None:
     assert "'=alice" in everything, "no spreadsheet runs what somebody is called"
     assert "No such attempt." in estate.orch("history", "b", "--failed").stdout
     assert "no age and no date" in estate.orch("history", "--since", "soon", code=2).stderr
+
+
+def test_the_history_keeps_the_role_and_the_host(estate: Estate) -> None:
+    estate.add("mongo", "b", {"1_x.up.json": '[{"create": "c"}]'})
+    estate.add("postgres", "a", {"1_x.up.sql": "CREATE TABLE t ();"})
+    estate.orch("apply", env={"ORCH_ACTOR": "alice"})
+    users = {f"{engine}-{name}": estate.servers[engine].user for engine, name in (("mongo", "b"), ("postgres", "a"))}
+    for attempt in estate.orch("history", "--output", "json").json["attempts"]:
+        assert (attempt["role"], attempt["host"]) == (users[attempt["id"]], socket.gethostname())
+    rows = csv.DictReader(io.StringIO(estate.orch("history", "--output", "csv").stdout))
+    assert {row["id"]: row["role"] for row in rows} == users
+    assert f"alice on {socket.gethostname()} as {users['postgres-a']}" in estate.orch("history").stdout
+
+
+def test_a_history_of_an_earlier_release_gets_the_columns_from_its_owner(pg_estate: Estate) -> None:
+    pg_estate.add("postgres", "a", {"1_x.up.sql": "CREATE TABLE t ();"})
+    pg_estate.orch("apply")
+    pg_estate.sql("a", "ALTER TABLE orch_history DROP COLUMN role, DROP COLUMN host")
+    assert "applied" in pg_estate.orch("history").stdout
+    pg_estate.write("postgres-a", {"2_x.up.sql": "CREATE TABLE u ();"})
+    pg_estate.orch("apply")
+    rows = pg_estate.sql("a", "SELECT version, role <> '', host <> '' FROM orch_history ORDER BY version")
+    assert rows == [(1, False, False), (2, True, True)]

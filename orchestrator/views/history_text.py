@@ -24,6 +24,8 @@ _COLUMNS = (
     "result",
     "seconds",
     "actor",
+    "role",
+    "host",
     "run_id",
     "tool",
     "error",
@@ -80,7 +82,7 @@ def _entry(attempt: Attempt) -> dict[str, Any]:
     entry = attempt._asdict() | {"direction": attempt.direction.value, "origin": attempt.origin.value}
     for key in ("started_at", "finished_at"):
         entry[key] = entry[key].astimezone(UTC).isoformat() if entry[key] else None
-    return entry | {"result": _result(attempt)}
+    return {"version": entry.pop("version"), "attempt": entry.pop("number"), **entry, "result": _result(attempt)}
 
 
 def history_text(histories: Mapping[str, History], *, whole: bool, narrowed: bool) -> str:
@@ -98,7 +100,7 @@ def history_text(histories: Mapping[str, History], *, whole: bool, narrowed: boo
                 attempt.direction.value,
                 _result(attempt),
                 seconds,
-                attempt.actor or "-",
+                _who(attempt),
                 _remark(attempt),
             )
         )
@@ -113,6 +115,13 @@ def history_text(histories: Mapping[str, History], *, whole: bool, narrowed: boo
 def _in_time(histories: Mapping[str, History]) -> list[tuple[str, Attempt]]:
     found = [(id, attempt) for id, history in histories.items() for attempt in history.attempts]
     return sorted(found, key=lambda f: (f[1].started_at or _EARLY, f[0], f[1].version, f[1].number))
+
+
+def _who(attempt: Attempt) -> str:
+    """Return who it was, with the role on the server, and with the host where the actor does not name it."""
+    where = f" on {attempt.host}" if attempt.host and attempt.host not in attempt.actor else ""
+    role = f" as {attempt.role}" if attempt.role else ""
+    return f"{attempt.actor}{where}{role}".strip() or "-"
 
 
 def _result(attempt: Attempt) -> str:

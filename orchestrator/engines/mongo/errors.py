@@ -328,7 +328,7 @@ def _operation(error: OperationFailure, target: Target) -> OrchError:
     if error.code in STEPPED_DOWN:
         return stepped_down(target, what)
     if error.code in _REFUSED_LOGINS:
-        user = _user(target)
+        user = user_of(target)
         return ConnectError(
             f"{target.endpoint} refuses the login" + (f" of user '{user}'" if user else ""),
             detail=what,
@@ -337,7 +337,7 @@ def _operation(error: OperationFailure, target: Target) -> OrchError:
             else "a user of the database $external must have the subject of the certificate as its name",
         )
     if error.code == _UNAUTHORIZED:
-        return NotPermittedError(what, hint=_grant(target) + ("; only to read: role 'read'" if _user(target) else ""))
+        return NotPermittedError(what, hint=_grant(target) + ("; only to read: role 'read'" if user_of(target) else ""))
     return StatementError(
         f"{target.database_id}: {what}",
         hint=_HINTS.get(error.code or 0, ""),
@@ -348,13 +348,13 @@ def _operation(error: OperationFailure, target: Target) -> OrchError:
 
 def _grant(target: Target) -> str:
     """Return what lets this login in: a right, or, where the DSN names nobody, a login at all."""
-    user = _user(target)
+    user = user_of(target)
     if not user:
         return "give user and password in the DSN, as in: mongodb://${MONGO_USER}:${MONGO_PASSWORD}@host/database"
     return f'as an administrator: db.grantRolesToUser("{user}", [{{role: "dbOwner", db: "{target.database}"}}])'
 
 
-def _user(target: Target) -> str:
+def user_of(target: Target) -> str:
     """Return who logs in: '' where the DSN names nobody."""
     return unquote(urlsplit(target.url).username or "")
 

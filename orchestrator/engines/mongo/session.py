@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -566,6 +567,8 @@ class MongoSession:
             "done": finished,
             "origin": attempt.origin.value,
             "actor": attempt.actor,
+            "role": errors.user_of(self._target),
+            "host": socket.gethostname(),
             "run_id": attempt.run_id,
             "tool": attempt.tool,
             "error": attempt.error,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Collection
 from typing import Any
 
@@ -34,6 +35,8 @@ COLUMNS = {
     "reason": "text NOT NULL DEFAULT ''",
     "format": "integer NOT NULL DEFAULT 1",
     "identity": "text NOT NULL DEFAULT ''",
+    "role": "text NOT NULL DEFAULT ''",
+    "host": "text NOT NULL DEFAULT ''",
 }
 # What the history of every release has, and the table of another tool that has its name has not.
 OURS = frozenset({"version", "attempt", "direction", "checksum", "done"})
@@ -77,8 +80,12 @@ def point(table: str, version_row: VersionRow) -> str:
     return text
 
 
-def record(connection: Connection[Any], table: str, attempt: Attempt, identity: str) -> str:
-    """Return SQL that adds or updates a attempt; the connection knows how values are quoted. `identity` is SQL.
+def record(
+    connection: Connection[Any], table: str, attempt: Attempt, identity: str, columns: Collection[str] = COLUMNS
+) -> str:
+    """Return SQL that adds or updates an attempt; the connection knows how values are quoted. `identity` is SQL.
+
+    `columns` are those that the table has: who does not own the table of an earlier release cannot add to it.
 
     Times are the server's: an attempt starts with the transaction of its first record, and ends at its last.
     """
@@ -87,7 +94,7 @@ def record(connection: Connection[Any], table: str, attempt: Attempt, identity: 
         return literal(connection, value)
 
     finished = "clock_timestamp()" if attempt.done else "NULL"
-    values = {
+    known = {
         "version": str(attempt.version),
         "attempt": str(attempt.number),
         "name": text(attempt.name),
@@ -109,7 +116,10 @@ def record(connection: Connection[Any], table: str, attempt: Attempt, identity: 
         "reason": text(attempt.reason),
         "format": str(attempt.format),
         "identity": identity,
+        "role": "session_user",
+        "host": text(socket.gethostname()),
     }
+    values = {name: value for name, value in known.items() if name in columns}
     updates = [f"{c} = EXCLUDED.{c}" for c in values if c not in ("version", "attempt", "started_at", "seconds")]
     updates.append(f"seconds = extract(epoch FROM {finished} - h.started_at)" if attempt.done else "seconds = NULL")
     return (

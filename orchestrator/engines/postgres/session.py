@@ -321,7 +321,15 @@ class PostgresSession:
         message.put_checks([(self._held, errors.LOCK_LOST), *(self._tables.unchanged() if locked else ())])
         message.put(self._tables.create(after_file=after_file))
         for attempt in attempts:
-            message.put(record(self.connection, self._tables.history, attempt, self._tables.identity(attempt)))
+            message.put(
+                record(
+                    self.connection,
+                    self._tables.history,
+                    attempt,
+                    self._tables.identity(attempt),
+                    self._tables.columns_to_write(),
+                )
+            )
         if version_row is not None:
             message.put(point(self._tables.version_row, version_row))
         message.put("COMMIT")

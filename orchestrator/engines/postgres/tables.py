@@ -54,6 +54,7 @@ class Tables:
             str, str
         ] = {}  # relkind of each table that is there; with "!" if row level security hides rows
         self._columns: Collection[str] = ()  # of the history; none: not seen yet
+        self._may_alter = True  # this login can add columns to the history
         self.has_session = False  # the history is known to have the column for the state of a session
         self._seen: Sequence[Any] = ()  # what was read last …
         self._history = History()  # … and what that says
@@ -71,8 +72,9 @@ class Tables:
         self.has_session = self.has_session or session
         if not self.complete:
             self._known = self._known or KnownRecords(History())
+        self._may_alter = self._may_alter or not self._has_history
         self._has_pointer = self._has_history = True
-        self._columns = COLUMNS
+        self._columns = COLUMNS if self._may_alter else self._columns
         if self._known is not None:
             self._known.wrote(attempts, version_row)
 
@@ -149,10 +151,18 @@ class Tables:
         if version_row and after_file:  # the file may have dropped its schema; if not, nobody wants to hear of it
             version_row = f"SET LOCAL client_min_messages = warning; {version_row}"
         if self._has_history:
-            return version_row + complete_history(self.history, self._columns or self._read_columns(self.history))
+            return version_row + (complete_history(self.history, self._seen_columns()) if self._may_alter else "")
         return version_row + create_history(
             self.history, set_by_dsn=self._set_by_dsn or self._version_schema is not None
         )
+
+    def columns_to_write(self) -> Collection[str]:
+        """Return the columns that the history has once `create` ran."""
+        return COLUMNS if self._may_alter or not self._has_history else self._seen_columns()
+
+    def _seen_columns(self) -> Collection[str]:
+        self._columns = self._columns or self._read_columns(self.history)
+        return self._columns
 
     def create_session(self) -> str:
         """Return SQL that adds the column for the state of a session, if the history may lack it."""
@@ -349,13 +359,15 @@ class Tables:
 
     def _take_kinds(self, version_row: str | None, history: str | None) -> None:
         kinds = {"pointer": version_row, "history": history}
-        self._kinds = {name: kind for name, kind in kinds.items() if kind is not None}
+        self._kinds = {name: kind.removesuffix("-") for name, kind in kinds.items() if kind is not None}
+        self._may_alter = not (history or "").endswith("-")
         self._has_pointer, self._has_history = version_row is not None, history is not None
 
     def _kind(self, name: str) -> str:
-        """Return SQL for what a relation is, and a "!" after it if row level security hides rows from this login."""
+        """Return SQL for what a relation is; "!" after it: row level security hides rows from this login; "-": not its owner."""
         return (
             "(SELECT relkind::text || CASE WHEN pg_catalog.row_security_active(oid) THEN '!' ELSE '' END "
+            "|| CASE WHEN pg_catalog.pg_has_role(relowner, 'USAGE') THEN '' ELSE '-' END "
             f"FROM pg_catalog.pg_class WHERE oid = pg_catalog.to_regclass({name}))"
         )
 
