@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import psycopg
 import pytest
-from conftest import Estate
+from conftest import ROOT_VARIABLE, Estate
 
 ROLE = """\
 DO $$ BEGIN
@@ -142,7 +145,13 @@ def test_every_file_runs_as_the_role_of_the_dsn(pg_estate: Estate) -> None:
         execute(pg_estate, f"DROP ROLE {role}")
 
 
-@pytest.mark.parametrize("limit", [2, 3])
+def refusals(role: str) -> int:
+    """Return how often the server has refused a connection to this role."""
+    (log,) = (Path(os.environ[ROOT_VARIABLE]) / "postgres-wheel").glob("*/log")
+    return log.read_text(errors="replace").count(f'too many connections for role "{role}"')
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3])
 @pytest.mark.parametrize("count", [8, 12])
 def test_few_connections_are_enough_for_many_new_databases(pg_estate: Estate, limit: int, count: int) -> None:
     """The connections over which databases are made are given back when others need them."""
@@ -153,9 +162,11 @@ def test_few_connections_are_enough_for_many_new_databases(pg_estate: Estate, li
             pg_estate.add("postgres", f"n{number}", {"1_t.up.sql": "CREATE TABLE t ();"})
         path = pg_estate.root / "databases.yaml"
         path.write_text(path.read_text().replace(f"//{server.user}:${{POSTGRES_PASSWORD}}@", f"//{role}:few@"))
+        before = refusals(role)
         pg_estate.orch("apply")
         for number in range(count):
             assert pg_estate.version_row(f"n{number}") == [(1, False)]
+        assert before == 0 and refusals(role) < 4 * count  # who waits, waits for our own connections, not by trying
     finally:
         pg_estate.drop()
         execute(pg_estate, f"DROP ROLE {role}")

@@ -21,6 +21,7 @@ from orchestrator.engines.postgres.names import is_quoted
 from orchestrator.engines.postgres.refusals import MANY_CONNECTIONS, NO_CONNECT, WRONG_DATABASE, connect_error
 from orchestrator.engines.postgres.scram import ScramKeys
 from orchestrator.engines.postgres.session import CONNECT_TIMEOUT, PostgresSession
+from orchestrator.engines.postgres.slots import Slots
 from orchestrator.engines.postgres.writable import DATABASES, read_only
 from orchestrator.errors import ConnectError, DatabaseMissingError, InvalidError, OrchError
 from orchestrator.model import CreateOptions, File, ReadOnly, Script, Target
@@ -48,6 +49,7 @@ class Postgres:
         self._copied: set[str] = set()  # the same of those that were made of a template
         self._room: dict[str, int] = {}
         self._scram = ScramKeys()
+        self._slots = Slots()
 
     def parse(self, file: File, text: str, *, piecewise: bool = False) -> Script:
         """Return the statements of an SQL file."""
@@ -95,6 +97,7 @@ class Postgres:
             with suppress(Exception):  # whatever broke, nothing may stay open
                 if not (session.kept and self._keep(session)):
                     session.connection.close()
+            self._slots.closed()
 
     def confine(self, script: Script, database: str, scratch: str) -> Confined:  # noqa: ARG002 - none is exchanged
         """Return the file as it is, and what in it reaches beyond its database."""
@@ -173,28 +176,37 @@ class Postgres:
                 parameters["connect_timeout"] = min(given, left) if given > 0 else left  # else it would wait for ever
         except psycopg.Error as error:
             raise connect_error(error, target) from None
-        for pause in (*PAUSES, None):
+        server, pauses = target.server_key, iter(PAUSES)
+        while True:
             try:
-                connection = self._log_in(target, parameters)
+                with self._slots.one(server, until):
+                    connection = self._log_in(target, parameters)
+                    self._slots.opened(server, connection)
                 break
             except psycopg.Error as error:
                 ours = self._why(error, target, parameters)
-            if pause is None or not self._may_have_passed(ours, target, first=pause == PAUSES[0]):
+            if self._comes_free(ours, server, until):
+                continue
+            pause = next(pauses, None)
+            if pause is None or not self._may_have_passed(ours, server, first=pause == PAUSES[0]):
                 raise ours
             time.sleep(pause)
-        self._reached.add(target.server_key)
+        self._reached.add(server)
         return connection
 
-    def _may_have_passed(self, error: ConnectError, target: Target, *, first: bool) -> bool:
-        """Whether to connect again at once: this run itself may have the connections that are missing.
-
-        Those that wait for their next use are given back, and those that are at work soon will be.
-        """
+    def _comes_free(self, error: ConnectError, server: str, until: float | None) -> bool:
+        """Whether this run itself has the connections that are missing: `_slots` waits until it closes one."""
         if error.code != MANY_CONNECTIONS:
-            return first and error.transient and not error.server_down and not error.code
-        if self._let_go() or first:
-            return True
-        return target.server_key in self._reached
+            return False
+        self._let_go()
+        return self._slots.refused(server) and (until is None or time.monotonic() < until)
+
+    def _may_have_passed(self, error: ConnectError, server: str, *, first: bool) -> bool:
+        """Whether to connect again after a pause: a server needs a moment to give away what was closed just now."""
+        if error.code == MANY_CONNECTIONS:
+            return first or server in self._reached
+        passing = error.transient and not error.server_down and not error.code
+        return passing and (first or self._slots.are_few(server))
 
     def _why(self, error: psycopg.Error, target: Target, parameters: dict[str, Any]) -> ConnectError:
         """Return our error for a login that failed; what the server answered is asked for by one more."""
@@ -226,6 +238,8 @@ class Postgres:
     def _keep(self, session: PostgresSession) -> bool:
         """Keep a session for the next one on its database. Many may wait so, but never for long."""
         server = session.target.server_key
+        if self._slots.are_few(server):
+            return False
         if server not in self._room:
             self._room[server] = session.connection.execute(_ROOM).fetchall()[0][0]
         with self._mutex:
@@ -239,8 +253,8 @@ class Postgres:
             self._kept[session.target.url] = session
         return True
 
-    def _let_go(self) -> bool:
-        """Close all connections that wait for their next use; return whether there were any."""
+    def _let_go(self) -> None:
+        """Close all connections that wait for their next use."""
         with self._mutex:
             kept, self._kept = self._kept, {}
             waiting = [session.connection for session in kept.values()]
@@ -249,7 +263,7 @@ class Postgres:
                 idle.clear()
         for connection in waiting:
             connection.close()
-        return bool(waiting)
+        self._slots.closed()
 
     @contextmanager
     def _maintenance(self, target: Target) -> Iterator[psycopg.Connection[Any]]:
@@ -262,8 +276,9 @@ class Postgres:
         try:
             yield connection
         finally:
-            if connection.closed:
+            if connection.closed or self._slots.are_few(target.server_key):
                 connection.close()
+                self._slots.closed()
             else:
                 with self._mutex:
                     idle.append(connection)
