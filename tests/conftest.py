@@ -1,50 +1,32 @@
-"""Real servers, shared by all tests and all xdist workers, and estates in temporary directories to run `orch` on."""
+"""Fixtures: real servers, shared by all tests and all xdist workers, and databases on them to run `orch` on."""
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import secrets
 import shutil
 import subprocess
-import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
-import psycopg
 import pytest
+from estate import ORCH as ORCH  # test files still to be moved import these from here
+from estate import ROOT_VARIABLE, Figure
+from estate import SERVERS as SERVERS
+from estate import Estate as Estate
+from estate import Files as Files
+from estate import Result as Result
+from estate import start as start
+from house import House
 from kill import Forge
-from psycopg import sql
 from pymongo import MongoClient
 
 from orchestrator import embedded
 from orchestrator.embedded import Server
 from orchestrator.embedded.process import free_port
-
-pytest_plugins = ["house"]  # fixtures that take Estate from here
-
-ORCH = str(Path(sys.executable).with_name("orch"))
-ROOT_VARIABLE = "ORCH_TEST_SERVERS"
-Figure = Callable[..., None]
-Files = Mapping[str, str] | Mapping[str, bytes] | Mapping[str, str | bytes]
-
-
-def _debian_postgres() -> str:
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"), key=lambda p: int(p.parts[-3]))
-    return str(found[-1].parent) if found else ""
-
-
-# Every server that the tests know: the engine, and what makes `orchestrator.embedded` take exactly it.
-SERVERS: dict[str, tuple[str, dict[str, str]]] = {
-    "postgres-wheel": ("postgres", {"ORCH_POSTGRES_BIN": ""}),
-    "postgres-debian": ("postgres", {"ORCH_POSTGRES_BIN": _debian_postgres()}),
-    "mongod": ("mongo", {"ORCH_MONGO": "mongod", "ORCH_MONGOD_TEST_COMMANDS": "1"}),
-    "secantus": ("mongo", {"ORCH_MONGO": "secantus"}),
-}
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -58,15 +40,6 @@ def pytest_unconfigure(config: pytest.Config) -> None:
             if (Path(root) / name).exists():
                 embedded.remove(Path(root) / name)
         shutil.rmtree(root, ignore_errors=True)
-
-
-def start(name: str) -> Server:
-    """Return a running server of this kind; the first caller of the whole test run starts it."""
-    engine, variables = SERVERS[name]
-    if name == "postgres-debian" and not variables["ORCH_POSTGRES_BIN"]:
-        pytest.skip("no PostgreSQL from Debian on this machine")
-    with mock.patch.dict(os.environ, variables):
-        return embedded.up(Path(os.environ[ROOT_VARIABLE]) / name, [engine])[engine]
 
 
 @pytest.fixture(scope="session")
@@ -123,174 +96,6 @@ def figure() -> Figure:
     return write
 
 
-@dataclasses.dataclass
-class Result:
-    """What a run of the command gave."""
-
-    code: int
-    stdout: str
-    stderr: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.stdout)
-
-    @property
-    def text(self) -> str:
-        return self.stdout + self.stderr
-
-
-class Estate:
-    """A project directory with a manifest and migrations; its databases carry a prefix of their own on the servers."""
-
-    def __init__(self, root: Path, servers: dict[str, Server]) -> None:
-        self.root = root
-        self.servers = servers
-        self.prefix = f"t{secrets.token_hex(4)}_"
-        self.env = {k: v for k, v in os.environ.items() if not k.startswith(("ORCH_", "POSTGRES_", "MONGO_", "PG"))}
-        for server in servers.values():
-            self.env[f"{server.engine.upper()}_PASSWORD"] = server.password
-
-    def server(self, engine: str) -> str:
-        """Return the line of the manifest that declares this engine's server."""
-        template = self.servers[engine].dsn(self.prefix + "{database}")
-        template = template.replace(self.servers[engine].password, "${" + engine.upper() + "_PASSWORD}")
-        return f'  {engine}: {{engine: {engine}, dsn: "{template}"}}\n'
-
-    def manifest(self, databases: str, extra: str = "") -> None:
-        """Write databases.yaml; `databases` is the YAML list, one entry a line."""
-        servers = "".join(self.server(engine) for engine in self.servers)
-        text = f"version: 1\n{extra}servers:\n{servers}databases:\n{databases}"
-        (self.root / "databases.yaml").write_text(text)
-        (self.root / "migrations").mkdir(exist_ok=True)
-
-    def write(self, directory: str, files: Files) -> None:
-        """Write migration files: `write("postgres-a", {"000001_x.up.sql": "…"})`."""
-        folder = self.root / "migrations" / directory / "schema"
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, content in files.items():
-            path = folder / name
-            path.write_bytes(content) if isinstance(content, bytes) else path.write_text(content)
-
-    def orch(
-        self, *arguments: str, code: int | None = 0, env: dict[str, str] | None = None, timeout: float = 120
-    ) -> Result:
-        """Run the installed command as a process. No output may ever hold a password or a traceback."""
-        done = subprocess.run(
-            [ORCH, *arguments],
-            cwd=self.root,
-            env={**self.env, **(env or {})},
-            capture_output=True,
-            text=True,
-            stdin=subprocess.DEVNULL,
-            timeout=timeout,
-        )
-        result = Result(done.returncode, done.stdout, done.stderr)
-        assert "Traceback" not in result.text, result.text
-        for server in self.servers.values():
-            if arguments[:2] != ("dev", "env"):
-                assert server.password not in result.text, "a password was printed"
-        if code is not None:
-            assert result.code == code, f"exit {result.code}, not {code}\n{result.stdout}\n{result.stderr}"
-        return result
-
-    def start(self, *arguments: str, env: dict[str, str] | None = None) -> subprocess.Popen[str]:
-        """Start the command and return at once."""
-        return subprocess.Popen(
-            [ORCH, *arguments],
-            cwd=self.root,
-            env={**self.env, **(env or {})},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    def add(self, engine: str, name: str, files: Files, **keys: object) -> None:
-        """Declare a database and write its migrations; `keys` go into its entry of the manifest."""
-        entries = getattr(self, "_entries", "")
-        more = "".join(f", {key}: {json.dumps(value)}" for key, value in keys.items())
-        self._entries = entries + f"  - {{name: {json.dumps(name)}, server: {engine}{more}}}\n"
-        self.manifest(self._entries)
-        self.write(f"{engine}-{name}", files)
-
-    def snapshot(self) -> dict[str, Any]:
-        """Return all that this estate has on its servers: databases, tables and collections with their content."""
-        seen: dict[str, Any] = {}
-        if "postgres" in self.servers:
-            with psycopg.connect(self.servers["postgres"].dsn("postgres"), autocommit=True) as connection:
-                names = connection.execute("SELECT datname FROM pg_database ORDER BY 1").fetchall()
-            for name in (name.removeprefix(self.prefix) for (name,) in names if name.startswith(self.prefix)):
-                tables = self.sql(
-                    name,
-                    "SELECT n.nspname, c.relname, c.relkind::text, c.relfilenode FROM pg_class c "
-                    "JOIN pg_namespace n ON n.oid = relnamespace "
-                    "WHERE nspname !~ '^pg_' AND nspname <> 'information_schema' ORDER BY 1, 2",
-                )
-                seen[f"postgres-{name}"] = {
-                    (schema, table): sorted(map(str, self.sql(name, f'SELECT t::text FROM "{schema}"."{table}" t')))
-                    if kind == "r"
-                    else node
-                    for schema, table, kind, node in tables
-                }
-        if "mongo" in self.servers:
-            for name in self.client().list_database_names():
-                if name.startswith(self.prefix):
-                    database = self.client()[name]
-                    seen[f"mongo-{name.removeprefix(self.prefix)}"] = {
-                        collection["name"]: (
-                            str(collection),
-                            sorted(map(str, database[collection["name"]].find())),
-                            sorted(map(str, database[collection["name"]].list_indexes())),
-                        )
-                        for collection in database.list_collections()
-                    }
-        return seen
-
-    def version_row(self, name: str) -> list[tuple[int, bool]]:
-        """Return golang-migrate's row of a PostgreSQL database."""
-        return self.sql(name, "SELECT version, dirty FROM schema_migrations")
-
-    def tables(self, name: str) -> set[str]:
-        """Return the tables of a PostgreSQL database but those of the bookkeeping."""
-        rows = self.sql(name, "SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
-        return {table for (table,) in rows} - {"schema_migrations", "orch_history"}
-
-    def status(self, id: str) -> dict[str, Any]:
-        document = self.orch("status", "--output", "json", code=None).json
-        entries: dict[str, dict[str, Any]] = {entry["id"]: entry for entry in document["databases"]}
-        return entries[id]
-
-    def sql(self, name: str, query: str, *parameters: object) -> list[tuple[Any, ...]]:
-        """Run a query on one of this estate's PostgreSQL databases."""
-        with psycopg.connect(self.servers["postgres"].dsn(self.prefix + name), autocommit=True) as connection:
-            cursor = connection.execute(query, parameters or None)
-            return cursor.fetchall() if cursor.description else []
-
-    def mongo(self, name: str) -> Any:
-        """Return one of this estate's MongoDB databases."""
-        return self.client()[self.prefix + name]
-
-    def client(self) -> MongoClient[Any]:
-        if not hasattr(self, "_client"):
-            self._client: MongoClient[Any] = MongoClient(self.servers["mongo"].dsn("admin"), tz_aware=True)
-        return self._client
-
-    def drop(self) -> None:
-        """Remove this estate's databases from the servers."""
-        if "postgres" in self.servers:
-            with psycopg.connect(self.servers["postgres"].dsn("postgres"), autocommit=True) as connection:
-                names = connection.execute("SELECT datname FROM pg_database").fetchall()
-                for (name,) in names:
-                    if name.startswith(self.prefix):
-                        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
-        if "mongo" in self.servers:
-            for name in self.client().list_database_names():
-                if name.startswith(self.prefix):
-                    self.client().drop_database(name)
-            self.client().close()
-
-
 @pytest.fixture
 def pg_estate(tmp_path: Path, postgres: Server) -> Iterator[Estate]:
     estate = Estate(tmp_path, {"postgres": postgres})
@@ -311,3 +116,35 @@ def estate(tmp_path: Path, postgres: Server, mongo: Server) -> Iterator[Estate]:
     estate = Estate(tmp_path, {"postgres": postgres, "mongo": mongo})
     yield estate
     estate.drop()
+
+
+@pytest.fixture(params=["postgres", "mongo"])
+def house(request: pytest.FixtureRequest, estate: Estate, forge: Forge) -> House:
+    return House(estate, forge, request.param)
+
+
+@pytest.fixture
+def pg_house(pg_estate: Estate, forge: Forge) -> House:
+    return House(pg_estate, forge, "postgres")
+
+
+@pytest.fixture
+def mongo_house(mongo_estate: Estate, forge: Forge) -> House:
+    return House(mongo_estate, forge, "mongo")
+
+
+@pytest.fixture
+def lone(tmp_path: Path, standalone: Server, forge: Forge) -> Iterator[House]:
+    """A house on a standalone mongod: no command can commit with its record, and one goes on when its client is gone."""
+    estate = Estate(tmp_path, {"mongo": standalone})
+    yield House(estate, forge, "mongo")
+    estate.drop()
+
+
+@pytest.fixture
+def new_house(pg_house: House) -> House:
+    """A PostgreSQL house whose files are those of version 1 alone; the test writes what comes after."""
+    for name in pg_house.files:
+        if not name.startswith("000001"):
+            (pg_house.directory / name).unlink()
+    return pg_house

@@ -1,0 +1,128 @@
+"""A server whose disk is full: the run fails clearly, and once there is space the next run ends as if nothing had been."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from unittest import mock
+
+import pytest
+from estate import SERVERS, Estate
+from schema_snapshot import difference, mongo_picture, postgres_picture
+
+from orchestrator import embedded
+
+MIB = 1024 * 1024
+KINDS = {"postgres-wheel": 1536, "mongod": 1024}  # MiB that the empty server fits in with room to work
+
+
+class SmallDisk:
+    """A file system of its own with one server on it, and a file that takes the space away."""
+
+    def __init__(self, kind: str, root: Path) -> None:
+        self._kind = kind
+        self.engine, self._variables = SERVERS[kind]
+        self._servers = root / "servers"
+        self._ballast = root / "ballast"
+        self._root = root
+        self.up()
+
+    def up(self) -> embedded.Server:
+        """Start the server if it does not run: a full disk may end it."""
+        with mock.patch.dict(os.environ, self._variables):
+            return embedded.up(self._servers, [self.engine])[self.engine]
+
+    def fill(self, leave: int) -> None:
+        """Leave so many bytes free."""
+        state = os.statvfs(self._root)
+        with self._ballast.open("wb") as file:
+            os.posix_fallocate(file.fileno(), 0, max(1, state.f_bavail * state.f_frsize - leave))
+
+    def free(self) -> None:
+        self._ballast.unlink()
+
+    def down(self) -> None:
+        embedded.remove(self._servers)
+
+
+@pytest.fixture(params=KINDS)
+def disk(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallDisk]:
+    root = tmp_path_factory.mktemp("disk")
+    for folder in (root, *root.parents):
+        if folder.stat().st_uid == os.geteuid() and folder != Path("/"):
+            folder.chmod(folder.stat().st_mode | 0o011)  # a server that does not run as root walks through
+    size = f"size={KINDS[request.param]}m,mode=0711"
+    if os.geteuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", size, "tmpfs", root], check=False).returncode:
+        pytest.skip("a file system of its own needs root")
+    disk = None
+    try:
+        disk = SmallDisk(request.param, root)
+        yield disk
+    finally:
+        if disk:
+            disk.down()
+        subprocess.run(["umount", "--lazy", root], check=True)
+
+
+FILL = {
+    "postgres": {
+        "1_small.up.sql": "CREATE TABLE small (id int PRIMARY KEY); INSERT INTO small VALUES (1);",
+        "2_large.up.sql": "CREATE TABLE large AS SELECT n, repeat(md5(n::text), 20) AS text FROM generate_series(1, 30000) n;",
+        "3_steps.up.sql": "-- orch: no-transaction\nUPDATE small SET id = id + 1;\n"
+        "CREATE INDEX CONCURRENTLY large_text ON large (md5(text));\nUPDATE small SET id = id + 1;",
+        "4_last.up.sql": "UPDATE small SET id = id + 1;",
+    },
+    "mongo": {
+        "1_small.up.json": '[{"insert": "small", "documents": [{"_id": 1, "n": 0}]}]',
+        "2_large.up.json": '[{"create": "large"}, '
+        + ", ".join(
+            f'{{"insert": "large", "documents": [{{"noise": "{secrets.token_hex(6_000_000)}"}}]}}' for _ in range(4)
+        )
+        + ', {"update": "small", "updates": [{"q": {"_id": 1}, "u": {"$inc": {"n": 1}}}]}]',
+        "3_index.up.json": """[
+            {"createIndexes": "large", "indexes": [{"key": {"n": 1}, "name": "n"}]},
+            {"update": "small", "updates": [{"q": {"_id": 1}, "u": {"$inc": {"n": 1}}}]}]""",
+    },
+}
+
+
+def _schema_snapshot(estate: Estate, engine: str) -> dict[str, object]:
+    if engine == "postgres":
+        schema_snapshot = postgres_picture(estate.servers["postgres"].dsn(estate.prefix + "a"), history=False)
+        schema_snapshot.pop("rows of public.large")  # of the same size anyway
+        return schema_snapshot
+    schema_snapshot = mongo_picture(estate.client(), estate.prefix + "a", history=False)
+    schema_snapshot.pop("migrate_advisory_lock", None)
+    schema_snapshot["large"]["documents"] = len(schema_snapshot["large"]["documents"])
+    return schema_snapshot
+
+
+def test_a_full_disk_loses_and_doubles_nothing(disk: SmallDisk, tmp_path: Path) -> None:
+    engine = disk.engine
+    expected, struck = None, 0
+    for leave in (None, 1, 9, 24):
+        root = tmp_path / f"{leave}"
+        root.mkdir()
+        estate = Estate(root, {engine: disk.up()})
+        estate.add(engine, "a", FILL[engine])
+        told = f"{leave} MiB left\n"
+        if leave is not None:
+            disk.fill(leave * MIB)
+            first = estate.orch("apply", "--lock-timeout", "5", code=None, timeout=180)
+            told += f"--- first:\n{first.text}\n"
+            assert first.code in (0, 1, 7), told
+            assert not first.code or "error: " in first.stderr, told
+            struck += bool(first.code)
+            disk.free()
+            disk.up()
+        second = estate.orch("apply", "--wait", "30", code=None, timeout=180)
+        assert second.code == 0, f"{told}--- second:\n{second.text}"
+        assert "Nothing to do" in estate.orch("apply").stderr
+        found = _schema_snapshot(estate, engine)
+        expected = expected or found
+        assert not (text := difference(expected, found)), f"{told}--- second:\n{second.text}\n{text}"
+    assert struck, "the disk was never full"
+    print(f"{engine}: {struck} of 3 runs met a full disk")

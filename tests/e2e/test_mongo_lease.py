@@ -1,0 +1,100 @@
+"""A MongoDB lease that was taken over: nothing of the run before goes on beside the new one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from estate import SERVERS, Estate, start
+from house import House
+
+from orchestrator.engines import load_engine
+from orchestrator.engines.mongo import lease as mongo_lease
+from orchestrator.errors import LockError
+from orchestrator.manifest.dsn import Redactor, resolve
+from orchestrator.model import Database, Target
+
+MANY = 2_000
+# Five milliseconds a document: the server is at it for ten seconds.
+SLOW = """[{"update": "many", "updates": [
+  {"q": {"$where": "sleep(5) || true"}, "u": {"$inc": {"n": 1}}, "multi": true}
+]}]"""
+
+
+@pytest.fixture(params=[name for name, (engine, _) in SERVERS.items() if engine == "mongo"])
+def target(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Target]:
+    server = start(request.param)
+    estate = Estate(tmp_path, {"mongo": server})
+    yield resolve(
+        Database("mongo-x", "mongo", estate.prefix + "x", server.dsn(), Path()), {}, Redactor(), "orch_history"
+    )
+    estate.drop()
+
+
+@pytest.mark.parametrize(
+    "where", ["another host", "this host", "another host, and its heir was killed too", "unlocked"]
+)
+def test_what_a_killed_run_left_running_is_ended_before_the_next_goes_on(lone: House, where: str) -> None:
+    house = lone
+    many: Any = house.estate.mongo("db")["many"]
+    many.insert_many([{"n": 0} for _ in range(MANY)])
+    house.estate.write(house.id, {"000002_t2.up.json": SLOW})
+    house.forge.run(
+        ["apply"], house.estate.root, house.estate.env, kill_at=3, label="before MongoSession._command", delay=1.0
+    )
+    locks = house.estate.mongo("db")["migrate_advisory_lock"]
+    if where != "this host":  # whose processes nobody here can look up: the lease must run out
+        locks.update_one({}, [{"$set": {"machine": "other", "expires_at": {"$subtract": ["$$NOW", 1000]}}}])
+    if "heir" in where:
+        house.kill("after Lease._try", 1, "apply")
+        locks.update_one({}, [{"$set": {"machine": "other", "expires_at": {"$subtract": ["$$NOW", 1000]}}}])
+    if where == "unlocked":
+        house.orch("unlock", house.id, "--yes")
+    house.orch("apply", code=5)  # in doubt: nothing can tell how far it came
+    changed = many.count_documents({"n": 1})
+    assert 0 < changed < MANY
+    time.sleep(0.5)
+    assert many.count_documents({"n": 1}) == changed, "it goes on"
+    assert "former" not in (locks.find_one() or {})
+
+
+def test_a_holder_whose_machine_slept_finds_out_before_it_writes(
+    target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While a machine is suspended its monotonic clock may stand still, and its leases run out all the same."""
+    engine = load_engine("mongo", "tester@here", "run1")
+    with engine.connect(target) as session, session.lock(0, lambda _: None):
+        lease: Any = session._lease  # type: ignore[attr-defined]
+        lease.renew()
+        lease._collection.update_one({}, {"$set": {"owner": "another"}})
+        lease.check()  # that was a moment ago
+        woken = time.clock_gettime(time.CLOCK_BOOTTIME) + 3600
+        monkeypatch.setattr("time.clock_gettime", lambda _: woken)
+        with pytest.raises(LockError, match="taken over"):
+            lease.check()
+    engine.close()
+
+
+def test_what_could_not_be_ended_is_left_to_whoever_comes_next(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = load_engine("mongo", "tester@here", "run1")
+    with engine.connect(target) as session:
+        lease: Any = session._new_lease()  # type: ignore[attr-defined]
+        with lease.held(0, lambda _: None):
+            lease._collection.update_one({}, mongo_lease._EXPIRE)
+
+            def in_vain(_lease: object, _sessions: object) -> None:
+                raise LockError("the server still runs it")
+
+            with monkeypatch.context() as patched:
+                patched.setattr(mongo_lease.Lease, "_end", in_vain)
+                heir: Any = session._new_lease()  # type: ignore[attr-defined]
+                with pytest.raises(LockError, match="still runs"), heir.held(1, lambda _: None):
+                    pass
+            ended: list[object] = []
+            monkeypatch.setattr(mongo_lease.Lease, "_end", lambda _lease, sessions: ended.extend(sessions))
+            with session._new_lease().held(1, lambda _: None):  # type: ignore[attr-defined]
+                assert len(ended) == 2, "the first holder's, and its heir's"
+    engine.close()

@@ -1,0 +1,128 @@
+"""The table of who may import what, kept true by reading every import in the source."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2] / "orchestrator"
+
+# Modules that begin so → what of ours they may import (a name serves for all that begins so, and for itself).
+CORE = ("errors", "model", "events")
+RECORDS = ("engines.dialect", "engines.url")  # and the table in engines itself: no driver
+PURE = (*CORE, *RECORDS, "planning", "analysis")
+MAY_IMPORT: dict[str, tuple[str, ...]] = {
+    "errors": ("model",),
+    "model": (),
+    "events": CORE,
+    "planning": (*CORE, *RECORDS, "planning"),
+    "planning.plan": PURE,
+    "planning.saved_plan": PURE,
+    "analysis": (*CORE, "analysis"),
+    "manifest": ("errors", "model", *RECORDS, "planning.graph", "manifest"),
+    "engines.base": ("errors", "model"),
+    "engines": ("engines.dialect", "engines.base"),
+    "engines.dialect": ("model", "engines.url"),
+    "engines.url": ("errors", "engines.dialect"),
+    "engines.names": (),
+    "engines.identity": (),
+    "engines.postgres": (
+        *("errors", "model", "engines.base", "engines.dialect", "engines.identity", "engines.names", "engines.url"),
+        "engines.postgres",
+    ),
+    "engines.mongo": (
+        *("errors", "model", "engines.base", "engines.dialect", "engines.identity", "engines.names", "engines.url"),
+        "engines.mongo",
+    ),
+    "execution": (*PURE, "engines.base", "execution"),
+    "execution.scheduler": (),
+    "scratch.verify": (*PURE, "engines.base", "execution", "scratch", "manifest.retarget"),
+    "files": ("errors", "model", *RECORDS, "files", "manifest", "render.text"),
+    "views": (*PURE, "views", "scratch"),
+    "render": ("errors", "model", *RECORDS, "planning.graph", "manifest", "files", "render"),
+    "embedded": ("errors", *RECORDS, "embedded"),
+}
+# Packages of others → the only modules that may import them.
+ONLY_IN = {
+    "networkx": ("planning.graph",),
+    "psycopg": ("engines.postgres",),
+    "pymongo": ("engines.mongo", "embedded.mongo"),  # a replica set must be initiated
+    "bson": ("engines.mongo", "embedded.mongo"),
+    "gridfs": (),
+    "jsonschema": ("manifest", "planning.saved_plan"),  # a saved plan is held against the published schema
+    "yaml": ("manifest", "render"),
+    "rich": ("views", "cli"),
+    "typer": ("cli",),
+    "click": (),
+}
+
+
+def modules() -> dict[str, Path]:
+    names = {}
+    for path in ROOT.rglob("*.py"):
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        names[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return names
+
+
+MODULES = modules()
+
+
+def imports(path: Path) -> Iterator[tuple[str, int]]:
+    """Yield every module that a file imports, wherever in it, with its line."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: a relative import"
+            for alias in node.names:
+                whole = f"{node.module}.{alias.name}"
+                ours = whole.removeprefix("orchestrator.") in MODULES
+                yield (whole if ours else str(node.module)), node.lineno
+
+
+def is_one_of(module: str, allowed: tuple[str, ...]) -> bool:
+    """`engines.mongo` stands for itself and for engines.mongo.errors."""
+    return any(
+        module == name or module.startswith(f"{name}.") or (module == "engines" and name == "engines.dialect")
+        for name in allowed
+    )
+
+
+def rule_of(module: str) -> tuple[str, ...] | None:
+    names = [name for name in MAY_IMPORT if module == name or module.startswith(f"{name}.")]
+    return MAY_IMPORT[max(names, key=len)] if names else None
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_imports(module: str) -> None:
+    path = MODULES[module]
+    rule = rule_of(module)
+    wrong = []
+    for imported, line in imports(path):
+        package, _, ours = imported.partition(".")
+        place = f"{path.relative_to(ROOT.parent)}:{line} imports {imported}"
+        if package == "orchestrator":
+            if is_one_of(ours, ("cli",)) and not is_one_of(module, ("cli", "__main__")):
+                wrong.append(f"{place}: nobody imports the command line")
+            if ours and rule is not None and not is_one_of(ours, rule):
+                wrong.append(f"{place}: it may import {', '.join(rule) or 'nothing of ours'}")
+        elif package in ONLY_IN and not is_one_of(module, ONLY_IN[package]):
+            wrong.append(f"{place}: only {', '.join(ONLY_IN[package]) or 'nobody'} may")
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("word", ["utils", "util", "common", "core", "manager", "service", "helpers"])
+def test_no_module_is_named_for_nothing(word: str) -> None:
+    assert not [name for name in MODULES if word in name.split(".")]
+
+
+def test_the_test_would_notice() -> None:
+    assert rule_of("engines.mongo.extended_json") == MAY_IMPORT["engines.mongo"]
+    assert rule_of("views.text") == MAY_IMPORT["views"]
+    assert not is_one_of("engines.postgres.probe", MAY_IMPORT["engines.mongo"])
+    assert not is_one_of("execution.executor", MAY_IMPORT["views"])
+    assert "orchestrator.engines.base" in {name for name, _ in imports(MODULES["execution.migrator"])}
