@@ -7,8 +7,10 @@ from enum import IntEnum
 from typing import TYPE_CHECKING
 from unicodedata import category, east_asian_width
 
+from orchestrator.model import Mark
+
 if TYPE_CHECKING:
-    from orchestrator.model import Mark, ReadOnly, Statement
+    from orchestrator.model import ReadOnly, Statement
 
 
 EXCERPT = 100  # characters of a line
@@ -133,6 +135,34 @@ class InvalidError(OrchError):
     kind = "invalid"
 
 
+class OtherToolError(InvalidError):
+    """Files of another migration tool. Those of one tool are one error, with a count and three examples.
+
+    `whose` completes "2 files …", such as "of goose"; `hint` says how to convert them.
+    """
+
+    def __init__(self, tool: str, whose: str, path: str, hint: str, more: tuple[str, ...] = ()) -> None:
+        self.tool, self.whose, self.paths = tool, whose, (path, *more)
+        count = len(self.paths)
+        names = ", ".join(one.rpartition("/")[2] for one in self.paths[:3]) + (", …" if count > 3 else "")
+        what = f"{count:,} migration {'file' if count == 1 else 'files'} {whose}: {names}"
+        super().__init__(what, where=Mark(path), hint=hint)
+
+    @staticmethod
+    def folded(errors: Iterable[InvalidError]) -> tuple[InvalidError, ...]:
+        """Return the errors with those about one tool as one, where the first of them stood."""
+        found: dict[object, InvalidError] = {}
+        for error in errors:
+            if not isinstance(error, OtherToolError):
+                found[len(found), error.what] = error
+            elif isinstance(known := found.get(error.tool), OtherToolError):
+                more = (*known.paths[1:], *error.paths)
+                found[error.tool] = OtherToolError(known.tool, known.whose, known.paths[0], known.hint, more)
+            else:
+                found[error.tool] = error
+        return tuple(found.values())
+
+
 class InvalidGroup(InvalidError):
     """Several findings at once, in the order of the files."""
 
@@ -143,7 +173,7 @@ class InvalidGroup(InvalidError):
     @staticmethod
     def raise_if(errors: Iterable[InvalidError]) -> None:
         """Raise nothing, the one error, or all of them as a group."""
-        found = tuple(errors)
+        found = OtherToolError.folded(errors)
         if len(found) == 1:
             raise found[0]
         if found:

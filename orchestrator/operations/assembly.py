@@ -17,6 +17,7 @@ from orchestrator.manifest.dsn import Redactor
 from orchestrator.model import Database, File, Manifest, Migration, Script, Settings, Target
 from orchestrator.operations.actor import actor
 from orchestrator.planning.catalog import read_catalog, read_text
+from orchestrator.planning.other_tools import refuse_both_directions
 
 if TYPE_CHECKING:
     from orchestrator.engines.base import Engine
@@ -87,6 +88,7 @@ class Assembly:
         piecewise = self._is_piecewise(database)
         if (script := self._scripts.get((file, piecewise))) is None:
             script = self.engine(database.engine).parse(file, read_text(file), piecewise=piecewise)
+            refuse_both_directions(script)
             if len(script.text) <= MAX_KEPT_SCRIPT:
                 self._scripts[file, piecewise] = script
         return script

@@ -10,10 +10,13 @@ import stat
 from pathlib import Path
 
 from orchestrator.engines import dialect
-from orchestrator.errors import InvalidError, InvalidGroup, OrchError
+from orchestrator.errors import InvalidError, InvalidGroup, OrchError, OtherToolError
 from orchestrator.model import Database, Direction, File, Mark, Migration
+from orchestrator.planning.other_tools import by_name, by_text, refusal
+from orchestrator.planning.places import refuse_subdirectories
 
 MAX_FILE_BYTES = 64 * 1024 * 1024
+MAX_LOOKED_AT = 1024 * 1024  # bytes of a file whose name is none of ours, to see whose it is
 MAX_VERSION = 2**63 - 1  # golang-migrate's version table column is a signed bigint
 
 _NAME = re.compile(r"([0-9]+)_(.*)\.(down|up)\.(.*)")
@@ -24,7 +27,8 @@ def read_catalog(database: Database) -> tuple[Migration, ...]:
     """Return the migrations of a database in numeric order of their versions.
 
     Raises InvalidError (or a group of them) for files that golang-migrate would ignore or mistake: names that almost
-    match, two files of one version, a down without its up, a wrong extension.
+    match, two files of one version, a wrong extension, files of other tools. A version with a down file alone is one whose
+    up does nothing, as in golang-migrate.
     """
     directory = database.directory
     errors: list[InvalidError] = []
@@ -42,7 +46,7 @@ def read_catalog(database: Database) -> tuple[Migration, ...]:
     for entry in entries:
         path = f"{shown}/{entry}"
         try:
-            parsed = _parse_name(entry, path, dialect(database.engine).extensions)
+            parsed = _parse_name(entry, directory / entry, path, dialect(database.engine).extensions)
             if parsed is None:
                 continue
             version, direction, name = parsed
@@ -65,17 +69,11 @@ def read_catalog(database: Database) -> tuple[Migration, ...]:
     migrations = []
     for version in sorted({version for version, _ in found}):
         up, down = found.get((version, Direction.UP)), found.get((version, Direction.DOWN))
-        if up is None and down is not None:
-            errors.append(
-                InvalidError(
-                    f"version {version} has a down file and no up file",
-                    where=Mark(down[1].path),
-                    hint="add the up file, or remove the down file",
-                )
-            )
-        elif up is not None:
-            migrations.append(Migration(version, up[0], up[1], down[1] if down else None))
+        name = (up or down or ("",))[0]
+        migrations.append(Migration(version, name, up[1] if up else None, down[1] if down else None))
     InvalidGroup.raise_if(_folded(errors))
+    if not migrations:
+        refuse_subdirectories(database, shown)
     return tuple(migrations)
 
 
@@ -88,12 +86,14 @@ def _folded(errors: list[InvalidError]) -> list[InvalidError]:
     folded = []
     for same in alike.values():
         first = same[0]
-        if len(same) <= 3:
+        if len(same) <= 3 or isinstance(first, OtherToolError):
             folded += same
             continue
-        examples = "\n".join(str(error.where) for error in same[:3])
-        rest = f"{examples}\nand {len(same) - 3:,} more files with the same fault"
-        folded.append(InvalidError(first.what, where=first.where, detail=rest, hint=first.hint))
+        examples = [str(error.where) for error in same[:3]]
+        names = ", ".join(one.rpartition("/")[2] for one in examples)
+        rest = "\n".join([*examples, f"and {len(same) - 3:,} more files with the same fault"])
+        what = f"{len(same):,} files with the same fault ({names}, …): {first.what}"
+        folded.append(InvalidError(what, where=first.where, detail=rest, hint=first.hint))
     return folded
 
 
@@ -124,9 +124,13 @@ def _shown(directory: Path) -> str:
         return str(directory)
 
 
-def _parse_name(entry: str, path: str, extensions: tuple[str, ...]) -> tuple[int, Direction, str] | None:
+def _parse_name(
+    entry: str, location: Path, path: str, extensions: tuple[str, ...]
+) -> tuple[int, Direction, str] | None:
     """Return version, direction and name; None for a file that is no migration; raise if it nearly is one."""
     match = _NAME.fullmatch(entry)
+    if (match is None or match[4] not in extensions) and (tool := _other_tool(entry, location, extensions)):
+        raise refusal(tool, path)
     wanted = f"NNNNNN_description.up.{extensions[0]}"
     if match is None:
         lowered = entry.lower()
@@ -154,8 +158,24 @@ def _parse_name(entry: str, path: str, extensions: tuple[str, ...]) -> tuple[int
     return version, Direction(direction), name
 
 
+def _other_tool(entry: str, location: Path, extensions: tuple[str, ...]) -> str:
+    """Return the tool that this file belongs to, by its name or by the marks in it; '' if that is not known."""
+    tool = by_name(entry)
+    if not tool and (entry.startswith(".") or not entry.lower().endswith(tuple(f".{one}" for one in extensions))):
+        return ""
+    try:
+        if tool or not location.is_file():  # a pipe would hang whoever opens it
+            return tool if location.is_file() else ""
+        with location.open("rb") as file:
+            return by_text(file.read(MAX_LOOKED_AT).decode(errors="replace"))
+    except OSError:
+        return ""
+
+
 def _suggest(entry: str, extensions: tuple[str, ...]) -> str | None:
     loose = re.fullmatch(r"(\d+)[-_. ]*(.*?)[-_. ](up|down)\.(\w+)", entry, re.IGNORECASE)
+    if plain := re.fullmatch(r"(\d+)_([^.]+)\.(\w+)", entry) if loose is None else None:
+        return f"{plain[1]}_{plain[2]}.up.{plain[3]}" if plain[3] in extensions else None
     if loose is None or loose[4].lower() not in extensions:
         return None
     name = re.sub(r"[^0-9A-Za-z]+", "_", loose[2]).strip("_").lower() or "migration"

@@ -15,12 +15,18 @@ from orchestrator.model import (
     Direction,
     History,
     Migration,
+    Origin,
     Script,
     VersionRow,
 )
 
 IN_DOUBT = "it cannot be told whether it was done"
 """How the error of an attempt begins that waits for a person: only one who looks knows what became of a statement."""
+
+
+ONLY_DOWN = "has only a down file: nothing runs for it on the way up, and it counts as applied, as in golang-migrate"
+PASSED_OVER = "has only a down file and is below the current version: nothing runs for it, as in golang-migrate"
+"""What completes "version 3 …"."""
 
 
 class Kind(Enum):
@@ -151,8 +157,12 @@ def reconcile(migrations: Sequence[Migration], history: History, *, out_of_order
             problems.append(_renumbered(attempt, files[moved[version]]))
         elif migration is None:
             problems.append(_missing(attempt))
+        elif migration.up is None and attempt.checksum:
+            notes.append(f"the up file of version {version} ('{attempt.name}') is gone; it was applied{_when(attempt)}")
         elif migration.up and attempt.checksum and attempt.checksum != migration.up.checksum:
             problems.append(_edited(attempt, migration.up.path))
+        elif migration.up and _had_no_file(attempt):
+            problems.append(_added_late(attempt, migration.up.path))
         elif migration.name != attempt.name:
             notes.append(f"version {version} was applied as '{attempt.name}' and is now called '{migration.name}'")
 
@@ -161,9 +171,14 @@ def reconcile(migrations: Sequence[Migration], history: History, *, out_of_order
     pending = tuple(v for v in sorted(files) if v not in applied and v not in started)
     if partial is not None and partial.direction is Direction.UP:
         pending = tuple(sorted({*pending, partial.version} & set(files)))
-        if partial.version not in files:
+        if partial.version not in files or files[partial.version].up is None:
             problems.append(_missing(partial))
     newest = max(applied, default=None)
+    for v in pending:
+        if files[v].up is None and v not in started:
+            passed = newest is not None and v < newest
+            notes.append(f"version {v} {PASSED_OVER if passed else ONLY_DOWN}")
+    pending = tuple(v for v in pending if files[v].up or newest is None or v > newest)
     if history.emptied and pending and newest is None and not (version_row and version_row.version is not None):
         problems.append(_emptied(pending[0]))
     late = [v for v in pending if newest is not None and v < newest and v not in started]
@@ -432,6 +447,20 @@ def _edited(attempt: Attempt, path: str) -> Problem:
         Kind.EDITED,
         f"{path} was edited after it was applied{_when(attempt)}",
         f"write a new migration instead, or after a look: orch repair {NAME} --accept {quote(path)}",
+        attempt.version,
+    )
+
+
+def _had_no_file(attempt: Attempt) -> bool:
+    """Whether a version counts as applied only because it had no up file."""
+    return not attempt.checksum and attempt.origin is Origin.APPLIED and attempt.total == 0
+
+
+def _added_late(attempt: Attempt, path: str) -> Problem:
+    return Problem(
+        Kind.EDITED,
+        f"{path} was added after version {attempt.version} was applied without an up file{_when(attempt)}: it never ran",
+        f"give it a version above the current one, or after a look: orch repair {NAME} --accept {quote(path)}",
         attempt.version,
     )
 

@@ -60,7 +60,7 @@ def test_other_files_are_let_be(tmp_path: Path, name: str) -> None:
         ("000001_x.up.SQL", "000001_x.up.sql"),
         ("000001x.up.sql", "000001_x.up.sql"),
         ("000001_x-up.sql", "000001_x.up.sql"),
-        ("000001_x.sql", "NNNNNN_description.up.sql"),
+        ("000001_x.sql", "000001_x.up.sql"),
         ("x.up.sql", "NNNNNN_description.up.sql"),
         ("000001_x.up.sql.bak", "000001_x.up.sql"),
         ("000001_x.up.js", "000001_x.up.sql"),
@@ -89,9 +89,11 @@ def test_two_files_of_one_version(tmp_path: Path, pair: tuple[str, str]) -> None
     assert all(name in places for name in pair)
 
 
-def test_a_down_without_its_up(tmp_path: Path) -> None:
-    (error,) = errors(tmp_path, {"1_a.up.sql": b"", "2_b.down.sql": b""})
-    assert "version 2 has a down file and no up file" in error.what
+def test_a_down_without_its_up_is_a_version(tmp_path: Path) -> None:
+    first, second = read(tmp_path, {"1_a.up.sql": b"", "2_b.down.sql": b""})
+    assert first.up and not first.down
+    assert (second.version, second.name, second.up) == (2, "b", None)
+    assert second.down
 
 
 def test_versions_end_where_the_pointers_column_does(tmp_path: Path) -> None:
@@ -100,7 +102,7 @@ def test_versions_end_where_the_pointers_column_does(tmp_path: Path) -> None:
 
 
 def test_everything_wrong_is_told_at_once(tmp_path: Path) -> None:
-    assert len(errors(tmp_path, {"1-a.up.sql": b"", "2_b.down.sql": b"", "3_c.up.js": b""})) == 3
+    assert len(errors(tmp_path, {"1-a.up.sql": b"", "x.up.sql": b"", "3_c.up.js": b""})) == 3
 
 
 @pytest.mark.parametrize("content", [b"SELECT 1;\r\nSELECT 2;\r\n", b"\xef\xbb\xbfSELECT 1;\nSELECT 2;\n"])

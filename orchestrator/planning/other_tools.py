@@ -1,0 +1,197 @@
+"""Recognise the migration files of other tools, and say how to convert them. Looks at names and texts; opens nothing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import PurePath
+from shlex import quote
+
+from orchestrator.errors import OtherToolError
+from orchestrator.model import Script
+
+# A line that begins the part of a file that goes up, or the part that goes down. It starts with the literal `--`, which
+# makes the search in a large file quick.
+_MARKER = re.compile(
+    r"--[-=@+!/#*\ \t]*(?:"
+    r"(?P<tool>(?<=\+)goose[ \t]+|(?<=\+)migrate[ \t]+|migrate:)(?P<way>up|down)\b[^\n]*"
+    r"|(?P<rambler>rambler[ \t]+)?(?P<word>ups?|downs?|undo)(?P<migration>[ \t]+migration)?[-=!:/*\ \t]*(?=\r?$)"
+    r"|create\ above\ /\ (?P<tern>drop\ below)[^\n]*)",
+    re.IGNORECASE | re.MULTILINE | re.VERBOSE,
+)
+_LIQUIBASE = re.compile(r"--[ \t]*(?:liquibase[ \t]+formatted[ \t]+sql|changeset[ \t]+\S+:\S+)", re.IGNORECASE)
+_JAVASCRIPT = re.compile(
+    r"^[ \t]*(?:module\.exports\b|exports\.\w+\s*=|export\s+(?:default|const|async|function)\b)", re.MULTILINE
+)
+
+_PROGRAM = r"cs|cts|ex|exs|go|java|js|kt|mjs|mts|php|pl|py|rb|rs|scala|sh|ts"
+_NAMES = tuple(
+    (re.compile(pattern), tool)
+    for pattern, tool in (
+        (r"(?:[VUB][0-9][0-9._]*|R)__.*\.(?:sql|rs|java|kt|py)", "Flyway or refinery"),
+        (r"[0-9]{14}_\w+\.rb", "Rails"),
+        (r"[0-9]{4}_\w+\.py", "Django"),
+        (r"(?:[0-9a-f]{8,}|[0-9_-]+[0-9a-f]{12})_.*\.py|env\.py|script\.py\.mako", "Alembic"),
+        (r"db\.changelog.*\.(?:xml|ya?ml|json|sql)", "Liquibase"),
+        (rf".*\.(?:up|down)\.(?!js$)(?:{_PROGRAM})", "a program"),
+        (rf"[0-9]+[-_.].*\.(?!js$)(?:{_PROGRAM})", "a program"),
+    )
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Where a marker stands in a text, whether what follows goes up or down, and whose marker it is."""
+
+    offset: int
+    goes_up: bool
+    tool: str
+
+
+def by_name(entry: str) -> str:
+    """Return the tool whose files are called so, or ''."""
+    return next((tool for pattern, tool in _NAMES if pattern.fullmatch(entry)), "")
+
+
+def by_text(text: str) -> str:
+    """Return the tool whose markers stand in a text, or ''."""
+    if part := next(parts(text), None):
+        return part.tool
+    if _LIQUIBASE.search(text):
+        return "Liquibase"
+    return "migrate-mongo" if _JAVASCRIPT.search(text) else ""
+
+
+def parts(text: str) -> Iterator[Part]:
+    """Yield the markers of a text in their order."""
+    for found in _MARKER.finditer(text):
+        start = text.rfind("\n", 0, found.start()) + 1
+        if text[start : found.start()].strip(" \t#-"):
+            continue  # the comment stands behind something else
+        word = (found["way"] or found["word"] or "down").lower()
+        yield Part(found.start(), word.startswith("up"), _tool(found))
+
+
+def _tool(found: re.Match[str]) -> str:
+    if found["tool"]:
+        word = found["tool"].strip().lower()
+        return {"goose": "goose", "migrate": "sql-migrate", "migrate:": "dbmate"}[word]
+    if found["tern"]:
+        return "tern"
+    if found["rambler"]:
+        return "rambler"
+    if found["migration"]:
+        return "node-pg-migrate"
+    return "both directions"
+
+
+def refuse_both_directions(script: Script) -> None:
+    """Raise OtherToolError for a file in which statements go up and others go down: all of them would run."""
+    inside = [(one.offset, one.offset + len(one.source)) for one in script.statements]
+    markers = [one for one in parts(script.text) if not any(start < one.offset < end for start, end in inside)]
+    if not markers:
+        return
+    first = Part(-1, not markers[0].goes_up or markers[0].tool == "tern", markers[0].tool)
+    directions = set()
+    for start, _ in inside:
+        directions.add(next((one.goes_up for one in reversed(markers) if one.offset < start), first.goes_up))
+    if len(directions) == 2:
+        raise refusal(markers[0].tool, script.file.path)
+
+
+def refusal(tool: str, path: str) -> OtherToolError:
+    """Return the error for a file of another tool, with the way to convert it."""
+    whose, way = _WAYS[tool]
+    return OtherToolError(tool, whose, path, way.format(**_words(tool, path)))
+
+
+def _words(tool: str, path: str) -> dict[str, str]:
+    place = PurePath(path).parent.as_posix()
+    above = PurePath(path).parent.parent.as_posix()
+    up, down = _SPLIT.get(tool, ("", ""))
+    return {
+        "place": quote(place),
+        "above": quote(above),
+        "new": quote(f"{above if tool in _DIRECTORIES else place}-converted"),
+        "path": path,
+        "up": up,
+        "down": down,
+    }
+
+
+_DIRECTORIES = ("Diesel or Hasura", "Prisma")
+# What a line of awk finds.
+_SPLIT = {
+    "goose": ("^-- *[+]goose +[Uu]p", "^-- *[+]goose +[Dd]own"),
+    "sql-migrate": ("^-- *[+]migrate +[Uu]p", "^-- *[+]migrate +[Dd]own"),
+    "dbmate": ("^-- *migrate:up", "^-- *migrate:down"),
+    "rambler": ("^-- *rambler +up", "^-- *rambler +down"),
+    "node-pg-migrate": ("^-- *[Uu]p [Mm]igration", "^-- *[Dd]own [Mm]igration"),
+    "both directions": ("^[-#][^A-Za-z]*[Uu][Pp]s?[^A-Za-z]*$", "^[-#][^A-Za-z]*([Dd][Oo][Ww][Nn]s?|UNDO)[^A-Za-z]*$"),
+    "tern": ("^no such line$", "^---- create above . drop below"),
+}
+_COPY = (
+    'split them into a new directory: mkdir -p {new} && for f in {place}/*.sql; do b=$(basename "$f" .sql); '
+    'if grep -qE \'{up}|{down}\' "$f"; then awk -v b={new}/"${{b%.up}}" \'BEGIN{{o=b".up.sql"}} '
+    '/{up}/{{o=b".up.sql";next}} /{down}/{{o=b".down.sql";next}} {{print > o}}\' "$f"; '
+    'else cp -n "$f" {new}/; fi; done; then write `migrations: {new}` in the manifest'
+)
+_WAYS: dict[str, tuple[str, str]] = {
+    **{
+        tool: (f"of {tool}, with the way up and the way down in one file", _COPY)
+        for tool in _SPLIT
+        if tool != "both directions"
+    },
+    "both directions": ("with the way up and the way down in one file: all of it would run", _COPY),
+    "Flyway or refinery": (
+        "of Flyway or refinery",
+        "copy them under golang-migrate's names: mkdir -p {new} && for f in {place}/[VU]*__*.sql; do "
+        'b=$(basename "$f" .sql); v=${{b%%__*}}; case $v in U*) d=down;; *) d=up;; esac; '
+        'cp "$f" {new}/"${{v#[VU]}}_${{b#*__}}.$d.sql"; done; then write `migrations: {new}` in the manifest '
+        "(a version such as 1.2 needs a whole number; R__ files have no place here)",
+    ),
+    "Diesel or Hasura": (
+        "of Diesel or Hasura, each version in a directory of its own",
+        'copy them under golang-migrate\'s names: mkdir -p {new} && for d in {above}/*/; do n=$(basename "$d"); '
+        'b={new}/$(echo "${{n%%_*}}" | tr -d -)_${{n#*_}}; for w in up down; do '
+        '[ -f "$d/$w.sql" ] && cp "$d/$w.sql" "$b.$w.sql"; done; done; '
+        "then write `migrations: {new}` in the manifest",
+    ),
+    "Prisma": (
+        "of Prisma, each version in a directory of its own",
+        "copy them under golang-migrate's names: mkdir -p {new} && for d in {above}/*/; do "
+        'cp "$d/migration.sql" {new}/"$(basename "$d")".up.sql; done; then write `migrations: {new}` in the manifest',
+    ),
+    "Liquibase": (
+        "of Liquibase",
+        "let it print the SQL of each change set (liquibase update-sql, liquibase future-rollback-sql), and save it as "
+        "000001_description.up.sql and 000001_description.down.sql",
+    ),
+    "Rails": (
+        "of Rails",
+        "begin with the schema as it is: pg_dump --schema-only --no-owner DATABASE > 000001_initial.up.sql; where that "
+        "schema is there already: orch baseline NAME --version 1",
+    ),
+    "Django": (
+        "of Django",
+        "let it print the SQL: python manage.py sqlmigrate APP 0001 > 000001_initial.up.sql, and with --backwards > "
+        "000001_initial.down.sql",
+    ),
+    "Alembic": (
+        "of Alembic",
+        "let it print the SQL: alembic upgrade head --sql > 000001_initial.up.sql; where that schema is there already: "
+        "orch baseline NAME --version 1",
+    ),
+    "migrate-mongo": (
+        "of migrate-mongo: programs in JavaScript",
+        'write the commands as JSON, [{{"createIndexes": …}}], into 000001_description.up.json and '
+        "000001_description.down.json",
+    ),
+    "a program": (
+        "with programs in them, which orch does not run (golang-migrate would send the text of NNN_name.up.go and its like "
+        "to the server as if it were SQL)",
+        "write the SQL that it runs into 000001_description.up.sql and its undoing into 000001_description.down.sql, "
+        "and move {path} out of this directory",
+    ),
+}
