@@ -112,5 +112,5 @@ def refuse_mixed(only: object, exclude: object, no_deps: bool, to: object, late:
     if late:
         hint = "orch plan --allow-out-of-order -o FILE, then: orch apply FILE"
         raise UsageError("a saved plan says itself which late versions it applies", hint=hint)
-    if only or exclude or no_deps or to:
+    if only or exclude or no_deps or to is not None:
         raise UsageError("a saved plan cannot be narrowed", hint="make another one: orch plan --only NAME -o FILE")

@@ -64,9 +64,9 @@ class _Golang:
             self._set_version(version, False)
 
     def versions(self) -> list[int]:
-        """Return the versions that have an up file."""
+        """Return the versions that have a file of either way: one that is missing counts as empty."""
         found = (_NAME.match(path.name) for path in self._directory.iterdir())
-        return sorted({int(match[1]) for match in found if match and match[3] == "up"})
+        return sorted({int(match[1]) for match in found if match})
 
     def _migrate(self, version: int, target: int, way: str, crash_at: Crash | None) -> None:
         self._set_version(target, True)

@@ -20,7 +20,7 @@ def command(
     exclude: options.Exclude = None,
     no_deps: options.NoDeps = False,
     to: Annotated[
-        int | None, typer.Option("--to", min=1, metavar="VERSION", help="Up to this version; needs a single --only.")
+        int | None, typer.Option("--to", min=0, metavar="VERSION", help="Up to this version; needs a single --only.")
     ] = None,
     no_create: options.NoCreate = False,
     allow_out_of_order: options.AllowOutOfOrder = False,

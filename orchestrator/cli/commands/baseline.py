@@ -12,7 +12,7 @@ from orchestrator.cli import options
 def command(
     name: options.Name,
     version: Annotated[
-        int, typer.Option("--version", min=1, metavar="N", help="Everything up to this version counts as applied.")
+        int, typer.Option("--version", min=0, metavar="N", help="Everything up to this version counts as applied.")
     ],
     reason: Annotated[str, typer.Option("--reason", help="Why, if you want it kept in the history.")] = "",
     file: options.File = None,

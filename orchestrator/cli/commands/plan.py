@@ -21,7 +21,7 @@ def command(
     exclude: options.Exclude = None,
     no_deps: options.NoDeps = False,
     to: Annotated[
-        int | None, typer.Option("--to", min=1, metavar="VERSION", help="Up to this version; needs a single --only.")
+        int | None, typer.Option("--to", min=0, metavar="VERSION", help="Up to this version; needs a single --only.")
     ] = None,
     out_file: Annotated[
         str | None, typer.Option("-o", "--out", metavar="FILE", help="Write the plan for `orch apply FILE`.")
