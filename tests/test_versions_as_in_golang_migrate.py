@@ -93,7 +93,9 @@ def test_an_up_file_that_is_gone_is_a_note(house: House) -> None:
 def test_half_of_an_up_file_that_is_gone_is_no_version_without_one(mongo_house: House) -> None:
     """What its statements did is there, and the rest is not: it must not count as applied."""
     path = mongo_house.directory / "000003_t3.up.json"
-    path.write_text('[{"create": "t3"}, {"insert": "t1", "documents": [{"_id": 1}], "comment": {"orch": "no-transaction"}}]')
+    path.write_text(
+        '[{"create": "t3"}, {"insert": "t1", "documents": [{"_id": 1}], "comment": {"orch": "no-transaction"}}]'
+    )
     assert mongo_house.orch("apply", code=None).code != 0
     assert mongo_house.tables() == [1, 2, 3]
     path.unlink()
