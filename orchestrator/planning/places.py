@@ -35,7 +35,7 @@ def refuse_subdirectories(database: Database, shown: str) -> None:
         InvalidGroup.raise_if(refusal(tool, path) for tool, path in sorted(other))
         return
     told = ", ".join(f"{place}/ ({counts[place]:,})" for place in places[:3]) + (", …" if len(places) > 3 else "")
-    named = [place for place in places if {*known.schemes, known.name} & {*place.lower().split("/")}]
+    named = [place for place in places if {*known.dsn.schemes, known.name} & {*place.lower().split("/")}]
     best = (named or places)[0]
     hint = f"write in the manifest: migrations: {_entry(database, best)}"
     if len(places) > 1 and not named:

@@ -71,12 +71,12 @@ def _lines(planned: DatabasePlan, risks: Sequence[Risk]) -> Iterable[str]:
     if planned.forget:
         yield f"= note that golang-migrate took back {_versions(planned.forget)}"
     if planned.pointer_stale:
-        yield "= write schema_migrations again, which is missing"
+        yield "= write the version table again, which is missing"
     for step in planned.steps:
         sign = "+" if step.direction.value == "up" else "-"
         how = "" if step.atomic else f"  [{step.statements} statement(s), not one transaction]"
         if not step.path:
-            how = "  [no down file: only the record]"
+            how = f"  [no {step.direction.value} file: only the record]"
         again = f"  continues at statement {step.first + 1} of {step.statements}" if step.first else ""
         late = "  [out of order: later versions are applied already]" if step.late else ""
         yield f"{sign} {step.version} {step.name}{how}{again}{late}"
