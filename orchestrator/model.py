@@ -10,6 +10,8 @@ from math import isfinite
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from orchestrator.secret import Secret
+
 HISTORY_FORMAT = 1
 """The version of the rows that this release writes; rows of a later one are read, never written over."""
 
@@ -90,12 +92,12 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """One database of the estate. `dsn` is a template, never a resolved value."""
+    """One database of the estate. `dsn` is a template, never a resolved value; somebody may still write a password there."""
 
     id: str
     engine: str
     name: str
-    dsn: str
+    dsn: str = field(repr=False)
     directory: Path
     server: str | None = None
     depends_on: tuple[str, ...] = ()
@@ -125,17 +127,17 @@ class Manifest:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Target:
-    """Where a database is, resolved. Holds secrets: it has no readable repr and is never logged.
+    """Where a database is, resolved.
 
-    `url` is what the driver gets (no `x-` parameters in it), `parameters` are golang-migrate's `x-…` ones,
-    `endpoint` is `host:port` for people, `server_key` is the same for all databases of one server and login,
+    `url` is what the driver gets (no `x-` parameters in it), `parameters` are golang-migrate's `x-…` ones, `endpoint` is
+    `host:port` for people. `server_key` is an opaque id that is the same for all databases of one server and login.
     `maintenance_database` is where a missing database is asked for and created from, if that is told. `scratch`: it is
     made to be copied or dropped, so its records name no database that they belong to.
     """
 
     database_id: str
     engine: str
-    url: str
+    url: Secret
     database: str
     endpoint: str
     server_key: str

@@ -152,7 +152,7 @@ class Estate:
         """
         found = resolve_name(self.manifest.databases, name)
         cloner, target = self._clone(found, seeds)
-        fresh = FreshDatabase(found.id, found.engine, target.database, target.url)
+        fresh = FreshDatabase(found.id, found.engine, target.database, target.url.reveal())
         try:
             yield fresh
         finally:

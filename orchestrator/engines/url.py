@@ -41,6 +41,9 @@ class Url(NamedTuple):
     path: str
     query: str
 
+    def __repr__(self) -> str:
+        return f"Url({self.scheme}://…)"
+
     def text(self) -> str:
         """Return the DSN; without user and password if both are empty."""
         login = self.user + (":" + self.password if self.has_password else "")

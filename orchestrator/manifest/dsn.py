@@ -13,6 +13,7 @@ from orchestrator.manifest.redact import Redactor
 from orchestrator.manifest.template import Piece, Variable, fill, parse, parse_override
 from orchestrator.manifest.variables import UnsetError, look_up, read_env_file, value_of
 from orchestrator.model import Database, Target
+from orchestrator.secret import Secret
 
 __all__ = [
     "Redactor",
@@ -56,10 +57,10 @@ def resolve_all(
         targets[database.id] = Target(
             database_id=database.id,
             engine=database.engine,
-            url=address.url,
+            url=Secret(address.url),
             database=address.database,
             endpoint=address.endpoint,
-            server_key=address.server_key,
+            server_key=Secret(address.server_key).id,
             parameters=address.parameters,
             history_name=history_name,
             maintenance_database=database.create.maintenance_database,
@@ -175,7 +176,7 @@ def check_distinct(databases: Sequence[Database], targets: Mapping[str, Target])
     for database in databases:
         if target := targets.get(database.id):
             hosts = frozenset(host if "/" in host else host.lower() for host in target.endpoint.split(","))
-            part = f"{dialect(target.engine).dsn.within(target.url)} {_version_table(target)}"
+            part = f"{dialect(target.engine).dsn.within(target.url.reveal())} {_version_table(target)}"
             other = first.setdefault((target.engine, hosts, target.database, part), database)
             if other is not database:
                 yield InvalidError(

@@ -39,6 +39,7 @@ from orchestrator.model import (
     Target,
     VersionRow,
 )
+from orchestrator.secret import Secret
 
 NO_LIMITS = Limits()
 DONE = Attempt(1, 1, "one", Direction.UP, "sha256:1", applied=1, total=1, done=True)
@@ -264,7 +265,7 @@ class MemoryBench:
 
     def __init__(self) -> None:
         self.dialect = MemoryDialect(Store())
-        self.target = Target("memory-x", "memory", "", "x", "", "")
+        self.target = Target("memory-x", "memory", Secret(""), "x", "", "")
 
     def engine(self, run_id: str = "run1") -> Memory:
         return Memory(self.dialect.store)
@@ -734,7 +735,7 @@ def test_every_error_class_of_the_driver_becomes_one_of_ours(bench: Bench) -> No
 
     if bench.engine_name == "postgres":
         bench.ready()
-        with psycopg.connect(bench.target.url, autocommit=True) as connection:
+        with psycopg.connect(bench.target.url.reveal(), autocommit=True) as connection:
             for cls in {*classes(psycopg.Error)}:
                 with pytest.raises(OrchError), postgres_mapped(connection, bench.target):
                     raise cls("it broke")

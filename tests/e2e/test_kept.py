@@ -12,6 +12,7 @@ from orchestrator.engines.postgres import engine as module
 from orchestrator.engines.postgres.engine import Postgres
 from orchestrator.errors import ConnectionLostError
 from orchestrator.model import CreateOptions, Target
+from orchestrator.secret import Secret
 
 
 @pytest.fixture
@@ -24,7 +25,7 @@ def engine() -> Iterator[Postgres]:
 @pytest.fixture
 def target(postgres: Server, engine: Postgres) -> Iterator[Target]:
     name = f"kept_{uuid4().hex[:8]}"
-    found = Target(f"postgres-{name}", "postgres", postgres.dsn(name), name, "here", "server")
+    found = Target(f"postgres-{name}", "postgres", Secret(postgres.dsn(name)), name, "here", "server")
     engine.create(found, CreateOptions())
     yield found
     engine.close()
@@ -48,7 +49,7 @@ def test_the_next_session_has_the_connection_of_the_one_before(engine: Postgres,
 
 def test_a_connection_that_broke_while_it_waited_is_told_and_not_used_twice(engine: Postgres, target: Target) -> None:
     pid = backend(engine, target, keep=True)
-    with psycopg.connect(target.url, autocommit=True) as other:
+    with psycopg.connect(target.url.reveal(), autocommit=True) as other:
         other.execute("SELECT pg_terminate_backend(%s)", (pid,))
     with pytest.raises(ConnectionLostError):
         backend(engine, target)
@@ -73,9 +74,11 @@ def test_none_is_kept_where_there_is_no_room(engine: Postgres, target: Target) -
 def test_a_database_can_be_a_template_although_we_kept_a_connection(engine: Postgres, target: Target) -> None:
     backend(engine, target, keep=True)
     name = f"{target.database}_copy"
-    copy = Target("postgres-copy", "postgres", target.url.replace(target.database, name), name, "here", "server")
+    copy = Target(
+        "postgres-copy", "postgres", Secret(target.url.reveal().replace(target.database, name)), name, "here", "server"
+    )
     try:
         assert engine.create(copy, CreateOptions(template=target.database))
     finally:
-        with psycopg.connect(target.url, autocommit=True) as connection:
+        with psycopg.connect(target.url.reveal(), autocommit=True) as connection:
             connection.execute(f'DROP DATABASE IF EXISTS "{name}"')

@@ -18,6 +18,7 @@ from orchestrator.embedded import Server
 from orchestrator.engines.postgres.engine import Postgres
 from orchestrator.errors import DatabaseMissingError
 from orchestrator.model import Target
+from orchestrator.secret import Secret
 
 
 @pytest.fixture
@@ -67,7 +68,7 @@ def test_a_database_that_came_after_the_servers_list_is_there(own: Estate) -> No
 
         def connect(name: str) -> bool:
             url = dataclasses.replace(server, port=proxy.port).dsn(name)
-            with engine.connect(Target(f"postgres-{name}", "postgres", url, name, "", "server")) as session:
+            with engine.connect(Target(f"postgres-{name}", "postgres", Secret(url), name, "", "server")) as session:
                 return session.connection.execute("SELECT 1").fetchone() == (1,)
 
         engine = Postgres("tester@here", "run")

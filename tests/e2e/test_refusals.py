@@ -20,6 +20,7 @@ from orchestrator.engines.postgres import login
 from orchestrator.engines.postgres.engine import Postgres
 from orchestrator.errors import ConnectError, DatabaseMissingError
 from orchestrator.model import Target
+from orchestrator.secret import Secret
 
 FILES: dict[str, str | bytes] = {"1_t.up.sql": "CREATE TABLE t ();", "1_t.down.sql": "DROP TABLE t;"}
 
@@ -99,7 +100,7 @@ def test_without_a_trace_the_text_without_names_has_to_do(
     server = pg_estate.servers["postgres"]
 
     def connect(name: str, dsn: str) -> None:
-        target = Target("a", "postgres", dsn, name, "127.0.0.1", dsn)
+        target = Target("a", "postgres", Secret(dsn), name, "127.0.0.1", "server")
         engine = Postgres("test", "run")
         try:
             with engine.connect(target):

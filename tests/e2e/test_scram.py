@@ -25,6 +25,7 @@ from orchestrator.engines.postgres.engine import Postgres
 from orchestrator.engines.postgres.scram import WORTH_IT
 from orchestrator.errors import ConnectError
 from orchestrator.model import Target
+from orchestrator.secret import Secret
 
 NEEDS_KEYS = pytest.mark.skipif(psycopg.pq.version() < 180000, reason="this libpq takes no keys")
 
@@ -48,7 +49,7 @@ def set_password(admin: psycopg.Connection[Any], name: str, password: str, verb:
 
 def target(server: Server, name: str, password: str) -> Target:
     url = f"postgres://{name}:{quote(password, safe='')}@{server.host}:{server.port}/postgres?sslmode=disable"
-    return Target("postgres-a", "postgres", url, "postgres", f"{server.host}:{server.port}", url)
+    return Target("postgres-a", "postgres", Secret(url), "postgres", f"{server.host}:{server.port}", "server")
 
 
 def with_keys(engine: Postgres, target: Target) -> bool:
@@ -111,8 +112,10 @@ def test_keys_go_to_the_server_that_they_are_for(postgres: Server, engine: Postg
     """Of several hosts another one might have the salt of before, and take what the first refuses."""
     with login(postgres, "plain") as name:
         one = target(postgres, name, "plain")
-        several = one.url.replace(f"@{postgres.host}:{postgres.port}", f"@127.0.0.1:1,localhost:{postgres.port}")
-        there = dataclasses.replace(one, url=several, server_key=several)
+        several = one.url.reveal().replace(
+            f"@{postgres.host}:{postgres.port}", f"@127.0.0.1:1,localhost:{postgres.port}"
+        )
+        there = dataclasses.replace(one, url=Secret(several), server_key="several")
         assert [with_keys(engine, there) for _ in range(WORTH_IT + 1)] == [False] * WORTH_IT + [True]
         with engine.connect(there) as session:
             options = {option.keyword: option.val for option in session.connection.pgconn.info}

@@ -31,6 +31,7 @@ from orchestrator.model import Database, Direction, File, Migration, Target, Ver
 from orchestrator.planning.history import reconcile
 from orchestrator.planning.plan import Request, make_plan
 from orchestrator.planning.repair import Signature, resolutions
+from orchestrator.secret import Secret
 
 # ---------------------------------------------------------------- worlds: where a life takes place
 
@@ -112,7 +113,7 @@ class MemoryWorld:
 
     def _run_once(self, request: Request, kill_at: int) -> int | None:
         database = Database("memory-db", "memory", "db", "", Path())
-        target = Target("memory-db", "memory", "", "db", "here", "here")
+        target = Target("memory-db", "memory", Secret(""), "db", "here", "here")
         failed: list[DatabaseFailed] = []
         run = Run(
             run_id="r", actor="me", tool="t", databases={database.id: database}, targets={database.id: target},

@@ -25,11 +25,13 @@ from orchestrator.manifest.dsn import (
     check_overrides,
     check_template,
     override_variable,
+    read_address,
     read_env_file,
     resolve,
     resolve_all,
 )
 from orchestrator.model import Database, Mark, Target
+from orchestrator.secret import Secret
 
 POSTGRES = "postgres://${USER}:${PASSWORD}@${HOST:-localhost}:${PORT:-5432}/{database}?sslmode=${MODE:-prefer}"
 MONGO = "mongodb://${USER}:${PASSWORD}@${HOST:-localhost}:${PORT:-27017}/{database}?authSource=admin"
@@ -69,12 +71,12 @@ def test_postgresql_gets_user_password_and_name_as_they_are(user: str, password:
     assume(len(name.encode()) <= 63)
     for template in (POSTGRES, CONNINFO):
         made = target(template, {"USER": user, "PASSWORD": password}, name=name)
-        seen = conninfo_to_dict(made.url)
+        seen = conninfo_to_dict(made.url.reveal())
         assert (seen["user"], seen["password"], seen["dbname"]) == (user, password, name)
         assert (seen["host"], seen["port"]) == ("localhost", "5432")
         assert made.database == name
         assert made.endpoint == "localhost:5432"
-        assert "dbname" not in conninfo_to_dict(made.server_key)
+        assert "dbname" not in conninfo_to_dict(read_address(made.url.reveal(), "postgres").server_key)
 
 
 @settings(deadline=None)
@@ -82,16 +84,16 @@ def test_postgresql_gets_user_password_and_name_as_they_are(user: str, password:
 @example(NASTY, NASTY)
 def test_mongodb_gets_user_and_password_as_they_are(user: str, password: str) -> None:
     made = target(MONGO, {"USER": user, "PASSWORD": password}, "mongo")
-    seen = parse_uri(made.url)
+    seen = parse_uri(made.url.reveal())
     assert (seen["username"], seen["password"], seen["database"]) == (user, password, "inventory")
     assert seen["nodelist"] == [("localhost", 27017)]
     assert seen["options"]["authSource"] == "admin"
-    assert parse_uri(made.server_key)["database"] is None
+    assert parse_uri(read_address(made.url.reveal(), "mongo").server_key)["database"] is None
 
 
 def test_query_values_are_encoded_too() -> None:
     made = target("postgres://h/d?options=${O}&application_name=a", {"O": "-c search_path=a&b"})
-    assert conninfo_to_dict(made.url)["options"] == "-c search_path=a&b"
+    assert conninfo_to_dict(made.url.reveal())["options"] == "-c search_path=a&b"
 
 
 # ---------------------------------------------------------------- shapes of DSNs
@@ -152,8 +154,9 @@ def test_query_values_are_encoded_too() -> None:
 )
 def test_postgresql_dsns(dsn: str, url: str, name: str, endpoint: str, server_key: str) -> None:
     made = target(dsn)
-    assert (made.url, made.database, made.endpoint, made.server_key) == (url, name, endpoint, server_key)
-    assert conninfo_to_dict(made.url)["dbname"] == name
+    assert (made.url.reveal(), made.database, made.endpoint) == (url, name, endpoint)
+    assert made.server_key == Secret(server_key).id
+    assert conninfo_to_dict(made.url.reveal())["dbname"] == name
     check_template(dsn, "postgres")
 
 
@@ -171,7 +174,7 @@ def test_postgresql_dsns(dsn: str, url: str, name: str, endpoint: str, server_ke
 def test_mongodb_dsns(dsn: str, name: str, endpoint: str, server_key: str | None) -> None:
     made = target(dsn, engine="mongo")
     assert (made.database, made.endpoint) == (name, endpoint)
-    assert server_key in (made.server_key, None)
+    assert server_key is None or made.server_key == Secret(server_key).id
 
 
 def test_a_target_shows_no_secret() -> None:
@@ -194,8 +197,8 @@ def test_golang_migrates_parameters_never_reach_the_driver(engine: str) -> None:
     query = "&".join(f"{key}=v%20{number}" for number, key in enumerate(dialect(engine).dsn.parameters))
     first, last = {"postgres": ("application_name=a", "options=c"), "mongo": ("appname=a", "b=c")}[engine]
     made = target(f"{scheme}://h/x?{first}&{query}&{last}", engine=engine)
-    assert made.url == f"{scheme}://h/x?{first}&{last}"
-    assert made.server_key == f"{scheme}://h/?{first}&{last}"
+    assert made.url.reveal() == f"{scheme}://h/x?{first}&{last}"
+    assert made.server_key == Secret(f"{scheme}://h/?{first}&{last}").id
     assert made.parameters == {key: f"v {number}" for number, key in enumerate(dialect(engine).dsn.parameters)}
 
 
@@ -225,7 +228,7 @@ def test_unknown_parameters_get_a_suggestion() -> None:
     ],
 )
 def test_variables(template: str, env: dict[str, str], password: str) -> None:
-    assert conninfo_to_dict(target(f"postgres://u:{template}@h/x", env).url).get("password", "") == password
+    assert conninfo_to_dict(target(f"postgres://u:{template}@h/x", env).url.reveal()).get("password", "") == password
 
 
 @pytest.mark.parametrize("env", [{}, {"P": ""}])
@@ -279,7 +282,7 @@ def test_a_variable_from_a_file(tmp_path: Path, content: bytes, password: str) -
     file = tmp_path / "a secret"
     file.write_bytes(content)
     made = target("postgres://u:${P}@h/x", {"P_FILE": str(file)})
-    assert conninfo_to_dict(made.url).get("password", "") == password
+    assert conninfo_to_dict(made.url.reveal()).get("password", "") == password
 
 
 def test_files_that_do_not_serve(tmp_path: Path) -> None:
@@ -325,12 +328,12 @@ def test_a_variable_in_a_query_is_a_value() -> None:
 
 def test_a_variable_that_holds_the_beginning_or_all_of_a_dsn() -> None:
     url = "postgres://u:p%40q@h:1/x?sslmode=disable"
-    assert target("${DSN}", {"DSN": url}).url == url
+    assert target("${DSN}", {"DSN": url}).url.reveal() == url
     assert (
-        target("${BASE}/{database}?options=${B}", {"BASE": "postgres://u:p@h", "B": "&"}).url
+        target("${BASE}/{database}?options=${B}", {"BASE": "postgres://u:p@h", "B": "&"}).url.reveal()
         == "postgres://u:p@h/inventory?options=%26"
     )
-    assert target("${SCHEME:-postgres}://u:${P}@h/x", {"P": "@"}).url == "postgres://u:%40@h/x"
+    assert target("${SCHEME:-postgres}://u:${P}@h/x", {"P": "@"}).url.reveal() == "postgres://u:%40@h/x"
     assert target("${C} dbname={database}", {"C": "host=h user=u"}, name="a b").database == "a b"
     assert "a key twice" in refused("dbname=x user=${A} user=${B}", {"A": "sekret", "B": "b"}).what
     assert "the value of DSN, with which the DSN begins, is neither a URL" in refused("${DSN}", {"DSN": "sekret"}).what
@@ -338,7 +341,7 @@ def test_a_variable_that_holds_the_beginning_or_all_of_a_dsn() -> None:
         assert "the value of DSN, with which the DSN begins, is empty" in refused(template, env).what
     assert "ambiguous" in refused("${DSN}", {"DSN": "postgres://u:p@ss@h/x"}).what
     assert "names no database" in refused("${DSN}", {"DSN": "postgres://u:p@h"}).what
-    assert "{database}" not in target("${DSN}", {"DSN": "postgres://h/x"}).url
+    assert "{database}" not in target("${DSN}", {"DSN": "postgres://h/x"}).url.reveal()
 
 
 # ---------------------------------------------------------------- overrides
@@ -349,7 +352,7 @@ def test_an_override_wins(tmp_path: Path) -> None:
     assert override_variable("mongo-a.b c-ก1") == "ORCH_DSN_MONGO_A_B_C__1"
     name = "ORCH_DSN_POSTGRES_INVENTORY"
     env = {name: "postgres://u:${x}$y@h/{database}"}
-    assert conninfo_to_dict(target(POSTGRES, env).url)["password"] == "${x}$y"
+    assert conninfo_to_dict(target(POSTGRES, env).url.reveal())["password"] == "${x}$y"
     file = tmp_path / "dsn"
     file.write_text("postgres://h/other\n")
     assert target(POSTGRES, {f"{name}_FILE": str(file)}).database == "other"
@@ -501,7 +504,7 @@ def test_the_redactor_hides_what_was_resolved(secret: str, way: Callable[[str], 
         redactor = Redactor()
         made = resolve(database(template, engine), {"USER": "u", "PASSWORD": secret}, redactor, "h")
         assert way(secret) not in redactor(f"before {way(secret)} after")
-        for text in (made.url, made.server_key):
+        for text in (made.url.reveal(), read_address(made.url.reveal(), engine).server_key):
             said = redactor(text)
             assert "***" in said
             assert secret not in said

@@ -171,10 +171,10 @@ def test_the_dsn_reaches_the_published_port_of_the_replica_set(tmp_path: Path) -
         assert services["mongo"]["ports"] == ["127.0.0.1:${MONGO_PORT:-27017}:27017"]
         database = next(d for d in manifest.databases if d.name == "logs")
         env = {"MONGO_USER": "root", "MONGO_PASSWORD": "p@ss"}
-        found = parse_uri(resolve(database, env, Redactor(), "orch_history").url)
+        found = parse_uri(resolve(database, env, Redactor(), "orch_history").url.reveal())
         assert found["nodelist"] == [("localhost", 27017)] and found["options"]["directConnection"] is True
         replicas = {**env, "MONGO_HOST": "h1,h2", "MONGO_DIRECT": "false"}
-        assert len(parse_uri(resolve(database, replicas, Redactor(), "orch_history").url)["nodelist"]) == 2
+        assert len(parse_uri(resolve(database, replicas, Redactor(), "orch_history").url.reveal())["nodelist"]) == 2
 
 
 UNFIT = {

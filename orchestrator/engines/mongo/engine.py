@@ -81,7 +81,8 @@ class Mongo:
 
     def _client(self, target: Target, until: float | None = None) -> tuple[MongoClient[Any], bool, ServerNames]:
         # Without authSource the login is looked up in the database of the URL: then a client serves that one only.
-        key = target.server_key if "authSource=" in target.url or "@" not in target.url else target.url
+        url = target.url.reveal()
+        key = target.server_key if "authSource=" in url or "@" not in url else target.url.id
         asked = time.monotonic()
         with self._mutex:
             if key not in self._clients:
@@ -103,10 +104,10 @@ class Mongo:
                 "tz_aware": True,
                 "datetime_conversion": "DATETIME_AUTO",  # MongoDB has dates that Python has not
             }
-            if "serverselectiontimeoutms" not in target.url.lower():
+            if "serverselectiontimeoutms" not in target.url.reveal().lower():
                 defaults["serverSelectionTimeoutMS"] = SERVER_SELECTION_TIMEOUT * 1000
             with warnings.catch_warnings(action="ignore"):  # what they say was checked
-                client: MongoClient[Any] = MongoClient(_from_primary(target.url), **defaults)
+                client: MongoClient[Any] = MongoClient(_from_primary(target.url.reveal()), **defaults)
             try:
                 with pymongo.timeout(patience):
                     hello = client.admin.command("hello")

@@ -101,7 +101,7 @@ def check_options(target: Target) -> None:
         raise InvalidError(
             what, hint="with false no command of a file runs in a transaction; leave it out to let orch choose"
         )
-    query = target.url.partition("?")[2]
+    query = target.url.reveal().partition("?")[2]
     for option in filter(None, re.split("[&;]", query)):
         name = option.partition("=")[0]
         try:
@@ -127,7 +127,7 @@ def _not_understood(detail: str) -> ConnectError:
 
 
 def _down(target: Target, text: str) -> ConnectError:
-    over_tls = f"; {_WANTS_CERTIFICATE}" if re.search(r"[?&](tls|ssl)=true", target.url, re.IGNORECASE) else ""
+    over_tls = f"; {_WANTS_CERTIFICATE}" if re.search(r"[?&](tls|ssl)=true", target.url.reveal(), re.IGNORECASE) else ""
     return ConnectError(
         f"cannot connect to {target.endpoint}",
         detail=text,
@@ -333,7 +333,7 @@ def _operation(error: OperationFailure, target: Target) -> OrchError:
             f"{target.endpoint} refuses the login" + (f" of user '{user}'" if user else ""),
             detail=what,
             hint="check user and password in the environment, and authSource in the DSN"
-            if "authmechanism=mongodb-x509" not in target.url.lower()
+            if "authmechanism=mongodb-x509" not in target.url.reveal().lower()
             else "a user of the database $external must have the subject of the certificate as its name",
         )
     if error.code == _UNAUTHORIZED:
@@ -356,7 +356,7 @@ def _grant(target: Target) -> str:
 
 def user_of(target: Target) -> str:
     """Return who logs in: '' where the DSN names nobody."""
-    return unquote(urlsplit(target.url).username or "")
+    return unquote(urlsplit(target.url.reveal()).username or "")
 
 
 def _code(code: int, name: str) -> str:

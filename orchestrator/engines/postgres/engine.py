@@ -63,7 +63,7 @@ class Postgres:
         if self._is_missing(target):
             raise self._missing(target)  # one answer of the server serves for all its databases
         with self._mutex:
-            session = self._kept.pop(target.url, None)
+            session = self._kept.pop(target.url.id, None)
         if session is not None and session.target != target:  # of other parameters
             session.connection.close()
             session = None
@@ -85,11 +85,11 @@ class Postgres:
                 # It is there, perhaps only since a moment ago: what a killed run, or another one, was creating.
                 connection = self._open(target)
             self._met[target.server_key, target.database] = time.monotonic()
-            session = PostgresSession(connection, target, pristine=target.url in self._pristine)
-            self._pristine.discard(target.url)
-            if target.url in self._copied:
+            session = PostgresSession(connection, target, pristine=target.url.id in self._pristine)
+            self._pristine.discard(target.url.id)
+            if target.url.id in self._copied:
                 session.take_over()
-                self._copied.discard(target.url)
+                self._copied.discard(target.url.id)
         session.kept = False
         try:
             yield session
@@ -144,7 +144,7 @@ class Postgres:
                 created = False
         with self._mutex:
             if created:
-                (self._copied if options.template else self._pristine).add(target.url)
+                (self._copied if options.template else self._pristine).add(target.url.id)
             self._met[target.server_key, target.database] = time.monotonic()
         return created
 
@@ -159,7 +159,7 @@ class Postgres:
         self._let_go()
 
     def _open(self, target: Target, until: float | None = None, **changes: str) -> psycopg.Connection[Any]:
-        url = target.url
+        url = target.url.reveal()
         parameters: dict[str, Any] = {"application_name": self._application, "client_encoding": "utf8", **changes}
         # A line that died without a word is noticed after a minute and a half, not two hours.
         if "keepalives" not in url:
@@ -214,13 +214,13 @@ class Postgres:
         late = isinstance(error, psycopg.errors.ConnectionTimeout)
         if "," in target.endpoint if late else error.pgconn is not None:
             patience = min(OTHERS_TIMEOUT if late else CONNECT_TIMEOUT, float(parameters["connect_timeout"]) or 60)
-            login = what_was_answered(target.url, parameters, patience)
+            login = what_was_answered(target.url.reveal(), parameters, patience)
         return connect_error(error, target, login)
 
     def _log_in(self, target: Target, parameters: dict[str, Any]) -> psycopg.Connection[Any]:
         """Connect with the keys of the login, or where there are none, or they are refused, with its password."""
-        connect = partial(psycopg.connect, target.url, autocommit=True, prepare_threshold=None)
-        if keys := self._scram.of(target.server_key, target.url, parameters):
+        connect = partial(psycopg.connect, target.url.reveal(), autocommit=True, prepare_threshold=None)
+        if keys := self._scram.of(target.server_key, target.url.reveal(), parameters):
             try:
                 return connect(**{**parameters, **keys})
             except psycopg.errors.ConnectionTimeout:
@@ -244,13 +244,13 @@ class Postgres:
             self._room[server] = session.connection.execute(_ROOM).fetchall()[0][0]
         with self._mutex:
             waiting = sum(kept.target.server_key == server for kept in self._kept.values())
-            if session.target.url in self._kept or waiting >= self._room[server]:
+            if session.target.url.id in self._kept or waiting >= self._room[server]:
                 return False
             if not self._kept:
                 timer = threading.Timer(KEEP_SECONDS, self._let_go)
                 timer.daemon = True
                 timer.start()
-            self._kept[session.target.url] = session
+            self._kept[session.target.url.id] = session
         return True
 
     def _let_go(self) -> None:

@@ -116,7 +116,7 @@ def _login_refused(target: Target, text: str, code: str) -> ConnectError:
 
 def _broke_off(target: Target, text: str, said: str) -> ConnectError:
     """Return the error for a server that answered, and then there was no session, though it refused none."""
-    if "target_session_attrs" in target.url:
+    if "target_session_attrs" in target.url.reveal():
         what = f"no server of {target.endpoint} is what target_session_attrs in the DSN asks for"
         hint = "name the host of the primary, too; after a failover `--wait SECONDS` waits for the new one"
         return ConnectError(what, detail=text, hint=hint, transient=True)
@@ -167,7 +167,7 @@ def _nameless(text: str) -> str:
 
 def user_of(target: Target) -> str:
     """Return who logs in, for people; libpq takes the user of the system where the DSN names none."""
-    user = conninfo_to_dict(target.url).get("user")
+    user = conninfo_to_dict(target.url.reveal()).get("user")
     return f"user '{user}'" if user else "this user (the DSN names none)"
 
 

@@ -250,7 +250,7 @@ class PostgresSession:
     def watch(self) -> Iterator[Callable[[], Blocking | None]]:
         """Ask pg_blocking_pids over a connection of its own."""
         try:
-            other = psycopg.connect(self.target.url, autocommit=True, connect_timeout=CONNECT_TIMEOUT)
+            other = psycopg.connect(self.target.url.reveal(), autocommit=True, connect_timeout=CONNECT_TIMEOUT)
         except psycopg.Error:
             yield lambda: None
             return
@@ -405,7 +405,7 @@ class PostgresSession:
 
     def _is_same_server(self) -> bool:
         """Whether the server that this session was on is running, and was not started again."""
-        connect = partial(psycopg.connect, self.target.url, autocommit=True, connect_timeout=CONNECT_TIMEOUT)
+        connect = partial(psycopg.connect, self.target.url.reveal(), autocommit=True, connect_timeout=CONNECT_TIMEOUT)
         with suppress(psycopg.Error), connect() as other:
             row = other.execute(_SERVER_START).fetchone()
             return row is not None and row[0] == self._tables.server_start
@@ -470,7 +470,7 @@ class PostgresSession:
     @contextmanager
     def _borrowed(self) -> Iterator[int]:
         """Open a transaction on a second connection, and tell which server session serves it."""
-        with psycopg.connect(self.target.url, autocommit=True, connect_timeout=CONNECT_TIMEOUT) as other:
+        with psycopg.connect(self.target.url.reveal(), autocommit=True, connect_timeout=CONNECT_TIMEOUT) as other:
             # A pool that has no session left lets us wait: that tells as little as an error would.
             timer = threading.Timer(CONNECT_TIMEOUT, other.cancel_safe)
             timer.start()
