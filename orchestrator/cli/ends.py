@@ -74,9 +74,10 @@ def _report_to_machines(failures: tuple[Failure, ...]) -> None:
 
         out_json({"format": 1, "errors": [asdict(failure) for failure in failures]})
     if sys.argv[1:2] in (["apply"], ["plan"], ["rollback"], ["verify"]):
-        from orchestrator.cli import machine
+        from orchestrator.cli import machine, options
 
-        machine.refuse(failures, output, _given("--junit"))
+        known = {"plan": options.PlanOutput, "verify": options.Output}.get(sys.argv[1], options.StreamOutput)
+        machine.refuse(failures, output if output in tuple(known) else "", _given("--junit"))
 
 
 def _given(option: str) -> str:

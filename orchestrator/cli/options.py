@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from enum import StrEnum
+from math import isfinite
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -41,6 +42,13 @@ class PlanOutput(StrEnum):
     json = "json"
     github = "github"
     markdown = "markdown"
+
+
+def finite(value: float | None) -> float | None:
+    """Return the value of an option in seconds; usage error for NaN and infinity, which no range refuses."""
+    if value is not None and not isfinite(value):
+        raise typer.BadParameter(f"{value} is not a finite number of seconds")
+    return value
 
 
 def complete_name(ctx: typer.Context, incomplete: str) -> list[str]:
@@ -115,10 +123,16 @@ JobsPerServer = Annotated[
     int, typer.Option("--jobs-per-server", min=1, metavar="N", help="Databases at the same time on one server.")
 ]
 Wait = Annotated[
-    float, typer.Option("--wait", min=0, metavar="SECONDS", help="Wait so long for servers that are still starting.")
+    float,
+    typer.Option(
+        "--wait", min=0, callback=finite, metavar="SECONDS", help="Wait so long for servers that are still starting."
+    ),
 ]
 LockTimeout = Annotated[
-    float | None, typer.Option("--lock-timeout", min=0, metavar="SECONDS", help="Wait so long for another run's lock.")
+    float | None,
+    typer.Option(
+        "--lock-timeout", min=0, callback=finite, metavar="SECONDS", help="Wait so long for another run's lock."
+    ),
 ]
 Embedded = Annotated[bool, typer.Option("--embedded", help="Use the embedded servers (orch dev) instead of the DSNs.")]
 OutputOption = Annotated[Output, typer.Option("--output", help="Format of stdout.")]

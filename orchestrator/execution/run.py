@@ -7,6 +7,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import TypeVar
 
 from orchestrator.engines.base import Engine
@@ -30,12 +31,24 @@ def lock_wait(target: Target, lock_timeout: float | None) -> float:
 
 
 def number(target: Target, parameter: str, default: float) -> float:
-    """Return a number among golang-migrate's DSN parameters; InvalidError if it is none."""
+    """Return a number among golang-migrate's DSN parameters; InvalidError if it is none, negative or not finite."""
     text = target.parameters.get(parameter)
     try:
-        return float(text) if text else default
+        value = float(text) if text else default
     except ValueError:
-        raise InvalidError(f"{target.database_id}: {parameter} must be a number") from None
+        value = -1.0
+    if not (isfinite(value) and value >= 0):
+        raise InvalidError(
+            f"{target.database_id}: {parameter} in the DSN must be a finite number, at least 0",
+            hint=f"for example {parameter}=60, or leave it out",
+        )
+    return value
+
+
+def check_numbers(target: Target) -> None:
+    """Raise InvalidError if a number among golang-migrate's DSN parameters is none."""
+    for parameter in ("x-advisory-lock-timout", "x-advisory-lock-timeout", "x-statement-timeout"):
+        number(target, parameter, 0.0)
 
 
 @dataclass(frozen=True)

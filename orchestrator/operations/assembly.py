@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator import __version__
 from orchestrator.errors import InvalidError, InvalidGroup
-from orchestrator.execution.run import Run
+from orchestrator.execution.run import Run, check_numbers
 from orchestrator.execution.scheduler import JOBS, JOBS_PER_SERVER
 from orchestrator.manifest.dsn import Redactor
 from orchestrator.model import Database, File, Manifest, Migration, Script, Settings, Target
@@ -75,6 +75,7 @@ class Assembly:
         errors = list(check_distinct(databases, targets))
         for database in databases:
             try:
+                check_numbers(targets[database.id])
                 self.engine(database.engine).check(targets[database.id])
             except InvalidError as error:
                 error.where = error.where or database.mark

@@ -110,7 +110,6 @@ def test_everything_wrong_is_said_at_once(pg_estate: Estate) -> None:
 
 NAMES = {
     "two of one version": ({"1_a.up.sql": "", "000001_b.up.sql": ""}, "two up files for version 1"),
-    "down without up": ({**ONE, "2_b.down.sql": ""}, "version 2 has a down file and no up file"),
     "hyphen": ({"0001-x.up.sql": ""}, "000001_x.up.sql"),
     "upper case": ({"000001_x.UP.sql": ""}, "000001_x.up.sql"),
     "no direction": ({"000001_x.sql": ""}, "almost a migration"),

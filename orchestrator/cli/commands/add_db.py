@@ -48,7 +48,7 @@ def command(
     Examples: orch add-db inventory --depends-on order · orch add-db logs --engine mongo
     """
     from orchestrator.cli.project import make, open_project, say_renamed, the_new
-    from orchestrator.errors import InvalidError
+    from orchestrator.errors import InvalidError, InvalidGroup
     from orchestrator.files.changes import change
     from orchestrator.files.scaffold import first_pair
     from orchestrator.manifest.edit import insert
@@ -68,7 +68,9 @@ def command(
     try:
         after = project.with_text(text)
     except InvalidError as error:
-        error.hint = f"nothing was written; {error.hint}" if error.hint else "nothing was written"
+        for one in error.errors if isinstance(error, InvalidGroup) else [error]:
+            one.where = None  # a line of a text that nobody has
+            one.hint = f"nothing was written; {one.hint}" if one.hint else "nothing was written"
         raise
     database = the_new(project, after)
     _check_directory(database.directory)

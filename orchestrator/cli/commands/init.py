@@ -52,8 +52,8 @@ def command(
     if not root.is_dir():
         raise UsageError(f"{directory} is not a directory", hint=f"mkdir -p {directory}")
     path = root / FILE_NAME
-    if path.exists() or path.is_symlink():
-        raise UsageError(f"{path} is there already", hint="orch add-db NAME adds a database to it")
+    if path.is_symlink() or (path.exists() and not _is_blank(path)):
+        raise UsageError(f"{path} is there already", hint=_hint(path))
     found, skipped = find_migrations(root)
     source = root / compose if compose else next((root / one for one in _COMPOSE if (root / one).is_file()), None)
     if source and not source.is_file():
@@ -75,6 +75,24 @@ def command(
     for name, target in foreign(manifest, settings_of(manifest), root).items():
         say(f"{name} is not made by orch: move it away before `orch render {target}`, or give that another place.")
     return 0
+
+
+def _is_blank(path: Path) -> bool:
+    """Whether a manifest is a file without any text, which is as good as none."""
+    return path.is_file() and not path.read_bytes().removeprefix(b"\xef\xbb\xbf").strip()
+
+
+def _hint(path: Path) -> str:
+    """Return what to do with a manifest that is there: another database needs one that can be read."""
+    from orchestrator.errors import InvalidError
+    from orchestrator.manifest.source import read_yaml
+
+    try:
+        if isinstance(read_yaml(path).value, dict):
+            return "orch add-db NAME adds a database to it"
+    except InvalidError:
+        return "orch validate says what is wrong with it"
+    return "it holds no manifest: move it away, and run orch init again"
 
 
 def _passed_over(root: Path, found: Mapping[str, Found]) -> list[str]:

@@ -29,10 +29,16 @@ def command(
         ),
     ] = None,
     timeout: Annotated[
-        float, typer.Option("--timeout", min=0, metavar="SECONDS", help="Give up after SECONDS (exit code 8).")
+        float,
+        typer.Option(
+            "--timeout", min=0, callback=options.finite, metavar="SECONDS", help="Give up after SECONDS (exit code 8)."
+        ),
     ] = 600.0,
     every: Annotated[
-        float, typer.Option("--every", min=0.1, metavar="SECONDS", help="Polling interval in seconds.")
+        float,
+        typer.Option(
+            "--every", min=0.1, callback=options.finite, metavar="SECONDS", help="Polling interval in seconds."
+        ),
     ] = 1.0,
     file: options.File = None,
     env_file: options.EnvFile = None,

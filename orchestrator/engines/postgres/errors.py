@@ -115,6 +115,18 @@ def statement_error(error: psycopg.Error, target: Target, user: str, failing: Fa
     )
 
 
+def untranslatable(connection: psycopg.Connection[Any], error: psycopg.Error) -> str:
+    """Return the character that the database's encoding lacks, if that is why the server refused a whole message; or ''.
+
+    The server converts the message before it looks at its statements, so it tells the bytes and no position.
+    """
+    encoding = connection.info.parameter_status("server_encoding")
+    if error.diag.sqlstate != "22P05" or error.diag.context or encoding == "UTF8":
+        return ""
+    found = bytes(int(byte, 16) for byte in re.findall(r"\b0x([0-9a-f]{2})\b", error.diag.message_primary or ""))
+    return found.decode("utf-8", errors="ignore")
+
+
 def _ends_session_alone(code: str | None, failing: Failing) -> bool:
     """Whether only this session was ended. A server that shuts down says 57P01, too: to all of them."""
     return code in _ENDED or (code == _TERMINATED and failing.same_server())
@@ -199,6 +211,7 @@ _PASSES_BY_ITSELF = {"55P03", "40P01", "40001"}  # lock_timeout, deadlock, seria
 _HINTS = {
     "55P03": "another session holds a lock that this statement needs: wait until that session is done, and run again",
     "25001": "put it into a file of its own, or begin the file with: -- orch: no-transaction",
+    "22P05": "write it with characters that the database's encoding has, or create the database with encoding UTF8",
     "2D000": "begin the file with: -- orch: no-transaction, and call it outside of BEGIN … COMMIT",
     "55P04": "a new enum value can be used only after commit: in a later migration, or after -- orch: no-transaction",
     "53100": "the disk of the server is full; free space, then run orch apply again",

@@ -86,6 +86,13 @@ class Message:
         within = [role for match in _ROLE.finditer(failing.body) if (role := _role(match))]
         return [None, *before, *within][-1]
 
+    def find(self, character: str) -> tuple[Statement, int] | None:
+        """Return the first statement that holds a character, and the offset in it."""
+        for _, statement in self._parts:
+            if (offset := statement.source.find(character)) >= 0:
+                return statement, offset
+        return None
+
     def place(self, results: Sequence[PGresult], position: str | None) -> tuple[Statement, int | None] | None:
         """Return the failing statement and the offset in it.
 

@@ -389,6 +389,8 @@ class PostgresSession:
                 before = results[: results.index(last)]  # after a fatal one the end of the connection may follow
                 error = error_from_result(last, encoding="utf-8")
                 failing.at = message.place(before, error.diag.statement_position)
+                if not before and (character := errors.untranslatable(self.connection, error)):
+                    failing.at = message.find(character) or failing.at
                 failing.same_server = self._is_same_server
                 failing.role = message.role(failing.at[0]) if failing.at else None
                 failing.records = message.has_statements and failing.at is None
