@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import suppress
+
+from orchestrator.model import Script
 
 _NAME = r'(?:"[^"]*"|[^\s"(),.;]+)'
 _TABLE = rf"{_NAME}(?:\.{_NAME})?"
@@ -29,6 +32,60 @@ _STRONG = tuple(
 # A foreign key locks both tables, as CREATE TRIGGER does.
 _REFERENCES = re.compile(rf"\bREFERENCES (?P<tables>{_TABLE})", re.IGNORECASE)
 _MAKES_REFERENCES = re.compile(r"(?:CREATE (?:UNLOGGED )?TABLE|ALTER TABLE)\b", re.IGNORECASE)
+
+_ASIDE = re.compile(r"--[^\n]*|/\*.*?\*/|'(?:[^']|'')*'|\$(\w*)\$.*?\$\1\$", re.DOTALL)  # comments and texts
+_QUOTED = re.compile(r'"((?:[^"]|"")*)"')
+_KEYWORDS = frozenset(re.findall(r"[A-Z]{2,}", " ".join(pattern.pattern for pattern in (*_STRONG, _REFERENCES))))
+_TELLING = re.compile(r"\b(?:ALTER|TRUNCATE|LOCK|TRIGGER|POLICY|RULE|REFRESH|REFERENCES)\b", re.IGNORECASE)
+_WITH_BODY = re.compile(r"CREATE (?:OR REPLACE )?(?:FUNCTION|PROCEDURE|RULE)\b", re.IGNORECASE)
+
+
+def locked_together(script: Script, is_new: Callable[[str], bool]) -> Iterator[tuple[int, str]]:
+    """Yield the number of the statement where a transaction strongly locks a second old table, and what to say of it."""
+    together: dict[str, None] = {}
+    second: int | None = None
+    last = len(script.statements) - 1
+    for number, statement in enumerate(script.statements):
+        if not script.atomic:  # a block of several statements, or one alone
+            together, second = {}, None
+        for part in _parts(statement.source) if _TELLING.search(statement.source) else ():
+            for table in strongly_locked(part):
+                shown = _shown(_plain(table))
+                if not is_new(shown):
+                    together[shown] = None
+        if len(together) > 1 and second is None:
+            second = number
+        if second is not None and (not script.atomic or number == last):
+            yield second, told(together)
+
+
+def _parts(source: str) -> Iterable[str]:
+    """Return the statements of a source, which are several where it is a block, without comments and texts."""
+    text = " ".join(_QUOTED.sub(_name_only, _ASIDE.sub(" ", source)).split())
+    return [text] if _WITH_BODY.match(text) else map(str.strip, text.split(";"))
+
+
+def _name_only(found: re.Match[str]) -> str:
+    """Return a quoted name without anything that could be taken for SQL; the same name always gives the same."""
+    name = found[1]
+    plain = re.fullmatch(r"[a-z_][a-z0-9_]*", name) and name.upper() not in _KEYWORDS
+    return found[0] if plain else f'"x{name.encode().hex()}"'
+
+
+def _plain(table: str) -> str:
+    return table.replace('"', "").lower().removeprefix("public.")
+
+
+def _shown(table: str) -> str:
+    """Return a table's name as people know it: `_name_only` has written some in hexadecimal digits."""
+    return re.sub(r"\bx((?:[0-9a-f]{2})+)\b", lambda found: _decoded(found[1]) or found[0], table)
+
+
+def _decoded(digits: str) -> str:
+    with suppress(ValueError):
+        name = bytes.fromhex(digits).decode()
+        return f'"{name}"' if name.isprintable() else ""
+    return ""
 
 
 def strongly_locked(statement: str) -> Iterator[str]:

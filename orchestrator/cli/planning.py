@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator import __version__
-from orchestrator.errors import InvalidError, StalePlanError, UsageError
+from orchestrator.errors import InvalidError, OrchError, StalePlanError, UsageError
 from orchestrator.events import Failure
 from orchestrator.execution.survey import survey
 from orchestrator.model import Direction, Script
@@ -33,7 +35,10 @@ def hazards_of(run: Run, plan: Plan) -> dict[str, list[Risk]]:
     from orchestrator.analysis.risks import risks
 
     found = {
-        database.id: risks(_ahead(run, plan, database), fresh=_is_fresh(run, database)) for database in plan.databases
+        database.id: risks(
+            _ahead(run, plan, database), fresh=_is_fresh(run, database), past=partial(_past, run, plan, database)
+        )
+        for database in plan.databases
     }
     return {id: dangers for id, dangers in found.items() if dangers}
 
@@ -51,6 +56,18 @@ def _ahead(run: Run, plan: Plan, database: DatabasePlan) -> Iterator[Script]:
         if file is not None and file.checksum == step.checksum:  # else the plan is stale, and says so
             script = run.read_script(run.databases[database.id], file)
             yield replace(script, statements=script.statements[step.first :])
+
+
+def _past(run: Run, plan: Plan, database: DatabasePlan) -> Iterator[Script]:
+    """Yield the up files that are applied before the steps of a database's plan; one that cannot be read is passed over."""
+    if not database.steps:
+        return
+    last = max(step.version for step in database.steps)
+    steps = {step.version for step in database.steps} if plan.direction is Direction.UP else set()
+    for migration in run.catalogs.get(database.id, ()):
+        if migration.version <= last and migration.version not in steps and migration.up is not None:
+            with suppress(OrchError):
+                yield run.read_script(run.databases[database.id], migration.up)
 
 
 def up_to(assembly: Assembly, to: int | None, only: Sequence[str] | None) -> Request:

@@ -1,0 +1,61 @@
+"""What a PostgreSQL statement says, as records: which object, which columns and constraints, which action."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from orchestrator.analysis.types import Type
+
+
+@dataclass(frozen=True, slots=True)
+class Constraint:
+    """A constraint of a table; `kind` is check, not null, foreign key, unique, primary key or exclude.
+
+    `valid`: old rows are checked, or were. `not_null_of` are the columns of which a CHECK says that they are not null.
+    """
+
+    kind: str
+    name: str = ""
+    columns: tuple[str, ...] = ()
+    references: str = ""
+    index: str = ""
+    valid: bool = True
+    enforced: bool = True
+    not_null_of: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column as it is declared. `generated` is stored, virtual or ''; `default` the words of its default."""
+
+    name: str
+    type: Type
+    default: tuple[str, ...] = ()
+    not_null: bool = False
+    identity: bool = False
+    generated: str = ""
+    serial: bool = False
+    constraints: tuple[Constraint, ...] = ()
+
+
+@dataclass(slots=True)
+class Fact:
+    """One thing that a statement does. `what` names it, `at` is its offset; the rest depends on `what`.
+
+    `part` is the number of its statement in a block. `flags` are words such as `if exists`, `cascade`, `only`, `temp`.
+    """
+
+    what: str
+    at: int
+    table: str = ""
+    name: str = ""
+    flags: frozenset[str] = frozenset()
+    column: Column | None = None
+    columns: tuple[Column, ...] = ()
+    constraint: Constraint | None = None
+    constraints: tuple[Constraint, ...] = ()
+    type: Type | None = None
+    others: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()
+    text: str = ""
+    part: int = 0

@@ -1,0 +1,107 @@
+"""Judge files in their order: what each statement does to what exists by then. Pure: no server, no file is opened."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from orchestrator.analysis.facts import Fact
+from orchestrator.analysis.judge_mongo import Collections, judge_command
+from orchestrator.analysis.judge_postgres import Hit, Unit, judge, uses_new_value
+from orchestrator.analysis.statements import read_statement
+from orchestrator.analysis.table_locks import locked_together
+from orchestrator.analysis.world import World
+from orchestrator.engines.postgres.sql_reader import Reader
+from orchestrator.model import Mark, Script, Statement
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a rule says of a statement. `lock` is taken on `table`; `maybe`: it may be harmless, which the files do not tell."""
+
+    code: str
+    where: Mark
+    what: str
+    table: str = ""
+    lock: str = ""
+    maybe: bool = False
+    statement: int = 0
+    part: int = 0
+
+
+class Story:
+    """The files of one database, one after the other. `version` is the server's major version; 0 if it is not told.
+
+    `complete`: the story begins at the first file of the database, so that what is not in it was made by somebody else.
+    """
+
+    def __init__(self, *, version: int = 0, complete: bool = True) -> None:
+        self.world = World(complete=complete)
+        self.collections = Collections()
+        self._version = version
+
+    def past(self, script: Script) -> None:
+        """Take a file as applied before the plan."""
+        for _ in self._read(script, pending=False):
+            pass
+        self.world.pending_from = self.collections.pending_from = self.world.number + 1
+
+    def judge(self, script: Script) -> list[Finding]:
+        """Take a file as part of the plan, and return what there is to say of its statements, in their order."""
+        return list(self._read(script, pending=True))
+
+    def _read(self, script: Script, *, pending: bool) -> Iterator[Finding]:
+        self.world.number += 1
+        self.collections.number = self.world.number
+        self.world.utc = None
+        if any(not isinstance(statement.body, str) for statement in script.statements):
+            for number, statement in enumerate(script.statements):
+                hits = judge_command(self.collections, statement.body)
+                for hit in hits if pending else ():
+                    yield _finding(script, statement, number, hit)
+            return
+        yield from self._read_sql(script, pending=pending)
+
+    def _read_sql(self, script: Script, *, pending: bool) -> Iterator[Finding]:
+        read = [_facts(statement) for statement in script.statements]
+        later = frozenset(fact.name for facts in read for fact in facts if fact.what == "create function")
+        counted = sum(not statement.source[:4].upper().startswith("SET ") for statement in script.statements)
+        chosen = "orch: no-transaction" in script.text[:2000]
+        unit = Unit(version=self._version, created_later=later)
+        for number, (statement, facts) in enumerate(zip(script.statements, read, strict=True)):
+            if not script.atomic:
+                unit = Unit(1 if chosen else counted, statement.block, self._version, created_later=later)
+            if pending:
+                for hit in uses_new_value(statement.source, facts, unit):
+                    yield _finding(script, statement, number, hit)
+            for fact in facts:
+                if pending:
+                    for hit in judge(self.world, fact, unit):
+                        yield _finding(script, statement, number, hit, fact.part)
+                if fact.what == "create type":
+                    unit.made_types.add(fact.name)
+                self.world.apply(fact)
+
+        for number, what in locked_together(script, self.world.is_quiet) if pending else ():
+            yield _finding(script, script.statements[number], number, Hit("PG304", 0, what, lock="ACCESS EXCLUSIVE"))
+
+
+def _facts(statement: Statement) -> list[Fact]:
+    source = statement.source
+    if not (statement.block and ";" in source):
+        return read_statement(source)
+    found: list[Fact] = []
+    for part, (start, end) in enumerate(Reader("", source).statements()):
+        for fact in read_statement(source[start:end]):
+            fact.at, fact.part = fact.at + start, part
+            found.append(fact)
+    return found
+
+
+def _finding(script: Script, statement: Statement, number: int, hit: Hit, part: int = 0) -> Finding:
+    source, at = statement.source, hit.at
+    line = statement.line + source.count("\n", 0, at)
+    column = statement.offset + at - script.text.rfind("\n", 0, statement.offset + at)
+    return Finding(
+        hit.code, Mark(script.file.path, line, column), hit.what, hit.table, hit.lock, hit.maybe, number, part
+    )

@@ -1,0 +1,152 @@
+"""Judge MongoDB commands by which collections exist and who made them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from orchestrator.analysis.judge_postgres import Hit
+
+Command = Mapping[str, Any]
+
+
+@dataclass
+class Collections:
+    """The collections that the files made so far, each with the number of its file."""
+
+    number: int = -1
+    pending_from: int = 0
+    made: dict[str, int] = field(default_factory=dict)
+
+    def is_new(self, name: object) -> bool:
+        """Whether the plan itself makes this collection."""
+        return isinstance(name, str) and self.made.get(name, -1) >= self.pending_from
+
+
+def judge_command(collections: Collections, command: Command) -> list[Hit]:
+    """Return what there is to say of a command, and take note of what it creates, renames and drops."""
+    name = next(iter(command), "")
+    target = command.get(name)
+    rule = _RULES.get(name)
+    hits = list(rule(collections, command, str(target))) if rule else []
+    if name == "create" and isinstance(target, str):
+        collections.made.setdefault(target, collections.number)
+    elif name == "drop" and isinstance(target, str):
+        collections.made.pop(target, None)
+    elif name == "renameCollection":
+        old, new = _bare(command.get(name)), _bare(command.get("to"))
+        if old in collections.made:
+            collections.made[new] = collections.made.pop(old)
+    return hits
+
+
+def _bare(name: object) -> str:
+    return str(name).partition(".")[2]
+
+
+def _drop(collections: Collections, _: Command, target: str) -> Iterator[Hit]:
+    if not collections.is_new(target):
+        yield Hit("MG101", 0, "drops a collection and what is in it", target)
+
+
+def _drop_database(_: Collections, __: Command, ___: str) -> Iterator[Hit]:
+    yield Hit("MG102", 0, "drops a database and what is in it")
+
+
+def _delete(collections: Collections, command: Command, target: str) -> Iterator[Hit]:
+    deletes = command.get("deletes") or ()
+    if isinstance(deletes, list | tuple) and not collections.is_new(target):
+        for one in deletes:
+            if isinstance(one, Mapping) and not one.get("q") and one.get("limit", 0) == 0:
+                yield Hit("MG103", 0, "deletes every document of a collection", target)
+                return
+
+
+def _update(collections: Collections, command: Command, target: str) -> Iterator[Hit]:
+    updates = command.get("updates") or ()
+    if isinstance(updates, list | tuple) and not collections.is_new(target):
+        for one in updates:
+            if isinstance(one, Mapping) and not one.get("q") and one.get("multi"):
+                yield Hit("MG601", 0, "rewrites every document of a collection", target)
+                return
+
+
+def _out(collections: Collections, command: Command, target: str) -> Iterator[Hit]:
+    stages = command.get("pipeline") or ()
+    for stage in stages if isinstance(stages, list | tuple) else ():
+        if isinstance(stage, Mapping) and "$out" in stage:
+            out = stage["$out"]
+            into = out.get("coll", "") if isinstance(out, Mapping) else str(out)
+            known = into == target or (into in collections.made and not collections.is_new(into))
+            if known:
+                yield Hit("MG104", 0, "replaces a collection by the result of an aggregation", str(into))
+
+
+def _capped(collections: Collections, _: Command, target: str) -> Iterator[Hit]:
+    if not collections.is_new(target):
+        yield Hit(
+            "MG201", 0, "copies a collection while nobody can write to it, and drops what is beyond the limit", target
+        )
+
+
+def _validate(collections: Collections, _: Command, target: str) -> Iterator[Hit]:
+    if not collections.is_new(target):
+        yield Hit("MG202", 0, "checks a collection while nobody can write to it", target)
+
+
+def _create_indexes(collections: Collections, command: Command, target: str) -> Iterator[Hit]:
+    indexes = command.get("indexes") or ()
+    if isinstance(indexes, list | tuple) and not collections.is_new(target):
+        for index in indexes:
+            if isinstance(index, Mapping) and index.get("unique"):
+                yield Hit(
+                    "MG401", 0, "builds a unique index, which fails if two documents are alike", target, maybe=True
+                )
+                return
+
+
+def _coll_mod(collections: Collections, command: Command, target: str) -> Iterator[Hit]:
+    if collections.is_new(target):
+        return
+    if (
+        command.get("validator")
+        and command.get("validationLevel", "strict") == "strict"
+        and command.get("validationAction", "error") == "error"
+    ):
+        yield Hit("MG402", 0, "adds a validator that the next update of an old document may fail", target, maybe=True)
+    index = command.get("index")
+    if isinstance(index, Mapping) and index.get("unique"):
+        yield Hit("MG401", 0, "makes an index unique, which fails if two documents are alike", target, maybe=True)
+
+
+def _re_index(_: Collections, __: Command, target: str) -> Iterator[Hit]:
+    yield Hit("MG403", 0, "reIndex runs on a standalone server only", target)
+
+
+def _rename(collections: Collections, command: Command, target: str) -> Iterator[Hit]:
+    if not collections.is_new(_bare(target)):
+        yield Hit("MG501", 0, "renames what running programs use", _bare(target))
+    if command.get("dropTarget") and not collections.is_new(_bare(command.get("to"))):
+        yield Hit("MG101", 0, "drops a collection and what is in it", _bare(command.get("to")))
+
+
+def _drop_indexes(collections: Collections, _: Command, target: str) -> Iterator[Hit]:
+    if not collections.is_new(target):
+        yield Hit("MG502", 0, "drops indexes that queries may need", target)
+
+
+_RULES: dict[str, Callable[[Collections, Command, str], Iterator[Hit]]] = {
+    "drop": _drop,
+    "dropDatabase": _drop_database,
+    "delete": _delete,
+    "update": _update,
+    "aggregate": _out,
+    "convertToCapped": _capped,
+    "validate": _validate,
+    "createIndexes": _create_indexes,
+    "collMod": _coll_mod,
+    "reIndex": _re_index,
+    "renameCollection": _rename,
+    "dropIndexes": _drop_indexes,
+}

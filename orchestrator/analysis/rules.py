@@ -1,0 +1,93 @@
+"""What a lint rule is: a stable code, what the statement does to the database, and the safe way. And all rules by code."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+ERROR, WARN, OFF = "error", "warn", "off"
+LEVELS = (ERROR, WARN, OFF)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A rule. `level` is its default; a finding that may be harmless is never more than a warning.
+
+    `lock` and `blocks` say which lock is taken and who waits, `work` what is done under it, `versions` for which servers
+    it holds. `safe` are files that can be copied, by name.
+    """
+
+    code: str
+    title: str
+    level: str
+    lock: str
+    blocks: str
+    work: str
+    why: str
+    example: str
+    safe: tuple[tuple[str, str], ...] = ()
+    advice: str = ""
+    versions: str = "PostgreSQL 12 to 18"
+
+
+@cache
+def rules() -> dict[str, Rule]:
+    """Return all rules by their codes, in order."""
+    from orchestrator.analysis.rules_mongo import MONGO
+    from orchestrator.analysis.rules_postgres import POSTGRES
+    from orchestrator.analysis.rules_postgres_locks import LOCKS
+
+    return {rule.code: rule for rule in sorted((*POSTGRES, *LOCKS, *ABOUT_FILES, *MONGO), key=lambda rule: rule.code)}
+
+
+def fits_engine(code: str, engine: str) -> bool:
+    """Whether a rule can speak of files of this engine."""
+    return code.startswith({"postgres": ("PG", "LT"), "mongo": ("MG", "LT")}.get(engine, ("LT",)))
+
+
+def _about_file(code: str, title: str, level: str, why: str, example: str, advice: str) -> Rule:
+    return Rule(code, title, level, "none", "nobody", "nothing", why, example, (), advice, "every server")
+
+
+ABOUT_FILES = (
+    _about_file(
+        "LT001",
+        "the file cannot be read as a migration",
+        ERROR,
+        "orch validate and orch apply refuse this file. Every other file is still judged.",
+        "CREATE TABLE orders (id int;",
+        "Fix what the message names.",
+    ),
+    _about_file(
+        "LT002",
+        "a permission names a code that does not exist",
+        ERROR,
+        "A permission with a wrong code allows nothing, although it looks as if it did.",
+        "-- orch: allow PG999 we have looked at it",
+        "Use a code that orch lint prints, or remove the line.",
+    ),
+    _about_file(
+        "LT003",
+        "a permission has no reason",
+        ERROR,
+        "Whoever reads the file later must know why it was allowed. A permission without a reason allows nothing.",
+        "-- orch: allow PG203",
+        "Write the reason behind the code: -- orch: allow PG203 the table has 200 rows",
+    ),
+    _about_file(
+        "LT004",
+        "a permission is given twice",
+        WARN,
+        "One of the two is enough, and only one of them would be removed later.",
+        "-- orch: allow PG203 small table\n-- orch: allow PG203 small table",
+        "Remove one of them.",
+    ),
+    _about_file(
+        "LT005",
+        "a permission is not used",
+        WARN,
+        "Nothing in the file breaks the rule, so the permission would hide the next statement that does.",
+        "-- orch: allow PG203 small table\nSELECT 1;",
+        "Remove it.",
+    ),
+)
