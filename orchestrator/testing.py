@@ -176,6 +176,8 @@ class Estate:
             if engine in self._servers and not _lives(self._servers[engine]):
                 self._forget(engine)
             if engine not in self._servers:
+                if dialect(engine).embedded.files:
+                    return None
                 databases = [d for d in self.manifest.databases if d.engine == engine]
                 if not (self._embedded or (self._embedded is None and not _reachable(databases, os.environ))):
                     return None

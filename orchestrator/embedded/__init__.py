@@ -25,20 +25,21 @@ from orchestrator.embedded.process import Program, described, ensure, find, stop
 from orchestrator.engines import DIALECTS, dialect, load
 from orchestrator.errors import OrchError, UsageError
 
-__all__ = ["Server", "down", "environment", "remove", "status", "up"]
+__all__ = ["Server", "down", "dsns", "environment", "remove", "status", "up"]
 
 
 def up(root: Path, engines: Iterable[str], *, durable: bool = False) -> dict[str, Server]:
     """Start the servers that these engines need and do not run yet; return them by engine, ready to be used.
 
-    `engines` holds `postgres` and `mongo`. Servers start side by side, with the data of the last time. `durable` gives
+    An engine without a server, whose databases are files, needs none. Servers start side by side, with the data of the last
+    time. `durable` gives
     PostgreSQL its own default durability (fsync); without it a power cut may cost the data, a killed process does not.
     MongoDB's durability is never lowered. Any number of processes may call this at once; they get the same servers.
 
     Raises UsageError for an engine that has no embedded server, OrchError when a server is not installed, does not
     start (with the end of its log) or runs without the durability that is asked for.
     """
-    wanted = sorted(set(engines))
+    wanted = sorted(engine for engine in set(engines) if not (engine in DIALECTS and dialect(engine).embedded.files))
     with _told(root):
         base = _make_root(root)
         with exclusive(base):
@@ -49,6 +50,21 @@ def up(root: Path, engines: Iterable[str], *, durable: bool = False) -> dict[str
                     for engine, program in programs.items()
                 }
             return {engine: future.result() for engine, future in started.items()}
+
+
+def dsns(root: Path, engines: Iterable[str]) -> dict[str, str]:
+    """Return the DSN template of each engine's databases, on servers that are started, or in files below the root.
+
+    Raises what `up` does.
+    """
+    wanted = set(engines)
+    found = {engine: server.dsn() for engine, server in up(root, wanted).items()}
+    for engine in wanted - found.keys():
+        with _told(root):
+            home = _make_root(root) / engine
+            home.mkdir(mode=0o700, exist_ok=True)
+        found[engine] = dialect(engine).embedded.files.format(directory=home)
+    return found
 
 
 def down(root: Path) -> list[Server]:

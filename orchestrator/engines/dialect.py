@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 from orchestrator.engines.url import Address, Holes
@@ -78,12 +79,14 @@ class EmbeddedServers:
     """How real servers of this engine run without Docker, for development and tests.
 
     `programs` are the classes that start one, the best first, as `module:Class`. `query` is the part of the DSN after
-    `?`. `variables` are set by `orch dev env` beside user, password, host and port.
+    `?`. `variables` are set by `orch dev env` beside user, password, host and port. An engine without a server has
+    `files` instead: the DSN of databases in a directory of ours, in which `{directory}` is still to be filled.
     """
 
     programs: tuple[str, ...]
     query: str = ""
     variables: Mapping[str, str] = field(default_factory=dict)
+    files: str = ""
 
 
 class DsnForm(Protocol):
@@ -103,8 +106,11 @@ class DsnForm(Protocol):
     @property
     def parameters(self) -> tuple[str, ...]: ...  # noqa: D102
 
-    def read(self, text: str, *, filled: bool = True) -> Address:
-        """Understand a DSN without templates. Not `filled`: the values of its parameters are not known yet."""
+    def read(self, text: str, *, filled: bool = True, base: Path | None = None) -> Address:
+        """Understand a DSN without templates. Not `filled`: the values of its parameters are not known yet.
+
+        `base` is the directory of the manifest, at which the path of a file begins.
+        """
 
     def fill(self, skeleton: str, holes: Holes) -> str | None:
         """Return a DSN with each HOLE filled, every value encoded for its place; None if this is no form of a DSN."""
@@ -143,7 +149,7 @@ class Dialect:
         maintenance_database: whether there is a database from which others are created.
         scaffold: the texts of new files.
         dsn_variable: the variable that holds a whole DSN, in Secrets and elsewhere.
-        container: how a server of it runs in a container.
+        container: how a server of it runs in a container; None: there is no server, a database is a file.
         embedded: how a server of it runs without Docker.
         client: the module with what a test connects by, as `orchestrator.testing.FreshDatabase` offers it: the functions
             `connect(dsn, **options)`, `aconnect(dsn, **options)`, which returns the connection and what closes it
@@ -164,7 +170,7 @@ class Dialect:
     maintenance_database: bool
     scaffold: Scaffold
     dsn_variable: str
-    container: Container
+    container: Container | None
     embedded: EmbeddedServers
     client: str
     slow_drop: bool = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote, unquote, unquote_plus, unquote_to_bytes
 
@@ -106,9 +107,9 @@ class UrlForm:
     parameters: tuple[str, ...]
     other_schemes: Mapping[str, str] = field(default_factory=dict)
 
-    def read(self, text: str, *, filled: bool = True) -> Address:
+    def read(self, text: str, *, filled: bool = True, base: Path | None = None) -> Address:
         """Understand a DSN without templates. Not `filled`: the values of its parameters are not known yet."""
-        del filled
+        del filled, base
         found = self.open(text)
         url = normalized(found.url, unquote(found.url.path), found.kept)
         return Address(

@@ -18,8 +18,6 @@ _TRIALS = {"test", "tests", "testdata", "fixtures", "example", "examples"}
 _OTHERS = {
     "mysql",
     "mariadb",
-    "sqlite",
-    "sqlite3",
     "sqlserver",
     "mssql",
     "clickhouse",
@@ -99,7 +97,11 @@ def _engine(directory: Path, place: Path) -> tuple[str, str]:
         return "", f"its path names {other}, which orch does not migrate"
     if trial := next((word for word in words if word in _TRIALS), ""):
         return "", f"what lies under {trial}/ is taken for an example"
-    owner = {extension: dialect.name for dialect in dialects() for extension in dialect.extensions}
+    owner: dict[str, str] = {}
+    for one in dialects():
+        named = not {one.name, *one.aliases}.isdisjoint(words)  # several engines have .sql files: the path tells
+        for extension in one.extensions:
+            owner[extension] = one.name if named else owner.get(extension, one.name)
     matches = (_UP.fullmatch(one.name) for one in directory.iterdir())
     extensions = sorted({match[1] for match in matches if match})
     engines = {owner.get(extension, "") for extension in extensions}
@@ -156,7 +158,8 @@ def servers_in(services: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, s
             continue
         images[engine] = image
         environment = _environment(body.get("environment"))
-        for theirs, ours in dialect(engine).container.logins.items():
+        container = dialect(engine).container
+        for theirs, ours in container.logins.items() if container else ():
             if (variable := _VARIABLE.fullmatch(environment.get(theirs, ""))) and variable[1] != ours:
                 names[ours] = variable[1]
     return images, names
@@ -165,7 +168,7 @@ def servers_in(services: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, s
 def _engine_of_image(image: str) -> str | None:
     """Return the engine whose official image this is, whatever its registry and tag."""
     name = re.sub(r"[:@].*", "", image.rpartition("/")[2])
-    return next((one.name for one in dialects() if one.container.image.partition(":")[0] == name), None)
+    return next((o.name for o in dialects() if o.container and o.container.image.partition(":")[0] == name), None)
 
 
 def _environment(given: Any) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -67,12 +67,22 @@ servers:
 """
 
 
-def first_manifest(entries: Sequence[Mapping[str, Any]]) -> str:
-    """Return a manifest with these databases, and a server for each engine that serves many databases."""
+def first_manifest(entries: Sequence[Mapping[str, Any]], engine: str = "") -> str:
+    """Return a manifest with these databases, and a server of each engine: of the named one, or of all that have servers.
+
+    Files need no server that must be there first: an engine whose databases are files comes where it is named or found.
+    """
     from orchestrator.render.text import Flow, to_yaml
 
-    head = _MANIFEST.format(servers="".join(known.scaffold.server for known in dialects()))
+    head = _MANIFEST.format(servers="".join(_servers(entries, engine)))
     if not entries:
         return head + "databases: # add one: orch add-db NAME\n"
     listed = [{key: Flow(value) if key == "depends_on" else value for key, value in entry.items()} for entry in entries]
     return head + to_yaml({"databases": listed})
+
+
+def _servers(entries: Sequence[Mapping[str, Any]], engine: str) -> Iterator[str]:
+    used = {str(entry.get(key)) for entry in entries for key in ("server", "engine")}
+    for known in dialects():
+        if known.name in used or (known.name == engine if engine else known.container):
+            yield known.scaffold.server

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 
 from orchestrator.engines import dialect
 from orchestrator.engines.url import Address, DsnError
@@ -34,10 +35,15 @@ def resolve(database: Database, env: Mapping[str, str], redactor: Redactor, hist
 
 
 def resolve_all(
-    databases: Iterable[Database], env: Mapping[str, str], redactor: Redactor, history_name: str
+    databases: Iterable[Database],
+    env: Mapping[str, str],
+    redactor: Redactor,
+    history_name: str,
+    base: Path | None = None,
 ) -> dict[str, Target]:
     """Return where the databases are; `redactor` learns every secret on the way.
 
+    `base` is the directory of the manifest.
     `ORCH_DSN_{ID}` in `env`, a plain DSN, wins over the template. InvalidError (or a group of them) that names the
     databases and what is unset or malformed, never a value. What is wrong with many databases is told once.
     """
@@ -46,7 +52,7 @@ def resolve_all(
     unset: dict[tuple[str, ...], list[Database]] = {}
     for database in databases:
         try:
-            address = _address(database, env)
+            address = _address(database, env, base)
         except _FaultsError as found:
             if found.unset:
                 unset.setdefault(found.unset, []).append(database)
@@ -86,7 +92,7 @@ class _FaultsError(Exception):
         self.unset = tuple(dict.fromkeys(unset))
 
 
-def _address(database: Database, env: Mapping[str, str]) -> Address:
+def _address(database: Database, env: Mapping[str, str], base: Path | None) -> Address:
     variable = override_variable(database.id)
     about = ""
     try:
@@ -97,7 +103,7 @@ def _address(database: Database, env: Mapping[str, str]) -> Address:
         else:
             pieces = parse(database.dsn)
             text = fill(pieces, _values(pieces, env), database.name, database.engine)
-        return read_address(text, database.engine)
+        return read_address(text, database.engine, base=base)
     except DsnError as fault:
         raise _FaultsError([DsnError(about + fault.what, fault.hint)]) from None
 
@@ -194,12 +200,12 @@ def _version_table(target: Target) -> str:
     return next(filter(None, names), "schema_migrations")
 
 
-def read_address(text: str, engine: str, *, filled: bool = True) -> Address:
+def read_address(text: str, engine: str, *, filled: bool = True, base: Path | None = None) -> Address:
     """Understand a DSN without templates; DsnError if it is malformed, for another engine, or names no database.
 
-    Not `filled`: the values of its parameters are not known yet.
+    Not `filled`: the values of its parameters are not known yet. `base` is the directory of the manifest.
     """
-    address = dialect(engine).dsn.read(text, filled=filled)
+    address = dialect(engine).dsn.read(text, filled=filled, base=base)
     if problem := name_problem(engine, address.database):
         raise DsnError(f"the name of the database in the DSN {problem}")
     return address

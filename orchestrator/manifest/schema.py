@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from orchestrator.engines import DIALECTS
+from orchestrator.engines import DIALECTS, dialects
 
 SCHEMA_FILE = Path(__file__).with_name("databases.schema.json")
 """What `orch schema` prints."""
@@ -19,6 +19,6 @@ def schema() -> dict[str, Any]:
     data: dict[str, Any] = json.loads(SCHEMA_FILE.read_bytes())
     data["$defs"]["engine"]["enum"] = list(DIALECTS)
     render, text = data["properties"]["render"]["properties"], {"$ref": "#/$defs/text"}
-    render["compose"]["properties"] |= {f"{name}_image": text for name in DIALECTS}
+    render["compose"]["properties"] |= {f"{one.name}_image": text for one in dialects() if one.container}
     render["k8s"]["properties"]["keys"]["properties"] = dict.fromkeys(DIALECTS, text)
     return data

@@ -66,12 +66,12 @@ class Assembly:
 
         databases = self.databases
         if embedded:
-            from orchestrator.embedded import up
+            from orchestrator.embedded import dsns
 
-            servers = up(self.manifest.path.parent / ".orch", {database.engine for database in databases})
-            databases = tuple(replace(d, dsn=servers[d.engine].dsn()) for d in databases)
+            found = dsns(self.manifest.path.parent / ".orch", {database.engine for database in databases})
+            databases = tuple(replace(d, dsn=found[d.engine]) for d in databases)
         env = {} if embedded else self.env
-        targets = resolve_all(databases, env, redactor, self.manifest.history_name)
+        targets = resolve_all(databases, env, redactor, self.manifest.history_name, self.manifest.path.parent)
         errors = list(check_distinct(databases, targets))
         for database in databases:
             try:

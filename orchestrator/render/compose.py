@@ -11,7 +11,7 @@ from typing import Any
 from orchestrator.engines import dialect
 from orchestrator.engines.dialect import ContainerLogin
 from orchestrator.model import Manifest
-from orchestrator.render.fitting import check, inside, secret_file
+from orchestrator.render.fitting import check, container_of, inside, secret_file
 from orchestrator.render.names import slugs
 from orchestrator.render.servers import Server, servers_of, shell_default
 from orchestrator.render.settings import Settings
@@ -111,7 +111,7 @@ def _environment(server: Server) -> dict[str, str | None]:
 def _server(server: Server, settings: Settings) -> dict[str, Any]:
     """Return the service of a server: what its engine says of a container, with image, volume, secret and port."""
     known = dialect(server.engine)
-    container = known.container
+    container = container_of(server)
     login = ContainerLogin(
         server.service,
         shell_default(server.user, container.user),

@@ -5,22 +5,54 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from orchestrator.engines import dialect
+from orchestrator.engines.dialect import Container
 from orchestrator.errors import InvalidError, InvalidGroup
+from orchestrator.model import Manifest
 from orchestrator.render.servers import Server, shell_default
+
+CONTAINERS = ("compose", "k8s", "argo")
+"""What runs migrations in containers of its own."""
 
 
 def inside(server: Server) -> dict[str, str | None]:
     """Return what the variables of a server's DSN are in a container; None is what they are outside."""
     values: dict[str, str | None] = {variable.name: None for variable in server.variables}
     if server.ours:
-        known = dialect(server.engine)
-        has = known.container.accepts
+        known, container = dialect(server.engine), container_of(server)
+        has = container.accepts
         values |= {value.name: has[key][0] for key, value in server.parameters.items() if key in has}
         values[server.host.name] = server.service
         values[server.port.name] = known.dsn.port
-        values[server.user.name] = shell_default(server.user, known.container.user)
+        values[server.user.name] = shell_default(server.user, container.user)
         values[server.password.name] = secret_file(server)
     return {name: value for name, value in values.items() if name}
+
+
+def container_of(server: Server) -> Container:
+    """Return what a container of a server is; InvalidError where there is no server, and a database is a file."""
+    if container := dialect(server.engine).container:
+        return container
+    raise _error(
+        server, f"{server.databases[0].id} is a file, which no container can be", "take it out of this manifest"
+    )
+
+
+def refuse_files(target: str, manifest: Manifest, *, mounts: bool) -> None:
+    """Refuse databases that are files where a container would write them into itself, and lose them. `mounts`: it has volumes."""
+    if target not in CONTAINERS or (mounts and target != "compose"):
+        return
+    hint = "migrate it where the file is: orch apply; and render the others from a manifest of their own"
+    if target != "compose":
+        hint = "mount the volume that holds it: render: {k8s: {pod: {volumes: […], volumeMounts: […]}}}; or " + hint
+    InvalidGroup.raise_if(
+        InvalidError(
+            f"{database.id} is a file, and a container of {target} would write it into itself and lose it at its end",
+            where=database.mark,
+            hint=hint,
+        )
+        for database in manifest.databases
+        if dialect(database.engine).container is None
+    )
 
 
 def secret_file(server: Server) -> str:
@@ -48,7 +80,7 @@ def published(server: Server) -> str:
 
 def _alone(server: Server) -> Iterator[InvalidError]:
     known = dialect(server.engine)
-    container = known.container
+    container = container_of(server)
     about, prefix, port = f"the server {server.name!r}", server.engine.upper(), known.dsn.port
     if not server.host.name and server.host.text != server.service:
         place = server.host.text or "a local socket"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import PurePosixPath
 
-from orchestrator.engines import dialect
+from orchestrator.engines import dialects
 from orchestrator.model import Manifest
 from orchestrator.render.servers import servers_of
 from orchestrator.render.settings import Settings
@@ -13,12 +13,13 @@ from orchestrator.render.text import header
 
 def render(manifest: Manifest, settings: Settings) -> dict[str, str]:
     """Return one file for each server whose image has an init directory; with a single one it has the plain name."""
-    servers = [server for server in servers_of(manifest) if dialect(server.engine).container.create_statement]
+    creates = {one.name: one.container.create_statement for one in dialects() if one.container}
+    servers = [server for server in servers_of(manifest) if creates.get(server.engine)]
     path = PurePosixPath(settings.files["init-sql"])
     top = header("init-sql", manifest, "--")
     files = {}
     for server in servers:
         name = path if len(servers) == 1 else path.with_stem(f"{path.stem}-{server.service}")
-        create = dialect(server.engine).container.create_statement
+        create = creates[server.engine]
         files[str(name)] = top + "".join(create(one.name, one.create) for one in server.databases if create)
     return files

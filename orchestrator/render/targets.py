@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from pathlib import Path
 
-from orchestrator.errors import OrchError
+from orchestrator.errors import InvalidError, OrchError
 from orchestrator.files.changes import Change, change
 from orchestrator.model import Manifest
+from orchestrator.render.fitting import refuse_files
 from orchestrator.render.settings import Settings, settings_of
 from orchestrator.render.text import MADE_BY, told_image
 
@@ -28,7 +29,8 @@ DEFAULT = ("compose", "k8s", "dockerfile")
 
 
 def files_of(target: str, manifest: Manifest, settings: Settings) -> dict[str, str]:
-    """Return path → text of one target."""
+    """Return path → text of one target; InvalidError for databases that it cannot be rendered for."""
+    refuse_files(target, manifest, mounts=bool(settings.pod.get("volumeMounts")))
     render: Render = import_module(f"orchestrator.render.{TARGETS[target]}").render
     return render(manifest, settings)
 
@@ -79,7 +81,11 @@ def foreign(manifest: Manifest, settings: Settings, root: Path) -> dict[str, str
     """Return file → target for what is in the place of a rendered file and that we did not make."""
     found = {}
     for target in DEFAULT:
-        for name in files_of(target, manifest, settings) or [settings.files[target]]:
+        try:
+            names = [*files_of(target, manifest, settings)]
+        except InvalidError:  # it is told when somebody wants it rendered
+            names = []
+        for name in names or [settings.files[target]]:
             path = root / name
             if path.is_file() and not _is_ours(path.read_bytes()):
                 found[name] = target

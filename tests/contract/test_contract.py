@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import secrets
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -186,15 +189,93 @@ class MongoDialect(Dialect):
         return 0  # a client is shared by all databases of its server
 
 
+class SqliteDialect(Dialect):
+    creates = True
+    alone = ("PRAGMA journal_mode = wal", "VACUUM nowhere", "INSERT INTO rows VALUES (2)")
+    fill = "INSERT INTO rows VALUES (1)"
+    refused = ("INSERT INTO rows VALUES ('many')", "SQLITE_CONSTRAINT_CHECK")
+    slow = "INSERT INTO rows WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n"
+    alone_code = "SQLITE_ERROR"
+
+    def sql(self, query: str, *parameters: Any) -> list[dict[str, Any]]:
+        with closing(sqlite3.connect(self.estate.root / self.file, isolation_level=None, timeout=0)) as connection:
+            connection.row_factory = sqlite3.Row
+            return [dict(row) for row in connection.execute(query, parameters)]
+
+    @property
+    def file(self) -> str:
+        return f"{self.estate.prefix}{self.name}.db"
+
+    def prepare(self) -> None:
+        self.sql("CREATE TABLE rows (id int CHECK (typeof(id) = 'integer'))")
+
+    def rows(self) -> int:
+        return int(self.sql("SELECT count(*) AS n FROM rows")[0]["n"])
+
+    def made(self) -> bool:
+        return bool(self.sql("PRAGMA journal_mode")[0]["journal_mode"] == "wal")
+
+    def pointers(self) -> list[Any]:
+        return self.sql("SELECT version, dirty FROM schema_migrations")
+
+    def last_down(self) -> list[Any]:
+        return []
+
+    def golang_migrate_writes(self, version: int, dirty: bool) -> None:
+        self.sql("CREATE TABLE IF NOT EXISTS schema_migrations (version uint64,dirty bool)")
+        self.sql("CREATE UNIQUE INDEX IF NOT EXISTS version_unique ON schema_migrations (version)")
+        self.sql("INSERT INTO schema_migrations (version, dirty) VALUES (?, ?)", version, dirty)
+
+    def add_field(self) -> None:
+        self.sql("ALTER TABLE orch_history ADD COLUMN mood text NOT NULL DEFAULT 'good'")
+
+    def remove_field(self) -> None:
+        self.sql("ALTER TABLE orch_history DROP COLUMN reason")
+        self.sql("ALTER TABLE orch_history DROP COLUMN tool")
+
+    def stored(self) -> list[dict[str, Any]]:
+        return self.sql("SELECT * FROM orch_history ORDER BY version")
+
+    def running(self) -> bool:
+        """Whether somebody has the lock for writers."""
+        try:
+            self.sql("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            return True
+        return False
+
+    def connections(self) -> int:
+        """How many descriptors this process has on the file and on what is beside it."""
+        links = (link for link in Path("/proc/self/fd").iterdir() if link.is_symlink())
+        return sum(self.file in os.readlink(link) for link in links)
+
+
+class FileServer:
+    """What stands in the place of a server where databases are files in a directory."""
+
+    password = ""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    def dsn(self, name: str) -> str:
+        return f"sqlite3://{self.directory}/{name}.db"
+
+
+DIALECT_OF = {"postgres": PostgresDialect, "mongo": MongoDialect, "sqlite": SqliteDialect}
+FILES = "sqlite"
+KINDS = [*SERVERS, FILES]
+
+
 class Bench:
     """One database of one server, and engines to open sessions on it."""
 
     def __init__(self, estate: Estate, kind: str) -> None:
         self.kind = kind
-        self.engine_name = SERVERS[kind][0]
-        self.server = estate.servers[self.engine_name]
+        self.engine_name = kind if kind == FILES else SERVERS[kind][0]
+        self.server: Any = FileServer(estate.root) if kind == FILES else estate.servers[self.engine_name]
         self.estate = estate
-        self.dialect: Any = (PostgresDialect if self.engine_name == "postgres" else MongoDialect)(estate, "x")
+        self.dialect: Any = DIALECT_OF[self.engine_name](estate, "x")
         self.target = self.target_with(self.server.dsn("{database}"))
         self.engines: list[Engine] = []
 
@@ -215,17 +296,17 @@ class Bench:
         return engine
 
     def statement(self, engine: Engine, text: str) -> Statement:
-        source = text if self.engine_name == "postgres" else f"[{text}]"
+        source = f"[{text}]" if self.engine_name == "mongo" else text
         return engine.parse(File("1_x.up", Path("1_x.up"), "sha256:0"), source).statements[0]
 
 
-@pytest.fixture(params=list(SERVERS))
+@pytest.fixture(params=KINDS)
 def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
     yield from _bench(request.param, tmp_path)
 
 
 def _bench(kind: str, tmp_path: Path) -> Iterator[Bench]:
-    bench = Bench(Estate(tmp_path, {SERVERS[kind][0]: start(kind)}), kind)
+    bench = Bench(Estate(tmp_path, {} if kind == FILES else {SERVERS[kind][0]: start(kind)}), kind)
     yield bench
     for engine in bench.engines:
         engine.close()
@@ -279,7 +360,7 @@ class MemoryBench:
         return engine.parse(File("1_x.up", Path("1_x.up"), "sha256:0"), text).statements[0]
 
 
-@pytest.fixture(params=[*SERVERS, "memory"])
+@pytest.fixture(params=[*KINDS, "memory"])
 def anywhere(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench | MemoryBench]:
     """Every engine: what the executor's decisions rest on must hold for the one in memory too."""
     if request.param == "memory":
@@ -337,6 +418,8 @@ def test_reading_a_pristine_database_creates_nothing(bench: Bench) -> None:
 
 
 def test_a_wrong_password_is_refused_for_good_and_not_repeated(bench: Bench) -> None:
+    if bench.kind == FILES:
+        pytest.skip("a file has no server and no login")
     bench.ready()
     wrong = "not-" + secrets.token_hex(8)
     target = bench.target_with(bench.server.dsn("{database}").replace(bench.server.password, wrong))
@@ -348,6 +431,8 @@ def test_a_wrong_password_is_refused_for_good_and_not_repeated(bench: Bench) -> 
 
 
 def test_a_closed_port_may_open_later(bench: Bench) -> None:
+    if bench.kind == FILES:
+        pytest.skip("a file has no server and no login")
     dsn = bench.server.dsn("{database}").replace(f":{bench.server.port}/", ":1/")
     if bench.engine_name == "mongo":
         dsn += "&serverSelectionTimeoutMS=300"
@@ -358,6 +443,8 @@ def test_a_closed_port_may_open_later(bench: Bench) -> None:
 
 
 def test_a_broken_connection_is_told_as_such(bench: Bench) -> None:
+    if bench.kind == FILES:
+        pytest.skip("a file has no connection that can break")
     if bench.kind == "secantus":
         pytest.skip("SecantusDB has no failpoint to break a connection with")
     engine = bench.ready()
@@ -663,7 +750,7 @@ def test_a_statement_that_takes_longer_than_its_limit_is_ended(bench: Bench, slo
     with engine.connect(bench.target) as session:
         with pytest.raises(StatementError) as caught:
             session.execute(statement, Limits(statement_timeout=0.3))
-        assert caught.value.code.split()[0] in ("57014", "50")
+        assert caught.value.code.split()[0] in ("57014", "50", "SQLITE_INTERRUPT")
         session.commit((), [DONE], VersionRow(1), NO_LIMITS)
         assert session.read_history().version_row == VersionRow(1)
     assert not bench.dialect.running()
@@ -739,6 +826,13 @@ def test_every_error_class_of_the_driver_becomes_one_of_ours(bench: Bench) -> No
             for cls in {*classes(psycopg.Error)}:
                 with pytest.raises(OrchError), postgres_mapped(connection, bench.target):
                     raise cls("it broke")
+        return
+    if bench.kind == FILES:
+        from orchestrator.engines.sqlite.errors import mapped as sqlite_mapped
+
+        for cls in {*classes(sqlite3.Error), sqlite3.Warning}:
+            with pytest.raises(OrchError), sqlite_mapped(bench.target):
+                raise cls("it broke")
         return
     import pymongo.errors
 

@@ -40,6 +40,10 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         *("errors", "model", "engines.base", "engines.dialect", "engines.identity", "engines.names", "engines.url"),
         "engines.mongo",
     ),
+    "engines.sqlite": (
+        *("errors", "model", "engines.base", "engines.dialect", "engines.names", "engines.url"),
+        "engines.sqlite",
+    ),
     "execution": (*PURE, "engines.base", "execution"),
     "execution.scheduler": (),
     "scratch.verify": (*PURE, "engines.base", "execution", "scratch", "manifest.retarget"),

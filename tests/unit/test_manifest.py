@@ -316,7 +316,12 @@ def test_a_key_that_is_not_text() -> None:
             "did you mean 'postgres'?",
         ),
         (HEAD + "  - {name: a, engine: mongodb, dsn: x}\n", "6:23", "no engine 'mongodb'", "did you mean 'mongo'?"),
-        (HEAD + "  - {name: a, engine: 5, dsn: x}\n", "6:23", "'engine' of database 'a' must be postgres or mongo", ""),
+        (
+            HEAD + "  - {name: a, engine: 5, dsn: x}\n",
+            "6:23",
+            "'engine' of database 'a' must be postgres, mongo or sqlite",
+            "",
+        ),
         (
             HEAD.replace("dsn:", "dns:", 1).replace(
                 "databases:", "  x: {engine: mongo, dsn: 'mongodb://h/d'}\ndatabases:"

@@ -25,6 +25,12 @@ def command(
             "--compose", metavar="FILE", help="Take dependencies from its depends_on. Default: what is there."
         ),
     ] = None,
+    engine: Annotated[
+        str | None,
+        typer.Option(
+            "--engine", metavar="ENGINE", help=f"Declare a server of this engine only: {', '.join(DIALECTS)}."
+        ),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be written, and write nothing.")] = False,
 ) -> int:
     """Write a first databases.yaml with an entry for each directory that holds migrations (*.up.sql, *.up.js, *.up.json).
@@ -33,13 +39,13 @@ def command(
     migrate-NAME or NAME-migrate depend on each other. A single database takes the variable with its DSN from
     .env.example.
 
-    Examples: orch init · orch init --dry-run · orch init shop --compose docker-compose.yml
+    Examples: orch init · orch init --engine sqlite · orch init --dry-run · orch init shop --compose docker-compose.yml
     """
     from pathlib import Path
 
     from orchestrator.cli.console import say
     from orchestrator.cli.project import make
-    from orchestrator.errors import UsageError
+    from orchestrator.errors import UsageError, did_you_mean, either
     from orchestrator.files.changes import change
     from orchestrator.files.discovery import find_migrations, servers_in, url_variables
     from orchestrator.files.scaffold import first_manifest
@@ -48,6 +54,9 @@ def command(
     from orchestrator.render.settings import settings_of
     from orchestrator.render.targets import foreign
 
+    if engine is not None and engine not in DIALECTS:
+        hint = did_you_mean(engine, DIALECTS) or f"use {either(list(DIALECTS))}"
+        raise UsageError(f"there is no engine {engine!r}", hint=hint)
     root = Path(directory).absolute()
     if not root.is_dir():
         raise UsageError(f"{directory} is not a directory", hint=f"mkdir -p {directory}")
@@ -62,7 +71,7 @@ def command(
     needs = _needs(services, found)
     urls = url_variables(root)
     entries = [_entry(id, found, needs.get(id, []), urls) for id in _ordered(list(found), needs, source)]
-    text = _with_servers(first_manifest(entries), *servers_in(services))
+    text = _with_servers(first_manifest(entries, engine or ""), *servers_in(services))
     manifest = load(path, text=text) if found else Manifest(path, ())
     make([change(path, text.encode())], root, dry_run, "orch validate" if found else "orch add-db NAME")
     if found:

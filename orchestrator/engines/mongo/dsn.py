@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import quote, unquote
 
 from orchestrator.engines.url import Address, UrlForm, normalized, secrets_of, split
@@ -13,9 +14,9 @@ from orchestrator.engines.url import Address, UrlForm, normalized, secrets_of, s
 class MongoForm(UrlForm):
     """How a DSN of MongoDB is read."""
 
-    def read(self, text: str, *, filled: bool = True) -> Address:
+    def read(self, text: str, *, filled: bool = True, base: Path | None = None) -> Address:
         """Understand a DSN without templates. Not `filled`: the values of its parameters are not known yet."""
-        del filled
+        del filled, base
         found = self.open(text)
         fields = {unquote(key) for key, _ in found.kept}
         kept = [_go_option(key, value) for key, value in found.kept]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import quote, unquote, unquote_plus
 
 from orchestrator.engines.postgres.server_settings import is_setting, with_settings
@@ -77,8 +78,9 @@ def conninfo(fields: Mapping[str, str]) -> str:
 class LibpqForm(UrlForm):
     """How libpq reads a DSN."""
 
-    def read(self, text: str, *, filled: bool = True) -> Address:
+    def read(self, text: str, *, filled: bool = True, base: Path | None = None) -> Address:
         """Understand a DSN without templates. Not `filled`: the values of its parameters are not known yet."""
+        del base
         if not IS_URL.match(text) and "=" in text:
             return self._read_conninfo(text, filled)
         found = self.open(text)

@@ -1,0 +1,1 @@
+"""SQLite: databases that are files, with Python's own driver."""

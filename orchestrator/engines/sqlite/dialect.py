@@ -1,0 +1,70 @@
+"""What SQLite is. There is no server: no container, no embedded program, no login."""
+
+from __future__ import annotations
+
+from orchestrator.engines.dialect import Dialect, EmbeddedServers, Scaffold
+from orchestrator.engines.names import too_long
+from orchestrator.engines.sqlite.dsn import DSN
+
+_UP = """\
+-- The first migration of {name}: replace this example with your own tables.
+-- The file runs as one transaction, together with the record that it was applied. Do not edit it once it is applied:
+-- `orch new {name} add_something` creates the next one.
+
+CREATE TABLE items (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    created_at TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP
+);
+
+CREATE INDEX idx_items_created_at ON items (created_at);
+"""
+
+_DOWN = """\
+-- Undoes 000001_create_{word}_tables.up.sql. Dropping the table drops its index too.
+
+DROP TABLE IF EXISTS items;
+"""
+
+_SERVER = """\
+  sqlite:
+    engine: sqlite
+    # A path: relative to this file, or absolute (sqlite3:///var/lib/app/{database}.db). Its directory must be there.
+    dsn: "sqlite3://{database}.db"
+"""
+_BESIDE = ("-journal", "-wal", "-shm")  # files that SQLite itself keeps beside a database
+
+
+def _name_problem(name: str) -> str:
+    if "/" in name or "\0" in name or name in (".", ".."):
+        return "cannot be the name of a file"
+    if name.endswith(_BESIDE):
+        return "is what SQLite calls a file beside a database"
+    return too_long(name, 200)
+
+
+DIALECT = Dialect(
+    name="sqlite",
+    title="SQLite",
+    aliases=("sqlite3",),
+    engine="orchestrator.engines.sqlite.engine:Sqlite",
+    dsn=DSN,
+    extensions=("sql",),
+    name_problem=_name_problem,
+    server_databases=(),
+    creates=True,
+    create_options=(),
+    maintenance_database=False,
+    scaffold=Scaffold(
+        first="create_{word}_tables",
+        first_up=_UP,
+        first_down=_DOWN,
+        next_up="-- {description}\n\n",
+        next_down="-- Undoes: {description}\n\n",
+        server=_SERVER,
+    ),
+    dsn_variable="SQLITE_DSN",
+    container=None,
+    embedded=EmbeddedServers(programs=(), files="sqlite3://{directory}/{{database}}.db"),
+    client="orchestrator.engines.sqlite.client",
+)

@@ -1,0 +1,145 @@
+"""DSNs of SQLite as golang-migrate reads them: what follows `sqlite3://` or `sqlite://` is a path, taken as it stands."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote, unquote, unquote_plus
+
+from orchestrator.engines.url import HOLE, Address, DsnError, Holes, check_parameters, check_scheme, is_ours, put
+from orchestrator.errors import either
+
+# What Go leaves as it is in a path; of everything else golang-migrate makes %XX, and looks for a file of that name.
+_SAME_IN_GO = "/!$&'()*+,;=:@[]%~"
+_ONLY_OF_URIS = ("mode", "vfs", "immutable", "nolock", "cache", "psow")
+_TIMEOUT = re.compile(r"[0-9]{1,9}")
+
+
+@dataclass(frozen=True, slots=True)
+class FileForm:
+    """How a DSN that is the path of a file is read. A relative path begins at the directory of the manifest."""
+
+    engine: str
+    schemes: tuple[str, ...]
+    parameters: tuple[str, ...]
+    port: str = ""
+
+    def read(self, text: str, *, filled: bool = True, base: Path | None = None) -> Address:
+        """Understand a DSN without templates; `database` is the name of the file, `endpoint` its directory."""
+        scheme, separator, rest = text.partition("://")
+        if not separator:
+            raise DsnError("the DSN has no scheme", f"it begins with {either([f'{one}://' for one in self.schemes])}")
+        check_scheme(scheme, self.engine, self.schemes)
+        path, _, query = rest.partition("?")
+        _check_path(path, filled=filled)
+        pairs = [part.partition("=") for part in query.split("&") if part]
+        if not all(equals for _, equals, _ in pairs):
+            raise DsnError("the DSN has a query parameter without '='", "a plain & or = in a value is percent-encoded")
+        ours = {unquote(key): unquote_plus(value) for key, _, value in pairs if is_ours(key)}
+        check_parameters(ours, self.parameters)
+        for key, _, value in pairs:
+            _check_parameter(unquote(key), unquote(value), filled=filled)
+        whole = Path(os.path.normpath((base or Path.cwd()).absolute() / path))
+        kept = "&".join(f"{key}={value}" for key, _, value in pairs if not is_ours(key))
+        return Address(
+            f"{self.schemes[0]}://{whole}{'?' if kept else ''}{kept}",
+            whole.name,
+            str(whole.parent),
+            f"{self.engine} {whole.parent}",
+            ours,
+        )
+
+    def fill(self, skeleton: str, holes: Holes) -> str | None:
+        """Return a DSN with each HOLE filled by its value as it is."""
+        return put(skeleton, holes, _part_of_path) if "://" in skeleton.replace(HOLE, "") else None
+
+    def retarget(self, url: str, name: str) -> str:
+        """Return the DSN of another file in the same directory."""
+        path, mark, query = url.partition("?")
+        return f"{path.rpartition('/')[0]}/{name}{mark}{query}"
+
+    def login(self, url: str) -> str:
+        """Return nothing: a file has no login."""
+        del url
+        return ""
+
+    def without_password(self, url: str) -> str:
+        """Return the DSN: it has no password."""
+        return url
+
+    def parts(self, url: str) -> tuple[dict[str, str], bool]:
+        """Return no host: no container can take the place of a file."""
+        del url
+        return {}, False
+
+    def within(self, url: str) -> str:
+        """Return nothing: an entry is the whole file."""
+        del url
+        return ""
+
+
+def path_of(url: str) -> str:
+    """Return the path of the file that a DSN names, once it is read."""
+    return url.partition("://")[2].partition("?")[0]
+
+
+def options_of(url: str) -> dict[str, str]:
+    """Return the parameters of a DSN for the session, as both drivers of golang-migrate spell them."""
+    found: dict[str, str] = {}
+    for part in url.partition("?")[2].split("&"):
+        key, _, value = part.partition("=")
+        key, value = unquote(key), unquote(value)
+        if key == "_pragma" and (pragma := re.fullmatch(r"\s*(\w+)\s*[(=]\s*'?([\w-]+)'?\s*\)?\s*", value)):
+            found[pragma[1].lower()] = pragma[2].lower()
+        elif name := _NAMES.get(key):
+            found[name] = value.lower()
+    return found
+
+
+_NAMES = {
+    "_foreign_keys": "foreign_keys",
+    "_fk": "foreign_keys",
+    "_busy_timeout": "busy_timeout",
+    "_timeout": "busy_timeout",
+    "_recursive_triggers": "recursive_triggers",
+    "_rt": "recursive_triggers",
+    "_case_sensitive_like": "case_sensitive_like",
+    "_cslike": "case_sensitive_like",
+}
+
+
+def _part_of_path(name: str, value: str) -> str:
+    if found := re.search(r"[?#&\0]", value):
+        raise DsnError(f"the value of {name or '{database}'} holds {found[0]!r}, which cannot be in the path of a DSN")
+    return value
+
+
+def _check_path(path: str, *, filled: bool) -> None:
+    if not path or (path.endswith("/") and filled):
+        raise DsnError("the DSN names no file", "write sqlite3://{database}.db, or sqlite3:///whole/path/{database}.db")
+    if path.startswith((":memory:", "file:")):
+        what = "a database in memory is gone when orch ends" if path[0] == ":" else "a file: URI is not taken"
+        raise DsnError(f"the DSN is no path of a file: {what}", "write sqlite3:///whole/path/{database}.db")
+    if "#" in path or re.search(r"%(?![0-9A-Fa-f]{2})", path):
+        raise DsnError("the path in the DSN holds a '#', or a '%' that encodes nothing", "name the file without it")
+    if (in_go := quote(path, safe=_SAME_IN_GO)) != path:
+        raise DsnError(
+            "the path in the DSN holds a space or another character that golang-migrate would look for as %XX",
+            f"a relative path begins at the manifest; or write what golang-migrate makes of it: {in_go}",
+        )
+
+
+def _check_parameter(key: str, value: str, *, filled: bool) -> None:
+    if key in _ONLY_OF_URIS:
+        raise DsnError(f"the DSN has the parameter {key!r}, which golang-migrate passes over", "remove it")
+    if filled and _NAMES.get(key) == "busy_timeout" and not _TIMEOUT.fullmatch(value):
+        raise DsnError(f"the DSN has a wrong value for {key!r}", "it is a number of milliseconds")
+
+
+DSN = FileForm(
+    engine="sqlite",
+    schemes=("sqlite3", "sqlite"),
+    parameters=("x-migrations-table", "x-no-tx-wrap"),
+)

@@ -1,0 +1,137 @@
+"""From SQLite's errors to ours."""
+
+from __future__ import annotations
+
+import os
+import re
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from orchestrator.engines.sqlite.dsn import path_of
+from orchestrator.errors import ConnectError, DatabaseMissingError, NotPermittedError, OrchError, StatementError
+from orchestrator.model import Statement, Target
+
+BUSY = ("SQLITE_BUSY", "SQLITE_LOCKED")
+# The journal of a writer that was killed has to be played back first, and a connection that only reads cannot.
+NEEDS_REPAIR = ("SQLITE_READONLY_ROLLBACK", "SQLITE_READONLY_RECOVERY", "SQLITE_READONLY_CANTINIT")
+_NEAR = re.compile(r'near "(?P<token>.*)": ', re.DOTALL)
+_NAMED = re.compile(
+    r"^(?:no such (?:table|column|function|index|collation sequence)|unknown database)[:\s]+(?P<name>\S+)"
+)
+_PRIMARY = (
+    *("SQLITE_BUSY", "SQLITE_CANTOPEN", "SQLITE_CONSTRAINT", "SQLITE_CORRUPT", "SQLITE_FULL", "SQLITE_INTERRUPT"),
+    *("SQLITE_IOERR", "SQLITE_LOCKED", "SQLITE_NOTADB", "SQLITE_PERM", "SQLITE_READONLY"),
+)
+_MANY = 50  # places of one token that are tried
+
+
+def code_of(error: sqlite3.Error) -> str:
+    """Return SQLite's name of an error, such as SQLITE_BUSY."""
+    name: str = getattr(error, "sqlite_errorname", None) or "SQLITE_MISUSE"
+    if name != "unknown":
+        return name
+    primary = error.sqlite_errorcode & 0xFF  # the driver is older than the library: then the kind of error serves
+    return next((one for one in _PRIMARY if getattr(sqlite3, one, None) == primary), "SQLITE_ERROR")
+
+
+@contextmanager
+def mapped(target: Target, statement: Statement | None = None) -> Iterator[None]:
+    """Turn every error of the driver into one of ours."""
+    try:
+        yield
+    except (sqlite3.Error, sqlite3.Warning) as error:
+        raise translated(error, target, statement) from None
+    except OSError as error:
+        raise ConnectError(
+            f"{path_of(target.url.reveal())}: {error.strerror or error}", hint="look at the file and its directory"
+        ) from None
+
+
+def translated(error: sqlite3.Error | sqlite3.Warning, target: Target, statement: Statement | None) -> OrchError:
+    """Return our error for one of the driver."""
+    code = code_of(error) if isinstance(error, sqlite3.Error) else "SQLITE_MISUSE"
+    text, path = str(error), path_of(target.url.reveal())
+    if code == "SQLITE_NOTADB":
+        return ConnectError(
+            f"{path} is not an SQLite database", hint="look at the path in the DSN; it may be encrypted", code=code
+        )
+    if code.startswith("SQLITE_CORRUPT"):
+        return ConnectError(
+            f"{path} is damaged: {text}",
+            hint="stop who uses it, and restore a backup, or: sqlite3 FILE .recover",
+            code=code,
+        )
+    if code.startswith("SQLITE_CANTOPEN"):
+        return cannot_open(target)
+    if code.startswith(("SQLITE_READONLY", "SQLITE_PERM", "SQLITE_AUTH")):
+        return NotPermittedError(
+            f"{path} cannot be written",
+            detail=text,
+            hint="its user needs the right to write the file and its directory",
+        )
+    if code.startswith(BUSY):
+        return StatementError(
+            f"{path} is locked by another writer",
+            code=code,
+            statement=statement,
+            transient=True,
+            hint="let it finish, or raise lock_timeout",
+        )
+    if code == "SQLITE_FULL":
+        return StatementError(
+            "the disk is full", code=code, statement=statement, hint="make room; nothing of this transaction is left"
+        )
+    return StatementError(
+        text, code=code, statement=statement, offset=_place(text, statement), transient=code.startswith("SQLITE_IOERR")
+    )
+
+
+def cannot_open(target: Target) -> OrchError:
+    """Return why a file cannot be opened."""
+    path = Path(path_of(target.url.reveal()))
+    directory = path.parent
+    if path.is_dir():
+        return ConnectError(f"{path} is a directory, not a database", hint="name a file in the DSN")
+    if not directory.is_dir():
+        what = "is not a directory" if directory.exists() else "does not exist"
+        return ConnectError(
+            f"the directory {directory} {what}", hint=f"make it: mkdir -p {directory}; or correct the DSN"
+        )
+    if not os.access(directory, os.X_OK):
+        return NotPermittedError(f"the directory {directory} cannot be entered", hint="give its user the right to")
+    if not os.path.lexists(path):
+        return DatabaseMissingError(f"there is no database {path}", hint="orch apply creates it")
+    return NotPermittedError(f"{path} cannot be opened", hint="its user needs the right to read and write it")
+
+
+def _place(text: str, statement: Statement | None) -> int | None:
+    """Return where in a statement SQLite stopped; it tells no place, only the token."""
+    if statement is None:
+        return None
+    if near := _NEAR.search(text):
+        return _unreadable(statement.source, near["token"])
+    if named := _NAMED.search(text):
+        name = named["name"].rpartition(".")[2]
+        places = [found.start() for found in re.finditer(rf"(?<!\w){re.escape(name)}(?!\w)", statement.source)]
+        return places[0] if len(places) == 1 else None
+    return None
+
+
+def _unreadable(source: str, token: str) -> int | None:
+    """Return the place of the token at which SQLite's parser stops: the first at which the text before it still goes on."""
+    places = [found.start() for found in re.finditer(re.escape(token), source)]
+    if len(places) == 1:
+        return places[0]
+    connection = sqlite3.connect(":memory:")
+    try:
+        for place in places[:_MANY]:
+            try:
+                connection.execute(f"EXPLAIN {source[: place + len(token)]}")
+            except sqlite3.Error as error:
+                if (near := _NEAR.search(str(error))) and near["token"] == token:
+                    return place
+    finally:
+        connection.close()
+    return None

@@ -1,0 +1,105 @@
+"""The migration lock among runs of orch: a file beside the database, locked for as long as a process holds it.
+
+SQLite has no lock that lasts over several transactions and lets readers go on. This one tells who is at work and lets
+others wait in turn; that nothing runs twice does not rest on it: every transaction compares the records first, and so it
+does beside golang-migrate, which takes no lock at all.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+from orchestrator.errors import LockError, NotPermittedError
+from orchestrator.model import LockHolder
+
+TRY_EVERY = 0.05  # seconds
+SUFFIX = "-orch-lock"
+
+
+class FileLock:
+    """The lock of one database file."""
+
+    def __init__(self, path: str, who: str, id: str) -> None:
+        self._path = path + SUFFIX
+        self._who = who
+        self._id = id
+
+    @contextmanager
+    def held(self, wait: float, on_wait: Callable[[LockHolder], None]) -> Iterator[None]:
+        """Hold the lock; LockError after `wait` seconds."""
+        deadline = time.monotonic() + wait
+        while (descriptor := self._take()) is None:
+            holder = self.holder()
+            if time.monotonic() >= deadline:
+                who = holder.description if holder else "another run"
+                raise LockError(
+                    f"{self._id} is locked by {who}",
+                    detail=f"waited {wait:g} s",
+                    hint="wait for its end, or raise --lock-timeout",
+                )
+            if holder:
+                on_wait(holder)
+            time.sleep(TRY_EVERY)
+        try:
+            yield
+        finally:
+            with suppress(OSError):  # only its holder removes it
+                Path(self._path).unlink()
+            os.close(descriptor)
+
+    def holder(self) -> LockHolder | None:
+        """Return who holds the lock. Writes nothing."""
+        try:
+            descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return _read(os.pread(descriptor, 10_000, 0))
+        finally:
+            os.close(descriptor)
+        return None
+
+    def _take(self) -> int | None:
+        """Return the descriptor that holds the lock, None if somebody else does."""
+        try:
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise NotPermittedError(
+                f"the directory of {self._id} cannot be written: {error.strerror}",
+                hint="SQLite itself needs the right to write the directory of a database",
+            ) from None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Whoever held it has removed the file: then this is not the one that others open.
+            if Path(self._path).stat().st_ino == os.fstat(descriptor).st_ino:
+                told = {"who": self._who, "pid": os.getpid(), "since": datetime.now(UTC).isoformat()}
+                os.ftruncate(descriptor, 0)
+                os.pwrite(descriptor, json.dumps(told).encode(), 0)
+                return descriptor
+        except FileNotFoundError:
+            pass
+        except BlockingIOError:
+            pass
+        except OSError:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+        return None
+
+
+def _read(content: bytes) -> LockHolder:
+    try:
+        told = json.loads(content)
+        who, pid, since = str(told["who"]), int(told["pid"]), datetime.fromisoformat(told["since"])
+    except (ValueError, TypeError, KeyError):
+        return LockHolder("another process", alive=True)
+    return LockHolder(f"{who} (process {pid})", since, f"{who} {pid} {since}", alive=True)

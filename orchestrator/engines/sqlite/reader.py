@@ -1,0 +1,269 @@
+"""From the text of a migration file to statements: where each ends, and what a transaction makes of it.
+
+Statements end where SQLite's own `sqlite3_complete` says, which knows the bodies of triggers; the table below is its table.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+
+from orchestrator.errors import InvalidError
+from orchestrator.model import File, Mark, Script, Statement
+
+_TOKEN = re.compile(
+    r"""(?P<blank>\s+|--[^\n]*|/\*(?:[^*]|\*(?!/))*+(?:\*/)?)
+      | (?P<text>'[^']*+'?|"[^"]*+"?|`[^`]*+`?|\[[^\]]*+\]?)
+      | (?P<word>[A-Za-z_0-9$\x80-\U0010ffff]+)
+      | (?P<semi>;)
+      | (?P<other>.)""",
+    re.VERBOSE | re.DOTALL,
+)
+# Rows: the state of sqlite3_complete. Columns: `;`, another token, EXPLAIN, CREATE, TEMP, TRIGGER, END.
+_NEXT = {
+    "start": ("start", "normal", "explain", "create", "normal", "normal", "normal"),
+    "normal": ("start", "normal", "normal", "normal", "normal", "normal", "normal"),
+    "explain": ("start", "explain", "normal", "create", "normal", "normal", "normal"),
+    "create": ("start", "normal", "normal", "normal", "create", "trigger", "normal"),
+    "trigger": ("semi", "trigger", "trigger", "trigger", "trigger", "trigger", "trigger"),
+    "semi": ("semi", "trigger", "trigger", "trigger", "trigger", "trigger", "end"),
+    "end": ("start", "trigger", "trigger", "trigger", "trigger", "trigger", "trigger"),
+}
+_COLUMNS = {"explain": 2, "create": 3, "temp": 4, "temporary": 4, "trigger": 5, "end": 6}
+
+_DIRECTIVE = re.compile(r"--[ \t]*orch:[ \t]*(?P<name>[^\s=]*)[ \t]*=?[ \t]*(?P<value>[^\n\r]*)", re.IGNORECASE)
+_DIRECTIVES = ("lock_timeout", "lock_try", "statement_timeout")
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)[ \t]*(ms|s|m|min|h)")
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+
+# PRAGMAs that mean something only outside of a transaction, and last as long as the connection.
+SESSION = ("foreign_keys",)
+_BEFORE_VACUUM = ("auto_vacuum", "page_size")
+_JOURNALS = ("wal", "delete", "truncate", "persist")
+_REFUSED = {
+    "synchronous": "a transaction cannot change it, and it ends with the connection of this file",
+    "locking_mode": "it would keep applications out, and ends with the connection of this file",
+    "encoding": "it has an effect only before anything is in a database, and the history is there before",
+    "writable_schema": "a slip in it destroys the database; a virtual table is made by CREATE VIRTUAL TABLE",
+    "schema_version": "a slip in it destroys the database",
+    "query_only": "orch could not write its records",
+    "busy_timeout": "it ends with the connection of this file: _busy_timeout in the DSN sets it",
+    "temp_store_directory": "it is of the process, not of the database",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A statement as it stands in the file: where it begins and ends, and its words in lower case, at most the first ten."""
+
+    start: int
+    end: int
+    words: tuple[str, ...]
+
+
+def split(text: str) -> Iterator[Piece]:
+    """Yield the statements of a text, without the semicolons, blanks and comments around them. Linear in its length."""
+    state, start, end = "start", -1, -1
+    words: list[str] = []
+    for token in _TOKEN.finditer(text):
+        kind = token.lastgroup
+        if kind == "blank":
+            continue
+        column = 0 if kind == "semi" else 1
+        if kind == "word":
+            column = _COLUMNS.get(token[0].lower(), 1)
+        state = _NEXT[state][column]
+        if state == "start":
+            if start >= 0:
+                yield Piece(start, end, tuple(words))
+            start, words = -1, []
+            continue
+        if start < 0:
+            start = token.start()
+        end = token.end()
+        if len(words) < 10:
+            words.append(token[0].lower().strip("'\"`[]") if kind in ("word", "text") else token[0])
+    if start >= 0:
+        yield Piece(start, end, tuple(words))
+
+
+class _Reader:
+    """Reads one file."""
+
+    def __init__(self, file: File, text: str) -> None:
+        self.file, self.text = file, text
+
+    def error(self, what: str, offset: int, hint: str, detail: str = "") -> InvalidError:
+        return InvalidError(what, where=Mark.at(self.file.path, self.text, offset), hint=hint, detail=detail)
+
+
+def read_script(file: File, text: str) -> Script:
+    """Return the statements of a file; InvalidError with file, line and column for what cannot be run safely."""
+    reader = _Reader(file, text)
+    if (nul := text.find("\0")) >= 0:
+        raise reader.error("the file holds a NUL character", nul, "remove it: SQLite would stop reading there")
+    pieces = list(split(text))
+    kept = _without_blocks(reader, pieces)
+    for piece in kept:
+        _refuse(reader, piece)
+    alone = [piece for piece in kept if _stands_alone(piece)]
+    if alone:
+        if len(kept) < len(pieces):
+            what = f"{' '.join(alone[0].words[:2]).upper()} cannot be part of a transaction, and this file has BEGIN and COMMIT"
+            raise reader.error(what, alone[0].start, "move it to a migration of its own")
+        statements = _one_by_one(reader, kept)
+    else:
+        _check_places(reader, kept)
+        statements = [_statement(reader, piece, atomic=True) for piece in kept]
+    limits = _directives(reader, pieces[0].start if pieces else len(text))
+    return Script(file, text, tuple(statements), not alone, **limits)  # type: ignore[arg-type]
+
+
+def pragma(words: Sequence[str]) -> str:
+    """Return the name of the PRAGMA that a statement is, without its schema; '' for any other statement."""
+    if words[:1] != ("pragma",) and list(words[:1]) != ["pragma"]:
+        return ""
+    rest = list(words[1:])
+    if rest[1:2] == ["."]:
+        rest = rest[2:]
+    return rest[0] if rest else ""
+
+
+def value_of(words: Sequence[str]) -> str:
+    """Return what a PRAGMA is set to, '' where it only asks."""
+    for place, word in enumerate(words):
+        if word in ("=", "("):
+            return words[place + 1] if place + 1 < len(words) else ""
+    return ""
+
+
+def words_of(source: str) -> tuple[str, ...]:
+    """Return the first words of a statement."""
+    return next((piece.words for piece in split(source)), ())
+
+
+def is_session(words: Sequence[str]) -> bool:
+    """Whether a statement sets what a transaction ignores, for this connection alone."""
+    return pragma(words) in SESSION and bool(value_of(words))
+
+
+def _without_blocks(reader: _Reader, pieces: Sequence[Piece]) -> list[Piece]:
+    """Return the statements without BEGIN and COMMIT: the whole file is one transaction anyway."""
+    kept, begun = [], -1
+    for piece in pieces:
+        first = piece.words[0]
+        if first == "begin":
+            if begun >= 0:
+                raise reader.error("BEGIN inside of BEGIN … COMMIT", piece.start, "remove one of them")
+            begun = piece.start
+        elif first in ("commit", "end"):
+            if begun < 0:
+                raise reader.error(
+                    f"{first.upper()} without BEGIN", piece.start, "remove it: a file is one transaction"
+                )
+            begun = -1
+        elif first == "rollback" and "to" not in piece.words:
+            raise reader.error("ROLLBACK would undo the file's own work", piece.start, "remove it")
+        else:
+            kept.append(piece)
+    if begun >= 0:
+        raise reader.error("BEGIN without COMMIT", begun, "add COMMIT; at the end, or remove BEGIN")
+    return kept
+
+
+def _refuse(reader: _Reader, piece: Piece) -> None:
+    first = piece.words[0]
+    if first in ("attach", "detach"):
+        raise reader.error(
+            f"{first.upper()} reaches another database file",
+            piece.start,
+            "give that file a database of its own in the manifest, with migrations of its own",
+        )
+    if first == ".":
+        hint = "remove it; commands that begin with a dot are those of the sqlite3 shell"
+        raise reader.error("a command of the sqlite3 shell is no SQL", piece.start, hint)
+    if first == "vacuum" and "into" in piece.words:
+        raise reader.error("VACUUM INTO writes another file", piece.start, "make backups outside of migrations")
+    name, value = pragma(piece.words), value_of(piece.words)
+    if not value:
+        return
+    if name in _REFUSED:
+        raise reader.error(f"PRAGMA {name} does not belong in a migration", piece.start, "remove it", _REFUSED[name])
+    if name == "journal_mode" and value not in _JOURNALS:
+        hint = f"use one of {', '.join(_JOURNALS)}; journals that are off or in memory lose the database in a crash"
+        raise reader.error(f"PRAGMA journal_mode = {value} does not belong in a migration", piece.start, hint)
+
+
+def _stands_alone(piece: Piece) -> bool:
+    """Whether no transaction can hold a statement."""
+    return piece.words[0] == "vacuum" or (pragma(piece.words) == "journal_mode" and bool(value_of(piece.words)))
+
+
+def _one_by_one(reader: _Reader, pieces: Sequence[Piece]) -> list[Statement]:
+    """Return the statements of a file that cannot be one transaction: each commits with its progress, or stands alone."""
+    statements, settings = [], list[str]()
+    for piece in pieces:
+        if piece.words[0] in ("savepoint", "release", "rollback"):
+            raise reader.error(
+                f"{piece.words[0].upper()} in a file that is not one transaction",
+                piece.start,
+                "move VACUUM and PRAGMA journal_mode to a migration of their own",
+            )
+        lasting = is_session(piece.words) or (pragma(piece.words) in _BEFORE_VACUUM and bool(value_of(piece.words)))
+        outside = lasting or _stands_alone(piece)
+        statement = _statement(reader, piece, atomic=not outside)
+        statements.append(replace(statement, settings=";\n".join(settings), repeatable=outside))
+        if lasting:
+            settings.append(statement.source)
+    return statements
+
+
+def _check_places(reader: _Reader, pieces: Sequence[Piece]) -> None:
+    """Raise InvalidError for a setting that a transaction would pass over without a word."""
+    inside = [place for place, piece in enumerate(pieces) if not is_session(piece.words)]
+    for place, piece in enumerate(pieces):
+        name = pragma(piece.words)
+        if is_session(piece.words) and inside and inside[0] < place < inside[-1]:
+            raise reader.error(
+                f"PRAGMA {name} in the middle of a file",
+                piece.start,
+                "move it to the top of the file, above the first statement: then it counts for the whole file",
+                "SQLite passes over it inside a transaction, and a file is one transaction",
+            )
+        if name in _BEFORE_VACUUM and value_of(piece.words):
+            hint = "add VACUUM; below it, or remove it"
+            raise reader.error(f"PRAGMA {name} has no effect without a VACUUM after it", piece.start, hint)
+
+
+def _statement(reader: _Reader, piece: Piece, *, atomic: bool) -> Statement:
+    source = reader.text[piece.start : piece.end]
+    return Statement(source, source, piece.start, reader.text.count("\n", 0, piece.start) + 1, atomic)
+
+
+def _directives(reader: _Reader, first: int) -> dict[str, float]:
+    """Read the `-- orch:` lines above the first statement; durations in seconds, 0 for `none`."""
+    found: dict[str, float] = {}
+    for line in _DIRECTIVE.finditer(reader.text):
+        name, value, place = line["name"], line["value"].strip(), line.start("name")
+        if line.start() > first:
+            if any(token.start() == line.start() for token in _TOKEN.finditer(reader.text, first)):
+                what = "an orch directive below the first statement has no effect"
+                raise reader.error(what, line.start(), "move it to the top of the file, above the first statement")
+            continue
+        if name == "no-transaction":
+            what = "no-transaction does not apply to SQLite"
+            raise reader.error(what, place, "remove it: every file that can be one transaction is one")
+        if name not in _DIRECTIVES:
+            near = get_close_matches(name, _DIRECTIVES, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(_DIRECTIVES)}"
+            raise reader.error(f"unknown directive '{name}'", place, hint)
+        if name in found:
+            raise reader.error(f"directive '{name}' is given twice", place, "remove one of them")
+        duration = _DURATION.fullmatch(value)
+        found[name] = float(duration[1]) * _SECONDS[duration[2]] if duration else 0.0
+        if value != "none" and found[name] < 0.001:
+            hint = f"write for example {name}=500ms, 30s, 5m or 1h, or none"
+            raise reader.error(f"'{value}' is no duration for {name}", place, hint)
+    return found

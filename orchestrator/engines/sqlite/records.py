@@ -1,0 +1,208 @@
+"""The history and golang-migrate's version table, as SQL. All of it runs inside a transaction of the caller."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from orchestrator.errors import ConflictError
+from orchestrator.model import Attempt, History, Target, VersionRow, read_attempt
+
+DEFAULT = "schema_migrations"
+PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+# One that a later release adds needs a default, so that it can be added to rows that are there.
+COLUMNS = {
+    "version": "INTEGER NOT NULL",
+    "attempt": "INTEGER NOT NULL",
+    "name": "TEXT NOT NULL",
+    "direction": "TEXT NOT NULL",
+    "checksum": "TEXT NOT NULL",
+    "applied": "INTEGER NOT NULL DEFAULT 0",
+    "total": "INTEGER NOT NULL DEFAULT 0",
+    "in_flight": "INTEGER NOT NULL DEFAULT 0",
+    "prefix": "TEXT NOT NULL DEFAULT ''",
+    "done": "INTEGER NOT NULL DEFAULT 0",
+    "origin": "TEXT NOT NULL DEFAULT 'applied'",
+    "started_at": "TEXT NOT NULL DEFAULT ''",
+    "finished_at": "TEXT",
+    "seconds": "REAL",
+    "actor": "TEXT NOT NULL DEFAULT ''",
+    "run_id": "TEXT NOT NULL DEFAULT ''",
+    "tool": "TEXT NOT NULL DEFAULT ''",
+    "error": "TEXT NOT NULL DEFAULT ''",
+    "reason": "TEXT NOT NULL DEFAULT ''",
+    "format": "INTEGER NOT NULL DEFAULT 1",
+}
+_OURS = frozenset({"version", "attempt", "direction", "checksum", "done"})
+
+
+class Raw(NamedTuple):
+    """What both tables hold, for comparing; None: there is no such table."""
+
+    version_rows: tuple[tuple[Any, ...], ...] | None
+    attempts: tuple[tuple[Any, ...], ...] | None
+
+
+class Records:
+    """The two tables of one target."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self.version_table = target.parameters.get("x-migrations-table") or DEFAULT
+        # Each set of migrations in a file has its own history beside its version table.
+        own = self.version_table != DEFAULT
+        self.history = f"{target.history_name}_{self.version_table}" if own else target.history_name
+
+    def read(self, connection: sqlite3.Connection) -> tuple[Raw, History]:
+        """Return what the tables hold. ConflictError for what orch cannot have written."""
+        columns = self._columns(connection)
+        versions: tuple[tuple[Any, ...], ...] | None = None
+        if self._is_table(connection, self.version_table):
+            query = f"SELECT version, dirty FROM {quoted(self.version_table)}"  # noqa: S608 - a checked name
+            versions = tuple(connection.execute(query).fetchall())
+        attempts: list[Attempt] = []
+        raw: tuple[tuple[Any, ...], ...] | None = None
+        if columns:
+            cursor = connection.execute(f"SELECT * FROM {quoted(self.history)} ORDER BY version, attempt")  # noqa: S608
+            names = [column[0] for column in cursor.description]
+            rows = [dict(zip(names, row, strict=True)) for row in cursor]
+            attempts = [self._attempt(row) for row in rows]
+            raw = tuple(
+                tuple(
+                    row[key] for key in ("version", "attempt", "direction", "checksum", "applied", "in_flight", "done")
+                )
+                for row in rows
+            )
+        rows_of_version = tuple(map(self._version_row, versions or ()))
+        pointer = rows_of_version[0] if rows_of_version else VersionRow(None)
+        history = History(
+            store=bool(columns),
+            version_row=None if versions is None else pointer,
+            attempts=tuple(attempts),
+            unrecorded=0 if columns or versions is not None else self._others(connection),
+            emptied=bool(columns) and not attempts,
+            rows=rows_of_version if len(set(rows_of_version)) > 1 else (),
+        )
+        return Raw(versions, raw), history
+
+    def write(
+        self, connection: sqlite3.Connection, attempts: Sequence[Attempt], version_row: VersionRow | None
+    ) -> None:
+        """Make what is missing of the two tables, and write."""
+        # golang-migrate's own statements: a second version table in a file gets no index, as its name is taken.
+        connection.execute(f"CREATE TABLE IF NOT EXISTS {self.version_table} (version uint64,dirty bool)")
+        connection.execute(f"CREATE UNIQUE INDEX IF NOT EXISTS version_unique ON {self.version_table} (version)")
+        there = self._columns(connection)
+        if not there:
+            columns = ", ".join(f"{name} {kind}" for name, kind in COLUMNS.items())
+            connection.execute(f"CREATE TABLE {quoted(self.history)} ({columns}, PRIMARY KEY (version, attempt))")
+        for name, kind in COLUMNS.items() if there else ():
+            if name not in there:
+                connection.execute(f"ALTER TABLE {quoted(self.history)} ADD COLUMN {name} {kind}")
+        for attempt in attempts:
+            self._record(connection, attempt)
+        if version_row is not None:
+            connection.execute(f"DELETE FROM {self.version_table}")  # noqa: S608
+            if version_row.version is not None:
+                query = f"INSERT INTO {self.version_table} (version, dirty) VALUES (?, ?)"  # noqa: S608
+                connection.execute(query, (version_row.version, version_row.dirty))
+
+    def _record(self, connection: sqlite3.Connection, attempt: Attempt) -> None:
+        now = datetime.now(UTC)
+        key = attempt.version, attempt.number
+        query = f"SELECT started_at FROM {quoted(self.history)} WHERE version = ? AND attempt = ?"  # noqa: S608
+        row = connection.execute(query, key).fetchone()
+        started = _time(row[0] if row else None) or now
+        values: dict[str, Any] = {
+            "version": attempt.version,
+            "attempt": attempt.number,
+            "name": attempt.name,
+            "direction": attempt.direction.value,
+            "checksum": attempt.checksum,
+            "applied": attempt.applied,
+            "total": attempt.total,
+            "in_flight": attempt.in_flight,
+            "prefix": attempt.prefix,
+            "done": attempt.done,
+            "origin": attempt.origin.value,
+            "started_at": started.isoformat(),
+            "finished_at": max(now, started).isoformat() if attempt.done else None,
+            "seconds": max(0.0, (now - started).total_seconds()) if attempt.done else None,
+            "actor": attempt.actor,
+            "run_id": attempt.run_id,
+            "tool": attempt.tool,
+            "error": attempt.error,
+            "reason": attempt.reason,
+            "format": attempt.format,
+        }
+        updates = ", ".join(f"{name} = excluded.{name}" for name in values if name not in ("version", "attempt"))
+        connection.execute(
+            f"INSERT INTO {quoted(self.history)} AS h ({', '.join(values)}) VALUES ({', '.join('?' * len(values))}) "  # noqa: S608
+            f"ON CONFLICT (version, attempt) DO UPDATE SET {updates} WHERE NOT h.done",
+            [_storable(value) for value in values.values()],
+        )
+
+    def _attempt(self, row: dict[str, Any]) -> Attempt:
+        try:
+            return read_attempt(
+                {
+                    **dict.fromkeys(("name", "prefix"), ""),
+                    **dict.fromkeys(("applied", "total"), 0),
+                    "origin": "applied",
+                    **row,
+                    "in_flight": bool(row.get("in_flight")),
+                    "done": bool(row["done"]),
+                }
+            )
+        except (KeyError, ValueError, TypeError):
+            raise ConflictError(
+                f"the history of {self._target.database_id} ({self.history}) has a row that orch did not write",
+                hint="look at that row; if nothing is lost with it, delete it",
+            ) from None
+
+    def _version_row(self, row: tuple[Any, ...]) -> VersionRow:
+        version, dirty = row
+        if not isinstance(version, int):
+            raise ConflictError(
+                f"the version table of {self._target.database_id} ({self.version_table}) holds a version that is no number",
+                hint="correct that row: it holds a version and whether it is dirty (0 or 1)",
+            )
+        return VersionRow(version, dirty=dirty in (1, "true", "TRUE", "1"))
+
+    def _columns(self, connection: sqlite3.Connection) -> set[str]:
+        """Return the columns of the history, none if there is none; ConflictError for a table that is not ours."""
+        found = {row[0] for row in connection.execute("SELECT name FROM pragma_table_info(?)", (self.history,))}
+        if found and not found >= _OURS:
+            raise ConflictError(
+                f"{self._target.database_id} has a table '{self.history}' that is not orch's",
+                hint="give the history another name: 'history' in the manifest",
+            )
+        return found
+
+    def _is_table(self, connection: sqlite3.Connection, name: str) -> bool:
+        query = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ? COLLATE NOCASE"
+        return connection.execute(query, (name,)).fetchone() is not None
+
+    def _others(self, connection: sqlite3.Connection) -> int:
+        query = "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
+        return int(connection.execute(query).fetchone()[0])
+
+
+def quoted(name: str) -> str:
+    """Return a name as SQL."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _storable(value: Any) -> Any:
+    """Return a value as the driver takes it: texts of files may hold halves of characters."""
+    return value.encode(errors="replace").decode() if isinstance(value, str) else value
+
+
+def _time(value: Any) -> datetime | None:
+    try:
+        return datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        return None

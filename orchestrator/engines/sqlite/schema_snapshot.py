@@ -1,0 +1,50 @@
+"""The schema of an SQLite database: what stands in sqlite_schema, and the columns of its tables one by one."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Sequence
+
+from orchestrator.model import SchemaObject, SchemaSnapshot
+
+_OBJECTS = """SELECT type, name, tbl_name, coalesce(sql, '') FROM sqlite_master
+    WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY type, name"""
+_COLUMNS = "SELECT name, type, \"notnull\", coalesce(dflt_value, ''), pk, hidden FROM pragma_table_xinfo(?)"
+_TEXT = re.compile(r"('(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|`[^`]*`|\[[^\]]*\])|--[^\n]*|/\*.*?\*/|\s+", re.DOTALL)
+
+
+def read_schema(connection: sqlite3.Connection, ours: Sequence[str]) -> SchemaSnapshot:
+    """Return every table, column, index, view and trigger with its definition, without the tables of the bookkeeping.
+
+    A table's columns are compared one by one, where they stand does not matter; the whole text of a table counts only for
+    what columns do not tell (constraints, WITHOUT ROWID, STRICT).
+    """
+    found: dict[SchemaObject, str] = {}
+    hidden = {name.lower() for name in ours}
+    for kind, name, table, text in connection.execute(_OBJECTS).fetchall():
+        if table.lower() in hidden:
+            continue
+        owner = str(SchemaObject("table", table)) if kind in ("index", "trigger") else ""
+        if kind != "table":
+            found[SchemaObject(kind, name, owner)] = _spelled(text)
+            continue
+        found[SchemaObject("table", name)] = _spelled(text)
+        for column, type_, not_null, default, key, extra in connection.execute(_COLUMNS, (name,)).fetchall():
+            facts = [type_, "NOT NULL" * not_null, f"DEFAULT {default}" if default else "", f"KEY {key}" if key else ""]
+            facts.append(f"GENERATED {extra}" if extra else "")
+            found[SchemaObject("column", f"{name}.{column}", str(SchemaObject("table", name)))] = " ".join(
+                filter(None, facts)
+            )
+    for name in ("user_version", "application_id"):
+        if value := connection.execute(f"PRAGMA {name}").fetchone()[0]:
+            found[SchemaObject("pragma", name)] = str(value)
+    mode = str(connection.execute("PRAGMA journal_mode").fetchone()[0])
+    if mode == "wal":  # the others are of a connection
+        found[SchemaObject("pragma", "journal_mode")] = mode
+    return found
+
+
+def _spelled(text: str) -> str:
+    """Return a definition with one blank where there are blanks or comments: ALTER TABLE leaves them as it finds them."""
+    return re.sub(r" ?([(),]) ?", r"\1", _TEXT.sub(lambda found: found[1] or " ", text)).strip()
