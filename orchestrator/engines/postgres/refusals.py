@@ -6,6 +6,7 @@ import re
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
+from psycopg.pq import Conninfo
 
 from orchestrator.engines.postgres.login import Login
 from orchestrator.errors import ConnectError
@@ -84,7 +85,8 @@ def _refused(code: str, target: Target, text: str) -> ConnectError:
         return ConnectError(what, detail=text, hint=hint, transient=True, code=code)
     if code == NO_CONNECT:
         what = f"{user_of(target)} may not connect to '{target.database}'"
-        return ConnectError(what, detail=text, hint=f"GRANT CONNECT ON DATABASE {database} TO <user>;", code=code)
+        role = '"' + _login_name(target).replace('"', '""') + '"'
+        return ConnectError(what, detail=text, hint=f"GRANT CONNECT ON DATABASE {database} TO {role};", code=code)
     if code == WRONG_DATABASE:
         hint = (
             "orch cannot look which databases there are: let this login connect to the database postgres, or create it"
@@ -169,6 +171,13 @@ def user_of(target: Target) -> str:
     """Return who logs in, for people; libpq takes the user of the system where the DSN names none."""
     user = conninfo_to_dict(target.url.reveal()).get("user")
     return f"user '{user}'" if user else "this user (the DSN names none)"
+
+
+def _login_name(target: Target) -> str:
+    """Return the name with which libpq logs in."""
+    given = conninfo_to_dict(target.url).get("user")
+    defaults = (option.val for option in Conninfo.get_defaults() if option.keyword == b"user")
+    return str(given) if given else (next(defaults, None) or b"").decode()
 
 
 def first_lines(text: str) -> str:

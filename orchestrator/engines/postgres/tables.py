@@ -342,7 +342,8 @@ class Tables:
             raise ConnectError(
                 f"{self._target.database_id} has no current schema",
                 detail="the search_path names no schema that exists and that this login may use",
-                hint="GRANT USAGE ON SCHEMA public TO its user; CREATE SCHEMA public; or set search_path in the DSN "
+                hint=f"GRANT USAGE ON SCHEMA public TO {identifier(self._connection.info.user)}; "
+                "CREATE SCHEMA public; or set search_path in the DSN "
                 "(options=-csearch_path=...)",
             )
         self.server_pid, self.schema, quoted, knows_system, self._has_schema, *found, self.server_start = row[:10]
