@@ -175,7 +175,7 @@ def user_of(target: Target) -> str:
 
 def _login_name(target: Target) -> str:
     """Return the name with which libpq logs in."""
-    given = conninfo_to_dict(target.url).get("user")
+    given = conninfo_to_dict(target.url.reveal()).get("user")
     defaults = (option.val for option in Conninfo.get_defaults() if option.keyword == b"user")
     return str(given) if given else (next(defaults, None) or b"").decode()
 
