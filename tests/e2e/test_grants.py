@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from estate import Estate
 
-DOCS = (Path(__file__).parents[1] / "docs" / "operations.md").read_text()
+DOCS = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
 PASSWORD = "plain-password"
 FILES: dict[str, str | bytes] = {"1_t.up.sql": "SELECT 1;", "1_t.down.sql": "SELECT 1;"}
 
