@@ -19,6 +19,7 @@ from typing import Any
 import psycopg
 import pytest
 from estate import ORCH, Estate, Files
+from gate import closed_gate, interrupted
 
 from orchestrator import embedded
 from orchestrator.embedded import Server
@@ -736,76 +737,90 @@ def test_a_failing_down_leaves_no_trace(pg_estate: Estate) -> None:
 
 
 def test_the_first_interrupt_lets_what_runs_finish_and_starts_nothing_new(pg_estate: Estate) -> None:
-    slow = "CREATE TABLE slow (id int);\nSELECT pg_sleep(1.5);"
-    pg_estate.add("postgres", "a", {"1_slow.up.sql": slow, **TWO})
-    pg_estate.add("postgres", "b", ONE, depends_on=["a"])
-    with pg_estate.start("apply") as process:
-        until(lambda: sleepers(pg_estate.servers["postgres"], "pg_sleep(1.5)"))
-        process.send_signal(signal.SIGINT)
-        code, _, err = end(process)
-    assert code == 130, err
-    assert "stopping: what runs may finish" in err
-    assert pg_estate.tables("a") == {"slow"}
-    assert pg_estate.version_row("a") == [(1, False)]
-    assert "postgres-b" not in pg_estate.snapshot()
-    pg_estate.orch("apply")
-    assert pg_estate.tables("a") == {"slow", "two"}
+    with closed_gate(pg_estate.servers["postgres"]) as gate:
+        slow = "CREATE TABLE slow (id int);\n" + gate.sql
+        pg_estate.add("postgres", "a", {"1_slow.up.sql": slow, **TWO})
+        pg_estate.add("postgres", "b", ONE, depends_on=["a"])
+        with pg_estate.start("apply") as process:
+            until(lambda: sleepers(pg_estate.servers["postgres"], gate.name))
+            said = interrupted(process)
+            gate.open()
+            code, _, err = end(process)
+        err = said + err
+        assert code == 130, err
+        assert "stopping: what runs may finish" in err
+        assert pg_estate.tables("a") == {"slow"}
+        assert pg_estate.version_row("a") == [(1, False)]
+        assert "postgres-b" not in pg_estate.snapshot()
+        pg_estate.orch("apply")
+        assert pg_estate.tables("a") == {"slow", "two"}
 
 
 def test_what_waits_for_one_that_was_stopped_is_not_done_and_not_blocked(pg_estate: Estate) -> None:
-    pg_estate.add("postgres", "a", {"1_slow.up.sql": "SELECT pg_sleep(1.3);", **TWO})
-    pg_estate.add("postgres", "b", ONE, depends_on=["a"])
-    pg_estate.add("postgres", "c", ONE, depends_on=["b"])
-    with pg_estate.start("apply", "--output", "json") as process:
-        until(lambda: sleepers(pg_estate.servers["postgres"], "pg_sleep(1.3)"))
-        process.send_signal(signal.SIGINT)
-        code, out, err = end(process)
-    assert code == 130, err
-    assert {entry["id"]: entry["result"] for entry in json.loads(out)["databases"]} == dict.fromkeys(
-        ["postgres-a", "postgres-b", "postgres-c"], "skipped"
-    )
-    assert "3 not done" in err
+    with closed_gate(pg_estate.servers["postgres"]) as gate:
+        pg_estate.add("postgres", "a", {"1_slow.up.sql": gate.sql, **TWO})
+        pg_estate.add("postgres", "b", ONE, depends_on=["a"])
+        pg_estate.add("postgres", "c", ONE, depends_on=["b"])
+        with pg_estate.start("apply", "--output", "json") as process:
+            until(lambda: sleepers(pg_estate.servers["postgres"], gate.name))
+            said = interrupted(process)
+            gate.open()
+            code, out, err = end(process)
+        err = said + err
+        assert code == 130, err
+        assert {entry["id"]: entry["result"] for entry in json.loads(out)["databases"]} == dict.fromkeys(
+            ["postgres-a", "postgres-b", "postgres-c"], "skipped"
+        )
+        assert "3 not done" in err
 
 
 @pytest.mark.parametrize("whole", [True, False], ids=["all is done", "one is cut"])
 def test_what_had_nothing_to_do_is_not_left_undone_by_an_interrupt(pg_estate: Estate, whole: bool) -> None:
     """Neither behind the one that runs, nor elsewhere in the queue: they count as in a run that nobody disturbs."""
-    pg_estate.add("postgres", "a", ONE)
-    for name, needs in {"b": ["a"], "c": ["b"], "d": []}.items():
-        pg_estate.add("postgres", name, ONE, depends_on=needs)
-    pg_estate.orch("apply")
-    slow = {"000002_slow.up.sql": "SELECT pg_sleep(1.4);"}
-    pg_estate.write("postgres-a", slow if whole else {**slow, "000003_x.up.sql": "SELECT 1;"})
-    with pg_estate.start("apply", "--jobs", "1", "--output", "jsonl", "--junit", "junit.xml") as process:
-        until(lambda: sleepers(pg_estate.servers["postgres"], "pg_sleep(1.4)"))
-        process.send_signal(signal.SIGINT)
-        code, out, err = end(process)
-    told = [json.loads(line) for line in out.splitlines()]
-    assert "Stopping" in [event["event"] for event in told]
-    assert [event["database"] for event in told if event["event"] == "DatabaseSkipped"] == ["postgres-a"] * (not whole)
-    idle = {"postgres-b", "postgres-c", "postgres-d"}
-    assert set(told[-1]["succeeded"]) == (idle | {"postgres-a"} if whole else idle)
-    assert (code, told[-1]["exit_code"]) == ((0, 0) if whole else (130, 130))
-    done = "1 database(s) done" if whole else "0 database(s) done, 1 not done"
-    assert f"{done}, 3 had nothing to do" in err
-    assert (pg_estate.root / "junit.xml").read_text().count('name="up to date"') == 3
-    pg_estate.orch("apply")
+    with closed_gate(pg_estate.servers["postgres"]) as gate:
+        pg_estate.add("postgres", "a", ONE)
+        for name, needs in {"b": ["a"], "c": ["b"], "d": []}.items():
+            pg_estate.add("postgres", name, ONE, depends_on=needs)
+        pg_estate.orch("apply")
+        slow = {"000002_slow.up.sql": gate.sql}
+        pg_estate.write("postgres-a", slow if whole else {**slow, "000003_x.up.sql": "SELECT 1;"})
+        with pg_estate.start("apply", "--jobs", "1", "--output", "jsonl", "--junit", "junit.xml") as process:
+            until(lambda: sleepers(pg_estate.servers["postgres"], gate.name))
+            said = interrupted(process, "Stopping")
+            gate.open()
+            code, out, err = end(process)
+        out = said + out
+        told = [json.loads(line) for line in out.splitlines()]
+        assert "Stopping" in [event["event"] for event in told]
+        assert [event["database"] for event in told if event["event"] == "DatabaseSkipped"] == ["postgres-a"] * (
+            not whole
+        )
+        idle = {"postgres-b", "postgres-c", "postgres-d"}
+        assert set(told[-1]["succeeded"]) == (idle | {"postgres-a"} if whole else idle)
+        assert (code, told[-1]["exit_code"]) == ((0, 0) if whole else (130, 130))
+        done = "1 database(s) done" if whole else "0 database(s) done, 1 not done"
+        assert f"{done}, 3 had nothing to do" in err
+        assert (pg_estate.root / "junit.xml").read_text().count('name="up to date"') == 3
+        pg_estate.orch("apply")
 
 
 def test_an_interrupt_tells_what_had_work_behind_what_had_none(pg_estate: Estate) -> None:
-    pg_estate.add("postgres", "a", ONE)
-    pg_estate.add("postgres", "b", ONE, depends_on=["a"])
-    pg_estate.orch("apply")
-    pg_estate.write("postgres-a", {"000002_slow.up.sql": "SELECT pg_sleep(1.6);"})
-    pg_estate.add("postgres", "c", ONE, depends_on=["b"])
-    with pg_estate.start("apply", "--output", "json") as process:
-        until(lambda: sleepers(pg_estate.servers["postgres"], "pg_sleep(1.6)"))
-        process.send_signal(signal.SIGINT)
-        code, out, err = end(process)
-    assert code == 130, err
-    results = {entry["id"]: entry["result"] for entry in json.loads(out)["databases"]}
-    assert results == {"postgres-a": "done", "postgres-c": "skipped"}
-    assert "1 database(s) done, 1 not done, 1 had nothing to do" in err
+    with closed_gate(pg_estate.servers["postgres"]) as gate:
+        pg_estate.add("postgres", "a", ONE)
+        pg_estate.add("postgres", "b", ONE, depends_on=["a"])
+        pg_estate.orch("apply")
+        pg_estate.write("postgres-a", {"000002_slow.up.sql": gate.sql})
+        pg_estate.add("postgres", "c", ONE, depends_on=["b"])
+        with pg_estate.start("apply", "--output", "json") as process:
+            until(lambda: sleepers(pg_estate.servers["postgres"], gate.name))
+            said = interrupted(process)
+            gate.open()
+            code, out, err = end(process)
+        err = said + err
+        assert code == 130, err
+        results = {entry["id"]: entry["result"] for entry in json.loads(out)["databases"]}
+        assert results == {"postgres-a": "done", "postgres-c": "skipped"}
+        assert "1 database(s) done, 1 not done, 1 had nothing to do" in err
 
 
 def test_the_second_interrupt_ends_a_file_of_many_quick_statements(pg_estate: Estate) -> None:
@@ -844,11 +859,13 @@ def test_a_run_goes_on_when_nobody_reads_what_it_says(pg_estate: Estate) -> None
 
 
 def test_an_interrupt_that_stops_nothing_is_no_failure(pg_estate: Estate) -> None:
-    pg_estate.add("postgres", "a", {"1_slow.up.sql": "SELECT pg_sleep(1.4);"})
-    with pg_estate.start("apply") as process:
-        until(lambda: sleepers(pg_estate.servers["postgres"], "pg_sleep(1.4)"))
-        process.send_signal(signal.SIGINT)
-        assert end(process)[0] == 0
+    with closed_gate(pg_estate.servers["postgres"]) as gate:
+        pg_estate.add("postgres", "a", {"1_slow.up.sql": gate.sql})
+        with pg_estate.start("apply") as process:
+            until(lambda: sleepers(pg_estate.servers["postgres"], gate.name))
+            interrupted(process)
+            gate.open()
+            assert end(process)[0] == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -305,7 +305,7 @@ def test_a_template_is_built_anew_only_when_migrations_change(shop: Estate) -> N
 
 
 def test_a_failing_migration_is_told_with_its_place_and_not_tried_again(shop: Estate) -> None:
-    shop.write("postgres-a", {"000004_broken.up.sql": "CREATE TABLE good ();\nSELECT nonsense;\n"})
+    shop.write("postgres-a", {"000004_broken.up.sql": "CREATE TABLE good (); SELECT pg_sleep(3);\nSELECT nonsense;\n"})
     texts, took = [], 0.0
     for _ in range(3):
         started = time.monotonic()
@@ -315,7 +315,7 @@ def test_a_failing_migration_is_told_with_its_place_and_not_tried_again(shop: Es
         texts.append(f"{caught.value.where}: {caught.value.what} {caught.value.detail}")
     assert "000004_broken.up.sql:2:8" in texts[0] and "nonsense" in texts[0]
     assert texts[0] == texts[1] == texts[2]
-    assert took < 1, "it was tried again"
+    assert took < 3, "it was tried again: the file alone takes three seconds"
     shop.write("postgres-a", {"000004_broken.up.sql": "CREATE TABLE good ();\n"})
     assert "orch_clone" in shop.orch("clone", "a").stdout
 

@@ -119,6 +119,12 @@ def test_a_full_disk_loses_and_doubles_nothing(disk: SmallDisk, tmp_path: Path) 
             disk.free()
             disk.up()
         second = estate.orch("apply", "--wait", "30", code=None, timeout=180)
+        for _ in range(3):
+            if second.code == 0:
+                break
+            estate.servers[engine] = disk.up()  # a full disk may end it also a while after there is space again
+            told += f"--- second, which met the end of the server:\n{second.text}\n"
+            second = estate.orch("apply", "--wait", "30", code=None, timeout=180)
         assert second.code == 0, f"{told}--- second:\n{second.text}"
         assert "Nothing to do" in estate.orch("apply").stderr
         found = _schema_snapshot(estate, engine)

@@ -17,6 +17,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from estate import Estate
+from gate import Gate
 from house import House
 from kill import Ended, Forge
 from schema_snapshot import difference
@@ -259,10 +260,11 @@ def _stopped(pid: int) -> bool:
 
 @pytest.mark.parametrize("engine", ["postgres", "mongo"])
 def test_a_file_that_is_being_run_is_not_taken_for_one_that_was_cut_off(estate: Estate, engine: str) -> None:
+    gate = Gate(estate.servers["postgres"])
     slow = {
-        "postgres": "-- orch: no-transaction\nCREATE TABLE a ();\nSELECT pg_sleep(6);\n",
+        "postgres": f"-- orch: no-transaction\nCREATE TABLE a ();\n{gate.sql}\n",
         "mongo": '[{"create": "a"}, {"aggregate": 1, "cursor": {}, "pipeline": [{"$documents": [{}]}, {"$project": {"x": {'
-        '"$function": {"body": "function() {sleep(6000); return 1}", "args": [], "lang": "js"}}}}]}]',
+        '"$function": {"body": "function() {sleep(15000); return 1}", "args": [], "lang": "js"}}}}]}]',
     }
     estate.add(engine, "a", {f"1_x.up.{'sql' if engine == 'postgres' else 'json'}": slow[engine]})
     running = estate.start("apply")
@@ -274,5 +276,6 @@ def test_a_file_that_is_being_run_is_not_taken_for_one_that_was_cut_off(estate: 
         assert "cut off" not in told
         assert estate.status("postgres-a")["problems"] == []
     assert "being migrated now" in estate.orch("plan").stdout
+    gate.open()
     assert running.wait(60) == 0
     assert "being migrated" not in estate.orch("status").stdout

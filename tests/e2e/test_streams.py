@@ -9,7 +9,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -145,10 +145,19 @@ def test_nobody_obeys_what_others_wrote(pg_estate: Estate, arguments: list[str],
 
 
 @contextmanager
-def silent_server() -> Iterator[int]:
+def silent_server() -> Iterator[socket.socket]:
     """A port that takes connections and never says a word."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        yield listener.getsockname()[1]
+        listener.settimeout(60)
+        yield listener
+
+
+def taken(listener: socket.socket) -> socket.socket:
+    """Wait until somebody has connected and asked something; the connection must be kept."""
+    connection, _ = listener.accept()
+    connection.settimeout(60)
+    assert connection.recv(1)
+    return connection
 
 
 @pytest.mark.parametrize(
@@ -168,7 +177,8 @@ def test_interrupted_before_there_is_a_plan(pg_estate: Estate, number: signal.Si
     (pg_estate.root / "orch-junit.xml").write_text("of the last run")
     (pg_estate.root / "gl-code-quality-report.json").write_text("of the last run")
     manifest = pg_estate.root / "databases.yaml"
-    with silent_server() as port:
+    with silent_server() as listener, ExitStack() as kept:
+        port = listener.getsockname()[1]
         manifest.write_text(
             manifest.read_text().replace(
                 f":{pg_estate.servers['postgres'].port}/", f":{1 if state == 'waiting' else port}/"
@@ -179,11 +189,21 @@ def test_interrupted_before_there_is_a_plan(pg_estate: Estate, number: signal.Si
         deadline = time.monotonic() + TEN_SECONDS
         while not (pg_estate.root / "own.xml").exists() and time.monotonic() < deadline:
             time.sleep(0.02)
-        time.sleep(0.7)
+        head = ""
+        if state == "silent":
+            kept.enter_context(taken(listener))
+        elif output != "jsonl":
+            assert any("waiting for" in line for line in iter(process.stderr or ()))
+        else:
+            for line in iter(process.stdout or ()):
+                head += line
+                if "ServerWaiting" in line:
+                    break
         process.send_signal(number)
         started = time.monotonic()
         stdout, stderr = process.communicate(timeout=60)
-    assert time.monotonic() - started < 3, "whoever interrupts does not wait for a server"
+    stdout = head + stdout
+    assert time.monotonic() - started < 30, "whoever interrupts does not wait for a server"
     assert process.returncode == 130
     assert "Traceback" not in stderr and stderr.splitlines()[-1] == "interrupted"
     assert report(pg_estate, "own.xml").get("failures") == "1"
@@ -208,10 +228,11 @@ def test_interrupted_before_there_is_a_plan(pg_estate: Estate, number: signal.Si
 def test_interrupted_queries(pg_estate: Estate, command: str) -> None:
     pg_estate.add("postgres", "a", ONE)
     manifest = pg_estate.root / "databases.yaml"
-    with silent_server() as port:
+    with silent_server() as listener, ExitStack() as kept:
+        port = listener.getsockname()[1]
         manifest.write_text(manifest.read_text().replace(f":{pg_estate.servers['postgres'].port}/", f":{port}/"))
         process = pg_estate.start(*command.split(), "--output", "json")
-        time.sleep(1.5)
+        kept.enter_context(taken(listener))
         process.send_signal(signal.SIGTERM)
         stdout, stderr = process.communicate(timeout=60)
     assert process.returncode == 130

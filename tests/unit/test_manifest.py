@@ -218,9 +218,7 @@ def test_no_depth_ends_the_process() -> None:
 def test_a_billion_laughs_are_not_laughed() -> None:
     lines = ["a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]"]
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 12)]
-    begin = time.monotonic()
-    assert "aliases (*name) multiply" in one("\n".join(lines))[1]
-    assert time.monotonic() - begin < 5
+    assert "aliases (*name) multiply" in one("\n".join(lines))[1]  # 10^12 values would never be done
 
 
 def test_a_file_that_is_too_large() -> None:
