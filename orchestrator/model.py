@@ -162,12 +162,13 @@ class File(NamedTuple):
 
 
 class Migration(NamedTuple):
-    """A versioned pair of files; either may be missing."""
+    """A versioned pair of files; either may be missing. `replaces` are ranges of versions that it stands for."""
 
     version: int
     name: str
     up: File | None = None
     down: File | None = None
+    replaces: tuple[tuple[int, int], ...] = ()
 
     def file(self, direction: Direction) -> File | None:
         """Return the file that runs in this direction."""

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from orchestrator.engines.url import Address, Holes
-from orchestrator.model import CreateOptions
+from orchestrator.model import CreateOptions, Script
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +132,19 @@ class DsnForm(Protocol):
         """Return what of a DSN chooses a part of the database: two entries may share one that differ in this."""
 
 
+class Squashing(Protocol):
+    """How one file stands for many; the functions of a module."""
+
+    def replaces(self, text: str) -> tuple[str, int] | None:
+        """Return which versions a file says that it replaces, as it says it, and the offset of that; None if none."""
+
+    def squash(self, scripts: Sequence[Script], versions: str) -> str:
+        """Return the text of one file that does what these do, one after the other.
+
+        It says that it replaces `versions`, unless that is empty, as for a way down.
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class Dialect:
     """What an engine is, without its driver.
@@ -155,6 +169,7 @@ class Dialect:
             `connect(dsn, **options)`, `aconnect(dsn, **options)`, which returns the connection and what closes it
             without waiting, and `url(id, dsn, driver)`.
         slow_drop: whether dropping a database takes so long that a test does not wait for it.
+        squash: the module that writes one file in place of many, a `Squashing`; '' where there is none.
     """
 
     name: str
@@ -174,3 +189,9 @@ class Dialect:
     embedded: EmbeddedServers
     client: str
     slow_drop: bool = False
+    squash: str = ""
+
+    @property
+    def squashing(self) -> Squashing | None:
+        """The module that `squash` names; None where there is none."""
+        return cast("Squashing", import_module(self.squash)) if self.squash else None

@@ -7,11 +7,13 @@ import hashlib
 import os
 import re
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 
 from orchestrator.engines import dialect
 from orchestrator.errors import InvalidError, InvalidGroup, OrchError, OtherToolError
 from orchestrator.model import Database, Direction, File, Mark, Migration
+from orchestrator.planning.squash import Ranges, check_ranges, parse_ranges
 from orchestrator.planning.other_tools import by_name, by_text, refusal
 from orchestrator.planning.places import refuse_subdirectories
 
@@ -33,6 +35,7 @@ def read_catalog(database: Database) -> tuple[Migration, ...]:
     directory = database.directory
     errors: list[InvalidError] = []
     found: dict[tuple[int, Direction], tuple[str, File]] = {}
+    replaces: dict[int, Ranges] = {}
     try:
         entries = sorted(os.listdir(directory))  # noqa: PTH208 - names alone, and thousands of them
     except OSError as error:
@@ -51,7 +54,10 @@ def read_catalog(database: Database) -> tuple[Migration, ...]:
                 continue
             version, direction, name = parsed
             location = directory / entry
-            file = File(path, location, _digest(_read(location, path)))
+            data = _read(location, path)
+            file = File(path, location, _digest(data))
+            if direction is Direction.UP and b"replaces" in data:
+                replaces |= _replaced(database.engine, version, path, data)
         except InvalidError as error:
             errors.append(error)
             continue
@@ -70,7 +76,9 @@ def read_catalog(database: Database) -> tuple[Migration, ...]:
     for version in sorted({version for version, _ in found}):
         up, down = found.get((version, Direction.UP)), found.get((version, Direction.DOWN))
         name = (up or down or ("",))[0]
-        migrations.append(Migration(version, name, up[1] if up else None, down[1] if down else None))
+        pair = up[1] if up else None, down[1] if down else None
+        migrations.append(Migration(version, name, *pair, replaces.get(version, ())))
+    errors += _contradictions(migrations)
     InvalidGroup.raise_if(_folded(errors))
     if not migrations:
         refuse_subdirectories(database, shown)
@@ -95,6 +103,34 @@ def _folded(errors: list[InvalidError]) -> list[InvalidError]:
         what = f"{len(same):,} files with the same fault ({names}, …): {first.what}"
         folded.append(InvalidError(what, where=first.where, detail=rest, hint=first.hint))
     return folded
+
+
+def _replaced(engine: str, version: int, path: str, data: bytes) -> dict[int, Ranges]:
+    """Return the versions that a file says it replaces, under its own; InvalidError if they cannot be."""
+    text = data.decode("utf-8", errors="replace")
+    squashing = dialect(engine).squashing
+    said = squashing.replaces(text) if squashing else None
+    if said is None:
+        return {}
+    value, offset = said
+    try:
+        ranges = parse_ranges(value)
+    except ValueError as error:
+        hint = f"write for example: replaces 1-{version}"
+        raise InvalidError(str(error), where=Mark.at(path, text, offset), hint=hint) from None
+    return {version: ranges}
+
+
+def _contradictions(migrations: Sequence[Migration]) -> list[InvalidError]:
+    """Return what is wrong with files that replace others."""
+    found = []
+    for migration in migrations:
+        if migration.replaces and migration.up:
+            others = [other.version for other in migrations]
+            if what := check_ranges(migration.replaces, migration.version, others):
+                hint = "a file has the version of the last one that it replaces, and the files of those are removed"
+                found.append(InvalidError(what, where=Mark(migration.up.path), hint=hint))
+    return found
 
 
 def read_text(file: File) -> str:

@@ -83,6 +83,7 @@ DIALECT = Dialect(
         server=_SERVER,
     ),
     dsn_variable="MONGO_URI",
+    squash="orchestrator.engines.mongo.squash",
     container=CONTAINER,
     embedded=EmbeddedServers(
         programs=("orchestrator.embedded.mongo:Mongod", "orchestrator.embedded.mongo:Secantus"),

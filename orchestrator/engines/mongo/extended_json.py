@@ -13,6 +13,7 @@ from bson.errors import BSONError
 
 from orchestrator.engines.mongo.command_names import KNOWN, OF_THE_SERVER, meant
 from orchestrator.engines.mongo.extended_values import INT64, value_of
+from orchestrator.engines.mongo.squash import replaced
 from orchestrator.engines.mongo.transactions import (
     DATA_COMMANDS,
     DIRECTIVE,
@@ -138,6 +139,8 @@ def _command(file: File, text: str, start: int, line: int) -> tuple[Statement, i
     if not isinstance(command, dict) or not command:
         _refuse(file, text, start, "a command must be a JSON object that is not empty", "as in: " + _EXAMPLE)
     _refuse_foreign(file, text, start, command)
+    if replaced(command.get("comment")) is not None:
+        del command["comment"]  # it is said of the file, to whoever reads all files of a database
     _refuse_directive(file, text, start, command.get("comment"))
     _refuse_entries(file, text[start:end], text, start, command)
     try:
@@ -267,7 +270,8 @@ def _refuse_directive(file: File, text: str, start: int, comment: Any) -> None:
     named = isinstance(comment, dict) and "orch" in comment and comment != DIRECTIVE
     if named or (isinstance(comment, str) and comment.strip().lower().startswith("orch:")):
         what = f"the comment {json.dumps(comment, default=str)[:100]} is not a directive of orch"
-        _refuse(file, text, start, what, f'the only one is: "comment": {json.dumps(DIRECTIVE)}')
+        other = '{"orch": {"replaces": "1-60"}}'
+        _refuse(file, text, start, what, f'there are: "comment": {json.dumps(DIRECTIVE)} and "comment": {other}')
 
 
 OWNED = "holds what orch and golang-migrate remember"

@@ -67,6 +67,7 @@ DIALECT = Dialect(
         server=_SERVER,
     ),
     dsn_variable="POSTGRES_DSN",
+    squash="orchestrator.engines.postgres.squash",
     container=CONTAINER,
     embedded=EmbeddedServers(
         programs=("orchestrator.embedded.postgres:Postgres",),

@@ -117,7 +117,8 @@ _DIRECTIVE = re.compile(
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)[ \t]*(ms|s|m|min|h)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 _LONGEST = (2**31 - 1) / 1000  # the server counts milliseconds in 32 bits
-_DIRECTIVES = ("no-transaction", "lock_timeout", "lock_try", "statement_timeout", "allow")
+REPLACES = "replaces"
+_DIRECTIVES = ("no-transaction", "lock_timeout", "lock_try", "statement_timeout", "allow", REPLACES)
 
 # ---------------------------------------------------------------- from text to Script
 
@@ -249,6 +250,23 @@ def _groups(reader: Reader) -> Iterator[Statement | _Block]:
 def _directives(reader: Reader) -> dict[str, float]:
     """Read the `-- orch:` lines above the first statement; durations in seconds, 0 for `none`."""
     found: dict[str, float] = {}
+    for directive in directives(reader):
+        name, value = directive["name"], directive["value"].strip()
+        place = directive.start("name")
+        if name not in _DIRECTIVES:
+            near = get_close_matches(name, _DIRECTIVES, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(_DIRECTIVES)}"
+            raise reader.error(f"unknown directive '{name}'", place, hint)
+        if name.lower() == "allow":  # read and judged by orch lint: a migration runs whatever it says
+            continue
+        if name in found:
+            raise reader.error(f"directive '{name}' is given twice", place, "remove one of them")
+        found[name] = _value(reader, directive, place, name, value)
+    return found
+
+
+def directives(reader: Reader) -> Iterator[re.Match[str]]:
+    """Yield the `-- orch:` lines above the first statement, with the groups name, equals and value."""
     at, first = 0, reader.first()
     while comment := _COMMENT.search(reader.text, at, first):
         if comment[0] == "/*":
@@ -256,18 +274,7 @@ def _directives(reader: Reader) -> dict[str, float]:
             continue
         at = comment.end()
         if directive := _DIRECTIVE.match(reader.text, comment.start(), at):
-            name, value = directive["name"], directive["value"].strip()
-            place = directive.start("name")
-            if name not in _DIRECTIVES:
-                near = get_close_matches(name, _DIRECTIVES, n=1)
-                hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(_DIRECTIVES)}"
-                raise reader.error(f"unknown directive '{name}'", place, hint)
-            if name.lower() == "allow":  # read and judged by orch lint: a migration runs whatever it says
-                continue
-            if name in found:
-                raise reader.error(f"directive '{name}' is given twice", place, "remove one of them")
-            found[name] = _value(reader, directive, place, name, value)
-    return found
+            yield directive
 
 
 def _value(reader: Reader, directive: re.Match[str], place: int, name: str, value: str) -> float:
@@ -275,6 +282,8 @@ def _value(reader: Reader, directive: re.Match[str], place: int, name: str, valu
         if directive["equals"] or value:
             raise reader.error("no-transaction takes no value", place, "write: -- orch: no-transaction")
         return 0.0
+    if name == REPLACES:
+        return 0.0  # versions, which whoever reads all files of a database understands
     duration = _DURATION.fullmatch(value)
     seconds = float(duration[1]) * _SECONDS[duration[2]] if duration else 0.0
     if value != "none" and not 0.001 <= seconds <= _LONGEST:
