@@ -270,7 +270,7 @@ class StatementError(OrchError):
     statement may have had a part of its effect. `alone`: the server refuses it inside a transaction, and nothing else is
     known to be wrong with it. `contended`: another session changed the same row of a catalogue, such as that of a role,
     which all databases of a server share; so often it is worth trying again at once. `waited`: the seconds that it was
-    allowed to wait for a lock, if it got none in that time; 0 for any other error.
+    allowed to wait for a lock, if it got none in that time; 0 for any other error. `exists`: what it makes is there.
     """
 
     kind = "statement"
@@ -288,9 +288,11 @@ class StatementError(OrchError):
         partly: bool = False,
         alone: bool = False,
         contended: int = 0,
+        exists: bool = False,
     ) -> None:
         super().__init__(what, detail=detail, hint=hint)
         self.code = code
+        self.exists = exists
         self.transient = transient
         self.partly = partly
         self.alone = alone

@@ -31,6 +31,7 @@ class Origin(Enum):
     BASELINE = "baseline"
     MARKED = "marked"
     MOVED = "moved"
+    ACKNOWLEDGED = "acknowledged"
 
 
 # ---------------------------------------------------------------- what is declared

@@ -21,6 +21,7 @@ COMMANDS = {
     "add-db": "Add a database: entry, first migration, rendered files.",
     "rm-db": "Undo add-db. The database itself is not touched.",
     "new": "Make the next pair of migration files.",
+    "squash": "Write one migration in place of many old ones.",
     "render": "Write compose, k8s and others from the manifest.",
     "schema": "Print the JSON Schema of the manifest, or of an output.",
     "dev": "Real servers for development, from wheels: no Docker.",

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from dataclasses import replace
+from shlex import quote
 
 from orchestrator.engines.base import MAX_MESSAGES, Effect, Limits, Session
 from orchestrator.errors import (
@@ -282,7 +283,9 @@ class Migrator:
                     raise InterruptedRunError("cancelled") from None
                 _locate(error, script, self._run.redact)
                 if isinstance(error, SessionEndedError):
-                    error.hint = "\n".join(filter(None, (error.hint, _what_next(attempt, script))))
+                    error.hint = "\n".join(
+                        filter(None, (error.hint, _what_next(attempt, script), self._made_by_hand(attempt, error)))
+                    )
                     raise
                 tries.explain(error)
                 pause = tries.pause(error, self._limits(script).lock_timeout, FIRST_PAUSE)
@@ -291,7 +294,9 @@ class Migrator:
                     continue
                 if pause is None or self._run.stop.is_set():
                     self._record_failure(session, history_writer, attempt, error)
-                    error.hint = "\n".join(filter(None, (error.hint, _what_next(attempt, script))))
+                    error.hint = "\n".join(
+                        filter(None, (error.hint, _what_next(attempt, script), self._made_by_hand(attempt, error)))
+                    )
                     raise
                 if error.contended:
                     turn = self._run.turns[self._target.server_key]
@@ -303,6 +308,12 @@ class Migrator:
         self._running = None
         seconds = time.monotonic() - started
         self._run.sink(StepFinished(self._id, step.version, step.name, step.direction, seconds))
+
+    def _made_by_hand(self, attempt: Attempt, error: StatementError) -> str:
+        """Return what to do where the file makes what is there already; '' if it is not so."""
+        if not error.exists or attempt.direction is Direction.DOWN or attempt.applied or attempt.in_flight:
+            return ""
+        return f"if all of it was made by hand, as in a hotfix: orch repair {quote(self._id)} --mark-applied {attempt.version}"
 
     def _tell_messages(self, session: Session, version: int, file: str) -> None:
         """Pass on what the server said while the file ran, but not without bound."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import Enum
 from shlex import quote
 
+from orchestrator.errors import some
 from orchestrator.model import (
     HISTORY_FORMAT,
     Attempt,
@@ -18,6 +19,15 @@ from orchestrator.model import (
     Origin,
     Script,
     VersionRow,
+)
+from orchestrator.planning.squash import (
+    MANY,
+    Squash,
+    ranges_of,
+    replaced_by,
+    spoken_versions,
+    squash_of,
+    written,
 )
 
 IN_DOUBT = "it cannot be told whether it was done"
@@ -42,6 +52,7 @@ class Kind(Enum):
     NEWER_TOOL = "newer_tool"
     SEVERAL_ROWS = "several_rows"
     EMPTIED = "emptied"
+    SQUASHED = "squashed"
     RENUMBERED = "renumbered"
     ELSEWHERE = "elsewhere"
 
@@ -74,6 +85,7 @@ class State:
 
     `adopt` and `forget` are versions that golang-migrate applied or took back since we last looked (part of, and not
     part of, `applied`). `partial` is an attempt that stopped half way. `pointer_stale`: the version table needs rewriting.
+    `squashed` are versions that count as applied, and whose file replaces others that were applied one by one.
     """
 
     version: int | None = None
@@ -84,6 +96,7 @@ class State:
     forget: tuple[int, ...] = ()
     partial: Attempt | None = None
     pointer_stale: bool = False
+    squashed: tuple[int, ...] = ()
     problems: tuple[Problem, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -136,7 +149,8 @@ def reconcile(migrations: Sequence[Migration], history: History, *, out_of_order
         problems.append(_dirty(version_row, files))
     elif version_row.version != top:
         if version_row.version is not None and version_row.version not in files:
-            problems.append(_pointer_without_file(version_row.version))
+            replaced = replaced_by({m.version: m.replaces for m in migrations}, version_row.version)
+            problems.append(_pointer_without_file(version_row.version, replaced))
         elif top is None or (version_row.version is not None and version_row.version > top):
             adopt = {v for v in files if (top is None or v > top) and v <= (version_row.version or 0)}
         elif version_row.version is not None and version_row.version not in applied:
@@ -150,21 +164,9 @@ def reconcile(migrations: Sequence[Migration], history: History, *, out_of_order
 
     # Then, are the files of what is applied still what ran?
     ours = {version: latest[version] for version in sorted(applied - adopt)}
-    moved = renumbered({v: m for v, m in files.items() if v not in adopt}, ours)
-    for version, attempt in ours.items():
-        migration = files.get(version)
-        if version in moved:
-            problems.append(_renumbered(attempt, files[moved[version]]))
-        elif migration is None:
-            problems.append(_missing(attempt))
-        elif migration.up is None and attempt.checksum:
-            notes.append(f"the up file of version {version} ('{attempt.name}') is gone; it was applied{_when(attempt)}")
-        elif migration.up and attempt.checksum and attempt.checksum != migration.up.checksum:
-            problems.append(_edited(attempt, migration.up.path))
-        elif migration.up and _had_no_file(attempt):
-            problems.append(_added_late(attempt, migration.up.path))
-        elif migration.name != attempt.name:
-            notes.append(f"version {version} was applied as '{attempt.name}' and is now called '{migration.name}'")
+    squashes = [_squash(m, applied, adopt, ours.get(m.version)) for m in migrations if m.replaces]
+    problems += [_lacking(squash, files[squash.version]) for squash in squashes if squash.lacking]
+    problems += _changed_files({v: m for v, m in files.items() if v not in adopt}, ours, squashes, notes)
 
     # Last, what is still to do?
     started = {partial.version} if partial else set()
@@ -195,9 +197,48 @@ def reconcile(migrations: Sequence[Migration], history: History, *, out_of_order
         forget=tuple(sorted(forget)),
         partial=partial,
         pointer_stale=pointer_stale,
+        squashed=tuple(squash.version for squash in squashes if squash.inside and squash.version in applied),
         problems=tuple(problems),
         notes=tuple(notes),
     )
+
+
+def _changed_files(
+    files: Mapping[int, Migration], ours: Mapping[int, Attempt], squashes: Sequence[Squash], notes: list[str]
+) -> Iterator[Problem]:
+    """Yield where the files of what is applied are not what ran; to `notes` goes what is no problem."""
+    covered = set().union(*(squash.covered for squash in squashes))
+    moved = renumbered(
+        {v: m for v, m in files.items() if not m.replaces}, {v: r for v, r in ours.items() if v not in covered}
+    )
+    missing: list[Attempt] = []
+    renamed: list[str] = []
+    for version, attempt in ours.items():
+        migration = files.get(version)
+        if version in covered:
+            continue
+        if version in moved:
+            yield _renumbered(attempt, files[moved[version]])
+        elif migration is None:
+            missing += [] if attempt.origin is Origin.ACKNOWLEDGED else [attempt]
+        elif migration.up is None:
+            if attempt.checksum:
+                notes.append(f"the up file of version {version} ('{attempt.name}') is gone; it was applied{_when(attempt)}")
+        elif attempt.checksum and attempt.checksum != migration.up.checksum:
+            yield _edited(attempt, migration.up.path)
+        elif _had_no_file(attempt):
+            yield _added_late(attempt, migration.up.path)
+        elif migration.name != attempt.name:
+            renamed.append(f"version {version} was applied as '{attempt.name}' and is now called '{migration.name}'")
+    yield from [_missing_files(missing)] if len(missing) > FOLDED else map(_missing, missing)
+    notes += [f"{renamed[0]}, and so were {len(renamed) - 1} others"] if len(renamed) > FOLDED else renamed
+
+
+def _squash(migration: Migration, applied: set[int], adopted: set[int], recorded: Attempt | None) -> Squash:
+    """Return what a file that replaces others means here. What golang-migrate applied is whole: it passes over nothing."""
+    checksum = migration.up.checksum if migration.up else ""
+    itself = migration.version in adopted or (recorded is not None and recorded.checksum in ("", checksum))
+    return squash_of(migration.version, migration.replaces, applied, itself=itself)
 
 
 def renumbered(files: Mapping[int, Migration], applied: Mapping[int, Attempt]) -> dict[int, int]:
@@ -411,7 +452,29 @@ def _emptied(first: int) -> Problem:
     )
 
 
-def _pointer_without_file(version: int) -> Problem:
+def _lacking(squash: Squash, migration: Migration) -> Problem:
+    """It is neither before what the file replaces nor after it: it can neither run the file nor count as having it."""
+    return Problem(
+        Kind.SQUASHED,
+        f"{migration.up.path if migration.up else migration.name} replaces {written(migration.replaces)}, "
+        f"and this database has only a part of that: it lacks {squash.lacking}",
+        "apply a release that still has those files to this database first, then this one; "
+        "if such a version never existed, leave it out of what the file says that it replaces",
+        squash.version,
+        blocks=(Direction.UP,),
+    )
+
+
+def _pointer_without_file(version: int, replaced: int | None) -> Problem:
+    if replaced is not None:
+        lacking = spoken_versions(range(version + 1, replaced + 1)) if replaced - version <= MANY else "the rest"
+        return Problem(
+            Kind.SQUASHED,
+            f"golang-migrate's version table is at version {version}, which the file of version {replaced} replaces: "
+            f"the database lacks {lacking}",
+            "apply a release that still has those files to this database first, then this one",
+            version,
+        )
     return Problem(
         Kind.MISSING,
         f"golang-migrate's version table is at version {version}, and there is no such file",
@@ -424,9 +487,28 @@ def _missing(attempt: Attempt) -> Problem:
     return Problem(
         Kind.MISSING,
         f"version {attempt.version} ('{attempt.name}') was applied{_when(attempt)}, and its file is gone",
-        "bring the file back; nothing can be rolled back past it",
+        f"restore the file, of another branch or an older release; {_GONE}"
+        + (f"orch repair {NAME} --acknowledge {attempt.version}" if attempt.done else f"orch repair {NAME}"),
         attempt.version,
         blocks=() if attempt.done else (Direction.UP, Direction.DOWN),  # past it is refused where a down is planned
+    )
+
+
+_GONE = "without it nothing can be rolled back past this version. If it is meant to be gone: "
+FOLDED = 3
+"""So many versions of which the same is to be said get a sentence each; more of them share one."""
+
+
+def _missing_files(attempts: Sequence[Attempt]) -> Problem:
+    versions = [attempt.version for attempt in attempts]
+    said = written(ranges_of(versions)).replace(", ", ",")
+    return Problem(
+        Kind.MISSING,
+        f"{spoken_versions(versions)} were applied, the last{_when(attempts[-1])}, and their files are gone",
+        "restore the files, of another branch or an older release; nothing can be rolled back past these versions. "
+        f"If they are meant to be gone: orch repair {NAME} --acknowledge {said}",
+        versions[-1],
+        blocks=(),
     )
 
 
@@ -466,7 +548,7 @@ def _added_late(attempt: Attempt, path: str) -> Problem:
 
 
 def _out_of_order(late: list[int], newest: int, files: dict[int, Migration]) -> Problem:
-    names = ", ".join(f"{v} ('{files[v].name}')" for v in late)
+    names = some([f"{v} ('{files[v].name}')" for v in late], 10)
     return Problem(
         Kind.OUT_OF_ORDER,
         f"pending below the current version {newest}: {names}",

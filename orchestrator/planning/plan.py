@@ -365,13 +365,21 @@ def _down_versions(id: str, migrations: Sequence[Migration], state: State, reque
         versions = [version for version in standing if version > to]
     files = {migration.version: migration for migration in migrations}
     for version in versions:
+        if version in state.squashed:
+            raise ConflictError(
+                f"{id} cannot be rolled back past version {version}: "
+                "its file replaces others, which were applied here one by one",
+                hint="roll back with a release that still has those files",
+            )
         migration = files.get(version)
         if migration is None or (migration.down is None and not request.allow_missing_down):
             raise ConflictError(
                 f"{id} cannot be rolled back past version {version}: "
                 + ("its files are gone" if migration is None else "it has no down file"),
-                hint="write the down file"
-                + ("" if migration is None else ", or --allow-missing-down to take back the record alone"),
+                hint="write the down file, or --allow-missing-down to take back the record alone"
+                if migration
+                else "restore both files, of another branch or an older release; or undo by hand what they did, "
+                f"then: orch repair {id} --mark-not-applied {version}",
             )
     return versions
 

@@ -20,6 +20,7 @@ from orchestrator.planning.history import (
     row_key,
     spoken,
 )
+from orchestrator.planning.squash import Ranges, holds, ranges_of, replaced_by, spoken_versions, written
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,7 @@ def resolutions(migrations: Sequence[Migration], history: History, by: Signature
     elif Kind.FORCED in kinds and history.version_row is not None and history.version_row.version is not None:
         found += _marks(migrations, history, history.version_row.version, by)
     elif (below := _highest_below(migrations, history, state.problems)) is not None:
-        found += _marks(migrations, history, below, by)[:1]
+        found += _below(migrations, history, below, by)
     elif state.version in files and _on_trust(history, state.problems, state.version):
         found += _marks(migrations, history, state.version, by)[1:]
     for version, number in _moved(migrations, history, state.problems).items():
@@ -77,6 +78,9 @@ def resolutions(migrations: Sequence[Migration], history: History, by: Signature
     for problem in state.problems:
         if problem.kind is Kind.EDITED and problem.version is not None:
             found.append(_accept(migrations, history, problem.version, by))
+    if partial is None and not state.blocked(Direction.DOWN):
+        known = acknowledge(migrations, history, ranges_of(_gone(migrations, history)), by)
+        found += [] if known is None else [known]
     return tuple(found)
 
 
@@ -85,14 +89,61 @@ def on_request(migrations: Sequence[Migration], history: History, by: Signature)
     hand, and that one which counts as applied by such a word alone is not. Nobody is asked to.
     """
     state = reconcile(migrations, history, out_of_order=True)
-    if state.partial is not None or state.blocked(Direction.UP):
-        return ()
-    found = [_marks(migrations, history, version, by)[0] for version in state.pending[:1]]
     latest = latest_effective(history.attempts)
+    found: list[Resolution] = []
+    gone = _gone(migrations, history)
+    if state.partial is None and state.version in gone:
+        found.append(_marks(migrations, history, state.version or 0, by)[1])
+    if state.partial is not None or state.blocked(Direction.UP):
+        return tuple(found)
+    if not any(latest[version].origin is not Origin.ACKNOWLEDGED for version in gone if version not in state.squashed):
+        found += [_marks(migrations, history, version, by)[0] for version in state.pending[:1]]
     for version in (migration.version for migration in migrations):
         if version in state.applied and version not in state.adopt and latest[version].origin is Origin.MARKED:
             found += _marks(migrations, history, version, by)[1:]
     return tuple(found)
+
+
+def _gone(migrations: Sequence[Migration], history: History) -> list[int]:
+    """Return the versions that are applied and have no file, nor one that replaces them."""
+    replaced = {migration.version: migration.replaces for migration in migrations}
+    files = replaced.keys()
+    return [v for v in sorted(_applied(history)) if v not in files and replaced_by(replaced, v) is None]
+
+
+def acknowledge(migrations: Sequence[Migration], history: History, ranges: Ranges, by: Signature) -> Resolution | None:
+    """Return what records that these versions are applied and have no file any more, as is meant; None if there are none."""
+    latest = latest_effective(history.attempts)
+    versions = [
+        version
+        for version in _gone(migrations, history)
+        if holds(ranges, version) and latest[version].origin is not Origin.ACKNOWLEDGED
+    ]
+    if not versions:
+        return None
+    records = tuple(
+        _going_on(history, latest[version], by)._replace(origin=Origin.ACKNOWLEDGED) for version in versions
+    )
+    what = f"{spoken_versions(versions)} {'is' if len(versions) == 1 else 'are'} applied without files, as is meant"
+    return Resolution(f"acknowledge {written(ranges_of(versions)).replace(', ', ',')}", what, records, None)
+
+
+def marked_range(migrations: Sequence[Migration], history: History, ranges: Ranges, by: Signature) -> Resolution | None:
+    """Return what takes all pending versions among these as applied; None unless they are the next ones, without a gap."""
+    pending = reconcile(migrations, history, out_of_order=True).pending
+    versions = [version for version in pending if holds(ranges, version)]
+    if not versions or list(pending[: len(versions)]) != versions:
+        return None
+    attempts: tuple[Attempt, ...] = ()
+    version_row = history.version_row
+    for version in versions:
+        one = next((way for way in on_request(migrations, history, by) if way.flag == f"mark-applied {version}"), None)
+        if one is None:
+            return None
+        attempts, version_row = (*attempts, *one.attempts), one.version_row
+        history = history._replace(attempts=(*history.attempts, *one.attempts), version_row=version_row)
+    what = f"all of {spoken_versions(versions)} is in the database (you looked, or made it by hand)"
+    return Resolution(f"mark-applied {written(ranges)}", what, attempts, version_row)
 
 
 def next_applied(found: Sequence[Resolution]) -> Resolution | None:
@@ -170,6 +221,18 @@ def _highest_below(migrations: Sequence[Migration], history: History, problems: 
     return max((m.version for m in migrations if m.version < version_row.version), default=None)
 
 
+def _below(migrations: Sequence[Migration], history: History, below: int, by: Signature) -> list[Resolution]:
+    """Return the ways on where the version table is at a version that has no file; none passes over what never ran."""
+    top = max(_applied(history), default=None)
+    between = [m.version for m in migrations if top is not None and top < m.version < below]
+    found = _marks(migrations, history, below, by)[:1] if not between else []
+    if top is not None and top != below:
+        row = VersionRow(top)
+        what = f"the database is at version {top}, as orch's own history says: the version table is set back to that"
+        found.append(Resolution(f"keep-version {row_key(row)}", what, (), row))
+    return found
+
+
 def _on_trust(history: History, problems: Sequence[Problem], version: int) -> bool:
     """Whether the newest version counts as applied by a person's word alone, or with a file that is no longer what ran."""
     if any(problem.kind is Kind.EDITED and problem.version == version for problem in problems):
@@ -221,7 +284,8 @@ def _marked(
         recorded - wanted - {migration.version for migration in migrations}
     ):  # taken back, and its file is gone too
         ours = Migration(gone, latest[gone].name)
-        attempts.append(_record(history, ours, by, Origin.ADOPTED)._replace(direction=Direction.DOWN))
+        word = Origin.MARKED if gone == version else Origin.ADOPTED
+        attempts.append(_record(history, ours, by, word)._replace(direction=Direction.DOWN))
     return tuple(attempts), VersionRow(max(wanted, default=None))
 
 

@@ -22,14 +22,17 @@ def command(
         list[str] | None,
         typer.Argument(
             metavar="NAME...",
-            help="The database. With --accept and --here several; globs; label:x. --here takes all of them if none is given.",
+            help="The database. With --accept, --acknowledge and --here several; globs; label:x. "
+            "--here takes all of them if none is given.",
             autocompletion=options.complete_pattern,
         ),
     ] = None,
     mark_applied: Annotated[
-        int | None,
+        str | None,
         typer.Option(
-            "--mark-applied", metavar="VERSION", help="All of it is in the database, as after a hotfix by hand."
+            "--mark-applied",
+            metavar="VERSION",
+            help="All of it is in the database, as after a hotfix by hand. Also a range: 3-5.",
         ),
     ] = None,
     mark_not_applied: Annotated[
@@ -60,6 +63,14 @@ def command(
         str | None,
         typer.Option(
             "--renumber", metavar="OLD=NEW", help="The applied file of version OLD is now called NEW: record that."
+        ),
+    ] = None,
+    acknowledge: Annotated[
+        str | None,
+        typer.Option(
+            "--acknowledge",
+            metavar="VERSIONS",
+            help="The files of these applied versions are gone, and that is meant: 1-60 or 3,5.",
         ),
     ] = None,
     here: Annotated[
@@ -93,6 +104,7 @@ def command(
         *(["accept"] if accept else []),
         *([f"keep-version {keep_version}"] if keep_version is not None else []),
         *([f"renumber {renumber}"] if renumber is not None else []),
+        *([f"acknowledge {acknowledge}"] if acknowledge is not None else []),
         *(["here"] if here else []),
     ]
     if len(flags) > 1:
@@ -103,6 +115,10 @@ def command(
         return declare_here(several(names or ["*"], file, env_file, embedded=embedded), reason, lock_timeout)
     if not names:
         raise UsageError("no database given", hint="orch repair NAME; orch status lists the names")
+    if acknowledge is not None:
+        from orchestrator.cli.acknowledge import acknowledge_gone
+
+        return acknowledge_gone(several(names, file, env_file, embedded=embedded), acknowledge, reason, lock_timeout)
     if accept:
         return _accept(several(names, file, env_file, embedded=embedded), accept, reason, lock_timeout, output)
     if len(names) > 1:
@@ -114,6 +130,8 @@ def command(
         return _show(one, seen, by, output)
 
     def chosen(history: History) -> Resolution:
+        if mark_applied is not None and not mark_applied.isdecimal():
+            return _range(one, history, by, mark_applied)
         return _chosen(one, history, by, flags[0])
 
     resolution = one.write(chosen, seen, lock_timeout)
@@ -172,6 +190,23 @@ def _chosen(one: OneDatabase, history: History, by: Signature, flag: str) -> Res
             f"\npending versions are taken as applied in their order; the next: orch repair {one.id} --{following.flag}"
         )
     raise UsageError(f"--{flag} does not apply to {one.id} as it stands", hint=hint)
+
+
+def _range(one: OneDatabase, history: History, by: Signature, text: str) -> Resolution:
+    """Return what takes a range of pending versions as applied; UsageError if they are not the next ones."""
+    from orchestrator.errors import UsageError
+    from orchestrator.planning.repair import marked_range
+    from orchestrator.planning.squash import parse_ranges
+
+    try:
+        ranges = parse_ranges(text)
+    except ValueError as error:
+        raise UsageError(f"--mark-applied: {error}") from None
+    if (found := marked_range(one.migrations, history, ranges, by)) is None:
+        pending = ", ".join(map(str, _state(one, history).pending[:10])) or "none"
+        hint = f"pending versions are taken as applied in their order, without a gap; pending: {pending}"
+        raise UsageError(f"--mark-applied {text} does not apply to {one.id} as it stands", hint=hint)
+    return found
 
 
 def _accept(

@@ -123,24 +123,27 @@ def _missing(
     from orchestrator.model import Direction
     from orchestrator.planning.history import Kind, reconcile
     from orchestrator.planning.plan import UNDERWAY
+    from orchestrator.planning.squash import holds, replaced_by, stands_for
 
     if survey.failure is not None:
         return _trouble(database.id, survey.failure, over)
-    known = version is None or version in {migration.version for migration in migrations}
+    known = version is None or any(m.version == version or holds(m.replaces, version) for m in migrations)
     if not survey.history.exists and known and (migrations or dialect(database.engine).creates):
         return "does not exist yet"
     state = reconcile(migrations, survey.history, out_of_order=database.settings.out_of_order)
     believed = not any(problem.kind in (Kind.ELSEWHERE, Kind.SEVERAL_ROWS) for problem in state.problems)
-    if version is not None and version in state.applied and believed:
+    replaced = {migration.version: migration.replaces for migration in migrations if migration.replaces}
+    if version is not None and stands_for(replaced, version, state.applied) and believed:
         return ""
+    if not known:
+        raise UsageError(f"{database.id} has no migration {version}", hint="its files are what is waited for")
     # A run at work looks like one that stopped half way: those may still come to an end.
     for problem in state.blocked(Direction.UP):
         begun = problem.kind is Kind.MISSING and state.partial is not None and problem.version == state.partial.version
         if problem.kind not in UNDERWAY and not begun:
             raise ConflictError(f"{database.id}: {problem.what}", hint=problem.hint_for(database.id))
-    if not known:
-        raise UsageError(f"{database.id} has no migration {version}", hint="its files are what is waited for")
-    waited_for = [v for v in state.pending if version is None or v <= version]
+    upto = version if version is None or version in state.pending else replaced_by(replaced, version) or version
+    waited_for = [v for v in state.pending if upto is None or v <= upto]
     if not waited_for:
         return next((problem.what for problem in state.problems if problem.kind in UNDERWAY), "")
     done = f"at version {state.version}" if state.version is not None else "nothing applied yet"

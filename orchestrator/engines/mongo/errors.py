@@ -43,6 +43,7 @@ STEPPED_DOWN = {91, 189, 10058, 10107, 11600, 11602, 13435, 13436}
 # ShutdownInProgress, NotYetInitialized, FailedToSatisfyReadPreference, PrimarySteppedDown, KeyNotFound (a cluster whose
 # keys are not made yet), and what a member says that is no primary or is just stopping.
 _NOT_YET = {91, 94, 133, 189, 211, 10107, 11600, 11602, 13435, 13436}
+_NAMESPACE_EXISTS = 48
 _PASSES_BY_ITSELF = {112, 24, 46, 251}  # WriteConflict, LockTimeout, LockBusy, NoSuchTransaction
 # Time is up, interrupted, or the server stops or steps down: a command may have been in the middle of its work.
 ENDED_IN_THE_MIDDLE = {50, 91, 189, 237, 262, 10107, 11600, 11601, 11602}
@@ -259,6 +260,7 @@ def statement_error(error: OperationFailure, target: Target, statement: Statemen
         hint=_HINTS.get(code, ""),
         code=_code(code, name),
         statement=statement,
+        exists=code == _NAMESPACE_EXISTS,
         transient=code in _PASSES_BY_ITSELF or error.has_error_label("TransientTransactionError"),
     )
 

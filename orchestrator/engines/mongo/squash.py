@@ -6,10 +6,13 @@ JSON has no comments, so it is the `comment` of a command that says it: {"orch":
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from typing import Any
 
 from orchestrator.model import Script
+
+_NOTE = re.compile(r',\s*"comment"\s*:\s*\{\s*"orch"\s*:\s*\{\s*"replaces"\s*:\s*"[^"]*"\s*\}\s*\}')
 
 
 def replaced(comment: Any) -> str | None:
@@ -32,13 +35,18 @@ def replaces(text: str) -> tuple[str, int] | None:
     return None
 
 
+def _without_note(source: str) -> str:
+    """Return a command without what an earlier file of this kind says that it replaces."""
+    return source if replaces(f"[{source}]") is None else _NOTE.sub("", source, count=1)
+
+
 def squash(scripts: Sequence[Script], versions: str) -> str:
     """Return a file with the commands of all these files, in their order."""
     commands = [statement for script in scripts for statement in script.statements]
-    sources = [statement.source.strip() for statement in commands]
+    sources = [_without_note(statement.source.strip()) for statement in commands]
     if versions:
         note = json.dumps({"orch": {"replaces": versions}})
-        place = next((n for n, one in enumerate(commands) if '"comment"' not in one.source), None)
+        place = next((n for n, source in enumerate(sources) if '"comment"' not in source), None)
         if place is None:
             sources.insert(0, f'{{"ping": 1, "comment": {note}}}')
         else:

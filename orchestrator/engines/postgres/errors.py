@@ -107,6 +107,7 @@ def statement_error(error: psycopg.Error, target: Target, user: str, failing: Fa
         offset=offset,
         transient=code in _PASSES_BY_ITSELF,
         contended=_contended(diag),
+        exists=code in _EXISTS,
         # What a procedure, or a block like one, committed before it failed stays; only the context tells that it began.
         partly=statement is not None
         and not statement.atomic
@@ -207,6 +208,7 @@ _ENDED = {
     "25P03": "raise or remove idle_in_transaction_session_timeout, which the file sets",
     "57P05": "raise or remove idle_session_timeout, which the file sets",
 }
+_EXISTS = {"42P07", "42701", "42710", "42P06", "42723"}  # duplicate relation, column, object, schema, function
 _PASSES_BY_ITSELF = {"55P03", "40P01", "40001"}  # lock_timeout, deadlock, serialisation
 _HINTS = {
     "55P03": "another session holds a lock that this statement needs: wait until that session is done, and run again",

@@ -40,13 +40,17 @@ def replaces(text: str) -> tuple[str, int] | None:
 def squash(scripts: Sequence[Script], versions: str) -> str:
     """Return a file that runs these one after the other; each begins as if it had the session for itself."""
     head = [f"-- orch: {REPLACES} {versions}"] if versions else []
-    if any(not script.atomic for script in scripts):
+    whole = all(script.atomic for script in scripts)
+    if not whole:
         head.append("-- orch: no-transaction")
     parts = ["\n".join(head)] if head else []
     for script in scripts:
         name = script.file.path.rpartition("/")[2]
         resets = "".join(f"\n{one}" for one in dict.fromkeys(_resets(script)))
-        parts.append(f"-- {name}\n{_body(script)}{resets}")
+        body = _body(script)
+        if not whole and script.atomic and not all(statement.block for statement in script.statements):
+            body = f"BEGIN;\n{body}\nCOMMIT;"  # it was one transaction, and stays one
+        parts.append(f"-- {name}\n{body}{resets}")
     return "\n\n".join(parts) + "\n"
 
 

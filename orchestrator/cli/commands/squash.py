@@ -1,0 +1,55 @@
+"""`orch squash`: one migration in place of many old ones."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from orchestrator.cli import options
+
+
+def command(
+    name: options.Name,
+    to: Annotated[int, typer.Option("--to", min=1, metavar="VERSION", help="Replace all migrations up to this one.")],
+    description: Annotated[
+        str, typer.Option("--name", metavar="WORDS", help="What the new migration is called.")
+    ] = "squashed",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be written, and write nothing.")] = False,
+    file: options.File = None,
+) -> int:
+    """Write one migration in place of all up to a version. Asks no server.
+
+    New databases run it; those at that version take it as applied; those in between are refused, with what they lack.
+
+    Example: orch squash inventory --to 60
+    """
+    from orchestrator.cli.console import say
+    from orchestrator.cli.project import make, open_project
+    from orchestrator.files.changes import change
+    from orchestrator.files.scaffold import snake
+    from orchestrator.manifest.names import resolve_name
+    from orchestrator.model import File, Script
+    from orchestrator.operations.assembly import assemble
+    from orchestrator.operations.squash import squash
+
+    project = open_project(file)
+    database = resolve_name(project.manifest.databases, name)
+    assembly = assemble(file, None, [database.id], None, no_deps=True)
+    migrations = assembly.catalogs()[database.id]
+
+    def read(one: File) -> Script:
+        return assembly.read_script(database, one)
+
+    squashed = squash(database, migrations, to, snake(description), read)
+    for path, text in squashed.new.items():  # what is written must be a migration
+        shown = str(path.relative_to(project.root)) if project.holds(path) else str(path)
+        assembly.engine(database.engine).parse(File(shown, path, ""), text)
+    if squashed.without_down:
+        say(f"{squashed.without_down} has no down file, so the new migration has none.")
+    root = project.root if project.holds(database.directory) else database.directory
+    changes = [change(path, text.encode()) for path, text in squashed.new.items()]
+    changes += [change(path, None) for path in squashed.removed]
+    next_command = project.command("verify", name)
+    make(changes, root, dry_run, f"{next_command}; before you deploy it, bring every database to version {to}")
+    return 0

@@ -1,0 +1,53 @@
+"""Write one pair of migration files in place of many: the texts, and which files they replace. Reads; writes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator.engines import dialect
+from orchestrator.errors import UsageError
+from orchestrator.model import Database, File, Migration, Script
+from orchestrator.planning.squash import joined, written
+
+
+@dataclass(frozen=True, slots=True)
+class Squashed:
+    """The files to write, with their texts, those to remove, and what the new ones stand for.
+
+    `without_down` names a migration that has no down file: then the new one has none either. '' if all have one.
+    """
+
+    new: Mapping[Path, str]
+    removed: tuple[Path, ...]
+    versions: str
+    without_down: str = ""
+
+
+def squash(
+    database: Database, migrations: Sequence[Migration], to: int, name: str, read_script: Callable[[File], Script]
+) -> Squashed:
+    """Return what replaces all migrations up to a version. UsageError if there is no such version, or nothing to replace.
+
+    The new files do what the old ones do, one after the other. InvalidError for files that cannot be read.
+    """
+    old = [migration for migration in migrations if migration.version <= to]
+    if not any(migration.version == to for migration in old):
+        known = ", ".join(str(migration.version) for migration in migrations[-10:]) or "none"
+        raise UsageError(f"{database.id} has no migration with version {to}", hint=f"there are: {known}")
+    if len(old) < 2:
+        raise UsageError(f"{database.id} has one migration up to version {to}", hint="there is nothing to squash")
+    ranges = joined(span for one in old for span in (*one.replaces, (one.version, one.version)))
+    ups = [one.up for one in old if one.up]
+    downs = [one.down for one in reversed(old) if one.down]
+    without = next((one.up.path for one in old if one.up and not one.down), "")
+    digits, _, rest = ups[-1].location.name.partition("_")
+    extension = rest.rpartition(".")[2]
+    write = dialect(database.engine).squash
+    stem = ups[-1].location.parent / f"{digits}_{name}"
+    new = {Path(f"{stem}.up.{extension}"): write([read_script(file) for file in ups], written(ranges))}
+    if not without:
+        new[Path(f"{stem}.down.{extension}")] = write([read_script(file) for file in downs], "")
+    removed = tuple(file.location for file in (*ups, *downs) if file.location not in new)
+    return Squashed(new, removed, written(ranges), without)
