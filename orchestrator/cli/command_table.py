@@ -7,6 +7,7 @@ COMMANDS = {
     "plan": "Show what apply would do.",
     "status": "Show where every database stands, and what is wrong.",
     "history": "Tell the story of a database: every migration and every try.",
+    "orphans": "List databases with a history that no manifest declares.",
     "validate": "Check the manifest, every migration file and the graph.",
     "graph": "Show what depends on what, as text, Mermaid, DOT or JSON.",
     "rollback": "Run down migrations, exactly as many as asked for.",

@@ -44,7 +44,9 @@ def squash(
     without = next((one.up.path for one in old if one.up and not one.down), "")
     digits, _, rest = ups[-1].location.name.partition("_")
     extension = rest.rpartition(".")[2]
-    write = dialect(database.engine).squash
+    if (squashing := dialect(database.engine).squashing) is None:
+        raise UsageError(f"migrations of {dialect(database.engine).title} cannot be squashed")
+    write = squashing.squash
     stem = ups[-1].location.parent / f"{digits}_{name}"
     new = {Path(f"{stem}.up.{extension}"): write([read_script(file) for file in ups], written(ranges))}
     if not without:

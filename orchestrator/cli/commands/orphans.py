@@ -1,0 +1,49 @@
+"""`orch orphans`: databases with a migration history that no manifest declares."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from orchestrator.cli import options
+
+
+def command(
+    also: Annotated[
+        list[str] | None,
+        typer.Option("--also", metavar="PATH", help="Another manifest, whose databases are no orphans. Repeatable."),
+    ] = None,
+    file: options.File = None,
+    env_file: options.EnvFile = None,
+    wait: options.Wait = 0.0,
+    output: options.OutputOption = options.Output.text,
+) -> int:
+    """List databases on the servers of the manifest that have a migration history and are in no manifest. Only reads.
+
+    Databases that cannot be read are told on stderr.
+
+    Examples: orch orphans · orch orphans --also ../platform/databases.yaml · orch orphans --output json
+    """
+    from orchestrator.cli.console import out, out_json, say
+    from orchestrator.operations.assembly import assemble
+    from orchestrator.operations.orphans import document, orphans
+    from orchestrator.views.plain import PlainView
+    from orchestrator.views.table import table
+
+    run = assemble(file, env_file).run(PlainView(say), wait=wait)
+    others = [target for path in also or () for target in assemble(path, env_file).targets().values()]
+    found = orphans(run, others)
+    for place, failure in found.unread:
+        say(f"{place} was not looked at: {failure.what}")
+    if output is options.Output.json:
+        out_json(document(found))
+    elif found.found:
+        rows = [
+            (one.database, one.engine, one.endpoint, "-" if one.version is None else str(one.version))
+            for one in found.found
+        ]
+        out(table(("DATABASE", "ENGINE", "SERVER", "VERSION"), rows))
+    else:
+        say("Every database with a migration history is in the manifest.")
+    return 0
