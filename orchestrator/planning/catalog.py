@@ -13,9 +13,9 @@ from pathlib import Path
 from orchestrator.engines import dialect
 from orchestrator.errors import InvalidError, InvalidGroup, OrchError, OtherToolError
 from orchestrator.model import Database, Direction, File, Mark, Migration
-from orchestrator.planning.squash import Ranges, check_ranges, parse_ranges
 from orchestrator.planning.other_tools import by_name, by_text, refusal
 from orchestrator.planning.places import refuse_subdirectories
+from orchestrator.planning.squash import Ranges, check_ranges, parse_ranges
 
 MAX_FILE_BYTES = 64 * 1024 * 1024
 MAX_LOOKED_AT = 1024 * 1024  # bytes of a file whose name is none of ours, to see whose it is

@@ -223,10 +223,12 @@ def _changed_files(
             missing += [] if attempt.origin is Origin.ACKNOWLEDGED else [attempt]
         elif migration.up is None:
             if attempt.checksum:
-                notes.append(f"the up file of version {version} ('{attempt.name}') is gone; it was applied{_when(attempt)}")
+                notes.append(
+                    f"the up file of version {version} ('{attempt.name}') is gone; it was applied{_when(attempt)}"
+                )
         elif attempt.checksum and attempt.checksum != migration.up.checksum:
             yield _edited(attempt, migration.up.path)
-        elif _had_no_file(attempt):
+        elif migration.up and _had_no_file(attempt):
             yield _added_late(attempt, migration.up.path)
         elif migration.name != attempt.name:
             renamed.append(f"version {version} was applied as '{attempt.name}' and is now called '{migration.name}'")
