@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conftest import Estate
+from estate import Estate
 
 
 def test_orphans_are_databases_with_a_history_and_without_a_manifest(estate: Estate) -> None:

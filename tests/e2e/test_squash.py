@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import Estate
+from estate import Estate
 from house import House
 
 from orchestrator.planning.squash import parse_ranges, squash_of, written
