@@ -81,6 +81,8 @@ def resolutions(migrations: Sequence[Migration], history: History, by: Signature
     if partial is None and not state.blocked(Direction.DOWN):
         known = acknowledge(migrations, history, ranges_of(_gone(migrations, history)), by)
         found += [] if known is None else [known]
+        if known is not None and state.version in _gone(migrations, history):
+            found += _marks(migrations, history, state.version or 0, by)[1:]
     return tuple(found)
 
 

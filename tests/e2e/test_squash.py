@@ -266,6 +266,9 @@ def test_both_files_of_the_newest_version_are_gone(house: House) -> None:
     told = house.orch("rollback", house.id, "--steps", "1", "--yes", code=5).output
     assert f"orch repair {house.id} --mark-not-applied 4" in told
     assert house.orch("rollback", house.id, "--steps", "1", "--yes", "--allow-missing-down", code=5)
+    shown = house.orch("repair", house.id).output
+    assert "--acknowledge 4" in shown
+    assert "--mark-not-applied 4" in shown
     house.orch("repair", house.id, "--mark-not-applied", "4", "--reason", "undone by hand")
     assert house.version_row() == (3, False)
     assert house.status()["applied"] == [1, 2, 3]
