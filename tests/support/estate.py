@@ -15,6 +15,7 @@ from unittest import mock
 
 import psycopg
 import pytest
+from old_postgres import BUILD
 from psycopg import sql
 from pymongo import MongoClient
 
@@ -39,6 +40,8 @@ SERVERS: dict[str, tuple[str, dict[str, str]]] = {
     "mongod": ("mongo", {"ORCH_MONGO": "mongod", "ORCH_MONGOD_TEST_COMMANDS": "1"}),
     "secantus": ("mongo", {"ORCH_MONGO": "secantus"}),
 }
+if MAJOR := os.environ.get("ORCH_TEST_POSTGRES"):  # `make matrix` asks for one more
+    SERVERS[f"postgres-{MAJOR}"] = ("postgres", {"ORCH_POSTGRES_BIN": str(BUILD / f"postgres-{MAJOR}" / "bin")})
 
 
 def start(name: str) -> Server:

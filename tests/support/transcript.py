@@ -1,0 +1,96 @@
+"""Run commands as a person or a pipeline does, and write down all that they print, with everything masked that varies."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import re
+import struct
+import subprocess
+import termios
+from collections.abc import Mapping
+from pathlib import Path
+
+COLUMNS = 100
+# What differs between two runs → what stands for it.
+MASKS = (
+    (r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z| UTC|\+00:00)?", "TIME"),
+    (r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b", "UUID"),
+    (r"\b(?=[0-9a-f]*[a-f])(?=[0-9a-f]*\d)[0-9a-f]{12,64}\b", "HEX"),
+    (r"(?<=\s)\d+:\d\d(?::\d\d)?(?=[\s│]|$)", "TIME"),
+    (r"\b\d+(\.\d+)? (ms|s|min)\b(?! at most)", "DURATION"),
+    (r"\b(pid|PID|process|backend) \d+", r"\1 PID"),
+    (r"127\.0\.0\.1:\d+", "127.0.0.1:PORT"),
+    (r"\b(port|PORT)(=|\s+)\d{4,5}\b", r"\1\2PORT"),
+    (r"(_PASSWORD=)\S+", r"\1PASSWORD"),
+    (r"(_PORT=)\S+", r"\1PORT"),
+    (r"(://\w+:)[^@/\s$]+@", r"\1PASSWORD@"),
+)
+
+
+def masked(text: str, replace: Mapping[str, str]) -> str:
+    """Return a text with everything masked that differs between two runs; a masked line has no columns of its own."""
+    lines = []
+    for line in text.splitlines():
+        new = line
+        for old, word in replace.items():
+            new = new.replace(old, word)
+        for pattern, word in MASKS:
+            new = re.sub(pattern, word, new)
+        if new != line:
+            new = re.sub(r"(?<=\S) {2,}", "  ", new)
+        lines.append(new.rstrip())
+    return "\n".join(lines) + "\n" if lines else ""
+
+
+def piped(arguments: list[str], directory: Path, env: Mapping[str, str]) -> tuple[int, str, str]:
+    """Run a program and return its exit code, stdout and stderr."""
+    done = subprocess.run(
+        arguments, cwd=directory, env=env, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=120
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def on_a_terminal(arguments: list[str], directory: Path, env: Mapping[str, str]) -> tuple[int, str]:
+    """Run a program on a terminal 100 columns wide; return its exit code and what the screen shows in the end."""
+    master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 200, COLUMNS, 0, 0))
+    process = subprocess.Popen(
+        arguments, cwd=directory, env={**env, "TERM": "xterm-256color"}, stdin=slave, stdout=slave, stderr=slave
+    )
+    os.close(slave)
+    received = b""
+    while True:
+        try:
+            part = os.read(master, 65536)
+        except OSError:  # the last one who had the terminal open is gone
+            break
+        if not part:
+            break
+        received += part
+    os.close(master)
+    return process.wait(60), screen(received.decode(errors="replace"))
+
+
+def screen(received: str) -> str:
+    """Return what a terminal shows after it has received this: lines, without colours."""
+    lines, row, column = [""], 0, 0
+    for control, number, final, text in re.findall(
+        r"(\x1b\[\??([0-9;]*)([A-Za-z])|\x1b\][^\x07]*\x07|\x1b.|[\r\n])|([^\x1b\r\n]+)", received
+    ):
+        if text:
+            line = lines[row].ljust(column)
+            lines[row] = line[:column] + text + line[column + len(text) :]
+            column += len(text)
+        elif control == "\r":
+            column = 0
+        elif control == "\n":
+            row += 1
+            if row == len(lines):
+                lines.append("")
+        elif final == "A":
+            row = max(0, row - int(number or 1))
+        elif final == "K":
+            lines[row] = "" if number == "2" else lines[row][:column]
+    return "\n".join(line.rstrip() for line in lines).rstrip("\n") + "\n"
