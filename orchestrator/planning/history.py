@@ -398,7 +398,7 @@ def _forced(version_row: VersionRow, partial: Attempt) -> Problem:
     return Problem(
         Kind.FORCED,
         f"version {partial.version} stopped half way ({partial.direction.value}, {partial.applied} of {partial.total} "
-        f"statements), and somebody has since set the pointer to {spoken(version_row.version)}",
+        f"statements), and somebody has since set the version table to {spoken(version_row.version)}",
         f"look at the schema, then: orch repair {NAME}",
         partial.version,
     )
