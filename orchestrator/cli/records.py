@@ -13,7 +13,7 @@ from orchestrator.errors import DatabaseMissingError, StalePlanError, UsageError
 from orchestrator.execution.run import lock_wait
 from orchestrator.model import Database, History, LockHolder, Migration, Target
 from orchestrator.operations.assembly import Assembly, assemble
-from orchestrator.planning.history import digest
+from orchestrator.planning.attempts import digest
 from orchestrator.planning.repair import Resolution, Signature
 
 if TYPE_CHECKING:

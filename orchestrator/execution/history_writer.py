@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from orchestrator.execution.run import Run
 from orchestrator.model import Attempt, Direction, History, Migration, Origin, Script, VersionRow
-from orchestrator.planning.history import State, latest_effective, next_attempt, pointer_during
+from orchestrator.planning.attempts import latest_effective, next_attempt, pointer_during
+from orchestrator.planning.history import State
 
 
 class HistoryWriter:

@@ -48,18 +48,17 @@ from orchestrator.execution.run import Run, lock_wait, number
 from orchestrator.execution.smaller_pieces import SmallerPieces
 from orchestrator.execution.tries import Tries
 from orchestrator.model import Attempt, Direction, Mark, Script, Statement, VersionRow
-from orchestrator.planning.history import (
-    IN_DOUBT,
-    State,
+from orchestrator.planning.attempts import (
     pointer_after,
     pointer_during,
     prefix_checksum,
     prefix_in_flight,
     prefix_landed,
-    reconcile,
     resumable,
 )
+from orchestrator.planning.history import State, reconcile
 from orchestrator.planning.plan import DatabasePlan, Step, remaining
+from orchestrator.planning.problems import IN_DOUBT
 
 RECONNECTS = 5
 RUNS_OF_A_FILE = 3  # in which the connection broke

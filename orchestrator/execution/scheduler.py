@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from queue import SimpleQueue
@@ -43,17 +43,8 @@ def walk(
     `abandon` says that nothing is lost by leaving it behind.
     """
     stop = stop or threading.Event()
-    waiting = {id: {need for need in needs if need in dependencies} for id, needs in dependencies.items()}
-    dependants: dict[str, list[str]] = {id: [] for id in dependencies}
-    for id, needs in waiting.items():
-        for need in needs:
-            dependants[need].append(id)
-    ready: dict[str, deque[str]] = {}
-    causes: dict[str, set[str]] = {}
-    busy: dict[str, int] = {}
+    queue = _Queue(dependencies, server_of, on_blocked)
     finished: SimpleQueue[tuple[str, bool | BaseException]] = SimpleQueue()
-    result = Walked()
-    running = 0
 
     def run(id: str) -> None:
         try:
@@ -61,55 +52,85 @@ def walk(
         except BaseException as error:  # noqa: BLE001 - handed to the caller's thread and raised there
             finished.put((id, error))
 
-    def enqueue(id: str) -> None:
-        ready.setdefault(server_of.get(id, ""), deque()).append(id)
-
-    def settle(id: str, good: bool) -> None:
-        (result.done if good else result.failed).append(id)
-        queue = [id]
-        while queue:
-            current = queue.pop()
-            for dependant in dependants[current]:
-                waiting[dependant].discard(current)
-                if current in causes or not good:
-                    causes.setdefault(dependant, set()).update(causes.get(current, {id}))
-                if waiting[dependant]:
-                    continue
-                if dependant not in causes:
-                    enqueue(dependant)
-                else:
-                    result.blocked.append(dependant)
-                    on_blocked(dependant, tuple(sorted(causes[dependant])))
-                    queue.append(dependant)
-
-    for id, needs in waiting.items():
-        if not needs:
-            enqueue(id)
     pool = ThreadPoolExecutor(max_workers=max(1, min(jobs, len(dependencies))), thread_name_prefix="orch")
     left_behind = False
     try:
         while True:
-            if not stop.is_set() and not (fail_fast and result.failed):
-                for server, queue in ready.items():
-                    while queue and running < jobs and busy.get(server, 0) < jobs_per_server:
-                        busy[server] = busy.get(server, 0) + 1
-                        running += 1
-                        pool.submit(run, queue.popleft())
-            if running == 0:
+            if not stop.is_set() and not (fail_fast and queue.result.failed):
+                for id in queue.take(jobs, jobs_per_server):
+                    pool.submit(run, id)
+            if queue.running == 0:
                 break
             id, outcome = finished.get()
-            running -= 1
-            busy[server_of.get(id, "")] -= 1
             if isinstance(outcome, BaseException):
                 stop.set()
                 raise outcome
-            settle(id, outcome)
+            queue.settle(id, outcome)
     except KeyboardInterrupt:
         stop.set()
         left_behind = abandon
         raise
     finally:
         pool.shutdown(wait=not left_behind)
+    result = queue.result
     settled = {*result.done, *result.failed, *result.blocked}
     result.skipped = [id for id in dependencies if id not in settled]
     return result
+
+
+class _Queue:
+    """What is ready to start, server by server, and what waits for others. Used by one thread."""
+
+    def __init__(
+        self,
+        dependencies: Mapping[str, Sequence[str]],
+        server_of: Mapping[str, str],
+        on_blocked: Callable[[str, tuple[str, ...]], None],
+    ) -> None:
+        self.result = Walked()
+        self.running = 0
+        self._server_of = server_of
+        self._on_blocked = on_blocked
+        self._waiting = {id: {need for need in needs if need in dependencies} for id, needs in dependencies.items()}
+        self._dependants: dict[str, list[str]] = {id: [] for id in dependencies}
+        for id, needs in self._waiting.items():
+            for need in needs:
+                self._dependants[need].append(id)
+        self._ready: dict[str, deque[str]] = {}
+        self._busy: dict[str, int] = {}
+        self._causes: dict[str, set[str]] = {}
+        for id, needs in self._waiting.items():
+            if not needs:
+                self._enqueue(id)
+
+    def _enqueue(self, id: str) -> None:
+        self._ready.setdefault(self._server_of.get(id, ""), deque()).append(id)
+
+    def take(self, jobs: int, jobs_per_server: int) -> Iterator[str]:
+        """Yield what may start now, within both limits; it counts as running."""
+        for server, queue in self._ready.items():
+            while queue and self.running < jobs and self._busy.get(server, 0) < jobs_per_server:
+                self._busy[server] = self._busy.get(server, 0) + 1
+                self.running += 1
+                yield queue.popleft()
+
+    def settle(self, id: str, good: bool) -> None:
+        """Take note of what became of an id that ran: what waited for it is ready now, or blocked."""
+        self.running -= 1
+        self._busy[self._server_of.get(id, "")] -= 1
+        (self.result.done if good else self.result.failed).append(id)
+        queue = [id]
+        while queue:
+            current = queue.pop()
+            for dependant in self._dependants[current]:
+                self._waiting[dependant].discard(current)
+                if current in self._causes or not good:
+                    self._causes.setdefault(dependant, set()).update(self._causes.get(current, {id}))
+                if self._waiting[dependant]:
+                    continue
+                if dependant not in self._causes:
+                    self._enqueue(dependant)
+                else:
+                    self.result.blocked.append(dependant)
+                    self._on_blocked(dependant, tuple(sorted(self._causes[dependant])))
+                    queue.append(dependant)

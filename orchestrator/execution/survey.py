@@ -11,8 +11,9 @@ from orchestrator.events import Failure, LockWaiting
 from orchestrator.execution.run import Run, lock_wait
 from orchestrator.execution.scheduler import walk
 from orchestrator.model import History, ReadOnly
-from orchestrator.planning.history import Kind, State, reconcile
+from orchestrator.planning.history import State, reconcile
 from orchestrator.planning.plan import Survey
+from orchestrator.planning.problems import Kind
 
 TRY_EVERY = 0.25  # seconds
 

@@ -20,7 +20,9 @@ from orchestrator.errors import (
 )
 from orchestrator.events import Failure
 from orchestrator.model import Attempt, Database, Direction, File, History, LockHolder, Migration, Script
-from orchestrator.planning.history import NAME, Kind, Problem, State, digest, reconcile, resumable, spoken, unrecorded
+from orchestrator.planning.attempts import digest, resumable
+from orchestrator.planning.history import State, reconcile, unrecorded
+from orchestrator.planning.problems import NAME, Kind, Problem, spoken
 
 PLAN_FORMAT = 1
 UNDERWAY = (Kind.DIRTY, Kind.PARTIAL, Kind.IN_FLIGHT)

@@ -7,19 +7,9 @@ from dataclasses import dataclass
 
 from orchestrator.errors import ConflictError, UsageError, some
 from orchestrator.model import Attempt, Direction, History, Migration, Origin, VersionRow
-from orchestrator.planning.history import (
-    Kind,
-    Problem,
-    latest_effective,
-    next_attempt,
-    pointer_after,
-    pointer_during,
-    prefix_landed,
-    reconcile,
-    renumbered,
-    row_key,
-    spoken,
-)
+from orchestrator.planning.attempts import latest_effective, next_attempt, pointer_after, pointer_during, prefix_landed
+from orchestrator.planning.history import State, reconcile, renumbered
+from orchestrator.planning.problems import Kind, Problem, row_key, spoken
 from orchestrator.planning.squash import Ranges, holds, ranges_of, replaced_by, spoken_versions, written
 
 
@@ -46,9 +36,7 @@ class Resolution:
 def resolutions(migrations: Sequence[Migration], history: History, by: Signature) -> tuple[Resolution, ...]:
     """Return the ways on from this state; none if there is nothing to repair."""
     state = reconcile(migrations, history, out_of_order=True)
-    found: list[Resolution] = []
     kinds = {problem.kind for problem in state.problems}
-    files = {migration.version for migration in migrations}
     if Kind.NEWER_TOOL in kinds:  # what we do not understand we do not mend
         return ()
     if Kind.ELSEWHERE in kinds:
@@ -57,33 +45,41 @@ def resolutions(migrations: Sequence[Migration], history: History, by: Signature
         return tuple(_keep(row) for row in history.rows)
     if Kind.EMPTIED in kinds:
         return (_nothing_applied(migrations, history, state.pending[0], by),)
-    partial = state.partial
+    found = _of_one_version(migrations, history, state, by)
+    for version, number in _moved(migrations, history, state.problems).items():
+        found.append(_renumber(migrations, history, version, number, by))
+    for problem in state.problems:
+        if problem.kind is Kind.EDITED and problem.version is not None:
+            found.append(_accept(migrations, history, problem.version, by))
+    if state.partial is None and not state.blocked(Direction.DOWN):
+        known = acknowledge(migrations, history, ranges_of(_gone(migrations, history)), by)
+        found += [] if known is None else [known]
+        if known is not None and state.version in _gone(migrations, history):
+            found += _marks(migrations, history, state.version or 0, by)[1:]
+    return tuple(found)
+
+
+def _of_one_version(migrations: Sequence[Migration], history: History, state: State, by: Signature) -> list[Resolution]:
+    """Return the ways on for the version that is half done, dirty, unknown or without a file."""
+    kinds = {problem.kind for problem in state.problems}
+    row, partial = history.version_row, state.partial
+    found: list[Resolution] = []
     if partial is not None:
         if partial.in_flight:
             found += _in_doubt(history, partial, by)
         elif Kind.FORCED in kinds:
             found.append(_continue(history, partial, by))
         found += _marks(migrations, history, partial.version, by)
-    elif Kind.DIRTY in kinds and history.version_row is not None:
-        for version in _suspects(migrations, history.version_row):
+    elif Kind.DIRTY in kinds and row is not None:
+        for version in _suspects(migrations, row):
             found += _marks(migrations, history, version, by)
-    elif Kind.FORCED in kinds and history.version_row is not None and history.version_row.version is not None:
-        found += _marks(migrations, history, history.version_row.version, by)
+    elif Kind.FORCED in kinds and row is not None and row.version is not None:
+        found += _marks(migrations, history, row.version, by)
     elif (below := _highest_below(migrations, history, state.problems)) is not None:
         found += _below(migrations, history, below, by)
-    elif state.version in files and _on_trust(history, state.problems, state.version):
+    elif state.version in {one.version for one in migrations} and _on_trust(history, state.problems, state.version):
         found += _marks(migrations, history, state.version, by)[1:]
-    for version, number in _moved(migrations, history, state.problems).items():
-        found.append(_renumber(migrations, history, version, number, by))
-    for problem in state.problems:
-        if problem.kind is Kind.EDITED and problem.version is not None:
-            found.append(_accept(migrations, history, problem.version, by))
-    if partial is None and not state.blocked(Direction.DOWN):
-        known = acknowledge(migrations, history, ranges_of(_gone(migrations, history)), by)
-        found += [] if known is None else [known]
-        if known is not None and state.version in _gone(migrations, history):
-            found += _marks(migrations, history, state.version or 0, by)[1:]
-    return tuple(found)
+    return found
 
 
 def on_request(migrations: Sequence[Migration], history: History, by: Signature) -> tuple[Resolution, ...]:

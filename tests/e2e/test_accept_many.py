@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from estate import Estate
 
-from orchestrator.planning.history import NAME, Kind, Problem
+from orchestrator.planning.problems import NAME, Kind, Problem
 
 FILES = {f"00000{n}_a.{way}.sql": "SELECT 1;\n" for n in (1, 2, 3) for way in ("up", "down")}
 

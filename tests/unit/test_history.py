@@ -12,9 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.model import Attempt, Direction, File, History, Migration, Origin, Script, Statement, VersionRow
-from orchestrator.planning.history import (
-    Kind,
-    State,
+from orchestrator.planning.attempts import (
     digest,
     latest_effective,
     next_attempt,
@@ -23,9 +21,10 @@ from orchestrator.planning.history import (
     prefix_checksum,
     prefix_in_flight,
     prefix_landed,
-    reconcile,
     resumable,
 )
+from orchestrator.planning.history import State, reconcile
+from orchestrator.planning.problems import Kind
 
 UP, DOWN = Direction.UP, Direction.DOWN
 BOTH = (UP, DOWN)

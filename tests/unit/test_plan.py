@@ -23,7 +23,7 @@ from orchestrator.model import (
     Statement,
     VersionRow,
 )
-from orchestrator.planning.history import digest, prefix_checksum
+from orchestrator.planning.attempts import digest, prefix_checksum
 from orchestrator.planning.plan import DatabasePlan, Request, Step, Survey, make_plan, remaining
 from orchestrator.planning.saved_plan import parse_plan
 

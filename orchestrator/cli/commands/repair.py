@@ -282,7 +282,7 @@ def _typed(resolution: Resolution) -> str:
 
 def _possible(one: OneDatabase, history: History, offered: Sequence[Resolution]) -> str:
     """Return what can be done instead."""
-    from orchestrator.planning.history import spoken
+    from orchestrator.planning.problems import spoken
 
     if offered:
         return f"what you can do: {', '.join(f'--{_typed(one)}' for one in offered)}"

@@ -107,7 +107,8 @@ def _dependents(file: str | None, env_file: str | None, chosen: set[str]) -> lis
 def _refuse_while_up(run: Run, found: Survey, id: str) -> None:
     """A database must not lose what another still builds on."""
     from orchestrator.errors import ConflictError
-    from orchestrator.planning.history import reconcile, spoken
+    from orchestrator.planning.history import reconcile
+    from orchestrator.planning.problems import spoken
 
     hint = f"roll it back too: orch rollback {id} ... ; or --ignore-dependents"
     if found.failure:

@@ -121,8 +121,9 @@ def _missing(
     """Return what is still to come, or nothing; what waiting cannot mend is raised."""
     from orchestrator.errors import ConflictError, UsageError
     from orchestrator.model import Direction
-    from orchestrator.planning.history import Kind, reconcile
+    from orchestrator.planning.history import reconcile
     from orchestrator.planning.plan import UNDERWAY
+    from orchestrator.planning.problems import Kind
     from orchestrator.planning.squash import holds, replaced_by, stands_for
 
     if survey.failure is not None:

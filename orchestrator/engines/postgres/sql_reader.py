@@ -96,8 +96,6 @@ class Reader:
                 brackets.append(at)
             elif char == ")" and brackets:
                 brackets.pop()
-            elif char == ")":
-                raise self.error("this ) closes nothing", at, "remove it, or add the ( that is missing before it")
             elif char == ";":
                 inner = self.after_blank(next_at)
             elif char in "bB":
@@ -109,18 +107,25 @@ class Reader:
                 next_at = at + 3
                 if at == inner and not brackets:
                     body = inner = -1
-            elif char == "\\":
-                hint = "lines that begin with \\ are for psql alone: write plain SQL, and remove them from a dump"
-                raise self.error("psql meta-commands cannot be used in a migration", at, hint)
             else:
-                kind = "quoted identifier" if char == '"' else "string"
-                raise self.error(f"unterminated {kind}", at, "add the closing quote")
+                raise self._unexpected(at)
             at = end = next_at
         if brackets:
             raise self.error("this ( is never closed", brackets[0], "add the closing )")
         if body >= 0:
             raise self.error("BEGIN ATOMIC without END", body, "close the body with END after its last semicolon")
         return start + len(text[start:end].rstrip(_SPACE)), at
+
+    def _unexpected(self, at: int) -> InvalidError:
+        """Return the error of a character that no statement can go on with."""
+        char = self.text[at]
+        if char == ")":
+            return self.error("this ) closes nothing", at, "remove it, or add the ( that is missing before it")
+        if char == "\\":
+            hint = "lines that begin with \\ are for psql alone: write plain SQL, and remove them from a dump"
+            return self.error("psql meta-commands cannot be used in a migration", at, hint)
+        kind = "quoted identifier" if char == '"' else "string"
+        return self.error(f"unterminated {kind}", at, "add the closing quote")
 
     def after_blank(self, at: int) -> int:
         """Pass over white space and comments; block comments nest."""
