@@ -92,6 +92,14 @@ class Accepted:
 
 
 @dataclass(frozen=True, slots=True)
+class Lint:
+    """How `orch lint` judges a database: levels by code where they are not the default, the server's major version."""
+
+    levels: Mapping[str, str] = field(default_factory=dict)
+    server_version: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Database:
     """One database of the estate. `dsn` is a template, never a resolved value; somebody may still write a password there."""
 
@@ -106,6 +114,7 @@ class Database:
     create: CreateOptions = CreateOptions()
     settings: Settings = Settings()
     accepted: tuple[Accepted, ...] = ()
+    lint: Lint = Lint()
     mark: Mark = Mark("databases.yaml")
 
 

@@ -44,6 +44,10 @@ class Story:
         """Take a file as applied before the plan."""
         for _ in self._read(script, pending=False):
             pass
+        self.now_applied()
+
+    def now_applied(self) -> None:
+        """Take all files so far as applied: what comes next is a plan of its own."""
         self.world.pending_from = self.collections.pending_from = self.world.number + 1
 
     def judge(self, script: Script) -> list[Finding]:
@@ -70,7 +74,7 @@ class Story:
         unit = Unit(version=self._version, created_later=later)
         for number, (statement, facts) in enumerate(zip(script.statements, read, strict=True)):
             if not script.atomic:
-                unit = Unit(1 if chosen else counted, statement.block, self._version, created_later=later)
+                unit = Unit(1 if chosen else counted, self._version, created_later=later)
             if pending:
                 for hit in uses_new_value(statement.source, facts, unit):
                     yield _finding(script, statement, number, hit)

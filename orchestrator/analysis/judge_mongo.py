@@ -50,10 +50,6 @@ def _drop(collections: Collections, _: Command, target: str) -> Iterator[Hit]:
         yield Hit("MG101", 0, "drops a collection and what is in it", target)
 
 
-def _drop_database(_: Collections, __: Command, ___: str) -> Iterator[Hit]:
-    yield Hit("MG102", 0, "drops a database and what is in it")
-
-
 def _delete(collections: Collections, command: Command, target: str) -> Iterator[Hit]:
     deletes = command.get("deletes") or ()
     if isinstance(deletes, list | tuple) and not collections.is_new(target):
@@ -138,7 +134,6 @@ def _drop_indexes(collections: Collections, _: Command, target: str) -> Iterator
 
 _RULES: dict[str, Callable[[Collections, Command, str], Iterator[Hit]]] = {
     "drop": _drop,
-    "dropDatabase": _drop_database,
     "delete": _delete,
     "update": _update,
     "aggregate": _out,

@@ -37,7 +37,6 @@ class Unit:
     """
 
     statements: int = 1
-    in_block: bool = False
     version: int = 0
     invalid: dict[tuple[str, str], Constraint] = field(default_factory=dict)
     values: list[str] = field(default_factory=list)
@@ -362,9 +361,7 @@ def _create_index(world: World, fact: Fact, unit: Unit) -> Iterator[Hit]:
 
 
 def _concurrently(fact: Fact, unit: Unit) -> Iterator[Hit]:
-    if unit.in_block:
-        yield Hit("PG403", fact.at, "CONCURRENTLY cannot run between BEGIN and COMMIT", fact.table)
-    elif unit.statements > 1:
+    if unit.statements > 1:
         yield Hit(
             "PG405", fact.at, "CONCURRENTLY beside other statements: the file is no longer one transaction", fact.table
         )

@@ -28,16 +28,6 @@ MONGO = (
         '[{"drop": "orders_unused"}]\n',
     ),
     _rule(
-        "MG102",
-        "drops a database and what is in it",
-        ERROR,
-        "nobody for long",
-        "nothing",
-        "All collections are gone, and orch's own records with them.",
-        '[{"dropDatabase": 1}]',
-        "Drop the collections one by one.",
-    ),
-    _rule(
         "MG103",
         "deletes every document of a collection",
         ERROR,

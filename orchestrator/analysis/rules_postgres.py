@@ -114,18 +114,6 @@ POSTGRES = (
         "Two files are two transactions.",
     ),
     Rule(
-        "PG403",
-        "CONCURRENTLY between BEGIN and COMMIT",
-        ERROR,
-        "none",
-        "nobody",
-        "nothing",
-        "PostgreSQL refuses CONCURRENTLY inside of a transaction block (SQLSTATE 25001).",
-        "BEGIN;\nCREATE INDEX CONCURRENTLY orders_customer ON orders (customer_id);\nCOMMIT;",
-        (("1_orders_customer.up.sql", "CREATE INDEX CONCURRENTLY orders_customer ON orders (customer_id);\n"),),
-        "It stands alone in its file, without BEGIN.",
-    ),
-    Rule(
         "PG404",
         "adds a NOT VALID foreign key to a partitioned table",
         ERROR,

@@ -16,7 +16,7 @@ _TOKEN = re.compile(
     re.DOTALL,
 )
 _PLAIN = re.compile(r"[^\W\dA-Z]\w*", re.ASCII)
-_FOREIGN = re.compile(r"[^\W\d]\w*")
+_FOREIGN = re.compile(WORD)
 STRING = "''"
 """How the text of a literal stands among the words; `Words.literal` returns it."""
 

@@ -9,6 +9,7 @@ COMMANDS = {
     "history": "Tell the story of a database: every migration and every try.",
     "orphans": "List databases with a history that no manifest declares.",
     "validate": "Check the manifest, every migration file and the graph.",
+    "lint": "Judge up files: lost data, long locks, failures.",
     "graph": "Show what depends on what, as text, Mermaid, DOT or JSON.",
     "rollback": "Run down migrations, exactly as many as asked for.",
     "verify": "Try every up and down file in a scratch database.",

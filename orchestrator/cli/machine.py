@@ -53,12 +53,12 @@ class Reports:
         if output is StreamOutput.github:
             from orchestrator.views.github import GithubView
 
-            self._github = GithubView(_located)
+            self._github = GithubView(located)
             self._sinks += [self._github, self._document]
         if output is StreamOutput.gitlab:
             from orchestrator.views.gitlab import CodeQualityView
 
-            quality = CodeQualityView(_located(manifest), _located)
+            quality = CodeQualityView(located(manifest), located)
             self._sinks.append(quality)
             self._files[GITLAB_QUALITY] = lambda _plan: quality.text()
 
@@ -159,9 +159,9 @@ def plan_commands(plan: Plan, risks: Mapping[str, Sequence[Risk]]) -> list[str]:
     from orchestrator.views.github import command, failure_annotations, limited
 
     failures = [(planned.id, planned.failure) for planned in plan.databases if planned.failure]
-    errors = failure_annotations(failures, _located)
+    errors = failure_annotations(failures, located)
     warnings = [
-        command("warning", risk.what, file=_located(risk.where.path), line=str(risk.where.line), title=id)
+        command("warning", risk.what, file=located(risk.where.path), line=str(risk.where.line), title=id)
         for id, found in risks.items()
         for risk in found
     ]
@@ -202,7 +202,7 @@ def _on_github() -> bool:
     return os.environ.get("GITHUB_ACTIONS") == "true"
 
 
-def _located(path: str) -> str:
+def located(path: str) -> str:
     """Return a path as it is in the repository, which is where annotations are shown."""
     root = os.environ.get("GITHUB_WORKSPACE") or os.environ.get("CI_PROJECT_DIR")
     full = Path(os.path.normpath(Path.cwd() / path))

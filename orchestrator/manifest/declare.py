@@ -13,6 +13,7 @@ from orchestrator.engines import DIALECTS, dialect
 from orchestrator.engines.url import DsnError
 from orchestrator.errors import InvalidError, did_you_mean, either
 from orchestrator.manifest.dsn import check_template
+from orchestrator.manifest.lint import NO_LINT, read_lint
 from orchestrator.manifest.names import NameIndex, control_problem, name_problem
 from orchestrator.manifest.source import Source, Steps, shown
 from orchestrator.model import Accepted, CreateOptions, Database, Settings
@@ -86,6 +87,11 @@ class Declarations:
         if ("defaults",) not in {steps[:1] for steps in self._broken}:
             defaults = self._settings(value.get("defaults") or {}, ["defaults"], defaults)
         self._defaults = defaults
+        self._lint = (
+            NO_LINT
+            if any(steps[:1] == ("lint",) for steps in self._broken)
+            else read_lint(value, [], NO_LINT, self._error)
+        )
         given = value.get("servers") or {}
         servers: dict[str, _Server | None] = {}
         for name, values in given.items() if isinstance(given, dict) else ():
@@ -199,6 +205,7 @@ class Declarations:
                 for one in (values.get("verify") or {}).get("accept") or ()
             ),
             mark=self._source.mark(steps),
+            lint=read_lint(values, steps, self._lint, self._error),
         )
 
     def _labels(self, entry: _Entry) -> Mapping[str, None]:

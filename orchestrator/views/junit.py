@@ -80,7 +80,7 @@ class JUnitView:
         root = ElementTree.Element("testsuites", {"name": "orch", **self._counts(list(self._suites.values()))})
         root.set("time", f"{self._seconds:.3f}")
         for suite in self._suites.values():
-            element = ElementTree.SubElement(root, "testsuite", {"name": _xml(suite.name), **self._counts([suite])})
+            element = ElementTree.SubElement(root, "testsuite", {"name": xml_text(suite.name), **self._counts([suite])})
             element.set("time", f"{suite.seconds:.3f}")
             for case in suite.cases:
                 _write(element, suite, case)
@@ -100,20 +100,21 @@ class JUnitView:
 
 
 def _write(suite: ElementTree.Element, owner: _Suite, case: _Case) -> None:
-    names = {"classname": _xml(owner.name), "name": _xml(case.name), "time": f"{case.seconds:.3f}"}
+    names = {"classname": xml_text(owner.name), "name": xml_text(case.name), "time": f"{case.seconds:.3f}"}
     element = ElementTree.SubElement(suite, "testcase", names)
     if case.failure is not None:
         failure = case.failure
-        about = {"message": _xml(failure.what), "type": failure.kind}
+        about = {"message": xml_text(failure.what), "type": failure.kind}
         lines = [failure.where, failure.what, failure.detail, failure.hint and f"hint: {failure.hint}"]
-        ElementTree.SubElement(element, "failure", about).text = _xml("\n".join(filter(None, lines)))
+        ElementTree.SubElement(element, "failure", about).text = xml_text("\n".join(filter(None, lines)))
     elif case.skipped:
-        ElementTree.SubElement(element, "skipped", {"message": _xml(case.skipped)})
+        ElementTree.SubElement(element, "skipped", {"message": xml_text(case.skipped)})
 
 
 def _step(version: int, name: str, direction: str) -> str:
     return f"{version} {name}" + ("" if direction == "up" else f" ({direction})")
 
 
-def _xml(text: str) -> str:
+def xml_text(text: str) -> str:
+    """Return a text without what XML 1.0 cannot hold."""
     return _NOT_XML.sub("\ufffd", text)

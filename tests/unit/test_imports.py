@@ -25,7 +25,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "analysis": (*CORE, "analysis"),
     "analysis.words": (*CORE, "analysis", "engines.postgres.sql_reader"),  # its tokens: pure, no driver
     "analysis.findings": (*CORE, "analysis", "engines.postgres.sql_reader"),
-    "manifest": ("errors", "model", "secret", *RECORDS, "planning.graph", "manifest"),
+    "manifest": ("errors", "model", "secret", *RECORDS, "planning.graph", "analysis.rules", "manifest"),
     "engines.base": ("errors", "model"),
     "engines": ("engines.dialect", "engines.base"),
     "engines.dialect": ("model", "engines.url"),

@@ -267,11 +267,23 @@ def _refuse_foreign(file: File, text: str, start: int, command: dict[str, Any]) 
 
 def _refuse_directive(file: File, text: str, start: int, comment: Any) -> None:
     """Refuse a comment that is meant for orch and says something else than the one directive that there is."""
-    named = isinstance(comment, dict) and "orch" in comment and comment != DIRECTIVE
+    named = isinstance(comment, dict) and "orch" in comment and comment != DIRECTIVE and not _allows(comment)
     if named or (isinstance(comment, str) and comment.strip().lower().startswith("orch:")):
         what = f"the comment {json.dumps(comment, default=str)[:100]} is not a directive of orch"
-        other = '{"orch": {"replaces": "1-60"}}'
-        _refuse(file, text, start, what, f'there are: "comment": {json.dumps(DIRECTIVE)} and "comment": {other}')
+        known = (DIRECTIVE, {"orch": {"replaces": "1-60"}}, {"orch": {"allow": {"MG101": "why"}}})
+        hint = "there are: " + ", ".join(f'"comment": {json.dumps(one)}' for one in known)
+        _refuse(file, text, start, what, hint)
+
+
+def _allows(comment: dict[str, Any]) -> bool:
+    """Whether a comment is a permission, which `orch lint` reads and judges."""
+    orch = comment["orch"]
+    return (
+        comment.keys() == {"orch"}
+        and isinstance(orch, dict)
+        and orch.keys() == {"allow"}
+        and isinstance(orch["allow"], dict)
+    )
 
 
 OWNED = "holds what orch and golang-migrate remember"

@@ -1,0 +1,31 @@
+"""What `orch lint` found, as data that views show."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from orchestrator.analysis.findings import Finding
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A finding as it is told: of which database, how grave, and the line of the file."""
+
+    database: str
+    level: str
+    finding: Finding
+    line: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All findings, in the order of databases and files, and of how many files. `allowed` are those with a permission."""
+
+    findings: tuple[Told, ...]
+    databases: int
+    files: int
+    allowed: int = 0
+
+    def count(self, level: str) -> int:
+        """Return how many findings are of this level."""
+        return sum(told.level == level for told in self.findings)

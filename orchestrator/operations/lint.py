@@ -1,0 +1,153 @@
+"""Judge the up files of chosen databases by the lint rules. No server is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator.analysis.findings import Finding, Story
+from orchestrator.analysis.lint_report import Report, Told
+from orchestrator.analysis.permissions import allowed, permissions, wrong
+from orchestrator.analysis.rules import ERROR, OFF, WARN, rules
+from orchestrator.errors import InvalidError, InvalidGroup, OrchError, UsageError
+from orchestrator.model import Database, File, Mark, Migration, Script
+from orchestrator.operations.assembly import assemble
+
+VERSIONS = {"postgres": (12, 18), "mongo": (4, 8)}
+"""The oldest and the newest major version that the rules know, by engine."""
+_MAX_LINE = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What to judge. `names` select databases, as --only does; none means all.
+
+    `since`: the files after this version are one plan. `changed`: the files that differ from this git commit are one
+    plan. Else each file is judged as if all before it were applied. `server_version` goes before the manifest's.
+    """
+
+    file: str | None = None
+    names: Sequence[str] = ()
+    since: int | None = None
+    changed: str | None = None
+    server_version: int | None = None
+
+
+def lint(request: Request) -> Report:
+    """Return what the rules say. InvalidError for a manifest or a directory that cannot be read, UsageError for options.
+
+    A file that cannot be read as a migration is a finding, and every other one is judged.
+    """
+    if request.since is not None and request.changed is not None:
+        raise UsageError("--since and --changed cannot be used together", hint="use one of them")
+    assembly = assemble(request.file, None, request.names or None, None, no_deps=bool(request.names))
+    _check_version(request.server_version, assembly.databases)
+    catalogs = assembly.catalogs()
+    changed: Collection[Path] | None = None
+    if request.changed is not None:
+        from orchestrator.operations.git_changes import changed_files
+
+        changed = changed_files(request.changed, assembly.manifest.path.parent)
+    told: list[Told] = []
+    files = permitted = 0
+    for database in assembly.databases:
+        judged = _Judged(database, request)
+        for script in _scripts(assembly.read_script, database, catalogs[database.id], judged):
+            judged.take(script, _is_pending(request, changed, judged.version, script.file))
+        told += judged.told
+        files += judged.files
+        permitted += judged.allowed
+    return Report(tuple(told), len(assembly.databases), files, permitted)
+
+
+def _is_pending(request: Request, changed: Collection[Path] | None, version: int, file: File) -> bool:
+    if changed is not None:
+        return file.location.resolve() in changed
+    return request.since is None or version > request.since
+
+
+def _scripts(
+    read: Callable[[Database, File], Script], database: Database, catalog: Sequence[Migration], judged: _Judged
+) -> Iterator[Script]:
+    """Yield the up files of a database; one that cannot be read is told."""
+    for migration in catalog:
+        if migration.up is None:
+            continue
+        judged.version = migration.version
+        try:
+            yield read(database, migration.up)
+        except InvalidGroup as group:
+            for error in group.errors:
+                judged.unreadable(error, migration.up)
+        except OrchError as error:
+            judged.unreadable(error, migration.up)
+
+
+class _Judged:
+    """The findings of one database, gathered file by file."""
+
+    def __init__(self, database: Database, request: Request) -> None:
+        self.told: list[Told] = []
+        self.files = 0
+        self.allowed = 0
+        self.version = 0
+        self._database = database
+        self._alone = request.since is None and request.changed is None
+        version = request.server_version or database.lint.server_version or 0
+        self._story = Story(version=version)
+
+    def take(self, script: Script, pending: bool) -> None:
+        """Judge a file if it is pending, else only take note of what it makes."""
+        if not pending:
+            self._story.past(script)
+            return
+        self.files += 1
+        granted = permissions(script)
+        found = [finding for finding in self._story.judge(script) if self._level(finding) != OFF]
+        if self._alone:
+            self._story.now_applied()
+        for finding in sorted([*found, *wrong(granted, found)], key=lambda one: one.where):
+            if allowed(finding, granted):
+                self.allowed += 1
+            elif self._level(finding) != OFF:
+                self.told.append(Told(self._database.id, self._level(finding), finding, _line(script, finding)))
+
+    def unreadable(self, error: OrchError, file: File) -> None:
+        """Tell of a file that is no migration."""
+        self.files += 1
+        where = error.where or Mark(file.path, 1, 1)
+        what = ": ".join(filter(None, [error.what, error.hint]))
+        self.told.append(Told(self._database.id, ERROR, Finding("LT001", where, what)))
+
+    def _level(self, finding: Finding) -> str:
+        given = self._database.lint.levels.get(finding.code)
+        level = rules()[finding.code].level
+        return given or (WARN if finding.maybe and level == ERROR else level)
+
+
+def _line(script: Script, finding: Finding) -> str:
+    """Return the line that a finding points to, from its beginning, at most so long that a terminal can show it."""
+    statement = script.statements[finding.statement] if script.statements else None
+    at = statement.offset if statement else 0
+    line = statement.line if statement else 1
+    start = script.text.rfind("\n", 0, at) + 1
+    if finding.where.line < line:
+        start, line = 0, 1
+    for _ in range(finding.where.line - line):
+        start = script.text.find("\n", start) + 1
+    end = script.text.find("\n", start)
+    return script.text[start : end if end >= 0 else None][:_MAX_LINE].rstrip("\r")
+
+
+def _check_version(version: int | None, databases: Sequence[Database]) -> None:
+    """Refuse a version that the rules do not know: of the option, then of the manifest."""
+    for database in databases:
+        first, last = VERSIONS.get(database.engine, (0, 0))
+        wanted = version if version is not None else database.lint.server_version
+        if wanted is None or first <= wanted <= last:
+            continue
+        what, hint = f"the lint rules do not know {database.engine} {wanted}", f"use {first} to {last}"
+        if version is None:
+            raise InvalidError(f"{database.id}: {what}", where=database.mark, hint=hint)
+        raise UsageError(what, hint=hint)
