@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 import re
 import socket
+import sqlite3
 import zlib
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -206,3 +207,45 @@ class GolangMongo(_Golang):
                 raise GolangError(str(error)) from error
             if reply.get("writeErrors") or reply.get("writeConcernError"):
                 raise GolangError(str(reply))
+
+
+class GolangSqlite(_Golang):
+    """golang-migrate with its driver for SQLite: no lock at all, and a file in a transaction of its own."""
+
+    def __init__(self, path: Path, directory: Path) -> None:
+        super().__init__(directory)
+        self._path = path
+
+    @contextmanager
+    def _locked(self, crash_at: Crash | None) -> Iterator[None]:
+        self.connection = sqlite3.connect(self._path, isolation_level=None)
+        try:
+            self.connection.execute("CREATE TABLE IF NOT EXISTS schema_migrations (version uint64,dirty bool)")
+            self.connection.execute("CREATE UNIQUE INDEX IF NOT EXISTS version_unique ON schema_migrations (version)")
+            if crash_at == "locked":
+                raise Crashed
+            yield
+        finally:
+            self.connection.close()
+
+    def version(self) -> tuple[int, bool]:
+        with closing(sqlite3.connect(self._path)) as connection:
+            row = connection.execute("SELECT version, dirty FROM schema_migrations LIMIT 1").fetchone()
+        return (int(row[0]), bool(row[1])) if row else (NIL, False)
+
+    def _set_version(self, version: int, dirty: bool) -> None:
+        self.connection.execute("BEGIN")
+        self.connection.execute("DELETE FROM schema_migrations")
+        if version >= 0 or dirty:
+            self.connection.execute("INSERT INTO schema_migrations (version, dirty) VALUES (?, ?)", (version, dirty))
+        self.connection.execute("COMMIT")
+
+    def _run(self, text: str, crash_at: Crash | None) -> None:
+        try:
+            self.connection.executescript(f"BEGIN;\n{text}\n;" + ("" if crash_at == "middle" else "COMMIT;"))
+        except sqlite3.Error as error:
+            if self.connection.in_transaction:
+                self.connection.execute("ROLLBACK")
+            raise GolangError(str(error)) from None
+        if crash_at == "middle":
+            raise Crashed

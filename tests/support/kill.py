@@ -161,6 +161,9 @@ def install(point: Points) -> None:
     from orchestrator.engines.mongo.session import MongoSession
     from orchestrator.engines.postgres import engine as postgres
     from orchestrator.engines.postgres import session as postgres_session
+    from orchestrator.engines.sqlite.lock import FileLock
+    from orchestrator.engines.sqlite.records import Records
+    from orchestrator.engines.sqlite.session import SqliteSession
 
     emit = stage.Broadcast.__call__
 
@@ -180,6 +183,10 @@ def install(point: Points) -> None:
     for name in ("_create_store", "_command", "_upsert", "_point", "_commit_transaction", "_renew"):
         _around(MongoSession, name, point)
     _around(Lease, "_try", point)
+    for name in ("read_history", "commit", "execute", "probe", "_begin", "_run", "_renew"):
+        _around(SqliteSession, name, point)
+    _around(Records, "write", point)
+    _around_context(FileLock, "held", point)
 
 
 def _child(request: dict[str, Any], output: str, log: str) -> None:

@@ -18,7 +18,9 @@ BUSY = ("SQLITE_BUSY", "SQLITE_LOCKED")
 NEEDS_REPAIR = ("SQLITE_READONLY_ROLLBACK", "SQLITE_READONLY_RECOVERY", "SQLITE_READONLY_CANTINIT")
 _NEAR = re.compile(r'near "(?P<token>.*)": ', re.DOTALL)
 _NAMED = re.compile(
-    r"^(?:no such (?:table|column|function|index|collation sequence)|unknown database)[:\s]+(?P<name>\S+)"
+    r"^(?:(?:no such (?:table|column|function|index|view|trigger|collation sequence)|unknown database)[:\s]+(?P<name>\S+)"
+    r"|(?:(?:table|index|view|trigger) )?(?P<there>\S+) already exists"
+    r"|there is already (?:a|an) (?:table|index|view) named (?P<named>\S+))"
 )
 _PRIMARY = (
     *("SQLITE_BUSY", "SQLITE_CANTOPEN", "SQLITE_CONSTRAINT", "SQLITE_CORRUPT", "SQLITE_FULL", "SQLITE_INTERRUPT"),
@@ -113,7 +115,7 @@ def _place(text: str, statement: Statement | None) -> int | None:
     if near := _NEAR.search(text):
         return _unreadable(statement.source, near["token"])
     if named := _NAMED.search(text):
-        name = named["name"].rpartition(".")[2]
+        name = (named["name"] or named["there"] or named["named"]).rpartition(".")[2]
         places = [found.start() for found in re.finditer(rf"(?<!\w){re.escape(name)}(?!\w)", statement.source)]
         return places[0] if len(places) == 1 else None
     return None

@@ -31,6 +31,7 @@ _NEXT = {
     "semi": ("semi", "trigger", "trigger", "trigger", "trigger", "trigger", "end"),
     "end": ("start", "trigger", "trigger", "trigger", "trigger", "trigger", "trigger"),
 }
+_WORDS = 10  # so many tell what a statement is
 _COLUMNS = {"explain": 2, "create": 3, "temp": 4, "temporary": 4, "trigger": 5, "end": 6}
 
 _DIRECTIVE = re.compile(r"--[ \t]*orch:[ \t]*(?P<name>[^\s=]*)[ \t]*=?[ \t]*(?P<value>[^\n\r]*)", re.IGNORECASE)
@@ -83,10 +84,14 @@ def split(text: str) -> Iterator[Piece]:
         if start < 0:
             start = token.start()
         end = token.end()
-        if len(words) < 10:
-            words.append(token[0].lower().strip("'\"`[]") if kind in ("word", "text") else token[0])
+        if len(words) < _WORDS:
+            words.append(_word(token))
     if start >= 0:
         yield Piece(start, end, tuple(words))
+
+
+def _word(token: re.Match[str]) -> str:
+    return token[0].lower().strip("'\"`[]") if token.lastgroup in ("word", "text") else token[0]
 
 
 class _Reader:
@@ -94,6 +99,13 @@ class _Reader:
 
     def __init__(self, file: File, text: str) -> None:
         self.file, self.text = file, text
+        self._line, self._counted = 1, 0
+
+    def line_at(self, offset: int) -> int:
+        """Return the line of an offset; they are asked for in their order."""
+        self._line += self.text.count("\n", self._counted, offset)
+        self._counted = offset
+        return self._line
 
     def error(self, what: str, offset: int, hint: str, detail: str = "") -> InvalidError:
         return InvalidError(what, where=Mark.at(self.file.path, self.text, offset), hint=hint, detail=detail)
@@ -141,7 +153,14 @@ def value_of(words: Sequence[str]) -> str:
 
 def words_of(source: str) -> tuple[str, ...]:
     """Return the first words of a statement."""
-    return next((piece.words for piece in split(source)), ())
+    words: list[str] = []
+    for token in _TOKEN.finditer(source):
+        if token.lastgroup == "blank":
+            continue
+        words.append(_word(token))
+        if len(words) == _WORDS:
+            break
+    return tuple(words)
 
 
 def is_session(words: Sequence[str]) -> bool:
@@ -239,7 +258,7 @@ def _check_places(reader: _Reader, pieces: Sequence[Piece]) -> None:
 
 def _statement(reader: _Reader, piece: Piece, *, atomic: bool) -> Statement:
     source = reader.text[piece.start : piece.end]
-    return Statement(source, source, piece.start, reader.text.count("\n", 0, piece.start) + 1, atomic)
+    return Statement(source, source, piece.start, reader.line_at(piece.start), atomic)
 
 
 def _directives(reader: _Reader, first: int) -> dict[str, float]:
