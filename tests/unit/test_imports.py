@@ -47,6 +47,10 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "execution": (*PURE, "engines.base", "execution"),
     "execution.scheduler": (),
     "scratch.verify": (*PURE, "engines.base", "execution", "scratch", "manifest.retarget"),
+    "operations": (
+        *(*PURE, "engines.base", "manifest", "execution", "scratch", "embedded"),
+        *("files", "render", "operations"),  # what speaks, views and the command line, comes after it
+    ),
     "files": ("errors", "model", *RECORDS, "files", "manifest", "render.text"),
     "views": (*PURE, "views", "scratch"),
     "render": ("errors", "model", *RECORDS, "planning.graph", "manifest", "files", "render"),

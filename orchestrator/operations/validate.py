@@ -1,0 +1,65 @@
+"""Check the manifest, every migration file and the graph. No server is asked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from orchestrator.analysis.sessions import leaks, limited_effects
+from orchestrator.errors import InvalidError, InvalidGroup
+from orchestrator.model import Direction
+from orchestrator.operations.assembly import Assembly
+from orchestrator.planning.history import ONLY_DOWN
+from orchestrator.planning.places import unnamed, without_migrations
+
+
+@dataclass(frozen=True, slots=True)
+class Warned:
+    """What does not stop a migration and should be known. `database` is '' where the whole manifest is meant."""
+
+    database: str
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class Validated:
+    """What was checked: how many databases and files, and the warnings."""
+
+    databases: int
+    files: int
+    warnings: tuple[Warned, ...]
+
+
+def validate(assembly: Assembly) -> Validated:
+    """Read and parse every file of the chosen databases.
+
+    Raises InvalidError for one thing that is wrong in them, and InvalidGroup for several.
+    """
+    catalogs = assembly.catalogs()
+    errors: list[InvalidError] = []
+    warnings: list[Warned] = []
+    files = 0
+    for database in assembly.databases:
+        if not catalogs[database.id]:
+            warnings.append(Warned(database.id, without_migrations(database)))
+        for migration in catalogs[database.id]:
+            for direction in Direction:
+                found = migration.file(direction)
+                if found is None:
+                    lacks = ONLY_DOWN if direction is Direction.UP else "has no down file: it cannot be rolled back"
+                    warnings.append(Warned(database.id, f"version {migration.version} {lacks}"))
+                    continue
+                files += 1
+                try:
+                    script = assembly.read_script(database, found)
+                    warnings += [Warned(database.id, str(one)) for one in limited_effects(script)]
+                    warnings += [Warned(database.id, note) for note in script.notes]
+                except InvalidGroup as group:
+                    errors.extend(group.errors)
+                except InvalidError as error:
+                    errors.append(error)
+    InvalidGroup.raise_if(errors)
+    for database in assembly.databases:
+        ups = (assembly.read_script(database, one.up) for one in catalogs[database.id] if one.up)
+        warnings += [Warned(database.id, str(one)) for one in leaks(ups)]
+    warnings += [Warned("", what) for what in unnamed(assembly.manifest)]
+    return Validated(len(assembly.databases), files, tuple(warnings))
