@@ -112,15 +112,17 @@ def write_reports(plan: Plan | None) -> bool:
 
 
 def summary(finished: RunFinished, changing: Container[str]) -> str:
-    """Return one sentence on a run; what had nothing to do does not count as done."""
+    """Return one sentence on a run; a database without pending migrations is unchanged, not done."""
+    from orchestrator.views.table import counted
+
     done = sum(id in changing for id in finished.succeeded)
-    idle = len(finished.succeeded) - done
-    parts = [f"{done} database(s) done"]
+    unchanged = len(finished.succeeded) - done
+    parts = [f"{counted(done, 'database')} done"] if done else []
     counts = ((finished.failed, "failed"), (finished.blocked, "blocked"), (finished.skipped, "not done"))
     parts += [f"{len(ids)} {what}" for ids, what in counts if ids]
-    if idle:
-        parts.append(f"{idle} had nothing to do")
-    return f"{', '.join(parts)} in {finished.seconds:.1f} s."
+    if unchanged:
+        parts.append(f"{unchanged} unchanged")
+    return f"{', '.join(parts) or '0 databases done'} in {finished.seconds:.1f} s."
 
 
 def when_machines_read(output: StreamOutput, broadcast: Broadcast, junit: str | None, file: str | None) -> None:

@@ -13,6 +13,7 @@ from orchestrator.events import Failure, bounded
 from orchestrator.planning.plan import DatabasePlan, Plan
 from orchestrator.views.failures import shared
 from orchestrator.views.graph_text import mermaid
+from orchestrator.views.table import counted
 
 MAX_SUMMARY = 900_000
 """Bytes; GitHub drops a summary above 1 MiB whole."""
@@ -53,7 +54,12 @@ def run_markdown(
     done = sum(len(entry["steps"]) for entry in entries.values())
     failed = [(id, Failure(**entry["error"])) for id, entry in entries.items() if entry["result"] == "failed"]
     icon = "❌" if failed or refused or document.get("exit_code") else "✅"
-    lines = [f"## {icon} Databases", "", f"{done} migration(s) run, {len(failed)} database(s) failed.", ""]
+    lines = [
+        f"## {icon} Databases",
+        "",
+        f"{counted(done, 'migration')} run, {counted(len(failed), 'database')} failed.",
+        "",
+    ]
     for ids, failure in shared(failed)[:MAX_ROWS]:
         lines += _error(some(ids), asdict(failure))
     for error in refused[:MAX_ROWS]:
@@ -113,7 +119,7 @@ def _sentence(plan: Plan) -> str:
     create = sum(planned.create for planned in plan.databases)
     steps = sum(len(planned.steps) for planned in plan.databases)
     unchanged = sum(not planned.has_changes and not planned.failure for planned in plan.databases)
-    return f"**{steps} migration(s)** to run, {create} database(s) to create, {unchanged} up to date."
+    return f"**{counted(steps, 'migration')}** to run, {counted(create, 'database')} to create, {unchanged} up to date."
 
 
 def _problems(plan: Plan) -> list[str]:

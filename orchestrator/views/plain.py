@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from orchestrator import events
 from orchestrator.events import Event
+from orchestrator.views.table import counted
 
 SLOW = 1.0  # seconds
 
@@ -60,7 +61,7 @@ def line(event: Event, *, verbose: bool = False) -> str | None:
         case events.StepFinished(id, version, name, direction, seconds) if seconds >= SLOW:
             return f"{id}: {version} {name} ({direction.value}) took {seconds:.1f} s"
         case events.DatabaseFinished(id, version, applied):
-            return f"{id}: done, {applied} migration(s), at {'no version' if version is None else f'version {version}'}"
+            return f"{id}: done, {counted(applied, 'migration')}, at {'no version' if version is None else f'version {version}'}"
         case events.Notice(id, text):
             return f"{id}: {text}"
         case events.ServerMessage(id, _, file, severity, text) if verbose or severity == "WARNING":

@@ -7,6 +7,11 @@ from collections.abc import Iterable, Sequence
 from orchestrator.errors import width
 
 
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun, in the plural unless it is one: "1 database", "7 databases"."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Return rows in aligned columns, as wide as their content."""
     lines = [tuple(header), *(tuple(row) for row in rows)]

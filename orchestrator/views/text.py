@@ -11,7 +11,7 @@ from orchestrator.analysis.risks import Risk
 from orchestrator.errors import some
 from orchestrator.events import Event
 from orchestrator.planning.plan import DatabasePlan, Plan
-from orchestrator.views.table import table
+from orchestrator.views.table import counted, table
 
 FOLDED = 10
 """So many databases of which the same is to be said are one entry."""
@@ -52,12 +52,12 @@ def _sentence(plan: Plan, dangers: int) -> str:
     create = sum(planned.create for planned in plan.databases)
     failed = len(plan.failures)
     parts = [f"{create} to create"] if create else []
-    parts.append(f"{steps} migration(s) to {'run' if plan.direction.value == 'up' else 'roll back'}")
+    parts.append(f"{counted(steps, 'migration')} to {'run' if plan.direction.value == 'up' else 'roll back'}")
     parts.append(f"{unchanged} up to date" if plan.direction.value == "up" else f"{unchanged} unchanged")
     if failed:
         parts.append(f"{failed} with problems")
     if dangers:
-        parts.append(f"{dangers} statement(s) to look at first (!)")
+        parts.append(f"{counted(dangers, 'risky statement')} (!)")
     return "Plan: " + ", ".join(parts) + "."
 
 

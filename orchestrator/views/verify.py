@@ -7,7 +7,7 @@ from typing import Any
 
 from orchestrator import events
 from orchestrator.events import Event, Failure, Verified
-from orchestrator.views.table import table
+from orchestrator.views.table import counted, table
 
 FORMAT = 1
 
@@ -72,10 +72,10 @@ def _said(entry: _Entry) -> str:
     bad = sum(_result(one) == "failed" for one in entry.migrations)
     left_out = len(entry.migrations) - good - bad
     if entry.result == "skipped":
-        return f"stopped after {good} migration(s)"
-    parts = [f"stopped by an error after {good} migration(s)"] if entry.error else []
-    parts += [f"{bad} of {len(entry.migrations)} migration(s)"] if bad else []
-    parts += [f"{good} migration(s) up, down, up"] if not parts else []
+        return f"stopped after {counted(good, 'migration')}"
+    parts = [f"stopped by an error after {counted(good, 'migration')}"] if entry.error else []
+    parts += [f"{bad} of {counted(len(entry.migrations), 'migration')}"] if bad else []
+    parts += [f"{counted(good, 'migration')} up, down, up"] if not parts else []
     parts += [f"{left_out} left out"] if left_out else []
     return f"{'verified' if entry.result == 'verified' else 'FAILED'}: {', '.join(parts)}"
 

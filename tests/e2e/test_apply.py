@@ -80,7 +80,7 @@ def test_the_shop_from_nothing(shop: Estate) -> None:
     first = shop.orch("apply")
     for id in SEVEN:
         assert re.search(rf"^{id} +done +\d+ +\d+ +[\d.]+ s$", first.stdout, re.M), first.stdout
-    assert "7 database(s) done" in first.stderr
+    assert "7 databases done" in first.stderr
     assert shop.sql("inventory", "SELECT count(*) FROM warehouses") == [(3,)]
     assert shop.version_row("inventory") == [(2, False)]
     assert shop.mongo("logs")["application_logs"].count_documents({}) == 1
@@ -88,7 +88,7 @@ def test_the_shop_from_nothing(shop: Estate) -> None:
 
     before = shop.snapshot()
     second = shop.orch("apply")
-    assert "Nothing to do: 7 database(s) up to date." in second.stderr
+    assert "Nothing to do: 7 databases up to date." in second.stderr
     assert shop.snapshot() == before
 
     status = shop.orch("status", "--output", "json").json
@@ -194,7 +194,7 @@ def test_to_a_version(pg_estate: Estate) -> None:
 
 def test_plan_exit_code(pg_estate: Estate) -> None:
     pg_estate.add("postgres", "a", ONE)
-    assert "1 to create, 1 migration(s) to run" in pg_estate.orch("plan").stdout
+    assert "1 to create, 1 migration to run" in pg_estate.orch("plan").stdout
     pg_estate.orch("plan", "--exit-code", code=3)
     pg_estate.orch("apply")
     pg_estate.orch("plan", "--exit-code", code=0)
@@ -372,7 +372,7 @@ def test_a_failure_leaves_no_trace_and_blocks_only_what_is_downstream(chain: Est
     assert "nothing of this file is in the database: correct what is wrong, and run again" in text.stderr
     assert text.text.count('column "nonsense" does not exist') == 1, "each failure is told once"
     assert re.search(r"^postgres-c +blocked by postgres-b\npostgres-b +failed$", text.stdout, re.M), "problems last"
-    assert "0 database(s) done, 1 failed, 1 blocked, 2 had nothing to do" in text.stderr
+    assert "1 failed, 1 blocked, 2 unchanged" in text.stderr
 
     chain.write("postgres-b", {"000002_bad.up.sql": "CREATE TABLE whole (id int);"})
     chain.orch("apply")
@@ -798,8 +798,8 @@ def test_what_had_nothing_to_do_is_not_left_undone_by_an_interrupt(pg_estate: Es
         idle = {"postgres-b", "postgres-c", "postgres-d"}
         assert set(told[-1]["succeeded"]) == (idle | {"postgres-a"} if whole else idle)
         assert (code, told[-1]["exit_code"]) == ((0, 0) if whole else (130, 130))
-        done = "1 database(s) done" if whole else "0 database(s) done, 1 not done"
-        assert f"{done}, 3 had nothing to do" in err
+        done = "1 database done" if whole else "1 not done"
+        assert f"{done}, 3 unchanged" in err
         assert (pg_estate.root / "junit.xml").read_text().count('name="up to date"') == 3
         pg_estate.orch("apply")
 
@@ -820,7 +820,7 @@ def test_an_interrupt_tells_what_had_work_behind_what_had_none(pg_estate: Estate
         assert code == 130, err
         results = {entry["id"]: entry["result"] for entry in json.loads(out)["databases"]}
         assert results == {"postgres-a": "done", "postgres-c": "skipped"}
-        assert "1 database(s) done, 1 not done, 1 had nothing to do" in err
+        assert "1 database done, 1 not done, 1 unchanged" in err
 
 
 def test_the_second_interrupt_ends_a_file_of_many_quick_statements(pg_estate: Estate) -> None:

@@ -40,11 +40,11 @@ def test_the_plan_folds_what_is_alike_and_shows_what_is_dangerous(pg_estate: Est
     assert "    + 1 create_{database}_tables\n" in plan
     danger = "      ! drops a table and what is in it: migrations/postgres-db07/schema/000002_drop.up.sql:2\n"
     assert "    + 1 create_db07_tables\n    + 2 drop\n" + danger in plan
-    assert "1 statement(s) to look at first (!)" in plan
+    assert "1 risky statement (!)" in plan
     applied = pg_estate.orch("apply")
     assert danger in applied.stderr
     assert "postgres-db00 and 10 more  done    1        1           up to" in applied.stdout
-    assert "postgres-db03: done, 1 migration(s), at version 1\n" in applied.stderr
+    assert "postgres-db03: done, 1 migration, at version 1\n" in applied.stderr
     lines = [line for line in applied.stderr.splitlines() if " took " not in line]
     assert len(lines) == 9 + 1 + len(NAMES) + 1, "a line a database"
 
@@ -78,7 +78,7 @@ def test_what_one_failure_blocks_is_one_line(pg_estate: Estate) -> None:
         "postgres-db00",
     ]
     assert "blocked by postgres-db00" in result.stdout
-    assert result.stderr.endswith("s.\n") and "0 database(s) done, 1 failed, 11 blocked in" in result.stderr
+    assert result.stderr.endswith("s.\n") and "1 failed, 11 blocked in" in result.stderr
 
 
 def estate_plan(count: int, changing: set[int]) -> Plan:

@@ -173,7 +173,7 @@ def test_the_manifest_is_found_upward_by_option_and_by_variable(pg_estate: Estat
     below = pg_estate.root / "deep" / "down"
     below.mkdir(parents=True)
     root, pg_estate.root = pg_estate.root, below
-    assert "1 database(s)" in pg_estate.orch("validate").stdout
+    assert "1 database" in pg_estate.orch("validate").stdout
     pg_estate.root = root
     other = root / "other.yaml"
     manifest.rename(other)

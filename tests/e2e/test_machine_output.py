@@ -497,7 +497,7 @@ def test_a_plan_as_a_comment(nasty: Estate) -> None:
         ("warning", "2", "drops a database and what is in it")
     ]
     assert outputs == {"has_changes": "true", "applied_count": "0", "pending_count": "5"}
-    assert "Plan: 3 to create, 5 migration(s) to run" in log
+    assert "Plan: 3 to create, 5 migrations to run" in log
     comment = nasty.orch("plan", "--output", "markdown").stdout
     assert comment.rstrip() == summary.rstrip()
     assert comment.index("Look at these first") < comment.index("| database |")

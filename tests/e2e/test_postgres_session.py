@@ -267,7 +267,7 @@ def test_two_logins_with_schemas_of_their_own_keep_their_histories(house: House)
         server = house.estate.servers["postgres"]
         dsn = f"postgresql://{login}:x@127.0.0.1:{server.port}/{house.estate.prefix}db"
         told = house.estate.orch("apply", env={"ORCH_DSN_POSTGRES_DB": dsn})
-        assert "1 database(s) done" in told.text
+        assert "1 database done" in told.text
         assert rows(house, f"SELECT id FROM {login}.t1") == [1]
     finally:
         house.estate.sql("db", f"DROP OWNED BY {login}; DROP ROLE {login}")

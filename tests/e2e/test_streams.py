@@ -86,7 +86,7 @@ def test_a_report_that_cannot_be_written_is_told_and_nothing_else_is_lost(pg_est
     done = shell(pg_estate, f"orch apply --output {output} --junit /dev/full")
     assert done.returncode == 1
     assert "/dev/full cannot be written: No space left on device" in done.stderr
-    assert "1 database(s) done" in done.stderr
+    assert "1 database done" in done.stderr
     assert pg_estate.tables("a") == {"one"}
     if output == "json":
         assert json.loads(done.stdout)["databases"][0]["result"] == "done"

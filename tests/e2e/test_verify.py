@@ -83,7 +83,7 @@ def test_all_of_this_repository_and_the_real_databases_are_not_touched(estate: E
     estate.orch("apply")
     assert set(results(verify(estate, code=0))) == {"verified"}
     text = estate.orch("verify", "order", "logs").stdout
-    assert "postgres-order  verified: 4 migration(s) up, down, up" in text and "mongo-logs" in text
+    assert "postgres-order  verified: 4 migrations up, down, up" in text and "mongo-logs" in text
     assert "inventory" not in text, "only what was asked for"
 
 
@@ -146,7 +146,7 @@ def test_what_differs_is_told_and_the_next_is_tried(estate: Estate) -> None:
         assert results({"databases": [entry]}) == ["verified", "failed", "verified"], found
     assert not wanted
     text = estate.orch("verify", "postgres-a0", code=1)
-    assert "postgres-a0  FAILED: 1 of 3 migration(s)" in text.stdout
+    assert "postgres-a0  FAILED: 1 of 3 migrations" in text.stdout
     assert "error: migrations/postgres-a0/schema/000002_x.down.sql: postgres-a0: left behind" in text.stderr
 
 
@@ -191,7 +191,7 @@ def test_what_reaches_beyond_the_database_is_left_out_and_not_run(estate: Estate
     reasons = [one.get("reason", "") for entry in document["databases"] for one in entry["migrations"]]
     assert reasons[1].endswith("000002_x.up.sql:2:1: CREATE ROLE reaches beyond the database")
     assert "000003_x.down.sql:1:1: ALTER DATABASE" in reasons[2]
-    assert "verified: 2 migration(s) up, down, up, 2 left out" in estate.orch("verify", "a").stdout
+    assert "verified: 2 migrations up, down, up, 2 left out" in estate.orch("verify", "a").stdout
     assert set(estate.mongo("m").list_collection_names()) >= {"b"}  # as apply left it
     estate.sql("a", f"DROP ROLE {role}")
 
@@ -282,7 +282,7 @@ def test_an_interrupt_ends_what_runs_and_drops_the_scratch_databases(estate: Est
     out, error = process.communicate(timeout=30)
     assert process.returncode == 130 and time.monotonic() - started < 15
     assert "stopping" in error and "Traceback" not in error
-    assert out.count("stopped after 1 migration(s)") == 2
+    assert out.count("stopped after 1 migration") == 2
     assert not of_process(clones(estate), process.pid)
 
 
