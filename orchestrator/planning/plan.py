@@ -354,7 +354,7 @@ def _down_versions(id: str, migrations: Sequence[Migration], state: State, reque
     if request.steps is not None:
         if request.steps > len(standing):
             raise UsageError(
-                f"{id} has {len(standing)} applied migration(s), not {request.steps}",
+                f"{id} has {len(standing)} applied migration{'' if len(standing) == 1 else 's'}, not {request.steps}",
                 hint="give the exact number, or --to 0 for all of them",
             )
         versions = standing[: request.steps]

@@ -74,7 +74,7 @@ def _lines(planned: DatabasePlan, risks: Sequence[Risk]) -> Iterable[str]:
         yield "= write the version table again, which is missing"
     for step in planned.steps:
         sign = "+" if step.direction.value == "up" else "-"
-        how = "" if step.atomic else f"  [{step.statements} statement(s), not one transaction]"
+        how = "" if step.atomic else f"  [{counted(step.statements, 'statement')}, not transactional]"
         if not step.path:
             how = f"  [no {step.direction.value} file: only the record]"
         again = f"  continues at statement {step.first + 1} of {step.statements}" if step.first else ""

@@ -68,7 +68,9 @@ def command(
     if output is options.StreamOutput.text and not junit and not plan.has_changes and not plan.failures:
         if any(planned.notes for planned in plan.databases):
             say(plan_text(plan, {}))
-        say(f"Nothing to do: {len(plan.databases)} database(s) up to date.")
+        from orchestrator.views.table import counted
+
+        say(f"Nothing to do: {counted(len(plan.databases), 'database')} up to date.")
         return 0
     if output not in (options.StreamOutput.json, options.StreamOutput.jsonl):
         say(paint_dangers(plan_text(plan, hazards_of(run, plan)), sys.stderr))

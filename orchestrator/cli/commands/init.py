@@ -75,7 +75,12 @@ def command(
     manifest = load(path, text=text) if found else Manifest(path, ())
     make([change(path, text.encode())], root, dry_run, "orch validate" if found else "orch add-db NAME")
     if found:
-        say(f"{len(found)} database(s) found" + (f", dependencies from {source.name}." if source and needs else "."))
+        from orchestrator.views.table import counted
+
+        say(
+            f"{counted(len(found), 'database')} found"
+            + (f", dependencies from {source.name}." if source and needs else ".")
+        )
         say("Look through it: who depends on whom, and the servers' DSNs.")
     for place, reason in skipped:
         say(f"{place} was skipped: {reason}.")

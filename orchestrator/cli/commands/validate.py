@@ -35,5 +35,7 @@ def command(
                 say(
                     f"warning: {id}{': ' if id else ''}and {len(told) - 3:,} more like these (--output json lists them all)"
                 )
-        out(f"Valid: {valid.databases} database(s), {valid.files} migration file(s).")
+        from orchestrator.views.table import counted
+
+        out(f"Valid: {counted(valid.databases, 'database')}, {counted(valid.files, 'migration file')}.")
     return 0
