@@ -61,9 +61,8 @@ def dsns(root: Path, engines: Iterable[str]) -> dict[str, str]:
     found = {engine: server.dsn() for engine, server in up(root, wanted).items()}
     for engine in wanted - found.keys():
         with _told(root):
-            home = _make_root(root) / engine
-            home.mkdir(mode=0o700, exist_ok=True)
-        found[engine] = dialect(engine).embedded.files.format(directory=home)
+            (_make_root(root) / engine).mkdir(mode=0o700, exist_ok=True)
+        found[engine] = dialect(engine).embedded.files.format(directory=root.name)
     return found
 
 

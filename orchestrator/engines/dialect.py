@@ -81,7 +81,8 @@ class EmbeddedServers:
 
     `programs` are the classes that start one, the best first, as `module:Class`. `query` is the part of the DSN after
     `?`. `variables` are set by `orch dev env` beside user, password, host and port. An engine without a server has
-    `files` instead: the DSN of databases in a directory of ours, in which `{directory}` is still to be filled.
+    `files` instead: the DSN of databases below a directory of ours beside the manifest, whose name is filled in for
+    `{directory}`.
     """
 
     programs: tuple[str, ...]

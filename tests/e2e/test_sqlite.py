@@ -369,6 +369,38 @@ def test_a_file_must_leave_the_records_alone(files: Files) -> None:
         assert files.status()["version"] == 3
 
 
+def test_what_a_file_sets_lasts_until_its_end_where_it_runs_statement_by_statement(files: Files) -> None:
+    text = "PRAGMA page_size = 8192;\nCREATE TEMP TABLE hold (n int);\nINSERT INTO hold VALUES (7);\nVACUUM;\n"
+    files.write({"000004_x.up.sql": f"{text}INSERT INTO log SELECT n FROM hold;\n"})
+    files.write({"000005_y.up.sql": "CREATE TABLE hold (m int);\n"})
+    files.orch("apply")
+    assert files.sql("PRAGMA page_size") == [(8192,)]
+    assert files.sql("SELECT max(n) FROM log") == [(7,)]
+    assert "hold" in files.tables(), "and no longer"
+
+
+def test_a_project_in_a_directory_of_any_name(tmp_path: Path) -> None:
+    root = tmp_path / "mine & yours? 100% ä"
+    root.mkdir()
+    files = Files(root)
+    files.write(TABLES)
+    for more in ([], ["--embedded"]):
+        files.orch("apply", *more)
+    assert files.tables() == {"log", "t1", "t2", "t3"}
+    files.orch("clone", "shop", "--as", "copy.db")
+    assert (root / "copy.db").is_file() and (root / ".orch" / "sqlite" / "shop.db").is_file()
+
+
+def test_a_python_test_gets_a_database_of_its_own(files: Files) -> None:
+    from orchestrator import testing
+
+    with testing.database("shop", file=files.root / "databases.yaml") as db:
+        assert db.connect().execute("SELECT count(*) FROM log").fetchone() == (3,)
+        assert db.url() == f"sqlite:///{files.root}/{db.name}"
+        assert (files.root / db.name).is_file()
+    assert not (files.root / db.name).exists() and not files.path.exists()
+
+
 # ---------------------------------------------------------------- copies, verify, rendering
 
 

@@ -65,6 +65,6 @@ DIALECT = Dialect(
     ),
     dsn_variable="SQLITE_DSN",
     container=None,
-    embedded=EmbeddedServers(programs=(), files="sqlite3://{directory}/{{database}}.db"),
+    embedded=EmbeddedServers(programs=(), files="sqlite3://{directory}/sqlite/{{database}}.db"),
     client="orchestrator.engines.sqlite.client",
 )

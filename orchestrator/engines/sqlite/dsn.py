@@ -44,7 +44,7 @@ class FileForm:
         whole = Path(os.path.normpath((base or Path.cwd()).absolute() / path))
         kept = "&".join(f"{key}={value}" for key, _, value in pairs if not is_ours(key))
         return Address(
-            f"{self.schemes[0]}://{whole}{'?' if kept else ''}{kept}",
+            f"{self.schemes[0]}://{quote(str(whole))}{'?' if kept else ''}{kept}",
             whole.name,
             str(whole.parent),
             f"{self.engine} {whole.parent}",
@@ -58,7 +58,7 @@ class FileForm:
     def retarget(self, url: str, name: str) -> str:
         """Return the DSN of another file in the same directory."""
         path, mark, query = url.partition("?")
-        return f"{path.rpartition('/')[0]}/{name}{mark}{query}"
+        return f"{path.rpartition('/')[0]}/{quote(name)}{mark}{query}"
 
     def login(self, url: str) -> str:
         """Return nothing: a file has no login."""
@@ -82,7 +82,7 @@ class FileForm:
 
 def path_of(url: str) -> str:
     """Return the path of the file that a DSN names, once it is read."""
-    return url.partition("://")[2].partition("?")[0]
+    return unquote(url.partition("://")[2].partition("?")[0])
 
 
 def options_of(url: str) -> dict[str, str]:

@@ -58,6 +58,7 @@ class SqliteSession:
         self._reader: sqlite3.Connection | None = None
         self._writer: sqlite3.Connection | None = None
         self._used = False  # a file ran over the writing connection: its settings and temporary tables are there
+        self._in_pieces = False  # a file runs statement by statement: what it has set lasts until its end
         self._known: Raw | None = None
         self._before = self._beside()
 
@@ -137,7 +138,7 @@ class SqliteSession:
         limits: Limits,
     ) -> None:
         """Run statements and write records and version row: all of it or nothing."""
-        if self._used and not (statements and statements[0].settings):
+        if self._used and not self._in_pieces:
             self._renew()
         connection = self._write()
         words = [words_of(statement.source) for statement in statements]
@@ -160,11 +161,13 @@ class SqliteSession:
             self._roll_back()
             raise
         self._known = after
+        self._in_pieces = self._in_pieces and not any(attempt.done for attempt in attempts)
 
     def begin(self, attempt: Attempt, statements: Sequence[Statement], limits: Limits) -> None:
         """Get ready to run what is left of a file statement by statement: what it has set above counts again."""
         del attempt, limits
         self._renew()
+        self._in_pieces = True
         settings = statements[0].settings if statements else ""
         connection = self._write()
         for setting in filter(None, settings.split(";\n")):
