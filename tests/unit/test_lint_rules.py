@@ -11,6 +11,7 @@ from orchestrator.analysis.rules import rules
 from orchestrator.engines.mongo.extended_json import parse_commands
 from orchestrator.engines.postgres.sql import parse_sql
 from orchestrator.model import File
+from orchestrator.views.lint_docs import lint_page
 
 T = "CREATE TABLE t (id bigint PRIMARY KEY, a int, v varchar(10), s text);"
 
@@ -226,3 +227,8 @@ def test_the_example_of_every_rule_breaks_it_and_its_safe_way_does_not() -> None
             found = story.judge(parse_sql(File(name, Path(name), ""), text))
             story.now_applied()
             assert [one for one in found if one.code == code] == [], (code, name)
+
+
+def test_the_page_of_the_documentation_is_made_from_the_rules() -> None:
+    # python -c "from orchestrator.views.lint_docs import lint_page; print(lint_page(), end='')" > docs/lint.md
+    assert (Path(__file__).parents[2] / "docs/lint.md").read_text() == lint_page()

@@ -1,0 +1,73 @@
+"""The page of the documentation about `orch lint`, made from the rules."""
+
+from __future__ import annotations
+
+from orchestrator.analysis.rules import rules
+from orchestrator.views.lint import rule_markdown
+
+_HEAD = """\
+# orch lint
+
+`orch lint` judges the up files of PostgreSQL and MongoDB migrations before they run: what loses data, what stops readers
+or writers for long, what will fail, and what breaks programs that are still running. It asks no server and needs no credentials.
+
+```sh
+orch lint                          # every file, as if all before it were applied
+orch lint orders --since 12        # the files of orders after version 12, as one plan
+orch lint --changed origin/main    # the files that differ from where this branch began
+orch lint --explain PG203          # a rule, and the safe way
+```
+
+The exit code is 1 if there is an error, and 0 if there are warnings alone or nothing. Formats: `--output text`, `json`, `sarif`,
+`github`, `gitlab` (code quality), `junit`.
+
+It reads all files of a database in their order, so it knows which tables exist, who made them, types of columns,
+constraints and whether
+they are valid, domains, functions and indexes. What a plan creates itself is harmless: nobody uses it yet. Where a table or a
+function is made elsewhere, a finding says "may" and is a warning. A file is one transaction for orch: a lock is kept to its end.
+
+`orch plan`, `orch apply` and `orch rollback` mark risky statements by the same rules. Down files are judged by
+`orch rollback` alone.
+
+## Permissions
+
+Above the first statement of a file, each with a reason:
+
+```sql
+-- orch: allow PG203 the table has ten rows
+CREATE INDEX ON states (name);
+```
+
+MongoDB files have no comments; there it stands in the command, and holds for this command:
+
+```json
+[{"drop": "old", "comment": {"orch": {"allow": {"MG101": "nobody has read it for a year"}}}}]
+```
+
+golang-migrate runs both as they are. A permission without a reason allows nothing; one that is not used is told.
+
+## Levels
+
+In `databases.yaml`, for all databases and for one:
+
+```yaml
+lint:
+  server_version: 15            # PostgreSQL 12 to 18, MongoDB 4 to 8
+  codes: {PG601: error, PG503: off}
+databases:
+  - {name: archive, server: main, lint: {codes: {PG203: off}}}
+```
+
+`--server-version 15` goes before both.
+
+## Rules
+
+The locks were measured on PostgreSQL 15 and 18, and the waits of clients on MongoDB 6.0.
+"""
+
+
+def lint_page() -> str:
+    """Return docs/lint.md."""
+    rows = ["| code | level | what |", "|---|---|---|"]
+    rows += [f"| {rule.code} | {rule.level} | {rule.title} |" for rule in rules().values()]
+    return "\n".join([_HEAD, *rows, "", *(rule_markdown(rule) for rule in rules().values())]).rstrip() + "\n"
