@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 
+from orchestrator.engines import dialect
+
 ERROR, WARN, OFF = "error", "warn", "off"
 LEVELS = (ERROR, WARN, OFF)
 
@@ -42,7 +44,7 @@ def rules() -> dict[str, Rule]:
 
 def fits_engine(code: str, engine: str) -> bool:
     """Whether a rule can speak of files of this engine."""
-    return code.startswith({"postgres": ("PG", "LT"), "mongo": ("MG", "LT")}.get(engine, ("LT",)))
+    return code.startswith(("LT", *dialect(engine).lint_rules))
 
 
 def _about_file(code: str, title: str, level: str, why: str, example: str, advice: str) -> Rule:

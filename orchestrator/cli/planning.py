@@ -36,7 +36,10 @@ def hazards_of(run: Run, plan: Plan) -> dict[str, list[Risk]]:
 
     found = {
         database.id: risks(
-            _ahead(run, plan, database), fresh=_is_fresh(run, database), past=partial(_past, run, plan, database)
+            _ahead(run, plan, database),
+            fresh=_is_fresh(run, database),
+            past=partial(_past, run, plan, database),
+            engine=database.engine,
         )
         for database in plan.databases
     }

@@ -169,6 +169,8 @@ class Dialect:
         client: the module with what a test connects by, as `orchestrator.testing.FreshDatabase` offers it: the functions
             `connect(dsn, **options)`, `aconnect(dsn, **options)`, which returns the connection and what closes it
             without waiting, and `url(id, dsn, driver)`.
+        lint_rules: how the codes of the lint rules begin that are true of its files.
+        lint_versions: the oldest and the newest major version that these rules know; none: (0, 0).
         slow_drop: whether dropping a database takes so long that a test does not wait for it.
         squash: the module that writes one file in place of many, a `Squashing`; '' where there is none.
     """
@@ -189,6 +191,8 @@ class Dialect:
     container: Container | None
     embedded: EmbeddedServers
     client: str
+    lint_rules: tuple[str, ...] = ()
+    lint_versions: tuple[int, int] = (0, 0)
     slow_drop: bool = False
     squash: str = ""
 

@@ -9,13 +9,12 @@ from pathlib import Path
 from orchestrator.analysis.findings import Finding, Story
 from orchestrator.analysis.lint_report import Report, Told
 from orchestrator.analysis.permissions import allowed, permissions, wrong
-from orchestrator.analysis.rules import ERROR, OFF, WARN, rules
+from orchestrator.analysis.rules import ERROR, OFF, WARN, fits_engine, rules
+from orchestrator.engines import dialect
 from orchestrator.errors import InvalidError, InvalidGroup, OrchError, UsageError
 from orchestrator.model import Database, File, Mark, Migration, Script
 from orchestrator.operations.assembly import assemble
 
-VERSIONS = {"postgres": (12, 18), "mongo": (4, 8)}
-"""The oldest and the newest major version that the rules know, by engine."""
 _MAX_LINE = 200
 
 
@@ -121,6 +120,8 @@ class _Judged:
         self.told.append(Told(self._database.id, ERROR, Finding("LT001", where, what)))
 
     def _level(self, finding: Finding) -> str:
+        if not fits_engine(finding.code, self._database.engine):
+            return OFF
         given = self._database.lint.levels.get(finding.code)
         level = rules()[finding.code].level
         return given or (WARN if finding.maybe and level == ERROR else level)
@@ -143,7 +144,7 @@ def _line(script: Script, finding: Finding) -> str:
 def _check_version(version: int | None, databases: Sequence[Database]) -> None:
     """Refuse a version that the rules do not know: of the option, then of the manifest."""
     for database in databases:
-        first, last = VERSIONS.get(database.engine, (0, 0))
+        first, last = dialect(database.engine).lint_versions
         wanted = version if version is not None else database.lint.server_version
         if wanted is None or first <= wanted <= last:
             continue

@@ -401,6 +401,18 @@ def test_a_python_test_gets_a_database_of_its_own(files: Files) -> None:
     assert not (files.root / db.name).exists() and not files.path.exists()
 
 
+def test_the_linter_tells_of_lost_data_and_not_of_locks_that_sqlite_has_not(files: Files) -> None:
+    files.orch("apply")
+    files.write(
+        {"000004_x.up.sql": "CREATE INDEX i ON t1 (id);\nALTER TABLE t2 ADD COLUMN x int NOT NULL DEFAULT 1;\n"}
+    )
+    assert "!" not in files.orch("plan", code=None).stdout
+    assert "PG" not in files.orch("lint", code=None).text
+    files.write({"000004_x.up.sql": "DROP TABLE t2;\n"})
+    assert "! drops a table" in files.orch("plan", code=None).stdout
+    assert "000004_x.up.sql:1" in files.orch("lint", code=1).text
+
+
 # ---------------------------------------------------------------- copies, verify, rendering
 
 

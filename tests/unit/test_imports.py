@@ -23,6 +23,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "planning.plan": PURE,
     "planning.saved_plan": PURE,
     "analysis": (*CORE, "analysis"),
+    "analysis.rules": (*CORE, *RECORDS, "analysis"),
     "analysis.words": (*CORE, "analysis", "engines.postgres.sql_reader"),  # its tokens: pure, no driver
     "analysis.findings": (*CORE, "analysis", "engines.postgres.sql_reader"),
     "manifest": ("errors", "model", "secret", *RECORDS, "planning.graph", "analysis.rules", "manifest"),

@@ -91,5 +91,7 @@ DIALECT = Dialect(
         query="authSource=admin&directConnection=true",
     ),
     client="orchestrator.engines.mongo.client",
+    lint_rules=("MG",),
+    lint_versions=(4, 8),
     slow_drop=True,  # 100 ms
 )

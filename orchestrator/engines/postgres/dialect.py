@@ -75,4 +75,6 @@ DIALECT = Dialect(
         variables={"POSTGRES_SSLMODE": "disable"},  # it has no certificate, and asking for TLS costs a round trip
     ),
     client="orchestrator.engines.postgres.client",
+    lint_rules=("PG",),
+    lint_versions=(12, 18),
 )
