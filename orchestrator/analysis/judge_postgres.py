@@ -383,9 +383,10 @@ def _drop_table(world: World, fact: Fact, _: Unit) -> Iterator[Hit]:
         found = world.table(name)
         if world.is_new(name):
             continue
-        yield Hit("PG101", fact.at, f"drops a {fact.what.removeprefix('drop ')} and what is in it", name, AE)
+        absent = found is None and world.complete and "if exists" in fact.flags  # as far as the files tell
+        yield Hit("PG101", fact.at, f"drops a {fact.what.removeprefix('drop ')} and what is in it", name, AE, absent)
         if "cascade" in fact.flags:
-            yield Hit("PG103", fact.at, "drops what depends on it", name, AE)
+            yield Hit("PG103", fact.at, "drops what depends on it", name, AE, absent)
         if found is not None:
             parents = {key.references for key in found.foreign_keys()} - set(fact.others)
             if found.parent:

@@ -106,6 +106,8 @@ def codes(text: str, *past: str, version: int = 0) -> list[str]:
         (T, "UPDATE t SET a = 1 WHERE id = 7;", []),
         (T, "UPDATE t SET a = (SELECT 1 WHERE true);", ["PG601"]),
         (T, "CREATE TEMP TABLE x AS SELECT 1 AS i; UPDATE x SET i = 2; DELETE FROM x; TRUNCATE x; DROP TABLE x;", []),
+        (T, "DROP TABLE IF EXISTS elsewhere CASCADE;", ["PG101?", "PG103?"]),
+        (T, "DROP TABLE IF EXISTS t;", ["PG101"]),
         # indexes
         (T + "CREATE INDEX i ON t (a);", "DROP INDEX i;", ["PG503"]),
         (T + "CREATE INDEX i ON t (a);", "DROP INDEX CONCURRENTLY i;", []),
