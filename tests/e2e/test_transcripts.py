@@ -91,6 +91,7 @@ SCENES: dict[str, tuple[Change, list[Step]]] = {
     "status": (shop, ["status", "apply --only product", broken, "apply", "status", cut_off, edited, "status"]),
     "history": (shop, ["history product", "apply --only product", broken, "apply", "history", "history product -v"]),
     "validate": (shop, ["validate", broken, "validate", wrong_manifest, "validate"]),
+    "lint": (shop, ["lint", "lint --since 0 --output json", "lint --explain PG206", "lint --explain PG1"]),
     "graph": (shop, ["graph", "graph --format mermaid", "graph --format dot", "graph --format json"]),
     "rollback": (
         shop,
