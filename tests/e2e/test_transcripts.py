@@ -92,6 +92,8 @@ SCENES: dict[str, tuple[Change, list[Step]]] = {
     "history": (shop, ["history product", "apply --only product", broken, "apply", "history", "history product -v"]),
     "validate": (shop, ["validate", broken, "validate", wrong_manifest, "validate"]),
     "lint": (shop, ["lint", "lint --since 0 --output json", "lint --explain PG206", "lint --explain PG1"]),
+    "orphans": (shop, ["orphans --nothing"]),  # what it lists depends on the other tests that use the server
+    "squash": (shop, ["squash product --to 2 --dry-run", "squash product --to 9", "squash nobody --to 2"]),
     "graph": (shop, ["graph", "graph --format mermaid", "graph --format dot", "graph --format json"]),
     "rollback": (
         shop,
