@@ -96,7 +96,8 @@ def test_the_shop_from_nothing(shop: Estate) -> None:
     assert status["format"] == 1
     assert [entry["id"] for entry in status["databases"]] == SEVEN
     inventory = status["databases"][3]
-    assert {key: inventory[key] for key in inventory if key != "notes"} == {
+    assert (inventory["database"], inventory["running"]) == (f"{shop.prefix}inventory", None)
+    assert {key: inventory[key] for key in inventory if key not in ("notes", "database", "endpoint", "running")} == {
         "id": "postgres-inventory",
         "engine": "postgres",
         "name": "inventory",
@@ -514,7 +515,7 @@ def test_a_file_that_cannot_be_one_transaction_continues_where_it_failed(pg_esta
         "CREATE TABLE after_it (id int);",
     ]
     pg_estate.add("postgres", "a", {"1_x.up.sql": "\n".join(lines)})
-    assert "not one transaction" in pg_estate.orch("plan").stdout
+    assert "[4 statements, not transactional]" in pg_estate.orch("plan").stdout
     result = pg_estate.orch("apply", code=1)
     assert "1_x.up.sql:3:1" in result.stderr
     assert "23505" in result.stderr
@@ -629,8 +630,8 @@ def test_a_command_that_is_no_command(mongo_estate: Estate) -> None:
         ('{"createIndexes": "c", "indexes": ["a"]}', '{"renameCollection": 5}', '{"drop": 7}', '{"dance": 1}')
     ):
         mongo_estate.add("mongo", f"m{number}", {"1_x.up.js": f"[{command}]"})
-    result = mongo_estate.orch("apply", code=1)
-    assert result.stderr.count("1_x.up.js:1:2: ") >= 4
+    result = mongo_estate.orch("apply", code=4)
+    assert result.stderr.count("1_x.up.js:1:2: ") >= 2
     assert "unexpected" not in result.stderr
 
 

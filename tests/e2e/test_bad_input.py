@@ -441,7 +441,6 @@ def test_a_user_who_may_not_create_tables(pg_estate: Estate, text: str) -> None:
         pg_estate.orch("plan")
     assert "permission denied for schema public" in result.stderr
     assert f'GRANT USAGE, CREATE ON SCHEMA public TO "{user}"' in result.stderr
-    assert ("1_x.up.sql:1:1" in result.stderr) is text.startswith("CREATE")
     assert pg_estate.snapshot() == before
 
 

@@ -235,7 +235,7 @@ def _content(database: Any) -> dict[str, Any]:
             continue
         documents: list[Any] = [d.raw for d in database.get_collection(name, codec_options=raw).find()]
         if name in ("orch_history", "schema_migrations"):
-            passing = ("_id", "started_at", "finished_at", "seconds", "run_id", "actor")
+            passing = ("_id", "started_at", "finished_at", "seconds", "run_id", "actor", "role", "host", "identity")
             documents = [{k: v for k, v in d.items() if k not in passing} for d in database[name].find()]
         elif name in ("things", "log", "cheap"):
             documents = [{k: v for k, v in d.items() if k != "_id"} for d in database[name].find()]

@@ -51,8 +51,10 @@ def test_the_bookkeeping_under_other_names_is_not_a_migrations_either(any_mongo:
     told = any_mongo.orch("rollback", "mongo-a", "--to", "0", "--yes", code=1).stderr
     assert "1_x.down.js:1" in told
     assert "it changes our_versions" in told
-    any_mongo.write("mongo-a", {"2_x.up.js": '[{"delete": "our_history", "deletes": [{"q": {}, "limit": 0}]}]'})
-    assert "it changes our_history" in any_mongo.orch("apply", code=1).stderr
+    any_mongo.write(
+        "mongo-a", {"2_x.up.js": '[{"delete": "our_history_our_versions", "deletes": [{"q": {}, "limit": 0}]}]'}
+    )
+    assert "it changes our_history_our_versions" in any_mongo.orch("apply", code=1).stderr
     assert any_mongo.status("mongo-a")["applied"] == [1]
 
 

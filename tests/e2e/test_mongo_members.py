@@ -85,6 +85,8 @@ def members(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Members]:
         hosts = [{"_id": n, "host": f"127.0.0.1:{port}"} for n, port in enumerate(members.ports)]
         settings = {"electionTimeoutMillis": 2_000, "heartbeatIntervalMillis": 500}
         config = {"_id": "three", "members": hosts, "settings": settings}
+        for client in members.clients.values():
+            client.admin.command("ping")  # it is up
         members.clients[a].admin.command("replSetInitiate", config)
         members.primary()
         yield members

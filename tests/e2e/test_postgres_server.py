@@ -183,7 +183,6 @@ def test_a_right_that_a_role_of_the_file_lacks_is_granted_to_that_role(pg_estate
         ("sslmode=hunter2", "'sslmode'", "disable, allow, prefer, require, verify-ca or verify-full"),
         ("sslmod=hunter2", "'sslmod'", "sslmode"),
         ("connect_timeout=hunter2", "'connect_timeout'", "a whole number"),
-        ("search_path=hunter2", "'search_path'", "options=-csearch_path%3D"),
     ],
 )
 def test_a_wrong_parameter_of_a_dsn_is_named_without_its_value(

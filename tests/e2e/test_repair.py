@@ -566,7 +566,7 @@ def test_a_word_given_by_mistake_can_be_taken_back(house: House) -> None:
     with contextlib.suppress(Crashed):
         house.golang.up(1, crash_at="dirty")
     if house.engine == "mongo":
-        house.orch("unlock", house.id, "--yes")
+        house.orch("unlock", house.id, "--yes", "--terminate")  # the stand-in is this process: it lives
     assert "with --reason TEXT, the reason is kept" in house.orch("repair", house.id).output
     house.orch("repair", house.id, "--mark-applied", "2", "--reason", "by mistake")
     assert _ways(house) == ["--mark-not-applied 2"]
@@ -597,7 +597,7 @@ def test_a_killed_repair_is_given_again(request: pytest.FixtureRequest, kind: st
         with contextlib.suppress(Crashed):
             house.golang.up(1, crash_at="dirty")
         if house.engine == "mongo":
-            house.orch("unlock", house.id, "--yes")
+            house.orch("unlock", house.id, "--yes", "--terminate")  # the stand-in is this process: it lives
         command = ["repair", house.id, flag, "2", "--reason", "looked"]
         ended = house.forge.run(command, house.estate.root, house.estate.env, kill_at=at)
         if ended.code is None and house.status()["problems"]:

@@ -75,6 +75,10 @@ def test_what_a_run_that_goes_on_would_lack_is_named(text: str, what: str) -> No
 def test_validate_and_plan_say_so(new_house: House) -> None:
     nothing = "-- orch: no-transaction\nSET LOCAL a.b = 1;\nSELECT 1;"
     write(new_house, "CREATE SCHEMA app; SET search_path TO app;", "CREATE TABLE t ();", nothing)
+    for number in (2, 3, 4):
+        (new_house.directory / f"{number:06d}_x.down.sql").write_text(
+            ""
+        )  # else versions without one are warned of first
     for command in ("validate", "plan"):
         told = new_house.orch(command, code=None).output
         assert "000002_x.up.sql:1: search_path is set to app for this file alone" in told

@@ -12,6 +12,7 @@ from orchestrator.engines.mongo.extended_json import parse_commands
 from orchestrator.engines.mongo.reach import confine as confine_mongo
 from orchestrator.engines.postgres.reach import confine as confine_postgres
 from orchestrator.engines.postgres.sql import parse_sql
+from orchestrator.errors import InvalidError
 from orchestrator.model import File
 
 OTHER, SERVER, MAY = "other", "server", "may"
@@ -435,7 +436,11 @@ def test_mongo_what_stays_in_its_database_is_left_alone(command: dict[str, Any])
 
 @pytest.mark.parametrize(("command", "wanted"), FOUND)
 def test_mongo_what_reaches_further_is_found(command: dict[str, Any], wanted: str) -> None:
-    found = confine(command)[1]
+    try:
+        found = confine(command)[1]
+    except InvalidError as refused:  # no database may run it, so no copy is asked
+        assert "about the whole server" in refused.what or "has no command" in refused.what
+        return
     assert any(one.startswith(wanted) for one in found), found
 
 

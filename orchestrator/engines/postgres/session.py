@@ -181,7 +181,12 @@ class PostgresSession:
         limits = limits_together(statements, limits)
         message = Message(f"{clean}BEGIN; {set_limits('SET LOCAL', limits)}")
         if statements:
-            message.put(self._tables.create_version_table())
+            # The isolation level must be set before any query; the file's own statement then sets what is set already.
+            first = statements[0].body.lstrip()
+            if first.upper().startswith("SET TRANSACTION ") and (table := self._tables.create_version_table()):
+                message.put(f"{first.rstrip().rstrip(';')};\n{table}")
+            else:
+                message.put(self._tables.create_version_table())
         for statement in statements:
             message.put(statement.opening)
             message.add(statement)
