@@ -170,7 +170,7 @@ def test_the_action_installs_once_and_changes_no_other_python(tmp_path: Path) ->
 
 def test_the_hooks_pass_and_fail_as_they_should(pg_estate: Estate) -> None:
     hooks: list[dict[str, Any]] = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())
-    assert [hook["id"] for hook in hooks] == ["orch-validate", "orch-render-check"]
+    assert [hook["id"] for hook in hooks] == ["orch-validate", "orch-lint", "orch-render-check"]
     pg_estate.add("postgres", "a", {"000001_a.up.sql": "SELECT 1;", "000001_a.down.sql": "SELECT 1;"})
 
     def run(hook: dict[str, Any], code: int) -> None:
@@ -181,15 +181,22 @@ def test_the_hooks_pass_and_fail_as_they_should(pg_estate: Estate) -> None:
 
     manifest = pg_estate.root / "databases.yaml"
     manifest.write_text(manifest.read_text().replace("127.0.0.1", "${POSTGRES_HOST:-127.0.0.1}"))
-    validate, render = hooks
+    validate, lint, render = hooks
     run(validate, 0)
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@example.com", "-c", "commit.gpgsign=false"]
+    for arguments in (["init", "-q"], ["add", "."], ["commit", "-qm", "one"]):  # pre-commit runs in a repository
+        subprocess.run([*git, *arguments], cwd=pg_estate.root, check=True, capture_output=True)
+    run(lint, 0)
     run(render, 0)  # nothing is rendered, so nothing is stale
     pg_estate.orch("render", "k8s")
     run(render, 0)
     manifest.write_text(manifest.read_text().replace('name: "a"', "name: b, migrations: migrations/postgres-a/schema"))
     run(render, 3)
+    pg_estate.write("postgres-a", {"000002_b.up.sql": "DROP TABLE t;"})
+    run(lint, 1)
     pg_estate.write("postgres-a", {"000002_b.up.sql": "SELECT 'x;"})
     run(validate, 4)
+    run(lint, 1)
 
 
 def test_the_gitlab_template_runs_as_a_runner_runs_it(pg_estate: Estate) -> None:
