@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sqlite3
 from collections.abc import Sequence
@@ -30,6 +31,7 @@ COLUMNS = {
     "finished_at": "TEXT",
     "seconds": "REAL",
     "actor": "TEXT NOT NULL DEFAULT ''",
+    "host": "TEXT NOT NULL DEFAULT ''",
     "run_id": "TEXT NOT NULL DEFAULT ''",
     "tool": "TEXT NOT NULL DEFAULT ''",
     "error": "TEXT NOT NULL DEFAULT ''",
@@ -132,6 +134,7 @@ class Records:
             "finished_at": max(now, started).isoformat() if attempt.done else None,
             "seconds": max(0.0, (now - started).total_seconds()) if attempt.done else None,
             "actor": attempt.actor,
+            "host": os.uname().nodename,
             "run_id": attempt.run_id,
             "tool": attempt.tool,
             "error": attempt.error,
