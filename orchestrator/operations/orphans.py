@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from orchestrator.engines import dialect
 from orchestrator.engines.base import Engine
@@ -72,7 +72,8 @@ def _foreign(names: Sequence[str], target: Target, known: Collection[tuple[str, 
 
 
 def _look(engine: Engine, target: Target, name: str, places: Collection[str]) -> Orphan | None:
-    with engine.connect(retarget(target, name)) as session:
+    place = f"database '{name}'"  # it has no entry in the manifest, and must not be taken for that of another
+    with engine.connect(replace(retarget(target, name), database_id=place)) as session:
         history = session.read_history()
     if not (history.attempts or history.version_row) or history.place in places:
         return None
@@ -90,5 +91,5 @@ def document(orphans: Orphans) -> Mapping[str, object]:
             {"engine": one.engine, "endpoint": one.endpoint, "database": one.database, "version": one.version}
             for one in orphans.found
         ],
-        "unread": [{"place": place, "what": failure.what} for place, failure in orphans.unread],
+        "unread": [{"place": place, "what": failure.what, "hint": failure.hint} for place, failure in orphans.unread],
     }

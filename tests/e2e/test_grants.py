@@ -104,6 +104,20 @@ def test_looking_for_what_is_wrong(login: Login, command: str) -> None:
     login.estate.orch(*command.split(), env=login.env)
 
 
+def test_finding_orphans(login: Login) -> None:
+    estate = login.estate
+    estate.manifest("  - {name: b, server: postgres}\n")
+    estate.write("postgres-b", {})
+    login.env = {"ORCH_DSN_POSTGRES_B": login.dsn.replace(f"{estate.prefix}a", f"{estate.prefix}b")}
+    for number in range(len(LOOK)):
+        result = estate.orch("orphans", env=login.env)
+        assert f"{estate.prefix}a" not in result.stdout, LOOK[:number]
+        told = re.search(rf"/{estate.prefix}a was not looked at: .*\n +.*(GRANT [A-Z, ]+ ON [^;]+;)", result.stderr)
+        assert told and "postgres-b" not in told[0], (LOOK[:number], result.text)
+        login.grant([LOOK[number]])
+    assert re.search(rf"^{estate.prefix}a +postgres .* 1$", estate.orch("orphans", env=login.env).stdout, re.MULTILINE)
+
+
 @pytest.mark.parametrize("lacking", [None, *range(len(WRITE))])
 def test_migrating(login: Login, lacking: int | None) -> None:
     login.estate.write("postgres-a", {"2_t.up.sql": "SELECT 1;", "2_t.down.sql": "SELECT 1;"})
@@ -202,6 +216,16 @@ def test_looking_at_mongodb(migrated: Estate) -> None:
             migrated.orch(*command.split(), env=env)
         migrated.write("mongo-m", {"2_d.up.json": '[{"create": "d"}]'})
         assert "grantRolesToUser" in migrated.orch("apply", code=7, env=env).stderr
+
+
+def test_finding_orphans_of_mongodb(migrated: Estate) -> None:
+    with mongo_login(migrated, "orphans") as env:
+        migrated.manifest("  - {name: other, server: mongo}\n")
+        migrated.write("mongo-other", {})
+        path = migrated.root / "databases.yaml"
+        server = migrated.servers["mongo"]
+        path.write_text(path.read_text().replace(f"//{server.user}:", f"//{migrated.prefix}orch:"))
+        assert f"{migrated.prefix}m" in migrated.orch("orphans", env=env).stdout
 
 
 def test_migrating_mongodb(migrated: Estate) -> None:

@@ -36,6 +36,8 @@ def command(
     found = orphans(run, others)
     for place, failure in found.unread:
         say(f"{place} was not looked at: {failure.what}")
+        if failure.hint:
+            say(f"  {failure.hint}")
     if output is options.Output.json:
         out_json(document(found))
     elif found.found:
