@@ -21,6 +21,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "events": CORE,
     "planning": (*CORE, *RECORDS, "planning"),
     "planning.plan": PURE,
+    "planning.status": PURE,
     "planning.saved_plan": PURE,
     "analysis": (*CORE, "analysis"),
     "analysis.rules": (*CORE, *RECORDS, "analysis"),

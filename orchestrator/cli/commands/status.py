@@ -24,26 +24,24 @@ def command(
 
     Examples: orch status · orch status --only inventory --no-deps · orch status --output json
     """
-    from orchestrator.cli.console import out, out_json, pasteable, say, say_failures
-    from orchestrator.errors import ExitCode, exit_code_of
-    from orchestrator.execution.survey import survey
-    from orchestrator.operations.assembly import assemble
+    from orchestrator.cli.console import pasteable, say, say_failures
+    from orchestrator.cli.show import show
+    from orchestrator.operations.scope import Scope
+    from orchestrator.operations.status import status
     from orchestrator.views.plain import PlainView
-    from orchestrator.views.status import not_created, status_of, status_text
 
-    assembly = assemble(file, env_file, only, exclude, no_deps=no_deps)
-    run = assembly.run(PlainView(say), embedded=embedded, jobs=jobs, jobs_per_server=jobs_per_server, wait=wait)
-    surveys = survey(run)
-    entries = [status_of(d, run.catalogs[d.id], surveys[d.id], run.read_script) for d in assembly.databases]
-    refused = {id: error for id, found in surveys.items() if (error := found.refused(id)) and not found.failure}
-    entries = [not_created(entry, refused[entry["id"]]) if entry["id"] in refused else entry for entry in entries]
-    if output is options.Output.json:
-        out_json({"format": 1, "databases": entries})
-    else:
-        out(pasteable(status_text(entries)))
-    failures = [(id, found.failure) for id, found in surveys.items() if found.failure]
-    say_failures(failures)
-    failed = {*refused, *(id for id, _ in failures)}  # their problem is the failure itself
-    conflict = any(problem["blocks"] for entry in entries for problem in entry["problems"] if entry["id"] not in failed)
-    codes = [*(failure.exit_code for _, failure in failures), *(int(error.exit_code) for error in refused.values())]
-    return exit_code_of([*codes, int(ExitCode.CONFLICT if conflict else 0)])
+    scope = Scope(
+        file,
+        env_file,
+        only,
+        exclude,
+        no_deps=no_deps,
+        embedded=embedded,
+        jobs=jobs,
+        jobs_per_server=jobs_per_server,
+        wait=wait,
+    )
+    found = status(scope, PlainView(say))
+    show("status", output, found, finish=pasteable)
+    say_failures(found.failures)
+    return found.exit_code

@@ -1,0 +1,25 @@
+"""Show a finished result on stdout, in the format that was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from orchestrator.cli.console import out, out_json
+from orchestrator.cli.streams import put
+from orchestrator.views.formats import Exact, view
+
+
+def show(what: str, output: str, *result: Any, finish: Callable[[str], str] = str, **choices: Any) -> None:
+    """Write what the view of this format makes of a result; `finish` is for texts that people read alone."""
+    shown = view(what, output)(*result, **choices)
+    if isinstance(shown, Exact):
+        put(shown)
+    elif isinstance(shown, str):
+        out(finish(shown))
+    elif isinstance(shown, list):
+        from orchestrator.cli.machine import put_commands
+
+        put_commands(shown)
+    else:
+        out_json(shown)

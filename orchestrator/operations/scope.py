@@ -1,0 +1,55 @@
+"""The options that use cases share: which databases of which manifest, and how their servers are used."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from orchestrator.errors import UsageError
+from orchestrator.events import Sink
+from orchestrator.execution.run import Run
+from orchestrator.execution.scheduler import JOBS, JOBS_PER_SERVER
+from orchestrator.operations.assembly import Assembly, assemble
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What a use case works on. `wait` and `lock_timeout` are seconds.
+
+    `file` is the manifest (default: ORCH_FILE, or the nearest databases.yaml). `only` and `exclude` are names, globs and
+    labels, as --only takes them; nothing in `only` means all. `embedded` uses the servers of `orch dev` instead of the DSNs.
+    """
+
+    file: str | None = None
+    env_file: str | None = None
+    only: Sequence[str] | None = None
+    exclude: Sequence[str] | None = None
+    no_deps: bool = False
+    embedded: bool = False
+    jobs: int = JOBS
+    jobs_per_server: int = JOBS_PER_SERVER
+    wait: float = 0.0
+    lock_timeout: float | None = None
+
+    def assemble(self) -> Assembly:
+        """Load the manifest and choose databases; InvalidError and UsageError say what is wrong."""
+        return assemble(self.file, self.env_file, self.only, self.exclude, no_deps=self.no_deps)
+
+    def run(self, assembly: Assembly, sink: Sink, *, fail_fast: bool = False) -> Run:
+        """Return a run over these databases. InvalidError for files and DSNs that are wrong; no server is asked."""
+        return assembly.run(
+            sink,
+            embedded=self.embedded,
+            jobs=self.jobs,
+            jobs_per_server=self.jobs_per_server,
+            wait=self.wait,
+            lock_timeout=self.lock_timeout,
+            fail_fast=fail_fast,
+        )
+
+
+def the_one(assembly: Assembly, name: str) -> str:
+    """Return the id of the one database that was chosen; UsageError if the name means several."""
+    if len(assembly.databases) != 1:
+        raise UsageError(f"'{name}' names {len(assembly.databases)} databases", hint="name one")
+    return assembly.databases[0].id

@@ -1,0 +1,20 @@
+"""Find out where every database stands. Changes nothing."""
+
+from __future__ import annotations
+
+from orchestrator.events import Sink
+from orchestrator.execution.survey import survey
+from orchestrator.operations.scope import Scope
+from orchestrator.planning.status import Status, status_of
+
+
+def status(scope: Scope, sink: Sink) -> Status:
+    """Look at the chosen databases and return where they stand. A database that cannot be read has a failure.
+
+    InvalidError for a manifest, files or DSNs that are wrong, UsageError for names that mean nothing. `sink` is told when
+    a server is waited for.
+    """
+    assembly = scope.assemble()
+    run = scope.run(assembly, sink)
+    surveys = survey(run)
+    return Status(tuple(status_of(d, run.catalogs[d.id], surveys[d.id], run.read_script) for d in assembly.databases))

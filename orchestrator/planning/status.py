@@ -1,0 +1,171 @@
+"""Where a database stands: its version, what is pending, what is wrong, and one word for all of that. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from orchestrator.engines import dialect
+from orchestrator.errors import ExitCode, exit_code_of
+from orchestrator.events import Failure
+from orchestrator.model import Attempt, Database, Direction, LockHolder, Migration
+from orchestrator.planning.history import State, reconcile, unrecorded
+from orchestrator.planning.plan import UNDERWAY, ReadScript, Survey, held_against_file, running
+
+UP_TO_DATE, PENDING, RUNNING, MISSING = "up to date", "pending", "running", "to be created"
+
+
+@dataclass(frozen=True, slots=True)
+class StatusProblem:
+    """What is wrong with a database, what to do next, and which directions it blocks."""
+
+    kind: str
+    what: str
+    hint: str
+    blocks: tuple[Direction, ...]
+    version: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseStatus:
+    """Where one database stands. `endpoint` is its server, `database` its name there.
+
+    With a `failure` it could not be read: then `exists` and `dirty` are None. `state` is one of the words above, or the
+    kind of the first problem. `exit_code` is what this database alone would make the exit code of `orch status`.
+    """
+
+    id: str
+    engine: str
+    name: str
+    endpoint: str
+    database: str
+    state: str
+    exists: bool | None = None
+    version: int | None = None
+    dirty: bool | None = None
+    applied: tuple[int, ...] = ()
+    pending: tuple[int, ...] = ()
+    problems: tuple[StatusProblem, ...] = ()
+    notes: tuple[str, ...] = ()
+    running: LockHolder | None = None
+    failure: Failure | None = None
+    exit_code: int = 0
+
+    @property
+    def running_since(self) -> datetime | None:
+        """Since when the migration that runs now holds the lock, if the server tells that."""
+        return self.running.since if self.running else None
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """Where all chosen databases stand, in an order that respects their dependencies."""
+
+    databases: tuple[DatabaseStatus, ...]
+    counts: tuple[tuple[str, int], ...] = field(init=False)
+    """How many are up to date, running, pending (also: to be created) and with problems."""
+
+    def __post_init__(self) -> None:
+        states = [one.state for one in self.databases]
+        problems = sum(bool(one.problems) for one in self.databases)
+        resting, active = states.count(UP_TO_DATE), states.count(RUNNING)
+        pending = len(states) - resting - active - problems
+        counts = ((UP_TO_DATE, resting), (RUNNING, active), (PENDING, pending), ("with problems", problems))
+        object.__setattr__(self, "counts", counts)
+
+    @property
+    def failures(self) -> tuple[tuple[str, Failure], ...]:
+        """Return which databases could not be read, and why."""
+        return tuple((one.id, one.failure) for one in self.databases if one.failure)
+
+    @property
+    def exit_code(self) -> int:
+        """Return the exit code: 5 if something blocks a migration, that of the failures if databases cannot be read."""
+        return exit_code_of(one.exit_code for one in self.databases)
+
+
+def status_of(
+    database: Database, migrations: Sequence[Migration], survey: Survey, read_script: ReadScript
+) -> DatabaseStatus:
+    """Return where a database stands by what was found on its server. InvalidError for a file that cannot be read."""
+    names = (database.id, database.engine, database.name, survey.endpoint, survey.name)
+    if survey.failure:
+        failure = survey.failure
+        problem = StatusProblem(failure.kind, failure.what, failure.hint, (Direction.UP, Direction.DOWN))
+        return DatabaseStatus(
+            *names, _word(failure.kind), problems=(problem,), failure=failure, exit_code=failure.exit_code
+        )
+    history = survey.history
+    state = reconcile(migrations, history, out_of_order=database.settings.out_of_order)
+    state = held_against_file(state, database, migrations, read_script)
+    active = survey.holder if survey.holder and survey.holder.running else None
+    problems = _problems(database, state, during_run=active is not None)
+    code = int(ExitCode.CONFLICT) if any(problem.blocks for problem in problems) else 0
+    if refused := survey.refused(database.id):  # then that is the problem, whatever else there is
+        problems.insert(0, StatusProblem(refused.kind, refused.what, refused.hint, (Direction.UP,)))
+        code = int(refused.exit_code)
+    # Left dirty by golang-migrate, before we knew of the database: then all there is to tell is what the version table says.
+    version = state.version if state.applied or history.version_row is None else history.version_row.version
+    notes = [
+        *([running(survey.holder)] if survey.holder else []),
+        *unrecorded(history, state, database.id),
+        *state.notes,
+        *_golang_migrate(state.adopt, state.forget),
+        *_failed_tries(history.attempts, state.pending),
+    ]
+    return DatabaseStatus(
+        *names,
+        _state(database, survey, state, problems),
+        history.exists,
+        version,
+        state.dirty,
+        tuple(state.applied),
+        tuple(state.pending),
+        tuple(problems),
+        tuple(notes),
+        active,
+        exit_code=code,
+    )
+
+
+def _problems(database: Database, state: State, *, during_run: bool) -> list[StatusProblem]:
+    """Return what is wrong; while a run is at work, being half way through a file is no problem."""
+    return [
+        StatusProblem(problem.kind.value, problem.what, problem.hint_for(database.id), problem.blocks, problem.version)
+        for problem in state.problems
+        if not (during_run and problem.kind in UNDERWAY)
+    ]
+
+
+def _state(database: Database, survey: Survey, state: State, problems: Sequence[StatusProblem]) -> str:
+    if problems:
+        return _word(problems[0].kind)
+    if survey.holder and survey.holder.running:
+        return RUNNING
+    if not survey.history.exists and (state.pending or dialect(database.engine).creates):
+        return MISSING
+    return PENDING if state.pending else UP_TO_DATE
+
+
+def _word(kind: str) -> str:
+    return kind.replace("_", " ")
+
+
+def _golang_migrate(adopt: Sequence[int], forget: Sequence[int]) -> list[str]:
+    notes = []
+    if adopt:
+        notes.append(f"golang-migrate applied {', '.join(map(str, adopt))}; the next apply adopts that")
+    if forget:
+        notes.append(f"golang-migrate took back {', '.join(map(str, forget))}; the next apply notes that")
+    return notes
+
+
+def _failed_tries(attempts: Sequence[Attempt], pending: Sequence[int]) -> list[str]:
+    """Return why a pending version is still pending, where the newest try of it failed without a trace."""
+    newest = {r.version: r for r in sorted(attempts, key=lambda r: r.number)}
+    return [
+        f"the last try of version {version} failed{f' on {r.started_at:%Y-%m-%d %H:%M:%S}' if r.started_at else ''}: {r.error}"
+        for version in pending
+        if (r := newest.get(version)) and r.error and not (r.done or r.applied or r.in_flight)
+    ]

@@ -1,0 +1,29 @@
+"""The one table of everything that is shown on stdout: what it is, in which formats, and the view that makes each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Any
+
+FORMATS: Mapping[str, Mapping[str, str]] = {
+    "status": {"text": "status:status_text", "json": "status:status_document"},
+}
+"""What is shown → format → the function of orchestrator.views that makes it.
+
+A view gets a finished result and returns a text for people, `Exact` text, a document (for JSON), or a list of workflow
+commands for GitHub's runner.
+"""
+
+
+class Exact(str):
+    """A text that is written as it is, such as CSV: its control characters are part of it."""
+
+    __slots__ = ()
+
+
+def view(what: str, output: str) -> Callable[..., Any]:
+    """Return the function that shows this in this format."""
+    module, _, name = FORMATS[what][output].partition(":")
+    function: Callable[..., Any] = getattr(import_module(f"orchestrator.views.{module}"), name)
+    return function
