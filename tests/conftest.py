@@ -13,13 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from estate import ORCH as ORCH  # test files still to be moved import these from here
-from estate import ROOT_VARIABLE, Figure
-from estate import SERVERS as SERVERS
-from estate import Estate as Estate
-from estate import Files as Files
-from estate import Result as Result
-from estate import start as start
+from bench import KINDS, Bench, MemoryBench, opened
+from estate import ROOT_VARIABLE, SERVERS, Estate, Figure, start
 from house import House
 from kill import Forge
 from pymongo import MongoClient
@@ -116,6 +111,21 @@ def estate(tmp_path: Path, postgres: Server, mongo: Server) -> Iterator[Estate]:
     estate = Estate(tmp_path, {"postgres": postgres, "mongo": mongo})
     yield estate
     estate.drop()
+
+
+@pytest.fixture(params=KINDS)
+def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
+    """One database on every kind of server, with the engine under test."""
+    yield from opened(request.param, tmp_path)
+
+
+@pytest.fixture(params=[*KINDS, "memory"])
+def anywhere(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench | MemoryBench]:
+    """Every engine: what the executor's decisions rest on must hold for the one in memory too."""
+    if request.param == "memory":
+        yield MemoryBench()
+    else:
+        yield from opened(request.param, tmp_path)
 
 
 @pytest.fixture(params=["postgres", "mongo"])

@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 
 import pytest
 import xmlschema
-from conftest import Estate
+from estate import Estate
 
 JUNIT = xmlschema.XMLSchema(str(next(Path(__file__).parents[1].rglob("junit.xsd"))))
 TABLE = "CREATE TABLE t (a int, b text);\n"
