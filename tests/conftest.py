@@ -18,10 +18,13 @@ from estate import ROOT_VARIABLE, SERVERS, Estate, Figure, start
 from house import House
 from kill import Forge
 from pymongo import MongoClient
+from rendered import ODD
 
 from orchestrator import embedded
 from orchestrator.embedded import Server
 from orchestrator.embedded.process import free_port
+from orchestrator.manifest import load
+from orchestrator.model import Manifest
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -126,6 +129,24 @@ def anywhere(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench |
         yield MemoryBench()
     else:
         yield from opened(request.param, tmp_path)
+
+
+@pytest.fixture
+def chain(pg_estate: Estate) -> Estate:
+    """a ← b ← c, and d alone; one migration each."""
+    files = {"000001_one.up.sql": "CREATE TABLE one (id int);", "000001_one.down.sql": "DROP TABLE one;"}
+    pg_estate.add("postgres", "a", files, labels=["core"])
+    pg_estate.add("postgres", "b", files, depends_on=["a"], labels=["core"])
+    pg_estate.add("postgres", "c", files, depends_on=["b"])
+    pg_estate.add("postgres", "d", files)
+    return pg_estate
+
+
+@pytest.fixture
+def odd(tmp_path: Path) -> Manifest:
+    """A manifest with one of everything that is awkward."""
+    (tmp_path / "databases.yaml").write_text(ODD)
+    return load(tmp_path / "databases.yaml", directories=False)
 
 
 @pytest.fixture(params=["postgres", "mongo"])

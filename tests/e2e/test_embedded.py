@@ -10,18 +10,17 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pymongo
 import pytest
-from estate import ORCH, Estate
+from embedded_roots import clean, passable_place
 from pymongo.errors import OperationFailure
 
 from orchestrator import embedded
@@ -57,15 +56,6 @@ def open_place() -> Iterator[Path]:
         yield place
 
 
-@contextmanager
-def passable_place() -> Iterator[Path]:
-    """A short directory that everybody can pass through, unlike tmp_path."""
-    place = Path(tempfile.mkdtemp(prefix="orch-t-"))
-    place.chmod(0o711)
-    yield place
-    shutil.rmtree(place)
-
-
 @pytest.fixture
 def root(tmp_path: Path) -> Iterator[Path]:
     """A root that nothing is in yet."""
@@ -98,13 +88,6 @@ def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
     name, program = request.param
     monkeypatch.setenv("ORCH_MONGO", program)
     return str(name)
-
-
-def clean(root: Path) -> None:
-    """Remove a root; nothing of it may run afterwards."""
-    if root.exists():
-        embedded.remove(root)
-    assert not [line for _, line in process.command_lines() if bytes(root.resolve()) + b"/" in line]
 
 
 def up(root: Path, engine: str) -> Server:
@@ -148,6 +131,7 @@ def connects(server: Server) -> bool:
 PRELUDE = """
 import sys, time, json
 from pathlib import Path
+from embedded_roots import clean, passable_place
 from orchestrator import embedded
 from orchestrator.embedded import postgres
 root, postgres.SHELTERS = Path(sys.argv[1]), (Path(sys.argv[2]),)
@@ -567,39 +551,6 @@ for verb in (lambda: up("postgres"), lambda: embedded.status(root), lambda: embe
         assert connects(server)
     finally:
         clean(place)
-
-
-def test_the_commands_of_orch_dev(open_place: Path) -> None:
-    estate = Estate(open_place, {})
-    (open_place / "migrations/postgres-a/schema").mkdir(parents=True)
-    (open_place / "migrations/postgres-a/schema/1_a.up.sql").write_text("CREATE TABLE a ();")
-    dsn = "postgres://${POSTGRES_USER}:${POSTGRES_PASSWORD}@${POSTGRES_HOST}:${POSTGRES_PORT}/{database}"
-    (open_place / "databases.yaml").write_text(
-        f"version: 1\ndatabases:\n  - {{name: a, engine: postgres, dsn: '{dsn}'}}\n"
-    )
-    root = open_place / ".orch"
-    try:
-        assert "nothing is running; start: orch dev up" in estate.orch("dev", "status").stdout
-        assert estate.orch("dev", "status", "--output", "json").json == {"format": 1, "servers": []}
-        assert "nothing was running" in estate.orch("dev", "down").stdout
-        assert "orch dev up" in estate.orch("dev", "env", code=1).stderr
-        assert not root.exists()
-
-        started = estate.orch("dev", "up").stdout
-        assert started == estate.orch("dev", "up").stdout == estate.orch("dev", "status").stdout
-        (server,) = estate.orch("dev", "status", "--output", "json").json["servers"]
-        assert (server["engine"], server["host"]) == ("postgres", "127.0.0.1")
-        applied = f'set -e; eval "$({ORCH} dev env)"; {ORCH} apply'
-        assert subprocess.run(["bash", "-c", applied], cwd=open_place, env=estate.env, timeout=60).returncode == 0
-
-        assert estate.orch("dev", "down").stdout.startswith("stopped PostgreSQL ")
-        estate.orch("dev", "up")
-        assert "Nothing to do" in estate.orch("apply", "--embedded").stderr  # its data was kept
-        assert "their data under .orch is deleted" in estate.orch("dev", "down", "--delete").stdout
-        assert [path.name for path in sorted(root.iterdir())] == [".gitignore", "lock"]
-        assert "nothing was running" in estate.orch("dev", "down", "--delete").stdout
-    finally:
-        clean(root)
 
 
 @pytest.mark.skipif(not AS_ROOT, reason="the other tests run as an ordinary user already")

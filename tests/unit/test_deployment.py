@@ -12,10 +12,10 @@ from typing import Any
 import kubernetes_validate
 import pytest
 import yaml
+from deployment_tools import TOOLS, VERSIONS, compose_config
 from kubernetes_checks import problems
 from packaging.requirements import Requirement
 from project import PROJECT, SERVERS, orch, small_project
-from test_render import TOOLS, VERSIONS, compose_config
 
 from orchestrator.errors import InvalidError
 from orchestrator.manifest import load

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import subprocess
 import sys
 import time
@@ -11,14 +10,10 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from jsonschema import Draft202012Validator
 
-from orchestrator.errors import ExitCode, InvalidError, InvalidGroup, UsageError
-from orchestrator.manifest import find_manifest, load, resolve_name, select
-from orchestrator.manifest.conforms import ANNOTATIONS, KEYWORDS, conforms
-from orchestrator.manifest.schema import SCHEMA_FILE, schema
+from orchestrator.errors import ExitCode, InvalidError, InvalidGroup
+from orchestrator.manifest import find_manifest, load
+from orchestrator.manifest.schema import SCHEMA_FILE
 from orchestrator.model import CreateOptions, Manifest, Mark, Settings
 
 HEAD = """\
@@ -28,11 +23,6 @@ servers:
   mongo: {engine: mongo, dsn: "mongodb://h/{database}"}
 databases:
 """  # entries begin at line 6, column 5
-
-
-@pytest.fixture(autouse=True)
-def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
 
 
 def read(text: str | bytes, directories: bool = False) -> Manifest:
@@ -523,193 +513,6 @@ def test_a_cycle_is_named_as_a_path() -> None:
 def test_a_dependency_declared_later_is_no_cycle() -> None:
     manifest = read(HEAD + "  - {name: a, server: pg, depends_on: [b]}\n  - {name: b, server: pg}\n")
     assert manifest.databases[0].depends_on == ("postgres-b",)
-
-
-# ---------------------------------------------------------------- names and selection
-
-
-def estate() -> Manifest:
-    return read(
-        HEAD
-        + """\
-  - {name: product, server: pg, labels: [core]}
-  - {name: user, server: pg, labels: [core]}
-  - {name: order, server: pg, depends_on: [postgres-product, user]}
-  - {name: inventory, server: pg, depends_on: [order]}
-  - {name: product, server: mongo}
-  - {name: logs, server: mongo, labels: [reporting]}
-"""
-    )
-
-
-@pytest.mark.parametrize(
-    ("only", "exclude", "no_deps", "expected"),
-    [
-        ([], [], False, "P U O I m l"),
-        (["inventory"], [], False, "P U O I"),
-        (["inventory"], [], True, "I"),
-        (["postgres-product"], [], False, "P"),
-        (["*product"], [], False, "P m"),
-        (["mongo-*", "user"], [], False, "U m l"),
-        (["label:core"], [], False, "P U"),
-        (["label:c*"], ["user"], False, "P"),
-        (["order"], ["postgres-product"], False, "U O"),
-        ([], ["postgres-*"], False, "m l"),
-        ([], ["label:*"], False, "O I m"),
-        (["[ul]*"], [], False, "U l"),
-    ],
-)
-def test_select(only: list[str], exclude: list[str], no_deps: bool, expected: str) -> None:
-    letters = {"postgres-product": "P", "postgres-user": "U", "postgres-order": "O", "postgres-inventory": "I"}
-    letters |= {"mongo-product": "m", "mongo-logs": "l"}
-    chosen = select(estate().databases, only, exclude, no_deps)
-    assert " ".join(letters[database.id] for database in chosen) == expected
-
-
-@pytest.mark.parametrize(
-    ("pattern", "what", "hint"),
-    [
-        ("product", "'product' is the name of 2 databases", "write postgres-product or mongo-product"),
-        ("oder", "no database is called 'oder'", "did you mean 'order'?"),
-        ("postgres-oder", "no database is called", "did you mean 'postgres-order'?"),
-        ("zzz*", "no database is called 'zzz*'", "postgres-product"),
-        ("label:cor", "no database has the label 'cor'", "did you mean 'core'?"),
-        ("", "no database is called ''", ""),
-    ],
-)
-def test_select_refuses(pattern: str, what: str, hint: str) -> None:
-    databases = estate().databases
-    for only, exclude in (([pattern], []), ([], [pattern])):
-        with pytest.raises(UsageError) as caught:
-            select(databases, only, exclude)
-        assert what in caught.value.what
-        assert hint in caught.value.hint
-
-
-@pytest.mark.parametrize(("only", "exclude"), [([], ["*"]), (["logs"], ["logs"]), (["label:core"], ["postgres-*"])])
-def test_a_selection_selects_something(only: list[str], exclude: list[str]) -> None:
-    with pytest.raises(UsageError, match="nothing is selected"):
-        select(estate().databases, only, exclude)
-
-
-def test_no_deps_is_for_only() -> None:
-    with pytest.raises(UsageError, match="--no-deps is for --only"):
-        select(estate().databases, [], ["logs"], no_deps=True)
-
-
-def test_resolve_name() -> None:
-    databases = estate().databases
-    assert resolve_name(databases, "order").id == "postgres-order"
-    assert resolve_name(databases, "mongo-product").id == "mongo-product"
-    with pytest.raises(UsageError, match="is the name of 2 databases"):
-        resolve_name(databases, "product")
-    with pytest.raises(UsageError, match="no database is called 'order\\*'"):
-        resolve_name(databases, "order*")
-
-
-# ---------------------------------------------------------------- conforms against jsonschema
-
-
-def test_conforms_knows_every_keyword_of_the_schema() -> None:
-    def keywords(part: dict[str, Any]) -> set[str]:
-        inner = [*part.get("properties", {}).values(), *part.get("$defs", {}).values()]
-        inner += [part[key] for key in ("items", "additionalProperties") if isinstance(part.get(key), dict)]
-        return set(part).union(*map(keywords, inner))
-
-    assert keywords(schema()) - ANNOTATIONS - {"$ref"} <= KEYWORDS.keys()
-    assert keywords(schema()) & KEYWORDS.keys() == KEYWORDS.keys()
-    Draft202012Validator.check_schema(schema())
-    with pytest.raises(KeyError):
-        conforms({"oneOf": []}, 1)
-
-
-SOUND: dict[str, Any] = {
-    "version": 1,
-    "defaults": {"lock_timeout": "5m", "out_of_order": "refuse"},
-    "history": {"name": "h"},
-    "servers": {"pg": {"engine": "postgres", "dsn": "postgres://h/{database}", "statement_timeout": 1.5}},
-    "databases": [
-        {"name": "a", "server": "pg", "labels": ["x"], "create": {"extensions": ["e"], "connection_limit": 3}},
-        {"name": "b", "engine": "mongo", "dsn": "mongodb://h/b", "depends_on": ["a"], "lock_timeout": "none"},
-    ],
-    "render": {"targets": ["k8s"], "k8s": {"wait_timeout": 5, "keys": {"mongo": "M"}}, "argo": None},
-}
-odd_values = st.one_of(
-    st.none(),
-    st.booleans(),
-    st.integers(-3, 300_000),
-    st.sampled_from([1.0, 0.5, 3.0, -1.0]),
-    st.sampled_from(["", "x", "postgres", "mongo", "refuse", "apply", "none", "5s", "5x", "h\n", "5s\n", "Ä"]),
-    st.text(max_size=5),
-    st.lists(st.sampled_from(["x", "", 1, None, True]), max_size=3),
-    st.dictionaries(
-        st.sampled_from(["name", "engine", "dsn", "owner", "x"]), st.sampled_from(["x", 1, None]), max_size=3
-    ),
-)
-known_keys = st.sampled_from(
-    [
-        "version",
-        "defaults",
-        "history",
-        "servers",
-        "databases",
-        "render",
-        "name",
-        "engine",
-        "dsn",
-        "create",
-        "labels",
-        "zz",
-    ]
-)
-
-
-@st.composite
-def mutated(draw: st.DrawFn) -> Any:
-    value = copy.deepcopy(SOUND)
-    for _ in range(draw(st.integers(0, 3))):
-        place: Any = value
-        while isinstance(place, dict | list) and place:
-            key = draw(st.sampled_from(sorted(place) if isinstance(place, dict) else range(len(place))))
-            if not isinstance(place[key], dict | list) or not place[key] or draw(st.booleans()):
-                action = draw(st.sampled_from(["replace", "remove", "add"]))
-                if action == "replace":
-                    place[key] = draw(odd_values)
-                elif action == "remove":
-                    del place[key]
-                elif isinstance(place, dict):
-                    place[draw(known_keys)] = draw(odd_values)
-                else:
-                    place.append(draw(odd_values))
-                break
-            place = place[key]
-    return value
-
-
-@settings(max_examples=400, deadline=None)
-@given(st.one_of(mutated(), odd_values))
-def test_conforms_agrees_with_jsonschema(value: Any) -> None:
-    assert conforms(schema(), value) == Draft202012Validator(schema()).is_valid(value)
-
-
-@settings(max_examples=150, deadline=None)
-@given(mutated())
-def test_no_manifest_makes_a_traceback(value: Any) -> None:
-    try:
-        read(yaml.safe_dump(value, allow_unicode=True))
-    except InvalidError as error:
-        for one in error.errors if isinstance(error, InvalidGroup) else (error,):
-            assert one.what
-            assert one.where
-
-
-@settings(max_examples=150, deadline=None)
-@given(st.one_of(st.text(), st.binary()))
-def test_no_text_makes_a_traceback(text: str | bytes) -> None:
-    try:
-        read(text.encode(errors="surrogatepass") if isinstance(text, str) else text)
-    except InvalidError as error:
-        assert error.what
 
 
 # ---------------------------------------------------------------- quick, and light

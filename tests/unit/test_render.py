@@ -2,78 +2,28 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import errno
 import json
-import os
 import re
 import shlex
-import shutil
 import subprocess
-import sys
-from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import kubernetes_validate
 import pytest
-import yaml
+from deployment_tools import TOOLS
 from jsonschema import Draft202012Validator
-from kubernetes_checks import problems
 from project import PROJECT, SERVERS, orch, small_project, snapshot, whole_project
-from pymongo.uri_parser import parse_uri
+from rendered import ODD, at, read, rendered
 
 from orchestrator.errors import InvalidError
 from orchestrator.manifest import load
-from orchestrator.manifest.dsn import Redactor, resolve
 from orchestrator.manifest.schema import schema
 from orchestrator.model import Manifest
 from orchestrator.render.package import REPOSITORY
 from orchestrator.render.settings import settings_of
-from orchestrator.render.targets import TARGETS, files_of
-
-TOOLS = Path(sys.executable).parent
-VERSIONS = [f"1.{minor}" for minor in range(29, int(kubernetes_validate.latest_version().split(".")[1]) + 1)]
-
-# One of everything that is awkward: names shared, long, in capitals, with signs; servers with and without logins.
-ODD = """\
-version: 1
-servers:
-  main pg: {engine: postgres, dsn: "postgres://app:${PG_PASSWORD}@${PG_HOST:-localhost}:${PG_PORT:-5432}/{database}"}
-  other:
-    engine: postgres
-    dsn: "host=${OTHER_HOST} port=${OTHER_PORT:-5433} user=${OTHER_USER:-me} password=${OTHER_PW} dbname={database}"
-  open: {engine: mongo, dsn: "mongodb://${MONGO_HOST:-localhost}/{database}"}
-  far: {engine: mongo, dsn: "mongodb+srv://${FAR_USER}:${FAR_PASSWORD}@cluster.example.com/{database}"}
-  whole: {engine: postgres, dsn: "${WHOLE_DSN}/{database}"}
-databases:
-  - {name: user, server: main pg}
-  - {name: user, server: open, depends_on: [postgres-user]}
-  - {name: Äpfel & Birnen, server: main pg, create: {owner: 'o"x', extensions: [uuid-ossp], connection_limit: 5}}
-  - {name: under_score, server: other, depends_on: [Äpfel & Birnen]}
-  - {name: under-score, server: other, create: {locale: "C", encoding: UTF8}}
-  - {name: LONG, server: far, depends_on: [under_score, mongo-user]}
-  - {name: "123", server: whole, depends_on: [LONG]}
-  - {name: "on", engine: mongo, dsn: "mongodb://u:${OWN_PASSWORD}@h1,h2/on"}
-""".replace("LONG", "long_" + "x" * 58)
-
-
-@pytest.fixture
-def odd(tmp_path: Path) -> Manifest:
-    (tmp_path / "databases.yaml").write_text(ODD)
-    return load(tmp_path / "databases.yaml", directories=False)
-
-
-def rendered(manifest: Manifest, *targets: str) -> dict[str, str]:
-    settings = settings_of(manifest)
-    return {path: text for target in targets or TARGETS for path, text in files_of(target, manifest, settings).items()}
-
-
-def read(text: str) -> Any:
-    """Read YAML as every program does that we render for: 1.2 would read the same."""
-    return yaml.safe_load(text)
-
+from orchestrator.render.targets import TARGETS
 
 # ---------------------------------------------------------------- fresh, ours, without secrets
 
@@ -161,136 +111,6 @@ def test_no_secret_is_in_any_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert not [path for path, text in files.items() if "s3cr3t" in text]
 
 
-def test_the_dsn_reaches_the_published_port_of_the_replica_set(tmp_path: Path) -> None:
-    """The member is called mongo:27017, which nobody outside of the containers can resolve."""
-    orch(tmp_path, "init")
-    orch(tmp_path, "add-db", "logs", "--engine", "mongo")
-    for manifest in (load(tmp_path / "databases.yaml"), load(PROJECT / "databases.yaml")):
-        services = read(rendered(manifest, "compose")["docker-compose.multi-db.yml"])["services"]
-        assert 'host: "mongo:27017"' in services["mongo"]["healthcheck"]["test"][-1]
-        assert services["mongo"]["ports"] == ["127.0.0.1:${MONGO_PORT:-27017}:27017"]
-        database = next(d for d in manifest.databases if d.name == "logs")
-        env = {"MONGO_USER": "root", "MONGO_PASSWORD": "p@ss"}
-        found = parse_uri(resolve(database, env, Redactor(), "orch_history").url.reveal())
-        assert found["nodelist"] == [("localhost", 27017)] and found["options"]["directConnection"] is True
-        replicas = {**env, "MONGO_HOST": "h1,h2", "MONGO_DIRECT": "false"}
-        assert len(parse_uri(resolve(database, replicas, Redactor(), "orch_history").url.reveal())["nodelist"]) == 2
-
-
-UNFIT = {
-    "a password": ("postgres://u:pw@${H}/{database}", "holds a password"),
-    "a fixed local host": ("postgres://u@localhost/{database}", "always at 'localhost'"),
-    "a local host in the query": ("postgres://u:${P}@/{database}?host=localhost", "always at 'localhost'"),
-    "a fixed port": ("postgres://u:${P}@${H}:6000/{database}", "always at port 6000"),
-    "a fixed port of a key=value DSN": ("host=${H} port=6000 user=u dbname={database}", "always at port 6000"),
-    "half a port": ("postgres://u:${P}@${H}:543${N}/{database}", "always at port 543${N}"),
-    "no user": ("postgres://:${P}@${H}/{database}", "names no user"),
-    "no login": ("postgres://${H}/{database}", "names no user"),
-    "TLS": ("postgres://u:${P}@${H}/{database}?sslmode=require", "always has sslmode=require"),
-    "MongoDB, TLS": ("mongodb://${H}/{database}?tls=true", "always has tls=true"),
-    "MongoDB, a set": ("mongodb://${H}/{database}?replicaSet=other", "always has replicaset=other"),
-    "MongoDB, login in each": ("mongodb://u:${P}@${H}/{database}", "add authSource=admin"),
-    "MongoDB, login elsewhere": ("mongodb://u:${P}@${H}/{database}?authSource=x", "always has authsource=x"),
-    "MongoDB, no password": ("mongodb://u@${H}/{database}?authSource=admin", "a user and no password"),
-}
-
-
-@pytest.mark.parametrize("name", UNFIT)
-def test_compose_refuses_a_server_that_no_container_can_be(tmp_path: Path, name: str) -> None:
-    dsn, problem = UNFIT[name]
-    engine = "mongo" if dsn.startswith("mongodb") else "postgres"
-    servers = f'version: 1\nservers: {{s: {{engine: {engine}, dsn: "{dsn}"}}}}\n'
-    (tmp_path / "databases.yaml").write_text(servers + "databases: [{name: a, server: s}]\n")
-    done = orch(tmp_path, "render", "compose", code=4)
-    assert problem in done.stderr and "hint:" in done.stderr and "pw" not in done.stderr
-    assert not (tmp_path / "docker-compose.multi-db.yml").exists()
-    orch(tmp_path, "render", "k8s", "github", "gitlab", "init-sql")
-
-
-PG = "postgres://u:${P}@${H}/{database}"
-ADMIN = "mongodb://${U}:${Q}@${I}/{database}?authSource=admin"
-TWO_UNFIT = {
-    "one port by default": ("one", PG, "two", PG.replace("H}", "I}:${J:-5432}"), "published at port 5432"),
-    "one host": ("one", PG, "two", PG.replace("H}", "H}:${J:-5433}"), "H would have to be another"),
-    "one user": ("one", "postgres://${U}:${P}@${H}/{database}", "two", ADMIN, "U would have"),
-    "one port variable": ("one", PG.replace("H}", "H}:${J:-1}"), "two", "mongodb://${I}:${J:-2}/{database}", "J would have"),
-    "a password that a server elsewhere has": ("one", PG, "two", "postgres://u:${P}@db.example.com/{database}", "P would have"),
-    "a name of ours": ("migrate-all", PG, "two", "mongodb://${I}/{database}", "'migrate-all'"),
-    "a name of a database's service": ("migrate-postgres-a", PG, "two", "mongodb://${I}/{database}", "both be called"),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("name", TWO_UNFIT)
-def test_compose_refuses_servers_that_get_into_each_others_way(tmp_path: Path, name: str) -> None:
-    one, first, two, second, problem = TWO_UNFIT[name]
-    engine = "mongo" if second.startswith("mongodb") else "postgres"
-    (tmp_path / "databases.yaml").write_text(
-        f'version: 1\nservers:\n  {one}: {{engine: postgres, dsn: "{first}"}}\n'
-        f'  {two}: {{engine: {engine}, dsn: "{second}"}}\n'
-        f"databases: [{{name: a, server: {one}}}, {{name: b, server: {two}}}]\n"
-    )
-    assert problem in orch(tmp_path, "render", "compose", code=4).stderr
-
-
-def test_two_servers_with_one_password_and_what_containers_have(tmp_path: Path) -> None:
-    (tmp_path / "databases.yaml").write_text(
-        'version: 1\nservers:\n  one: {engine: postgres, dsn: "postgres://u:${P}@${H}/{database}?sslmode=${S:-require}"}\n'
-        '  two: {engine: mongo, dsn: "mongodb://u:${P}@${I}/{database}?tls=${T:-true}&authSource=${A:-x}"}\n'
-        "databases: [{name: a, server: one}, {name: b, server: two}]\n"
-    )
-    text = next(iter(rendered(load(tmp_path / "databases.yaml", directories=False), "compose").values()))
-    services = read(text)["services"]
-    assert services["migrate-all"]["secrets"] == ["P"]
-    assert services["migrate-all"]["environment"] == {
-        "H": "one",
-        "S": "prefer",
-        "P_FILE": "/run/secrets/P",
-        "I": "two",
-        "T": "false",
-        "A": "admin",
-    }
-    # Where the image keeps its data depends on its version: the volume holds it for each of them.
-    data = services["one"]["environment"]["PGDATA"]
-    mounted = services["one"]["volumes"][0].partition(":")[2]
-    assert data.startswith(f"{mounted}/") and not data.startswith("/var/lib/postgresql/data")
-
-
-@pytest.mark.parametrize(
-    ("compose", "docker", "build"),
-    [
-        ("docker-compose.yml", "Dockerfile", "."),
-        ("deploy/dev/compose.yml", "Dockerfile", "../.."),
-        ("compose.yml", "deploy/Dockerfile.orch", {"context": ".", "dockerfile": "deploy/Dockerfile.orch"}),
-        ("deploy/compose.yml", "deploy/Dockerfile", {"context": "..", "dockerfile": "deploy/Dockerfile"}),
-    ],
-)
-def test_one_service_builds_the_image_and_all_others_wait_for_it(
-    tmp_path: Path, compose: str, docker: str, build: Any
-) -> None:
-    root = small_project(tmp_path)
-    with (root / "databases.yaml").open("a") as file:
-        file.write(f"render: {{compose: {{file: {compose}}}, dockerfile: {{file: {docker}}}}}\n")
-    orch(root, "render")
-    services = read((root / compose).read_text())["services"]
-    assert services["migrate-image"]["build"] == build and services["migrate-image"]["pull_policy"] == "build"
-    followers = {name: body for name, body in services.items() if body["image"] == services["migrate-image"]["image"]}
-    del followers["migrate-image"]
-    assert len(followers) == 3
-    for body in followers.values():
-        assert "build" not in body and body["pull_policy"] == "never"
-        assert body["depends_on"]["migrate-image"] == {"condition": "service_completed_successfully"}
-    place = build if isinstance(build, dict) else {"context": build, "dockerfile": "Dockerfile"}
-    context = (root / compose).parent / place["context"]
-    assert context.resolve() == root and (context / place["dockerfile"]).is_file()
-
-
-def test_compose_without_the_dockerfile_that_it_builds_from_says_so(tmp_path: Path) -> None:
-    root = small_project(tmp_path)
-    assert "orch render dockerfile" in orch(root, "render", "compose").stderr
-    orch(root, "render", "dockerfile")
-    assert "render dockerfile" not in orch(root, "render", "compose").stderr
-
-
 def test_the_settings_of_the_manifest(tmp_path: Path) -> None:
     root = small_project(tmp_path)
     with (root / "databases.yaml").open("a") as file:
@@ -343,218 +163,6 @@ def test_the_settings_are_documented_with_what_holds_by_itself(tmp_path: Path) -
     assert len(settings_of(load(path, directories=False)).pod) == 13
 
 
-# ---------------------------------------------------------------- Kubernetes
-
-
-def kubernetes(manifest: Manifest) -> dict[str, Any]:
-    return {path: read(text) for path, text in rendered(manifest, "k8s").items()}
-
-
-@pytest.mark.parametrize("version", VERSIONS)
-def test_kubernetes_accepts_the_jobs(odd: Manifest, version: str) -> None:
-    own = load(PROJECT / "databases.yaml", directories=False)
-    for manifest in (odd, own):
-        files = kubernetes(manifest)
-        for path, job in files.items():
-            if not path.endswith("kustomization.yaml"):
-                kubernetes_validate.validate(job, version, strict=True)
-        assert problems(files) == []
-
-
-def test_the_customers_names_stay() -> None:
-    files = kubernetes(load(PROJECT / "databases.yaml", directories=False))
-    job = files["k8s/job-migrate-inventory.yaml"]
-    assert re.fullmatch(r"migrate-inventory-db-[0-9a-f]{8}", job["metadata"]["name"])
-    assert (job["metadata"]["namespace"], job["spec"]["backoffLimit"]) == ("default", 3)
-    container = job["spec"]["template"]["spec"]["containers"][0]
-    assert container["env"] == [
-        {
-            "name": "ORCH_DSN_POSTGRES_INVENTORY",
-            "valueFrom": {"secretKeyRef": {"name": "inventory-db-credentials", "key": "POSTGRES_DSN"}},
-        }
-    ]
-    shared = files["k8s/job-migrate-mongo-product.yaml"]["spec"]["template"]["spec"]["containers"][0]["env"][0]
-    assert shared["valueFrom"]["secretKeyRef"] == {"name": "mongo-product-db-credentials", "key": "MONGO_URI"}
-
-
-def test_a_change_of_the_template_is_another_job_and_nothing_else_is(tmp_path: Path) -> None:
-    def names(text: str) -> dict[str, str]:
-        (tmp_path / "databases.yaml").write_text(text)
-        files = kubernetes(load(tmp_path / "databases.yaml", directories=False))
-        return {path: data["metadata"]["name"] for path, data in files.items() if "metadata" in data}
-
-    text = SERVERS + "databases: [{name: a, server: postgres}, {name: b, server: postgres}]\n"
-    before = names(text)
-    assert names(text + "# a comment\n") == before
-    assert all(name != before[path] for path, name in names(text + "render: {image: other}\n").items())
-    depends = names(text.replace("{name: b, server: postgres}", "{name: b, server: postgres, depends_on: [a]}"))
-    assert depends["k8s/job-migrate-a.yaml"] == before["k8s/job-migrate-a.yaml"]
-    assert depends["k8s/job-migrate-b.yaml"] != before["k8s/job-migrate-b.yaml"]
-
-
-@pytest.mark.parametrize(
-    ("image", "told"),
-    [
-        ("registry:5000/app", True),
-        ("registry/app:latest", True),
-        ("app:1.2", False),
-        ("registry:5000/app:1.2", False),
-        ("app@sha256:0", False),
-    ],
-)
-def test_an_image_that_may_change_without_its_name_is_told(tmp_path: Path, image: str, told: bool) -> None:
-    root = small_project(tmp_path)
-    for _ in range(2):  # also when every file is as it was: that is when nothing would happen
-        assert ("no new Job starts" in orch(root, "render", "k8s", "--image", image).stderr) is told
-    assert "no new Job" not in orch(root, "render", "k8s", "--image", image, "--check").stderr
-    assert "no new Job" not in orch(root, "render", "compose").stderr
-
-
-def _at(*steps: str | int, value: Any) -> Callable[[Any], None]:
-    def mutate(job: Any) -> None:
-        place = job
-        for step in steps[:-1]:
-            place = place[step]
-        place[steps[-1]] = value
-
-    return mutate
-
-
-POD = ("spec", "template", "spec")
-MAIN = (*POD, "containers", 0)
-BROKEN = {
-    "name too long": _at("metadata", "name", value="x" * 64),
-    "name in capitals": _at("metadata", "name", value="Migrate"),
-    "name with _": _at("metadata", "name", value="migrate_db"),
-    "label too long": _at("metadata", "labels", "app.kubernetes.io/name", value="x" * 64),
-    "label with a space": _at("spec", "template", "metadata", "labels", "app.kubernetes.io/name", value="a b"),
-    "wave as a number": _at("metadata", "annotations", "argocd.argoproj.io/sync-wave", value=1),
-    "restart always": _at(*POD, "restartPolicy", value="Always"),
-    "restart on failure": _at(*POD, "restartPolicy", value="OnFailure"),
-    "quantity": _at(*MAIN, "resources", "requests", "cpu", value="ten"),
-    "quantity with a space": _at(*MAIN, "resources", "limits", "memory", value="1 Gi"),
-    "dangling mount": _at(*MAIN, "volumeMounts", value=[{"name": "tmp", "mountPath": "/tmp"}]),
-    "container twice": _at(*POD, "initContainers", 0, "name", value="migrator"),
-    "unknown key": _at(*POD, "restartpolicy", value="Never"),
-    "image missing": _at(*MAIN, "image", value=""),
-    "env as a map": _at(*MAIN, "env", value={"A": "b"}),
-    "password in the clear": _at(*MAIN, "env", 0, value={"name": "A", "value": "postgres://u:p@h/d"}),
-    "secret's name": _at(*MAIN, "env", 0, "valueFrom", "secretKeyRef", "name", value="My_Secret"),
-    "backoff as text": _at("spec", "backoffLimit", value="three"),
-    "exit code 0": _at("spec", "podFailurePolicy", "rules", 0, "onExitCodes", "values", value=[0]),
-    "condition without status": _at("spec", "podFailurePolicy", "rules", 1, "onPodConditions", value=[{"status": 1}]),
-    "runs as text": _at(*POD, "securityContext", "runAsUser", value="nobody"),
-    "writable root": _at(*MAIN, "securityContext", "readOnlyRootFilesystem", value=False),
-}
-
-
-@pytest.mark.parametrize("name", BROKEN)
-def test_a_broken_job_is_caught(name: str) -> None:
-    files = copy.deepcopy(kubernetes(load(PROJECT / "databases.yaml", directories=False)))
-    job = files["k8s/job-migrate-inventory.yaml"]
-    BROKEN[name](job)
-    try:
-        kubernetes_validate.validate(job, VERSIONS[0], strict=True)
-    except kubernetes_validate.ValidationError:
-        return
-    assert problems(files)
-
-
-def test_waiters_wait_for_everything_upstream_and_ask_for_little(odd: Manifest) -> None:
-    jobs = {
-        data["metadata"]["annotations"]["orch/database"]: data
-        for data in kubernetes(odd).values()
-        if "metadata" in data
-    }
-    last = jobs["postgres-123"]["spec"]["template"]["spec"]
-    waited = [word for word in last["initContainers"][0]["command"] if word.startswith(("postgres-", "mongo-"))]
-    assert len(waited) == 5 and waited[0] == "postgres-user"  # also through others
-    for container in (*last["initContainers"], *last["containers"]):
-        assert container["resources"]["requests"]["cpu"] == "10m"
-    waves = {id: int(job["metadata"]["annotations"]["argocd.argoproj.io/sync-wave"]) for id, job in jobs.items()}
-    assert all(waves[need] < waves[d.id] for d in odd.databases for need in d.depends_on)
-
-
-# ---------------------------------------------------------------- Compose
-
-
-def docker_compose() -> list[str]:
-    """Return how Compose v2 is called here; skip where it is not."""
-    places = [os.environ.get("ORCH_DOCKER_COMPOSE"), shutil.which("docker-compose")]
-    places += [
-        f"{directory}/docker-compose"
-        for directory in ("/usr/libexec/docker/cli-plugins", "/usr/lib/docker/cli-plugins")
-    ]
-    for place in filter(None, places):
-        with contextlib.suppress(OSError):
-            found = subprocess.run([place, "version", "--short"], capture_output=True, text=True, check=False)
-            if found.returncode == 0 and found.stdout.lstrip("v")[:1] >= "2":
-                return [place]
-    pytest.skip("no Docker Compose v2 on this machine")
-
-
-def compose_config(directory: Path, text: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    (directory / "compose.yml").write_text(text)
-    command = [*docker_compose(), "-f", str(directory / "compose.yml"), *arguments, "config"]
-    env = {**os.environ, "DOCKER_HOST": "unix:///nowhere"}
-    return subprocess.run([*command, "--format", "json"], capture_output=True, text=True, timeout=30, env=env)
-
-
-def test_docker_compose_accepts_the_file(odd: Manifest, tmp_path: Path) -> None:
-    for manifest in (odd, load(PROJECT / "databases.yaml", directories=False)):
-        text = next(iter(rendered(manifest, "compose").values()))
-        done = compose_config(tmp_path, text, "--profile", "all")
-        assert done.returncode == 0, done.stderr
-        services = json.loads(done.stdout)["services"]
-        assert "migrate-all" in services
-        if manifest is not odd:
-            # Shown doubled again, as in the file: to Compose it is no variable of its own.
-            assert '"$$POSTGRES_USER"' in services["postgres"]["healthcheck"]["test"][1]
-            assert r'.replace(/\n$/, "")' in services["mongo"]["healthcheck"]["test"][-1].replace("$$", "$")
-            assert services["migrate-postgres-user"]["environment"]["POSTGRES_HOST"] == "postgres"
-
-
-def test_the_order_in_compose_is_that_of_the_graph() -> None:
-    graph = json.loads(orch(PROJECT, "graph", "--format", "json").stdout)
-    services = read((PROJECT / "docker-compose.multi-db.yml").read_text())["services"]
-    done = "service_completed_successfully"
-    rendered_edges = {
-        (service.removeprefix("migrate-"), need.removeprefix("migrate-"))
-        for service, body in services.items()
-        for need, condition in body.get("depends_on", {}).items()
-        if condition["condition"] == done and need != "migrate-image"
-    }
-    assert rendered_edges == {(one["id"], need) for one in graph["databases"] for need in one["depends_on"]}
-    for one in graph["databases"]:
-        server = "postgres" if one["id"].startswith("postgres") else "mongo"
-        assert services[f"migrate-{one['id']}"]["depends_on"][server] == {"condition": "service_healthy"}
-
-
-COMPOSE_BROKEN = {
-    "unknown service": _at(
-        "services", "migrate-postgres-order", "depends_on", "migrate-x", value={"condition": "service_healthy"}
-    ),
-    "unknown condition": _at(
-        "services", "migrate-postgres-order", "depends_on", "postgres", "condition", value="healthy"
-    ),
-    "a cycle": _at("services", "postgres", "depends_on", value=["migrate-postgres-order"]),
-    "unknown secret": _at("services", "postgres", "secrets", value=["other"]),
-    "unknown volume": _at("services", "postgres", "volumes", value=["other:/data"]),
-    "unknown key": _at("services", "postgres", "healthchek", value={}),
-    "bad port": _at("services", "postgres", "ports", value=["a:b"]),
-    "bad duration": _at("services", "postgres", "healthcheck", "interval", value="often"),
-    "command as a map": _at("services", "postgres", "command", value={"a": "b"}),
-    "no image": _at("services", "postgres", "image", value=None),
-}
-
-
-@pytest.mark.parametrize("name", COMPOSE_BROKEN)
-def test_a_broken_compose_file_is_caught(name: str, tmp_path: Path) -> None:
-    data = read((PROJECT / "docker-compose.multi-db.yml").read_text())
-    COMPOSE_BROKEN[name](data)
-    assert compose_config(tmp_path, yaml.safe_dump(data)).returncode != 0
-
-
 # ---------------------------------------------------------------- the others
 
 
@@ -594,12 +202,12 @@ def test_argo_accepts_the_workflow(odd: Manifest) -> None:
     assert len(set(names)) == len(names) == len(odd.databases) and max(map(len, names)) <= 63
     assert all(task["template"] in templates and set(task.get("dependencies", ())) <= set(names) for task in tasks)
     for mutate in (
-        _at("spec", "entrypont", value="x"),
-        _at("spec", "templates", 1, "container", "imag", value="x"),
-        _at("spec", "templates", 0, "dag", "tasks", 0, "dependencies", value="x"),
-        _at("spec", "automountServiceAccountToken", value=False),
-        _at("spec", "templateDefaults", value={"retryStrategy": {"limit": "3"}}),
-        _at("spec", "templates", 0, "retryStrategy", value={"limit": "3"}),
+        at("spec", "entrypont", value="x"),
+        at("spec", "templates", 1, "container", "imag", value="x"),
+        at("spec", "templates", 0, "dag", "tasks", 0, "dependencies", value="x"),
+        at("spec", "automountServiceAccountToken", value=False),
+        at("spec", "templateDefaults", value={"retryStrategy": {"limit": "3"}}),
+        at("spec", "templates", 0, "retryStrategy", value={"limit": "3"}),
     ):
         broken = copy.deepcopy(workflow)
         mutate(broken)

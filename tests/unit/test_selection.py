@@ -1,0 +1,107 @@
+"""Names of databases on the command line, and which databases `--only` and `--exclude` select."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from orchestrator.errors import UsageError
+from orchestrator.manifest import load, resolve_name, select
+from orchestrator.model import Manifest
+
+HEAD = """\
+version: 1
+servers:
+  pg: {engine: postgres, dsn: "postgres://h/{database}"}
+  mongo: {engine: mongo, dsn: "mongodb://h/{database}"}
+databases:
+"""  # entries begin at line 6, column 5
+
+
+def read(text: str | bytes, directories: bool = False) -> Manifest:
+    path = Path("databases.yaml").absolute()
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    return load(path, directories=directories)
+
+
+# ---------------------------------------------------------------- names and selection
+
+
+def estate() -> Manifest:
+    return read(
+        HEAD
+        + """\
+  - {name: product, server: pg, labels: [core]}
+  - {name: user, server: pg, labels: [core]}
+  - {name: order, server: pg, depends_on: [postgres-product, user]}
+  - {name: inventory, server: pg, depends_on: [order]}
+  - {name: product, server: mongo}
+  - {name: logs, server: mongo, labels: [reporting]}
+"""
+    )
+
+
+@pytest.mark.parametrize(
+    ("only", "exclude", "no_deps", "expected"),
+    [
+        ([], [], False, "P U O I m l"),
+        (["inventory"], [], False, "P U O I"),
+        (["inventory"], [], True, "I"),
+        (["postgres-product"], [], False, "P"),
+        (["*product"], [], False, "P m"),
+        (["mongo-*", "user"], [], False, "U m l"),
+        (["label:core"], [], False, "P U"),
+        (["label:c*"], ["user"], False, "P"),
+        (["order"], ["postgres-product"], False, "U O"),
+        ([], ["postgres-*"], False, "m l"),
+        ([], ["label:*"], False, "O I m"),
+        (["[ul]*"], [], False, "U l"),
+    ],
+)
+def test_select(only: list[str], exclude: list[str], no_deps: bool, expected: str) -> None:
+    letters = {"postgres-product": "P", "postgres-user": "U", "postgres-order": "O", "postgres-inventory": "I"}
+    letters |= {"mongo-product": "m", "mongo-logs": "l"}
+    chosen = select(estate().databases, only, exclude, no_deps)
+    assert " ".join(letters[database.id] for database in chosen) == expected
+
+
+@pytest.mark.parametrize(
+    ("pattern", "what", "hint"),
+    [
+        ("product", "'product' is the name of 2 databases", "write postgres-product or mongo-product"),
+        ("oder", "no database is called 'oder'", "did you mean 'order'?"),
+        ("postgres-oder", "no database is called", "did you mean 'postgres-order'?"),
+        ("zzz*", "no database is called 'zzz*'", "postgres-product"),
+        ("label:cor", "no database has the label 'cor'", "did you mean 'core'?"),
+        ("", "no database is called ''", ""),
+    ],
+)
+def test_select_refuses(pattern: str, what: str, hint: str) -> None:
+    databases = estate().databases
+    for only, exclude in (([pattern], []), ([], [pattern])):
+        with pytest.raises(UsageError) as caught:
+            select(databases, only, exclude)
+        assert what in caught.value.what
+        assert hint in caught.value.hint
+
+
+@pytest.mark.parametrize(("only", "exclude"), [([], ["*"]), (["logs"], ["logs"]), (["label:core"], ["postgres-*"])])
+def test_a_selection_selects_something(only: list[str], exclude: list[str]) -> None:
+    with pytest.raises(UsageError, match="nothing is selected"):
+        select(estate().databases, only, exclude)
+
+
+def test_no_deps_is_for_only() -> None:
+    with pytest.raises(UsageError, match="--no-deps is for --only"):
+        select(estate().databases, [], ["logs"], no_deps=True)
+
+
+def test_resolve_name() -> None:
+    databases = estate().databases
+    assert resolve_name(databases, "order").id == "postgres-order"
+    assert resolve_name(databases, "mongo-product").id == "mongo-product"
+    with pytest.raises(UsageError, match="is the name of 2 databases"):
+        resolve_name(databases, "product")
+    with pytest.raises(UsageError, match="no database is called 'order\\*'"):
+        resolve_name(databases, "order*")
