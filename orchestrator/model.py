@@ -101,13 +101,17 @@ class Lint:
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """One database of the estate. `dsn` is a template, never a resolved value; somebody may still write a password there."""
+    """One database of the estate. `dsn` is a template, never a resolved value; somebody may still write a password there.
+
+    `database` is the template of its name on the server, where that is not `name`.
+    """
 
     id: str
     engine: str
     name: str
     dsn: str = field(repr=False)
     directory: Path
+    database: str = ""
     server: str | None = None
     depends_on: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()

@@ -24,10 +24,9 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.engines import dialect
 from orchestrator.errors import ConnectError, ConnectionLostError, OrchError
 from orchestrator.events import Event, ServerWaiting
-from orchestrator.manifest.dsn import override_variable
+from orchestrator.manifest.dsn import override_variable, variables_of
 from orchestrator.manifest.load import find_manifest
 from orchestrator.manifest.names import resolve_name, select
-from orchestrator.manifest.template import Variable, parse
 from orchestrator.model import Database, Manifest, Target
 from orchestrator.operations.assembly import assemble
 from orchestrator.scratch.clones import Cloner
@@ -273,7 +272,7 @@ class Estate:
 def _reachable(databases: Sequence[Database], env: Mapping[str, str]) -> bool:
     """Whether the environment was meant to tell where these are: it has a DSN, or a variable that one needs."""
     for database in databases:
-        needed = [v.name for v in parse(database.dsn) if isinstance(v, Variable) and v.operator != ":-"]
+        needed = [v.name for v in variables_of(database) if v.operator != ":-"]
         names = [override_variable(database.id), *needed]
         if not needed or any(env.get(name) or env.get(f"{name}_FILE") for name in names):
             return True

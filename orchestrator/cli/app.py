@@ -35,7 +35,10 @@ class Commands(typer.core.TyperGroup):
             return typer.main.get_group(module.app)
         alone = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
         alone.command(name=cmd_name, no_args_is_help=False)(module.command)
-        return typer.main.get_command(alone)
+        command = typer.main.get_command(alone)
+        if any(parameter.name == "env_file" for parameter in command.params):
+            command.params.append(options.no_env_file())
+        return command
 
     def get_help(self, ctx: Any) -> str:  # noqa: ARG002 - typer's signature
         """Return what `orch --help` shows."""

@@ -6,9 +6,10 @@ import os
 from collections import Counter
 from enum import StrEnum
 from math import isfinite
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+import typer.core
 
 if TYPE_CHECKING:
     from orchestrator.model import Database
@@ -87,7 +88,34 @@ File = Annotated[
         "--file", "-f", metavar="PATH", help="The manifest. Default: ORCH_FILE, or databases.yaml found upward."
     ),
 ]
-EnvFile = Annotated[str | None, typer.Option("--env-file", metavar="PATH", help="Read variables from a dotenv file.")]
+EnvFile = Annotated[
+    str | None,
+    typer.Option(
+        "--env-file",
+        metavar="PATH",
+        help="Read variables from a dotenv file. Default: ORCH_ENV_FILE, or .env beside the manifest.",
+    ),
+]
+
+
+def no_env_file() -> Any:
+    """Return the option that every command with --env-file has too: no dotenv file is read."""
+
+    def choose_none(_context: Any, _parameter: Any, wanted: bool) -> None:
+        if wanted:
+            from orchestrator.manifest.variables import CHOOSES_FILE
+
+            os.environ[CHOOSES_FILE] = ""
+
+    return typer.core.TyperOption(
+        param_decls=["--no-env-file"],
+        is_flag=True,
+        expose_value=False,
+        callback=choose_none,
+        help="Read no dotenv file.",
+    )
+
+
 Only = Annotated[
     list[str] | None,
     typer.Option(

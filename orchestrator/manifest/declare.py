@@ -12,7 +12,7 @@ from typing import Any
 from orchestrator.engines import DIALECTS, dialect
 from orchestrator.engines.url import DsnError
 from orchestrator.errors import InvalidError, did_you_mean, either
-from orchestrator.manifest.dsn import check_template
+from orchestrator.manifest.dsn import check_name_template, check_template
 from orchestrator.manifest.lint import NO_LINT, read_lint
 from orchestrator.manifest.names import NameIndex, control_problem, name_problem
 from orchestrator.manifest.source import Source, Steps, shown
@@ -189,12 +189,18 @@ class Declarations:
             self._check_template(dsn, entry.engine, [*steps, "dsn"], about)
         elif "server" not in values and "engine" in values:
             self._error(steps, f"{about} has no server and no dsn", hint=self._known_servers())
+        if (real := values.get("database")) and (full := dsn or (server.dsn if server else "")):
+            try:
+                check_name_template(real, full)
+            except DsnError as fault:
+                self._error([*steps, "database"], f"{about}: {fault.what}", hint=fault.hint)
         return Database(
             id=entry.id,
             engine=entry.engine,
             name=entry.name,
             dsn=dsn or (server.dsn if server else ""),
             directory=self._directory(entry),
+            database=values.get("database", ""),
             server=values.get("server"),
             depends_on=tuple(self._dependencies(entry)),
             labels=tuple(self._labels(entry)),
@@ -289,7 +295,7 @@ class Declarations:
     def _check_same_dsn(self, entries: list[_Entry]) -> None:
         first: dict[str, Database] = {}
         for entry, database in zip(entries, self.databases, strict=True):
-            dsn = database.dsn.replace("{database}", database.name)
+            dsn = database.dsn.replace("{database}", database.database or database.name)
             other = first.setdefault(dsn, database)
             if dsn and other is not database:
                 steps = entry.steps

@@ -11,7 +11,7 @@ from orchestrator.engines.url import Address, DsnError
 from orchestrator.errors import InvalidError, InvalidGroup, some
 from orchestrator.manifest.names import name_problem
 from orchestrator.manifest.redact import Redactor
-from orchestrator.manifest.template import Piece, Variable, fill, parse, parse_override
+from orchestrator.manifest.template import DatabaseName, Piece, Variable, fill, parse, parse_override
 from orchestrator.manifest.variables import UnsetError, look_up, read_env_file, value_of
 from orchestrator.model import Database, Target
 from orchestrator.secret import Secret
@@ -19,6 +19,7 @@ from orchestrator.secret import Secret
 __all__ = [
     "Redactor",
     "check_distinct",
+    "check_name_template",
     "check_overrides",
     "check_template",
     "override_variable",
@@ -26,6 +27,7 @@ __all__ = [
     "read_env_file",
     "resolve",
     "resolve_all",
+    "variables_of",
 ]
 
 
@@ -97,15 +99,43 @@ def _address(database: Database, env: Mapping[str, str], base: Path | None) -> A
     about = ""
     try:
         override = look_up(variable, env)
-        if override:
-            about = f"{variable}: "
-            text = fill(parse_override(override), [], database.name, database.engine)
-        else:
-            pieces = parse(database.dsn)
-            text = fill(pieces, _values(pieces, env), database.name, database.engine)
+        pieces = parse_override(override) if override else parse(database.dsn)
+        name = _real_name(database, env) if any(isinstance(piece, DatabaseName) for piece in pieces) else ""
+        about = f"{variable}: " if override else ""
+        text = fill(pieces, _values(pieces, env), name, database.engine)
         return read_address(text, database.engine, base=base)
     except DsnError as fault:
         raise _FaultsError([DsnError(about + fault.what, fault.hint)]) from None
+
+
+def _real_name(database: Database, env: Mapping[str, str]) -> str:
+    """Return what stands for `{database}` in the DSN: the name in the manifest, or its `database` with all variables."""
+    if not database.database:
+        return database.name
+    pieces = parse(database.database)
+    values = iter(_values(pieces, env))
+    name = "".join(
+        next(values) if isinstance(piece, Variable) else piece.text
+        for piece in pieces
+        if not isinstance(piece, DatabaseName)
+    )
+    if problem := name_problem(database.engine, name):
+        raise DsnError(f"its 'database' is {name!r}, which {problem}")
+    return name
+
+
+def variables_of(database: Database) -> tuple[Variable, ...]:
+    """Return the variables that its DSN and its name on the server need, each once, in order; DsnError if malformed."""
+    pieces = (*parse(database.dsn), *parse(database.database))
+    return tuple({piece.name: piece for piece in pieces if isinstance(piece, Variable)}.values())
+
+
+def check_name_template(template: str, dsn: str) -> None:
+    """Raise DsnError if `template` cannot be the name of a database on its server: malformed, or the DSN has no place for it."""
+    if any(isinstance(piece, DatabaseName) for piece in parse(template)):
+        raise DsnError("'database' cannot hold {database}", "write the name, with ${VAR} where it differs")
+    if not any(isinstance(piece, DatabaseName) for piece in parse(dsn)):
+        raise DsnError("'database' has no effect: the dsn holds no {database}", "end the dsn with /{database}")
 
 
 def _values(pieces: Sequence[Piece], env: Mapping[str, str]) -> list[str]:

@@ -55,38 +55,63 @@ def value_of(variable: Variable, env: Mapping[str, str]) -> str:
     return value
 
 
-_KEY = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_.-]*)\s*=\s*")
-_QUOTED = re.compile(r"""(?:'([^']*)'|"((?:[^"\\]|\\.)*)")\s*(?:#.*)?""")
+_LINE = re.compile(
+    r"""[^\S\n]*(?:
+        (?:\#[^\n]*)?                                                     # nothing, or a comment
+      | (?:export[^\S\n]+)?(?P<key>[A-Za-z_][A-Za-z0-9_.-]*)[^\S\n]*(?:
+            =[^\S\n]*(?: '(?P<plain>[^']*)'[^\S\n]*(?:\#[^\n]*)?
+                       | "(?P<quoted>(?:[^"\\]|\\.)*)"[^\S\n]*(?:\#[^\n]*)?
+                       | (?P<bare>(?!['"])[^\n]*) )
+        )
+    )(?:\n|\Z)""",
+    re.VERBOSE | re.DOTALL,
+)
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t"}
+
+DOTENV = ".env"
+CHOOSES_FILE = "ORCH_ENV_FILE"
+"""The variable that names a dotenv file; empty: none is read."""
+
+
+def environment(given: str | None, env: Mapping[str, str], base: Path) -> Mapping[str, str]:
+    """Return `env` with the variables of a dotenv file: `given`, else ORCH_ENV_FILE, else `.env` in `base` if it is there.
+
+    `base` is the directory of the manifest. InvalidError as of `read_env_file`.
+    """
+    chosen = env.get(CHOOSES_FILE) if given is None else given
+    if chosen:
+        return read_env_file(Path(chosen), env)
+    if chosen is None and (base / DOTENV).is_file():
+        return read_env_file(base / DOTENV, env)
+    return env
 
 
 def read_env_file(path: Path, env: Mapping[str, str]) -> dict[str, str]:
     """Return the variables of a dotenv file and of `env`, which wins.
 
-    Lines are KEY=VALUE, with or without `export`, quotes and # comments; nothing is interpolated, inside double quotes
-    a backslash escapes. InvalidError with file:line for anything else, which never shows the line.
+    Lines are KEY=VALUE, with or without `export`, quotes and # comments; a value in quotes may go over several lines. Nothing
+    is interpolated; inside double quotes a backslash escapes. InvalidError with file:line for anything else, which never
+    shows the line.
     """
     found: dict[str, str] = {}
-    for number, line in enumerate(read_text(path, _MAX_BYTES).split("\n"), 1):
-        text = line.strip()
-        if not text or text.startswith("#"):
-            continue
-        key = _KEY.match(text)
-        value = _value(text[key.end() :]) if key else None
-        if not key or value is None:
+    text, position = read_text(path, _MAX_BYTES).replace("\r\n", "\n"), 0
+    while position < len(text):
+        line = _LINE.match(text, position)
+        if not line:
             raise InvalidError(
-                "this line is not KEY=VALUE", where=Mark(shown(path), number), hint="is a quote missing?"
+                "this line is not KEY=VALUE",
+                where=Mark(shown(path), text.count("\n", 0, position) + 1),
+                hint="is a quote missing? A command with --no-env-file does not read this file",
             )
-        found[key[1]] = value
+        position = line.end()
+        if line["key"] and (value := _value(line)) is not None:
+            found[line["key"]] = value
     return found | dict(env)
 
 
-def _value(text: str) -> str | None:
-    if not text.startswith(("'", '"')):
-        return re.split(r"(?:^|\s)#", text, maxsplit=1)[0].rstrip()
-    quoted = _QUOTED.fullmatch(text)
-    if not quoted:
-        return None
-    if quoted[1] is not None:
-        return quoted[1]
-    return re.sub(r"\\(.)", lambda escape: _ESCAPES.get(escape[1], escape[1]), quoted[2])
+def _value(line: re.Match[str]) -> str | None:
+    if line["bare"] is not None:
+        return re.split(r"(?:^|\s)#", line["bare"], maxsplit=1)[0].rstrip()
+    if line["quoted"] is not None:
+        return re.sub(r"\\(.)", lambda escape: _ESCAPES.get(escape[1], escape[1]), line["quoted"], flags=re.DOTALL)
+    return line["plain"]

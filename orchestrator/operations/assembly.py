@@ -161,15 +161,15 @@ def assemble(
     no_deps: bool = False,
 ) -> Assembly:
     """Load the manifest and choose databases; InvalidError and UsageError say what is wrong."""
-    from orchestrator.manifest.dsn import check_overrides, read_env_file
+    from orchestrator.manifest.dsn import check_overrides
     from orchestrator.manifest.load import find_manifest, load
     from orchestrator.manifest.names import select
+    from orchestrator.manifest.variables import environment
     from orchestrator.planning.graph import among, order
 
-    env: Mapping[str, str] = os.environ
-    if env_file is not None:
-        env = read_env_file(Path(env_file), env)
-    manifest = load(find_manifest(file, env, Path.cwd()))
+    path = find_manifest(file, os.environ, Path.cwd())
+    env = environment(env_file, os.environ, path.parent)
+    manifest = load(path)
     check_overrides(manifest.databases, env)
     chosen = select(manifest.databases, list(only or ()), list(exclude or ()), no_deps)
     needs = among({d.id: d.depends_on for d in manifest.databases}, [d.id for d in chosen])

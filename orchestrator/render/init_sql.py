@@ -5,10 +5,19 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 
 from orchestrator.engines import dialects
-from orchestrator.model import Manifest
+from orchestrator.manifest.template import Literal, Variable, parse
+from orchestrator.model import Database, Manifest
 from orchestrator.render.servers import servers_of
 from orchestrator.render.settings import Settings
 from orchestrator.render.text import header
+
+
+def _name(database: Database) -> str:
+    """Return the name of a database on its server; '' where a variable holds it, so that only `orch apply` can create it."""
+    pieces = parse(database.database)
+    if any(isinstance(piece, Variable) for piece in pieces):
+        return ""
+    return "".join(piece.text for piece in pieces if isinstance(piece, Literal)) or database.name
 
 
 def render(manifest: Manifest, settings: Settings) -> dict[str, str]:
@@ -19,7 +28,8 @@ def render(manifest: Manifest, settings: Settings) -> dict[str, str]:
     top = header("init-sql", manifest, "--")
     files = {}
     for server in servers:
-        name = path if len(servers) == 1 else path.with_stem(f"{path.stem}-{server.service}")
+        file = path if len(servers) == 1 else path.with_stem(f"{path.stem}-{server.service}")
         create = creates[server.engine]
-        files[str(name)] = top + "".join(create(one.name, one.create) for one in server.databases if create)
+        known = [(name, one.create) for one in server.databases if (name := _name(one))]
+        files[str(file)] = top + "".join(create(name, options) for name, options in known if create)
     return files

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from orchestrator.engines import dialect
+from orchestrator.manifest.dsn import variables_of
 from orchestrator.manifest.template import Variable, fill, parse
 from orchestrator.model import Database, Manifest
 from orchestrator.render.names import slugs
@@ -60,7 +61,7 @@ def servers_of(manifest: Manifest) -> tuple[Server, ...]:
 def _server(name: str, service: str, databases: tuple[Database, ...]) -> Server:
     first = databases[0]
     pieces = parse(first.dsn)
-    variables = tuple({piece.name: piece for piece in pieces if isinstance(piece, Variable)}.values())
+    variables = tuple({one.name: one for database in databases for one in variables_of(database)}.values())
     parts, alone, secrets = dict[str, Value](), False, set()
     if pieces and isinstance(pieces[0], Variable):
         secrets.add(pieces[0].name)  # a DSN by itself

@@ -186,8 +186,16 @@ def test_the_manifest_is_found_upward_by_option_and_by_variable(pg_estate: Estat
 def test_an_env_file(pg_estate: Estate) -> None:
     pg_estate.add("postgres", "a", ONE)
     (pg_estate.root / ".env").write_text(f"POSTGRES_PASSWORD='{pg_estate.env.pop('POSTGRES_PASSWORD')}'\n")
-    pg_estate.orch("apply", code=4)
-    pg_estate.orch("apply", "--env-file", ".env")
+    refused = pg_estate.orch("plan", "--no-env-file", code=4).stderr
+    assert "--env-file" in refused
+    pg_estate.orch("plan", env={"ORCH_ENV_FILE": ""}, code=4)
+    (pg_estate.root / ".env").rename(pg_estate.root / "local.env")
+    pg_estate.orch("plan", code=4)
+    pg_estate.orch("plan", env={"ORCH_ENV_FILE": "local.env"})
+    pg_estate.orch("plan", "--env-file", "local.env")
+    (pg_estate.root / "local.env").rename(pg_estate.root / ".env")
+    (pg_estate.root / "below").mkdir()
+    pg_estate.orch("apply", env={"POSTGRES_PASSWORD_FILE": ""})  # .env beside the manifest is read by itself
 
 
 def test_errors_as_json(tmp_path: Path) -> None:
