@@ -302,6 +302,12 @@ class StatementError(OrchError):
         self.offset = offset
 
 
+class CheckError(StatementError):
+    """A check that a file makes of its database, before or after it runs, is not met."""
+
+    kind = "check"
+
+
 class SessionEndedError(StatementError):
     """The server ended the session because of what a file did, or a person ended it; the server itself goes on."""
 

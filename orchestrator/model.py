@@ -212,6 +212,19 @@ class Statement:
     repeatable: bool = False
 
 
+class Checks(NamedTuple):
+    """The questions of a file about the database: those of `require` before it runs, and those of `ensure` after it.
+
+    The `body` of each is what the engine asks. The answer must be one row whose first column is true.
+    """
+
+    before: tuple[Statement, ...] = ()
+    after: tuple[Statement, ...] = ()
+
+
+NO_CHECKS = Checks()
+
+
 @dataclass(frozen=True, slots=True)
 class Script:
     """A parsed file. `atomic`: all of it commits in one transaction, with its record. `notes`: what to know of it."""
@@ -224,6 +237,7 @@ class Script:
     lock_try: float | None = None
     statement_timeout: float | None = None
     notes: tuple[str, ...] = ()
+    checks: Checks = NO_CHECKS
 
 
 # ---------------------------------------------------------------- what a database remembers

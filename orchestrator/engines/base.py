@@ -9,8 +9,10 @@ from enum import Enum
 from typing import Protocol
 
 from orchestrator.model import (
+    NO_CHECKS,
     Attempt,
     Blocking,
+    Checks,
     CreateOptions,
     File,
     History,
@@ -123,11 +125,16 @@ class Session(Protocol):
         attempts: Sequence[Attempt],
         version_row: VersionRow | None,
         limits: Limits,
+        checks: Checks = NO_CHECKS,
     ) -> None:
         """Run statements and write records and version table: all of it or nothing. Creates an absent history store.
 
-        Without statements it only records. `version table` None leaves the version table as it is.
+        Without statements it only records. `version table` None leaves the version table as it is. `checks` are asked
+        in the same transaction, before and after the statements; CheckError undoes all of it.
         """
+
+    def ask(self, check: Statement, limits: Limits) -> None:
+        """Ask a question of a file without changing anything; CheckError if the answer is not true."""
 
     def begin(self, attempt: Attempt, statements: Sequence[Statement], limits: Limits) -> None:
         """Get ready to run what is left of a file statement by statement; what is above it is done.

@@ -47,7 +47,7 @@ from orchestrator.execution.history_writer import HistoryWriter
 from orchestrator.execution.run import Run, lock_wait, number
 from orchestrator.execution.smaller_pieces import SmallerPieces
 from orchestrator.execution.tries import Tries
-from orchestrator.model import Attempt, Direction, Mark, Script, Statement, VersionRow
+from orchestrator.model import Attempt, Checks, Direction, Mark, Script, Statement, VersionRow
 from orchestrator.planning.attempts import (
     pointer_after,
     pointer_during,
@@ -343,7 +343,7 @@ class Migrator:
     ) -> Attempt:
         """Run what is left of a file and return its finished attempt."""
         after = pointer_after(history_writer.applied, attempt.version, attempt.direction)
-        if script is None or not script.statements:
+        if script is None or not (script.statements or any(script.checks)):
             return self._commit(
                 session, history_writer, (), attempt._replace(done=True, in_flight=False), after, Limits()
             )
@@ -353,7 +353,7 @@ class Migrator:
         if fresh and self._pieces.commits_together(session, attempt.version, script):
             done = attempt._replace(applied=len(statements), done=True)
             try:
-                return self._commit(session, history_writer, statements, done, after, limits)
+                return self._commit(session, history_writer, statements, done, after, limits, script.checks)
             except StatementError as error:
                 if not error.alone or len(statements) > 1:
                     raise
@@ -382,6 +382,9 @@ class Migrator:
     ) -> Attempt:
         during = pointer_during(history_writer.applied, attempt.version, attempt.direction)
         total = len(script.statements)
+        if not attempt.applied and not attempt.in_flight:
+            for check in script.checks.before:
+                session.ask(check, limits)
         if attempt.applied < total:
             session.begin(attempt, script.statements[attempt.applied :], limits)
         for index in range(attempt.applied, total):
@@ -392,7 +395,7 @@ class Migrator:
                 applied=index + 1,
                 in_flight=False,
                 prefix=prefix_checksum(script, index + 1),
-                done=index + 1 == total,
+                done=index + 1 == total and not script.checks.after,
                 error="",
             )
             version_row = after if progress.done else during
@@ -409,7 +412,9 @@ class Migrator:
                 attempt = self._commit(session, history_writer, (), progress, version_row, limits)
             self._tell_messages(session, attempt.version, script.file.path)
             self._run.sink(StatementDone(self._id, attempt.version, index + 1, total))
-        if not attempt.done:  # every statement was recorded, and only the last record is missing
+        if not attempt.done:  # every statement was recorded, and only its checks and the last record are missing
+            for check in script.checks.after:
+                session.ask(check, limits)
             attempt = self._commit(session, history_writer, (), attempt._replace(done=True), after, limits)
         return attempt
 
@@ -464,8 +469,12 @@ class Migrator:
         attempt: Attempt,
         version_row: VersionRow,
         limits: Limits,
+        checks: Checks | None = None,
     ) -> Attempt:
-        session.commit(statements, [attempt], version_row, limits)
+        if checks and any(checks):
+            session.commit(statements, [attempt], version_row, limits, checks)
+        else:
+            session.commit(statements, [attempt], version_row, limits)
         history_writer.note(attempt)
         return attempt
 
@@ -522,7 +531,10 @@ def _locate(error: StatementError, script: Script | None, redact: Redact) -> Non
         return
     offset = statement.offset + (error.offset or 0)
     error.where = Mark.at(script.file.path, script.text, offset)
-    index = [one.offset for one in script.statements].index(statement.offset) + 1
-    number = f"statement {index} of {len(script.statements)}" + (f", {error.code}" if error.code else "")
+    offsets = [one.offset for one in script.statements]
+    place = (
+        f"statement {offsets.index(statement.offset) + 1} of {len(offsets)}" if statement.offset in offsets else "check"
+    )
+    number = place + (f", {error.code}" if error.code else "")
     facts = [excerpt(script.text, offset, redact.spans), number]
     error.detail = "\n".join([*facts, error.detail] if error.detail else facts)

@@ -14,8 +14,10 @@ from dataclasses import dataclass, field
 from orchestrator.engines.base import Effect, Limits
 from orchestrator.errors import StatementError
 from orchestrator.model import (
+    NO_CHECKS,
     Attempt,
     Blocking,
+    Checks,
     CreateOptions,
     File,
     History,
@@ -149,6 +151,7 @@ class MemorySession:
         attempts: Sequence[Attempt],
         version_row: VersionRow | None,
         limits: Limits,
+        checks: Checks = NO_CHECKS,
     ) -> None:
         store = self._store
         store.point()
@@ -181,6 +184,9 @@ class MemorySession:
 
     def _record(self, attempt: Attempt) -> None:
         self._store.attempts[attempt.version, attempt.number] = attempt
+
+    def ask(self, check: Statement, limits: Limits) -> None:
+        pass
 
     def execute(self, statement: Statement, limits: Limits) -> None:
         self._store.point()

@@ -33,18 +33,22 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "engines.dialect": ("model", "engines.url"),
     "engines.url": ("errors", "engines.dialect"),
     "engines.names": (),
+    "engines.checks": ("errors", "model"),
     "engines.identity": (),
     "engines.postgres": (
         *("errors", "model", "engines.base", "engines.dialect", "engines.identity", "engines.names", "engines.url"),
         "engines.postgres",
+        "engines.checks",
     ),
     "engines.mongo": (
         *("errors", "model", "engines.base", "engines.dialect", "engines.identity", "engines.names", "engines.url"),
         "engines.mongo",
+        "engines.checks",
     ),
     "engines.sqlite": (
         *("errors", "model", "engines.base", "engines.dialect", "engines.names", "engines.url"),
         "engines.sqlite",
+        "engines.checks",
     ),
     "execution": (*PURE, "engines.base", "execution"),
     "execution.scheduler": (),

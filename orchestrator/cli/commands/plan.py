@@ -27,6 +27,13 @@ def command(
         str | None, typer.Option("-o", "--out", metavar="FILE", help="Write the plan for `orch apply FILE`.")
     ] = None,
     exit_code: Annotated[bool, typer.Option("--exit-code", help="Exit with 3 when there are changes.")] = False,
+    check: Annotated[
+        bool,
+        typer.Option(
+            "--check",
+            help="Also ask the `require` checks of the pending files, read-only. Exit with 1 if one is not met.",
+        ),
+    ] = False,
     no_create: options.NoCreate = False,
     allow_out_of_order: options.AllowOutOfOrder = False,
     jobs: options.Jobs = JOBS,
@@ -40,7 +47,7 @@ def command(
 ) -> int:
     """Show what apply would do. Changes nothing on any server.
 
-    Examples: orch plan · orch plan -o plan.json && orch apply plan.json · orch plan --exit-code
+    Examples: orch plan · orch plan -o plan.json && orch apply plan.json · orch plan --exit-code · orch plan --check
     """
     import shlex
     import sys
@@ -61,6 +68,11 @@ def command(
     assembly.permit(create=not no_create, late=allow_out_of_order)
     run = assembly.run(PlainView(say), embedded=embedded, jobs=jobs, jobs_per_server=jobs_per_server, wait=wait)
     plan = planned(run, assembly, up_to(assembly, to, only))
+    asked = None
+    if check:
+        from orchestrator.operations.checks import ask_checks
+
+        asked = ask_checks(run, plan)
     if out_file is not None:
         try:
             Path(out_file).write_text(plan.to_json(), encoding="utf-8")
@@ -75,13 +87,18 @@ def command(
 
         out(plan_markdown(plan, hazards_of(run, plan)))
     elif output is options.PlanOutput.json:
-        out_json(plan.document())
+        document = plan.document()
+        if asked is not None:
+            document["checks"] = [one.document() for one in asked]
+        out_json(document)
     else:
         out(paint_dangers(plan_text(plan, hazards_of(run, plan)), sys.stdout))
     say_failures((database.id, database.failure) for database in plan.databases if database.failure)
+    for one in asked or ():
+        say(pasteable(f"check: {one}"))
     if plan.failures:
         return exit_code_of(failure.exit_code for failure in plan.failures)
-    if not written:
+    if not written or any(one.stops for one in asked or ()):
         return int(ExitCode.FAILED)
     return int(ExitCode.CHANGES) if exit_code and plan.has_changes else 0
 

@@ -6,11 +6,14 @@ import json
 import math
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any, NoReturn
 
 import bson
 from bson.errors import BSONError
 
+from orchestrator.engines.checks import ENSURE, REQUIRE
+from orchestrator.engines.mongo.checks import EXAMPLE, kind_of, read_check
 from orchestrator.engines.mongo.command_names import KNOWN, OF_THE_SERVER, meant
 from orchestrator.engines.mongo.extended_values import INT64, value_of
 from orchestrator.engines.mongo.squash import replaced
@@ -22,7 +25,7 @@ from orchestrator.engines.mongo.transactions import (
     may_commit_together,
 )
 from orchestrator.errors import InvalidError
-from orchestrator.model import File, Mark, Script, Statement
+from orchestrator.model import Checks, File, Mark, Script, Statement
 
 # Of BSON. A document may have 16 MiB in every release, and the command around it 16 KiB more, of which the driver needs some.
 MAX_COMMAND_BYTES = 16 * 2**20 + 15 * 1024
@@ -67,11 +70,12 @@ def parse_commands(file: File, text: str) -> Script:
     if text[start] != "[":
         _refuse(file, text, start, "the file must hold one JSON array of commands", "put [ and ] around it")
     statements: list[Statement] = []
+    asked: dict[str, list[Statement]] = {REQUIRE: [], ENSURE: []}
     sizes: list[int] = []
     position = _skip(text, start + 1)
     line, seen = 1, 0
     while text[position : position + 1] != "]":
-        if statements:
+        if statements or any(asked.values()):
             if text[position : position + 1] != ",":
                 _refuse(file, text, position, "',' or ']' expected", "the array, or a command in it, is not closed")
             position = _skip(text, position + 1)
@@ -80,8 +84,16 @@ def parse_commands(file: File, text: str) -> Script:
         line += text.count("\n", seen, position)
         seen = position
         statement, size, position = _command(file, text, position, line)
-        statements.append(statement)
-        sizes.append(size)
+        if kind := kind_of(statement.body.get("comment")):
+            check = _check(file, text, statement, kind, statements, asked)
+            asked[kind].append(check)
+            command = {key: value for key, value in statement.body.items() if key != "comment"}
+            statement = replace(statement, body=command)
+        elif asked[ENSURE]:
+            _refuse(file, text, statement.offset, "this command stands below an 'ensure'", "move the check to the end")
+        if not kind or next(iter(statement.body)) != "ping":
+            statements.append(statement)
+            sizes.append(size)
         position = _skip(text, position)
     rest = _skip(text, position + 1)
     if rest < len(text):
@@ -89,7 +101,31 @@ def parse_commands(file: File, text: str) -> Script:
             file, text, rest, "something follows the array of commands", "it would never run: put it into the array"
         )
     atomic = may_commit_together(zip((statement.body for statement in statements), sizes, strict=True))
-    return Script(file, text, tuple(statements), atomic, notes=tuple(_unknown(file, statements)))
+    checks = Checks(tuple(asked[REQUIRE]), tuple(asked[ENSURE]))
+    return Script(file, text, tuple(statements), atomic, notes=tuple(_unknown(file, statements)), checks=checks)
+
+
+def _check(
+    file: File,
+    text: str,
+    statement: Statement,
+    kind: str,
+    above: Sequence[Statement],
+    asked: dict[str, list[Statement]],
+) -> Statement:
+    """Return the check that a command's comment is; InvalidError if it is none, or stands where it is not asked."""
+    comment = text.find('"comment"', statement.offset, statement.offset + len(statement.source))
+    place = max(comment, statement.offset)
+    try:
+        body = read_check(statement.body["comment"])
+    except ValueError as error:
+        hint = f'as in: {{"ping": 1, "comment": {json.dumps(EXAMPLE)}}}'
+        _refuse(file, text, place, f"this is not a check: {error}", hint)
+    if kind == REQUIRE and (above or asked[ENSURE]):
+        _refuse(
+            file, text, place, "a 'require' below a command would be asked too late", "move it to the top of the file"
+        )
+    return Statement(statement.source, body, place, statement.line, atomic=True)
 
 
 def _unknown(file: File, statements: Sequence[Statement]) -> Iterator[str]:
@@ -267,10 +303,12 @@ def _refuse_foreign(file: File, text: str, start: int, command: dict[str, Any]) 
 
 def _refuse_directive(file: File, text: str, start: int, comment: Any) -> None:
     """Refuse a comment that is meant for orch and says something else than the one directive that there is."""
+    if kind_of(comment):
+        return
     named = isinstance(comment, dict) and "orch" in comment and comment != DIRECTIVE and not _allows(comment)
     if named or (isinstance(comment, str) and comment.strip().lower().startswith("orch:")):
         what = f"the comment {json.dumps(comment, default=str)[:100]} is not a directive of orch"
-        known = (DIRECTIVE, {"orch": {"replaces": "1-60"}}, {"orch": {"allow": {"MG101": "why"}}})
+        known = (DIRECTIVE, {"orch": {"replaces": "1-60"}}, {"orch": {"allow": {"MG101": "why"}}}, EXAMPLE)
         hint = "there are: " + ", ".join(f'"comment": {json.dumps(one)}' for one in known)
         _refuse(file, text, start, what, hint)
 

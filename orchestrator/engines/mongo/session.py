@@ -22,6 +22,7 @@ from pymongo.errors import DocumentTooLarge, OperationFailure, PyMongoError, Wri
 from orchestrator.engines.base import Effect, Limits
 from orchestrator.engines.identity import Identity, document, told, written_elsewhere
 from orchestrator.engines.mongo import errors
+from orchestrator.engines.mongo.checks import command_of, judge_reply
 from orchestrator.engines.mongo.command_names import SENT_TO_ADMIN
 from orchestrator.engines.mongo.extended_json import ENTRIES, OWNED, OWNED_HINT, WRITE_COMMANDS, entry_offset, written
 from orchestrator.engines.mongo.lease import Lease
@@ -35,8 +36,10 @@ from orchestrator.errors import (
     StatementNotPermittedError,
 )
 from orchestrator.model import (
+    NO_CHECKS,
     Attempt,
     Blocking,
+    Checks,
     History,
     LockHolder,
     Origin,
@@ -258,6 +261,7 @@ class MongoSession:
         attempts: Sequence[Attempt],
         version_row: VersionRow | None,
         limits: Limits,
+        checks: Checks = NO_CHECKS,
     ) -> None:
         """Run data commands and write the records in one transaction, or without one in an order that a kill cannot hurt."""
         with errors.mapped(self._target):
@@ -272,8 +276,12 @@ class MongoSession:
                 self._session.start_transaction(write_concern=_DURABLE)
                 try:
                     self._renew(self._session)
+                    for check in checks.before:
+                        self.ask(check, limits)
                     for statement in statements:
                         self._in_transaction(statement, limits)
+                    for check in checks.after:
+                        self.ask(check, limits)
                     elapsed = round((time.monotonic() - started) * 1000)
                     for attempt in attempts:
                         self._upsert(attempt, elapsed, self._session, identities[attempt])
@@ -292,6 +300,18 @@ class MongoSession:
             self._renew()
             self._command(statement, limits)
             self._alone = None  # it may have made or renamed one
+
+    def ask(self, check: Statement, limits: Limits) -> None:
+        """Count what a check counts, in the transaction if one is open."""
+        command = command_of(check)
+        if limits.statement_timeout:
+            command["maxTimeMS"] = round(limits.statement_timeout * 1000)
+        with errors.mapped(self._target), errors.unless_cancelled(self._cancelled):
+            try:
+                reply = self._database.command(command, session=self._session, codec_options=_RAW)
+            except OperationFailure as error:
+                raise errors.statement_error(error, self._target, check) from None
+            judge_reply(check, reply)
 
     def probe(self, statement: Statement, limits: Limits) -> tuple[Effect, str]:  # noqa: ARG002 - PostgreSQL has debris
         """Look what became of a command."""

@@ -34,11 +34,13 @@ def _role(match: re.Match[str]) -> str | None:
 class Message:
     """A text of several statements that knows which part of it came from where in the file."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, *, after_file: bool = False) -> None:
+        """`after_file`: statements of the file were in an earlier message of the same transaction."""
         self._texts: list[str] = []  # one text that grows would be copied for each of a file's many statements
         self._length = 0
         self._before = 0  # statements of ours before the first of the file
         self._parts: list[tuple[int, Statement]] = []
+        self._after_file = after_file
         self.committed = False  # something follows its COMMIT whose failure does not matter
         self.put(text)
 
@@ -50,7 +52,7 @@ class Message:
     @property
     def has_statements(self) -> bool:
         """Whether statements of a file are part of it."""
-        return bool(self._parts)
+        return self._after_file or bool(self._parts)
 
     def put(self, text: str) -> None:
         """Put SQL of ours at the end, each statement with its semicolon."""

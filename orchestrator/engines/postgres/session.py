@@ -13,7 +13,8 @@ import psycopg
 from psycopg import sql
 from psycopg.errors import error_from_result
 from psycopg.generators import execute
-from psycopg.pq import ExecStatus
+from psycopg.pq import ExecStatus, TransactionStatus
+from psycopg.pq.abc import PGresult
 
 from orchestrator.engines.base import MAX_MESSAGES, Effect, Limits
 from orchestrator.engines.postgres import carried, errors
@@ -25,8 +26,10 @@ from orchestrator.engines.postgres.own_settings import own_settings
 from orchestrator.engines.postgres.tables import Tables
 from orchestrator.errors import ConnectionLostError, LockError, NotPermittedError, OrchError, StatementError
 from orchestrator.model import (
+    NO_CHECKS,
     Attempt,
     Blocking,
+    Checks,
     History,
     LockHolder,
     SchemaObject,
@@ -167,8 +170,12 @@ class PostgresSession:
         attempts: Sequence[Attempt],
         version_row: VersionRow | None,
         limits: Limits,
+        checks: Checks = NO_CHECKS,
     ) -> None:
-        """Send BEGIN, the statements, the records and COMMIT as one simple-query message: one round trip."""
+        """Send BEGIN, the statements, the records and COMMIT as one simple-query message: one round trip.
+
+        Checks are messages of their own: whether they are met is seen before anything else is sent.
+        """
         self._read = None
         if self._tables.schema is None:
             self._tables.look()
@@ -187,19 +194,30 @@ class PostgresSession:
                 message.put(f"{first.rstrip().rstrip(';')};\n{table}")
             else:
                 message.put(self._tables.create_version_table())
-        for statement in statements:
-            message.put(statement.opening)
-            message.add(statement)
-        if statements:
-            message.put(f"{carried.END_OF_FILE}{RESET}; {self._set_again}SET LOCAL client_min_messages = warning; ")
-        self._put_records(message, attempts, version_row, after_file=bool(statements))
-        with timed(limits):
+        with timed(limits), self._whole_or_nothing():
+            message = self._ask_between(message, checks.before)
+            for statement in statements:
+                message.put(statement.opening)
+                message.add(statement)
+            message = self._ask_between(message, checks.after)
+            if statements:
+                message.put(f"{carried.END_OF_FILE}{RESET}; {self._set_again}SET LOCAL client_min_messages = warning; ")
+            self._put_records(message, attempts, version_row, after_file=bool(statements))
             self._send(message)
         if clean:
             self._used = False
         if attempts and all(attempt.done for attempt in attempts):
             self._used = True
         self._tables.written(attempts, version_row)
+
+    def ask(self, check: Statement, limits: Limits) -> None:
+        """Ask a check in a read-only transaction of its own."""
+        from orchestrator.engines.postgres.checks import alone, judge_results
+
+        self._refuse_misread((check,), whole=True)
+        message = alone(check, limits)
+        with timed(limits):
+            judge_results(check, message, self._send(message))
 
     def begin(self, attempt: Attempt, statements: Sequence[Statement], limits: Limits) -> None:
         """Make the session what the statements above these left; nothing to do if it is they that ran in it."""
@@ -282,6 +300,30 @@ class PostgresSession:
             self.connection.cancel_safe(timeout=5)
 
     # ------------------------------------------------------------ what stands behind the verbs
+
+    def _ask_between(self, message: Message, checks: Sequence[Statement]) -> Message:
+        """Send what was to come before these checks, ask them, and return the message in which the transaction goes on."""
+        if not checks:
+            return message
+        from orchestrator.engines.postgres.checks import in_file, judge_results
+
+        self._refuse_misread(checks, whole=True)
+        self._send(message)
+        for check in checks:
+            asking = in_file(check)
+            judge_results(check, asking, self._send(asking))
+        return Message("", after_file=message.has_statements)
+
+    @contextmanager
+    def _whole_or_nothing(self) -> Iterator[None]:
+        """Leave no transaction open where one of several messages of it was the last."""
+        try:
+            yield
+        except BaseException:
+            pgconn = self.connection.pgconn
+            if not self.connection.closed and pgconn.transaction_status == TransactionStatus.INTRANS:
+                pgconn.exec_(b"ROLLBACK")
+            raise
 
     def _commit_in_file(
         self,
@@ -379,18 +421,18 @@ class PostgresSession:
     def _literal(self, value: str) -> str:
         return literal(self.connection, value)
 
-    def _send(self, message: Message) -> None:
-        """Send one simple-query message. The number of results before the error tells which statement failed."""
+    def _send(self, message: Message) -> list[PGresult]:
+        """Send one simple-query message; return its results. How many come before an error tells which statement failed."""
         pgconn = self.connection.pgconn
         with errors.mapped(self.connection, self.target) as failing:
             with self.connection.lock:
                 pgconn.send_query(message.text.encode())
-                results = self.connection.wait(execute(pgconn))
+                results: list[PGresult] = self.connection.wait(execute(pgconn))
             last = next((result for result in results if result.status == ExecStatus.FATAL_ERROR), results[-1])
             if last.status == ExecStatus.FATAL_ERROR:
                 if message.committed and any(result.command_status == b"COMMIT" for result in results):
                     pgconn.exec_(b"ROLLBACK")
-                    return  # what the message is for is done; only the state of the session was not kept
+                    return results  # what the message is for is done; only the state of the session was not kept
                 before = results[: results.index(last)]  # after a fatal one the end of the connection may follow
                 error = error_from_result(last, encoding="utf-8")
                 failing.at = message.place(before, error.diag.statement_position)
@@ -404,6 +446,7 @@ class PostgresSession:
                 failing.at = message.place(results[:-1], None)
                 pgconn.finish()  # the protocol has no other way out
                 raise psycopg.DataError("COPY from or to the client cannot be used in a migration")
+            return results
 
     @property
     def _set_again(self) -> str:

@@ -14,7 +14,7 @@ from difflib import get_close_matches
 
 from orchestrator.engines.postgres.literals import refuse_changed_literals
 from orchestrator.engines.postgres.sql_reader import NAME, WORD, Reader
-from orchestrator.model import File, Script, Statement
+from orchestrator.model import Checks, File, Script, Statement
 
 # ---------------------------------------------------------------- what statements mean, in words as `Reader.words` spells them
 
@@ -118,7 +118,10 @@ _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)[ \t]*(ms|s|m|min|h)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 _LONGEST = (2**31 - 1) / 1000  # the server counts milliseconds in 32 bits
 REPLACES = "replaces"
-_DIRECTIVES = ("no-transaction", "lock_timeout", "lock_try", "statement_timeout", "allow", REPLACES)
+CHECKS = ("require", "ensure")
+_DIRECTIVES = ("no-transaction", "lock_timeout", "lock_try", "statement_timeout", "allow", REPLACES, *CHECKS)
+_EXAMPLE = "SELECT count(*) = 0 FROM orders"
+_QUERY = re.compile(r"(?:SELECT|WITH|VALUES|TABLE|\() ")
 
 # ---------------------------------------------------------------- from text to Script
 
@@ -160,7 +163,7 @@ def parse_sql(file: File, text: str, *, piecewise: bool = False) -> Script:
     reader = Reader(file.path, text)
     if (nul := text.find("\0")) >= 0:
         raise reader.error("NUL character", nul, "save the file as UTF-8 text: PostgreSQL takes no NUL in a statement")
-    directives = _directives(reader)
+    directives, checks = _directives(reader)
     groups = list(_groups(reader))
     refuse_changed_literals(reader, [one for group in groups for one in _flat(group)])
     blocks = [group for group in groups if isinstance(group, _Block)]
@@ -179,6 +182,7 @@ def parse_sql(file: File, text: str, *, piecewise: bool = False) -> Script:
         lock_timeout=directives.get("lock_timeout"),
         lock_try=directives.get("lock_try"),
         statement_timeout=directives.get("statement_timeout"),
+        checks=checks,
     )
 
 
@@ -247,9 +251,10 @@ def _groups(reader: Reader) -> Iterator[Statement | _Block]:
         raise reader.error("BEGIN without COMMIT", block.begin.offset, "add COMMIT; at the end, or remove BEGIN")
 
 
-def _directives(reader: Reader) -> dict[str, float]:
+def _directives(reader: Reader) -> tuple[dict[str, float], Checks]:
     """Read the `-- orch:` lines above the first statement; durations in seconds, 0 for `none`."""
     found: dict[str, float] = {}
+    asked: dict[str, list[Statement]] = {name: [] for name in CHECKS}
     for directive in directives(reader):
         name, value = directive["name"], directive["value"].strip()
         place = directive.start("name")
@@ -259,10 +264,36 @@ def _directives(reader: Reader) -> dict[str, float]:
             raise reader.error(f"unknown directive '{name}'", place, hint)
         if name.lower() == "allow":  # read and judged by orch lint: a migration runs whatever it says
             continue
+        if name in CHECKS:
+            asked[name].append(_check(reader, directive, name))
+            continue
         if name in found:
             raise reader.error(f"directive '{name}' is given twice", place, "remove one of them")
         found[name] = _value(reader, directive, place, name, value)
-    return found
+    before, after = asked.values()
+    return found, Checks(tuple(before), tuple(after))
+
+
+def _check(reader: Reader, directive: re.Match[str], name: str) -> Statement:
+    """Return the query of a directive `require` or `ensure`; InvalidError if it is not one query."""
+    place, example = directive.start("value"), f"write for example: -- orch: {name} {_EXAMPLE}"
+    if directive["equals"] or not directive["value"].strip():
+        raise reader.error(f"{name} needs a query", directive.start("name"), example)
+    # The rest of the file is blanked out, so that places stay as they are.
+    before = re.sub(r"[^\n]", " ", reader.text[:place])
+    line = Reader(reader.path, before + directive["value"])
+    found = list(line.statements())
+    if len(found) != 1:
+        raise reader.error(f"{name} takes one query", place, example)
+    start, end = found[0]
+    words = line.words(start, end=end)
+    if not _QUERY.match(words):
+        raise reader.error(f"{name} takes a query, and this is none", start, example)
+    for pattern, what, hint in _FORBIDDEN:
+        if pattern.match(words):
+            raise reader.error(what, start, hint)
+    source = line.text[start:end]
+    return Statement(source, source, start, before.count("\n") + 1, atomic=True)
 
 
 def directives(reader: Reader) -> Iterator[re.Match[str]]:

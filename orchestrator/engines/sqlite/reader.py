@@ -10,8 +10,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
+from orchestrator.engines.checks import ENSURE, REQUIRE
 from orchestrator.errors import InvalidError
-from orchestrator.model import File, Mark, Script, Statement
+from orchestrator.model import Checks, File, Mark, Script, Statement
 
 _TOKEN = re.compile(
     r"""(?P<blank>\s+|--[^\n]*|/\*(?:[^*]|\*(?!/))*+(?:\*/)?)
@@ -35,7 +36,9 @@ _WORDS = 10  # so many tell what a statement is
 _COLUMNS = {"explain": 2, "create": 3, "temp": 4, "temporary": 4, "trigger": 5, "end": 6}
 
 _DIRECTIVE = re.compile(r"--[ \t]*orch:[ \t]*(?P<name>[^\s=]*)[ \t]*=?[ \t]*(?P<value>[^\n\r]*)", re.IGNORECASE)
-_DIRECTIVES = ("lock_timeout", "lock_try", "statement_timeout")
+_DIRECTIVES = ("lock_timeout", "lock_try", "statement_timeout", REQUIRE, ENSURE)
+_EXAMPLE = "SELECT count(*) = 0 FROM orders"
+_QUERY = ("select", "with", "values")
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)[ \t]*(ms|s|m|min|h)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 
@@ -129,8 +132,8 @@ def read_script(file: File, text: str) -> Script:
     else:
         _check_places(reader, kept)
         statements = [_statement(reader, piece, atomic=True) for piece in kept]
-    limits = _directives(reader, pieces[0].start if pieces else len(text))
-    return Script(file, text, tuple(statements), not alone, **limits)  # type: ignore[arg-type]
+    limits, checks = _directives(reader, pieces[0].start if pieces else len(text))
+    return Script(file, text, tuple(statements), not alone, checks=checks, **limits)  # type: ignore[arg-type]
 
 
 def pragma(words: Sequence[str]) -> str:
@@ -261,9 +264,10 @@ def _statement(reader: _Reader, piece: Piece, *, atomic: bool) -> Statement:
     return Statement(source, source, piece.start, reader.line_at(piece.start), atomic)
 
 
-def _directives(reader: _Reader, first: int) -> dict[str, float]:
+def _directives(reader: _Reader, first: int) -> tuple[dict[str, float], Checks]:
     """Read the `-- orch:` lines above the first statement; durations in seconds, 0 for `none`."""
     found: dict[str, float] = {}
+    asked: dict[str, list[Statement]] = {REQUIRE: [], ENSURE: []}
     for line in _DIRECTIVE.finditer(reader.text):
         name, value, place = line["name"], line["value"].strip(), line.start("name")
         if line.start() > first:
@@ -278,6 +282,9 @@ def _directives(reader: _Reader, first: int) -> dict[str, float]:
             near = get_close_matches(name, _DIRECTIVES, n=1)
             hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(_DIRECTIVES)}"
             raise reader.error(f"unknown directive '{name}'", place, hint)
+        if name in asked:
+            asked[name].append(_check(reader, name, line.start("value"), line["value"]))
+            continue
         if name in found:
             raise reader.error(f"directive '{name}' is given twice", place, "remove one of them")
         duration = _DURATION.fullmatch(value)
@@ -285,4 +292,15 @@ def _directives(reader: _Reader, first: int) -> dict[str, float]:
         if value != "none" and found[name] < 0.001:
             hint = f"write for example {name}=500ms, 30s, 5m or 1h, or none"
             raise reader.error(f"'{value}' is no duration for {name}", place, hint)
-    return found
+    return found, Checks(tuple(asked[REQUIRE]), tuple(asked[ENSURE]))
+
+
+def _check(reader: _Reader, name: str, place: int, value: str) -> Statement:
+    """Return the query of a directive `require` or `ensure`; InvalidError if it is not one query."""
+    pieces = list(split(value))
+    if len(pieces) != 1 or pieces[0].words[:1] not in [(word,) for word in _QUERY]:
+        hint = f"write for example: -- orch: {name} {_EXAMPLE}"
+        raise reader.error(f"{name} takes one query", place, hint)
+    piece = pieces[0]
+    source = value[piece.start : piece.end]
+    return Statement(source, source, place + piece.start, reader.text.count("\n", 0, place) + 1, atomic=True)

@@ -17,6 +17,7 @@ from typing import TypeVar
 from urllib.parse import quote
 
 from orchestrator.engines.base import Effect, Limits
+from orchestrator.engines.checks import judge
 from orchestrator.engines.sqlite import errors
 from orchestrator.engines.sqlite.dsn import options_of, path_of
 from orchestrator.engines.sqlite.lock import FileLock
@@ -25,8 +26,10 @@ from orchestrator.engines.sqlite.records import Raw, Records
 from orchestrator.engines.sqlite.schema_snapshot import read_schema
 from orchestrator.errors import LockError, StalePlanError, StatementError
 from orchestrator.model import (
+    NO_CHECKS,
     Attempt,
     Blocking,
+    Checks,
     History,
     LockHolder,
     ReadOnly,
@@ -136,6 +139,7 @@ class SqliteSession:
         attempts: Sequence[Attempt],
         version_row: VersionRow | None,
         limits: Limits,
+        checks: Checks = NO_CHECKS,
     ) -> None:
         """Run statements and write records and version row: all of it or nothing."""
         if self._used and not self._in_pieces:
@@ -150,8 +154,12 @@ class SqliteSession:
         self._begin(connection, limits)
         try:
             known = self._compare(connection)
+            for check in checks.before:
+                self._ask(connection, check, limits)
             for place in inside:
                 self._run(connection, statements[place], limits)
+            for check in checks.after:
+                self._ask(connection, check, limits)
             self._check_file(connection, known, statements)
             with errors.mapped(self.target):
                 self._records.write(connection, attempts, version_row)
@@ -173,6 +181,10 @@ class SqliteSession:
         for setting in filter(None, settings.split(";\n")):
             with errors.mapped(self.target):
                 connection.execute(setting).fetchall()
+
+    def ask(self, check: Statement, limits: Limits) -> None:
+        """Ask a check over a connection that cannot change anything, or that must not while it is asked."""
+        self._reading(lambda connection: self._ask(connection, check, limits))
 
     def execute(self, statement: Statement, limits: Limits) -> None:
         """Run one statement that cannot be part of a transaction."""
@@ -311,7 +323,9 @@ class SqliteSession:
                     ours.waited = waited
                 raise ours from None
 
-    def _run(self, connection: sqlite3.Connection, statement: Statement, limits: Limits) -> list[tuple[object, ...]]:
+    def _run(
+        self, connection: sqlite3.Connection, statement: Statement, limits: Limits, rows: int = 1
+    ) -> list[tuple[object, ...]]:
         """Run one statement to its end; return its first rows."""
         seconds = limits.statement_timeout or 0.0
         deadline = time.monotonic() + seconds
@@ -321,7 +335,7 @@ class SqliteSession:
         try:
             with errors.mapped(self.target, statement):
                 cursor = connection.execute(statement.body)
-                first: list[tuple[object, ...]] = cursor.fetchmany(1)
+                first: list[tuple[object, ...]] = cursor.fetchmany(rows)
                 while cursor.fetchmany(1000):
                     pass
         except StatementError as error:
@@ -336,6 +350,14 @@ class SqliteSession:
         if inside and not connection.in_transaction:
             raise StatementError("the statement ended the transaction", statement=statement, hint="remove it")
         return first
+
+    def _ask(self, connection: sqlite3.Connection, check: Statement, limits: Limits) -> None:
+        connection.execute("PRAGMA query_only = 1")
+        try:
+            judge(check, [_answer(row) for row in self._run(connection, check, limits, rows=2)])
+        finally:
+            with suppress(sqlite3.Error):
+                connection.execute("PRAGMA query_only = 0")
 
     def _compare(self, connection: sqlite3.Connection) -> Raw:
         """Read the records inside of the transaction; StalePlanError if they are not what this session knows."""
@@ -377,3 +399,11 @@ class SqliteSession:
                     "SQLite writes the file and, beside it, its journal: give this user the right to write both",
                 )
         return None
+
+
+def _answer(row: tuple[object, ...]) -> object:
+    """Return the first column as a check reads it: SQLite has 1 and 0 for true and false."""
+    value = row[0]
+    if value in (0, 1) and isinstance(value, int):
+        return value == 1
+    return None if value is None else ("number" if isinstance(value, (int, float)) else "text", str(value))

@@ -1,0 +1,45 @@
+"""The questions that a migration file asks about its database (`require`, `ensure`), and which answer is a yes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from orchestrator.errors import CheckError
+from orchestrator.model import Statement
+
+REQUIRE, ENSURE = "require", "ensure"
+_MAX_SHOWN = 100
+_FORM = "the query must return one row whose first column is true (a boolean)"
+
+
+def judge(check: Statement, rows: Sequence[Any], *, columns: int = 1) -> None:
+    """Raise CheckError unless the answer is one row whose first column is true.
+
+    `rows` are the first columns of the first two rows: True and False for booleans, None for NULL, texts as they are,
+    and for any other type its value as text after the name of the type, as (type, text).
+    """
+    if len(rows) > 1:
+        raise refused(check, "its query returned more than one row", _FORM)
+    if not rows:
+        raise refused(check, "its query returned no row", _FORM)
+    if not columns:
+        raise refused(check, "its query returned a row without columns", _FORM)
+    if (found := rows[0]) is not True:
+        raise refused(check, f"its query returned {_shown(found)}", "" if found is False else _FORM)
+
+
+def refused(check: Statement, what: str, hint: str = "") -> CheckError:
+    """Return the error of a check that is not met; `what` says what came instead of a yes."""
+    return CheckError(f"the check is not met: {what}", hint=hint, statement=check)
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "NULL"
+    if value is False:
+        return "false"
+    kind, text = value if isinstance(value, tuple) else ("text", value)
+    text = text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}…"
+    return f"the {kind} {json.dumps(text, ensure_ascii=False)}"
