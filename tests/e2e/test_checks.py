@@ -30,7 +30,7 @@ def test_a_require_that_is_not_met_stops_before_the_file_runs_and_one_that_is_me
     estate.add("postgres", "shop", {"000001_orders.up.sql": ORDERS, "000002_total.up.sql": up})
     refused = estate.orch("apply", "--only", "shop", code=1)
     path = "migrations/postgres-shop/schema/000002_total.up.sql"
-    assert f"{path}:1:18: the check is not met: its query returned false" in refused.text
+    assert f"{path}:1:18: postgres-shop: the check is not met: its query returned false" in refused.text
     assert "-- orch: require SELECT count(*) = 0 FROM orders WHERE total IS NULL" in refused.text
     assert "nothing of this file is in the database" in refused.text
     assert estate.sql("shop", "SELECT attnotnull FROM pg_attribute WHERE attname = 'total'") == [(False,)]
@@ -41,7 +41,7 @@ def test_a_require_that_is_not_met_stops_before_the_file_runs_and_one_that_is_me
     # The ensure fails: what the file did is undone with it.
     estate.sql("shop", "UPDATE orders SET total = 10")
     undone = estate.orch("apply", "--only", "shop", code=1)
-    assert f"{path}:2:17: the check is not met: its query returned false" in undone.text
+    assert f"{path}:2:17: postgres-shop: the check is not met: its query returned false" in undone.text
     assert estate.sql("shop", "SELECT total FROM orders") == [(10,)]
     assert estate.version_row("shop") == [(1, False)]
     estate.sql("shop", "UPDATE orders SET total = 9")
@@ -191,7 +191,7 @@ def test_sqlite_checks_are_asked_in_the_transaction_of_the_file(tmp_path: Path) 
             return connection.execute(query).fetchall()
 
     sql("UPDATE orders SET total = 4")
-    assert "000002_b.up.sql:2:17: the check is not met" in estate.orch("apply", code=1).text
+    assert "000002_b.up.sql:2:17: sqlite-shop: the check is not met" in estate.orch("apply", code=1).text
     assert sql("SELECT total FROM orders") == [(4,)]
     sql("UPDATE orders SET total = 3")
     assert "require met" in estate.orch("plan", "--check").stderr
