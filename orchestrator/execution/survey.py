@@ -40,6 +40,7 @@ def survey(run: Run, *, keep: bool = False, reads: bool = False) -> dict[str, Su
             with run.engines[target.engine].connect(target, run.until) as session:
                 if not keep:
                     history, holder = session.look(database.create.extensions)
+                    refuse_read_only(history.read_only)
                     return Survey(target.endpoint, history, holder=holder)
                 history = session.read_history(database.create.extensions)
                 refuse_read_only(history.read_only)

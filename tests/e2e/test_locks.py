@@ -240,13 +240,16 @@ def test_a_holder_that_slept_through_its_lease_writes_nothing_more(
         pid = document.get("pid", 0)
         time.sleep(0.02)
     try:
-        house.estate.orch("apply")  # a process of its own: it waits until the lease is over
+        house.estate.orch(
+            "apply"
+        )  # a process of its own: it waits until the lease is over, and no transaction is in the way
         assert house.tables() == [1, 2, 3, 4]
         before, history = house.schema_snapshot(), house.estate.orch("history", house.id, "--output", "json").json
     finally:
         os.kill(pid, signal.SIGCONT)
     thread.join(60)
-    assert ended[0].code in (5, 6), ended[0].output
+    # One whose transaction was ended tries again, and finds all done.
+    assert ended[0].code in ((0, 5, 6) if label == "before MongoSession._command" else (5, 6)), ended[0].output
     assert not (text := difference(before, house.schema_snapshot())), text
     assert house.estate.orch("history", house.id, "--output", "json").json == history
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socketserver
 import subprocess
 import threading
 import time
@@ -252,6 +253,22 @@ def test_tls_to_a_server_that_has_none_is_no_server_that_is_starting(members: Me
     told = project.orch("plan", "--wait", "60", code=7, timeout=50).text
     assert "no TLS connection to" in told
     assert "does the server speak TLS here?" in told
+
+
+def test_a_proxy_that_closes_every_connection_may_have_a_server_that_is_starting(project: Estate) -> None:
+    """As Docker's and Kubernetes' do: that it cuts the TLS handshake says nothing of the server behind it."""
+
+    class Closes(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.recv(16)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Closes) as proxy:
+        threading.Thread(target=proxy.serve_forever, daemon=True).start()
+        declare(project, f"127.0.0.1:{proxy.server_address[1]}", "directConnection=true&tls=true", {"1_x.up.js": "[]"})
+        told = project.orch("plan", code=7).text
+        proxy.shutdown()
+    assert "is the server up?" in told or "--wait" in told
+    assert "does the server speak TLS here?" not in told
 
 
 def test_a_certificate_that_is_missing_is_asked_for(tls: tuple[int, Path], project: Estate) -> None:

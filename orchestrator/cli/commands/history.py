@@ -52,7 +52,7 @@ def command(
         histories = {one.id: one.read()}
     else:
         assembly = assemble(file, env_file)
-        found = survey(assembly.run(PlainView(say), embedded=embedded))
+        found = survey(assembly.run(PlainView(say), embedded=embedded), reads=True)
         failures = [(id, seen.failure) for id, seen in found.items() if seen.failure]
         histories = {id: seen.history for id, seen in found.items() if not seen.failure}
     histories = {id: chosen(history, begin, failed=failed) for id, history in histories.items()}

@@ -17,6 +17,7 @@ from pymongo.errors import (
     ConfigurationError,
     ConnectionFailure,
     InvalidURI,
+    NetworkTimeout,
     OperationFailure,
     PyMongoError,
     ServerSelectionTimeoutError,
@@ -199,12 +200,34 @@ def refuse_unready(hello: dict[str, Any], target: Target) -> None:
 
 
 _TLS_REASON = re.compile(r"\[SSL: (\w+)\]")  # OpenSSL's name of what went wrong; no host has this in its name
+_CLOSED = "UNEXPECTED_EOF_WHILE_READING"
 
 
 def tls_fault(client: MongoClient[Any]) -> str:
-    """Return what the driver says of a TLS handshake that no waiting will mend, if the last try to connect ended in one."""
-    servers = client.topology_description.server_descriptions().values()
-    return next((text for text in (str(server.error) for server in servers) if _TLS_REASON.search(text)), "")
+    """Return what the driver says of a TLS handshake that no waiting will mend, if the last try to connect ended in one.
+
+    A handshake that was cut may be of a server without TLS, or of a proxy whose server is starting: that one is asked.
+    """
+    servers = [server for server in client.topology_description.server_descriptions().values() if server.error]
+    for server in servers:
+        text = str(server.error)
+        found = _TLS_REASON.search(text)
+        if found and found[1] != _CLOSED:
+            return text
+        late = isinstance(server.error, NetworkTimeout)
+        if client.options.pool_options._ssl_context and not late and _answers_without_tls(*server.address):
+            return text
+    return ""
+
+
+def _answers_without_tls(host: str, port: int | None) -> bool:
+    plain: MongoClient[Any] = MongoClient(host, port, directConnection=True, serverSelectionTimeoutMS=1000)
+    with plain:
+        try:
+            plain.admin.command("hello")
+        except PyMongoError:
+            return False
+    return True
 
 
 def tls_error(text: str, target: Target) -> ConnectError:
@@ -216,7 +239,7 @@ def tls_error(text: str, target: Target) -> ConnectError:
             "give the certificate of the authority that signed the server's: tlsCAFile=/path/to/ca.pem in the DSN; "
             "the host in the DSN must stand in the server's certificate"
         )
-    elif reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "UNEXPECTED_EOF_WHILE_READING"):
+    elif reason in ("", "WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", _CLOSED):
         hint = "does the server speak TLS here? If not, leave tls=true out of the DSN, or look at its port"
     else:
         hint = _WANTS_CERTIFICATE

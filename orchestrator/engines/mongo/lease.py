@@ -30,6 +30,7 @@ LEASE_SECONDS = 30
 HEARTBEAT_EVERY = 5.0  # seconds
 TRY_EVERY = 0.25  # seconds
 TRY_FOR = 0.5  # seconds
+STALLED_AFTER = 10.0  # seconds in which a transaction that is open got no command
 _TIME_IS_UP, _WRITE_CONFLICT = 50, 112
 _EXPIRE = {"$set": {"expires_at": datetime(2000, 1, 1, tzinfo=UTC)}}
 
@@ -177,7 +178,25 @@ class Lease:
         except OperationFailure as error:
             if error.code not in (_TIME_IS_UP, _WRITE_CONFLICT):
                 raise
+            self._end_stalled()
             return self._collection.find_one({"locking_key": 0})
+
+    def _end_stalled(self) -> None:
+        """End the open transaction of a holder that stopped in the middle of it, and whose lease is over.
+
+        It would keep the document from everybody until the server ends it, after a minute or whatever it is set to. A holder
+        that is at work sends one command after the other: it is not this one, however long its transaction takes.
+        """
+        over = {"$expr": {"$lt": [{"$toLong": "$expires_at"}, {"$toLong": "$$NOW"}]}}
+        document = self._collection.find_one({"locking_key": 0, "expires_at": {"$exists": True}, **over})
+        if document is None:
+            return
+        idle = {"active": False, "transaction.timeInactiveMicros": {"$gte": round(STALLED_AFTER * 1_000_000)}}
+        ids = [session["id"] for session in _sessions(document)]
+        admin = self._collection.database.client.admin
+        with suppress(OperationFailure):  # a right is missing, or this is no server with transactions
+            if list(admin.aggregate([{"$currentOp": {}}, {"$match": {"lsid.id": {"$in": ids}, **idle}}])):
+                admin.command("killSessions", _sessions(document))
 
     def _bury(self, document: dict[str, Any]) -> None:
         """Remove the lease of a dead process, with what the server still does for it: a transaction would live for a minute."""

@@ -10,9 +10,10 @@ import json
 from collections.abc import Callable
 
 # Stands after the statements of the file, in their transaction: ours must neither obey nor change what the file has set.
+# The search_path is what the session began with, as golang-migrate has it there: for triggers on the version table.
 # Each SET LOCAL ends with the transaction, and what the file has SET is there again.
 NEUTRAL = (
-    "SET LOCAL SESSION AUTHORIZATION DEFAULT; SET LOCAL ROLE TO DEFAULT; SET LOCAL search_path = pg_catalog, pg_temp; "
+    "SET LOCAL SESSION AUTHORIZATION DEFAULT; SET LOCAL ROLE TO DEFAULT; SET LOCAL search_path TO DEFAULT; "
     "SET LOCAL row_security TO DEFAULT; SET LOCAL lock_timeout TO DEFAULT; SET LOCAL statement_timeout TO DEFAULT; "
     "SET LOCAL synchronous_commit TO DEFAULT; SET LOCAL client_min_messages = warning; "
 )

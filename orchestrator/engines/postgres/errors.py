@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,11 +24,14 @@ from orchestrator.errors import (
 )
 from orchestrator.model import Statement, Target
 
-# Settings that do not exist. Our checks ask for them, and so the server's error for a failed check names one.
-LOCK_LOST = "orch.lock_lost"
-RECORDS_HIDDEN = "orch.records_hidden"
-HISTORY_CHANGED = "orch.history_changed"
-VERSION_TABLE_CHANGED = "orch.version_table_changed"
+# Settings that do not exist. Our checks ask for them, and so the server's error for a failed check names one. No file can
+# name or set one: their names are others in every process.
+_OF_THIS_PROCESS = os.urandom(8).hex()
+LOCK_LOST = f"orch.lock_lost_{_OF_THIS_PROCESS}"
+RECORDS_HIDDEN = f"orch.records_hidden_{_OF_THIS_PROCESS}"
+HISTORY_CHANGED = f"orch.history_changed_{_OF_THIS_PROCESS}"
+VERSION_TABLE_CHANGED = f"orch.version_table_changed_{_OF_THIS_PROCESS}"
+OTHERS_CHANGED = f"orch.others_changed_{_OF_THIS_PROCESS}"
 
 
 @dataclass
