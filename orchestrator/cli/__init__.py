@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 def main() -> NoReturn:
     """Run the command line and end the process with its exit code."""
     streams.open_closed()
-    # These two answers need nothing of what the commands need.
-    if sys.argv[1:] in (["--version"], ["-V"]):
+    if sys.argv[1:2] == ["help"]:
+        sys.argv[1:] = [*sys.argv[2:], "--help"]
+    # These two answers need none of the imports of the commands.
+    if sys.argv[1:] in (["--version"], ["-V"], ["version"]):
         from orchestrator import __version__
 
         streams.put(f"orch {__version__}\n")
@@ -28,14 +30,16 @@ def main() -> NoReturn:
 
         streams.put(HELP)
         _leave(0)
-    gc.set_threshold(200_000)  # modules, manifest and plan all stay: looking for garbage in them is time lost
+    gc.set_threshold(
+        200_000
+    )  # modules, manifest and plan stay until the end: collecting garbage among them wastes time
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # until the command line is loaded: no traceback for an early Ctrl-C
     sys.unraisablehook = _unraisable
     from orchestrator.cli.app import run
 
     try:
         code = run()
-    except KeyboardInterrupt:  # it came while the end was being told
+    except KeyboardInterrupt:  # a signal arrived while an error was being reported
         code = 130
     _leave(code)
 
@@ -46,7 +50,7 @@ def _leave(code: int) -> NoReturn:
 
 
 def _unraisable(fault: UnraisableHookArgs) -> None:
-    """A signal may come inside of a destructor, where Python would print what it raises, and go on."""
+    """Exit on a signal that arrives inside a destructor: Python would only print the exception and continue."""
     if fault.exc_type is KeyboardInterrupt:
         os._exit(130)
     sys.__unraisablehook__(fault)

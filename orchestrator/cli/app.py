@@ -15,11 +15,12 @@ import typer.main
 
 from orchestrator.cli import options
 from orchestrator.cli.command_table import COMMANDS, HELP
+from orchestrator.cli.help_text import Command
 from orchestrator.errors import ExitCode
 
 
 class Commands(typer.core.TyperGroup):
-    """The commands. Only the one that is asked for is imported and built."""
+    """The group of all commands. It imports and builds a command only when it is called."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
@@ -27,21 +28,21 @@ class Commands(typer.core.TyperGroup):
         self.commands = names
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002 - typer's signature
-        """Return the command of this name, built."""
+        """Import and build the command with this name; return None if there is none."""
         if cmd_name not in COMMANDS:
             return None
         module = import_module(f"orchestrator.cli.commands.{cmd_name.replace('-', '_')}")
         if hasattr(module, "app"):
             return typer.main.get_group(module.app)
         alone = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-        alone.command(name=cmd_name, no_args_is_help=False)(module.command)
+        alone.command(name=cmd_name, cls=Command, no_args_is_help=False)(module.command)
         command = typer.main.get_command(alone)
         if any(parameter.name == "env_file" for parameter in command.params):
             command.params.append(options.no_env_file())
         return command
 
     def get_help(self, ctx: Any) -> str:  # noqa: ARG002 - typer's signature
-        """Return what `orch --help` shows."""
+        """Return the text of `orch --help`."""
         return HELP.rstrip()
 
 
@@ -56,7 +57,7 @@ app = typer.Typer(
 
 
 _came: list[int] = []
-"""The signal that ended this run."""
+"""The signals that this run has received."""
 
 
 def _version(wanted: bool) -> None:
@@ -70,35 +71,35 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def _root(
     version: Annotated[
-        bool, typer.Option("--version", "-V", callback=_version, is_eager=True, help="Show the version and end.")
+        bool, typer.Option("--version", "-V", callback=_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
     del version
 
 
 def run() -> int:
-    """Run the command line; return its exit code. No error leaves as a traceback, unless ORCH_DEBUG is set."""
+    """Run the command line and return its exit code. Errors become messages; ORCH_DEBUG=1 adds the traceback."""
     _came.clear()
     _on_signals(_interrupted)
     if os.environ.get("_ORCH_COMPLETE") == "complete_bash":
         _take_label_of_bash()
     try:
         result = app(standalone_mode=False)
-        if _came:  # typer makes an exit code of what was raised
-            raise KeyboardInterrupt  # noqa: TRY301 - told below, as any end that came too early
+        if _came:  # typer turns the exception into an exit code
+            raise KeyboardInterrupt  # noqa: TRY301 - reported below, like any error
         code = int(result or 0)
-    except BaseException as error:  # noqa: BLE001 - this is the boundary to the user
+    except BaseException as error:  # noqa: BLE001 - the outermost handler
         from orchestrator.cli.ends import report
 
         _on_signals(_at_once)
         code = report(error)
-    if signal.getsignal(signal.SIGINT) is _interrupted:  # else the command is beyond being stopped
+    if signal.getsignal(signal.SIGINT) is _interrupted:  # otherwise the command handles signals itself
         _on_signals(_at_once)
     return code
 
 
 def _take_label_of_bash() -> None:
-    """Make one word of `label:co`, which bash breaks at the colon; it wants back what stands in the place of `co`."""
+    """Rejoin `label:co`, which Bash splits at the colon, and complete only the label."""
     words = os.environ.get("COMP_WORDS", "").split("\n")
     if words[-2:] == ["label", ":"]:
         before, begun = words[:-2], []
@@ -115,12 +116,12 @@ def _on_signals(handler: Callable[[int, FrameType | None], None]) -> None:
 
 
 def _interrupted(number: int, _frame: FrameType | None) -> None:
-    """A signal ends the command: the next run finds out what is true. `apply` and `rollback` stop in order."""
+    """End the command at the first signal. `apply` and `rollback` install handlers of their own and stop in order."""
     _came.append(number)
     _on_signals(_at_once)
     raise KeyboardInterrupt
 
 
 def _at_once(_signal: int, _frame: FrameType | None) -> None:
-    """Again, or while the end is being told."""
+    """End the process at a second signal, or at one that arrives while the error is being reported."""
     os._exit(int(ExitCode.INTERRUPTED))

@@ -1,36 +1,52 @@
-"""The commands by name, and `orch --help`, which shows them without loading any: typer alone takes longer than it may."""
+"""The commands by name, and `orch --help`, which lists them without importing any: importing typer alone takes too long."""
 
 from __future__ import annotations
 
-COMMANDS = {
-    "apply": "Create what is missing and migrate everything, in order.",
-    "plan": "Show what apply would do.",
-    "status": "Show version, pending migrations and problems of each.",
-    "history": "Show the migration history, including failed attempts.",
-    "orphans": "List databases with a history that no manifest declares.",
-    "validate": "Check the manifest, every migration file and the graph.",
-    "lint": "Judge up files: lost data, long locks, failures.",
-    "graph": "Show what depends on what, as text, Mermaid, DOT or JSON.",
-    "rollback": "Run down migrations, exactly as many as asked for.",
-    "verify": "Try every up and down file in a scratch database.",
-    "repair": "Show what is wrong with a database, and resolve it.",
-    "baseline": "Mark existing migrations as applied without running them.",
-    "unlock": "Show who holds the migration lock and remove it.",
-    "clone": "Create a fresh migrated copy of a database for a test.",
-    "drop-clone": "Drop clones.",
-    "wait": "Wait until other databases are migrated.",
-    "init": "Write a first databases.yaml from existing migrations.",
-    "add-db": "Add a database: entry, first migration, rendered files.",
-    "rm-db": "Undo add-db. The database itself is not touched.",
-    "new": "Create the next pair of migration files.",
-    "squash": "Write one migration in place of many old ones.",
-    "render": "Write compose, Kubernetes and other files.",
-    "schema": "Print the JSON Schema of the manifest, or of an output.",
-    "dev": "Run real servers for development, without Docker.",
+GROUPS = {
+    "Everyday": {
+        "apply": "Create missing databases and apply all migrations, in order.",
+        "plan": "Show what apply would do.",
+        "status": "Show version, pending migrations and problems of each.",
+        "history": "Show the migration history, including failed attempts.",
+        "rollback": "Roll back applied migrations.",
+        "validate": "Check the manifest, migration files and dependency graph.",
+        "lint": "Check up files for lost data, long locks and failures.",
+        "wait": "Wait until databases are migrated.",
+    },
+    "Set up": {
+        "init": "Write a first databases.yaml from existing migrations.",
+        "add-db": "Add a database: entry, first migration, rendered files.",
+        "rm-db": "Undo add-db. The database itself is not touched.",
+        "new": "Create the next pair of migration files.",
+        "baseline": "Mark existing migrations as applied without running them.",
+    },
+    "Test": {
+        "dev": "Run real servers for development, without Docker.",
+        "verify": "Try every up and down file in a scratch database.",
+        "clone": "Create a fresh migrated copy of a database for a test.",
+        "drop-clone": "Drop clones.",
+    },
+    "Repair": {
+        "repair": "Show what is wrong with a database, and resolve it.",
+        "unlock": "Show who holds the migration lock and remove it.",
+        "orphans": "List databases with a history that no manifest declares.",
+    },
+    "Generate": {
+        "render": "Write compose, Kubernetes and other files.",
+        "graph": "Show the dependency graph as text, Mermaid, DOT or JSON.",
+        "squash": "Write one migration that replaces many old ones.",
+        "schema": "Print the JSON Schema of the manifest or of an output.",
+    },
 }
-"""Each is the module `orchestrator.cli.NAME`, with a function `command`, or with an `app` of commands of its own."""
+"""Heading → command → summary. A command is the module `orchestrator.cli.commands.NAME`, with a function `command`, or with
+an `app` that has commands of its own."""
 
-_LINES = "\n".join(f"  {name:12}{summary}" for name, summary in COMMANDS.items())
+COMMANDS = {name: summary for group in GROUPS.values() for name, summary in group.items()}
+
+_LISTS = "\n\n".join(
+    f"{heading}:\n" + "\n".join(f"  {name:12}{summary}" for name, summary in group.items())
+    for heading, group in GROUPS.items()
+)
 
 HELP = f"""\
 Usage: orch [OPTIONS] COMMAND [ARGS]...
@@ -38,15 +54,16 @@ Usage: orch [OPTIONS] COMMAND [ARGS]...
   One manifest for every database: create what is missing and migrate
   everything, in order.
 
+{_LISTS}
+
 Options:
-  -V, --version         Show the version and end.
+  -V, --version         Show the version and exit. So does orch version.
   --install-completion  Install completion for the current shell.
   --show-completion     Show completion for the current shell, to copy it or
                         customize the installation.
   -h, --help            Show this message and exit.
 
-Commands:
-{_LINES}
+  orch help COMMAND shows the options of a command, with examples.
 
   Exit codes: 0 done, 1 failed, 2 usage, 3 changes pending (--exit-code),
   4 manifest or files invalid, 5 history conflict, 6 lock not obtained,

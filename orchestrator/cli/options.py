@@ -1,4 +1,4 @@
-"""The options that several commands share, spelled once."""
+"""The options that several commands share."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ if TYPE_CHECKING:
 
 
 LABELS_ONLY = "_ORCH_COMPLETE_LABELS"
-"""Set while a shell completes what follows `label:`."""
+"""The environment variable that is set while a shell completes the text after `label:`."""
 
 
 class Output(StrEnum):
-    """What stdout holds."""
+    """Formats of stdout."""
 
     text = "text"
     json = "json"
 
 
 class StreamOutput(StrEnum):
-    """What stdout holds, for a command that takes a while."""
+    """Formats of stdout for commands that run migrations."""
 
     text = "text"
     json = "json"
@@ -37,7 +37,7 @@ class StreamOutput(StrEnum):
 
 
 class PlanOutput(StrEnum):
-    """What stdout holds, for a plan."""
+    """Formats of stdout for a plan."""
 
     text = "text"
     json = "json"
@@ -46,14 +46,14 @@ class PlanOutput(StrEnum):
 
 
 def finite(value: float | None) -> float | None:
-    """Return the value of an option in seconds; usage error for NaN and infinity, which no range refuses."""
+    """Return the value of an option in seconds. Raise BadParameter for NaN and infinity, which no range excludes."""
     if value is not None and not isfinite(value):
         raise typer.BadParameter(f"{value} is not a finite number of seconds")
     return value
 
 
 def complete_name(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Return what may stand for a database, for the shell: its name, or its id where others have the same name."""
+    """Complete the name of a database, or its id where several databases have the same name."""
     databases = _declared(ctx)
     names = Counter(database.name for database in databases)
     short = [database.name if names[database.name] == 1 else database.id for database in databases]
@@ -62,7 +62,7 @@ def complete_name(ctx: typer.Context, incomplete: str) -> list[str]:
 
 
 def complete_pattern(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Return what may select databases, for the shell: names, and labels as `label:x`."""
+    """Complete a name or a label (`label:NAME`)."""
     labels = dict.fromkeys(label for database in _declared(ctx) for label in database.labels)
     if LABELS_ONLY in os.environ:
         return list(labels)
@@ -70,7 +70,7 @@ def complete_pattern(ctx: typer.Context, incomplete: str) -> list[str]:
 
 
 def _declared(ctx: typer.Context) -> tuple[Database, ...]:
-    """Return the databases of the manifest; none if it cannot be read, for nothing may disturb who is typing."""
+    """Return the databases of the manifest, or none if it cannot be read: completion must not print errors."""
     from pathlib import Path
 
     from orchestrator.errors import OrchError
@@ -85,7 +85,10 @@ def _declared(ctx: typer.Context) -> tuple[Database, ...]:
 File = Annotated[
     str | None,
     typer.Option(
-        "--file", "-f", metavar="PATH", help="The manifest. Default: ORCH_FILE, or databases.yaml found upward."
+        "--file",
+        "-f",
+        metavar="PATH",
+        help="The manifest. Default: ORCH_FILE, or the nearest databases.yaml in this or a parent directory.",
     ),
 ]
 EnvFile = Annotated[
@@ -93,13 +96,13 @@ EnvFile = Annotated[
     typer.Option(
         "--env-file",
         metavar="PATH",
-        help="Read variables from a dotenv file. Default: ORCH_ENV_FILE, or .env beside the manifest.",
+        help="Read environment variables from this dotenv file. Default: ORCH_ENV_FILE, or .env beside the manifest.",
     ),
 ]
 
 
 def no_env_file() -> Any:
-    """Return the option that every command with --env-file has too: no dotenv file is read."""
+    """Return the option --no-env-file, which every command with --env-file has."""
 
     def choose_none(_context: Any, _parameter: Any, wanted: bool) -> None:
         if wanted:
@@ -121,7 +124,7 @@ Only = Annotated[
     typer.Option(
         "--only",
         metavar="NAME",
-        help="This database and what it depends on. Repeatable; globs; label:x.",
+        help="Select this database and what it depends on: a name, a glob or label:NAME. Repeatable.",
         autocompletion=complete_pattern,
     ),
 ]
@@ -130,36 +133,47 @@ Exclude = Annotated[
     typer.Option(
         "--exclude",
         metavar="NAME",
-        help="Leave these out. Repeatable; globs; label:x.",
+        help="Exclude these databases: a name, a glob or label:NAME. Repeatable.",
         autocompletion=complete_pattern,
     ),
 ]
-Name = Annotated[str, typer.Argument(help="The database.", autocompletion=complete_name)]
-NoDeps = Annotated[bool, typer.Option("--no-deps", help="With --only: exactly those, not what they depend on.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The database.", autocompletion=complete_name)]
+NoDeps = Annotated[
+    bool, typer.Option("--no-deps", help="With --only: exclude the dependencies of the selected databases.")
+]
 NoCreate = Annotated[
     bool,
-    typer.Option("--no-create", help="Fail for a database that is missing, as `create: never` in the manifest does."),
+    typer.Option("--no-create", help="Fail if a database does not exist, as `create: never` in the manifest does."),
 ]
 AllowOutOfOrder = Annotated[
     bool,
-    typer.Option(
-        "--allow-out-of-order", help="This once, run pending migrations that are older than one already applied."
-    ),
+    typer.Option("--allow-out-of-order", help="In this run, apply pending migrations below the current version too."),
 ]
-Jobs = Annotated[int, typer.Option("--jobs", min=1, metavar="N", help="Databases at the same time.")]
+Jobs = Annotated[int, typer.Option("--jobs", min=1, metavar="N", help="Work on at most N databases at the same time.")]
 JobsPerServer = Annotated[
-    int, typer.Option("--jobs-per-server", min=1, metavar="N", help="Databases at the same time on one server.")
+    int,
+    typer.Option(
+        "--jobs-per-server", min=1, metavar="N", help="Work on at most N databases of one server at the same time."
+    ),
 ]
 Wait = Annotated[
     float,
     typer.Option(
-        "--wait", min=0, callback=finite, metavar="SECONDS", help="Wait so long for servers that are still starting."
+        "--wait",
+        min=0,
+        callback=finite,
+        metavar="SECONDS",
+        help="Wait up to SECONDS for servers that are still starting.",
     ),
 ]
 LockTimeout = Annotated[
     float | None,
     typer.Option(
-        "--lock-timeout", min=0, callback=finite, metavar="SECONDS", help="Wait so long for another run's lock."
+        "--lock-timeout",
+        min=0,
+        callback=finite,
+        metavar="SECONDS",
+        help="Wait up to SECONDS for a migration lock that another run holds.",
     ),
 ]
 Embedded = Annotated[bool, typer.Option("--embedded", help="Use the embedded servers (orch dev) instead of the DSNs.")]
@@ -168,11 +182,9 @@ StreamOption = Annotated[
     StreamOutput,
     typer.Option(
         "--output",
-        help="Format of stdout; jsonl is the event stream, github annotations, summary and step outputs, "
-        "gitlab JUnit and code quality files.",
+        help="Format of stdout. jsonl: the event stream. github: annotations, job summary and step outputs. "
+        "gitlab: JUnit and code quality reports.",
     ),
 ]
-Verbose = Annotated[
-    bool, typer.Option("--verbose", "-v", help="Show also what the server says below a WARNING: NOTICE and INFO.")
-]
-JUnit = Annotated[str | None, typer.Option("--junit", metavar="FILE", help="Write a JUnit report too.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Also show NOTICE and INFO messages of the server.")]
+JUnit = Annotated[str | None, typer.Option("--junit", metavar="FILE", help="Also write a JUnit report to FILE.")]

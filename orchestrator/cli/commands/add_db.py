@@ -14,38 +14,43 @@ if TYPE_CHECKING:
 
 
 def command(
-    name: Annotated[str, typer.Argument(help="The name of the new database.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The name of the new database.")],
     engine: Annotated[
         str | None,
         typer.Option(
-            "--engine", metavar="ENGINE", help=f"{', '.join(DIALECTS)}. Default: that of --server, else the first."
+            "--engine", metavar="ENGINE", help=f"One of {', '.join(DIALECTS)}. Default: that of --server, or the first."
         ),
     ] = None,
     server: Annotated[
-        str | None, typer.Option("--server", metavar="NAME", help="Default: the one server of this engine.")
+        str | None, typer.Option("--server", metavar="NAME", help="The server. Default: the only server of the engine.")
     ] = None,
     depends_on: Annotated[
         list[str] | None,
         typer.Option(
             "--depends-on",
             metavar="NAME",
-            help="Migrated after this one. Repeatable.",
+            help="Migrate the new database after this one. Repeatable.",
             autocompletion=options.complete_name,
         ),
     ] = None,
-    label: Annotated[list[str] | None, typer.Option("--label", metavar="WORD", help="Repeatable.")] = None,
+    label: Annotated[
+        list[str] | None,
+        typer.Option("--label", metavar="WORD", help="Add a label, for --only label:WORD. Repeatable."),
+    ] = None,
     create: Annotated[
         list[str] | None,
         typer.Option(
             "--create", metavar="KEY=VALUE", help="For CREATE DATABASE: owner=app, extensions=a,b. Repeatable."
         ),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be written, and write nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be written, but write nothing.")] = False,
     file: options.File = None,
 ) -> int:
-    """Add a database: its manifest entry, its first migration, and what is rendered. All or nothing; asks no server.
+    """Add a database: manifest entry, first migration and rendered files. All or nothing; needs no server.
 
-    Examples: orch add-db inventory --depends-on order · orch add-db logs --engine mongo
+    Examples:
+        orch add-db inventory --depends-on order
+        orch add-db logs --engine mongo
     """
     from orchestrator.cli.project import make, open_project, say_renamed, the_new
     from orchestrator.errors import InvalidError, InvalidGroup

@@ -1,4 +1,4 @@
-"""`orch apply`: plan, show, execute."""
+"""`orch apply`: make a plan, show it, execute it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from orchestrator.execution.scheduler import JOBS, JOBS_PER_SERVER
 
 def command(
     plan_file: Annotated[
-        str | None, typer.Argument(metavar="[PLAN]", help="A plan of `orch plan -o`; default: make one now.")
+        str | None,
+        typer.Argument(
+            metavar="[PLAN]", help="Execute this plan, written by `orch plan --out`. Default: make a plan now."
+        ),
     ] = None,
     file: options.File = None,
     env_file: options.EnvFile = None,
@@ -20,7 +23,10 @@ def command(
     exclude: options.Exclude = None,
     no_deps: options.NoDeps = False,
     to: Annotated[
-        int | None, typer.Option("--to", min=0, metavar="VERSION", help="Up to this version; needs a single --only.")
+        int | None,
+        typer.Option(
+            "--to", min=0, metavar="VERSION", help="Migrate up to this version. Needs --only with one database."
+        ),
     ] = None,
     no_create: options.NoCreate = False,
     allow_out_of_order: options.AllowOutOfOrder = False,
@@ -34,9 +40,13 @@ def command(
     junit: options.JUnit = None,
     verbose: options.Verbose = False,
 ) -> int:
-    """Create what is missing and migrate everything, in order.
+    """Create missing databases and apply all pending migrations, in the order of the dependencies.
 
-    Examples: orch apply · orch apply --only inventory · orch apply --only 'label:core' --wait 60 · orch apply plan.json
+    Examples:
+        orch apply
+        orch apply --only inventory
+        orch apply --only 'label:core' --wait 60
+        orch apply plan.json
     """
     import sys
 

@@ -12,17 +12,18 @@ from orchestrator.cli import options
 def command(
     name: options.Name,
     version: Annotated[
-        int, typer.Option("--version", min=0, metavar="N", help="Everything up to this version counts as applied.")
+        int, typer.Option("--version", min=0, metavar="N", help="Mark every migration up to this version applied.")
     ],
-    reason: Annotated[str, typer.Option("--reason", help="Why, if you want it kept in the history.")] = "",
+    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Keep this reason in the history.")] = "",
     file: options.File = None,
     env_file: options.EnvFile = None,
     lock_timeout: options.LockTimeout = None,
     embedded: options.Embedded = False,
 ) -> int:
-    """Declare the existing state of a database as applied, without running anything.
+    """Mark existing migrations as applied without running them.
 
-    Example: orch baseline inventory --version 2 --reason "restored from the dump of Monday"
+    Examples:
+        orch baseline inventory --version 2 --reason "restored from the dump of Monday"
     """
     from orchestrator.cli.console import out
     from orchestrator.cli.records import one_database

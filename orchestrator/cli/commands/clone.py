@@ -18,14 +18,19 @@ if TYPE_CHECKING:
 def command(
     name: options.Name,
     wanted: Annotated[
-        str, typer.Option("--as", metavar="NAME", help="What the copy is called; default: a name of its own.")
+        str, typer.Option("--as", metavar="NAME", help="Name of the copy. Default: a new, unique name.")
     ] = "",
     seeds: Annotated[
-        bool, typer.Option("--seeds/--no-seeds", help="With or without the migrations that have `seed` in their name.")
+        bool, typer.Option("--seeds/--no-seeds", help="Include or skip migrations with `seed` in their name.")
     ] = True,
     pid: Annotated[
         int | None,
-        typer.Option("--pid", min=1, metavar="PID", help="The copy goes when this process is gone and orch runs next."),
+        typer.Option(
+            "--pid",
+            min=1,
+            metavar="PID",
+            help="Tie the clone to process PID: the next orch run after it has exited drops the clone.",
+        ),
     ] = None,
     file: options.File = None,
     env_file: options.EnvFile = None,
@@ -33,11 +38,14 @@ def command(
     embedded: options.Embedded = False,
     output: options.OutputOption = options.Output.text,
 ) -> int:
-    """Make a fresh migrated copy of a database on its server, and print its name.
+    """Create a fresh migrated copy of a database on its server, and print the name of the copy.
 
     The first call migrates a template; the others copy that, in the time that a copy takes, however many migrations.
 
-    Examples: orch clone order · orch clone order --as order_test · NAME=$(orch clone order --pid $$)
+    Examples:
+        orch clone order
+        orch clone order --as order_test
+        NAME=$(orch clone order --pid $$)
     """
     from orchestrator.cli.console import out, out_json, say
     from orchestrator.errors import UsageError

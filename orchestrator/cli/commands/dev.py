@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from orchestrator.cli import options
+from orchestrator.cli.help_text import Command
 
 app = typer.Typer(
     help="Real servers for development, from wheels: no Docker.", no_args_is_help=True, rich_markup_mode=None
@@ -22,11 +23,13 @@ def _root(file: str | None) -> Path:
     return find_manifest(file, os.environ, Path.cwd()).parent / ".orch"
 
 
-@app.command()
+@app.command(cls=Command)
 def up(file: options.File = None) -> int:
     """Start the servers that the manifest needs. Data is kept under .orch/.
 
-    Examples: orch dev up · orch dev up && orch apply --embedded
+    Examples:
+        orch dev up
+        orch dev up && orch apply --embedded
     """
     import os
 
@@ -41,14 +44,16 @@ def up(file: options.File = None) -> int:
     return 0
 
 
-@app.command()
+@app.command(cls=Command)
 def down(
     file: options.File = None,
     delete: Annotated[bool, typer.Option("--delete", help="Delete their data too.")] = False,
 ) -> int:
     """Stop the servers. Their data stays, unless --delete.
 
-    Examples: orch dev down · orch dev down --delete
+    Examples:
+        orch dev down
+        orch dev down --delete
     """
     from orchestrator import embedded
     from orchestrator.cli.console import out
@@ -63,11 +68,13 @@ def down(
     return 0
 
 
-@app.command()
+@app.command(cls=Command)
 def status(file: options.File = None, output: options.OutputOption = options.Output.text) -> int:
     """Show the servers that run.
 
-    Examples: orch dev status · orch dev status --output json
+    Examples:
+        orch dev status
+        orch dev status --output json
     """
     from orchestrator import embedded
     from orchestrator.cli.console import out, out_json
@@ -82,11 +89,12 @@ def status(file: options.File = None, output: options.OutputOption = options.Out
     return 0
 
 
-@app.command()
+@app.command(cls=Command)
 def env(file: options.File = None) -> int:
     """Print the variables of the running servers for a shell. It holds their passwords, as no other output does.
 
-    Example: eval "$(orch dev env)" && orch status
+    Examples:
+        eval "$(orch dev env)" && orch status
     """
     import shlex
 

@@ -10,14 +10,15 @@ from orchestrator.cli import options
 
 
 def command(
-    names: Annotated[list[str] | None, typer.Argument(metavar="[CLONE]...", help="The copies to drop.")] = None,
+    names: Annotated[list[str] | None, typer.Argument(metavar="[CLONE]...", help="The clones to drop.")] = None,
     left_behind: Annotated[
-        bool, typer.Option("--left-behind", help="Those whose process is gone, on every server of the manifest.")
+        bool,
+        typer.Option("--left-behind", help="Drop clones whose process has exited, on every server of the manifest."),
     ] = False,
     templates: Annotated[
         bool,
         typer.Option(
-            "--templates", help="Drop the templates of the manifest's databases, and those of projects that are gone."
+            "--templates", help="Drop the templates of these databases, and those of projects that no longer exist."
         ),
     ] = False,
     file: options.File = None,
@@ -25,11 +26,14 @@ def command(
     wait: options.Wait = 0.0,
     embedded: options.Embedded = False,
 ) -> int:
-    """Drop copies. Nothing else is ever dropped: a database that was not made by `orch clone` is refused.
+    """Drop clones. A database that was not created by `orch clone` is refused.
 
-    A template that is dropped is made again by the next clone.
+    The next clone builds a dropped template again.
 
-    Examples: orch drop-clone order_test · orch drop-clone --left-behind · orch drop-clone --templates
+    Examples:
+        orch drop-clone order_test
+        orch drop-clone --left-behind
+        orch drop-clone --templates
     """
     from orchestrator.cli.console import out, say
     from orchestrator.errors import UsageError

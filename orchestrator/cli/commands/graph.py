@@ -24,11 +24,14 @@ def command(
     only: options.Only = None,
     exclude: options.Exclude = None,
     no_deps: options.NoDeps = False,
-    format: Annotated[Format, typer.Option("--format", help="How the graph is written.")] = Format.text,
+    format: Annotated[Format, typer.Option("--format", help="Format of the graph.")] = Format.text,
 ) -> int:
-    """Show the dependency graph: waves and tree, or Mermaid, DOT or JSON. Touches no server.
+    """Show the dependency graph as text, Mermaid, DOT or JSON. Needs no server.
 
-    Examples: orch graph · orch graph --format mermaid · orch graph --format dot | dot -Tsvg
+    Examples:
+        orch graph
+        orch graph --format mermaid
+        orch graph --format dot | dot -Tsvg
     """
     from orchestrator.cli.console import out, out_json
     from orchestrator.operations.assembly import assemble

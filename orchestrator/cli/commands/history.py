@@ -23,17 +23,25 @@ def command(
         str | None, typer.Argument(help="The database. Default: every database.", autocompletion=options.complete_name)
     ] = None,
     since: Annotated[
-        str | None, typer.Option("--since", metavar="AGE", help="Attempts since 7d, 12h, 30m, or a date in UTC.")
+        str | None,
+        typer.Option(
+            "--since", metavar="AGE", help="Show attempts of the last 7d, 12h or 30m, or since a date in UTC."
+        ),
     ] = None,
-    failed: Annotated[bool, typer.Option("--failed", help="Attempts that did not come to their end.")] = False,
+    failed: Annotated[bool, typer.Option("--failed", help="Show only attempts that failed or did not finish.")] = False,
     file: options.File = None,
     env_file: options.EnvFile = None,
     embedded: options.Embedded = False,
     output: Annotated[HistoryOutput, typer.Option("--output", help="Format of stdout.")] = HistoryOutput.text,
 ) -> int:
-    """Show the migration history of a database, or of all, including failed attempts and repairs, oldest first, in UTC.
+    """Show the migration history of one database or of all, including failed attempts and repairs.
 
-    Examples: orch history inventory · orch history --since 7d --failed · orch history --output csv
+    The oldest attempt comes first; times are in UTC.
+
+    Examples:
+        orch history inventory
+        orch history --since 7d --failed
+        orch history --output csv
     """
     from orchestrator.cli.console import out, out_json, say, say_failures
     from orchestrator.cli.records import one_database

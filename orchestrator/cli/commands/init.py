@@ -18,28 +18,33 @@ _COMPOSE = ("docker-compose.multi-db.yml", "docker-compose.yml", "docker-compose
 
 
 def command(
-    directory: Annotated[str, typer.Argument(metavar="[DIR]", help="The project. Default: here.")] = ".",
+    directory: Annotated[str, typer.Argument(metavar="[DIR]", help="The project directory.")] = ".",
     compose: Annotated[
         str | None,
         typer.Option(
-            "--compose", metavar="FILE", help="Take dependencies from its depends_on. Default: what is there."
+            "--compose",
+            metavar="FILE",
+            help="Read dependencies from this compose file. Default: the first that exists.",
         ),
     ] = None,
     engine: Annotated[
         str | None,
         typer.Option(
-            "--engine", metavar="ENGINE", help=f"Declare a server of this engine only: {', '.join(DIALECTS)}."
+            "--engine", metavar="ENGINE", help=f"Declare only a server of this engine: {', '.join(DIALECTS)}."
         ),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be written, and write nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be written, but write nothing.")] = False,
 ) -> int:
     """Write a first databases.yaml with an entry for each directory that holds migrations (*.up.sql, *.up.js, *.up.json).
 
-    A compose file gives the images, the names of the variables with logins, and the order, if services called
-    migrate-NAME or NAME-migrate depend on each other. A single database takes the variable with its DSN from
-    .env.example.
+    From a compose file it takes images, names of login variables, and the dependencies between services that are called
+    migrate-NAME or NAME-migrate. For a single database it takes the DSN variable from .env.example.
 
-    Examples: orch init · orch init --engine sqlite · orch init --dry-run · orch init shop --compose docker-compose.yml
+    Examples:
+        orch init
+        orch init --engine sqlite
+        orch init --dry-run
+        orch init shop --compose docker-compose.yml
     """
     from pathlib import Path
 

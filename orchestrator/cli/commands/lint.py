@@ -29,37 +29,41 @@ def command(
         list[str] | None,
         typer.Argument(
             metavar="[NAME]...",
-            help="Databases to judge; globs; label:x. Default: all.",
+            help="The databases: names, globs or label:NAME. Default: all.",
             autocompletion=options.complete_pattern,
         ),
     ] = None,
     file: options.File = None,
     since: Annotated[
         int | None,
-        typer.Option("--since", min=0, metavar="VERSION", help="Judge the files after this version, as one plan."),
+        typer.Option("--since", min=0, metavar="VERSION", help="Check only files after this version, as one plan."),
     ] = None,
     changed: Annotated[
         str | None,
         typer.Option(
-            "--changed", metavar="BASE", help="Judge the files that differ from this git commit or branch, as one plan."
+            "--changed",
+            metavar="BASE",
+            help="Check only files that differ from this git commit or branch, as one plan.",
         ),
     ] = None,
     explain: Annotated[
-        str | None, typer.Option("--explain", metavar="CODE", help="Explain a rule and the safe way, and end.")
+        str | None, typer.Option("--explain", metavar="CODE", help="Explain a rule and the safe alternative, and exit.")
     ] = None,
     server_version: Annotated[
         int | None,
-        typer.Option(
-            "--server-version", metavar="MAJOR", help="The major version of the server that will run the files."
-        ),
+        typer.Option("--server-version", metavar="MAJOR", help="Major version of the server that will run the files."),
     ] = None,
     output: Annotated[LintOutput, typer.Option("--output", help="Format of stdout.")] = LintOutput.text,
 ) -> int:
-    """Judge up files: lost data, long locks, failures, and what stops running programs. Touches no server.
+    """Check up files for lost data, long locks, failures and changes that break running programs. Needs no server.
 
-    Each file is judged as if all before it were applied. Exit code 1: there is an error; 0: there is none.
+    Each file is checked as if all earlier files were applied. Exit code 1: a finding is an error.
 
-    Examples: orch lint · orch lint orders --since 12 · orch lint --changed origin/main · orch lint --explain PG203
+    Examples:
+        orch lint
+        orch lint orders --since 12
+        orch lint --changed origin/main
+        orch lint --explain PG203
     """
     if explain is not None:
         return _explain(explain, output)

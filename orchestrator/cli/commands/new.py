@@ -11,13 +11,14 @@ from orchestrator.cli import options
 
 def command(
     name: options.Name,
-    description: Annotated[str, typer.Argument(help="What the migration does, in a few words.")],
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be written, and write nothing.")] = False,
+    description: Annotated[str, typer.Argument(metavar="DESCRIPTION", help="What the migration does, in a few words.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be written, but write nothing.")] = False,
     file: options.File = None,
 ) -> int:
-    """Make the next numbered pair of migration files, as the directory has them: timestamps, or .json for MongoDB.
+    """Create the next pair of migration files, numbered and named like those in the directory.
 
-    Example: orch new inventory add_reserved_until
+    Examples:
+        orch new inventory add_reserved_until
     """
     import re
 

@@ -12,18 +12,21 @@ from orchestrator.cli import options
 def command(
     also: Annotated[
         list[str] | None,
-        typer.Option("--also", metavar="PATH", help="Another manifest, whose databases are no orphans. Repeatable."),
+        typer.Option("--also", metavar="PATH", help="Another manifest, whose databases are not listed. Repeatable."),
     ] = None,
     file: options.File = None,
     env_file: options.EnvFile = None,
     wait: options.Wait = 0.0,
     output: options.OutputOption = options.Output.text,
 ) -> int:
-    """List databases on the servers of the manifest that have a migration history and are in no manifest. Only reads.
+    """List databases that have a migration history but are in no manifest. Only reads.
 
-    Databases that cannot be read are told on stderr.
+    It searches the servers of the manifest. Databases that cannot be read are listed on stderr.
 
-    Examples: orch orphans · orch orphans --also ../platform/databases.yaml · orch orphans --output json
+    Examples:
+        orch orphans
+        orch orphans --also ../platform/databases.yaml
+        orch orphans --output json
     """
     from orchestrator.cli.console import out, out_json, say
     from orchestrator.operations.assembly import assemble

@@ -21,17 +21,18 @@ def command(
     exclude: options.Exclude = None,
     no_deps: options.NoDeps = False,
     to: Annotated[
-        int | None, typer.Option("--to", min=0, metavar="VERSION", help="Up to this version; needs a single --only.")
+        int | None,
+        typer.Option("--to", min=0, metavar="VERSION", help="Plan up to this version. Needs --only with one database."),
     ] = None,
     out_file: Annotated[
         str | None, typer.Option("-o", "--out", metavar="FILE", help="Write the plan for `orch apply FILE`.")
     ] = None,
-    exit_code: Annotated[bool, typer.Option("--exit-code", help="Exit with 3 when there are changes.")] = False,
+    exit_code: Annotated[bool, typer.Option("--exit-code", help="Exit with code 3 if there are changes.")] = False,
     check: Annotated[
         bool,
         typer.Option(
             "--check",
-            help="Also ask the `require` checks of the pending files, read-only. Exit with 1 if one is not met.",
+            help="Also run the `require` checks of the pending files, read-only. Exit with code 1 if one is not met.",
         ),
     ] = False,
     no_create: options.NoCreate = False,
@@ -47,7 +48,11 @@ def command(
 ) -> int:
     """Show what apply would do. Changes nothing on any server.
 
-    Examples: orch plan · orch plan -o plan.json && orch apply plan.json · orch plan --exit-code · orch plan --check
+    Examples:
+        orch plan
+        orch plan -o plan.json && orch apply plan.json
+        orch plan --exit-code
+        orch plan --check
     """
     import shlex
     import sys

@@ -27,21 +27,25 @@ def command(
         list[Target] | None,
         typer.Argument(
             metavar="[TARGET]...",
-            help="Default: those under 'render:', or those on disk, or compose, k8s and dockerfile.",
+            help="What to render. Default: the targets under 'render:', or the rendered files on disk, "
+            "or compose, k8s and dockerfile.",
         ),
     ] = None,
     check: Annotated[
-        bool, typer.Option("--check", help="Write nothing; exit with 3 and a diff if a file is stale.")
+        bool, typer.Option("--check", help="Write nothing. Exit with code 3 and a diff if a file is out of date.")
     ] = False,
-    output: Annotated[str | None, typer.Option("--output", metavar="DIR", help="Write under this directory.")] = None,
+    output: Annotated[str | None, typer.Option("--output", metavar="DIR", help="Write into this directory.")] = None,
     image: Annotated[
-        str | None, typer.Option("--image", metavar="IMAGE", help="Instead of the image in the manifest.")
+        str | None, typer.Option("--image", metavar="IMAGE", help="Use this image instead of the one in the manifest.")
     ] = None,
     file: options.File = None,
 ) -> int:
-    """Write what is made from the manifest: compose, k8s, argo, init-sql, dockerfile, github, gitlab.
+    """Write files that are generated from the manifest: compose, k8s, argo, init-sql, dockerfile, github, gitlab.
 
-    Examples: orch render · orch render k8s --check · orch render k8s --image registry/app:1.2 --output build
+    Examples:
+        orch render
+        orch render k8s --check
+        orch render k8s --image registry/app:1.2 --output build
     """
     from pathlib import Path
 

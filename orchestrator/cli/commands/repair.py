@@ -22,8 +22,8 @@ def command(
         list[str] | None,
         typer.Argument(
             metavar="NAME...",
-            help="The database. With --accept, --acknowledge and --here several; globs; label:x. "
-            "--here takes all of them if none is given.",
+            help="The database. --accept, --acknowledge and --here take several: names, globs or label:NAME. "
+            "Default for --here: all.",
             autocompletion=options.complete_pattern,
         ),
     ] = None,
@@ -32,23 +32,31 @@ def command(
         typer.Option(
             "--mark-applied",
             metavar="VERSION",
-            help="All of it is in the database, as after a hotfix by hand. Also a range: 3-5.",
+            help="Record that this version, or a range such as 3-5, is in the database, as after a manual hotfix.",
         ),
     ] = None,
     mark_not_applied: Annotated[
-        int | None, typer.Option("--mark-not-applied", metavar="VERSION", help="Nothing of it is in the database.")
+        int | None,
+        typer.Option(
+            "--mark-not-applied", metavar="VERSION", help="Record that nothing of this version is in the database."
+        ),
     ] = None,
-    statement_done: Annotated[bool, typer.Option("--statement-done", help="The statement in doubt was done.")] = False,
-    statement_not_done: Annotated[
-        bool, typer.Option("--statement-not-done", help="It was not done: run it again.")
+    statement_done: Annotated[
+        bool, typer.Option("--statement-done", help="Record that the statement in doubt was executed.")
     ] = False,
-    continue_: Annotated[bool, typer.Option("--continue", help="Go on where it stopped.")] = False,
+    statement_not_done: Annotated[
+        bool,
+        typer.Option("--statement-not-done", help="Record that it was not executed, so that the next run executes it."),
+    ] = False,
+    continue_: Annotated[
+        bool, typer.Option("--continue", help="Continue a partial migration where it stopped.")
+    ] = False,
     accept: Annotated[
         list[str] | None,
         typer.Option(
             "--accept",
             metavar="FILE",
-            help="Accept the edit of an applied file: its path, name or version. Repeatable; globs.",
+            help="Accept the edit of an applied file, given by path, name, glob or version. Repeatable.",
         ),
     ] = None,
     keep_version: Annotated[
@@ -62,7 +70,7 @@ def command(
     renumber: Annotated[
         str | None,
         typer.Option(
-            "--renumber", metavar="OLD=NEW", help="The applied file of version OLD is now called NEW: record that."
+            "--renumber", metavar="OLD=NEW", help="Record that the applied file of version OLD now has version NEW."
         ),
     ] = None,
     acknowledge: Annotated[
@@ -70,26 +78,32 @@ def command(
         typer.Option(
             "--acknowledge",
             metavar="VERSIONS",
-            help="The files of these applied versions are gone, and that is meant: 1-60 or 3,5.",
+            help="Record that the files of these applied versions were removed on purpose: 1-60 or 3,5.",
         ),
     ] = None,
     here: Annotated[
         bool,
-        typer.Option("--here", help="The records belong to this database now, as after a move to another server."),
+        typer.Option(
+            "--here", help="Record that the history belongs to this database, as after a move to another server."
+        ),
     ] = False,
-    reason: Annotated[str, typer.Option("--reason", help="Why, if you want it kept in the history.")] = "",
+    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Keep this reason in the history.")] = "",
     file: options.File = None,
     env_file: options.EnvFile = None,
     lock_timeout: options.LockTimeout = None,
     embedded: options.Embedded = False,
     output: options.OutputOption = options.Output.text,
 ) -> int:
-    """List possible resolutions for a database; with a flag, apply one. Runs no migration, loses no history.
+    """List possible resolutions for a database; with a flag, apply one.
 
-    Where nothing is wrong, --mark-applied takes the next pending version as applied, and --mark-not-applied takes that back.
+    A resolution changes only the history and the version table. It runs no migration and removes no history.
 
-    Examples: orch repair inventory · orch repair inventory --mark-applied 3 --reason "finished by hand" ·
-    orch repair '*' --accept '*'
+    In a healthy database, --mark-applied marks the next pending version applied, and --mark-not-applied undoes it.
+
+    Examples:
+        orch repair inventory
+        orch repair inventory --mark-applied 3 --reason "finished by hand"
+        orch repair '*' --accept '*'
     """
     from orchestrator.cli.records import one_database, several
     from orchestrator.errors import UsageError

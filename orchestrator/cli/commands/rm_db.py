@@ -18,16 +18,17 @@ def command(
     name: options.Name,
     migrations: Annotated[
         bool,
-        typer.Option(
-            "--migrations", help="Remove its migrations too, although they are no longer as add-db wrote them."
-        ),
+        typer.Option("--migrations", help="Remove its migrations even if they were edited."),
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be written, and write nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be written, but write nothing.")] = False,
     file: options.File = None,
 ) -> int:
-    """Undo add-db: the manifest entry, what is rendered, and the migrations if nobody has worked on them.
+    """Undo add-db: remove the manifest entry, update rendered files, and remove migrations that nobody has edited.
 
-    The database itself is never touched. Example: orch rm-db logs2
+    The database itself is never touched.
+
+    Examples:
+        orch rm-db logs2
     """
     from orchestrator.cli.console import say
     from orchestrator.cli.project import make, open_project, say_renamed

@@ -18,22 +18,31 @@ def command(
         list[str],
         typer.Argument(
             metavar="NAME...",
-            help="The database; several go in reverse order.",
+            help="The database. Several are rolled back in reverse order of their dependencies.",
             autocompletion=options.complete_name,
         ),
     ],
     steps: Annotated[
-        int | None, typer.Option("--steps", min=1, metavar="N", help="Take back the last N migrations.")
+        int | None, typer.Option("--steps", min=1, metavar="N", help="Roll back the last N migrations.")
     ] = None,
     to: Annotated[
-        int | None, typer.Option("--to", min=0, metavar="VERSION", help="Take back all above this version; 0: all.")
+        int | None,
+        typer.Option(
+            "--to",
+            min=0,
+            metavar="VERSION",
+            help="Roll back every migration above this version. A migration with version 0 stays with --to 0.",
+        ),
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     allow_missing_down: Annotated[
-        bool, typer.Option("--allow-missing-down", help="Where a down file is missing, take back the record alone.")
+        bool, typer.Option("--allow-missing-down", help="If a down file is missing, change only the history.")
     ] = False,
     ignore_dependents: Annotated[
-        bool, typer.Option("--ignore-dependents", help="Even while a database that depends on it is up.")
+        bool,
+        typer.Option(
+            "--ignore-dependents", help="Roll back even if dependent databases still have applied migrations."
+        ),
     ] = False,
     file: options.File = None,
     env_file: options.EnvFile = None,
@@ -43,9 +52,11 @@ def command(
     output: options.StreamOption = options.StreamOutput.text,
     verbose: options.Verbose = False,
 ) -> int:
-    """Run down migrations, exactly as many as asked for. Shows them and asks first.
+    """Roll back applied migrations. Shows a plan and asks before it runs.
 
-    Examples: orch rollback inventory --steps 1 · orch rollback inventory order --to 0 --yes
+    Examples:
+        orch rollback inventory --steps 1
+        orch rollback inventory order --to 0 --yes
     """
     import shlex
     import sys

@@ -21,12 +21,14 @@ class Document(StrEnum):
 
 def command(
     document: Annotated[
-        Document, typer.Argument(help="Of what; events is a line of --output jsonl.")
+        Document, typer.Argument(help="The document. events: one line of --output jsonl.")
     ] = Document.manifest,
 ) -> int:
-    """Print the JSON Schema of databases.yaml, for editors, or of an output, for programs that read it.
+    """Print the JSON Schema of databases.yaml or of an output format.
 
-    Examples: orch schema > databases.schema.json · orch schema events
+    Examples:
+        orch schema > databases.schema.json
+        orch schema events
     """
     from importlib.resources import files
 

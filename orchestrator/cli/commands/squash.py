@@ -15,14 +15,16 @@ def command(
     description: Annotated[
         str, typer.Option("--name", metavar="WORDS", help="What the new migration is called.")
     ] = "squashed",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be written, and write nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be written, but write nothing.")] = False,
     file: options.File = None,
 ) -> int:
-    """Write one migration in place of all up to a version. Asks no server.
+    """Write one migration that replaces all up to a version. Needs no server.
 
-    New databases run it; those at that version take it as applied; those in between are refused, with what they lack.
+    A new database runs it. In a database at that version it counts as applied. A database below that version is
+    refused, and the message lists the missing migrations.
 
-    Example: orch squash inventory --to 60
+    Examples:
+        orch squash inventory --to 60
     """
     from orchestrator.cli.console import say
     from orchestrator.cli.project import make, open_project

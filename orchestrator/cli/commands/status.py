@@ -18,11 +18,14 @@ def command(
     embedded: options.Embedded = False,
     output: options.OutputOption = options.Output.text,
 ) -> int:
-    """Show every database: does it exist, its version, what is pending, what is wrong. Changes nothing.
+    """Show version, pending migrations and problems of each database. Changes nothing.
 
-    Exits with 5 if anything is wrong that stops a migration.
+    Exit code 5: a problem blocks migrations.
 
-    Examples: orch status · orch status --only inventory --no-deps · orch status --output json
+    Examples:
+        orch status
+        orch status --only inventory --no-deps
+        orch status --output json
     """
     from orchestrator.cli.console import pasteable, say, say_failures
     from orchestrator.cli.show import show

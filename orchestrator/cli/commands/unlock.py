@@ -13,17 +13,21 @@ def command(
     name: options.Name,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     terminate: Annotated[
-        bool, typer.Option("--terminate", help="End the session that holds the lock, if it is still running.")
+        bool, typer.Option("--terminate", help="Terminate the running session that holds the lock.")
     ] = False,
     file: options.File = None,
     env_file: options.EnvFile = None,
     embedded: options.Embedded = False,
 ) -> int:
-    """Show who holds the migration lock of a database and remove it, as after a golang-migrate on MongoDB that was killed.
+    """Show who holds the migration lock of a database, and remove the lock.
 
-    The lock of a session that is still running is not removed; --terminate ends that session.
+    This is needed on MongoDB after golang-migrate was killed.
 
-    Examples: orch unlock logs · orch unlock order --terminate
+    The lock of a running session is not removed; --terminate ends that session.
+
+    Examples:
+        orch unlock logs
+        orch unlock order --terminate
     """
     import sys
 

@@ -12,9 +12,11 @@ def command(
     no_deps: options.NoDeps = False,
     output: options.OutputOption = options.Output.text,
 ) -> int:
-    """Check the manifest, every migration file and the graph. Touches no server and needs no credentials.
+    """Check the manifest, every migration file and the dependency graph. Needs no server and no credentials.
 
-    Examples: orch validate · orch validate --only inventory --output json
+    Examples:
+        orch validate
+        orch validate --only inventory --output json
     """
     from dataclasses import asdict
 

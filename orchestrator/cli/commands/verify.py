@@ -1,4 +1,4 @@
-"""`orch verify`: does every down file take back what its up file did?"""
+"""`orch verify`: does every down file undo its up file?"""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 def command(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[NAME]...", help="The databases; globs; label:x. Default: all.")
+        list[str] | None,
+        typer.Argument(metavar="[NAME]...", help="The databases: names, globs or label:NAME. Default: all."),
     ] = None,
     since: Annotated[
         int,
@@ -23,7 +24,7 @@ def command(
             "--since",
             min=0,
             metavar="VERSION",
-            help="Verify the migrations from VERSION on; those before it only go up.",
+            help="Verify migrations from this version on. Earlier ones are only applied.",
         ),
     ] = 0,
     file: options.File = None,
@@ -35,13 +36,18 @@ def command(
     output: options.OutputOption = options.Output.text,
     junit: options.JUnit = None,
 ) -> int:
-    """Prove that every down file takes back what its up file did, in a scratch database on the same server.
+    """Check that every down file undoes its up file, in a scratch database on the same server.
 
-    Each migration, from the first, goes up, down and up again, and the schema is looked at between. The scratch database
-    is dropped; the real one is never touched. What reaches beyond a database (CREATE ROLE, ALTER SYSTEM) is left out.
+    Each migration is applied, rolled back and applied again, and the schemas are compared. The scratch database is
+    dropped; the real one is never touched. Statements that reach beyond their database (CREATE ROLE, ALTER SYSTEM) are
+    skipped.
     The manifest can accept findings in old migrations: `verify: {accept: [{version: 3}]}`.
 
-    Examples: orch verify · orch verify inventory · orch verify --since 42 · orch verify --embedded --junit verify.xml
+    Examples:
+        orch verify
+        orch verify inventory
+        orch verify --since 42
+        orch verify --embedded --junit verify.xml
     """
     import signal
 

@@ -24,7 +24,7 @@ def command(
         typer.Option(
             "--for",
             metavar="NAME[@VERSION]",
-            help="This database, all of it or up to a version. Repeatable. Default: every database.",
+            help="Wait for this database, or for one version of it. Repeatable. Default: every database.",
             autocompletion=options.complete_name,
         ),
     ] = None,
@@ -45,11 +45,13 @@ def command(
     embedded: options.Embedded = False,
     output: options.OutputOption = options.Output.text,
 ) -> int:
-    """Wait until databases are migrated, as an init container does for what its own database depends on.
+    """Wait until databases are migrated. Use it in an init container or a CI job.
 
-    A conflict in a history ends it at once (exit code 5). Exit code 8: not migrated yet, waiting again may help.
+    Exit code 5: a history conflict, which waiting does not resolve. Exit code 8: not migrated in time.
 
-    Examples: orch wait · orch wait --for order --for user@2 --timeout 600
+    Examples:
+        orch wait
+        orch wait --for order --for user@2 --timeout 600
     """
     import time
 
