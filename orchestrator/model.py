@@ -104,6 +104,7 @@ class Database:
     """One database of the estate. `dsn` is a template, never a resolved value; somebody may still write a password there.
 
     `database` is the template of its name on the server, where that is not `name`.
+    `risks` says of each of `analysis.rules.RISKS` whether a plan may hold it: allow, ask or refuse, where it is not the default.
     """
 
     id: str
@@ -119,6 +120,7 @@ class Database:
     settings: Settings = Settings()
     accepted: tuple[Accepted, ...] = ()
     lint: Lint = Lint()
+    risks: Mapping[str, str] = field(default_factory=dict)
     mark: Mark = Mark("databases.yaml")
 
 

@@ -90,6 +90,16 @@ class Story:
             yield _finding(script, script.statements[number], number, Hit("PG304", 0, what, lock="ACCESS EXCLUSIVE"))
 
 
+def part_of(statement: Statement, part: int) -> str:
+    """Return the source of a statement, or of this part of it where it is a block of several."""
+    source = statement.source
+    if not (statement.block and ";" in source):
+        return source
+    bounds = list(Reader("", source).statements())
+    start, end = bounds[part] if part < len(bounds) else (0, len(source))
+    return source[start:end]
+
+
 def _facts(statement: Statement) -> list[Fact]:
     source = statement.source
     if not (statement.block and ";" in source):

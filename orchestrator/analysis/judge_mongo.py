@@ -47,7 +47,7 @@ def _bare(name: object) -> str:
 
 def _drop(collections: Collections, _: Command, target: str) -> Iterator[Hit]:
     if not collections.is_new(target):
-        yield Hit("MG101", 0, "drops a collection and what is in it", target)
+        yield Hit("MG101", 0, f"drops collection {target} and what is in it", target)
 
 
 def _delete(collections: Collections, command: Command, target: str) -> Iterator[Hit]:
@@ -55,7 +55,7 @@ def _delete(collections: Collections, command: Command, target: str) -> Iterator
     if isinstance(deletes, list | tuple) and not collections.is_new(target):
         for one in deletes:
             if isinstance(one, Mapping) and not one.get("q") and one.get("limit", 0) == 0:
-                yield Hit("MG103", 0, "deletes every document of a collection", target)
+                yield Hit("MG103", 0, f"deletes every document of {target}", target)
                 return
 
 
@@ -76,14 +76,13 @@ def _out(collections: Collections, command: Command, target: str) -> Iterator[Hi
             into = out.get("coll", "") if isinstance(out, Mapping) else str(out)
             known = into == target or (into in collections.made and not collections.is_new(into))
             if known:
-                yield Hit("MG104", 0, "replaces a collection by the result of an aggregation", str(into))
+                yield Hit("MG104", 0, f"replaces collection {into} by the result of an aggregation", str(into))
 
 
 def _capped(collections: Collections, _: Command, target: str) -> Iterator[Hit]:
     if not collections.is_new(target):
-        yield Hit(
-            "MG201", 0, "copies a collection while nobody can write to it, and drops what is beyond the limit", target
-        )
+        yield Hit("MG105", 0, f"drops the oldest documents of {target} beyond the limit", target)
+        yield Hit("MG201", 0, "copies a collection while nobody can write to it", target)
 
 
 def _validate(collections: Collections, _: Command, target: str) -> Iterator[Hit]:
@@ -124,7 +123,8 @@ def _rename(collections: Collections, command: Command, target: str) -> Iterator
     if not collections.is_new(_bare(target)):
         yield Hit("MG501", 0, "renames what running programs use", _bare(target))
     if command.get("dropTarget") and not collections.is_new(_bare(command.get("to"))):
-        yield Hit("MG101", 0, "drops a collection and what is in it", _bare(command.get("to")))
+        replaced = _bare(command.get("to"))
+        yield Hit("MG101", 0, f"drops collection {replaced} and what is in it", replaced)
 
 
 def _drop_indexes(collections: Collections, _: Command, target: str) -> Iterator[Hit]:

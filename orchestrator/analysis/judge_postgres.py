@@ -259,7 +259,7 @@ def _drop_constraint(world: World, fact: Fact, _: Unit) -> Iterator[Hit]:
     known = world.constraint(fact.table, fact.name)
     parent = known[0].references if known else ""
     if "cascade" in fact.flags and not world.is_quiet(fact.table):
-        yield Hit("PG103", fact.at, "drops what depends on it", fact.table, AE)
+        yield Hit("PG103", fact.at, f"drops what depends on constraint {fact.name}", fact.table, AE)
     looks = parent or (not known and (fact.name.endswith(("_fkey", "_fk")) or fact.name.startswith(("fk_", '"FK_'))))
     if looks and not world.is_quiet(fact.table) and not (parent and world.is_quiet(parent)):
         yield Hit("PG301", fact.at, "drops a foreign key and locks the referenced table too", parent, AE, not parent)
@@ -268,9 +268,9 @@ def _drop_constraint(world: World, fact: Fact, _: Unit) -> Iterator[Hit]:
 def _drop_column(world: World, fact: Fact, _: Unit) -> Iterator[Hit]:
     if world.is_new(fact.table) or _added_now(world, fact):
         return
-    yield Hit("PG102", fact.at, "drops a column and what is in it", fact.table, AE)
+    yield Hit("PG102", fact.at, f"drops column {fact.table}.{fact.name} and what is in it", fact.table, AE)
     if "cascade" in fact.flags:
-        yield Hit("PG103", fact.at, "drops what depends on it", fact.table, AE)
+        yield Hit("PG103", fact.at, f"drops what depends on {fact.table}.{fact.name}", fact.table, AE)
 
 
 def _added_now(world: World, fact: Fact) -> bool:
@@ -384,9 +384,11 @@ def _drop_table(world: World, fact: Fact, _: Unit) -> Iterator[Hit]:
         if world.is_new(name):
             continue
         absent = found is None and world.complete and "if exists" in fact.flags  # as far as the files tell
-        yield Hit("PG101", fact.at, f"drops a {fact.what.removeprefix('drop ')} and what is in it", name, AE, absent)
+        yield Hit(
+            "PG101", fact.at, f"{fact.what.replace('drop', 'drops', 1)} {name} and what is in it", name, AE, absent
+        )
         if "cascade" in fact.flags:
-            yield Hit("PG103", fact.at, "drops what depends on it", name, AE, absent)
+            yield Hit("PG103", fact.at, f"drops what depends on {name}", name, AE, absent)
         if found is not None:
             parents = {key.references for key in found.foreign_keys()} - set(fact.others)
             if found.parent:
@@ -401,9 +403,10 @@ def _drop_container(world: World, fact: Fact, _: Unit) -> Iterator[Hit]:
     kind = fact.what.removeprefix("drop ")
     for name in fact.others:
         if not world.made_now(world.others.get((kind, name), -1)):
-            yield Hit("PG101", fact.at, f"drops a {kind} and what is in it", name, AE)
+            code = "PG107" if kind == "database" else "PG101"
+            yield Hit(code, fact.at, f"drops {kind} {name} and what is in it", name, AE)
             if "cascade" in fact.flags:
-                yield Hit("PG103", fact.at, "drops what depends on it", name, AE)
+                yield Hit("PG103", fact.at, f"drops what depends on {kind} {name}", name, AE)
 
 
 def _drop_type(world: World, fact: Fact, _: Unit) -> Iterator[Hit]:
@@ -411,7 +414,7 @@ def _drop_type(world: World, fact: Fact, _: Unit) -> Iterator[Hit]:
     for name in fact.others:
         made = world.domains[name].made if name in world.domains else world.types.get(name, -1)
         if "cascade" in fact.flags and not world.made_now(made):
-            yield Hit("PG104", fact.at, f"drops a {kind} and the columns that have it", name, AE)
+            yield Hit("PG104", fact.at, f"drops {kind} {name} and the columns that have it", name, AE)
 
 
 def _drop_other(world: World, fact: Fact, unit: Unit) -> Iterator[Hit]:
@@ -429,7 +432,7 @@ def _drop_other(world: World, fact: Fact, unit: Unit) -> Iterator[Hit]:
                 continue
         elif world.made_now(world.others.get((kind, name), -1)):
             continue
-        yield Hit("PG103", fact.at, "drops what depends on it", name, AE)
+        yield Hit("PG103", fact.at, f"drops what depends on {kind} {name}", name, AE)
         break
 
 
@@ -491,16 +494,16 @@ def _update(world: World, fact: Fact, _: Unit) -> Iterator[Hit]:
 
 def _delete(world: World, fact: Fact, _: Unit) -> Iterator[Hit]:
     if "all" in fact.flags and not world.is_new(fact.table):
-        yield Hit("PG106", fact.at, "deletes every row of a table", fact.table, "ROW EXCLUSIVE")
+        yield Hit("PG106", fact.at, f"deletes every row of {fact.table}", fact.table, "ROW EXCLUSIVE")
 
 
 def _truncate(world: World, fact: Fact, _: Unit) -> Iterator[Hit]:
     old = [name for name in fact.others if not world.is_new(name)]
     if old:
-        yield Hit("PG105", fact.at, "empties tables", old[0], AE)
+        yield Hit("PG105", fact.at, f"empties {', '.join(old)}", old[0], AE)
         if "cascade" in fact.flags:
             others = [name for name in world.foreign_keys_to(old[0]) if name not in fact.others]
-            yield Hit("PG103", fact.at, "empties what refers to it too", others[0] if others else old[0], AE)
+            yield Hit("PG103", fact.at, f"empties what refers to {old[0]} too", others[0] if others else old[0], AE)
 
 
 def _whole_table(world: World, fact: Fact, _: Unit) -> Iterator[Hit]:

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from orchestrator.analysis.findings import Finding, Story
+from orchestrator.analysis.findings import Finding, Story, part_of
 from orchestrator.analysis.permissions import allowed, permissions
-from orchestrator.analysis.rules import OFF, fits_engine
+from orchestrator.analysis.rules import LOSES_DATA, OFF, fits_engine, risk_of
 from orchestrator.analysis.rules import rules as all_rules
 from orchestrator.model import Mark, Script
 
-_OTHERS_LOSE = "drops a database"  # what a plan can take from somebody even where it makes everything itself
-
+_OTHERS_LOSE = "PG107"  # what a plan can take from somebody even where it makes everything itself
 _TOGETHER = "PG304"  # it is about a transaction, so it stands by itself
+_SHOWN = 160  # characters of a statement
 
 
 @dataclass(frozen=True, slots=True)
 class Risk:
-    """One statement to look at: what it does, and where it is."""
+    """One statement to look at: what it does, where it is, its text on one line, and which of `rules.RISKS` it is."""
 
     where: Mark
     what: str
+    statement: str = ""
+    kinds: frozenset[str] = frozenset()
+
+    @property
+    def loses_data(self) -> bool:
+        """Whether something is gone when it has run."""
+        return LOSES_DATA in self.kinds
 
 
 def risks(
@@ -30,34 +37,43 @@ def risks(
     fresh: bool = False,
     past: Callable[[], Iterable[Script]] | None = None,
     engine: str = "",
+    levels: Mapping[str, str] | None = None,
 ) -> list[Risk]:
     """Return what is dangerous in the files of a database's plan, in their order.
 
     It judges by what files say, and never forbids any. `fresh`: the plan creates the database, so everything in it
     was made by the plan, and only what another database can lose counts. `past` returns the files that are applied
     already, in order; they are read only if without them something would be told. `engine`: only rules that are true
-    of its files count.
+    of its files count. `levels` of rules are the manifest's: what is off there is no risk, unless it loses data.
     """
     ahead = list(scripts)
-    found = list(_told(Story(complete=False), ahead, engine))
-    if fresh:
-        return [risk for risk in found if _OTHERS_LOSE in risk.what]
-    if found and past is not None:
+    told = {code for code, rule in all_rules().items() if (levels or {}).get(code, rule.level) != OFF}
+    told |= {code for code in all_rules() if risk_of(code) == LOSES_DATA}
+    told &= {_OTHERS_LOSE} if fresh else told
+    told = {code for code in told if not engine or fits_engine(code, engine)}
+    found = list(_told(Story(complete=False), ahead, told))
+    if found and past is not None and not fresh:
         story = Story()
         for script in past():
             story.past(script)
-        found = list(_told(story, ahead, engine))
+        found = list(_told(story, ahead, told))
     return found
 
 
-def _told(story: Story, scripts: Iterable[Script], engine: str) -> Iterator[Risk]:
+def _told(story: Story, scripts: Iterable[Script], told: set[str]) -> Iterator[Risk]:
     for script in scripts:
         granted = permissions(script)
-        judged = [one for one in story.judge(script) if not engine or fits_engine(one.code, engine)]
-        findings = [one for one in judged if all_rules()[one.code].level != OFF and not allowed(one, granted)]
+        findings = [one for one in story.judge(script) if one.code in told and not allowed(one, granted)]
         places: dict[tuple[int, int, bool], list[Finding]] = {}
         for finding in findings:
             places.setdefault((finding.statement, finding.part, finding.code == _TOGETHER), []).append(finding)
-        for (number, _, _), same in places.items():
+        for (number, part, _), same in places.items():
             whats = dict.fromkeys(one.what for one in sorted(same, key=lambda one: one.code))
-            yield Risk(Mark(script.file.path, script.statements[number].line), "; ".join(whats))
+            where = Mark(script.file.path, script.statements[number].line)
+            kinds = frozenset(filter(None, (risk_of(one.code) for one in same)))
+            yield Risk(where, "; ".join(whats), _one_line(part_of(script.statements[number], part)), kinds)
+
+
+def _one_line(source: str) -> str:
+    text = " ".join(source[: 4 * _SHOWN].split())
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]} …"

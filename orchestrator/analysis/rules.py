@@ -10,6 +10,11 @@ from orchestrator.engines import dialect
 ERROR, WARN, OFF = "error", "warn", "off"
 LEVELS = (ERROR, WARN, OFF)
 
+LOSES_DATA, BLOCKS_WRITES, BREAKS_READERS = "loses-data", "blocks-writes", "breaks-readers"
+RISKS = (LOSES_DATA, BLOCKS_WRITES, BREAKS_READERS)
+"""What the `risks` of a manifest speak of."""
+_RISKS = {"1": LOSES_DATA, "2": BLOCKS_WRITES, "6": BLOCKS_WRITES, "5": BREAKS_READERS}  # by the first digit of a code
+
 
 @dataclass(frozen=True, slots=True)
 class Rule:
@@ -40,6 +45,11 @@ def rules() -> dict[str, Rule]:
     from orchestrator.analysis.rules_postgres_locks import LOCKS
 
     return {rule.code: rule for rule in sorted((*POSTGRES, *LOCKS, *ABOUT_FILES, *MONGO), key=lambda rule: rule.code)}
+
+
+def risk_of(code: str) -> str:
+    """Return which of `RISKS` what breaks this rule is; '' if none."""
+    return "" if code.startswith("LT") else _RISKS.get(code[2:3], "")
 
 
 def fits_engine(code: str, engine: str) -> bool:

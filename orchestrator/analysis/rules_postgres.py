@@ -11,7 +11,7 @@ _SHORT = "nothing: the lock is short"
 POSTGRES = (
     Rule(
         "PG101",
-        "drops a table, a schema or a database",
+        "drops a table, a materialized view or a schema",
         ERROR,
         _AE,
         _ALL,
@@ -84,6 +84,18 @@ POSTGRES = (
         "DELETE FROM orders;",
         (("1_orders_old.up.sql", "DELETE FROM orders WHERE created_at < '2020-01-01' AND id BETWEEN 1 AND 10000;\n"),),
         "Add a WHERE. Where all rows shall go, TRUNCATE is quicker; say that it is meant with a permission.",
+    ),
+    Rule(
+        "PG107",
+        "drops a database",
+        ERROR,
+        "none: nobody may be connected",
+        "nobody",
+        "removes the files of the database",
+        "Another database of the server is gone, with everything in it. Nothing that orch records tells of it.",
+        "DROP DATABASE archive;",
+        (),
+        "Take the database out of databases.yaml (orch rm-db), and let an administrator drop it by hand.",
     ),
     Rule(
         "PG401",

@@ -34,16 +34,20 @@ def hazards_of(run: Run, plan: Plan) -> dict[str, list[Risk]]:
     """Return what to look at first in the statements that would run, database by database."""
     from orchestrator.analysis.risks import risks
 
+    def shown(risk: Risk) -> Risk:
+        return replace(risk, what=run.redact(risk.what), statement=run.redact(risk.statement))
+
     found = {
         database.id: risks(
             _ahead(run, plan, database),
             fresh=_is_fresh(run, database),
             past=partial(_past, run, plan, database),
             engine=database.engine,
+            levels=run.databases[database.id].lint.levels,
         )
         for database in plan.databases
     }
-    return {id: dangers for id, dangers in found.items() if dangers}
+    return {id: list(map(shown, dangers)) for id, dangers in found.items() if dangers}
 
 
 def _is_fresh(run: Run, database: DatabasePlan) -> bool:

@@ -92,6 +92,7 @@ class Declarations:
             if any(steps[:1] == ("lint",) for steps in self._broken)
             else read_lint(value, [], NO_LINT, self._error)
         )
+        self._risks = {} if ("risks",) in {steps[:1] for steps in self._broken} else value.get("risks") or {}
         given = value.get("servers") or {}
         servers: dict[str, _Server | None] = {}
         for name, values in given.items() if isinstance(given, dict) else ():
@@ -212,6 +213,7 @@ class Declarations:
             ),
             mark=self._source.mark(steps),
             lint=read_lint(values, steps, self._lint, self._error),
+            risks={**self._risks, **(values.get("risks") or {})},
         )
 
     def _labels(self, entry: _Entry) -> Mapping[str, None]:

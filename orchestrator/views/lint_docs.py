@@ -60,6 +60,25 @@ databases:
 
 `--server-version 15` goes before both.
 
+## Before something is lost
+
+On a terminal, `orch apply` asks before it runs a statement that loses data, and shows it. The manifest says so for each kind of
+risk, for all databases and for one:
+
+```yaml
+risks:
+  loses-data: ask         # PG1xx, MG1xx; the default. allow, ask or refuse
+  blocks-writes: allow    # PG2xx, PG6xx, MG2xx, MG6xx; the default
+  breaks-readers: allow   # PG5xx, MG5xx; the default
+databases:
+  - {name: ledger, server: main, risks: {loses-data: refuse}}
+```
+
+`ask` asks only where there is a terminal (not in CI), and not with `--yes`; else the plan runs. `refuse` stops `orch apply` and
+`orch plan` with exit code 5 before anything runs, also with `--yes`. A permission with a reason in the file counts for both. What a
+database loses that the plan itself creates is no risk. `orch rollback` always asks, and is never refused. What a DO block puts
+together while it runs (PG701) cannot be judged, and asks nobody. A code that is off under `lint` is no risk, unless it loses data.
+
 ## Rules
 
 The locks were measured on PostgreSQL 15 and 18, and the waits of clients on MongoDB 6.0.

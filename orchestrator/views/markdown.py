@@ -34,7 +34,7 @@ def plan_markdown(plan: Plan, risks: Mapping[str, Sequence[Risk]], room: int = M
     if any(risks.values()):
         lines += ["### Look at these first", ""]
         rows = [(id, risk) for id, found in risks.items() for risk in found]
-        lines += [f"- ⚠️ {text(id)}: {text(str(h.where))} {text(h.what)}" for id, h in rows[:MAX_ROWS]]
+        lines += [_risk(id, risk) for id, risk in rows[:MAX_ROWS]]
         lines += [*_more(rows), ""]
     if changing:
         lines += ["| database | where | what will run |", "|---|---|---|"]
@@ -126,6 +126,11 @@ def _problems(plan: Plan) -> list[str]:
     failing = shared((planned.id, planned.failure) for planned in plan.databases if planned.failure)
     lines = [line for ids, failure in failing[:MAX_ROWS] for line in _error(some(ids), asdict(failure))]
     return lines + _more(failing)
+
+
+def _risk(id: str, risk: Risk) -> str:
+    line = f"- ⚠️ {text(id)}: {text(str(risk.where))} {text(risk.what)}"
+    return f"{line}<br>{text(risk.statement)}" if risk.loses_data else line
 
 
 def _what_runs(planned: DatabasePlan) -> str:

@@ -83,6 +83,8 @@ def _lines(planned: DatabasePlan, risks: Sequence[Risk]) -> Iterable[str]:
         for risk in risks:
             if risk.where.path == step.path:
                 yield f"  ! {risk.what}: {risk.where}"
+                if risk.loses_data:
+                    yield f"      {risk.statement}"
     for note in planned.notes:
         yield f"note: {note}"
 

@@ -39,7 +39,10 @@ def test_the_plan_folds_what_is_alike_and_shows_what_is_dangerous(pg_estate: Est
     assert len(plan.splitlines()) < 12
     assert "11 databases: postgres-db00, postgres-db01, postgres-db02, postgres-db03, postgres-db04 and 6 more" in plan
     assert "    + 1 create_{database}_tables\n" in plan
-    danger = "      ! drops a table and what is in it: migrations/postgres-db07/schema/000002_drop.up.sql:2\n"
+    danger = (
+        "      ! drops table items and what is in it: migrations/postgres-db07/schema/000002_drop.up.sql:2\n"
+        "          DROP TABLE items\n"
+    )
     assert "    + 2 drop\n" + danger in plan
     assert "1 risky statement (!)" in plan
     applied = pg_estate.orch("apply")

@@ -259,9 +259,11 @@ def test_what_is_dangerous_is_coloured(pg_estate: Estate) -> None:
         {**ONE, "000002_drop.up.sql": "DROP TABLE one;", "000002_drop.down.sql": ONE["000001_one.up.sql"]},
     )
     pg_estate.orch("apply", "--only", "a", "--to", "1")  # a plan marks nothing in a database that it creates
-    assert "\033[33m      ! drops a table and what is in it: migrations/" in on_a_terminal(pg_estate, "apply")
+    assert "\033[33m      ! drops table one and what is in it: migrations/" in on_a_terminal(
+        pg_estate, "apply", "--yes"
+    )
     pg_estate.orch("rollback", "a", "--steps", "1", "--yes")
-    assert "\n      ! drops a table" in pg_estate.orch("rollback", "a", "--to", "0", "--yes").stderr
+    assert "\n      ! drops table one" in pg_estate.orch("rollback", "a", "--to", "0", "--yes").stderr
 
 
 def test_the_live_view(pg_estate: Estate) -> None:

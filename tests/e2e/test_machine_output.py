@@ -326,16 +326,16 @@ def test_long_texts_keep_their_ends() -> None:
 @pytest.mark.parametrize(
     ("sql", "found"),
     [
-        ("DROP TABLE a;", ["drops a table and what is in it"]),
-        ("ALTER TABLE a DROP COLUMN b;", ["drops a column and what is in it"]),
+        ("DROP TABLE a;", ["drops table a and what is in it"]),
+        ("ALTER TABLE a DROP COLUMN b;", ["drops column a.b and what is in it"]),
         ("-- DROP TABLE a\nSELECT 'DROP TABLE b', $$ DROP TABLE c $$;", []),
-        ("DELETE FROM a;", ["deletes every row of a table"]),
+        ("DELETE FROM a;", ["deletes every row of a"]),
         ("DELETE FROM a WHERE b;", []),
         ("UPDATE a SET b = 1;", ["rewrites every row of a table"]),
         ("INSERT INTO a VALUES (1) ON CONFLICT (b) DO UPDATE SET c = 1;", []),
         ("ALTER TABLE a ALTER COLUMN b TYPE bigint;", ["may rewrite a table while nobody can read it"]),
         ("ALTER TABLE a RENAME TO b;", ["renames what running programs use"]),
-        ("TRUNCATE a;", ["empties tables"]),
+        ("TRUNCATE a;", ["empties a"]),
         ("CREATE TABLE a (deleted_from text);", []),
     ],
 )
@@ -344,8 +344,8 @@ def test_hazards_of_sql(sql: str, found: list[str]) -> None:
     assert [risk.what for risk in risks([script])] == found
 
 
-ALL = "deletes every row of a table"
-CASCADE = "drops what depends on it"
+ALL = "deletes every row of a"
+CASCADE = "drops what depends on"
 REWRITE = "rewrites a table while nobody can read it"
 REINDEX = "builds an index anew while nobody can write to its table"
 INDEX = "builds an index while nobody can write to its table"
@@ -368,12 +368,15 @@ REFRESH = "fills a materialized view while nobody can read it"
         ("WITH c AS (DELETE FROM a USING (SELECT 1) d WHERE b RETURNING b) SELECT 1;", []),
         ("WITH c AS (SELECT 1 WHERE b)\nDELETE FROM a;", [ALL]),
         ("WITH c AS (SELECT 1) DELETE FROM a USING c WHERE b;", []),
-        ("DROP TYPE a CASCADE;", ["drops a type and the columns that have it"]),
-        ("DROP DOMAIN IF EXISTS a, b CASCADE;", ["drops a domain and the columns that have it"]),
+        ("DROP TYPE a CASCADE;", ["drops type a and the columns that have it"]),
+        (
+            "DROP DOMAIN IF EXISTS a, b CASCADE;",
+            ["drops domain a and the columns that have it; drops domain b and the columns that have it"],
+        ),
         ("DROP TYPE a;", []),
-        ("DROP FUNCTION a(int, text) CASCADE;", [CASCADE]),
-        ("DROP TABLE a CASCADE;", [f"drops a table and what is in it; {CASCADE}"]),
-        ("ALTER TABLE a DROP CONSTRAINT IF EXISTS b CASCADE;", [CASCADE]),
+        ("DROP FUNCTION a(int, text) CASCADE;", [f"{CASCADE} function a"]),
+        ("DROP TABLE a CASCADE;", [f"drops table a and what is in it; {CASCADE} a"]),
+        ("ALTER TABLE a DROP CONSTRAINT IF EXISTS b CASCADE;", [f"{CASCADE} constraint b"]),
         ("ALTER TABLE a DROP CONSTRAINT b, ADD FOREIGN KEY (c) REFERENCES d ON DELETE CASCADE NOT VALID;", []),
         ("VACUUM FULL a;", [REWRITE]),
         ("VACUUM (ANALYZE, FULL) a;", [REWRITE]),
@@ -416,7 +419,7 @@ REFRESH = "fills a materialized view while nobody can read it"
         ("COMMENT ON TABLE a IS 'ALTER TABLE a ADD CHECK (b)'; SELECT 1 AS \"reindex\";", []),
         (
             "ALTER TABLE a ADD UNIQUE (b), ALTER b SET NOT NULL, DROP COLUMN c;",
-            [f"drops a column and what is in it; {CHECK}; {KEY}"],
+            [f"drops column a.c and what is in it; {CHECK}; {KEY}"],
         ),
         # a block beside what cannot be in one is a single statement
         ("BEGIN; SELECT 1; CREATE INDEX ON a (b); DELETE FROM a; COMMIT; VACUUM a;", [INDEX, ALL]),
@@ -483,8 +486,8 @@ def test_hazards_of_mongo() -> None:
     text = '[{"create": "a"}, {"drop": "a"}, {"drop": "b"}, {"delete": "c", "deletes": [{"q": {}, "limit": 0}]}]'
     script = parse_commands(File("a.up.js", Path("a.up.js"), ""), text)
     assert [(h.what, h.where.line) for h in risks([script])] == [
-        ("drops a collection and what is in it", 1),
-        ("deletes every document of a collection", 1),
+        ("drops collection b and what is in it", 1),
+        ("deletes every document of c", 1),
     ]
 
 
@@ -494,7 +497,7 @@ def test_a_plan_as_a_comment(nasty: Estate) -> None:
     )
     commands, summary, outputs, log = github(nasty, "plan", code=0)
     assert [(name, where["line"], text) for name, where, text in commands] == [
-        ("warning", "2", "drops a database and what is in it")
+        ("warning", "2", "drops database t and what is in it")
     ]
     assert outputs == {"has_changes": "true", "applied_count": "0", "pending_count": "5"}
     assert "Plan: 3 to create, 5 migrations to run" in log

@@ -45,7 +45,7 @@ def test_marks(text: str, count: int) -> None:
 def test_a_plan_that_creates_the_database_marks_what_others_can_lose_alone() -> None:
     text = "DROP TABLE t; UPDATE t SET a = 1; DROP DATABASE other;"
     assert len(marks(text)) == 3
-    assert marks(text, fresh=True) == ["drops a database and what is in it"]
+    assert marks(text, fresh=True) == ["drops database other and what is in it"]
 
 
 def test_a_new_database_has_nothing_to_lose_and_an_old_one_has(pg_estate: Estate) -> None:

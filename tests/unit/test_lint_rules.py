@@ -194,7 +194,7 @@ def test_what_a_server_does_not_know() -> None:
         ('[{"createIndexes": "a", "indexes": [{"key": {"b": 1}, "name": "b"}]}]', []),
         ('[{"collMod": "a", "validator": {"b": 1}}]', ["MG402?"]),
         ('[{"collMod": "a", "validator": {"b": 1}, "validationLevel": "moderate"}]', []),
-        ('[{"convertToCapped": "a", "size": 1000}]', ["MG201"]),
+        ('[{"convertToCapped": "a", "size": 1000}]', ["MG105", "MG201"]),
         ('[{"validate": "a"}]', ["MG202"]),
         ('[{"renameCollection": "d.a", "to": "d.b"}]', ["MG501"]),
         ('[{"dropIndexes": "a", "index": "b"}]', ["MG502"]),

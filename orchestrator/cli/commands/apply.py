@@ -36,6 +36,7 @@ def command(
     lock_timeout: options.LockTimeout = None,
     embedded: options.Embedded = False,
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Start nothing new after the first failure.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before something is lost.")] = False,
     output: options.StreamOption = options.StreamOutput.text,
     junit: options.JUnit = None,
     verbose: options.Verbose = False,
@@ -50,6 +51,7 @@ def command(
     """
     import sys
 
+    from orchestrator.cli import consent
     from orchestrator.cli.console import paint_dangers, say
     from orchestrator.cli.planning import for_these_servers, hazards_of, planned, read_plan, refuse_mixed, up_to
     from orchestrator.cli.stage import Broadcast, execute, planning, when_machines_read
@@ -82,7 +84,11 @@ def command(
 
         say(f"Nothing to do: {counted(len(plan.databases), 'database')} up to date.")
         return 0
-    if output not in (options.StreamOutput.json, options.StreamOutput.jsonl):
-        say(paint_dangers(plan_text(plan, hazards_of(run, plan)), sys.stderr))
+    risks = hazards_of(run, plan)
+    shown = output not in (options.StreamOutput.json, options.StreamOutput.jsonl)
+    if shown:
+        say(paint_dangers(plan_text(plan, risks), sys.stderr))
         say("")
+    consent.refuse(run.databases, risks)
+    consent.ask(run.databases, risks, yes=yes)
     return execute(run, plan, broadcast, output, verbose=verbose)

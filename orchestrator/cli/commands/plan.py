@@ -10,7 +10,9 @@ from orchestrator.cli import options
 from orchestrator.execution.scheduler import JOBS, JOBS_PER_SERVER
 
 if TYPE_CHECKING:
-    from orchestrator.execution.run import Run
+    from collections.abc import Mapping, Sequence
+
+    from orchestrator.analysis.risks import Risk
     from orchestrator.planning.plan import Plan
 
 
@@ -58,6 +60,7 @@ def command(
     import sys
     from pathlib import Path
 
+    from orchestrator.cli import consent
     from orchestrator.cli.console import out, out_json, paint_dangers, pasteable, say, say_failures
     from orchestrator.cli.planning import hazards_of, planned, up_to
     from orchestrator.errors import ExitCode, UsageError, exit_code_of
@@ -84,39 +87,38 @@ def command(
         except OSError as error:
             raise UsageError(f"{out_file} cannot be written: {error.strerror}") from None
         say(pasteable(f"The plan is in {out_file}; run it: orch apply {shlex.quote(out_file)}"))
-    written = True
+    written, risks = True, hazards_of(run, plan)
     if output is options.PlanOutput.github:
-        written = _report(run, plan)
+        written = _report(plan, risks)
     elif output is options.PlanOutput.markdown:
         from orchestrator.views.markdown import plan_markdown
 
-        out(plan_markdown(plan, hazards_of(run, plan)))
+        out(plan_markdown(plan, risks))
     elif output is options.PlanOutput.json:
         document = plan.document()
         if asked is not None:
             document["checks"] = [one.document() for one in asked]
         out_json(document)
     else:
-        out(paint_dangers(plan_text(plan, hazards_of(run, plan)), sys.stdout))
+        out(paint_dangers(plan_text(plan, risks), sys.stdout))
     say_failures((database.id, database.failure) for database in plan.databases if database.failure)
     for one in asked or ():
         say(pasteable(f"check: {one}"))
     if plan.failures:
         return exit_code_of(failure.exit_code for failure in plan.failures)
+    consent.refuse(run.databases, risks)
     if not written or any(one.stops for one in asked or ()):
         return int(ExitCode.FAILED)
     return int(ExitCode.CHANGES) if exit_code and plan.has_changes else 0
 
 
-def _report(run: Run, plan: Plan) -> bool:
+def _report(plan: Plan, risks: Mapping[str, Sequence[Risk]]) -> bool:
     """Tell GitHub: the plan for people on stderr, annotations on stdout, the rest where its variables say, if it can."""
     from orchestrator.cli.console import say
     from orchestrator.cli.machine import plan_commands, put_commands, put_outputs, put_summary
-    from orchestrator.cli.planning import hazards_of
     from orchestrator.views.markdown import plan_markdown
     from orchestrator.views.text import plan_text
 
-    risks = hazards_of(run, plan)
     say(plan_text(plan, risks))
     put_commands(plan_commands(plan, risks))
     pending = sum(len(planned.steps) for planned in plan.databases)
