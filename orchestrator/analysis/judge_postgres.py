@@ -523,7 +523,9 @@ def _reindex(world: World, fact: Fact, unit: Unit) -> Iterator[Hit]:
 
 
 def _refresh(world: World, fact: Fact, _: Unit) -> Iterator[Hit]:
-    if not fact.flags & {"concurrently", "no data"} and not world.is_quiet(fact.table):
+    if "no data" in fact.flags and not world.is_quiet(fact.table):
+        yield Hit("PG504", fact.at, f"empties {fact.table}, which nobody can read until it is filled", fact.table, AE)
+    elif not fact.flags & {"concurrently", "no data"} and not world.is_quiet(fact.table):
         yield Hit("PG207", fact.at, "fills a materialized view while nobody can read it", fact.table, AE)
 
 

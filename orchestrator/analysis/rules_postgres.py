@@ -210,6 +210,18 @@ POSTGRES = (
         "Look into pg_stat_user_indexes (idx_scan) first. DROP INDEX CONCURRENTLY stops nobody; it stands alone in its file.",
     ),
     Rule(
+        "PG504",
+        "empties a materialized view",
+        WARN,
+        _AE,
+        _ALL,
+        "gives the view a new empty file",
+        "REFRESH … WITH NO DATA leaves a view that cannot be read: every query of it fails (SQLSTATE 55000) until it is filled.",
+        "REFRESH MATERIALIZED VIEW sales WITH NO DATA;",
+        (("1_sales.up.sql", "REFRESH MATERIALIZED VIEW CONCURRENTLY sales;\n"),),
+        "Fill it CONCURRENTLY, which needs a unique index on the view, or make a new view and rename it.",
+    ),
+    Rule(
         "PG601",
         "changes every row in one transaction",
         WARN,

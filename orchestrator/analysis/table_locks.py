@@ -44,17 +44,18 @@ def locked_together(script: Script, is_new: Callable[[str], bool]) -> Iterator[t
     """Yield the number of the statement where a transaction strongly locks a second old table, and what to say of it."""
     together: dict[str, None] = {}
     second: int | None = None
+    lockers = 0  # statements that lock an old table; what one has to lock for its foreign keys cannot be parted
     last = len(script.statements) - 1
     for number, statement in enumerate(script.statements):
         if not script.atomic:  # a block of several statements, or one alone
-            together, second = {}, None
+            together, second, lockers = {}, None, 0
         for part in _parts(statement.source) if _TELLING.search(statement.source) else ():
-            for table in strongly_locked(part):
-                shown = _shown(_plain(table))
-                if not is_new(shown):
-                    together[shown] = None
-        if len(together) > 1 and second is None:
-            second = number
+            named, referenced = ({_shown(_plain(table)): None for table in tables} for tables in strongly_locked(part))
+            old = {table: None for table in (named | referenced) if not is_new(table)}
+            together |= old
+            lockers += bool(old) + (sum(table in old for table in named) > 1)
+            if len(together) > 1 and lockers > 1 and second is None:
+                second = number
         if second is not None and (not script.atomic or number == last):
             yield second, told(together)
 
@@ -88,18 +89,16 @@ def _decoded(digits: str) -> str:
     return ""
 
 
-def strongly_locked(statement: str) -> Iterator[str]:
-    """Yield the tables that a statement locks in SHARE ROW EXCLUSIVE mode or a stronger one, as their names stand in it.
+def strongly_locked(statement: str) -> tuple[list[str], list[str]]:
+    """Return the tables that a statement locks in SHARE ROW EXCLUSIVE mode or a stronger one, as their names stand in it.
 
-    The statement has one space between its words, and neither comments nor texts. A table that it drops is not
-    yielded: no running program should use that one.
+    First those on which it works, then those to which its foreign keys refer. The statement has one space between its
+    words, and neither comments nor texts. A table that it drops is not among them: no running program should use it.
     """
-    for pattern in _STRONG:
-        if found := pattern.match(statement):
-            yield from _names(found["tables"])
-    if _MAKES_REFERENCES.match(statement):
-        for found in _REFERENCES.finditer(statement):
-            yield from _names(found["tables"])
+    named = [name for pattern in _STRONG if (found := pattern.match(statement)) for name in _names(found["tables"])]
+    if not _MAKES_REFERENCES.match(statement):
+        return named, []
+    return named, [name for found in _REFERENCES.finditer(statement) for name in _names(found["tables"])]
 
 
 def _names(listed: str) -> Iterator[str]:

@@ -74,10 +74,11 @@ databases:
   - {name: ledger, server: main, risks: {loses-data: refuse}}
 ```
 
-`ask` asks only where there is a terminal (not in CI), and not with `--yes`; else the plan runs. `refuse` stops `orch apply` and
-`orch plan` with exit code 5 before anything runs, also with `--yes`. A permission with a reason in the file counts for both. What a
-database loses that the plan itself creates is no risk. `orch rollback` always asks, and is never refused. What a DO block puts
-together while it runs (PG701) cannot be judged, and asks nobody. A code that is off under `lint` is no risk, unless it loses data.
+`ask` asks only where there is a terminal (not in CI), and not with `--yes`; else the plan runs. `refuse` stops `orch apply`
+and `orch plan` with exit code 5 before anything runs, also with `--yes`. A permission with a reason in the file counts for both.
+What a database loses that the plan itself creates is no risk. `orch rollback` always asks, and is never refused. What a DO block
+puts together while it runs (PG701) cannot be judged, and asks nobody. A code that is off under `lint` is no risk, unless it
+loses data.
 
 ## Rules
 

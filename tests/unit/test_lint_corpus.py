@@ -1,0 +1,124 @@
+"""Precision and recall of the lint rules over a corpus whose expectations come from other linters' rules and the manual."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from orchestrator.analysis.findings import Story
+from orchestrator.analysis.rules import OFF, rules
+from orchestrator.engines.mongo.extended_json import parse_commands
+from orchestrator.engines.postgres.sql import parse_sql
+from orchestrator.model import File, Script
+
+DATA = Path(__file__).with_name("data")
+ESTATE = (DATA / "lint_corpus_estate.sql").read_text()
+MEANINGS = {
+    "loses": "PG101 PG102 PG104 PG105 PG106 PG107 MG101 MG103 MG104 MG105",
+    "cascade": "PG103",
+    "rewrite": "PG201",
+    "scan": "PG202",
+    "index": "PG203",
+    "foreign key": "PG204",
+    "domain": "PG205",
+    "together": "PG206",
+    "refresh": "PG207",
+    "lock": "PG208",
+    "parent": "PG301 PG302",
+    "tables": "PG304",
+    "fails": "PG401 PG402 PG404 PG406 MG403",
+    "may fail": "MG401 MG402",
+    "mixed": "PG405",
+    "renames": "PG501 MG501",
+    "unreadable": "PG504",
+    "unindexed": "PG503 MG502",
+    "rows": "PG601 MG601",
+    "unseen": "PG701",
+    "stops": "MG201 MG202",
+}
+MEANING = {code: meaning for meaning, codes in MEANINGS.items() for code in codes.split()}
+_EXPECTED = re.compile(r"[ \t]*-->[ \t]*(.*)$", re.MULTILINE)
+
+
+@dataclass
+class Case:
+    """Files with what is dangerous in them: (number of the file, line, meaning)."""
+
+    name: str
+    past: list[str]
+    plan: list[str]
+    expected: set[tuple[int, int, str]]
+
+
+def cases(path: Path) -> list[Case]:
+    """Read a corpus; its format is told at its beginning."""
+    found = []
+    for section in path.read_text().split("\n## ")[1:]:
+        name, _, body = section.partition("\n")
+        if not body.strip() or name.startswith("names where"):
+            continue
+        before, _, plan = body.rpartition("-- plan\n")
+        files, expected = plan.split("-- next\n"), set()
+        for number, text in enumerate(files):
+            for line, words in enumerate(text.splitlines(), 1):
+                if marked := _EXPECTED.search(words):
+                    expected |= {(number, line, meaning.strip()) for meaning in marked[1].split(",")}
+        past = [text for text in before.split("-- next\n") if text.strip()]
+        found.append(Case(name, past, [_EXPECTED.sub("", text) for text in files], expected))
+    return found
+
+
+def script(text: str) -> Script:
+    if text.lstrip().startswith("["):
+        return parse_commands(File("f.up.json", Path("f"), ""), text)
+    return parse_sql(File("f.up.sql", Path("f"), ""), text)
+
+
+def told(case: Case, estate: str) -> set[tuple[int, int, str]]:
+    """Return what the rules say of a case, without those that are off and those about permissions."""
+    story = Story()
+    for text in [estate, *case.past]:
+        story.past(script(text))
+    return {
+        (number, finding.where.line, MEANING[finding.code])
+        for number, text in enumerate(case.plan)
+        for finding in story.judge(script(text))
+        if rules()[finding.code].level != OFF
+    }
+
+
+POSTGRES = cases(DATA / "lint_corpus.txt")
+MONGO = cases(DATA / "lint_corpus_mongo.txt")
+
+
+@pytest.mark.parametrize("which", ["postgres", "mongo"])
+def test_precision_and_recall(which: str) -> None:
+    corpus, estate = (POSTGRES, ESTATE) if which == "postgres" else (MONGO, '[{"create": "unrelated"}]')
+    right, wrong, missed = Counter[str](), Counter[str](), Counter[str]()
+    errors = []
+    for case in corpus:
+        found = told(case, estate)
+        right.update(meaning for _, _, meaning in found & case.expected)
+        wrong.update(meaning for _, _, meaning in found - case.expected)
+        missed.update(meaning for _, _, meaning in case.expected - found)
+        if found != case.expected:
+            told_, missing = sorted(found - case.expected), sorted(case.expected - found)
+            errors.append(f"{case.name}: told in vain {told_}, missed {missing}")
+    precision = right.total() / (right.total() + wrong.total())
+    recall = right.total() / (right.total() + missed.total())
+    files = sum(len(case.plan) for case in corpus)
+    print(f"\n{which}: {len(corpus)} cases, {files} files, precision {precision:.3f}, recall {recall:.3f}")
+    print("\n".join(errors))
+    assert precision >= 0.95 and recall >= 0.95, errors
+    assert not errors, "each case that is not as expected is a rule to correct, or a case to explain"
+
+
+def test_the_corpus_is_large_and_knows_both_sides() -> None:
+    assert sum(len(case.plan) for case in POSTGRES) >= 200
+    harmless = sum(not case.expected for case in POSTGRES)
+    assert harmless >= 80 and len(POSTGRES) - harmless >= 80
+    assert {meaning for case in [*POSTGRES, *MONGO] for _, _, meaning in case.expected} == set(MEANINGS)
