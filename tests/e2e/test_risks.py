@@ -7,7 +7,7 @@ import pty
 import subprocess
 
 import pytest
-from conftest import ORCH, Estate
+from estate import ORCH, Estate
 
 FIRST = {"1_a.up.sql": "CREATE TABLE t (a int, b int);\nCREATE TABLE u (a int);\n", "1_a.down.sql": ""}
 DROPS = "ALTER TABLE t ADD COLUMN c int;\nALTER TABLE t -- no longer used\n  DROP COLUMN b;\n"
