@@ -100,6 +100,15 @@ class Lint:
 
 
 @dataclass(frozen=True, slots=True)
+class External:
+    """A database of another manifest that must be migrated first. `manifest` is its path, as written, from this manifest."""
+
+    manifest: str
+    database: str
+    mark: Mark = Mark("databases.yaml")
+
+
+@dataclass(frozen=True, slots=True)
 class Database:
     """One database of the estate. `dsn` is a template, never a resolved value; somebody may still write a password there.
 
@@ -115,6 +124,7 @@ class Database:
     database: str = ""
     server: str | None = None
     depends_on: tuple[str, ...] = ()
+    external: tuple[External, ...] = ()
     labels: tuple[str, ...] = ()
     create: CreateOptions = CreateOptions()
     settings: Settings = Settings()
@@ -126,12 +136,16 @@ class Database:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """The whole of `databases.yaml`. `render` is the section of that name, as it stands."""
+    """The whole of `databases.yaml`. `render` is the section of that name, as it stands.
+
+    `dependents` are paths of manifests whose databases may depend on databases of this one.
+    """
 
     path: Path
     databases: tuple[Database, ...]
     history_name: str = "orch_history"
     render: Mapping[str, Any] = field(default_factory=dict)
+    dependents: tuple[str, ...] = ()
 
     def database(self, id: str) -> Database:
         """Return the database with this full id; KeyError if there is none."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -28,6 +28,16 @@ _MAX_BYTES = 64 * 1024 * 1024
 def planned(run: Run, assembly: Assembly, request: Request, *, keep: bool = False) -> Plan:
     """Look at the servers and return the plan; `keep`: it is executed at once."""
     return make_plan(assembly.databases, run.catalogs, survey(run, keep=keep), run.read_script, request, __version__)
+
+
+def with_notes(plan: Plan, notes: Callable[[str], Sequence[str]]) -> Plan:
+    """Return the plan with more notes on the databases that it changes."""
+    return replace(
+        plan,
+        databases=tuple(
+            replace(one, notes=(*notes(one.id), *one.notes)) if one.has_changes else one for one in plan.databases
+        ),
+    )
 
 
 def hazards_of(run: Run, plan: Plan) -> dict[str, list[Risk]]:

@@ -111,6 +111,8 @@ class Executor:
                 return False
             if not planned.has_changes:
                 return True
+            if self._plan.direction is Direction.UP:
+                run.ready(id)
             run.sink(DatabaseStarted(id, len(planned.steps)))
             migrator = Migrator(run, planned, self._registered)
             migrator.migrate()

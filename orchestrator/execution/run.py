@@ -57,6 +57,7 @@ class Run:
 
     Without a `lock_timeout` the DSN's `x-advisory-lock-timeout` holds, or a minute. After `stop` nothing new begins, after
     `cancelled` what runs ends too. `turns` has a lock for each server: files that were in each other's way take turns.
+    `ready` returns when what a database needs of other manifests is migrated, or raises.
     """
 
     run_id: str
@@ -78,6 +79,7 @@ class Run:
     cancelled: threading.Event = field(default_factory=threading.Event)
     started: float = field(default_factory=time.monotonic)
     turns: Mapping[str, threading.Lock] = field(default_factory=lambda: defaultdict(threading.Lock))
+    ready: Callable[[str], None] = lambda _id: None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sink", tolerant(self.sink))

@@ -16,7 +16,7 @@ from orchestrator.manifest.dsn import check_name_template, check_template
 from orchestrator.manifest.lint import NO_LINT, read_lint
 from orchestrator.manifest.names import NameIndex, control_problem, name_problem
 from orchestrator.manifest.source import Source, Steps, shown
-from orchestrator.model import Accepted, CreateOptions, Database, Settings
+from orchestrator.model import Accepted, CreateOptions, Database, External, Settings
 
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "": 1.0}
 _SHORTEST, _LONGEST = 0.001, 2_147_483.0  # what PostgreSQL counts in milliseconds, in 31 bits
@@ -204,6 +204,7 @@ class Declarations:
             database=values.get("database", ""),
             server=values.get("server"),
             depends_on=tuple(self._dependencies(entry)),
+            external=tuple(self._external(entry)),
             labels=tuple(self._labels(entry)),
             create=self._create(entry, server),
             settings=self._settings(values, steps, server.settings if server else self._defaults),
@@ -278,7 +279,7 @@ class Declarations:
 
     def _dependencies(self, entry: _Entry) -> Iterator[str]:
         seen = {entry.id}
-        for place, name in enumerate(entry.values.get("depends_on") or ()):
+        for place, name in _internal(entry):
             steps = [*entry.steps, "depends_on", place]
             found = self._index.find(name)
             if len(found) > 1:
@@ -293,6 +294,15 @@ class Declarations:
             elif found and found[0] not in seen:
                 seen.add(found[0])
                 yield found[0]
+
+    def _external(self, entry: _Entry) -> Iterator[External]:
+        """Yield the databases of other manifests that this one depends on; whether they are there is asked elsewhere."""
+        given = entry.values.get("depends_on") or ()
+        for place, one in enumerate([given] if isinstance(given, dict) else given):
+            if isinstance(one, dict):
+                steps = [*entry.steps, "depends_on", *(() if isinstance(given, dict) else (place,)), "external"]
+                external = one["external"]
+                yield External(external["manifest"], external["database"], self._source.mark(steps))
 
     def _check_same_dsn(self, entries: list[_Entry]) -> None:
         first: dict[str, Database] = {}
@@ -329,12 +339,19 @@ class Declarations:
             needs[here] = tuple(id for id in needs[here] if id != there)
 
     def _dependency_steps(self, entry: _Entry, id: str) -> Steps:
-        names = entry.values["depends_on"]
-        place = next(place for place, name in enumerate(names) if self._index.find(name) == (id,))
+        place = next(place for place, name in _internal(entry) if self._index.find(name) == (id,))
         return [*entry.steps, "depends_on", place]
 
 
 _NO_OPTIONS = CreateOptions()
+
+
+def _internal(entry: _Entry) -> Iterator[tuple[int, str]]:
+    """Yield the dependencies within the manifest, each with its place in the list."""
+    given = entry.values.get("depends_on")
+    for place, name in enumerate(given if isinstance(given, list) else ()):
+        if isinstance(name, str):
+            yield place, name
 
 
 def _directory_problem(path: Path) -> str:

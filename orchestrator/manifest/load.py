@@ -70,7 +70,8 @@ def _load(path: Path, directories: bool, text: str | None) -> Manifest:
 
     once = {(error.where or Mark(source.path), error.what): error for error in errors}  # aliases repeat what is wrong
     InvalidGroup.raise_if(once[place] for place in sorted(once))
-    return Manifest(path, declared.databases, history_name, value.get("render") or {})
+    dependents = tuple(dict.fromkeys(value.get("dependents") or ()))
+    return Manifest(path, declared.databases, history_name, value.get("render") or {}, dependents)
 
 
 @contextmanager

@@ -16,5 +16,11 @@ def status(scope: Scope, sink: Sink) -> Status:
     """
     assembly = scope.assemble()
     run = scope.run(assembly, sink)
+    outside = None
+    if not scope.embedded and not scope.no_deps and any(one.external for one in assembly.databases):
+        from orchestrator.operations.external import watch
+
+        outside = watch(run, assembly)
     surveys = survey(run)
-    return Status(tuple(status_of(d, run.catalogs[d.id], surveys[d.id], run.read_script) for d in assembly.databases))
+    found = tuple(status_of(d, run.catalogs[d.id], surveys[d.id], run.read_script) for d in assembly.databases)
+    return Status(tuple(map(outside.told, found)) if outside else found)

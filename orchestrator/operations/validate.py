@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from orchestrator.analysis.sessions import leaks, limited_effects
@@ -37,6 +38,10 @@ def validate(assembly: Assembly) -> Validated:
     catalogs = assembly.catalogs()
     errors: list[InvalidError] = []
     warnings: list[Warned] = []
+    try:
+        warnings += _of_other_manifests(assembly)
+    except InvalidGroup as group:
+        errors.extend(group.errors)
     files = 0
     for database in assembly.databases:
         if not catalogs[database.id]:
@@ -63,3 +68,17 @@ def validate(assembly: Assembly) -> Validated:
         warnings += [Warned(database.id, str(one)) for one in leaks(ups)]
     warnings += [Warned("", what) for what in unnamed(assembly.manifest)]
     return Validated(len(assembly.databases), files, tuple(warnings))
+
+
+def _of_other_manifests(assembly: Assembly) -> Iterator[Warned]:
+    """Yield warnings of the manifests that this one needs, and of those that need it. InvalidGroup for what is wrong."""
+    if not assembly.manifest.dependents and not any(one.external for one in assembly.databases):
+        return
+    from orchestrator.operations.external import dependents, needed_by, not_told
+
+    needed = needed_by(assembly.manifest, assembly.databases)
+    yield from (Warned(id, what) for id, what in not_told(assembly.manifest, needed))
+    try:
+        dependents(assembly.manifest, [one.id for one in assembly.manifest.databases])
+    except InvalidError as error:  # a checkout may lack it; a rollback refuses then
+        yield Warned("", error.what)

@@ -28,6 +28,18 @@ class StatusProblem:
 
 
 @dataclass(frozen=True, slots=True)
+class ExternalStatus:
+    """A database of another manifest that a database needs, and what it still lacks, '' if nothing."""
+
+    manifest: str
+    id: str
+    waits_for: str
+
+    def __str__(self) -> str:
+        return f"waits for {self.id} of {self.manifest}: {self.waits_for}"
+
+
+@dataclass(frozen=True, slots=True)
 class DatabaseStatus:
     """Where one database stands. `endpoint` is its server, `database` its name there.
 
@@ -51,6 +63,7 @@ class DatabaseStatus:
     running: LockHolder | None = None
     failure: Failure | None = None
     exit_code: int = 0
+    external: tuple[ExternalStatus, ...] = ()
 
     @property
     def running_since(self) -> datetime | None:

@@ -38,8 +38,24 @@ def container_of(server: Server) -> Container:
 
 
 def refuse_files(target: str, manifest: Manifest, *, mounts: bool) -> None:
-    """Refuse databases that are files where a container would write them into itself, and lose them. `mounts`: it has volumes."""
-    if target not in CONTAINERS or (mounts and target != "compose"):
+    """Refuse databases that containers cannot migrate. InvalidGroup.
+
+    Those that are files: a container would write them into itself, and lose them; `mounts`: it has volumes. Those that
+    need a database of another manifest: it is not in the image.
+    """
+    if target not in CONTAINERS:
+        return
+    InvalidGroup.raise_if(
+        InvalidError(
+            f"{database.id} needs a database of {external.manifest}, which a container of {target} does not have",
+            where=external.mark,
+            hint="migrate it where both manifests are, as in a pipeline: orch apply; "
+            "and render the others from a manifest of their own",
+        )
+        for database in manifest.databases
+        for external in database.external
+    )
+    if mounts and target != "compose":
         return
     hint = "migrate it where the file is: orch apply; and render the others from a manifest of their own"
     if target != "compose":

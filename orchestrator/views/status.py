@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import UTC
 from typing import Any
 
@@ -32,6 +33,7 @@ def _entry(one: DatabaseStatus) -> dict[str, Any]:
         "pending": list(one.pending),
         "problems": [_problem(problem) for problem in one.problems],
         "notes": list(one.notes),
+        **({"external": [asdict(other) for other in one.external]} if one.external else {}),
     }
 
 

@@ -75,6 +75,12 @@ def command(
         lock_timeout=lock_timeout,
         fail_fast=fail_fast,
     )
+    if not embedded and (saved or not no_deps) and any(one.external for one in assembly.databases):
+        from dataclasses import replace
+
+        from orchestrator.operations.external import watch
+
+        run = replace(run, ready=watch(run, assembly).ready)
     with planning(broadcast, output):
         plan = for_these_servers(saved, run) if saved else planned(run, assembly, up_to(assembly, to, only), keep=True)
     if output is options.StreamOutput.text and not junit and not plan.has_changes and not plan.failures:

@@ -62,7 +62,7 @@ def command(
 
     from orchestrator.cli import consent
     from orchestrator.cli.console import out, out_json, paint_dangers, pasteable, say, say_failures
-    from orchestrator.cli.planning import hazards_of, planned, up_to
+    from orchestrator.cli.planning import hazards_of, planned, up_to, with_notes
     from orchestrator.errors import ExitCode, UsageError, exit_code_of
     from orchestrator.operations.assembly import assemble
     from orchestrator.views.plain import PlainView
@@ -75,7 +75,14 @@ def command(
     assembly = assemble(file, env_file, only, exclude, no_deps=no_deps)
     assembly.permit(create=not no_create, late=allow_out_of_order)
     run = assembly.run(PlainView(say), embedded=embedded, jobs=jobs, jobs_per_server=jobs_per_server, wait=wait)
+    outside = None
+    if not embedded and not no_deps and any(one.external for one in assembly.databases):
+        from orchestrator.operations.external import watch
+
+        outside = watch(run, assembly)
     plan = planned(run, assembly, up_to(assembly, to, only))
+    if outside is not None:
+        plan = with_notes(plan, outside.waits_for)
     asked = None
     if check:
         from orchestrator.operations.checks import ask_checks

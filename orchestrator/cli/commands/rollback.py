@@ -9,7 +9,9 @@ import typer
 from orchestrator.cli import options
 
 if TYPE_CHECKING:
-    from orchestrator.execution.run import Run
+    from collections.abc import Sequence
+
+    from orchestrator.model import Migration
     from orchestrator.planning.plan import Survey
 
 
@@ -89,7 +91,13 @@ def command(
     with planning(broadcast, output):
         surveys = survey(run)
     for other in others:
-        _refuse_while_up(run, surveys[other], other)
+        _refuse_while_up(run.catalogs[other], surveys[other], other, f"orch rollback {other} ...")
+    if assembly.manifest.dependents and not ignore_dependents and not embedded:
+        from orchestrator.operations.external import above
+
+        for one, migrations, found in above(run, assembly):
+            command = shlex.join(["orch", "rollback", "-f", one.path, one.database.id])
+            _refuse_while_up(migrations, found, str(one), f"{command} ...")
     request = Request(Direction.DOWN, to=to, steps=steps, allow_missing_down=allow_missing_down)
     plan = make_plan(databases, run.catalogs, surveys, run.read_script, request, __version__)
     if plan.failures:  # all of them or none: only what stands in the way is told
@@ -115,17 +123,17 @@ def _dependents(file: str | None, env_file: str | None, chosen: set[str]) -> lis
     return [database.id for database in databases if database.id in above]
 
 
-def _refuse_while_up(run: Run, found: Survey, id: str) -> None:
-    """A database must not lose what another still builds on."""
+def _refuse_while_up(migrations: Sequence[Migration], found: Survey, named: str, command: str) -> None:
+    """A database must not lose what another still builds on. `command` is how that is rolled back."""
     from orchestrator.errors import ConflictError
     from orchestrator.planning.history import reconcile
     from orchestrator.planning.problems import spoken
 
-    hint = f"roll it back too: orch rollback {id} ... ; or --ignore-dependents"
+    hint = f"roll it back too: {command} ; or --ignore-dependents"
     if found.failure:
         raise ConflictError(
-            f"cannot tell whether {id}, which depends on it, is still up", detail=found.failure.what, hint=hint
+            f"cannot tell whether {named}, which depends on it, is still up", detail=found.failure.what, hint=hint
         )
-    state = reconcile(run.catalogs[id], found.history, out_of_order=True)
+    state = reconcile(migrations, found.history, out_of_order=True)
     if state.applied or state.partial:
-        raise ConflictError(f"{id} depends on it and is still at {spoken(state.version)}", hint=hint)
+        raise ConflictError(f"{named} depends on it and is still at {spoken(state.version)}", hint=hint)

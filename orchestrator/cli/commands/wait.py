@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from orchestrator.cli import options
-from orchestrator.engines import dialect
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from orchestrator.events import Failure
-    from orchestrator.execution.run import Run
-    from orchestrator.model import Database, Migration
-    from orchestrator.planning.plan import Survey
 
 
 def command(
@@ -59,6 +50,7 @@ def command(
     from orchestrator.errors import NotYetError
     from orchestrator.manifest.names import resolve_name
     from orchestrator.operations.assembly import assemble
+    from orchestrator.operations.waiting import look, missing_in
     from orchestrator.views.plain import PlainView
 
     versions = dict(map(_parse, wanted or ()))
@@ -69,12 +61,14 @@ def command(
     deadline = time.monotonic() + timeout
     told = ""
     while True:
-        surveys = _look(run)
+        surveys = look(run)
         over = time.monotonic() >= deadline
         missing = [
             f"{database.id}: {reason}"
             for database in assembly.databases
-            if (reason := _missing(database, run.catalogs[database.id], surveys[database.id], upto[database.id], over))
+            if (
+                reason := missing_in(database, run.catalogs[database.id], surveys[database.id], upto[database.id], over)
+            )
         ]
         if not missing:
             if output is options.Output.json:
@@ -91,21 +85,6 @@ def command(
         time.sleep(min(every, max(0.0, deadline - time.monotonic())))
 
 
-def _look(run: Run) -> dict[str, Survey]:
-    """Look with fresh engines: one remembers, for its own run, which databases there are."""
-    from dataclasses import replace
-
-    from orchestrator.engines import load_engine
-    from orchestrator.execution.survey import survey
-
-    engines = {name: load_engine(name, run.actor, run.run_id) for name in run.engines}
-    try:
-        return survey(replace(run, engines=engines), reads=True)
-    finally:
-        for engine in engines.values():
-            engine.close()
-
-
 def _parse(text: str) -> tuple[str, int | None]:
     from orchestrator.errors import UsageError
 
@@ -115,50 +94,3 @@ def _parse(text: str) -> tuple[str, int | None]:
     if not name or not version.isdecimal():
         raise UsageError(f"--for {text!r} is not NAME or NAME@VERSION", hint="orch wait --for order@3")
     return name, int(version)
-
-
-def _missing(
-    database: Database, migrations: Sequence[Migration], survey: Survey, version: int | None, over: bool
-) -> str:
-    """Return what is still to come, or nothing; what waiting cannot mend is raised."""
-    from orchestrator.errors import ConflictError, UsageError
-    from orchestrator.model import Direction
-    from orchestrator.planning.history import reconcile
-    from orchestrator.planning.plan import UNDERWAY
-    from orchestrator.planning.problems import Kind
-    from orchestrator.planning.squash import holds, replaced_by, stands_for
-
-    if survey.failure is not None:
-        return _trouble(database.id, survey.failure, over)
-    known = version is None or any(m.version == version or holds(m.replaces, version) for m in migrations)
-    if not survey.history.exists and known and (migrations or dialect(database.engine).creates):
-        return "does not exist yet"
-    state = reconcile(migrations, survey.history, out_of_order=database.settings.out_of_order)
-    believed = not any(problem.kind in (Kind.ELSEWHERE, Kind.SEVERAL_ROWS) for problem in state.problems)
-    replaced = {migration.version: migration.replaces for migration in migrations if migration.replaces}
-    if version is not None and stands_for(replaced, version, state.applied) and believed:
-        return ""
-    if not known:
-        raise UsageError(f"{database.id} has no migration {version}", hint="its files are what is waited for")
-    # A run at work looks like one that stopped half way: those may still come to an end.
-    for problem in state.blocked(Direction.UP):
-        begun = problem.kind is Kind.MISSING and state.partial is not None and problem.version == state.partial.version
-        if problem.kind not in UNDERWAY and not begun:
-            raise ConflictError(f"{database.id}: {problem.what}", hint=problem.hint_for(database.id))
-    upto = version if version is None or version in state.pending else replaced_by(replaced, version) or version
-    waited_for = [v for v in state.pending if upto is None or v <= upto]
-    if not waited_for:
-        return next((problem.what for problem in state.problems if problem.kind in UNDERWAY), "")
-    done = f"at version {state.version}" if state.version is not None else "nothing applied yet"
-    return f"{done}, {len(waited_for)} to come"
-
-
-def _trouble(id: str, failure: Failure, over: bool) -> str:
-    """Return why a database could not be read before the time was over; what only a person can mend is raised."""
-    from orchestrator.errors import ExitCode, OrchError
-
-    if over:
-        return failure.what
-    error = OrchError(f"{id}: {failure.what}", detail=failure.detail, hint=failure.hint)
-    error.exit_code, error.kind = ExitCode(failure.exit_code), failure.kind
-    raise error
