@@ -63,6 +63,11 @@ def out(text: str) -> None:
     put(_for_people(text if text.endswith("\n") else text + "\n", sys.stdout))
 
 
+def out_secret(text: str) -> None:
+    """Write a text to stdout that may hold a secret, because a person asked for just that."""
+    put(text + "\n")
+
+
 def out_json(document: Any) -> None:
     """Write one JSON document to stdout."""
     from orchestrator.views.document import json_text

@@ -147,6 +147,20 @@ class Squashing(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class ShellCall:
+    """How a person gets to the prompt of a database.
+
+    `program` is what to run, `arguments` hold no secret, for every user of the machine can read them; `environment` does.
+    `package` says where the program comes from.
+    """
+
+    program: str
+    arguments: tuple[str, ...]
+    environment: Mapping[str, str]
+    package: str
+
+
+@dataclass(frozen=True, slots=True)
 class Dialect:
     """What an engine is, without its driver.
 
@@ -173,6 +187,7 @@ class Dialect:
         lint_versions: the oldest and the newest major version that these rules know; none: (0, 0).
         slow_drop: whether dropping a database takes so long that a test does not wait for it.
         squash: the module that writes one file in place of many, a `Squashing`; '' where there is none.
+        shell: returns the call of the engine's own interactive client for a DSN; None: it has none.
     """
 
     name: str
@@ -195,6 +210,7 @@ class Dialect:
     lint_versions: tuple[int, int] = (0, 0)
     slow_drop: bool = False
     squash: str = ""
+    shell: Callable[[str], ShellCall] | None = None
 
     @property
     def squashing(self) -> Squashing | None:

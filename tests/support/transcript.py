@@ -52,14 +52,18 @@ def piped(arguments: list[str], directory: Path, env: Mapping[str, str]) -> tupl
     return done.returncode, done.stdout, done.stderr
 
 
-def on_a_terminal(arguments: list[str], directory: Path, env: Mapping[str, str]) -> tuple[int, str]:
-    """Run a program on a terminal 100 columns wide; return its exit code and what the screen shows in the end."""
+def on_a_terminal(arguments: list[str], directory: Path, env: Mapping[str, str], typed: str = "") -> tuple[int, str]:
+    """Run a program on a terminal 100 columns wide; return its exit code and what the screen shows in the end.
+
+    `typed` is what the person types, as soon as the program runs.
+    """
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 200, COLUMNS, 0, 0))
     process = subprocess.Popen(
         arguments, cwd=directory, env={**env, "TERM": "xterm-256color"}, stdin=slave, stdout=slave, stderr=slave
     )
     os.close(slave)
+    os.write(master, typed.encode())
     received = b""
     while True:
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from orchestrator.engines.dialect import Dialect, EmbeddedServers, Scaffold
 from orchestrator.engines.mongo.container import CONTAINER
 from orchestrator.engines.mongo.dsn import DSN
+from orchestrator.engines.mongo.shell import shell
 from orchestrator.engines.names import too_long
 
 # JSON has no comments. A JSON schema has a title and a description, and they carry the explanation.
@@ -94,4 +95,5 @@ DIALECT = Dialect(
     lint_rules=("MG",),
     lint_versions=(4, 8),
     slow_drop=True,  # 100 ms
+    shell=shell,
 )

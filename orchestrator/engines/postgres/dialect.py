@@ -6,6 +6,7 @@ from orchestrator.engines.dialect import Dialect, EmbeddedServers, Scaffold
 from orchestrator.engines.names import too_long
 from orchestrator.engines.postgres.container import CONTAINER
 from orchestrator.engines.postgres.dsn import DSN
+from orchestrator.engines.postgres.shell import shell
 
 _UP = """\
 -- The first migration of {name}: replace this example with your own tables.
@@ -77,4 +78,5 @@ DIALECT = Dialect(
     client="orchestrator.engines.postgres.client",
     lint_rules=("PG",),
     lint_versions=(12, 18),
+    shell=shell,
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from orchestrator.engines.dialect import Dialect, EmbeddedServers, Scaffold
 from orchestrator.engines.names import too_long
 from orchestrator.engines.sqlite.dsn import DSN
+from orchestrator.engines.sqlite.shell import shell
 
 _UP = """\
 -- The first migration of {name}: replace this example with your own tables.
@@ -68,4 +69,5 @@ DIALECT = Dialect(
     embedded=EmbeddedServers(programs=(), files="sqlite3://{directory}/sqlite/{{database}}.db"),
     client="orchestrator.engines.sqlite.client",
     lint_rules=("PG101", "PG102", "PG106"),  # lost data; what the others say of locks is not so here
+    shell=shell,
 )
