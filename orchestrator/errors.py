@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from copy import copy
 from enum import IntEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 from unicodedata import category, east_asian_width
 
+from orchestrator.hints import hint_of
 from orchestrator.model import Mark
 
 if TYPE_CHECKING:
@@ -118,7 +120,18 @@ class OrchError(Exception):
         self.what = what
         self.where = where
         self.detail = detail
-        self.hint = hint
+        self.hint = hint_of(hint)
+
+    def completed(
+        self, *, what: str | None = None, where: Mark | None = None, detail: str | None = None, hint: str | None = None
+    ) -> Self:
+        """Return a copy of the error in which these are set, for who knows more than the place where it arose."""
+        made = copy(self)
+        made.what = self.what if what is None else what
+        made.where = self.where if where is None else where
+        made.detail = self.detail if detail is None else detail
+        made.hint = self.hint if hint is None else hint_of(hint)
+        return made
 
 
 class UsageError(OrchError):

@@ -5,12 +5,13 @@ They are named tuples because every start of orch makes all of these classes, an
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, Protocol
 
 from orchestrator.errors import ExitCode, InvalidGroup, OrchError
-from orchestrator.model import Direction
+from orchestrator.hints import hint_of, rebuilt
+from orchestrator.model import Direction, Mark
 
 MAX_WHAT = 4_000
 MAX_DETAIL = 16_000
@@ -52,12 +53,12 @@ def hidden(text: str, limit: int, redact: Callable[[str], str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """An error as data, already free of secrets, and of a size that can be shown."""
+    """An error as data, already free of secrets, and of a size that can be shown. Place and commands stay data."""
 
     kind: str
     exit_code: int
     what: str
-    where: str = ""
+    where: Mark | None = None
     detail: str = ""
     hint: str = ""
     code: str = ""
@@ -70,9 +71,9 @@ class Failure:
                 kind=error.kind,
                 exit_code=int(error.exit_code),
                 what=hidden(error.what, MAX_WHAT, redact),
-                where=redact(str(error.where)) if error.where else "",
+                where=error.where and replace(error.where, path=redact(error.where.path)),
                 detail=hidden(error.detail, MAX_DETAIL, redact),
-                hint=hidden(error.hint, MAX_WHAT, redact),
+                hint=error.hint.mapped(lambda text: hidden(text, MAX_WHAT, redact)),
                 code=getattr(error, "code", ""),
             )
         if isinstance(error, OSError) and error.strerror:  # a file or directory that is not as it must be
@@ -90,6 +91,37 @@ class Failure:
         """Make data of an error that may hold several."""
         errors = error.errors if isinstance(error, InvalidGroup) else (error,)
         return tuple(Failure.of(one, redact) for one in errors)
+
+    def document(self) -> dict[str, Any]:
+        """Return plain data for JSON: `where` and `hint` as texts, and beside them their parts."""
+        place = self.where or Mark("")
+        return {
+            "kind": self.kind,
+            "exit_code": self.exit_code,
+            "what": self.what,
+            "where": str(self.where or ""),
+            "path": place.path,
+            "line": place.line,
+            "column": place.column,
+            "detail": self.detail,
+            "hint": str(self.hint),
+            "commands": [list(command.argv) for command in hint_of(self.hint).commands],
+            "code": self.code,
+        }
+
+    @staticmethod
+    def read(document: Mapping[str, Any]) -> Failure:
+        """Return the failure that `document` wrote. One of an earlier release has no parts."""
+        path = document.get("path", document["where"])
+        return Failure(
+            document["kind"],
+            document["exit_code"],
+            document["what"],
+            Mark(path, document.get("line", 0), document.get("column", 0)) if path else None,
+            document["detail"],
+            rebuilt(document["hint"], document.get("commands", ())),
+            document["code"],
+        )
 
 
 class Refused(NamedTuple):

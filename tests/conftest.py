@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from bench import KINDS, Bench, MemoryBench, opened
 from estate import ROOT_VARIABLE, SERVERS, Estate, Figure, start
+from hint_commands import RECORD, record, refusals
 from house import House
 from kill import Forge
 from pymongo import MongoClient
@@ -30,6 +31,8 @@ from orchestrator.model import Manifest
 def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
         os.environ[ROOT_VARIABLE] = tempfile.mkdtemp(prefix="orch-tests-")
+    os.environ[RECORD] = str(Path(os.environ[ROOT_VARIABLE]) / f"hints-{os.getpid()}.jsonl")
+    record(os.environ[RECORD])
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -38,6 +41,16 @@ def pytest_unconfigure(config: pytest.Config) -> None:
             if (Path(root) / name).exists():
                 embedded.remove(Path(root) / name)
         shutil.rmtree(root, ignore_errors=True)
+
+
+@pytest.fixture(autouse=True)
+def hints_can_be_pasted() -> Iterator[None]:
+    """Whatever a test does: the command line takes every command of every hint that it meets."""
+    yield
+    recorded = Path(os.environ[RECORD])
+    wrong = refusals(recorded)
+    recorded.unlink(missing_ok=True)
+    assert not wrong, "a hint shows commands that cannot be run:\n" + "\n".join(wrong)
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import os
 import re
-import shlex
 import sys
 from collections.abc import Iterable
 from importlib import import_module
@@ -14,6 +13,7 @@ from typing import Any, TextIO
 from orchestrator.cli.streams import put, tell
 from orchestrator.errors import some
 from orchestrator.events import Failure
+from orchestrator.hints import Command, Hint
 
 _CODES = {"red": "31", "green": "32", "yellow": "33", "blue": "34", "bold": "1", "dim": "2"}
 # A terminal obeys these, whoever wrote them; a runner takes a line that begins after a bare \r for one of its own.
@@ -81,12 +81,10 @@ def say(text: str) -> None:
 
 
 def pasteable(text: str) -> str:
-    """Return a text in which every command of ours carries this call's --file, --env-file and --embedded."""
-    given = _given()
-    return _COMMAND.sub(lambda found: found[0] + _carried(found[1].split(), given, text), text) if given else text
+    """Return a text; of a hint, every command in it carries this call's --file, --env-file and --embedded."""
+    return text.text(_carried) if isinstance(text, Hint) and _given() else text
 
 
-_COMMAND = re.compile(r"\borch ((?:dev )?[a-z]+(?:-[a-z]+)*)")
 _CARRIED = {"-f": "file", "--file": "file", "--env-file": "env_file", "--embedded": "embedded"}
 
 
@@ -102,18 +100,13 @@ def _given() -> dict[str, list[str]]:
     return given
 
 
-def _carried(command: list[str], given: dict[str, list[str]], text: str) -> str:
-    """Return the options that this command takes and the text does not have yet."""
-    from orchestrator.cli.command_table import COMMANDS
-
-    if command[0] not in COMMANDS:
-        return ""
-    module = import_module(f"orchestrator.cli.commands.{command[0].replace('-', '_')}")
-    function = getattr(module, command[-1] if command[0] == "dev" else "command", None)
-    takes = inspect.signature(function).parameters if function else {}
-    return "".join(
-        f" {shlex.join(words)}" for name, words in given.items() if name in takes and words[0] not in text.split()
-    )
+def _carried(command: Command) -> list[str]:
+    """Return the options of this call that the command takes and does not have yet."""
+    first, *more = command.names
+    module = import_module(f"orchestrator.cli.commands.{first.replace('-', '_')}")
+    takes = inspect.signature(getattr(module, more[0] if more else "command")).parameters
+    has = {_CARRIED.get(word) for word in command.argv}
+    return [word for name, words in _given().items() if name in takes and name not in has for word in words]
 
 
 def confirmed(question: str) -> bool:

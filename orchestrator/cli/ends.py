@@ -14,6 +14,7 @@ import typer
 
 from orchestrator.cli.command_table import COMMANDS
 from orchestrator.errors import ExitCode, exit_code_of
+from orchestrator.hints import Command, Hint
 
 if TYPE_CHECKING:
     from orchestrator.events import Failure
@@ -68,11 +69,9 @@ def _report_to_machines(failures: tuple[Failure, ...]) -> None:
     """Write what was asked for on stdout and in files, also when the command line itself was not understood."""
     output = _given("--output")
     if output == "json":
-        from dataclasses import asdict
-
         from orchestrator.cli.console import out_json
 
-        out_json({"format": 1, "errors": [asdict(failure) for failure in failures]})
+        out_json({"format": 1, "errors": [failure.document() for failure in failures]})
     if sys.argv[1:2] in (["apply"], ["plan"], ["rollback"], ["verify"]):
         from orchestrator.cli import machine, options
 
@@ -107,11 +106,11 @@ def _usage_hint(command: str, message: str) -> str:
     if (found := re.search(r"unexpected extra arguments?(?:\(s\))? \((.+)\)", message)) and _takes_only(command):
         return " ".join([command, *(f"--only {name}" for name in found[1].split())])
     if found := re.search(r"No such command '(\w+)'\.?$", message):
-        return f"orch {_OTHER_WORDS.get(found[1], '')} --help".replace("  ", " ")
+        return Hint(Command(*filter(None, [_OTHER_WORDS.get(found[1])]), "--help"))
     if command == "orch apply" and "No such option: --dry-run" in message:
-        return "orch plan shows what apply would do"
+        return Hint(Command("plan"), " shows what apply would do")
     if command == "orch" and "No such option" in message:
-        return "options come after the command, as in: orch apply --only order"
+        return Hint("options come after the command, as in: ", Command("apply", "--only", "order"))
     return f"{command} --help"
 
 

@@ -93,12 +93,10 @@ class Reports:
         self._over = True
         written = [self._write(path, text, plan) for path, text in self._files.items()]
         if self._output is StreamOutput.github:
-            from dataclasses import asdict
-
             from orchestrator.views.markdown import run_markdown
 
             put_commands(self._github.commands())
-            refused = [asdict(failure) for failure in self._refused]
+            refused = [failure.document() for failure in self._refused]
             steps = sum(len(planned.steps) for planned in plan.databases) if plan else 0
             written.append(put_summary(lambda room: run_markdown(plan, self._document.document(), refused, room)))
             written.append(

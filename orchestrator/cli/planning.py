@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -14,6 +13,7 @@ from orchestrator import __version__
 from orchestrator.errors import InvalidError, OrchError, StalePlanError, UsageError
 from orchestrator.events import Failure
 from orchestrator.execution.survey import survey
+from orchestrator.hints import NAME, Blank, Command, Hint
 from orchestrator.model import Direction, Script
 from orchestrator.planning.plan import DatabasePlan, Plan, Request, make_plan
 
@@ -98,7 +98,10 @@ def _single(assembly: Assembly, only: Sequence[str] | None) -> str:
     from orchestrator.manifest.names import select
 
     if only is None or len(only) != 1:
-        raise UsageError("--to needs a single --only", hint="orch apply --only inventory --to 2")
+        raise UsageError(
+            "--to needs a single --only",
+            hint=Hint(Command("apply", "--only", Blank("DATABASE"), "--to", Blank("VERSION"))),
+        )
     meant = [database.id for database in select(assembly.manifest.databases, only, no_deps=True)]
     if len(meant) > 1:
         raise UsageError(f"--to is for one database, and {only[0]!r} stands for {len(meant)}: {', '.join(meant)}")
@@ -115,7 +118,8 @@ def read_plan(path: str) -> Plan:
     try:
         text = read_text(Path(path), _MAX_BYTES)
     except InvalidError as error:
-        hint = f"for a plan: orch plan -o FILE; for one database: orch apply --only {shlex.quote(path)}"
+        made, only = Command("plan", "-o", Blank("FILE")), Command("apply", "--only", path)
+        hint = Hint("for a plan: ", made, "; for one database: ", only)
         raise InvalidError(error.what, where=error.where, hint=hint) from None
     return parse_plan(text, path)
 
@@ -144,7 +148,11 @@ def _for_its_server(planned: DatabasePlan, run: Run) -> DatabasePlan:
 def refuse_mixed(only: object, exclude: object, no_deps: bool, to: object, late: bool) -> None:
     """A plan says itself what it is for."""
     if late:
-        hint = "orch plan --allow-out-of-order -o FILE, then: orch apply FILE"
+        file = Blank("FILE")
+        hint = Hint(Command("plan", "--allow-out-of-order", "-o", file), ", then: ", Command("apply", file))
         raise UsageError("a saved plan says itself which late versions it applies", hint=hint)
     if only or exclude or no_deps or to is not None:
-        raise UsageError("a saved plan cannot be narrowed", hint="make another one: orch plan --only NAME -o FILE")
+        raise UsageError(
+            "a saved plan cannot be narrowed",
+            hint=Hint("make another one: ", Command("plan", "--only", NAME, "-o", Blank("FILE"))),
+        )

@@ -11,6 +11,7 @@ from typing import Any
 
 from orchestrator.errors import InvalidError
 from orchestrator.files.changes import Change, change, commit, tree
+from orchestrator.hints import Command, Hint
 from orchestrator.model import Database, Manifest
 
 _BOM = "\ufeff"
@@ -18,16 +19,12 @@ _BOM = "\ufeff"
 
 @dataclass(frozen=True)
 class Project:
-    """A manifest and the directory that it is in. `manifest` has no databases where none is declared yet.
-
-    `file` is how the command line names it.
-    """
+    """A manifest and the directory that it is in. `manifest` has no databases where none is declared yet."""
 
     path: Path
     text: str
     manifest: Manifest
     values: Mapping[str, Any]
-    file: str | None = None
 
     @property
     def root(self) -> Path:
@@ -40,11 +37,7 @@ class Project:
 
     def with_text(self, text: str) -> Project:
         """Return the project as it will be with another text in its manifest; InvalidError if that is not valid."""
-        return _project(self.path, text, self.file)
-
-    def command(self, *words: str) -> str:
-        """Return a command of orch for this manifest, as a person types it in a shell."""
-        return quoted("orch", *words, *(("-f", self.file) if self.file else ()))
+        return _project(self.path, text)
 
     def manifest_change(self, text: str) -> Change | None:
         """Return the change to the manifest's file; a byte order mark stays."""
@@ -66,10 +59,10 @@ def open_project(file: str | None) -> Project:
     from orchestrator.manifest.source import read_text
 
     path = find_manifest(file, os.environ, Path.cwd()).absolute()
-    return _project(path, read_text(path), file)
+    return _project(path, read_text(path))
 
 
-def _project(path: Path, text: str, file: str | None) -> Project:
+def _project(path: Path, text: str) -> Project:
     from orchestrator.errors import InvalidGroup
     from orchestrator.manifest.load import load
     from orchestrator.manifest.source import parse_yaml, shown
@@ -77,15 +70,15 @@ def _project(path: Path, text: str, file: str | None) -> Project:
     source = parse_yaml(text, shown(path))
     InvalidGroup.raise_if(source.errors)
     if not isinstance(source.value, dict):
-        raise InvalidError(f"{shown(path)} is not a manifest", hint="orch init writes a first one")
+        raise InvalidError(f"{shown(path)} is not a manifest", hint=Hint(Command("init"), " writes a first one"))
     if source.value.get("databases"):
         manifest = load(path, directories=False, text=text)
     else:
         manifest = Manifest(path, (), render=source.value.get("render") or {})
-    return Project(path, text, manifest, source.value, file)
+    return Project(path, text, manifest, source.value)
 
 
-def make(changes: Sequence[Change | None], root: Path, dry_run: bool, next_command: str) -> None:
+def make(changes: Sequence[Change | None], root: Path, dry_run: bool, next_command: Hint) -> None:
     """Make the changes together, and show them as a tree with the command to run next; or show what they would be."""
     from orchestrator.cli.console import out, pasteable, say
 
@@ -96,7 +89,7 @@ def make(changes: Sequence[Change | None], root: Path, dry_run: bool, next_comma
         return
     commit(wanted, root)
     out(tree(wanted, root))
-    say(pasteable(f"\nNext: {next_command}"))
+    say(pasteable(Hint("\nNext: ", next_command)))
 
 
 def say_renamed(before: Project, after: Project) -> None:

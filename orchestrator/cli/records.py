@@ -11,6 +11,7 @@ from orchestrator.cli.console import say
 from orchestrator.engines.base import Limits, Session
 from orchestrator.errors import DatabaseMissingError, StalePlanError, UsageError
 from orchestrator.execution.run import lock_wait
+from orchestrator.hints import Command, Hint
 from orchestrator.model import Database, History, LockHolder, Migration, Target
 from orchestrator.operations.assembly import Assembly, assemble
 from orchestrator.planning.attempts import digest
@@ -65,7 +66,7 @@ class OneDatabase:
         with self.session() as session:
             history = session.read_history()
         if not history.exists:
-            raise DatabaseMissingError(f"{self.id} does not exist", hint="orch apply creates it")
+            raise DatabaseMissingError(f"{self.id} does not exist", hint=Hint(Command("apply"), " creates it"))
         return history
 
     @contextmanager

@@ -24,6 +24,7 @@ from typing import NamedTuple, Protocol
 
 from orchestrator.embedded.home import HOST, POLL_SECONDS, USER, Home, Server, write_private
 from orchestrator.errors import OrchError
+from orchestrator.hints import Command, Hint
 
 START_SECONDS = 60.0
 """How long a server may take to be ready; a crash recovery takes longer than a start."""
@@ -296,7 +297,8 @@ def _started(pid: int) -> int:
 def _check_durable(running: Running, durable: bool) -> None:
     if durable and "fsync=off" in running.arguments:
         raise OrchError(
-            "the embedded PostgreSQL server already runs without fsync", hint="stop it first: orch dev down"
+            "the embedded PostgreSQL server already runs without fsync",
+            hint=Hint("stop it first: ", Command("dev", "down")),
         )
 
 

@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from dataclasses import replace
-from shlex import quote
 
 from orchestrator.engines.base import MAX_MESSAGES, Effect, Limits, Session
 from orchestrator.errors import (
@@ -47,6 +46,7 @@ from orchestrator.execution.history_writer import HistoryWriter
 from orchestrator.execution.run import Run, lock_wait, number
 from orchestrator.execution.smaller_pieces import SmallerPieces
 from orchestrator.execution.tries import Tries
+from orchestrator.hints import Command, Hint, joined
 from orchestrator.model import Attempt, Checks, Direction, Mark, Script, Statement, VersionRow
 from orchestrator.planning.attempts import (
     pointer_after,
@@ -166,8 +166,7 @@ class Migrator:
         try:
             created = self._run.when_ready(self._id, lambda: self._engine.create(self._target, self._database.create))
         except StatementError as error:
-            error.where = self._database.mark
-            raise
+            raise error.completed(where=self._database.mark) from error
         self._run.sink(DatabaseCreated(self._id, by_other=not created))
 
     def _refuse_changed_files(self) -> None:
@@ -264,7 +263,10 @@ class Migrator:
             raise StalePlanError(
                 f"version {step.version} stopped half way after the plan was made, and what ran is not what is in {step.path}",
                 where=Mark(step.path),
-                hint=f"nothing was run on {self._id}; was it another branch? Make the plan again, and see: orch status",
+                hint=Hint(
+                    f"nothing was run on {self._id}; was it another branch? Make the plan again, and see: ",
+                    Command("status"),
+                ),
             )
         tries = self._tries.setdefault(step.version, Tries(self._run.redact))
         self._running = step
@@ -274,29 +276,24 @@ class Migrator:
                 with turn, tries.watched(session, lambda what: self._tell_waiting(step.path, what)):
                     attempt = self._run_file(session, history_writer, attempt, script)
                 break
-            except StatementError as error:
+            except StatementError as caught:
                 attempt = history_writer.latest(attempt)
                 self._tell_messages(session, step.version, step.path)
                 if self._run.cancelled.is_set():  # then the server's words tell of that alone
                     self._record_failure(session, history_writer, attempt, InterruptedRunError("cancelled by a signal"))
                     raise InterruptedRunError("cancelled") from None
-                _locate(error, script, self._run.redact)
+                error = tries.explained(_located(caught, script, self._run.redact))
+                ways = [error.hint, _what_next(attempt, script), self._made_by_hand(attempt, error)]
+                whole = error.completed(hint=joined("\n", ways))
                 if isinstance(error, SessionEndedError):
-                    error.hint = "\n".join(
-                        filter(None, (error.hint, _what_next(attempt, script), self._made_by_hand(attempt, error)))
-                    )
-                    raise
-                tries.explain(error)
+                    raise whole from caught
                 pause = tries.pause(error, self._limits(script).lock_timeout, FIRST_PAUSE)
                 if self._goes_on(session, step, script, error, exhausted=pause is None):
                     tries = self._tries[step.version] = Tries(self._run.redact)
                     continue
                 if pause is None or self._run.stop.is_set():
                     self._record_failure(session, history_writer, attempt, error)
-                    error.hint = "\n".join(
-                        filter(None, (error.hint, _what_next(attempt, script), self._made_by_hand(attempt, error)))
-                    )
-                    raise
+                    raise whole from caught
                 if error.contended:
                     turn = self._run.turns[self._target.server_key]
                 self._run.sink(StepRetrying(self._id, step.version, self._run.redact(error.what), pause))
@@ -312,7 +309,10 @@ class Migrator:
         """Return what to do where the file makes what is there already; '' if it is not so."""
         if not error.exists or attempt.direction is Direction.DOWN or attempt.applied or attempt.in_flight:
             return ""
-        return f"if all of it was made by hand, as in a hotfix: orch repair {quote(self._id)} --mark-applied {attempt.version}"
+        return Hint(
+            "if all of it was made by hand, as in a hotfix: ",
+            Command("repair", self._id, "--mark-applied", attempt.version),
+        )
 
     def _tell_messages(self, session: Session, version: int, file: str) -> None:
         """Pass on what the server said while the file ran, but not without bound."""
@@ -443,7 +443,7 @@ class Migrator:
                     f"{self._id} is in doubt at statement {index + 1} of version {attempt.version}",
                     where=Mark(script.file.path, statement.line),
                     detail=facts,
-                    hint=f"look whether it was done, then: orch repair {self._id}",
+                    hint=Hint("look whether it was done, then: ", Command("repair", self._id)),
                 )
         elif session.probe(statement, limits)[0] is not Effect.DONE:
             # (What is done before it began is refused by the server, or passed over: a later run must not take it for ours.)
@@ -520,21 +520,20 @@ def _what_next(attempt: Attempt, script: Script | None) -> str:
     return f"{done}: leave those as they are, correct the file from line {line} on, and run again"
 
 
-def _locate(error: StatementError, script: Script | None, redact: Redact) -> None:
-    """Add file, line, column and the line itself with a caret to what the server said."""
+def _located(error: StatementError, script: Script | None, redact: Redact) -> StatementError:
+    """Return what the server said with file, line, column and the line itself with a caret."""
     statement = error.statement
     if script is None or error.where is not None:
-        return
+        return error
     if statement is None:  # at its end: a deferred constraint, or our own records
-        error.where = Mark(script.file.path)
-        error.detail = "\n".join(filter(None, (error.code, error.detail)))
-        return
+        detail = "\n".join(filter(None, (error.code, error.detail)))
+        return error.completed(where=Mark(script.file.path), detail=detail)
     offset = statement.offset + (error.offset or 0)
-    error.where = Mark.at(script.file.path, script.text, offset)
     offsets = [one.offset for one in script.statements]
     place = (
         f"statement {offsets.index(statement.offset) + 1} of {len(offsets)}" if statement.offset in offsets else "check"
     )
     number = place + (f", {error.code}" if error.code else "")
     facts = [excerpt(script.text, offset, redact.spans), number]
-    error.detail = "\n".join([*facts, error.detail] if error.detail else facts)
+    detail = "\n".join([*facts, error.detail] if error.detail else facts)
+    return error.completed(where=Mark.at(script.file.path, script.text, offset), detail=detail)

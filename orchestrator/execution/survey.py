@@ -10,6 +10,7 @@ from orchestrator.errors import ConflictError, ConnectError, DatabaseMissingErro
 from orchestrator.events import Failure, LockWaiting
 from orchestrator.execution.run import Run, lock_wait
 from orchestrator.execution.scheduler import walk
+from orchestrator.hints import Command, Hint
 from orchestrator.model import History, ReadOnly
 from orchestrator.planning.history import State, reconcile
 from orchestrator.planning.plan import Survey
@@ -50,7 +51,9 @@ def survey(run: Run, *, keep: bool = False, reads: bool = False) -> dict[str, Su
                     if time.monotonic() >= deadline:
                         raise LockError(
                             f"{id} is locked by {holder.description}, in the middle of a migration",
-                            hint=f"wait for its end, or raise --lock-timeout; if it is dead: orch unlock {id}",
+                            hint=Hint(
+                                "wait for its end, or raise --lock-timeout; if it is dead: ", Command("unlock", id)
+                            ),
                         )
                     run.sink(LockWaiting(id, holder.description))
                     run.stop.wait(TRY_EVERY)

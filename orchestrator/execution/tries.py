@@ -84,12 +84,15 @@ class Tries:
             over.set()
             thread.join(CONNECTED_WITHIN)
 
-    def explain(self, error: StatementError) -> None:
-        """Add to an error for a lock who holds it."""
-        if error.waited and self.blocking:
-            error.what = f"{error.what}: {self.blocking.who} holds a lock that it needs"
-            error.detail = "\n".join(filter(None, (error.detail, self._told(self.blocking))))
-            error.hint = self.blocking.hint
+    def explained(self, error: StatementError) -> StatementError:
+        """Return an error for a lock with who holds it; any other as it is."""
+        if not (error.waited and self.blocking):
+            return error
+        return error.completed(
+            what=f"{error.what}: {self.blocking.who} holds a lock that it needs",
+            detail="\n".join(filter(None, (error.detail, self._told(self.blocking)))),
+            hint=self.blocking.hint,
+        )
 
     def _told(self, blocking: Blocking) -> str:
         """Return what is told of the sessions in the way: a line for each, without secrets, and cut only then."""

@@ -12,6 +12,7 @@ from typing import Any
 from orchestrator.engines import DIALECTS, dialect
 from orchestrator.engines.url import DsnError
 from orchestrator.errors import InvalidError, did_you_mean, either
+from orchestrator.hints import NAME, Command, Hint
 from orchestrator.manifest.dsn import check_name_template, check_template
 from orchestrator.manifest.lint import NO_LINT, read_lint
 from orchestrator.manifest.names import NameIndex, control_problem, name_problem
@@ -242,7 +243,7 @@ class Declarations:
             self._error(
                 [*steps, "migrations"] if given else steps,
                 f"database {entry.name!r}: its migrations directory {shown(directory)} {state}",
-                hint=f"mkdir -p {shlex.quote(shown(directory))}, or: orch new {shlex.quote(entry.id)} NAME",
+                hint=Hint(f"mkdir -p {shlex.quote(shown(directory))}, or: ", Command("new", entry.id, NAME)),
             )
         return directory
 

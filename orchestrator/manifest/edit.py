@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from orchestrator.errors import InvalidError, InvalidGroup
+from orchestrator.hints import Command, Hint
 from orchestrator.manifest.layout import Layout, Part, find
 from orchestrator.manifest.source import parse_yaml
 
@@ -37,7 +38,7 @@ def _read(text: str, path: str) -> dict[str, Any]:
     source = parse_yaml(text, path)
     InvalidGroup.raise_if(source.errors)
     if not isinstance(source.value, dict):
-        raise InvalidError(f"{path} is not a manifest", hint="orch init writes a first one")
+        raise InvalidError(f"{path} is not a manifest", hint=Hint(Command("init"), " writes a first one"))
     return source.value
 
 
@@ -50,7 +51,9 @@ def _first(candidates: Iterator[str], wanted: dict[str, Any], path: str, problem
             continue
         if {**found, "databases": found.get("databases") or []} == wanted:
             return text
-    raise InvalidError(f"{path}: {problem} without changing something else", hint="edit it by hand, then: orch render")
+    raise InvalidError(
+        f"{path}: {problem} without changing something else", hint=Hint("edit it by hand, then: ", Command("render"))
+    )
 
 
 # ---------------------------------------------------------------- adding

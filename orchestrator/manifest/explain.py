@@ -8,6 +8,7 @@ from typing import Any
 
 from orchestrator.engines import dialects
 from orchestrator.errors import InvalidError, did_you_mean, either
+from orchestrator.hints import NAME, Command, Hint
 from orchestrator.manifest.source import Source, Steps
 from orchestrator.model import Mark
 
@@ -112,7 +113,9 @@ def _kind(value: Any) -> str:
 
 
 def _none_declared(source: Source, steps: Steps) -> InvalidError:
-    return InvalidError("no database is declared", where=source.key_mark(steps), hint="orch add-db NAME adds the first")
+    return InvalidError(
+        "no database is declared", where=source.key_mark(steps), hint=Hint(Command("add-db", NAME), " adds the first")
+    )
 
 
 def _not_enumerated(error: Any, steps: Steps, source: Source) -> Iterator[InvalidError]:

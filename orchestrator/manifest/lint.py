@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from orchestrator.errors import did_you_mean
+from orchestrator.hints import Blank, Command, Hint
 from orchestrator.manifest.source import Steps
 from orchestrator.model import Lint
 
@@ -24,7 +25,7 @@ def read_lint(
     levels = dict(inherited.levels)
     for code, level in (given.get("codes") or {}).items():
         if code not in rules():
-            hint = did_you_mean(code, rules()) or "orch lint --explain CODE explains one"
+            hint = did_you_mean(code, rules()) or Hint(Command("lint", "--explain", Blank("CODE")), " explains one")
             error([*steps, "lint", "codes", code], f"there is no lint rule {code!r}", hint)
         levels[code] = level or "off"
     return Lint(levels, given.get("server_version", inherited.server_version))

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from orchestrator.errors import InvalidError, InvalidGroup
+from orchestrator.hints import Command, Hint
 from orchestrator.manifest.conforms import conforms
 from orchestrator.manifest.declare import Declarations
 from orchestrator.manifest.schema import schema
@@ -32,12 +33,13 @@ def find_manifest(file: str | None, env: Mapping[str, str], cwd: Path) -> Path:
         problem = "there is no such file"
         if path.exists():
             problem = "is a directory" if path.is_dir() else "is not a regular file"
-        raise InvalidError(f"{given}{source}: {problem}", hint="orch init writes a first databases.yaml")
+        raise InvalidError(f"{given}{source}: {problem}", hint=Hint(Command("init"), " writes a first databases.yaml"))
     for directory in (cwd, *cwd.parents):
         if (directory / FILE_NAME).is_file():
             return directory / FILE_NAME
     raise InvalidError(
-        f"there is no {FILE_NAME} in {cwd} or above", hint="orch init writes one; -f FILE names one elsewhere"
+        f"there is no {FILE_NAME} in {cwd} or above",
+        hint=Hint(Command("init"), " writes one; -f FILE names one elsewhere"),
     )
 
 

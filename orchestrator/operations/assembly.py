@@ -78,8 +78,7 @@ class Assembly:
                 check_numbers(targets[database.id])
                 self.engine(database.engine).check(targets[database.id])
             except InvalidError as error:
-                error.where = error.where or database.mark
-                errors.append(error)
+                errors.append(error.completed(where=error.where or database.mark))
         InvalidGroup.raise_if(errors)
         self._targets = targets
         return targets

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,6 +13,7 @@ from orchestrator.errors import InterruptedRunError, InvalidError, InvalidGroup,
 from orchestrator.events import Notice
 from orchestrator.execution.run import Run
 from orchestrator.execution.survey import survey
+from orchestrator.hints import Command, Hint, joined
 from orchestrator.manifest.dsn import override_variable
 from orchestrator.manifest.load import load
 from orchestrator.manifest.names import resolve_name
@@ -39,9 +39,9 @@ class Needed:
         return _shown(self.manifest.path)
 
     @property
-    def command(self) -> str:
-        """What migrates it, as a person types it in a shell."""
-        return shlex.join(["orch", "apply", "-f", self.path, "--only", self.database.id])
+    def command(self) -> Command:
+        """What migrates it."""
+        return Command("apply", "-f", self.path, "--only", self.database.id)
 
     def __str__(self) -> str:
         return f"{self.database.id} of {self.path}"
@@ -165,7 +165,7 @@ class Watch:
                     raise NotYetError(
                         f"{id} needs {other}, which is not migrated{waited}",
                         detail=f"{other.database.id}: {lacks}",
-                        hint=f"first: {other.command}; or wait until others have done that: --wait SECONDS",
+                        hint=Hint("first: ", other.command, "; or wait until others have done that: --wait SECONDS"),
                     )
                 if lacks != told:
                     self.run.sink(Notice(id, f"waits for {other}: {lacks}"))
@@ -201,8 +201,8 @@ def above(run: Run, assembly: Assembly) -> list[tuple[Needed, Sequence[Migration
         found = dependents(assembly.manifest, run.databases)
         runs = _runs(found, run, assembly)
     except InvalidError as error:
-        error.hint = "; or ".join(filter(None, [error.hint, "if nothing there is up: --ignore-dependents"]))
-        raise
+        hint = joined("; or ", [error.hint, "if nothing there is up: --ignore-dependents"])
+        raise error.completed(hint=hint) from None
     seen = {key: survey(theirs, reads=True) for key, theirs in runs.items()}
     return [
         (one, runs[key].catalogs[one.database.id], seen[key][one.database.id])
@@ -245,8 +245,7 @@ def _find(manifest: Manifest, database: Database, external: External, known: dic
     except UsageError as error:
         raise InvalidError(f"{about} and there {error.what}", where=external.mark, hint=error.hint) from None
     except InvalidError as error:
-        error.where = error.where or external.mark
-        raise
+        raise error.completed(where=error.where or external.mark) from None
 
 
 def _load(path: Path, known: dict[Path, Manifest], about: str) -> Manifest:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 
+from orchestrator.hints import Command, Hint
 from orchestrator.model import (
     HISTORY_FORMAT,
     Attempt,
@@ -16,7 +17,7 @@ from orchestrator.model import (
 )
 from orchestrator.planning import problems
 from orchestrator.planning.attempts import latest_effective, pointer_after, pointer_during
-from orchestrator.planning.problems import FOLDED, Problem
+from orchestrator.planning.problems import FOLDED, VERSION, Problem
 from orchestrator.planning.squash import (
     Squash,
     replaced_by,
@@ -240,12 +241,13 @@ def renumbered(files: Mapping[int, Migration], applied: Mapping[int, Attempt]) -
     return moved
 
 
-def unrecorded(history: History, state: State, id: str) -> Iterator[str]:
+def unrecorded(history: History, state: State, id: str) -> Iterator[Hint]:
     """Yield what to know before the first migration runs where something is, and nothing says how it came there."""
     if history.unrecorded and state.pending:
-        yield (
+        yield Hint(
             f"{history.unrecorded} table(s) or collection(s) are there, and no history: if these migrations made them, "
-            f"first: orch baseline {id} --version <the last one that ran>"
+            "declare the last version that ran first: ",
+            Command("baseline", id, "--version", VERSION),
         )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from orchestrator.engines import dialect
 from orchestrator.errors import InvalidError, InvalidGroup
+from orchestrator.hints import Blank, Command, Hint
 from orchestrator.model import Database, Manifest
 from orchestrator.planning.other_tools import refusal
 
@@ -65,7 +66,8 @@ def without_migrations(database: Database) -> str:
     names = sorted(one.name for one in os.scandir(database.directory))
     there = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
     holds = f"there is only {there}" if names else "it is empty"
-    return f"no migration in {_entry(database, '.')}: {holds}; the first: orch new {database.id} DESCRIPTION"
+    first = Command("new", database.id, Blank("DESCRIPTION"))
+    return Hint(f"no migration in {_entry(database, '.')}: {holds}; the first: ", first)
 
 
 def unnamed(manifest: Manifest) -> Iterator[str]:

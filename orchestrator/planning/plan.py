@@ -19,10 +19,11 @@ from orchestrator.errors import (
     UsageError,
 )
 from orchestrator.events import Failure
+from orchestrator.hints import NAME, Command, Hint
 from orchestrator.model import Attempt, Database, Direction, File, History, LockHolder, Migration, Script
 from orchestrator.planning.attempts import digest, resumable
 from orchestrator.planning.history import State, reconcile, unrecorded
-from orchestrator.planning.problems import NAME, Kind, Problem, spoken
+from orchestrator.planning.problems import Kind, Problem, spoken
 
 PLAN_FORMAT = 1
 UNDERWAY = (Kind.DIRTY, Kind.PARTIAL, Kind.IN_FLIGHT)
@@ -101,7 +102,11 @@ class Plan:
     def document(self) -> dict[str, Any]:
         """Return the plan as plain data. It holds no secret."""
         document: dict[str, Any] = {"format": self.format, "tool": self.tool, "direction": self.direction.value}
-        document["databases"] = [_plain(asdict(database)) for database in self.databases]
+        document["databases"] = [
+            _plain(asdict(replace(database, failure=None)))
+            | {"failure": database.failure.document() if database.failure else None}
+            for database in self.databases
+        ]
         return document
 
     def to_json(self) -> str:
@@ -343,7 +348,8 @@ def _up_versions(id: str, migrations: Sequence[Migration], state: State, request
         raise _no_such_version(id, request.to, migrations)
     if state.version is not None and state.version > request.to:
         raise UsageError(
-            f"{id} is at version {state.version}, above {request.to}", hint=f"orch rollback {id} --to {request.to}"
+            f"{id} is at version {state.version}, above {request.to}",
+            hint=Hint(Command("rollback", id, "--to", request.to)),
         )
     return [version for version in state.pending if version <= request.to]
 
@@ -363,7 +369,7 @@ def _down_versions(id: str, migrations: Sequence[Migration], state: State, reque
         if to and to not in {migration.version for migration in migrations}:
             raise _no_such_version(id, to, migrations)
         if to and to not in standing:
-            raise UsageError(f"version {to} is not applied to {id}", hint="orch status tells what is")
+            raise UsageError(f"version {to} is not applied to {id}", hint=Hint(Command("status"), " tells what is"))
         versions = [version for version in standing if version > to]
     files = {migration.version: migration for migration in migrations}
     for version in versions:
@@ -380,8 +386,10 @@ def _down_versions(id: str, migrations: Sequence[Migration], state: State, reque
                 + ("its files are gone" if migration is None else "it has no down file"),
                 hint="write the down file, or --allow-missing-down to take back the record alone"
                 if migration
-                else "restore both files, of another branch or an older release; or undo by hand what they did, "
-                f"then: orch repair {id} --mark-not-applied {version}",
+                else Hint(
+                    "restore both files, of another branch or an older release; or undo by hand what they did, then: ",
+                    Command("repair", id, "--mark-not-applied", version),
+                ),
             )
     return versions
 
@@ -440,7 +448,7 @@ def _part_changed(file: File, partial: Attempt, script: Script) -> Problem | Non
         Kind.EDITED,
         f"{file.path}: the part that already ran was changed (the first {partial.applied} of {partial.total} "
         f"statements; the next begins at line {_line_after(script, partial.applied)})",
-        f"put that part back as it was; only what follows may be corrected. Or: orch repair {NAME}",
+        Hint("put that part back as it was; only what follows may be corrected. Or: ", Command("repair", NAME)),
         partial.version,
     )
 
@@ -448,7 +456,7 @@ def _part_changed(file: File, partial: Attempt, script: Script) -> Problem | Non
 def _unreadable(error: InvalidError, partial: Attempt) -> Problem:
     what = f"{error.where}: {error.what}" if error.where else error.what
     return Problem(
-        Kind.EDITED, what, error.hint or "mend the file; what already ran must stay as it was", partial.version
+        Kind.EDITED, what, error.hint or "correct the file; what already ran must stay as it was", partial.version
     )
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from shlex import quote
 
 from orchestrator.errors import some
+from orchestrator.hints import NAME, Blank, Command, Hint, hint_of, joined
 from orchestrator.model import (
     Attempt,
     Direction,
@@ -44,15 +44,15 @@ class Kind(Enum):
     ELSEWHERE = "elsewhere"
 
 
-NAME = "\0"
-"""Stands in a hint for the name of the database. No path and no name can hold it."""
+VERSION = Blank("VERSION")
+_REPAIR = Command("repair", NAME)
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
     """One thing that is not as it should be. `blocks` are the directions in which nothing may run because of it.
 
-    `hint` holds NAME where the database's name belongs; people get `hint_for` their database.
+    The commands in `hint` hold NAME where the database's name belongs; people get `hint_for` their database.
     """
 
     kind: Kind
@@ -61,9 +61,9 @@ class Problem:
     version: int | None = None
     blocks: tuple[Direction, ...] = (Direction.UP, Direction.DOWN)
 
-    def hint_for(self, id: str) -> str:
+    def hint_for(self, id: str) -> Hint:
         """Return the hint for a database, with commands that can be pasted."""
-        return self.hint.replace(NAME, quote(id))
+        return hint_of(self.hint).for_database(id)
 
 
 def spoken(version: int | None) -> str:
@@ -97,7 +97,7 @@ def dirty(version_row: VersionRow, files: Mapping[int, Migration]) -> Problem:
         Kind.DIRTY,
         f"golang-migrate stopped half way and left it dirty at {spoken(version_row.version)}"
         + (f" (it was running {' or '.join(ways)})" if ways else ""),
-        f"look at the schema, then: orch repair {NAME}",
+        Hint("look at the schema, then: ", _REPAIR),
         version_row.version,
     )
 
@@ -108,7 +108,7 @@ def forced(version_row: VersionRow, partial: Attempt) -> Problem:
         Kind.FORCED,
         f"version {partial.version} stopped half way ({partial.direction.value}, {partial.applied} of {partial.total} "
         f"statements), and somebody has since set the version table to {spoken(version_row.version)}",
-        f"look at the schema, then: orch repair {NAME}",
+        Hint("look at the schema, then: ", _REPAIR),
         partial.version,
     )
 
@@ -119,7 +119,7 @@ def never_seen(version: int) -> Problem:
         Kind.FORCED,
         f"golang-migrate's version table went back to version {version}, which our history never saw applied: "
         "it may have run that file, or only have come down to it",
-        f"look at the schema, then: orch repair {NAME}",
+        Hint("look at the schema, then: ", _REPAIR),
         version,
     )
 
@@ -130,20 +130,25 @@ def elsewhere(told: str) -> Problem:
         Kind.ELSEWHERE,
         f"{told}: it was restored or copied, or receives orch's tables by logical replication, or the DSN leads "
         "somewhere else than it should",
-        f"if what these records say is true of this database: orch repair {NAME} --here "
-        "(orch repair --here: of every database of the manifest); if not, correct the DSN, or remove the records",
+        Hint(
+            "if what these records say is true of this database: ",
+            Command("repair", NAME, "--here"),
+            " (of every database of the manifest: ",
+            Command("repair", "--here"),
+            "); if not, correct the DSN, or remove the records",
+        ),
     )
 
 
 def several_rows(rows: Sequence[VersionRow], top: int | None) -> Problem:
     """A restore of data alone leaves two: nobody can tell from them which version the database has."""
     said = " and ".join(spoken(row.version) + (" (dirty)" if row.dirty else "") for row in rows)
-    choices = " or ".join(f"orch repair {NAME} --keep-version {row_key(row)}" for row in rows)
+    choices = joined(" or ", [Hint(Command("repair", NAME, "--keep-version", row_key(row))) for row in rows])
     return Problem(
         Kind.SEVERAL_ROWS,
         f"golang-migrate's version table has {len(rows)} rows, {said}, and only one can be true; "
         f"by orch's own history it is {spoken(top)}",
-        f"look at the schema, then: {choices}",
+        Hint("look at the schema, then: ", choices),
     )
 
 
@@ -158,8 +163,12 @@ def emptied(first: int) -> Problem:
         Kind.EMPTIED,
         "its history is there and holds no rows, as after a copy of the schema alone or a script that empties all tables: "
         "orch never leaves it so, and cannot tell what is applied",
-        f"if these migrations made what is there: orch baseline {NAME} --version <the last one that ran>; "
-        f"if nothing of them is there: orch repair {NAME} --mark-not-applied {first}",
+        Hint(
+            "if these migrations made what is there, give the last version that ran: ",
+            Command("baseline", NAME, "--version", VERSION),
+            "; if nothing of them is there: ",
+            Command("repair", NAME, "--mark-not-applied", first),
+        ),
     )
 
 
@@ -190,7 +199,7 @@ def pointer_without_file(version: int, replaced: int | None) -> Problem:
     return Problem(
         Kind.MISSING,
         f"golang-migrate's version table is at version {version}, and there is no such file",
-        f"bring the file back (a branch that is not merged?), or: orch repair {NAME}",
+        Hint("restore the file (a branch that is not merged?), or: ", _REPAIR),
         version,
     )
 
@@ -200,8 +209,10 @@ def missing(attempt: Attempt) -> Problem:
     return Problem(
         Kind.MISSING,
         f"version {attempt.version} ('{attempt.name}') was applied{when(attempt)}, and its file is gone",
-        f"restore the file, of another branch or an older release; {_GONE}"
-        + (f"orch repair {NAME} --acknowledge {attempt.version}" if attempt.done else f"orch repair {NAME}"),
+        Hint(
+            f"restore the file, of another branch or an older release; {_GONE}",
+            Command("repair", NAME, "--acknowledge", attempt.version) if attempt.done else _REPAIR,
+        ),
         attempt.version,
         blocks=() if attempt.done else (Direction.UP, Direction.DOWN),  # past it is refused where a down is planned
     )
@@ -221,8 +232,11 @@ def missing_files(attempts: Sequence[Attempt]) -> Problem:
     return Problem(
         Kind.MISSING,
         f"{spoken_versions(versions)} were applied, the last{when(attempts[-1])}, and their files are gone",
-        "restore the files, of another branch or an older release; nothing can be rolled back past these versions. "
-        f"If they are meant to be gone: orch repair {NAME} --acknowledge {said}",
+        Hint(
+            "restore the files, of another branch or an older release; nothing can be rolled back past these versions. "
+            "If they are meant to be gone: ",
+            Command("repair", NAME, "--acknowledge", said),
+        ),
         versions[-1],
         blocks=(),
     )
@@ -235,8 +249,10 @@ def other_number(attempt: Attempt, migration: Migration) -> Problem:
         Kind.RENUMBERED,
         f"{path} is the file that was applied as version {attempt.version} ('{attempt.name}'){when(attempt)}: "
         "it has another number now, and would run a second time",
-        f"orch repair {NAME} --renumber {attempt.version}={migration.version} records that it is applied; "
-        f"or give the file its number {attempt.version} back",
+        Hint(
+            Command("repair", NAME, "--renumber", f"{attempt.version}={migration.version}"),
+            f" records that it is applied; or give the file its number {attempt.version} back",
+        ),
         attempt.version,
     )
 
@@ -246,7 +262,7 @@ def edited(attempt: Attempt, path: str) -> Problem:
     return Problem(
         Kind.EDITED,
         f"{path} was edited after it was applied{when(attempt)}",
-        f"write a new migration instead, or after a look: orch repair {NAME} --accept {quote(path)}",
+        Hint("write a new migration instead, or after a look: ", Command("repair", NAME, "--accept", path)),
         attempt.version,
     )
 
@@ -256,7 +272,7 @@ def added_late(attempt: Attempt, path: str) -> Problem:
     return Problem(
         Kind.EDITED,
         f"{path} was added after version {attempt.version} was applied without an up file{when(attempt)}: it never ran",
-        f"give it a version above the current one, or after a look: orch repair {NAME} --accept {quote(path)}",
+        Hint("give it a version above the current one, or after a look: ", Command("repair", NAME, "--accept", path)),
         attempt.version,
     )
 
@@ -267,8 +283,11 @@ def late(versions: Sequence[int], newest: int, files: Mapping[int, Migration]) -
     return Problem(
         Kind.OUT_OF_ORDER,
         f"pending below the current version {newest}: {names}",
-        f"give it a version above {newest}, or run it all the same, this once: orch apply --allow-out-of-order "
-        "(always: 'out_of_order: apply' in the manifest)",
+        Hint(
+            f"give it a version above {newest}, or run it all the same, this once: ",
+            Command("apply", "--allow-out-of-order"),
+            " (always: 'out_of_order: apply' in the manifest)",
+        ),
         versions[0],
         blocks=(Direction.UP,),
     )
@@ -279,7 +298,7 @@ def second_partial(attempt: Attempt) -> Problem:
     return Problem(
         Kind.PARTIAL,
         f"version {attempt.version} stopped half way, and so did another",
-        f"look at the schema, then: orch repair {NAME}",
+        Hint("look at the schema, then: ", _REPAIR),
         attempt.version,
     )
 
@@ -287,7 +306,8 @@ def second_partial(attempt: Attempt) -> Problem:
 def cut_off(partial: Attempt) -> Problem:
     """Describe a half-done attempt. It forbids only the other direction: its own continues it."""
     other = Direction.DOWN if partial.direction is Direction.UP else Direction.UP
-    command = "orch apply" if partial.direction is Direction.UP else f"orch rollback {NAME} --steps 1"
+    up = partial.direction is Direction.UP
+    command = Command("apply") if up else Command("rollback", NAME, "--steps", 1)
     over = partial.applied >= partial.total and not partial.in_flight
     at = "its end" if over else f"statement {partial.applied + 1} of {partial.total}"
     reason = f": {partial.error}" if partial.error else ""
@@ -297,16 +317,16 @@ def cut_off(partial: Attempt) -> Problem:
             Kind.IN_FLIGHT,
             f"version {partial.version} ({partial.direction.value}) was cut off at {at}"
             + (reason or "; the next run finds out whether it was done"),
-            f"look whether it was done, then: orch repair {NAME} (or let orch look again: {command})"
+            Hint("look whether it was done, then: ", _REPAIR, " (or let orch look again: ", command, ")")
             if doubt
-            else f"continue: {command}",
+            else Hint("continue: ", command),
             partial.version,
             blocks=(other,),
         )
     return Problem(
         Kind.PARTIAL,
         f"version {partial.version} ({partial.direction.value}) stopped at {at}{reason}",
-        f"mend the cause, then continue: {command}",
+        Hint("fix the cause, then continue: ", command),
         partial.version,
         blocks=(other,),
     )

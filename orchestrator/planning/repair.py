@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from orchestrator.errors import ConflictError, UsageError, some
+from orchestrator.hints import Command, Hint
 from orchestrator.model import Attempt, Direction, History, Migration, Origin, VersionRow
 from orchestrator.planning.attempts import latest_effective, next_attempt, pointer_after, pointer_during, prefix_landed
 from orchestrator.planning.history import State, reconcile, renumbered
@@ -31,6 +32,11 @@ class Resolution:
     what: str
     attempts: tuple[Attempt, ...]
     version_row: VersionRow | None
+
+    def command(self, id: str) -> Command:
+        """Return the command that applies it to a database."""
+        kind, _, value = self.flag.partition(" ")
+        return Command("repair", id, f"--{kind}", *filter(None, [value]))
 
 
 def resolutions(migrations: Sequence[Migration], history: History, by: Signature) -> tuple[Resolution, ...]:
@@ -158,11 +164,10 @@ def baseline(id: str, migrations: Sequence[Migration], history: History, version
         raise ConflictError(
             "there is a history already",
             detail=problems[0].what if problems else f"it is at {spoken(state.version)}",
-            hint="orch status tells what it says; a baseline is for a database in which nothing is applied"
-            + (
-                f"\nif the next pending version is in the database: orch repair {id} --{following.flag}"
-                if following
-                else ""
+            hint=Hint(
+                Command("status"),
+                " tells what it says; a baseline is for a database in which nothing is applied",
+                *(("\nif the next pending version is in the database: ", following.command(id)) if following else ()),
             ),
         )
     if version not in {migration.version for migration in migrations}:

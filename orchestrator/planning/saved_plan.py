@@ -7,6 +7,7 @@ from typing import Any
 
 from orchestrator.errors import ExitCode, InvalidError
 from orchestrator.events import Failure, bounded
+from orchestrator.hints import Blank, Command, Hint
 from orchestrator.model import Direction
 from orchestrator.planning.plan import PLAN_FORMAT, DatabasePlan, Plan, Step
 
@@ -29,7 +30,9 @@ def parse_plan(text: str, path: str) -> Plan:
         plan = Plan(Direction(document["direction"]), databases, document["tool"])
         _refuse_contradictions(plan)
     except (ValueError, RecursionError) as error:
-        raise InvalidError(f"{path} is not a plan: {error}", hint="make one: orch plan -o FILE") from None
+        raise InvalidError(
+            f"{path} is not a plan: {error}", hint=Hint("make one: ", Command("plan", "-o", Blank("FILE")))
+        ) from None
     return plan
 
 
@@ -68,7 +71,7 @@ def _refuse_contradictions(plan: Plan) -> None:
 def _database_plan(entry: dict[str, Any]) -> DatabasePlan:
     values = dict(entry)
     values["steps"] = tuple(Step(**{**step, "direction": Direction(step["direction"])}) for step in entry["steps"])
-    values["failure"] = Failure(**entry["failure"]) if entry["failure"] else None
+    values["failure"] = Failure.read(entry["failure"]) if entry["failure"] else None
     for name in ("depends_on", "extensions", "adopt", "forget", "notes"):
         values[name] = tuple(entry[name])
     return DatabasePlan(**values)

@@ -25,7 +25,7 @@ from orchestrator.execution.executor import Executor
 from orchestrator.execution.run import Run
 from orchestrator.execution.survey import survey
 from orchestrator.manifest.retarget import login, retarget
-from orchestrator.model import Direction, Mark, Migration, Target
+from orchestrator.model import Direction, Migration, Target
 from orchestrator.planning.plan import Request, make_plan
 from orchestrator.scratch.clone_names import (
     CLONES,
@@ -53,8 +53,7 @@ class TemplateError(OrchError):
     kind = "template"
 
     def __init__(self, id: str, failure: Failure) -> None:
-        where = Mark(failure.where) if failure.where else None
-        super().__init__(f"{id}: {failure.what}", where=where, detail=failure.detail, hint=failure.hint)
+        super().__init__(f"{id}: {failure.what}", where=failure.where, detail=failure.detail, hint=failure.hint)
         self.failure = failure
         self.exit_code = failure.exit_code  # type: ignore[assignment]
 
@@ -243,7 +242,7 @@ class Cloner:
         told = [
             f"{finding.where}: {finding.what}"
             for _, finding in reaching(self.run, id, self._migrations(id), UP, template)
-            if finding.reach is Reach.SERVER and failure.where.startswith(f"{finding.where.path}:")
+            if finding.reach is Reach.SERVER and failure.where and failure.where.path == finding.where.path
         ]
         if not told:
             return failure

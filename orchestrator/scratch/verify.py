@@ -39,7 +39,8 @@ from orchestrator.execution.executor import Executor
 from orchestrator.execution.run import Run
 from orchestrator.execution.scheduler import walk
 from orchestrator.execution.survey import survey
-from orchestrator.model import Direction, File, Migration, SchemaObject, SchemaSnapshot
+from orchestrator.hints import Command, Hint
+from orchestrator.model import Direction, File, Mark, Migration, SchemaObject, SchemaSnapshot
 from orchestrator.planning.plan import Request, make_plan
 from orchestrator.scratch.clone_names import clone_name
 from orchestrator.scratch.clones import Cloner
@@ -203,7 +204,7 @@ class Verifier:
                 self._cloner.drop(id, name)
             except OrchError as error:
                 text = f"the scratch database {name} could not be dropped: {self._run.redact(error.what)}"
-                self._run.sink(Notice(id, f"{text}; later: orch drop-clone --left-behind"))
+                self._run.sink(Notice(id, Hint(f"{text}; later: ", Command("drop-clone", "--left-behind"))))
 
     @contextmanager
     def working(self, executor: Executor) -> Iterator[None]:
@@ -251,7 +252,7 @@ class _Scratch:
             return _Tried(before, went_up=False, usable=False, failure=error.failure)
         after = self.schema_snapshot()
         if migration.up is None or migration.down is None:
-            where = migration.up.path if migration.up else ""
+            where = Mark(migration.up.path) if migration.up else None
             hint = "write one; [] and an empty file do nothing, where there is nothing to take back"
             return _Tried(after, failure=Failure("difference", 1, "it has no down file", where, hint=hint))
         again = False
@@ -345,7 +346,7 @@ def compare(expected: SchemaSnapshot, found: SchemaSnapshot, path: str, more: st
         f"{schema_object}\n  before  {expected[schema_object]}\n  now     {found[schema_object]}"
         for schema_object in sorted(changed, key=str)
     ]
-    return Failure("difference", int(ExitCode.FAILED), "; ".join(parts), path, "\n".join(lines))
+    return Failure("difference", int(ExitCode.FAILED), "; ".join(parts), Mark(path), "\n".join(lines))
 
 
 def _whole(less: SchemaSnapshot, more: SchemaSnapshot) -> list[SchemaObject]:

@@ -14,7 +14,6 @@ from orchestrator.views.failures import shared
 SHOWN = 10
 """So many annotations of a kind GitHub shows for a step; it drops the others silently."""
 MAX_MESSAGE = 6_000
-_WHERE = re.compile(r"(?P<path>.+?)(?::(?P<line>\d+)(?::(?P<column>\d+))?)?", re.DOTALL)
 # What looks into a server's history comes first, what may pass by itself last.
 _WORST_FIRST = (
     ExitCode.CONFLICT,
@@ -63,14 +62,14 @@ def limited(commands: Sequence[str], name: str) -> list[str]:
 
 def annotation(name: str, failure: Failure, database: str, located: Callable[[str], str]) -> str:
     """Return an error or warning at its place in a file. `located` makes paths relative to the repository."""
-    place = _WHERE.fullmatch(failure.where) if failure.where else None
+    place = failure.where
     lines = [failure.what, failure.detail, f"hint: {failure.hint}" if failure.hint else ""]
     return command(
         name,
         bounded("\n".join(filter(None, lines)), MAX_MESSAGE),
-        file=located(place["path"]) if place else "",
-        line=(place["line"] or "") if place else "",
-        col=(place["column"] or "") if place else "",
+        file=located(place.path) if place else "",
+        line=str(place.line or "") if place else "",
+        col=str(place.column or "") if place else "",
         title=": ".join(filter(None, [database, failure.kind.replace("_", " ")])),
     )
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,8 +11,6 @@ from typing import Any
 from orchestrator import events
 from orchestrator.events import Event, Failure
 from orchestrator.views.document import json_text
-
-_WHERE = re.compile(r"(?P<path>.+?)(?::(?P<line>\d+)(?::\d+)?)?", re.DOTALL)
 
 
 @dataclass
@@ -39,15 +36,15 @@ class CodeQualityView:
         return json_text(self._findings, indent=2) + "\n"
 
     def _add(self, database: str, failure: Failure) -> None:
-        place = _WHERE.fullmatch(failure.where) if failure.where else None
-        path = self.located(place["path"]) if place else self.manifest
-        facts = json.dumps([database, failure.kind, failure.where, failure.what])
+        place = failure.where
+        path = self.located(place.path) if place else self.manifest
+        facts = json.dumps([database, failure.kind, str(place or ""), failure.what])
         self._findings.append(
             {
                 "description": ": ".join(filter(None, [database, failure.what])),
                 "check_name": f"orch/{failure.kind}",
                 "fingerprint": hashlib.sha256(facts.encode()).hexdigest(),
                 "severity": "blocker" if failure.kind in ("conflict", "internal") else "critical",
-                "location": {"path": path, "lines": {"begin": int(place["line"] or 1) if place else 1}},
+                "location": {"path": path, "lines": {"begin": (place.line or 1) if place else 1}},
             }
         )

@@ -42,7 +42,7 @@ class JUnitView:
         """Take one event; may be called from any thread (each touches its own database only)."""
         match event:
             case events.Refused(failure):
-                self._of("orch").cases.append(_Case(failure.where or failure.kind, failure=failure))
+                self._of("orch").cases.append(_Case(str(failure.where or failure.kind), failure=failure))
             case events.StepStarted(id, version, name, direction):
                 self._of(id).running = _step(version, name, direction.value)
             case events.StepFinished(id, version, name, direction, seconds):
@@ -105,7 +105,7 @@ def _write(suite: ElementTree.Element, owner: _Suite, case: _Case) -> None:
     if case.failure is not None:
         failure = case.failure
         about = {"message": xml_text(failure.what), "type": failure.kind}
-        lines = [failure.where, failure.what, failure.detail, failure.hint and f"hint: {failure.hint}"]
+        lines = [str(failure.where or ""), failure.what, failure.detail, failure.hint and f"hint: {failure.hint}"]
         ElementTree.SubElement(element, "failure", about).text = xml_text("\n".join(filter(None, lines)))
     elif case.skipped:
         ElementTree.SubElement(element, "skipped", {"message": xml_text(case.skipped)})

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from orchestrator.analysis.risks import Risk
@@ -52,7 +51,7 @@ def run_markdown(
     """Return what a run did, errors first; `document` is what `--output json` prints."""
     entries = {entry["id"]: entry for entry in document["databases"]}
     done = sum(len(entry["steps"]) for entry in entries.values())
-    failed = [(id, Failure(**entry["error"])) for id, entry in entries.items() if entry["result"] == "failed"]
+    failed = [(id, Failure.read(entry["error"])) for id, entry in entries.items() if entry["result"] == "failed"]
     icon = "❌" if failed or refused or document.get("exit_code") else "✅"
     lines = [
         f"## {icon} Databases",
@@ -61,7 +60,7 @@ def run_markdown(
         "",
     ]
     for ids, failure in shared(failed)[:MAX_ROWS]:
-        lines += _error(some(ids), asdict(failure))
+        lines += _error(some(ids), failure.document())
     for error in refused[:MAX_ROWS]:
         lines += _error("orch", error)
     if entries:
@@ -124,7 +123,7 @@ def _sentence(plan: Plan) -> str:
 
 def _problems(plan: Plan) -> list[str]:
     failing = shared((planned.id, planned.failure) for planned in plan.databases if planned.failure)
-    lines = [line for ids, failure in failing[:MAX_ROWS] for line in _error(some(ids), asdict(failure))]
+    lines = [line for ids, failure in failing[:MAX_ROWS] for line in _error(some(ids), failure.document())]
     return lines + _more(failing)
 
 

@@ -69,7 +69,7 @@ def line(event: Event, *, verbose: bool = False) -> str | None:
         case events.DatabaseFailed(id, failure):
             return f"{id}: FAILED{f' at {failure.where}' if failure.where else ''}"
         case events.Verified(id, version, name, _, events.Failure() as failure):
-            return f"{id}: {version} {name} FAILED: {failure.where + ': ' if failure.where else ''}{failure.what}"
+            return f"{id}: {version} {name} FAILED: {f'{failure.where}: ' if failure.where else ''}{failure.what}"
         case events.Verified(id, version, name, seconds, _, left_out):
             return f"{id}: {version} {name} " + (
                 f"left out: {left_out}" if left_out else f"verified in {seconds:.2f} s"

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from datetime import UTC
 from typing import Any
 
+from orchestrator.hints import Hint, joined
 from orchestrator.planning.status import DatabaseStatus, Status, StatusProblem
 from orchestrator.views.table import table
 
@@ -47,7 +48,7 @@ def _problem(problem: StatusProblem) -> dict[str, Any]:
     }
 
 
-def status_text(status: Status) -> str:
+def status_text(status: Status) -> Hint:
     """Return the table, a sentence on every problem with the way out, and how many there are of each kind."""
     rows = [
         (
@@ -68,7 +69,7 @@ def status_text(status: Status) -> str:
         for problem in one.problems:
             lines.append(f"\n{one.id}: {problem.what}")
             if problem.hint:
-                lines.append(f"  {problem.hint}")
-        lines.extend(f"\n{one.id}: {note}" for note in one.notes)
+                lines.append(Hint("  ", problem.hint))
+        lines.extend(Hint(f"\n{one.id}: ", note) for note in one.notes)
     lines.append("\n" + ", ".join(f"{count} {what}" for what, count in status.counts if count) + ".")
-    return "\n".join(lines)
+    return joined("\n", lines)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from orchestrator import events
@@ -63,7 +63,7 @@ class VerifyView:
         for id, entry in self._entries.items():
             document: dict[str, Any] = {"id": id, "result": entry.result}
             document["migrations"] = [_migration(one) for one in sorted(entry.migrations, key=lambda one: one.version)]
-            entries.append(document | ({"error": asdict(entry.error)} if entry.error else {}))
+            entries.append(document | ({"error": entry.error.document()} if entry.error else {}))
         return {"format": FORMAT, **self._run, "databases": entries}
 
 
@@ -87,7 +87,7 @@ def _result(one: Verified) -> str:
 def _migration(one: Verified) -> dict[str, Any]:
     document = {"version": one.version, "name": one.name, "result": _result(one), "seconds": round(one.seconds, 3)}
     if one.failure:
-        document["error"] = asdict(one.failure)
+        document["error"] = one.failure.document()
     if one.left_out:
         document["reason"] = one.left_out
     return document

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from estate import Estate
 
-from orchestrator.planning.problems import NAME, Kind, Problem
+from orchestrator.hints import NAME, Command, Hint
+from orchestrator.planning.problems import Kind, Problem
 
 FILES = {f"00000{n}_a.{way}.sql": "SELECT 1;\n" for n in (1, 2, 3) for way in ("up", "down")}
 
@@ -93,5 +94,5 @@ def test_a_path_with_the_placeholder_in_it(pg_estate: Estate, tmp_path: Path) ->
 
 
 def test_the_database_of_a_hint_is_quoted() -> None:
-    problem = Problem(Kind.EDITED, "x", f"orch repair {NAME} --accept NAME")
+    problem = Problem(Kind.EDITED, "x", Hint(Command("repair", NAME, "--accept", "NAME")))
     assert problem.hint_for("postgres-a b") == "orch repair 'postgres-a b' --accept NAME"

@@ -15,6 +15,7 @@ from unittest import mock
 
 import psycopg
 import pytest
+from hint_commands import RECORD, SITE
 from old_postgres import BUILD
 from psycopg import sql
 from pymongo import MongoClient
@@ -80,6 +81,8 @@ class Estate:
         self.env = {k: v for k, v in os.environ.items() if not k.startswith(("ORCH_", "POSTGRES_", "MONGO_", "PG"))}
         for server in servers.values():
             self.env[f"{server.engine.upper()}_PASSWORD"] = server.password
+        if RECORD in os.environ:
+            self.env["PYTHONPATH"] = os.pathsep.join(filter(None, [SITE, os.environ.get("PYTHONPATH")]))
 
     def server(self, engine: str) -> str:
         """Return the line of the manifest that declares this engine's server."""

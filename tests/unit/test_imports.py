@@ -11,12 +11,13 @@ import pytest
 ROOT = Path(__file__).parents[2] / "orchestrator"
 
 # Modules that begin so → what of ours they may import (a name serves for all that begins so, and for itself).
-CORE = ("errors", "model", "events", "secret")
+CORE = ("errors", "hints", "model", "events", "secret")
 RECORDS = ("engines.dialect", "engines.url")  # and the table in engines itself: no driver
 PURE = (*CORE, *RECORDS, "planning", "analysis")
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "secret": (),
-    "errors": ("model", "secret"),
+    "hints": (),
+    "errors": ("model", "secret", "hints"),
     "model": ("secret",),
     "events": CORE,
     "planning": (*CORE, *RECORDS, "planning"),
@@ -27,8 +28,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "analysis.rules": (*CORE, *RECORDS, "analysis"),
     "analysis.words": (*CORE, "analysis", "engines.postgres.sql_reader"),  # its tokens: pure, no driver
     "analysis.findings": (*CORE, "analysis", "engines.postgres.sql_reader"),
-    "manifest": ("errors", "model", "secret", *RECORDS, "planning.graph", "analysis.rules", "manifest"),
-    "engines.base": ("errors", "model"),
+    "manifest": ("errors", "hints", "model", "secret", *RECORDS, "planning.graph", "analysis.rules", "manifest"),
+    "engines.base": ("errors", "hints", "model"),
     "engines": ("engines.dialect", "engines.base"),
     "engines.dialect": ("model", "engines.url"),
     "engines.url": ("errors", "engines.dialect"),
@@ -36,17 +37,35 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "engines.checks": ("errors", "model"),
     "engines.identity": (),
     "engines.postgres": (
-        *("errors", "model", "engines.base", "engines.dialect", "engines.identity", "engines.names", "engines.url"),
+        *(
+            "errors",
+            "hints",
+            "model",
+            "engines.base",
+            "engines.dialect",
+            "engines.identity",
+            "engines.names",
+            "engines.url",
+        ),
         "engines.postgres",
         "engines.checks",
     ),
     "engines.mongo": (
-        *("errors", "model", "engines.base", "engines.dialect", "engines.identity", "engines.names", "engines.url"),
+        *(
+            "errors",
+            "hints",
+            "model",
+            "engines.base",
+            "engines.dialect",
+            "engines.identity",
+            "engines.names",
+            "engines.url",
+        ),
         "engines.mongo",
         "engines.checks",
     ),
     "engines.sqlite": (
-        *("errors", "model", "engines.base", "engines.dialect", "engines.names", "engines.url"),
+        *("errors", "hints", "model", "secret", "engines.base", "engines.dialect", "engines.names", "engines.url"),
         "engines.sqlite",
         "engines.checks",
     ),
@@ -57,10 +76,10 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         *(*PURE, "engines.base", "manifest", "execution", "scratch", "embedded"),
         *("files", "render", "operations"),  # what speaks, views and the command line, comes after it
     ),
-    "files": ("errors", "model", *RECORDS, "files", "manifest", "render.text"),
+    "files": ("errors", "hints", "model", *RECORDS, "files", "manifest", "render.text"),
     "views": (*PURE, "views", "scratch"),
-    "render": ("errors", "model", *RECORDS, "planning.graph", "manifest", "files", "render"),
-    "embedded": ("errors", *RECORDS, "embedded"),
+    "render": ("errors", "hints", "model", *RECORDS, "planning.graph", "manifest", "files", "render"),
+    "embedded": ("errors", "hints", *RECORDS, "embedded"),
 }
 # Packages of others → the only modules that may import them.
 ONLY_IN = {

@@ -203,7 +203,7 @@ def test_down_runs_in_the_other_order() -> None:
 def test_a_plan_survives_being_saved() -> None:
     surveys = {
         A.id: Survey("host:5432", History(exists=False)),
-        B.id: Survey("h", failure=Failure("locked", 6, "what", "f:1:2", "detail", "hint ชื่อ", "42")),
+        B.id: Survey("h", failure=Failure("locked", 6, "what", Mark("f", 1, 2), "detail", "hint ชื่อ", "42")),
     }
     plan = make_plan([A, B], {A.id: [*FILES, migration(7)], B.id: FILES}, surveys, script, Request(), "1.0")
     adopted = dataclasses.replace(plan_one(History(version_row=VersionRow(2))), id="postgres-c")

@@ -56,6 +56,7 @@ def command(
     from orchestrator.errors import InvalidError, InvalidGroup
     from orchestrator.files.changes import change
     from orchestrator.files.scaffold import first_pair
+    from orchestrator.hints import Command, Hint, joined
     from orchestrator.manifest.edit import insert
     from orchestrator.manifest.source import shown
 
@@ -73,17 +74,17 @@ def command(
     try:
         after = project.with_text(text)
     except InvalidError as error:
-        for one in error.errors if isinstance(error, InvalidGroup) else [error]:
-            one.where = None  # a line of a text that nobody has
-            one.hint = f"nothing was written; {one.hint}" if one.hint else "nothing was written"
-        raise
+        found = error.errors if isinstance(error, InvalidGroup) else (error,)
+        nothing = "nothing was written"  # and no place is told: it would be in a text that nobody has
+        whole = [InvalidError(one.what, detail=one.detail, hint=joined("; ", [nothing, one.hint])) for one in found]
+        raise (whole[0] if len(whole) == 1 else InvalidGroup(whole)) from None
     database = the_new(project, after)
     _check_directory(database.directory)
     files = first_pair(chosen, name)
     changes = [change(database.directory / one, content.encode()) for one, content in files.items()]
     # The manifest comes last: what stops us before leaves at most files that nothing refers to.
     changes += [*after.render_changes(), project.manifest_change(text)]
-    make(changes, project.root, dry_run, after.command("apply", "--only", _shortest(after, database.id)))
+    make(changes, project.root, dry_run, Hint(Command("apply", "--only", _shortest(after, database.id))))
     say_renamed(project, after)
     return 0
 

@@ -9,6 +9,8 @@ import typer
 
 from orchestrator.cli import options
 from orchestrator.cli.help_text import Command
+from orchestrator.hints import Command as OrchCommand
+from orchestrator.hints import Hint
 
 app = typer.Typer(
     help="Real servers for development, from wheels: no Docker.", no_args_is_help=True, rich_markup_mode=None
@@ -77,7 +79,7 @@ def status(file: options.File = None, output: options.OutputOption = options.Out
         orch dev status --output json
     """
     from orchestrator import embedded
-    from orchestrator.cli.console import out, out_json
+    from orchestrator.cli.console import out, out_json, pasteable
 
     servers = embedded.status(_root(file))
     if output is options.Output.json:
@@ -85,7 +87,7 @@ def status(file: options.File = None, output: options.OutputOption = options.Out
         out_json({"format": 1, "servers": [{key: getattr(server, key) for key in keys} for server in servers]})
     else:
         lines = [f"{server.product} at {server.host}:{server.port} (pid {server.pid})" for server in servers]
-        out("\n".join(lines) or "nothing is running; start: orch dev up")
+        out("\n".join(lines) or pasteable(Hint("nothing is running; start: ", OrchCommand("dev", "up"))))
     return 0
 
 
@@ -104,7 +106,7 @@ def env(file: options.File = None) -> int:
 
     servers = embedded.status(_root(file))
     if not servers:
-        raise OrchError("no embedded server is running", hint="orch dev up")
+        raise OrchError("no embedded server is running", hint=Hint(OrchCommand("dev", "up")))
     variables = embedded.environment(servers)
     out("\n".join(f"export {name}={shlex.quote(value)}" for name, value in variables.items()))
     return 0

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from orchestrator.cli import options
+from orchestrator.hints import NAME, Command, Hint
 
 
 def command(
@@ -42,7 +43,7 @@ def command(
     from orchestrator.views.plain import PlainView
 
     if not names and not left_behind and not templates:
-        raise UsageError("no clone given", hint="orch drop-clone NAME, --left-behind or --templates")
+        raise UsageError("no clone given", hint=Hint(Command("drop-clone", NAME), ", --left-behind or --templates"))
     assembly = assemble(file, env_file)
     cloner = Cloner(assembly.run(PlainView(say), embedded=embedded, wait=wait))
     ids = [database.id for database in assembly.databases]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from orchestrator.engines import DIALECTS
+from orchestrator.hints import NAME, Command, Hint
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -78,7 +79,7 @@ def command(
     entries = [_entry(id, found, needs.get(id, []), urls) for id in _ordered(list(found), needs, source)]
     text = _with_servers(first_manifest(entries, engine or ""), *servers_in(services))
     manifest = load(path, text=text) if found else Manifest(path, ())
-    make([change(path, text.encode())], root, dry_run, "orch validate" if found else "orch add-db NAME")
+    make([change(path, text.encode())], root, dry_run, Hint(Command("validate") if found else Command("add-db", NAME)))
     if found:
         from orchestrator.views.table import counted
 
@@ -108,10 +109,10 @@ def _hint(path: Path) -> str:
 
     try:
         if isinstance(read_yaml(path).value, dict):
-            return "orch add-db NAME adds a database to it"
+            return Hint(Command("add-db", NAME), " adds a database to it")
     except InvalidError:
-        return "orch validate says what is wrong with it"
-    return "it holds no manifest: move it away, and run orch init again"
+        return Hint(Command("validate"), " says what is wrong with it")
+    return Hint("it holds no manifest: move it away, and run again: ", Command("init"))
 
 
 def _passed_over(root: Path, found: Mapping[str, Found]) -> list[str]:

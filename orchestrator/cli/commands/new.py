@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from orchestrator.cli import options
+from orchestrator.hints import Command, Hint
 
 
 def command(
@@ -43,5 +44,5 @@ def command(
     # A directory elsewhere is where the manifest says; a link must not lead out of either.
     root = project.root if project.holds(directory) else directory
     changes = [change(directory / one, text.encode()) for one, text in files.items()]
-    make(changes, root, dry_run, f"write the two files, then: {project.command('apply', '--only', name)}")
+    make(changes, root, dry_run, Hint("write the two files, then: ", Command("apply", "--only", name)))
     return 0

@@ -8,6 +8,7 @@ import typer
 
 from orchestrator.cli import options
 from orchestrator.execution.scheduler import JOBS, JOBS_PER_SERVER
+from orchestrator.hints import Command, Hint
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -56,7 +57,6 @@ def command(
         orch plan --exit-code
         orch plan --check
     """
-    import shlex
     import sys
     from pathlib import Path
 
@@ -93,7 +93,7 @@ def command(
             Path(out_file).write_text(plan.to_json(), encoding="utf-8")
         except OSError as error:
             raise UsageError(f"{out_file} cannot be written: {error.strerror}") from None
-        say(pasteable(f"The plan is in {out_file}; run it: orch apply {shlex.quote(out_file)}"))
+        say(pasteable(Hint(f"The plan is in {out_file}; run it: ", Command("apply", out_file))))
     written, risks = True, hazards_of(run, plan)
     if output is options.PlanOutput.github:
         written = _report(plan, risks)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from orchestrator.cli import options
+from orchestrator.hints import Command, Hint, joined
 
 
 class Target(StrEnum):
@@ -49,7 +50,7 @@ def command(
     """
     from pathlib import Path
 
-    from orchestrator.cli.console import out, say
+    from orchestrator.cli.console import out, pasteable, say
     from orchestrator.cli.project import open_project
     from orchestrator.errors import ExitCode, UsageError
     from orchestrator.files.changes import commit, tree
@@ -74,8 +75,8 @@ def command(
     changes_of = {target: stale([target], project.manifest, settings_for[target], root) for target in wanted}
     changes = [one for found in changes_of.values() for one in found]
     if "compose" in wanted and "dockerfile" not in wanted and not (root / settings.files["dockerfile"]).exists():
-        write = project.command("render", "dockerfile")
-        say(f"There is no {settings.files['dockerfile']}, from which compose builds the image; write it: {write}")
+        there_is_none = f"There is no {settings.files['dockerfile']}, from which compose builds the image; write it: "
+        say(pasteable(Hint(there_is_none, Command("render", "dockerfile"))))
     if "k8s" in wanted and not check and not has_own_tag(settings.image):
         say(f"The image {settings.image} may change without its name, and then no new Job starts: --image NAME:TAG")
     if not changes:
@@ -86,11 +87,11 @@ def command(
         behind: dict[str, list[str]] = {}
         for target in filter(changes_of.get, wanted):
             behind.setdefault(settings_for[target].told_image, []).append(target)
-        write = "; ".join(
-            project.command("render", *names, *(("--image", told) if told else ())) for told, names in behind.items()
-        )
+        commands = [
+            Hint(Command("render", *names, *(("--image", told) if told else ()))) for told, names in behind.items()
+        ]
         number = f"{len(changes):,} file is" if len(changes) == 1 else f"{len(changes):,} files are"
-        say(f"{number} not as {project.path.name} says. Write again: {write}")
+        say(pasteable(Hint(f"{number} not as {project.path.name} says. Write again: ", joined("; ", commands))))
         return int(ExitCode.CHANGES)
     commit(changes, root)
     out(tree(changes, root))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from orchestrator.cli import options
+from orchestrator.hints import NAME, Command, Hint, joined
 
 if TYPE_CHECKING:
     from orchestrator.cli.records import OneDatabase
@@ -122,13 +123,15 @@ def command(
         *(["here"] if here else []),
     ]
     if len(flags) > 1:
-        raise UsageError("one resolution at a time", hint=f"orch repair {shlex.join(names)}".rstrip())
+        raise UsageError("one resolution at a time", hint=Hint(Command("repair", *names)))
     if here:
         from orchestrator.cli.here import declare_here
 
         return declare_here(several(names or ["*"], file, env_file, embedded=embedded), reason, lock_timeout)
     if not names:
-        raise UsageError("no database given", hint="orch repair NAME; orch status lists the names")
+        raise UsageError(
+            "no database given", hint=Hint(Command("repair", NAME), "; ", Command("status"), " lists the names")
+        )
     if acknowledge is not None:
         from orchestrator.cli.acknowledge import acknowledge_gone
 
@@ -136,7 +139,7 @@ def command(
     if accept:
         return _accept(several(names, file, env_file, embedded=embedded), accept, reason, lock_timeout, output)
     if len(names) > 1:
-        raise UsageError(f"{len(names)} databases are named", hint=f"name one: orch repair {shlex.quote(names[0])}")
+        raise UsageError(f"{len(names)} databases are named", hint=Hint("name one: ", Command("repair", names[0])))
     one = one_database(names[0], file, env_file, embedded=embedded)
     seen = one.read()
     by = one.signature(reason)
@@ -173,19 +176,18 @@ def _show(one: OneDatabase, seen: History, by: Signature, output: options.Output
         offered = [{"flag": f"--{resolution.flag}", "what": resolution.what} for resolution in found]
         out_json({"format": 1, "id": one.id, "problems": problems, "ways": offered})
         return 0
-    lines = [f"{one.id}: {problem.what}" for problem in state.problems] or [f"{one.id}: nothing is wrong."]
+    lines: list[str] = [f"{one.id}: {problem.what}" for problem in state.problems]
+    lines = lines or [f"{one.id}: nothing is wrong."]
     if found:
-        lines += ["", "What you can do (with --reason TEXT, the reason is kept in the history):"]
-        lines += [f"  orch repair {one.id} --{_typed(resolution)}\n      {resolution.what}" for resolution in found]
+        lines += ["\nWhat you can do (with --reason TEXT, the reason is kept in the history):"]
+        lines += [Hint("  ", resolution.command(one.id), f"\n      {resolution.what}") for resolution in found]
     elif state.problems:
-        lines += [f"  {problem.hint_for(one.id)}" for problem in state.problems]
+        lines += [Hint("  ", problem.hint_for(one.id)) for problem in state.problems]
     if following := next_applied(on_request(one.migrations, seen, by)):
         version = following.flag.partition(" ")[2]
-        lines += [
-            "",
-            f"If the next pending version, {version}, is in the database: orch repair {one.id} --{following.flag}",
-        ]
-    out(pasteable("\n".join(lines)))
+        about = f"\nIf the next pending version, {version}, is in the database: "
+        lines += [Hint(about, following.command(one.id))]
+    out(pasteable(joined("\n", lines)))
     return 0
 
 
@@ -200,9 +202,8 @@ def _chosen(one: OneDatabase, history: History, by: Signature, flag: str) -> Res
             return resolution
     hint = _possible(one, history, offered)
     if following := next_applied(requested):
-        hint += (
-            f"\npending versions are taken as applied in their order; the next: orch repair {one.id} --{following.flag}"
-        )
+        about = "\npending versions are taken as applied in their order; the next: "
+        hint = Hint(hint, about, following.command(one.id))
     raise UsageError(f"--{flag} does not apply to {one.id} as it stands", hint=hint)
 
 
@@ -284,8 +285,8 @@ def _tell(told: Sequence[tuple[str, str, str]], output: options.Output) -> None:
         recorded = [{"id": id, "flag": f"--{flag}", "what": what} for id, flag, what in told]
         out_json({"format": 1, "recorded": recorded})
         return
-    lines = [f"{id}: recorded that {what}." for id, _, what in told]
-    out(pasteable("\n".join([*lines, "Next: orch status, then orch apply"])))
+    following = Hint("Next: ", Command("status"), ", then ", Command("apply"))
+    out(pasteable(joined("\n", [*(f"{id}: recorded that {what}." for id, _, what in told), following])))
 
 
 def _typed(resolution: Resolution) -> str:
@@ -302,6 +303,7 @@ def _possible(one: OneDatabase, history: History, offered: Sequence[Resolution])
         return f"what you can do: {', '.join(f'--{_typed(one)}' for one in offered)}"
     state = _state(one, history)
     if state.problems:
-        return "\n".join(f"no repair mends this: {p.what}\n  {p.hint_for(one.id)}" for p in state.problems)
+        told = [Hint(f"no resolution of repair fits: {p.what}\n  ", p.hint_for(one.id)) for p in state.problems]
+        return joined("\n", told)
     pending = f"{len(state.pending)} pending" if state.pending else "nothing is pending"
     return f"nothing needs repair: it is at {spoken(state.version)}, {pending}"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from orchestrator.cli import options
+from orchestrator.hints import Command, Hint
 
 if TYPE_CHECKING:
     from orchestrator.cli.project import Project
@@ -48,7 +49,7 @@ def command(
     removed, kept = _migrations(database, after, migrations)
     # The manifest comes first: what stops us after it leaves at most files that nothing refers to.
     changes = [project.manifest_change(text), *after.render_changes(), *removed]
-    make(changes, project.root, dry_run, after.command("plan"))
+    make(changes, project.root, dry_run, Hint(Command("plan")))
     say_renamed(project, after)
     if kept:
         say(f"{shown(database.directory)} stays, because {kept}.")

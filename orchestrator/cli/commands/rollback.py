@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from orchestrator.cli import options
+from orchestrator.hints import Blank, Command, Hint
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from orchestrator.model import Migration
     from orchestrator.planning.plan import Survey
+
+_NUMBER = ("--steps", Blank("NUMBER"))
 
 
 def command(
@@ -60,7 +63,6 @@ def command(
         orch rollback inventory --steps 1
         orch rollback inventory order --to 0 --yes
     """
-    import shlex
     import sys
     from dataclasses import replace
 
@@ -78,7 +80,7 @@ def command(
     broadcast = Broadcast()
     when_machines_read(output, broadcast, None, file)
     if (steps is None) == (to is None):
-        raise UsageError("say how far: --steps N or --to VERSION", hint=f"orch rollback {shlex.join(names)} --steps 1")
+        raise UsageError("say how far: --steps N or --to VERSION", hint=Hint(Command("rollback", *names, "--steps", 1)))
     if not yes and not (is_terminal(sys.stdin) and is_terminal(sys.stderr)):
         raise UsageError("rollback asks before it runs, and there is no terminal to ask on", hint="give --yes")
     if to and len(names) > 1:
@@ -91,13 +93,13 @@ def command(
     with planning(broadcast, output):
         surveys = survey(run)
     for other in others:
-        _refuse_while_up(run.catalogs[other], surveys[other], other, f"orch rollback {other} ...")
+        _refuse_while_up(run.catalogs[other], surveys[other], other, Command("rollback", other, *_NUMBER))
     if assembly.manifest.dependents and not ignore_dependents and not embedded:
         from orchestrator.operations.external import above
 
         for one, migrations, found in above(run, assembly):
-            command = shlex.join(["orch", "rollback", "-f", one.path, one.database.id])
-            _refuse_while_up(migrations, found, str(one), f"{command} ...")
+            command = Command("rollback", "-f", one.path, one.database.id, *_NUMBER)
+            _refuse_while_up(migrations, found, str(one), command)
     request = Request(Direction.DOWN, to=to, steps=steps, allow_missing_down=allow_missing_down)
     plan = make_plan(databases, run.catalogs, surveys, run.read_script, request, __version__)
     if plan.failures:  # all of them or none: only what stands in the way is told
@@ -123,13 +125,13 @@ def _dependents(file: str | None, env_file: str | None, chosen: set[str]) -> lis
     return [database.id for database in databases if database.id in above]
 
 
-def _refuse_while_up(migrations: Sequence[Migration], found: Survey, named: str, command: str) -> None:
+def _refuse_while_up(migrations: Sequence[Migration], found: Survey, named: str, command: Command) -> None:
     """A database must not lose what another still builds on. `command` is how that is rolled back."""
     from orchestrator.errors import ConflictError
     from orchestrator.planning.history import reconcile
     from orchestrator.planning.problems import spoken
 
-    hint = f"roll it back too: {command} ; or --ignore-dependents"
+    hint = Hint("roll it back too: ", command, "; or --ignore-dependents")
     if found.failure:
         raise ConflictError(
             f"cannot tell whether {named}, which depends on it, is still up", detail=found.failure.what, hint=hint

@@ -30,6 +30,7 @@ def command(
     from orchestrator.cli.project import make, open_project
     from orchestrator.files.changes import change
     from orchestrator.files.scaffold import snake
+    from orchestrator.hints import Command, Hint
     from orchestrator.manifest.names import resolve_name
     from orchestrator.model import File, Script
     from orchestrator.operations.assembly import assemble
@@ -52,6 +53,6 @@ def command(
     root = project.root if project.holds(database.directory) else database.directory
     changes = [change(path, text.encode()) for path, text in squashed.new.items()]
     changes += [change(path, None) for path in squashed.removed]
-    next_command = project.command("verify", name)
-    make(changes, root, dry_run, f"{next_command}; before you deploy it, bring every database to version {to}")
+    after = f"; before you deploy it, bring every database to version {to}"
+    make(changes, root, dry_run, Hint(Command("verify", name), after))
     return 0

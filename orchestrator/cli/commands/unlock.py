@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from orchestrator.cli import options
+from orchestrator.hints import Command, Hint
 
 
 def command(
@@ -45,7 +46,7 @@ def command(
         if holder.alive and not terminate:
             raise LockError(
                 f"the lock of {one.id} is held by a running session, and is not removed",
-                hint=f"let it finish; to end that session: orch unlock {one.id} --terminate",
+                hint=Hint("let it finish; to end that session: ", Command("unlock", one.id, "--terminate")),
             )
         if not yes:
             if not (is_terminal(sys.stdin) and is_terminal(sys.stderr)):

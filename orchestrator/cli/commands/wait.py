@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from orchestrator.cli import options
+from orchestrator.hints import Command, Hint
 
 
 def command(
@@ -78,7 +79,9 @@ def command(
             return 0
         state = "; ".join(missing)
         if over:
-            raise NotYetError(f"not migrated within {timeout:g} s", detail="\n".join(missing), hint="orch status")
+            raise NotYetError(
+                f"not migrated within {timeout:g} s", detail="\n".join(missing), hint=Hint(Command("status"))
+            )
         if state != told:
             say(f"waiting for {state}")
             told = state
@@ -92,5 +95,5 @@ def _parse(text: str) -> tuple[str, int | None]:
     if not at:
         return text, None
     if not name or not version.isdecimal():
-        raise UsageError(f"--for {text!r} is not NAME or NAME@VERSION", hint="orch wait --for order@3")
+        raise UsageError(f"--for {text!r} is not NAME or NAME@VERSION", hint=Hint(Command("wait", "--for", "order@3")))
     return name, int(version)

@@ -34,6 +34,7 @@ from orchestrator.errors import (
     StatementNotPermittedError,
     TransactionRefusedError,
 )
+from orchestrator.hints import Command, Hint, joined
 from orchestrator.model import Statement, Target
 
 _AUTHENTICATION_FAILED = 18
@@ -174,11 +175,13 @@ def mapped(target: Target) -> Iterator[None]:
         raise ConnectionLostError(
             f"{target.database_id} at {target.endpoint} does not answer any more",
             detail=str(error).partition(", Timeout:")[0],
-            hint="run orch apply again",
+            hint=Hint("run again: ", Command("apply")),
         ) from None
     except ConnectionFailure as error:
         raise ConnectionLostError(
-            f"the connection to {target.database_id} broke", detail=str(error), hint="run orch apply again"
+            f"the connection to {target.database_id} broke",
+            detail=str(error),
+            hint=Hint("run again: ", Command("apply")),
         ) from None
     except (PyMongoError, BSONError) as error:
         raise StatementError(f"{target.database_id}: {error}") from None
@@ -253,7 +256,9 @@ _WANTS_CERTIFICATE = "does the server want a certificate? tlsCertificateKeyFile=
 def stepped_down(target: Target, text: str) -> ConnectionLostError:
     """Return our error for what the end of a primary interrupted."""
     return ConnectionLostError(
-        f"the primary of {target.database_id} stepped down or stopped", detail=text, hint="run orch apply again"
+        f"the primary of {target.database_id} stepped down or stopped",
+        detail=text,
+        hint=Hint("run again: ", Command("apply")),
     )
 
 
@@ -336,7 +341,7 @@ def refused_transaction(error: StatementError) -> StatementError:
     """Return the error of a statement of a transaction; TransactionRefusedError where no transaction can hold it."""
     if int(error.code.partition(" ")[0] or 0) not in NOT_IN_A_TRANSACTION:
         return error
-    hint = "\n".join(filter(None, (error.hint, _NO_TRANSACTION)))
+    hint = joined("\n", [error.hint, _NO_TRANSACTION])
     return TransactionRefusedError(
         error.what, detail=error.detail, hint=hint, code=error.code, statement=error.statement, offset=error.offset
     )

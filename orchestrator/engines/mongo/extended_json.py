@@ -25,6 +25,7 @@ from orchestrator.engines.mongo.transactions import (
     may_commit_together,
 )
 from orchestrator.errors import InvalidError
+from orchestrator.hints import NAME, Blank, Command, Hint
 from orchestrator.model import Checks, File, Mark, Script, Statement
 
 # Of BSON. A document may have 16 MiB in every release, and the command around it 16 KiB more, of which the driver needs some.
@@ -325,7 +326,10 @@ def _allows(comment: dict[str, Any]) -> bool:
 
 
 OWNED = "holds what orch and golang-migrate remember"
-OWNED_HINT = "orch repair and orch baseline change what is remembered, orch unlock removes a lock"
+OWNED_HINT = Hint(
+    *(Command("repair", NAME), " and ", Command("baseline", NAME, "--version", Blank("VERSION"))),
+    *(" change what is remembered, ", Command("unlock", NAME), " removes a lock"),
+)
 
 
 def written(command: dict[str, Any]) -> set[str]:

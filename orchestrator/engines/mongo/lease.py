@@ -24,6 +24,7 @@ from pymongo.collection import Collection
 from pymongo.errors import DuplicateKeyError, OperationFailure, PyMongoError
 
 from orchestrator.errors import LockError
+from orchestrator.hints import Command, Hint
 from orchestrator.model import LockHolder
 
 LEASE_SECONDS = 30
@@ -65,11 +66,10 @@ class Lease:
                 self._bury(document)
                 continue
             if time.monotonic() >= deadline:
-                hint = "wait for it, or raise --lock-timeout"
+                hint = Hint("wait for it, or raise --lock-timeout")
                 if document is not None and "expires_at" not in document:
-                    hint = (
-                        f"golang-migrate's lock never expires; if that process is gone: orch unlock {self._database_id}"
-                    )
+                    never = "golang-migrate's lock never expires; if that process is gone: "
+                    hint = Hint(never, Command("unlock", self._database_id))
                 raise LockError(
                     f"{self._database_id} is locked by {holder.description}", detail=f"waited {wait:g} s", hint=hint
                 )
@@ -109,7 +109,7 @@ class Lease:
         if _key(document) != holder.key:
             raise LockError(
                 f"the lock of {self._database_id} has a new holder: {self._describe(document).description}",
-                hint=f"look again: orch unlock {self._database_id}",
+                hint=Hint("look again: ", Command("unlock", self._database_id)),
             )
         self._end(_sessions(document))
         self._collection.delete_one({name: document.get(name) for name in _IDENTITY})
@@ -124,7 +124,7 @@ class Lease:
         if not found.matched_count:
             raise LockError(
                 f"the lock of {self._database_id} was taken over while this run was stalled",
-                hint="nothing more was written; run orch apply again",
+                hint=Hint("nothing more was written; run again: ", Command("apply")),
             )
         if session is None:  # a transaction may yet be taken back
             self._fresh_until = asked + LEASE_SECONDS / 2
@@ -217,7 +217,7 @@ class Lease:
                 if _now() >= deadline:
                     raise LockError(
                         f"the server still runs what a killed run began on {self._database_id}",
-                        hint="wait for its end (db.currentOp()), then run orch apply again",
+                        hint=Hint("wait for its end (db.currentOp()), then run again: ", Command("apply")),
                     )
                 time.sleep(TRY_EVERY)
 

@@ -35,6 +35,7 @@ from orchestrator.errors import (
     StatementError,
     StatementNotPermittedError,
 )
+from orchestrator.hints import Blank, Command, Hint
 from orchestrator.model import (
     NO_CHECKS,
     Attempt,
@@ -215,7 +216,7 @@ class MongoSession:
         if holder.alive and not terminate:
             raise LockError(
                 f"the lock of {self._target.database_id} is held by a running process: {holder.description}",
-                hint=f"let it finish; or orch unlock {self._target.database_id} --terminate",
+                hint=Hint("let it finish; or ", Command("unlock", self._target.database_id, "--terminate")),
             )
         with errors.mapped(self._target):
             self._new_lease().remove(holder)
@@ -389,8 +390,11 @@ class MongoSession:
             raise ConflictError(
                 f"{self._target.database_id}: {self._versions.name} is not golang-migrate's collection but another tool's",
                 detail=f"a document in it has the fields {', '.join(document)}; golang-migrate's are version and dirty",
-                hint="give orch one of its own: x-migrations-collection=orch_migrations in the DSN; "
-                "and if these migrations have run already: orch baseline",
+                hint=Hint(
+                    "give orch one of its own: x-migrations-collection=orch_migrations in the DSN; "
+                    "and if these migrations have run already: ",
+                    Command("baseline", self._target.database_id, "--version", Blank("VERSION")),
+                ),
             )
         raise ConflictError(
             f"{self._target.database_id}: the version in {self._versions.name} is no whole number",
@@ -493,7 +497,7 @@ class MongoSession:
                 raise errors.stepped_down(self._target, concern.get("errmsg", ""))
             raise StatementError(
                 f"written, but not durably: {concern.get('errmsg', 'write concern error')}",
-                hint="look at the replica set, then run orch apply again",
+                hint=Hint("look at the replica set, then run again: ", Command("apply")),
                 code=str(concern.get("code", "")),
                 statement=statement,
                 partly=True,
@@ -523,7 +527,7 @@ class MongoSession:
                     raise ConnectionLostError(
                         f"{self._target.database_id} does not say whether a transaction was committed",
                         detail=str(error),
-                        hint="run orch apply again",
+                        hint=Hint("run again: ", Command("apply")),
                     ) from None
             else:
                 return

@@ -24,6 +24,7 @@ from orchestrator.engines.postgres.session import CONNECT_TIMEOUT, PostgresSessi
 from orchestrator.engines.postgres.slots import Slots
 from orchestrator.engines.postgres.writable import DATABASES, read_only
 from orchestrator.errors import ConnectError, DatabaseMissingError, InvalidError, OrchError
+from orchestrator.hints import Command, Hint
 from orchestrator.model import CreateOptions, File, ReadOnly, Script, Target
 
 OTHERS_TIMEOUT = 2.0  # seconds for each host, where one of several has timed out already
@@ -139,8 +140,8 @@ class Postgres:
             except OrchError as error:
                 # 42P04: duplicate_database; 23505: two creators met inside the catalogue.
                 if getattr(error, "code", "") not in ("42P04", "23505"):
-                    error.hint = error.hint or "correct what stands under create: owner, encoding, locale, template"
-                    raise
+                    hint = error.hint or "correct what stands under create: owner, encoding, locale, template"
+                    raise error.completed(hint=hint) from error
                 created = False
         with self._mutex:
             if created:
@@ -303,7 +304,7 @@ class Postgres:
     def _missing(self, target: Target) -> DatabaseMissingError:
         return DatabaseMissingError(
             f"database '{target.database}' does not exist on {target.endpoint}",
-            hint="orch apply creates it",
+            hint=Hint(Command("apply"), " creates it"),
             read_only=self._listed[target.server_key][2],
         )
 

@@ -22,6 +22,7 @@ from orchestrator.errors import (
     StatementError,
     StatementNotPermittedError,
 )
+from orchestrator.hints import Command, Hint
 from orchestrator.model import Statement, Target
 
 # Settings that do not exist. Our checks ask for them, and so the server's error for a failed check names one. No file can
@@ -60,7 +61,7 @@ def mapped(connection: psycopg.Connection[Any], target: Target) -> Iterator[Fail
             raise ConnectionLostError(
                 f"the connection to {target.database_id} broke",
                 detail=first_lines(str(error)),
-                hint="run orch apply again",
+                hint=Hint("run again: ", Command("apply")),
             ) from None
         if connection.pgconn.transaction_status != TransactionStatus.IDLE:
             connection.pgconn.exec_(b"ROLLBACK")
@@ -220,7 +221,7 @@ _HINTS = {
     "22P05": "write it with characters that the database's encoding has, or create the database with encoding UTF8",
     "2D000": "begin the file with: -- orch: no-transaction, and call it outside of BEGIN … COMMIT",
     "55P04": "a new enum value can be used only after commit: in a later migration, or after -- orch: no-transaction",
-    "53100": "the disk of the server is full; free space, then run orch apply again",
+    "53100": Hint("the disk of the server is full; free space, then run again: ", Command("apply")),
     "57014": "cancelled, or longer than statement_timeout",
 }
 

@@ -25,6 +25,7 @@ from orchestrator.engines.postgres.message import RESET, RESET_SESSION, Message,
 from orchestrator.engines.postgres.own_settings import own_settings
 from orchestrator.engines.postgres.tables import Tables
 from orchestrator.errors import ConnectionLostError, LockError, NotPermittedError, OrchError, StatementError
+from orchestrator.hints import Command, Hint
 from orchestrator.model import (
     NO_CHECKS,
     Attempt,
@@ -127,7 +128,7 @@ class PostgresSession:
         if not terminate:
             raise LockError(
                 f"the lock of {id} is held by a running session: {holder.description}",
-                hint=f"let it finish, or end that session: orch unlock {id} --terminate",
+                hint=Hint("let it finish, or end that session: ", Command("unlock", id, "--terminate")),
             )
         deadline = time.monotonic() + TERMINATE_WITHIN
         key = self._tables.lock_key()
@@ -137,7 +138,7 @@ class PostgresSession:
             if time.monotonic() >= deadline:
                 raise LockError(
                     f"{holder.description} was told to end and still holds the lock of {id}",
-                    hint=f"look again: orch unlock {id}",
+                    hint=Hint("look again: ", Command("unlock", id)),
                 )
             time.sleep(TRY_LOCK_EVERY)
 

@@ -24,6 +24,7 @@ from orchestrator.engines.postgres.history import (
 from orchestrator.engines.postgres.unchanged import KnownRecords
 from orchestrator.engines.postgres.writable import IN_RECOVERY, READ_ONLY, read_only
 from orchestrator.errors import ConflictError, ConnectError
+from orchestrator.hints import Blank, Command, Hint
 from orchestrator.model import Attempt, History, Origin, ReadOnly, Target, VersionRow, read_attempt
 
 _KINDS = {"v": "it is a view", "m": "it is a materialized view", "f": "it is a foreign table", "S": "it is a sequence"}
@@ -317,8 +318,11 @@ class Tables:
         return ConflictError(
             f"{self._target.database_id}: {self._version_name} is not golang-migrate's table but another tool's",
             detail=f"its columns are {', '.join(columns)}; golang-migrate's are version bigint, dirty boolean",
-            hint="give orch one of its own: x-migrations-table=orch_migrations in the DSN; "
-            "and if these migrations have run already: orch baseline",
+            hint=Hint(
+                "give orch one of its own: x-migrations-table=orch_migrations in the DSN; "
+                "and if these migrations have run already: ",
+                Command("baseline", self._target.database_id, "--version", Blank("VERSION")),
+            ),
         )
 
     def _look_in(self, schema: str) -> None:

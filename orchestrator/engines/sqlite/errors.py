@@ -11,6 +11,7 @@ from pathlib import Path
 
 from orchestrator.engines.sqlite.dsn import path_of
 from orchestrator.errors import ConnectError, DatabaseMissingError, NotPermittedError, OrchError, StatementError
+from orchestrator.hints import Command, Hint
 from orchestrator.model import Statement, Target
 
 BUSY = ("SQLITE_BUSY", "SQLITE_LOCKED")
@@ -104,7 +105,7 @@ def cannot_open(target: Target) -> OrchError:
     if not os.access(directory, os.X_OK):
         return NotPermittedError(f"the directory {directory} cannot be entered", hint="give its user the right to")
     if not os.path.lexists(path):
-        return DatabaseMissingError(f"there is no database {path}", hint="orch apply creates it")
+        return DatabaseMissingError(f"there is no database {path}", hint=Hint(Command("apply"), " creates it"))
     return NotPermittedError(f"{path} cannot be opened", hint="its user needs the right to read and write it")
 
 

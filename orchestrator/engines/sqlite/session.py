@@ -339,11 +339,12 @@ class SqliteSession:
                 while cursor.fetchmany(1000):
                     pass
         except StatementError as error:
-            if error.code == "SQLITE_INTERRUPT":
-                late = seconds and time.monotonic() > deadline
-                error.what = f"the statement took longer than {seconds:g} s" if late else "the statement was cancelled"
-                error.hint = "raise statement_timeout, or make it several smaller ones" if late else ""
-            raise
+            if error.code != "SQLITE_INTERRUPT":
+                raise
+            late = seconds and time.monotonic() > deadline
+            what = f"the statement took longer than {seconds:g} s" if late else "the statement was cancelled"
+            hint = "raise statement_timeout, or make it several smaller ones" if late else ""
+            raise error.completed(what=what, hint=hint) from error
         finally:
             if seconds:
                 connection.set_progress_handler(None, 0)
