@@ -451,7 +451,7 @@ def test_history_of_a_newer_tool_is_read_and_not_written(house: House) -> None:
     house.estate.write(house.id, {first: house.files[first] + "\n"})
     assert _ways(house) == []
     told = house.orch("repair", house.id, "--accept", str(house.directory / first), code=2).output
-    assert "no repair mends this: its history was written by a newer orch" in told
+    assert "no resolution of repair fits: its history was written by a newer orch" in told
     assert len(house.attempts()) == 2
 
 

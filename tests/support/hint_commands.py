@@ -29,9 +29,13 @@ def record(path: str) -> None:
 
 def refusal(argv: Sequence[str]) -> str:
     """Return why the command line does not take these words; '' if it does. What a person fills in counts as 1."""
+    import typer
     import typer.main
 
     from orchestrator.cli.app import app
+
+    if list(argv) == ["--help"]:
+        return ""
 
     words = ["1" if isinstance(word, Blank) else word for word in argv]
     command: Any = typer.main.get_command(app)
@@ -42,6 +46,8 @@ def refusal(argv: Sequence[str]) -> str:
             context = command.make_context(name, words, parent=context, resilient_parsing=True)
             name, command, words = command.resolve_command(context, words)
         command.make_context(name, list(words), parent=context)
+    except typer.Exit:  # it shows its help
+        return ""
     except Exception as error:  # noqa: BLE001 - of whatever kind: it would not run
         return f"orch {' '.join(argv)}: {type(error).__name__}: {error}"
     return ""

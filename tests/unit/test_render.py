@@ -312,8 +312,8 @@ def test_a_manifest_of_another_name_is_named_wherever_it_is_needed(tmp_path: Pat
     pipeline = read((root / ".gitlab/databases.gitlab-ci.yml").read_text())
     assert all(job["variables"] == {"ORCH_FILE": "other.yaml"} for job in pipeline.values())
     done = orch(root, "add-db", "c", "-f", "other.yaml")
-    assert "Next: orch apply --only c -f other.yaml" in done.stderr
-    assert "orch apply --only c -f other.yaml" in orch(root, "new", "c", "more", "-f", "other.yaml").stderr
+    assert "Next: orch apply -f other.yaml --only c" in done.stderr
+    assert "orch apply -f other.yaml --only c" in orch(root, "new", "c", "more", "-f", "other.yaml").stderr
     (root / "Dockerfile").unlink()
     done = orch(root, "render", "dockerfile", "--check", "-f", "other.yaml", code=3)
     assert "orch render dockerfile -f other.yaml" in done.stderr
