@@ -316,7 +316,7 @@ def test_a_manifest_of_another_name_is_named_wherever_it_is_needed(tmp_path: Pat
     assert "orch apply -f other.yaml --only c" in orch(root, "new", "c", "more", "-f", "other.yaml").stderr
     (root / "Dockerfile").unlink()
     done = orch(root, "render", "dockerfile", "--check", "-f", "other.yaml", code=3)
-    assert "orch render dockerfile -f other.yaml" in done.stderr
+    assert "orch render -f other.yaml dockerfile" in done.stderr
     assert "Next: orch plan -f other.yaml" in orch(root, "rm-db", "c", "-f", "other.yaml").stderr
 
 
