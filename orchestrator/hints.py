@@ -31,8 +31,8 @@ class Command:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The words that name the command: `("apply",)`, `("dev", "up")`."""
-        return self.argv[: 2 if self.argv[:1] == ("dev",) else 1]
+        """The words that name the command: `("apply",)`, `("dev", "up")`; none for `orch --help`."""
+        return tuple(word for word in self.argv[: 2 if self.argv[:1] == ("dev",) else 1] if not word.startswith("-"))
 
     def text(self, carried: Callable[[Command], Sequence[str]] = _nothing) -> str:
         """Return the line to paste into a shell. `carried` gives options that belong to each command, such as `-f`."""

@@ -102,6 +102,8 @@ def _given() -> dict[str, list[str]]:
 
 def _carried(command: Command) -> list[str]:
     """Return the options of this call that the command takes and does not have yet."""
+    if command.argv[-1:] == ("--help",):
+        return []
     first, *more = command.names
     module = import_module(f"orchestrator.cli.commands.{first.replace('-', '_')}")
     takes = inspect.signature(getattr(module, more[0] if more else "command")).parameters

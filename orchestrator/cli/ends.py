@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 from importlib import import_module
 from inspect import signature
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -17,6 +16,8 @@ from orchestrator.errors import ExitCode, exit_code_of
 from orchestrator.hints import Command, Hint
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from orchestrator.events import Failure
 
 
@@ -51,10 +52,7 @@ def _failures(error: BaseException) -> tuple[Failure, ...]:
     if isinstance(error, (KeyboardInterrupt, EOFError)) or type(error).__name__ == "Abort":
         return (Failure("interrupted", int(ExitCode.INTERRUPTED), "interrupted"),)
     if hasattr(error, "format_message") and hasattr(error, "exit_code"):  # one of typer's own usage errors
-        context = getattr(error, "ctx", None)
-        command = context.command_path if context else "orch"
-        message = error.format_message()
-        return (Failure("usage", int(ExitCode.USAGE), message, hint=_usage_hint(command, message)),)
+        return (Failure("usage", int(ExitCode.USAGE), error.format_message(), hint=_usage_hint(error)),)
     if os.environ.get("ORCH_DEBUG"):
         import traceback
 
@@ -101,21 +99,32 @@ _OTHER_WORDS = {
 }
 
 
-def _usage_hint(command: str, message: str) -> str:
-    """Return the call that was probably meant, or where the help is."""
-    if (found := re.search(r"unexpected extra arguments?(?:\(s\))? \((.+)\)", message)) and _takes_only(command):
-        return " ".join([command, *(f"--only {name}" for name in found[1].split())])
-    if found := re.search(r"No such command '(\w+)'\.?$", message):
-        return Hint(Command(*filter(None, [_OTHER_WORDS.get(found[1])]), "--help"))
-    if command == "orch apply" and "No such option: --dry-run" in message:
-        return Hint(Command("plan"), " shows what apply would do")
-    if command == "orch" and "No such option" in message:
+def _usage_hint(error: Any) -> Hint:
+    """Return the call that was probably meant, or where the help is. Typer's error tells the option; all else is in the call."""
+    context = getattr(error, "ctx", None)
+    names = context.command_path.split()[1:] if context else []
+    words = sys.argv[1 + len(names) :]
+    option = error.option_name if type(error).__name__ == "NoSuchOption" else ""
+    if option and not names:
         return Hint("options come after the command, as in: ", Command("apply", "--only", "order"))
-    return f"{command} --help"
+    if option == "--dry-run" and names == ["apply"]:
+        return Hint(Command("plan"), " shows what apply would do")
+    if not names and (meant := next((_OTHER_WORDS[word] for word in words[:1] if word in _OTHER_WORDS), "")):
+        return Hint(Command(meant, "--help"))
+    if type(error).__name__ == "UsageError" and _takes_only(names) and (left := _left_over(context, words)):
+        return Hint(Command(*names, *(word for name in left for word in ("--only", name))))
+    return Hint(Command(*names, "--help"))
 
 
-def _takes_only(command: str) -> bool:
-    name = command.rpartition(" ")[2]
-    return (
-        name in COMMANDS and "only" in signature(import_module(f"orchestrator.cli.commands.{name}").command).parameters
-    )
+def _takes_only(names: Sequence[str]) -> bool:
+    """Whether a command takes `--only NAME`."""
+    if len(names) != 1 or names[0] not in COMMANDS:
+        return False
+    module = import_module(f"orchestrator.cli.commands.{names[0].replace('-', '_')}")
+    return hasattr(module, "command") and "only" in signature(module.command).parameters
+
+
+def _left_over(context: Any, words: Sequence[str]) -> Sequence[str]:
+    """Return the words of a call that are no option and no argument of its command."""
+    left: Sequence[str] = context.command.make_context(context.info_name, list(words), resilient_parsing=True).args
+    return left

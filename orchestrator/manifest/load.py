@@ -56,9 +56,8 @@ def load(path: Path, *, directories: bool = True, text: str | None = None) -> Ma
 def _load(path: Path, directories: bool, text: str | None) -> Manifest:
     source = read_yaml(path) if text is None else parse_yaml(text, shown(path))
     if source.value is None:
-        raise InvalidError(
-            f"{shown(path)} is empty", where=Mark(source.path, 1, 1), hint="orch init writes a first databases.yaml"
-        )
+        hint = Hint(Command("init"), " writes a first databases.yaml")
+        raise InvalidError(f"{shown(path)} is empty", where=Mark(source.path, 1, 1), hint=hint)
 
     violations = _violations(source)
     declared = Declarations(source, [steps for steps, _ in violations], path.absolute().parent, directories)

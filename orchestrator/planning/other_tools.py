@@ -9,6 +9,7 @@ from pathlib import PurePath
 from shlex import quote
 
 from orchestrator.errors import OtherToolError
+from orchestrator.hints import NAME, Command, Hint, hint_of
 from orchestrator.model import Script
 
 # A line that begins the part of a file that goes up, or the part that goes down. It starts with the literal `--`, which
@@ -103,7 +104,8 @@ def refuse_both_directions(script: Script) -> None:
 def refusal(tool: str, path: str) -> OtherToolError:
     """Return the error for a file of another tool, with the way to convert it."""
     whose, way = _WAYS[tool]
-    return OtherToolError(tool, whose, path, way.format(**_words(tool, path)))
+    words = _words(tool, path)
+    return OtherToolError(tool, whose, path, hint_of(way).mapped(lambda text: text.format(**words)))
 
 
 def _words(tool: str, path: str) -> dict[str, str]:
@@ -137,6 +139,7 @@ _COPY = (
     '/{up}/{{o=b".up.sql";next}} /{down}/{{o=b".down.sql";next}} {{print > o}}\' "$f"; '
     'else cp -n "$f" {new}/; fi; done; then write `migrations: {new}` in the manifest'
 )
+_BASELINE = Hint(Command("baseline", NAME, "--version", 1))
 _WAYS: dict[str, tuple[str, str]] = {
     **{
         tool: (f"of {tool}, with the way up and the way down in one file", _COPY)
@@ -171,7 +174,7 @@ _WAYS: dict[str, tuple[str, str]] = {
     "Rails": (
         "of Rails",
         "begin with the schema as it is: pg_dump --schema-only --no-owner DATABASE > 000001_initial.up.sql; where that "
-        "schema is there already: orch baseline NAME --version 1",
+        "schema is there already: " + _BASELINE,
     ),
     "Django": (
         "of Django",
@@ -181,7 +184,7 @@ _WAYS: dict[str, tuple[str, str]] = {
     "Alembic": (
         "of Alembic",
         "let it print the SQL: alembic upgrade head --sql > 000001_initial.up.sql; where that schema is there already: "
-        "orch baseline NAME --version 1",
+        + _BASELINE,
     ),
     "migrate-mongo": (
         "of migrate-mongo: programs in JavaScript",

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from orchestrator.engines import dialect
 from orchestrator.engines.dialect import Container
 from orchestrator.errors import InvalidError, InvalidGroup
+from orchestrator.hints import Command, Hint
 from orchestrator.model import Manifest
 from orchestrator.render.servers import Server, shell_default
 
@@ -57,7 +58,9 @@ def refuse_files(target: str, manifest: Manifest, *, mounts: bool) -> None:
     )
     if mounts and target != "compose":
         return
-    hint = "migrate it where the file is: orch apply; and render the others from a manifest of their own"
+    hint = Hint(
+        "migrate it where the file is: ", Command("apply"), "; and render the others from a manifest of their own"
+    )
     if target != "compose":
         hint = "mount the volume that holds it: render: {k8s: {pod: {volumes: […], volumeMounts: […]}}}; or " + hint
     InvalidGroup.raise_if(

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from orchestrator.analysis.lint_report import Report, Told
 from orchestrator.analysis.rules import ERROR, WARN, Rule
+from orchestrator.hints import Command, Hint
 
 
-def lint_text(report: Report) -> str:
-    """Return all findings, each with its line, and a sentence about them."""
+def lint_text(report: Report) -> Hint:
+    """Return all findings, each with its line, a sentence about them, and the command that explains one."""
     lines = [line for told in report.findings for line in _finding(told)]
-    codes = dict.fromkeys(told.finding.code for told in report.findings)
-    lines.append(_sentence(report))
-    if codes:
-        lines.append(f"For the safe way: orch lint --explain {next(iter(codes))}")
-    return "\n".join(lines)
+    text = Hint("\n".join([*lines, _sentence(report)]))
+    if not report.findings:
+        return text
+    return text + Hint("\nFor the safe way: ", Command("lint", "--explain", report.findings[0].finding.code))
 
 
 def _finding(told: Told) -> list[str]:

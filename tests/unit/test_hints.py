@@ -142,3 +142,26 @@ def test_an_error_that_is_completed_is_a_new_one() -> None:
 
 def test_a_healthy_state_has_no_hints() -> None:
     assert reconcile((), History()).problems == State().problems
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (["plan", "it's", "b c"], f"orch plan --only {shlex.quote(chr(39).join(['it', 's']))} --only 'b c'"),
+        (["plan", "-f", "x", "No such command 'up'."], "orch plan -f x --only 'No such command '\"'\"'up'\"'\"'.'"),
+        (["apply", "--dry-run"], "orch plan shows what apply would do"),
+        (["--dry-run", "apply"], "options come after the command, as in: orch apply --only order"),
+        (["up"], "orch apply --help"),
+        (["upp", "-f", "x"], "orch --help"),
+        (["dev", "upp", "-f", "x"], "orch dev --help"),
+        (["status", "--output", "No such option: --dry-run"], "orch status --help"),
+    ],
+)
+def test_a_call_that_is_not_understood(
+    words: list[str], hint: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from orchestrator.cli.app import run
+
+    monkeypatch.setattr("sys.argv", ["orch", *words])
+    assert run() == 2
+    assert f"hint: {hint}\n" in capfd.readouterr().err

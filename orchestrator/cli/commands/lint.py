@@ -77,13 +77,13 @@ def command(
 
 def _show(report: Report, output: LintOutput) -> None:
     from orchestrator import __version__
-    from orchestrator.cli.console import out, out_json
+    from orchestrator.cli.console import out, out_json, pasteable
     from orchestrator.cli.machine import located, put_commands
     from orchestrator.views import lint_reports
     from orchestrator.views.lint import lint_text
 
     if output is LintOutput.text:
-        out(lint_text(report))
+        out(pasteable(lint_text(report)))
     elif output is LintOutput.json:
         out_json(lint_reports.lint_document(report))
     elif output is LintOutput.sarif:
