@@ -163,7 +163,7 @@ def test_a_suggested_command_carries_the_options_of_the_call(pg_estate: Estate) 
     assert f"Next: orch status {pasted}, then orch apply {pasted}" in marked
     planned = pg_estate.orch("plan", "-o", "p.json", "-f", "my shop.yaml").stderr
     assert "run it: orch apply -f 'my shop.yaml' p.json" in planned
-    assert "orch apply --only a -f 'my shop.yaml'" in pg_estate.orch("new", "a", "x", "-f", "my shop.yaml").stderr
+    assert "orch apply -f 'my shop.yaml' --only a" in pg_estate.orch("new", "a", "x", "-f", "my shop.yaml").stderr
     assert "--file" not in pg_estate.orch("status", "-f", "gone.yaml", code=4).stderr.split("orch init")[1]
 
 

@@ -34,18 +34,16 @@ def refusal(argv: Sequence[str]) -> str:
 
     from orchestrator.cli.app import app
 
-    if list(argv) == ["--help"]:
-        return ""
-
-    words = ["1" if isinstance(word, Blank) else word for word in argv]
+    words: list[str] = ["1" if isinstance(word, Blank) else word for word in argv]
     command: Any = typer.main.get_command(app)
     context: Any = None
     name = "orch"
     try:
-        while hasattr(command, "resolve_command"):
+        while hasattr(command, "resolve_command") and words != ["--help"]:
             context = command.make_context(name, words, parent=context, resilient_parsing=True)
             name, command, words = command.resolve_command(context, words)
-        command.make_context(name, list(words), parent=context)
+        if words != ["--help"]:
+            command.make_context(name, list(words), parent=context)
     except typer.Exit:  # it shows its help
         return ""
     except Exception as error:  # noqa: BLE001 - of whatever kind: it would not run
