@@ -29,6 +29,9 @@ def inside(server: Server) -> dict[str, str | None]:
     return {name: value for name, value in values.items() if name}
 
 
+_OTHERS = "; and render the others from a manifest of their own"
+
+
 def container_of(server: Server) -> Container:
     """Return what a container of a server is; InvalidError where there is no server, and a database is a file."""
     if container := dialect(server.engine).container:
@@ -50,17 +53,14 @@ def refuse_files(target: str, manifest: Manifest, *, mounts: bool) -> None:
         InvalidError(
             f"{database.id} needs a database of {external.manifest}, which a container of {target} does not have",
             where=external.mark,
-            hint="migrate it where both manifests are, as in a pipeline: orch apply; "
-            "and render the others from a manifest of their own",
+            hint=Hint("migrate it where both manifests are, as in a pipeline: ", Command("apply"), _OTHERS),
         )
         for database in manifest.databases
         for external in database.external
     )
     if mounts and target != "compose":
         return
-    hint = Hint(
-        "migrate it where the file is: ", Command("apply"), "; and render the others from a manifest of their own"
-    )
+    hint = Hint("migrate it where the file is: ", Command("apply"), _OTHERS)
     if target != "compose":
         hint = "mount the volume that holds it: render: {k8s: {pod: {volumes: […], volumeMounts: […]}}}; or " + hint
     InvalidGroup.raise_if(
