@@ -1,10 +1,10 @@
-# For developers of orch. Every target sets up what it needs; the second time that takes no time.
+# For developers of orch. Every target installs what it needs, once.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint soak bench transcripts matrix clean
+.PHONY: demo test lint soak bench transcripts picture matrix clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo ## The main job on embedded servers, from nothing
@@ -30,6 +30,9 @@ soak: $(STAMP) ## An hour of kills, races, cut lines and random lives; prints wh
 
 transcripts: $(STAMP) ## Write tests/e2e/transcripts again: what every command prints. Review the diff
 	ORCH_TRANSCRIPTS=write $(BIN)/pytest -n 2 tests/e2e/test_transcripts.py
+
+picture: $(STAMP) ## Write docs/live.svg again: the live view of a real run, for the README
+	ORCH_PICTURE=write $(BIN)/pytest -n 0 tests/e2e/test_live_picture.py
 
 bench: $(STAMP) ## Ratios against raw drivers, on an installed wheel; clones against running all migrations again
 	$(BIN)/python benchmarks/run.py

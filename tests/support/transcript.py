@@ -52,13 +52,23 @@ def piped(arguments: list[str], directory: Path, env: Mapping[str, str]) -> tupl
     return done.returncode, done.stdout, done.stderr
 
 
-def on_a_terminal(arguments: list[str], directory: Path, env: Mapping[str, str], typed: str = "") -> tuple[int, str]:
-    """Run a program on a terminal 100 columns wide; return its exit code and what the screen shows in the end.
+def on_a_terminal(
+    arguments: list[str], directory: Path, env: Mapping[str, str], typed: str = "", columns: int = COLUMNS
+) -> tuple[int, str]:
+    """Run a program on a terminal so many columns wide; return its exit code and what the screen shows in the end.
 
     `typed` is what the person types, as soon as the program runs.
     """
+    code, received = received_on_a_terminal(arguments, directory, env, typed, columns)
+    return code, screen(received)
+
+
+def received_on_a_terminal(
+    arguments: list[str], directory: Path, env: Mapping[str, str], typed: str = "", columns: int = COLUMNS
+) -> tuple[int, str]:
+    """Run a program on a terminal; return its exit code and all that the terminal received, with control sequences."""
     master, slave = pty.openpty()
-    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 200, COLUMNS, 0, 0))
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 200, columns, 0, 0))
     process = subprocess.Popen(
         arguments, cwd=directory, env={**env, "TERM": "xterm-256color"}, stdin=slave, stdout=slave, stderr=slave
     )
@@ -74,7 +84,7 @@ def on_a_terminal(arguments: list[str], directory: Path, env: Mapping[str, str],
             break
         received += part
     os.close(master)
-    return process.wait(60), screen(received.decode(errors="replace"))
+    return process.wait(60), received.decode(errors="replace")
 
 
 def screen(received: str) -> str:
