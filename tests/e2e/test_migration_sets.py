@@ -144,3 +144,52 @@ def test_a_quoted_version_table_that_is_not_quoted_is_refused(pg_estate: Estate)
         .replace("1?sslmode", "1&sslmode")
     )
     assert "must be quoted" in pg_estate.orch("plan", code=4).text
+
+
+OF_ANOTHER_SET = {
+    "postgres": [
+        "TRUNCATE a_versions;",
+        "DELETE FROM orch_history_a_versions;",
+        "CREATE TABLE more (); UPDATE a_versions SET version = 9;",
+        "INSERT INTO a_versions VALUES (7, false);",
+        "DROP TABLE a_versions;",
+        "ALTER TABLE a_versions RENAME TO versions;",
+        "ALTER TABLE orch_history_a_versions ENABLE ROW LEVEL SECURITY;",
+        "DO $$ DECLARE t text; BEGIN FOR t IN SELECT tablename FROM pg_tables WHERE schemaname = 'public' "
+        "AND tablename !~ 'b_versions' LOOP EXECUTE 'TRUNCATE ' || t; END LOOP; END $$;",
+        "DO $$ BEGIN BEGIN DELETE FROM a_versions; EXCEPTION WHEN others THEN NULL; END; END $$;",
+        "-- orch: no-transaction\nDELETE FROM a_versions;\nCREATE TABLE more ();\n",
+    ],
+    "mongo": [
+        '[{"delete": "a_versions", "deletes": [{"q": {}, "limit": 0}]}]',
+        '[{"drop": "orch_history_a_versions"}]',
+        '[{"create": "more"}, {"update": "a_versions", "updates": [{"q": {}, "u": {"$set": {"version": 9}}}]}]',
+        '[{"aggregate": "t2", "pipeline": [{"$out": "a_versions"}], "cursor": {}}]',
+        '[{"mapReduce": "t2", "map": "function() {}", "reduce": "function() {}", "out": {"merge": "a_versions"}}]',
+        '[{"cloneCollectionAsCapped": "t2", "toCollection": "a_versions", "size": 4096}]',
+        '[{"collMod": "a_versions", "validator": {}}]',
+    ],
+}
+HARMLESS = {
+    "postgres": "GRANT SELECT ON ALL TABLES IN SCHEMA public TO PUBLIC; DO $$ DECLARE t text; BEGIN FOR t IN SELECT tablename "
+    "FROM pg_tables WHERE schemaname = 'public' LOOP EXECUTE format('ALTER TABLE %I OWNER TO CURRENT_USER', t); END LOOP; "
+    "END $$; CREATE TABLE looks AS SELECT * FROM a_versions; COMMENT ON TABLE a_versions IS 'of a';",
+    "mongo": '[{"aggregate": "a_versions", "pipeline": [{"$match": {}}, {"$out": "looks"}], "cursor": {}}]',
+}
+
+
+def test_a_file_may_not_change_what_another_set_remembers(sets: House) -> None:
+    """Not in the version table, nor in the history, by whatever means; nothing of the file stays."""
+    house = sets
+    house.estate.manifest(entry(house, "a", "a_versions") + entry(house, "b", "b_versions"))
+    house.orch("apply")
+    suffix = "sql" if house.engine == "postgres" else "json"
+    for text in OF_ANOTHER_SET[house.engine]:
+        house.estate.write(f"{house.engine}-b", {f"000003_bad.up.{suffix}": text})
+        told = house.orch("apply", code=1).output
+        assert f"000003_bad.up.{suffix}" in told, (text, told)
+        assert "a_versions" in told, (text, told)
+        assert applied(house) == {"a": [1], "b": [2]}, text
+    house.estate.write(f"{house.engine}-b", {f"000003_bad.up.{suffix}": HARMLESS[house.engine]})
+    house.orch("apply")
+    assert applied(house) == {"a": [1], "b": [2, 3]}

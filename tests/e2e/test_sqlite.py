@@ -465,3 +465,22 @@ def forge() -> Iterator[Forge]:
     forge = Forge()
     yield forge
     forge.close()
+
+
+def test_a_file_may_not_change_what_another_set_remembers(tmp_path: Path) -> None:
+    shop = Files(tmp_path)
+    shop.write({"000001_a.up.sql": "CREATE TABLE a (x int);"})
+    shop.orch("apply")
+    shop.dsn("sqlite3://{database}.db?x-migrations-table=of_b")
+    (shop.directory / "000001_a.up.sql").unlink()
+    for text in (
+        "DELETE FROM schema_migrations;",
+        "DROP TABLE orch_history;",
+        "UPDATE schema_migrations SET version = 2;",
+    ):
+        shop.write({"000001_b.up.sql": f"CREATE TABLE b (x int);\n{text}\n"})
+        assert "another set of migrations" in shop.orch("apply", code=1).text
+        assert shop.sql("SELECT name FROM sqlite_master WHERE name = 'b'") == []
+    shop.write({"000001_b.up.sql": "CREATE TABLE b AS SELECT * FROM schema_migrations;"})
+    shop.orch("apply")
+    assert shop.sql("SELECT version FROM b") == [(1,)]

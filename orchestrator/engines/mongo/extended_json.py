@@ -339,6 +339,12 @@ def written(command: dict[str, Any]) -> set[str]:
         return {str(full).partition(".")[2] for full in (value, command.get("to"))}
     if name in WRITE_COMMANDS:
         return {str(value)}
+    if name == "cloneCollectionAsCapped":
+        return {str(command.get("toCollection"))}
+    if name in ("mapReduce", "mapreduce"):
+        out = command.get("out")
+        ways = [out.get(way) for way in ("replace", "merge", "reduce")] if isinstance(out, dict) else [out]
+        return {str(way) for way in ways if way}
     found: set[str] = set()
     spaces = command.get("nsInfo") if name == "bulkWrite" else None
     for space in spaces if isinstance(spaces, list) else ():

@@ -26,6 +26,7 @@ from orchestrator.engines.mongo.checks import command_of, judge_reply
 from orchestrator.engines.mongo.command_names import SENT_TO_ADMIN
 from orchestrator.engines.mongo.extended_json import ENTRIES, OWNED, OWNED_HINT, WRITE_COMMANDS, entry_offset, written
 from orchestrator.engines.mongo.lease import Lease
+from orchestrator.engines.mongo.other_sets import is_record
 from orchestrator.engines.mongo.probe import probe
 from orchestrator.engines.mongo.schema_snapshot import schema_snapshot
 from orchestrator.errors import (
@@ -101,6 +102,7 @@ class MongoSession:
         self._history = self._database[self._own_history]
         self._locks = self._database[target.parameters.get("x-advisory-lock-collection") or "migrate_advisory_lock"]
         self._bookkeeping = {collection.name for collection in (self._versions, self._history, self._locks)}
+        self._plain_data: set[str] = set()  # collections that are known to hold no records
         self._cancelled = threading.Event()
         self._has_store = False
         self._several_rows = False
@@ -432,8 +434,9 @@ class MongoSession:
         name = next(iter(command))
         if limits.statement_timeout and "maxTimeMS" not in command:
             command["maxTimeMS"] = round(limits.statement_timeout * 1000)
-        if mine := written(command) & self._bookkeeping:
-            raise StatementError(f"it changes {mine.pop()}, which {OWNED}", hint=OWNED_HINT, statement=statement)
+        for collection in written(command):
+            if collection in self._bookkeeping or self._is_of_another_set(name, collection):
+                raise StatementError(f"it changes {collection}, which {OWNED}", hint=OWNED_HINT, statement=statement)
         if self._session.in_transaction:  # which has ours, and allows a command none of its own
             command.pop("writeConcern", None)
         elif name in WRITE_COMMANDS:
@@ -458,6 +461,14 @@ class MongoSession:
                 statement=statement,
                 partly=not (unsent or self._session.in_transaction),
             ) from None
+
+    def _is_of_another_set(self, name: str, collection: str) -> bool:
+        """Whether another set of migrations in this database keeps its records in this collection; each is looked at once."""
+        if collection not in self._plain_data:
+            if name != "create" and is_record(self._database[collection].find_one()):
+                return True
+            self._plain_data.add(collection)
+        return False
 
     def _belongs_to_admin(self, name: str) -> bool:
         """Whether the server takes this command in the database admin only: it says so with the code of a missing right."""

@@ -26,13 +26,22 @@ from orchestrator.hints import Command, Hint
 from orchestrator.model import Statement, Target
 
 # Settings that do not exist. Our checks ask for them, and so the server's error for a failed check names one. No file can
-# name or set one: their names are others in every process.
+# name or set one: their names are others in every process. After the name of the check comes that of the table.
+LOCK_LOST, RECORDS_HIDDEN, HISTORY_CHANGED, VERSION_TABLE_CHANGED, OTHERS_CHANGED = (
+    "lock",
+    "hidden",
+    "history",
+    "version",
+    "others",
+)
 _OF_THIS_PROCESS = os.urandom(8).hex()
-LOCK_LOST = f"orch.lock_lost_{_OF_THIS_PROCESS}"
-RECORDS_HIDDEN = f"orch.records_hidden_{_OF_THIS_PROCESS}"
-HISTORY_CHANGED = f"orch.history_changed_{_OF_THIS_PROCESS}"
-VERSION_TABLE_CHANGED = f"orch.version_table_changed_{_OF_THIS_PROCESS}"
-OTHERS_CHANGED = f"orch.others_changed_{_OF_THIS_PROCESS}"
+_MARKER = re.compile(rf"orch\.{_OF_THIS_PROCESS}_([a-z]+)_([0-9a-f]*)")
+
+
+def marker(check: str, table: str = "") -> str:
+    """Return the name of the setting that tells of a failed check; `table` is what is shown to people."""
+    shown = table.replace('"', "").encode().hex()
+    return f"orch.{_OF_THIS_PROCESS}_{check}_{shown}"
 
 
 @dataclass
@@ -76,9 +85,9 @@ def statement_error(error: psycopg.Error, target: Target, user: str, failing: Fa
     detail = "\n".join(text for text in (diag.message_detail, diag.context) if text)
     hint = diag.message_hint or ""
     statement, offset = failing.at or (None, None)
-    if code == _NO_SETTING and (failed := [check for check in _FAILED_CHECKS if check in what]):
-        text, advice = _FAILED_CHECKS[failed[0]]
-        return StatementError(text, hint=advice, statement=statement)
+    if code == _NO_SETTING and (failed := _MARKER.search(what)):
+        text, advice = _FAILED_CHECKS[failed[1]]
+        return StatementError(text.format(table=bytes.fromhex(failed[2]).decode()), hint=advice, statement=statement)
     if failing.records and code in _WRONG_SHAPE and not diag.context:
         return StatementError(
             "orch cannot write its records after this file: a table of its records has other columns now",
@@ -176,22 +185,24 @@ def hidden(target: Target, table: str, user: str) -> ConflictError:
 _NO_SETTING = "42704"  # undefined_object
 # undefined_column, datatype_mismatch, not_null_violation, invalid_column_reference
 _WRONG_SHAPE = {"42703", "42804", "23502", "42P10"}
+_LEAVE_OUT = "leave the tables in which orch and golang-migrate record versions out of what it does to all tables"
 _FAILED_CHECKS = {
     LOCK_LOST: (
         "the migration gave the migration lock away",
         "remove pg_advisory_unlock_all() or DISCARD ALL from it, and from the functions that it calls",
     ),
     RECORDS_HIDDEN: (
-        "the migration puts row level security on orch_history, which would hide its rows from orch itself",
-        "leave orch_history and schema_migrations out of what it does to all tables",
+        "the migration puts row level security on {table}, which would hide its rows from orch itself",
+        _LEAVE_OUT,
     ),
-    HISTORY_CHANGED: (
-        "the migration empties or changes orch_history, in which orch records what is applied",
-        "leave orch_history and schema_migrations out of what it does to all tables",
-    ),
+    HISTORY_CHANGED: ("the migration empties or changes {table}, in which orch records what is applied", _LEAVE_OUT),
     VERSION_TABLE_CHANGED: (
-        "the migration empties or changes schema_migrations, in which the version of the database is recorded",
-        "leave orch_history and schema_migrations out of what it does to all tables",
+        "the migration empties or changes {table}, in which the version of the database is recorded",
+        _LEAVE_OUT,
+    ),
+    OTHERS_CHANGED: (
+        "the migration empties, changes or removes {table}, in which another set of migrations records what is applied",
+        f"{_LEAVE_OUT}; if that set is no longer used, drop its tables by hand",
     ),
 }
 _PROCEDURAL = re.compile(r"(?:CALL|DO)\b", re.IGNORECASE)

@@ -183,6 +183,8 @@ class PostgresSession:
         if self._limits is not None:
             self._commit_in_file(self._limits, statements, attempts, version_row)
             return
+        if statements:
+            self._tables.look_for_other_sets()
         self._refuse_misread(statements, whole=True)
         # What the file before may have left goes first, and is committed first: what fails there has done nothing.
         clean = f"BEGIN; {RESET_SESSION}; {self._set_again}COMMIT; " if self._used and statements else ""
@@ -226,6 +228,7 @@ class PostgresSession:
             return
         self._clean()
         self._read = None
+        self._tables.look_for_other_sets()
         if not (self._tables.complete and self._tables.has_session):
             # Only the owner of the history can add to it, and only while nobody reads it: the text of the file still tells.
             with suppress(NotPermittedError, StatementError):
@@ -366,7 +369,9 @@ class PostgresSession:
     ) -> None:
         """Put the rows of history and version table at the end of a message, and its COMMIT."""
         locked = self._held != _NO_LOCK
-        message.put_checks([(self._held, errors.LOCK_LOST), *(self._tables.unchanged() if locked else ())])
+        message.put_checks(
+            [(self._held, errors.marker(errors.LOCK_LOST)), *(self._tables.unchanged() if locked else ())]
+        )
         message.put(self._tables.create(after_file=after_file))
         for attempt in attempts:
             message.put(

@@ -21,6 +21,7 @@ from orchestrator.engines.postgres.history import (
     identifier,
     literal,
 )
+from orchestrator.engines.postgres.other_sets import FIND, OtherTable, others, untouched
 from orchestrator.engines.postgres.unchanged import KnownRecords
 from orchestrator.engines.postgres.writable import IN_RECOVERY, READ_ONLY, read_only
 from orchestrator.errors import ConflictError, ConnectError
@@ -42,7 +43,7 @@ class Tables:
         self._target = target
         self._pristine = pristine  # no history can be in another schema
         self._version_schema, self._version_name = names.version_table(target)
-        self._own_history = names.history_table(target)
+        self._own_history = self._history_name = names.history_table(target)
         self._has_schema = True  # the one in which the tables are to be
         self.schema: str | None = None
         self.server_pid = 0
@@ -61,6 +62,7 @@ class Tables:
         self._history = History()  # … and what that says
         self._system = "''"  # SQL for the server's system identifier, where this login may read it
         self._stored: Sequence[str] = ()  # identities in the rows that were read last
+        self._others: Sequence[OtherTable] | None = None  # tables of other sets; None: not looked for
         self._known: KnownRecords | None = None  # what was read, and written since; None: not read
 
     @property
@@ -84,12 +86,25 @@ class Tables:
         conditions = []
         if self._has_history:
             hidden = f"pg_catalog.row_security_active({self._literal(self.history)})"
-            conditions.append((f"NOT {hidden}", errors.RECORDS_HIDDEN))
+            conditions.append((f"NOT {hidden}", errors.marker(errors.RECORDS_HIDDEN, self.history)))
         if self._known is not None and self._has_history:
-            conditions.append((self._known.history_condition(self.history), errors.HISTORY_CHANGED))
+            condition = self._known.history_condition(self.history)
+            conditions.append((condition, errors.marker(errors.HISTORY_CHANGED, self.history)))
         if self._known is not None and self._has_pointer:
-            conditions.append((self._known.version_condition(self.version_row), errors.VERSION_TABLE_CHANGED))
+            condition = self._known.version_condition(self.version_row)
+            conditions.append((condition, errors.marker(errors.VERSION_TABLE_CHANGED, self.version_row)))
+        for table in self._others or ():
+            name = errors.marker(errors.OTHERS_CHANGED, f"{table.schema}.{table.name}")
+            conditions.append((untouched(table, self._literal), name))
         return conditions
+
+    def look_for_other_sets(self) -> None:
+        """Learn which tables of other sets are in this database, before a file runs that may change them."""
+        if self._others is None:
+            # A database that was created just now has none.
+            found = [] if self._pristine else json.loads(self.ask(FIND)[0])
+            where = self._version_schema or self.schema or ""
+            self._others = others(found, {(where, self._version_name), (where, self._history_name)})
 
     def look(self, *, elsewhere: bool = True) -> None:
         """Learn where history and version table are, or are to be: in the current schema, unless a migration moved that away."""
@@ -360,7 +375,8 @@ class Tables:
         keeps = not own_kind and shared_kind and version_row and not golang
         self._take_kinds(version_row, shared_kind if keeps else own_kind)
         self.version_row = f"{quoted}.{identifier(self._version_name)}"
-        self.history = f"{quoted}.{identifier(self._target.history_name if keeps else self._own_history)}"
+        self._history_name = self._target.history_name if keeps else self._own_history
+        self.history = f"{quoted}.{identifier(self._history_name)}"
 
     def _take_kinds(self, version_row: str | None, history: str | None) -> None:
         kinds = {"pointer": version_row, "history": history}

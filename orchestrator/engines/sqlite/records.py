@@ -90,6 +90,18 @@ class Records:
         )
         return Raw(versions, raw), history
 
+    def of_other_sets(self, connection: sqlite3.Connection) -> dict[str, tuple[Any, ...]]:
+        """Return what the version tables and histories of other sets of migrations in this file hold."""
+        query = (
+            "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT IN (?, ?) AND ("
+            "(SELECT group_concat(name) FROM (SELECT lower(name) AS name FROM pragma_table_info(sqlite_master.name) "
+            "ORDER BY 1)) = 'dirty,version' OR "
+            "(SELECT count(*) FROM pragma_table_info(sqlite_master.name) "
+            "WHERE name IN ('version', 'attempt', 'direction', 'checksum', 'done')) = 5)"
+        )
+        names = [row[0] for row in connection.execute(query, (self.version_table, self.history)).fetchall()]
+        return {name: tuple(connection.execute(f"SELECT * FROM {quoted(name)}").fetchall()) for name in names}  # noqa: S608
+
     def write(
         self, connection: sqlite3.Connection, attempts: Sequence[Attempt], version_row: VersionRow | None
     ) -> None:

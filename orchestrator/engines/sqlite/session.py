@@ -154,13 +154,14 @@ class SqliteSession:
         self._begin(connection, limits)
         try:
             known = self._compare(connection)
+            others = self._records.of_other_sets(connection) if statements else {}
             for check in checks.before:
                 self._ask(connection, check, limits)
             for place in inside:
                 self._run(connection, statements[place], limits)
             for check in checks.after:
                 self._ask(connection, check, limits)
-            self._check_file(connection, known, statements)
+            self._check_file(connection, known, others, statements)
             with errors.mapped(self.target):
                 self._records.write(connection, attempts, version_row)
                 after, _ = self._records.read(connection)
@@ -371,12 +372,26 @@ class SqliteSession:
             )
         return found
 
-    def _check_file(self, connection: sqlite3.Connection, before: Raw, statements: Sequence[Statement]) -> None:
+    def _check_file(
+        self,
+        connection: sqlite3.Connection,
+        before: Raw,
+        others: dict[str, tuple[object, ...]],
+        statements: Sequence[Statement],
+    ) -> None:
         """Refuse a file that changed the records of orch or golang-migrate: they could not be believed any more."""
         if not statements:
             return
         with errors.mapped(self.target):
             after, _ = self._records.read(connection)
+            now = self._records.of_other_sets(connection)
+        if changed := [name for name, rows in others.items() if now.get(name) != rows]:
+            raise StatementError(
+                f"the file empties, changes or removes {changed[0]}, in which another set of migrations records what is "
+                "applied",
+                code="SQLITE_ERROR",
+                hint="leave it out; if that set is no longer used, drop its tables by hand",
+            )
         if after != before:
             raise StatementError(
                 "the file changes the records of orch or of golang-migrate",
