@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -79,11 +79,22 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
+class Routine:
+    """A function that a file makes: what it does that no copy may, '' for nothing, and the names of what it calls."""
+
+    name: str
+    what: str
+    calls: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Confined:
     """A file as it runs in a copy of its database, and what in it reaches further than the copy."""
 
     script: Script
     findings: tuple[Finding, ...] = ()
+    routines: tuple[Routine, ...] = ()
+    calls: Callable[[frozenset[str]], Iterable[Finding]] = lambda names: ()  # noqa: ARG005 - of routines of these names
 
 
 class Session(Protocol):

@@ -56,16 +56,32 @@ def reaching(
 ) -> Iterator[tuple[Migration, Finding]]:
     """Yield what in these files reaches beyond a database called `scratch`; InvalidGroup if some do not parse."""
     invalid: list[InvalidError] = []
+    read: list[tuple[Migration, Confined]] = []
     for migration in migrations:
         for file in filter(None, map(migration.file, directions)):
             try:
-                for finding in _confined(run, run.databases[id], file, scratch).findings:
+                confined = _confined(run, run.databases[id], file, scratch)
+                read.append((migration, confined))
+                for finding in confined.findings:
                     yield migration, finding
             except InvalidGroup as group:
                 invalid.extend(group.errors)
             except InvalidError as error:
                 invalid.append(error)
     InvalidGroup.raise_if(invalid)
+    if names := reaching_routines([confined for _, confined in read]):
+        for migration, confined in read:
+            for finding in confined.calls(names):
+                yield migration, finding
+
+
+def reaching_routines(files: Sequence[Confined]) -> frozenset[str]:
+    """Return the names of functions that reach further, by themselves or by what they call."""
+    routines = [routine for confined in files for routine in confined.routines]
+    names = {routine.name for routine in routines if routine.what}
+    while more := {routine.name for routine in routines if routine.calls & names} - names:
+        names |= more
+    return frozenset(names)
 
 
 def _confined(run: Run, database: Database, file: File, scratch: str) -> Confined:

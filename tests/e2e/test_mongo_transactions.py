@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 from estate import Estate, start
+from kill import Forge
 
 from orchestrator.engines.mongo.command_names import meant
 
@@ -106,6 +109,66 @@ def test_a_long_update_goes_on_without_a_transaction(short_lived: Estate, before
     assert "no transaction can hold this" in told
     assert schema_objects.count_documents({"done": True}) == 60
     assert short_lived.status("mongo-a")["applied"] == [1]
+
+
+@contextmanager
+def written_all_the_time(estate: Estate, query: dict[str, Any]) -> Iterator[None]:
+    """Let a second client write the same documents without a pause."""
+    over = threading.Event()
+
+    def write() -> None:
+        collection = estate.mongo("a")["things"]
+        while not over.is_set():
+            collection.update_many(query, {"$inc": {"hits": 1}})
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        yield
+    finally:
+        over.set()
+        writer.join(30)
+
+
+SOON = {"orchestrator.execution.migrator.FIRST_PAUSE": 0.02}
+
+
+def test_a_hot_document_sends_an_update_out_of_the_transaction(mongo_estate: Estate, forge: Forge) -> None:
+    """112 again and again: an update that can be made twice goes on without a transaction, and says so."""
+    slow: Any = {
+        "update": "things",
+        "updates": [{"q": {"$where": "sleep(8) || true"}, "u": {"$set": {"done": True}}, "multi": True}],
+    }
+    mongo_estate.add("mongo", "a", {"1_x.up.js": json.dumps([{"create": "made"}, slow])})
+    things = mongo_estate.mongo("a")["things"]
+    things.insert_many([{"n": n} for n in range(20)])
+    with written_all_the_time(mongo_estate, {"n": {"$gte": 15}}):
+        ended = forge.run(["apply"], mongo_estate.root, mongo_estate.env, kill_at=-1, patches=SOON)
+    told = ended.output
+    assert ended.code == 0, told
+    assert "tried again" in told and "onflict" in told
+    assert "the file goes on statement by statement" in told
+    assert things.count_documents({"done": True}) == 20
+    assert mongo_estate.status("mongo-a")["applied"] == [1]
+    (row,) = mongo_estate.mongo("a")["orch_history"].find({"done": True})
+    assert (row["applied"], row["total"]) == (2, 2)
+
+
+def test_a_hot_document_stops_an_update_that_must_not_be_made_twice(mongo_estate: Estate, forge: Forge) -> None:
+    counts: Any = {
+        "update": "things",
+        "updates": [{"q": {"$where": "sleep(8) || true"}, "u": {"$inc": {"n": 1}}, "multi": True}],
+    }
+    mongo_estate.add("mongo", "a", {"1_x.up.js": json.dumps([counts])})
+    things = mongo_estate.mongo("a")["things"]
+    things.insert_many([{"k": k, "n": 0} for k in range(20)])
+    with written_all_the_time(mongo_estate, {"k": {"$gte": 15}}):
+        ended = forge.run(["apply"], mongo_estate.root, mongo_estate.env, kill_at=-1, patches=SOON)
+    assert ended.code == 1, ended.output
+    assert "1_x.up.js:1" in ended.output and "112" in ended.output
+    assert things.count_documents({"n": 0}) == 20  # nothing of it is there, nor half
+    mongo_estate.orch("apply")
+    assert things.count_documents({"n": 1}) == 20
 
 
 def test_a_long_update_that_must_not_be_made_twice_asks_for_a_directive(short_lived: Estate) -> None:

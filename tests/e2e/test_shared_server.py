@@ -184,3 +184,25 @@ def test_a_server_without_a_free_connection_is_told_as_such(pg_estate: Estate) -
         assert "CONNECTION LIMIT" in result.stderr and "--jobs-per-server 1" in result.stderr
     finally:
         execute(pg_estate, f"DROP ROLE {role}")
+
+
+def test_a_role_that_several_processes_make_and_change_at_once(pg_estate: Estate) -> None:
+    """As with one Job for each database: no process knows of the others, and all succeed the first time."""
+    role = pg_estate.prefix + "among"
+    names = [f"j{number}" for number in range(5)]
+    for name in names:
+        files: dict[str, str | bytes] = {"1_role.up.sql": ROLE.format(role=role)}
+        for number in range(2, 7):
+            files[f"{number}_set.up.sql"] = (
+                f"ALTER ROLE {role} CONNECTION LIMIT {number};\nALTER ROLE {role} SET work_mem = '{number}MB';\n"
+                f"GRANT {role} TO CURRENT_USER;\nREVOKE {role} FROM CURRENT_USER;\nSELECT pg_sleep(0.02);\n"
+            )
+        pg_estate.add("postgres", name, files)
+    try:
+        running = [pg_estate.start("apply", "--only", f"postgres-{name}") for name in names]
+        ended = [process.communicate(timeout=120) for process in running]
+        assert [process.returncode for process in running] == [0] * len(names), ended
+        assert {pg_estate.status(f"postgres-{name}")["version"] for name in names} == {6}
+    finally:
+        pg_estate.drop()
+        execute(pg_estate, f"DROP ROLE IF EXISTS {role}")

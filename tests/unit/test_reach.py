@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 
+from orchestrator.engines.base import Reach
 from orchestrator.engines.mongo.extended_json import parse_commands
 from orchestrator.engines.mongo.reach import confine as confine_mongo
 from orchestrator.engines.postgres.reach import confine as confine_postgres
 from orchestrator.engines.postgres.sql import parse_sql
 from orchestrator.errors import InvalidError
 from orchestrator.model import File
+from orchestrator.scratch.confine import reaching_routines
 
 OTHER, SERVER, MAY = "other", "server", "may"
 
@@ -201,6 +203,49 @@ def test_sql(wanted: str, sql: str) -> None:
     confined = confine_postgres(script)
     assert confined.script is script
     assert {finding.reach.value for finding in confined.findings} == ({wanted} if wanted else set()), confined.findings
+
+
+WIPES = (
+    "CREATE OR REPLACE FUNCTION app.wipe() RETURNS void LANGUAGE plpgsql AS $f$ BEGIN PERFORM dblink('a', 'b'); END $f$"
+)
+SWEEPS = "CREATE PROCEDURE sweep(a int) LANGUAGE sql AS 'SELECT app.wipe()'"
+HARMLESS = "CREATE FUNCTION f() RETURNS int LANGUAGE sql RETURN length('wipe()')"
+
+
+@pytest.mark.parametrize(
+    ("sql", "wanted"),
+    [
+        ([WIPES, "SELECT app.wipe()"], ["wipe()"]),
+        ([WIPES, SWEEPS, HARMLESS, "SELECT f()"], []),
+        ([WIPES, SWEEPS, "CALL Sweep (1)"], ["sweep()"]),
+        ([SWEEPS, WIPES, "DO $$ BEGIN IF true THEN CALL sweep(1); END IF; END $$"], ["sweep()"]),
+        ([WIPES, 'CREATE TRIGGER t AFTER INSERT ON a FOR EACH ROW EXECUTE FUNCTION app."wipe"()'], ["wipe()"]),
+        (
+            [WIPES, "CREATE TABLE t (a text DEFAULT app.wipe())", "CREATE INDEX i ON t (app.wipe(a))"],
+            ["wipe()", "wipe()"],
+        ),
+        (
+            [
+                WIPES,
+                "GRANT EXECUTE ON FUNCTION app.wipe() TO joe",
+                "DROP FUNCTION app.wipe()",
+                "COMMENT ON TABLE wipe IS 'wipe()'",
+            ],
+            [],
+        ),
+        ([WIPES, "CREATE TABLE wipe (a int)", "INSERT INTO wipe (a) VALUES (1)", "SELECT 'wipe()' -- wipe()"], []),
+        (["/* x */ CREATE FUNCTION r() RETURNS int LANGUAGE sql AS $$ CREATE ROLE a; SELECT 1 $$", "SELECT r()"], []),
+    ],
+)
+def test_sql_of_a_function_counts_where_it_is_called(sql: list[str], wanted: list[str]) -> None:
+    files = [
+        confine_postgres(parse_sql(File(f"{number}.sql", Path("a.up.sql"), ""), f"{text};\n"))
+        for number, text in enumerate(sql)
+    ]
+    names = reaching_routines(files)
+    found = [finding for file in files for finding in file.calls(names)]
+    assert [finding.what.partition(" ")[0] for finding in found] == wanted
+    assert {finding.reach for finding in found} <= {Reach.OTHER}
 
 
 def test_sql_tells_the_place() -> None:

@@ -3,7 +3,7 @@
 First, spell each statement: words in lower case with one space between them, names in double quotes, texts as `''`, no
 comments. Then hold the rules against it, each at the beginning of a statement; calls of functions count anywhere. A DO
 block is read like a file, with the texts that it executes. The body of a function runs later, if ever: what is found there
-may happen.
+may happen, and does where a file calls the function.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
-from orchestrator.engines.base import Confined, Finding, Reach
+from orchestrator.engines.base import Confined, Finding, Reach, Routine
 from orchestrator.model import Mark, Script, Statement
 
 _TOKEN = re.compile(
@@ -99,10 +100,16 @@ _NO_CALL = re.compile(
     r"\b(?:into|references|table|view|exists|copy|function|procedure|aggregate)(?: only)? "
     r'(?:(?:"[^"]*"|[^\s"(),.]+) \. )*$'
 )
+_NO_ROUTINE = re.compile(_NO_CALL.pattern.replace("|function|procedure|aggregate", ""))  # a trigger calls its function
 _NAMES_ONLY = re.compile(
     r"(?:grant|revoke|comment on|drop|security label|alter (?:function|procedure|routine|extension))\b"
 )
 _ROUTINE = re.compile(r"create (?:or replace )?(?:function|procedure)\b")
+_MAKES_ROUTINE = re.compile(
+    r"(?:\s|--[^\n]*\n|/\*.*?\*/)*create\s(?:.{0,40}?\s)?(?:function|procedure)\s", re.IGNORECASE | re.DOTALL
+)
+_CALLED = re.compile(r'("[^"]*"|[^\s"(),.;]+) (?=\()')
+_ROUTINE_NAME = re.compile(rf'{_ROUTINE.pattern} (?:(?:"[^"]*"|[^\s"(),.;]+) \. )?("[^"]*"|[^\s"(),.;]+) (?=\()')
 _BLOCK = re.compile(r"do\b")
 LOOK_BACK = 200  # characters before a place that tell what stands there
 _RAISE = re.compile(r"\braise (?:[a-z]+ )?$")
@@ -134,7 +141,10 @@ class _Spelled:
 def confine(script: Script) -> Confined:
     """Return the file as it is: PostgreSQL's files name no database that could be exchanged."""
     found: list[Finding] = []
+    routines: list[Routine] = []
     for statement in script.statements:
+        if _MAKES_ROUTINE.match(statement.source) and (routine := _routine(statement)):
+            routines.append(routine)
         if _FIRST.match(statement.source) or _TELLING.search(statement.source):
             for what, reach, hint, offset in _findings(statement):
                 where = Mark.at(script.file.path, script.text, offset)
@@ -144,7 +154,46 @@ def confine(script: Script) -> Confined:
                     else f"{what} reaches beyond the database"
                 )
                 found.append(Finding(where, told, reach, hint))
-    return Confined(script, tuple(found))
+    return Confined(script, tuple(found), tuple(routines), partial(_calls, script))
+
+
+def _routine(statement: Statement) -> Routine | None:
+    """Return the function that a statement makes."""
+    spelled = _spell(statement.source, statement.offset)
+    if not (named := _ROUTINE_NAME.match(spelled.text)):
+        return None
+    bodies = [_spell(body, at) for position, at, body in spelled.texts if spelled.text[:position].endswith(" as ")]
+    parts = [*bodies, *(part for body in bodies for part in _executed(body))]
+    whole = spelled.text[named.end() :]
+    held = (one for part in (spelled, *parts) for one in _held(part, bool(_SEES_ITSELF.search(statement.source))))
+    what = next((what for what, reach, _, _ in held if reach is Reach.OTHER), "")
+    names = {name for text in (whole, *(part.text for part in parts)) for name in _CALLED.findall(text)}
+    return Routine(_plain(named[1]), what, frozenset(map(_plain, names)))
+
+
+def _calls(script: Script, names: frozenset[str]) -> Iterator[Finding]:
+    """Yield where a file calls one of these functions, or makes a trigger or default of it."""
+    words = [name.strip('"').lower() for name in names]
+    for statement in script.statements:
+        source = statement.source.lower()
+        if not any(word in source for word in words) or _MAKES_ROUTINE.match(statement.source):
+            continue
+        spelled = _spell(statement.source, statement.offset)
+        if _NAMES_ONLY.match(spelled.text):
+            continue
+        for part in (
+            spelled,
+            *(_spell(body, offset) for _, offset, body in spelled.texts if _BLOCK.match(spelled.text)),
+        ):
+            for call in _CALLED.finditer(part.text):
+                before = part.text[max(0, call.start() - LOOK_BACK) : call.start()]
+                if (name := _plain(call[1])) in names and not _NO_ROUTINE.search(before):
+                    where = Mark.at(script.file.path, script.text, part.offset(call.start(1)))
+                    yield Finding(where, f"{name}() reaches beyond the database", Reach.OTHER, _OUTSIDE)
+
+
+def _plain(name: str) -> str:
+    return name.strip('"')
 
 
 def _findings(statement: Statement) -> Iterator[tuple[str, Reach, str, int]]:
