@@ -10,8 +10,9 @@ from typing import Any
 from orchestrator.engines import dialect, dialects
 from orchestrator.errors import UsageError
 
-_TIMESTAMP = "%Y%m%d%H%M%S"
-_FIRST_TIMESTAMP = 19_700_101_000_000
+# How versions that are dates are written, by their number of digits. Of ten digits the seconds of Unix begin with 1.
+_DATES = {14: "%Y%m%d%H%M%S", 12: "%Y%m%d%H%M", 10: "%Y%m%d%H", 8: "%Y%m%d"}
+_YEARS = range(1970, 10_000)
 
 
 def first_pair(engine: str, name: str) -> dict[str, str]:
@@ -28,22 +29,34 @@ def first_pair(engine: str, name: str) -> dict[str, str]:
 def next_pair(
     engine: str, versions: list[str], description: str, now: datetime | None = None, *, extension: str = ""
 ) -> dict[str, str]:
-    """Return the next pair, after `versions` as they are written in the file names: numbers, or timestamps.
+    """Return the next pair, after `versions` as they are written in the file names: numbers, dates, or seconds of Unix.
 
     Without an `extension` it is the engine's usual one.
     """
     highest = max(map(int, versions), default=0)
-    if highest >= _FIRST_TIMESTAMP:
-        stamp = int((now or datetime.now(UTC)).strftime(_TIMESTAMP))
-        version = str(max(stamp, highest + 1))
-    else:
-        version = f"{highest + 1:0{max(map(len, versions), default=6)}d}"
+    stamp = _stamp(highest, now or datetime.now(UTC))
+    version = f"{highest + 1:0{max(map(len, versions), default=6)}d}" if stamp is None else str(max(stamp, highest + 1))
     known = dialect(engine)
     stem, extension = f"{version}_{snake(description)}", extension or known.extensions[0]
     return {
         f"{stem}.up.{extension}": known.scaffold.next_up.format(description=description),
         f"{stem}.down.{extension}": known.scaffold.next_down.format(description=description),
     }
+
+
+def _stamp(highest: int, now: datetime) -> int | None:
+    """Return this moment as the highest version is written; None if that is no moment."""
+    digits = len(str(highest))
+    for unix, each in ((10, 1), (13, 1000)):
+        if digits == unix and str(highest).startswith("1"):
+            return int(now.timestamp() * each)
+    if digits not in _DATES:
+        return None
+    try:
+        is_date = datetime.strptime(str(highest), _DATES[digits]).replace(tzinfo=UTC).year in _YEARS
+    except ValueError:
+        is_date = digits == max(_DATES)  # nobody counts so far
+    return int(now.strftime(_DATES[digits])) if is_date else None
 
 
 def snake(text: str) -> str:

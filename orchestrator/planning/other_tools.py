@@ -32,6 +32,7 @@ _NAMES = tuple(
     for pattern, tool in (
         (r"(?:[VUB][0-9][0-9._]*|R)__.*\.(?:sql|rs|java|kt|py)", "Flyway or refinery"),
         (r"[0-9]{14}_\w+\.rb", "Rails"),
+        (r"[0-9]{14}_\w+\.exs", "Ecto"),
         (r"[0-9]{4}_\w+\.py", "Django"),
         (r"(?:[0-9a-f]{8,}|[0-9_-]+[0-9a-f]{12})_.*\.py|env\.py|script\.py\.mako", "Alembic"),
         (r"db\.changelog.*\.(?:xml|ya?ml|json|sql)", "Liquibase"),
@@ -123,15 +124,22 @@ def _words(tool: str, path: str) -> dict[str, str]:
 
 
 _DIRECTORIES = ("Diesel or Hasura", "Prisma")
-# What a line of awk finds.
+
+
+def _line(words: str, *, end: str = "") -> str:
+    """Return the pattern of awk for a line that `_MARKER` finds, in capitals or not; awk knows no such option."""
+    text = "".join(f"[{letter.upper()}{letter}]" if letter.isalpha() else letter for letter in words)
+    return f"^[^A-Za-z0-9();]*--[^A-Za-z]*{text.replace(' ', '[^A-Za-z]+')}{end}"
+
+
 _SPLIT = {
-    "goose": ("^-- *[+]goose +[Uu]p", "^-- *[+]goose +[Dd]own"),
-    "sql-migrate": ("^-- *[+]migrate +[Uu]p", "^-- *[+]migrate +[Dd]own"),
-    "dbmate": ("^-- *migrate:up", "^-- *migrate:down"),
-    "rambler": ("^-- *rambler +up", "^-- *rambler +down"),
-    "node-pg-migrate": ("^-- *[Uu]p [Mm]igration", "^-- *[Dd]own [Mm]igration"),
-    "both directions": ("^[-#][^A-Za-z]*[Uu][Pp]s?[^A-Za-z]*$", "^[-#][^A-Za-z]*([Dd][Oo][Ww][Nn]s?|UNDO)[^A-Za-z]*$"),
-    "tern": ("^no such line$", "^---- create above . drop below"),
+    "goose": (_line("[+]goose up"), _line("[+]goose down")),
+    "sql-migrate": (_line("[+]migrate up"), _line("[+]migrate down")),
+    "dbmate": (_line("migrate:up"), _line("migrate:down")),
+    "rambler": (_line("rambler up"), _line("rambler down")),
+    "node-pg-migrate": (_line("up migration"), _line("down migration")),
+    "both directions": (_line("ups?", end="[^A-Za-z]*$"), _line("(downs?|undo)", end="[^A-Za-z]*$")),
+    "tern": ("^no such line$", _line("create above drop below")),
 }
 _COPY = (
     'split them into a new directory: mkdir -p {new} && for f in {place}/*.sql; do b=$(basename "$f" .sql); '
@@ -175,6 +183,11 @@ _WAYS: dict[str, tuple[str, str]] = {
         "of Rails",
         "begin with the schema as it is: pg_dump --schema-only --no-owner DATABASE > 000001_initial.up.sql; where that "
         "schema is there already: " + _BASELINE,
+    ),
+    "Ecto": (
+        "of Ecto",
+        "begin with the schema as it is: mix ecto.dump -d 000001_initial.up.sql; where that schema is there already: "
+        "orch baseline NAME --version 1",
     ),
     "Django": (
         "of Django",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,28 @@ def test_numbers_keep_their_width_and_timestamps_go_on() -> None:
     assert stamp.endswith("_x.up.js") and len(stamp.split("_")[0]) == 14 and stamp > "2024"
     assert next(iter(next_pair("mongo", ["29990101120000"], "x"))) == "29990101120001_x.up.js"
     assert snake("Add  Ünïcode, please") == "add_n_code_please"
+
+
+@pytest.mark.parametrize(
+    ("versions", "wanted"),
+    [
+        (["1577836800", "1577836900"], "1783024587"),
+        (["1577836800000"], "1783024587000"),
+        (["0000000001", "1783024587"], "1783024588"),
+        (["20200101", "20200102"], "20260702"),
+        (["2020010112"], "2026070220"),
+        (["202001011230"], "202607022036"),
+        (["20200101123000"], "20260702203627"),
+        (["20269999999999"], "20270000000000"),
+        (["00000041"], "00000042"),
+        (["99999999"], "100000000"),
+        (["2000000001"], "2000000002"),
+        (["001", "1577836800"], "1783024587"),
+    ],
+)
+def test_versions_that_are_moments_go_on_as_they_are_written(versions: list[str], wanted: str) -> None:
+    now = datetime.fromtimestamp(1783024587, UTC)
+    assert next(iter(next_pair("postgres", versions, "x", now))).split("_")[0] == wanted
 
 
 def test_new_goes_on_with_the_extension_of_the_directory(mongo_estate: Estate) -> None:

@@ -73,6 +73,69 @@ def test_other_files_of_the_directory_are_converted_with_them(tmp_path: Path) ->
     assert "DROP" not in "".join(path.read_text() for path in (root / f"{PLACE}-converted").glob("*.up.sql"))
 
 
+LIQUIBASE = """\
+--liquibase formatted sql
+
+--changeset ann:1
+CREATE TABLE a (id int);
+--rollback DROP TABLE a;
+
+--changeset ann:2 splitStatements:false
+CREATE TABLE b (id int);
+"""
+
+
+def test_formatted_sql_of_liquibase_is_told(tmp_path: Path) -> None:
+    told = orch(project(tmp_path, {"001_a.sql": LIQUIBASE, "002_b.sql": LIQUIBASE}), "validate", code=4).stderr
+    assert told.count("error:") == 1
+    assert "2 migration files of Liquibase" in told
+    assert "liquibase update-sql" in told
+
+
+SEVERAL = {
+    "goose": (
+        "-- +goose NO TRANSACTION\n-- +goose Up\n-- +goose StatementBegin\nCREATE TABLE a (id int);\n"
+        "-- +goose StatementEnd\n-- +goose Down\nDROP TABLE b;\n-- +goose Up\nCREATE TABLE b (id int);\n-- +goose Down\n"
+        "DROP TABLE a;\n"
+    ),
+    "dbmate": (
+        "-- migrate:up transaction:false\nCREATE TABLE a (id int);\n\n-- migrate:down transaction:false\nDROP TABLE b;\n"
+        "-- migrate:up\nCREATE TABLE b (id int);\n-- migrate:down\nDROP TABLE a;\n"
+    ),
+    "sql-migrate": (
+        "-- +migrate Up notransaction\nCREATE TABLE a (id int);\n-- +migrate StatementBegin\nCREATE TABLE b (id int);\n"
+        "-- +migrate StatementEnd\n-- +migrate Down\nDROP TABLE b;\nDROP TABLE a;\n"
+    ),
+    "rambler": (
+        "-- rambler up\r\nCREATE TABLE a (id int);\r\n-- rambler up\r\nCREATE TABLE b (id int);\r\n-- rambler down\r\n"
+        "DROP TABLE b;\r\n-- rambler down\r\nDROP TABLE a;\r\n"
+    ),
+    "goose in capitals": (
+        "  -- +GOOSE UP\nCREATE TABLE a ();\nCREATE TABLE b ();\n\t--\t+Goose DOWN\nDROP TABLE b;\nDROP TABLE a;\n"
+    ),
+    "dbmate with dashes": (
+        "---- migrate:UP\nCREATE TABLE a ();\nCREATE TABLE b ();\n --migrate:Down\nDROP TABLE b;\nDROP TABLE a;\n"
+    ),
+    "the way up": "  -- UPS --\nCREATE TABLE a ();\nCREATE TABLE b ();\n# --- !Undo\nDROP TABLE b;\nDROP TABLE a;\n",
+    "tern": (
+        "CREATE TABLE a ();\nCREATE TABLE b ();\n--- Create Above / Drop Below ---\nDROP TABLE b;\nDROP TABLE a;\n"
+    ),
+    "goose of": "--+goose Up\nCREATE TABLE a ();\nCREATE TABLE b ();\n--+goose down\nDROP TABLE b;\nDROP TABLE a;\n",
+}
+
+
+@pytest.mark.parametrize("tool", SEVERAL)
+def test_several_markers_in_one_file_are_sorted_by_their_way(tmp_path: Path, tool: str) -> None:
+    root = project(tmp_path, {"1_a.sql": "", "2_t.sql": SEVERAL[tool]})
+    (root / PLACE / "1_a.sql").unlink()
+    told = orch(root, "validate", code=4).stderr
+    assert tool.split()[0] in told.splitlines()[0]
+    subprocess.run(command(told), shell=True, check=True, cwd=root)
+    up, down = ((root / f"{PLACE}-converted" / f"2_t.{way}.sql").read_text() for way in ("up", "down"))
+    assert [up.count(word) for word in ("CREATE TABLE a", "CREATE TABLE b", "DROP")] == [1, 1, 0]
+    assert [down.count(word) for word in ("DROP TABLE a", "DROP TABLE b", "CREATE")] == [1, 1, 0]
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -93,12 +156,21 @@ def test_words_alone_are_no_marks(tmp_path: Path, text: str) -> None:
     [
         (["V1__a.sql", "V2__b.sql", "U1__a.sql", "R__v.sql"], "Flyway or refinery", "cp "),
         (["20240101000000_create_users.rb", "20240102000000_b.rb"], "Rails", "pg_dump"),
+        (["20240101000000_create_users.rb", "20240102000000_b.rb", "../schema.rb"], "Rails", "pg_dump"),
+        (["20240101000000_create_users.exs", "20240102000000_b.exs", ".formatter.exs"], "Ecto", "mix ecto.dump"),
         (["0001_initial.py", "0002_b.py"], "Django", "sqlmigrate"),
+        (
+            ["__init__.py", "0001_initial.py", "0002_alter_user_name.py", "0003_merge_20240101_1200.py"],
+            "Django",
+            "sqlmigrate",
+        ),
+        (["2024_01_31_1200-1975ea83b712_create_account.py", "__pycache__/x.pyc"], "Alembic", "--sql"),
         (["1975ea83b712_create.py", "ae1027a6acf1_add.py", "env.py"], "Alembic", "--sql"),
         (["1516643303_x.up.go", "1516643304_y.up.go"], "programs", "write the SQL"),
         (["00001_x.go"], "programs", "write the SQL"),
         (["20240101_x.ts"], "programs", "write the SQL"),
         (["db.changelog-master.xml"], "Liquibase", "update-sql"),
+        (["db.changelog-master.yaml", "db.changelog-1.0.sql"], "Liquibase", "update-sql"),
         (["2024-01-01-000000_users/up.sql", "2024-01-01-000000_users/down.sql"], "Diesel", "cp "),
         (["20240101000000_init/migration.sql"], "Prisma", "cp "),
     ],
