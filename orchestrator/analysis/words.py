@@ -8,11 +8,13 @@ from itertools import pairwise
 
 from orchestrator.engines.postgres.sql_reader import NAME, WORD, Reader
 
+_BLANKS = r"(?>(?:[ \t\n\r\f\v]++|--[^\n\r]*+)*)"
+_BLANK = re.compile(_BLANKS)
 _TOKEN = re.compile(
-    r"(?P<blank>(?>(?:[ \t\n\r\f\v]++|--[^\n\r]*+)+))"
-    r"|(?P<string>[Ee]'(?>(?:[^'\\]++|''|\\.)*)'|'(?>(?:[^']++|'')*)'"
+    rf"{_BLANKS}(?P<token>"
+    r"(?P<string>[Ee]'(?>(?:[^'\\]++|''|\\.)*)'|'(?>(?:[^']++|'')*)'"
     r"|\$(?P<tag>(?:[^\0-@\[-\^`{-\x7f][^\0-/:-@\[-\^`{-\x7f]*+)?)\$.*?\$(?P=tag)\$)"
-    rf"|(?P<name>{NAME})|(?P<word>{WORD})|[0-9]++(?:\.[0-9]++)?|.",
+    rf"|(?P<name>{NAME})|(?P<word>{WORD})|[0-9]++(?:\.[0-9]++)?|.|\Z)",
     re.DOTALL,
 )
 _PLAIN = re.compile(r"[^\W\dA-Z]\w*", re.ASCII)
@@ -35,16 +37,18 @@ class Words:
         text = _without_block_comments(source) if "/*" in source else source
         words, ats = self.words, self.ats
         for found in _TOKEN.finditer(text, start):
-            kind = found.lastgroup
-            if kind == "blank":
-                continue
-            word = found[0]
-            if kind == "word" and word.isascii():
-                word = word.upper()
-            elif kind == "string" or found.start("string") >= 0:
+            word = found["token"]
+            if word.isalnum():
+                if word.isascii():
+                    word = word.upper()
+            elif found["string"] is not None:
                 word = STRING
+            elif not word:
+                break
+            elif found["word"] is not None and word.isascii():
+                word = word.upper()
             words.append(word)
-            ats.append(found.start())
+            ats.append(found.start("token"))
         self.size = len(words)
 
     def peek(self, ahead: int = 0) -> str:
@@ -154,7 +158,7 @@ class Words:
         at = self.ats[i]
         end = self.ats[i + 1] if i + 1 < len(self.ats) else len(self.source)
         found = _TOKEN.match(self.source, at)
-        text = found[0] if found else self.source[at:end]
+        text = found["token"] if found else self.source[at:end]
         if text[:1] in "Ee":
             text = text[1:]
         if text.startswith("$"):
@@ -189,6 +193,8 @@ def _without_block_comments(source: str) -> str:
     """Return the source with blanks for block comments; every other character stays in its place."""
     reader, pieces, at, kept = Reader("", source), [], 0, 0
     while at < len(source):
+        if blank := _BLANK.match(source, at):
+            at = blank.end()
         if source.startswith("/*", at):
             end = reader.after_comment(at)
             pieces += [source[kept:at], " " * (end - at)]

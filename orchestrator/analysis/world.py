@@ -382,7 +382,7 @@ class World:
         }
         columns = "" if constraint.kind == "primary key" else "_".join(constraint.columns) or column
         name = constraint.name or "_".join(filter(None, [_bare(table.name), columns, ends[constraint.kind]]))
-        table.constraints[name] = (replace(constraint, name=name), self.number)
+        table.constraints[name] = (constraint, self.number)
         if constraint.kind in ("unique", "primary key") and constraint.columns:
             self.indexes[name] = Index(table.name, constraint.columns, self.number, unique=True)
         if constraint.kind == "primary key" or (constraint.kind == "not null" and constraint.valid):

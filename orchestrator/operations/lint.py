@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from orchestrator.analysis.findings import Finding, Story
@@ -13,9 +16,12 @@ from orchestrator.analysis.rules import ERROR, OFF, WARN, fits_engine, rules
 from orchestrator.engines import dialect
 from orchestrator.errors import InvalidError, InvalidGroup, OrchError, UsageError
 from orchestrator.model import Database, File, Mark, Migration, Script
-from orchestrator.operations.assembly import assemble
+from orchestrator.operations.assembly import Assembly, assemble
+from orchestrator.operations.side_by_side import side_by_side
+from orchestrator.planning.catalog import read_catalog
 
 _MAX_LINE = 200
+_LARGE = 2_000  # files
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,22 +48,35 @@ def lint(request: Request) -> Report:
         raise UsageError("--since and --changed cannot be used together", hint="use one of them")
     assembly = assemble(request.file, None, request.names or None, None, no_deps=bool(request.names))
     _check_version(request.server_version, assembly.databases)
-    catalogs = assembly.catalogs()
     changed: Collection[Path] | None = None
     if request.changed is not None:
         from orchestrator.operations.git_changes import changed_files
 
         changed = changed_files(request.changed, assembly.manifest.path.parent)
-    told: list[Told] = []
-    files = permitted = 0
-    for database in assembly.databases:
-        judged = _Judged(database, request)
-        for script in _scripts(assembly.read_script, database, catalogs[database.id], judged):
-            judged.take(script, _is_pending(request, changed, judged.version, script.file))
-        told += judged.told
-        files += judged.files
-        permitted += judged.allowed
-    return Report(tuple(told), len(assembly.databases), files, permitted)
+    judge = partial(_judge, assembly, request, changed)
+    found = side_by_side(judge, assembly.databases) if _is_large(assembly.databases) else None
+    if found is None:
+        assembly.catalogs()  # everything that is wrong with any directory is told
+        found = list(map(judge, assembly.databases))
+    told = tuple(one for told, _, _ in found for one in told)
+    return Report(told, len(assembly.databases), sum(files for _, files, _ in found), sum(one for _, _, one in found))
+
+
+def _is_large(databases: Sequence[Database]) -> bool:
+    """Whether several processes are done sooner than one; beginning one costs some hundredths of a second."""
+    with suppress(OSError):
+        return sum(len(os.listdir(database.directory)) for database in databases) > _LARGE  # noqa: PTH208 - names alone
+    return False
+
+
+def _judge(
+    assembly: Assembly, request: Request, changed: Collection[Path] | None, database: Database
+) -> tuple[list[Told], int, int]:
+    """Return findings, files and permitted findings of one database; InvalidError if its directory cannot be read."""
+    judged = _Judged(database, request)
+    for script in _scripts(assembly.read_script, database, read_catalog(database), judged):
+        judged.take(script, _is_pending(request, changed, judged.version, script.file))
+    return judged.told, judged.files, judged.allowed
 
 
 def _is_pending(request: Request, changed: Collection[Path] | None, version: int, file: File) -> bool:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
-import time
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -174,6 +172,8 @@ def test_machines_get_what_they_know(project: Estate) -> None:
     project.write("postgres-a", {"1_a.up.sql": TABLE, "2_ส้ม%0A b.up.sql": text})
     sarif = project.orch("lint", "--output", "sarif", code=1).json
     (run,) = sarif["runs"]
+    published = pytest.importorskip("pydantic_sarif.model")  # made from the schema of SARIF 2.1.0
+    published.StaticAnalysisResultsFormatSarifVersion210JsonSchema.model_validate(sarif)
     assert [one["ruleId"] for one in run["results"]] == ["PG101", "PG501"]
     for result in run["results"]:
         assert run["tool"]["driver"]["rules"][result["ruleIndex"]]["id"] == result["ruleId"]
@@ -197,9 +197,7 @@ def test_a_large_file_and_names_of_any_kind(project: Estate) -> None:
     large = f"INSERT INTO t VALUES\n{rows};\nDROP TABLE t;"
     assert len(large) > 5_000_000
     project.write("postgres-a", {"1_a.up.sql": TABLE, "2_large.up.sql": large})
-    begin = time.process_time()
     assert codes(lint(project)) == ["PG101:110002"]
-    assert time.process_time() - begin < 10
 
 
 def test_plan_and_apply_mark_what_lint_tells_and_nothing_that_is_allowed(pg_estate: Estate) -> None:
@@ -218,7 +216,21 @@ def test_plan_and_apply_mark_what_lint_tells_and_nothing_that_is_allowed(pg_esta
     pg_estate.orch("apply")
 
 
-def test_json_is_whole_for_many_files(project: Estate) -> None:
-    files = {f"{n}_x.up.sql": f"CREATE TABLE t{n} (a int); ALTER TABLE t{n - 1} ADD b int;" for n in range(1, 301)}
-    project.write("postgres-a", files)
-    assert json.loads(project.orch("lint", "--output", "json", code=0).stdout)["files"] == 300
+def test_ten_thousand_files_are_judged_whole_and_in_order(project: Estate) -> None:
+    names = [f"d{n}" for n in range(10)]
+    dsn = '"postgres://nowhere.invalid/{database}"'
+    entries = "".join(f"  - {{name: {name}, engine: postgres, dsn: {dsn}}}\n" for name in names)
+    (project.root / "databases.yaml").write_text(f"version: 1\ndatabases:\n{entries}")
+    for name in names:
+        directory = project.root / f"migrations/postgres-{name}/schema"
+        directory.mkdir(parents=True)
+        for n in range(1, 1001):
+            text = f"DROP TABLE t{n - 1};" if n == 500 else f"CREATE TABLE t{n} (a int);"
+            (directory / f"{n}_x.up.sql").write_text(text)
+    found = lint(project)
+    assert (found["files"], found["databases"]) == (10_000, 10)
+    assert [(one["database"], one["code"], one["table"]) for one in found["findings"]] == [
+        (f"postgres-{name}", "PG101", "t499") for name in names
+    ]
+    (project.root / "migrations/postgres-d7/schema/7_other.up.sql").write_text("")  # two files of one version
+    assert "two up files for version 7" in project.orch("lint", code=4).stderr

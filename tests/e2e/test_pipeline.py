@@ -126,6 +126,9 @@ def test_the_action_runs_as_a_runner_runs_it(pg_estate: Estate) -> None:
     assert run("plan; touch pwned", "")[0] == 2
     assert run("plan", "$(touch pwned)")[0] != 0
     assert not (pg_estate.root / "pwned").exists()
+    assert run("lint", "") == (0, {})
+    pg_estate.write("postgres-a", {"000002_b.up.sql": "DROP TABLE t;"})
+    assert run("lint", "--since\n1") == (1, {})
     assert run("setup", "") == run("", "") == (0, {})
     assert set(action["outputs"]) == {"has_changes", "applied_count", "pending_count", "python-path"}
 

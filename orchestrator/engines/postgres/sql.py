@@ -27,6 +27,10 @@ _TELLING = re.compile(
     "ALTER (?:DATABASE|SUBSCRIPTION|SYSTEM|TABLE) |"
     "(?:CREATE|DROP) (?:DATABASE|INDEX|SUBSCRIPTION|TABLESPACE|UNIQUE) "
 )
+# Of these only CONCURRENTLY is telling.
+_PERHAPS_CONCURRENTLY = re.compile(
+    r"(?:ALTER\s+TABLE|(?:CREATE|DROP)\s+(?:INDEX|UNIQUE)|CREATE\s+TABLE)\s", re.IGNORECASE
+)
 # Every call of PreventInTransactionBlock in PostgreSQL 12 to 18 whose reason can be read in the statement itself.
 _ALONE = re.compile(
     "|".join(
@@ -210,13 +214,18 @@ def _pieces(groups: list[Statement | _Block], text: str) -> Iterator[Statement]:
 def _groups(reader: Reader) -> Iterator[Statement | _Block]:
     """Yield what the file holds at its top: statements, and BEGIN … COMMIT blocks of statements."""
     text, block = reader.text, None
-    unlocks = "pg_advisory_unlock_all" in text.lower()
+    lowered = text.lower()
+    unlocks, concurrently = "pg_advisory_unlock_all" in lowered, "concurrently" in lowered
     line, counted, before = 1, 0, reader.first()
     for start, end in reader.statements():
         _refuse_late_directive(reader, before, start)
         line, counted, before = line + text.count("\n", counted, start), start, end
         words = ""
-        if unlocks or (text[start] in "aAbBcCdDeEpPrRsSvV" and _TELLING.match(reader.words(start, 2, end))):
+        if unlocks or (
+            text[start] in "aAbBcCdDeEpPrRsSvV"
+            and (concurrently or not _PERHAPS_CONCURRENTLY.match(text, start))
+            and _TELLING.match(reader.words(start, 2, end))
+        ):
             words = reader.words(start, end=end)
         for pattern, what, hint in _FORBIDDEN if words else ():
             if pattern.match(words):
