@@ -15,6 +15,7 @@ from orchestrator.engines.postgres.sql import parse_sql
 from orchestrator.model import File
 
 postgast = pytest.importorskip("postgast")
+json_format = pytest.importorskip("google.protobuf.json_format")
 DATA = Path(__file__).with_name("data")
 ACTIONS = {
     "AT_AddColumn": "add column",
@@ -95,9 +96,7 @@ def ours_of_column(column: Column) -> tuple[Any, ...]:
 
 def facts_of_parser(source: str) -> list[tuple[Any, ...]]:
     """Return what the parser finds in a statement, of what the rules ask for."""
-    from google.protobuf.json_format import MessageToDict
-
-    (statement,) = MessageToDict(postgast.parse(source), preserving_proto_field_name=True)["stmts"]
+    (statement,) = json_format.MessageToDict(postgast.parse(source), preserving_proto_field_name=True)["stmts"]
     ((kind, tree),) = statement["stmt"].items()
     if kind == "create_stmt" and "partbound" not in tree and "inh_relations" not in tree:
         elements = tree.get("table_elts", ())
@@ -115,7 +114,8 @@ def facts_of_parser(source: str) -> list[tuple[Any, ...]]:
     if kind in ("update_stmt", "delete_stmt"):
         return [(kind.removesuffix("_stmt"), of_relation(tree["relation"]))]
     if kind == "alter_table_stmt" and tree["objtype"] == "OBJECT_TABLE":
-        table, found = of_relation(tree["relation"]), []
+        table = of_relation(tree["relation"])
+        found: list[tuple[Any, ...]] = []
         for command in (one["alter_table_cmd"] for one in tree["cmds"]):
             what = ACTIONS.get(command["subtype"])
             if what in ("add column", "add constraint"):
