@@ -33,7 +33,7 @@ MAX_COMMAND_BYTES = 16 * 2**20 + 15 * 1024
 _DECODER = json.JSONDecoder()
 _SPACE = re.compile(r"[ \t\r\n]*")
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]')
-_SCALAR = re.compile(r'"(?:[^"\\]|\\.)*"|-?(?:\d[\d.eE+-]*|Infinity)|NaN')
+_SCALAR = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|-?(?:\d[\d.eE+-]*|Infinity)|NaN')
 _HUGE = re.compile(r"\d[eE]\+?\d{3}|\d{300}")  # perhaps a number that no double holds
 _SPECIFICATION = "see the MongoDB Extended JSON (v2) specification"
 _LOOKS_LIKE_JAVASCRIPT = re.compile(r"\s*(db\.|use |//|/\*|const |let |var |function|module\.|export |print\()")
@@ -183,7 +183,7 @@ def _command(file: File, text: str, start: int, line: int) -> tuple[Statement, i
     try:
         size = len(bson.encode(command))
     except (BSONError, ValueError, OverflowError, RecursionError) as error:
-        place, what = _bad_scalar(text, start) or (start, str(error))
+        place, what = _bad_scalar(text, start, len(text)) or (start, str(error))
         _refuse(file, text, place, f"this command cannot be written as BSON: {what}", "correct that value")
     if size > MAX_COMMAND_BYTES:
         what = f"this command takes {size / 2**20:.1f} MiB as BSON, and MongoDB takes little more than 16"
@@ -206,7 +206,7 @@ def _value(file: File, text: str, start: int) -> tuple[Any, int]:
     try:
         checked = json.JSONDecoder(object_pairs_hook=_no_duplicates, parse_constant=_refuse_constant)
         _, end = checked.raw_decode(text, start)
-        if _HUGE.search(text, start, end) and (bad := _bad_scalar(text, start)) and bad[0] < end:
+        if _HUGE.search(text, start, end) and (bad := _bad_scalar(text, start, end)):
             _refuse(file, text, bad[0], f"invalid Extended JSON: {bad[1]}", _SPECIFICATION)
         return json.JSONDecoder(object_pairs_hook=value).raw_decode(text, start)
     except _DuplicateKeyError as error:
@@ -221,7 +221,7 @@ def _value(file: File, text: str, start: int) -> tuple[Any, int]:
         if closed:  # the object that was closed last is no value
             place, what = _closed(text, start, closed), str(error)
         else:
-            place, what = _bad_scalar(text, start) or (start, str(error))
+            place, what = _bad_scalar(text, start, len(text)) or (start, str(error))
         _refuse(file, text, place, f"invalid Extended JSON: {what}", _SPECIFICATION)
 
 
@@ -229,9 +229,9 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
-def _bad_scalar(text: str, start: int) -> tuple[int, str] | None:
-    """Return the place of the first number or string from `start` on that BSON cannot hold, and why; None if there is none."""
-    for match in _SCALAR.finditer(text, start):
+def _bad_scalar(text: str, start: int, end: int) -> tuple[int, str] | None:
+    """Return the place of the first number or string in this part that BSON cannot hold, and why; None if there is none."""
+    for match in _SCALAR.finditer(text, start, end):
         piece = match[0]
         if piece[0] == '"':
             if "\\u" in piece and (what := _bad_text(piece, is_key=text.startswith(":", _skip(text, match.end())))):
