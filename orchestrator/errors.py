@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from copy import copy
 from enum import IntEnum
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 from unicodedata import category, east_asian_width
 
 from orchestrator.hints import hint_of
@@ -280,8 +280,7 @@ class StatementError(OrchError):
 
     `code` is the SQLSTATE or the MongoDB error code, `statement` what was running, and `offset` the place in its source
     (characters from 0) where the server tells one. `transient`: the same may succeed a moment later. `partly`: the
-    statement may have had a part of its effect. `alone`: the server refuses it inside a transaction, and nothing else is
-    known to be wrong with it. `contended`: another session changed the same row of a catalogue, such as that of a role,
+    statement may have had a part of its effect. `contended`: another session changed the same row of a catalogue, such as that of a role,
     which all databases of a server share; so often it is worth trying again at once. `waited`: the seconds that it was
     allowed to wait for a lock, if it got none in that time; 0 for any other error. `exists`: what it makes is there.
     """
@@ -299,7 +298,6 @@ class StatementError(OrchError):
         offset: int | None = None,
         transient: bool = False,
         partly: bool = False,
-        alone: bool = False,
         contended: int = 0,
         exists: bool = False,
     ) -> None:
@@ -308,7 +306,6 @@ class StatementError(OrchError):
         self.exists = exists
         self.transient = transient
         self.partly = partly
-        self.alone = alone
         self.contended = contended
         self.waited = 0.0
         self.statement = statement
@@ -328,7 +325,14 @@ class SessionEndedError(StatementError):
 
 
 class TransactionRefusedError(StatementError):
-    """The server cannot do this in one transaction, and has done nothing of it: it may in smaller pieces, or without one."""
+    """The server cannot do this in one transaction, and has done nothing of it: it may in smaller pieces, or without one.
+
+    `outside`: it is one statement that runs outside of transactions only, and nothing else is known to be wrong with it.
+    """
+
+    def __init__(self, what: str, *, outside: bool = False, **facts: Any) -> None:
+        super().__init__(what, **facts)
+        self.outside = outside
 
 
 class StatementNotPermittedError(StatementError):

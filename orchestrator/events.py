@@ -86,6 +86,12 @@ class Failure:
             hint="this is a fault in orch; ORCH_DEBUG=1 shows where it happened",
         )
 
+    def without_secrets(self, redact: Callable[[str], str]) -> Failure:
+        """Return the failure with all its texts gone through `redact`."""
+        place = self.where and replace(self.where, path=redact(self.where.path))
+        hint = hint_of(self.hint).mapped(redact)
+        return replace(self, what=redact(self.what), where=place, detail=redact(self.detail), hint=hint)
+
     @staticmethod
     def all_of(error: BaseException, redact: Callable[[str], str]) -> tuple[Failure, ...]:
         """Make data of an error that may hold several."""
@@ -313,17 +319,3 @@ Event = (
 
 Sink = Callable[[Event], None]
 """Where events go; called from several threads, so a sink must be safe to call so."""
-
-
-def tolerant(sink: Sink) -> Sink:
-    """Return a sink that cannot fail a run: what the given one raises becomes a warning."""
-
-    def take(event: Event) -> None:
-        try:
-            sink(event)
-        except Exception as error:  # noqa: BLE001 - whoever listens may be anybody's code
-            import warnings
-
-            warnings.warn(f"a sink of events failed: {type(error).__name__}: {error}", RuntimeWarning, stacklevel=2)
-
-    return take

@@ -178,7 +178,7 @@ def _told() -> Iterator[None]:
     """Turn an error of orch into the failure of the test that meets it, with all that is known and no traceback."""
     from orchestrator.errors import OrchError
     from orchestrator.events import Failure
-    from orchestrator.operations.assembly import redactor
+    from orchestrator.manifest.redact import redactor
 
     try:
         yield

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from orchestrator.cli.console import out, say_failure
 from orchestrator.errors import ConflictError, OrchError, UsageError, exit_code_of
 from orchestrator.events import Failure
+from orchestrator.manifest.redact import redactor
 from orchestrator.model import Direction
-from orchestrator.operations.assembly import redactor
 from orchestrator.planning.history import reconcile
 from orchestrator.planning.repair import Resolution, acknowledge
 from orchestrator.planning.squash import Ranges, parse_ranges

@@ -47,7 +47,7 @@ def report(error: BaseException) -> int:
 def _failures(error: BaseException) -> tuple[Failure, ...]:
     from orchestrator.cli.streams import tell
     from orchestrator.events import Failure
-    from orchestrator.operations.assembly import redactor
+    from orchestrator.manifest.redact import redactor
 
     if isinstance(error, (KeyboardInterrupt, EOFError)) or type(error).__name__ == "Abort":
         return (Failure("interrupted", int(ExitCode.INTERRUPTED), "interrupted"),)

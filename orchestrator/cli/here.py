@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from orchestrator.cli.console import out, say_failure
 from orchestrator.errors import OrchError, exit_code_of
 from orchestrator.events import Failure
-from orchestrator.operations.assembly import redactor
+from orchestrator.manifest.redact import redactor
 from orchestrator.planning.history import reconcile
 from orchestrator.planning.problems import Kind
 from orchestrator.planning.repair import Resolution, resolutions

@@ -145,11 +145,12 @@ def refuse(failures: Sequence[Failure], output: str, junit: str) -> None:
 
 def put_commands(commands: Sequence[str]) -> None:
     """Print workflow commands. Secrets are masked first, and only where a runner takes the command out of the log."""
-    from orchestrator.operations.assembly import redactor
+    from orchestrator.manifest.redact import redactor
     from orchestrator.views.github import mask
 
     masks = [line for secret in redactor.secrets for line in mask(secret)] if _on_github() else []
-    put("".join(line + "\n" for line in [*masks, *map(readable, commands)]), now=True)
+    put("".join(line + "\n" for line in masks), secret=True)
+    put("".join(line + "\n" for line in map(readable, commands)), now=True)
 
 
 def plan_commands(plan: Plan, risks: Mapping[str, Sequence[Risk]]) -> list[str]:

@@ -38,7 +38,7 @@ class Broadcast:
 
 
 def _told(error: Exception) -> str:
-    from orchestrator.operations.assembly import redactor
+    from orchestrator.manifest.redact import redactor
 
     return redactor(f"{type(error).__name__}: {error}")
 

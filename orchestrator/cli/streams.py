@@ -16,12 +16,18 @@ def open_closed() -> None:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115 - open until the end, and no pathlib this early
 
 
-def put(text: str, *, now: bool = False) -> None:
-    """Write to stdout. What cannot be written is told once, at the end."""
+def _without_secrets(text: str) -> str:
+    """Return a text without the secrets of this process: a process that has not loaded what keeps them has none."""
+    loaded = sys.modules.get("orchestrator.manifest.redact")
+    return loaded.redactor.once_more(text) if loaded else text
+
+
+def put(text: str, *, now: bool = False, secret: bool = False) -> None:
+    """Write to stdout. What cannot be written is told once, at the end. `secret`: showing secrets is what it is for."""
     if _lost:
         return
     try:
-        sys.stdout.write(text)
+        sys.stdout.write(text if secret else _without_secrets(text))
         if now:
             sys.stdout.flush()
     except OSError as error:
@@ -31,7 +37,7 @@ def put(text: str, *, now: bool = False) -> None:
 def tell(text: str) -> None:
     """Write to stderr, at once; nobody can be told that it cannot be written."""
     with suppress(OSError):
-        sys.stderr.write(text)
+        sys.stderr.write(_without_secrets(text))
         sys.stderr.flush()
 
 

@@ -26,6 +26,7 @@ from orchestrator.errors import (
     SessionEndedError,
     StalePlanError,
     StatementError,
+    TransactionRefusedError,
     excerpt,
 )
 from orchestrator.events import (
@@ -354,8 +355,8 @@ class Migrator:
             done = attempt._replace(applied=len(statements), done=True)
             try:
                 return self._commit(session, history_writer, statements, done, after, limits, script.checks)
-            except StatementError as error:
-                if not error.alone or len(statements) > 1:
+            except TransactionRefusedError as error:
+                if not error.outside or len(statements) > 1:
                     raise
         return self._run_statements(session, history_writer, attempt, script, limits, after)
 
@@ -403,8 +404,8 @@ class Migrator:
             if committed:
                 try:
                     attempt = self._commit(session, history_writer, (statement,), progress, version_row, limits)
-                except StatementError as error:
-                    if not error.alone:
+                except TransactionRefusedError as error:
+                    if not error.outside:
                         raise
                     committed = False
             if not committed:

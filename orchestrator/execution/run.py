@@ -12,8 +12,9 @@ from typing import TypeVar
 
 from orchestrator.engines.base import Engine
 from orchestrator.errors import ConnectError, InvalidError
-from orchestrator.events import Redact, ServerWaiting, Sink, tolerant
+from orchestrator.events import Redact, ServerWaiting, Sink
 from orchestrator.execution.scheduler import JOBS, JOBS_PER_SERVER
+from orchestrator.execution.sinks import redacting, tolerant
 from orchestrator.model import Database, File, Migration, Script, Target
 
 RETRY_EVERY = 0.5  # seconds
@@ -82,7 +83,7 @@ class Run:
     ready: Callable[[str], None] = lambda _id: None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "sink", tolerant(self.sink))
+        object.__setattr__(self, "sink", tolerant(redacting(self.sink, self.redact)))
 
     @property
     def server_of(self) -> dict[str, str]:

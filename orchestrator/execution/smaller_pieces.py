@@ -33,7 +33,8 @@ class SmallerPieces:
         """
         statement = error.statement
         repeatable = statement is not None and statement.repeatable
-        if not (isinstance(error, TransactionRefusedError) or (error.transient and exhausted and repeatable)):
+        too_much = isinstance(error, TransactionRefusedError) and not error.outside
+        if not (too_much or (error.transient and exhausted and repeatable)):
             return ""
         first = script.statements[0]
         if self.commits_together(session, version, script) and (script.statements[1:] or not session.commits(first)):

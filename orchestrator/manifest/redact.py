@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
@@ -31,6 +32,7 @@ _DOUBLED = re.compile(r"''|\"\"")
 _CONTROL = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "f": "\f"}
 _LINE_BREAK = re.compile(r"(['\"]?)[ \t]*+\r?\n[ \t]*+\1")
 _CUT = re.compile(r"\.\.\.|…")
+_MANY = 64  # secrets, from which on a text is looked through for their beginnings first
 _MAX_CUTS = 100  # places at which a server may have cut a value
 
 Span = tuple[int, int]
@@ -47,15 +49,42 @@ class Redactor:
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         self._secrets: set[str] = set()
+        self._names: set[str] = set()
+        self._forms: frozenset[str] | None = None
         self.add(*secrets)
 
     def add(self, *secrets: str) -> None:
         """Learn secrets; empty ones are ignored."""
+        self._forms = None
         for secret in filter(None, secrets):
             self._secrets.add(secret)
             lines = secret.splitlines()
             if len(lines) > 1:  # a key of several lines is often shown line by line
                 self._secrets.update(line.strip() for line in lines if len(line.strip()) >= _LONG)
+
+    def tolerate(self, *names: str) -> None:
+        """Learn names that `once_more` leaves alone, although a password is the same word."""
+        self._forms = None
+        self._names.update(names)
+
+    def once_more(self, text: str) -> str:
+        """Return a finished text or document without the secrets that can be nothing else, whoever forgot to hide them.
+
+        Short ones, plain words, numbers and names that are known stay: here they are rather data than a secret.
+        """
+        if (forms := self._forms) is None:
+            self._forms = forms = frozenset(
+                form
+                for form in self.secrets
+                if len(form) >= _LONG and not form.isdecimal() and not _WORD.fullmatch(form) and form not in self._names
+            )
+        if len(forms) > _MANY:
+            begins = {text[at : at + _LONG] for at in range(len(text) - _LONG + 1)}
+            forms = frozenset(form for form in forms if form[:_LONG] in begins)
+        for form in forms:
+            if form in text:
+                text = text.replace(form, _HIDDEN)
+        return text
 
     @property
     def secrets(self) -> list[str]:
@@ -63,7 +92,8 @@ class Redactor:
         forms = set()
         for secret in self._secrets:
             encoded = [way(secret, safe=safe, errors="replace") for way in (quote, quote_plus) for safe in ("", "/")]
-            forms |= {secret, re.sub(r"(['\\])", r"\\\1", secret), *encoded}
+            escaped = [json.dumps(secret, ensure_ascii=ascii)[1:-1] for ascii in (False, True)]
+            forms |= {secret, re.sub(r"(['\\])", r"\\\1", secret), *encoded, *escaped}
         return sorted(form for form in forms if len(form) >= _SHORT)
 
     def __call__(self, text: str) -> str:
@@ -206,3 +236,7 @@ def _logins(text: str) -> Iterator[Span]:
 def _passwords(text: str) -> Iterator[Span]:
     for found in _PASSWORD.finditer(text):
         yield next(found.span(group) for group in (1, 2, 4) if found[group] is not None)
+
+
+redactor = Redactor()
+"""Knows every secret that this process resolved; all text from outside goes through it before anybody sees it."""

@@ -13,7 +13,7 @@ from orchestrator import __version__
 from orchestrator.errors import InvalidError, InvalidGroup
 from orchestrator.execution.run import Run, check_numbers
 from orchestrator.execution.scheduler import JOBS, JOBS_PER_SERVER
-from orchestrator.manifest.dsn import Redactor
+from orchestrator.manifest.redact import redactor
 from orchestrator.model import Database, File, Manifest, Migration, Script, Settings, Target
 from orchestrator.operations.actor import actor
 from orchestrator.planning.catalog import read_catalog, read_text
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 
 _MULTI_STATEMENT = re.compile(r"[?&\s]x-multi-statement=(\w+)")
 MAX_KEPT_SCRIPT = 100_000  # characters; a larger file is parsed again rather than kept
-
-redactor = Redactor()
-"""Knows every secret that this process resolved; all text from outside goes through it before anybody sees it."""
 
 
 @dataclass
@@ -72,6 +69,7 @@ class Assembly:
             databases = tuple(replace(d, dsn=found[d.engine]) for d in databases)
         env = {} if embedded else self.env
         targets = resolve_all(databases, env, redactor, self.manifest.history_name, self.manifest.path.parent)
+        redactor.tolerate(*(name for one in targets.values() for name in (one.database_id, one.database)))
         errors = list(check_distinct(databases, targets))
         for database in databases:
             try:

@@ -10,7 +10,8 @@ import pytest
 from estate import Estate
 
 from orchestrator.errors import exit_code_of
-from orchestrator.events import Event, RunStarted, tolerant
+from orchestrator.events import Event, RunStarted
+from orchestrator.execution.sinks import tolerant
 
 ONE = {"000001_a.up.sql": "CREATE TABLE a ();", "000001_a.down.sql": "DROP TABLE a;"}
 

@@ -108,5 +108,5 @@ def env(file: options.File = None) -> int:
     if not servers:
         raise OrchError("no embedded server is running", hint=Hint(OrchCommand("dev", "up")))
     variables = embedded.environment(servers)
-    out("\n".join(f"export {name}={shlex.quote(value)}" for name, value in variables.items()))
+    out("\n".join(f"export {name}={shlex.quote(value)}" for name, value in variables.items()), secret=True)
     return 0

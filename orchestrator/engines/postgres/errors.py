@@ -21,6 +21,7 @@ from orchestrator.errors import (
     SessionEndedError,
     StatementError,
     StatementNotPermittedError,
+    TransactionRefusedError,
 )
 from orchestrator.hints import Command, Hint
 from orchestrator.model import Statement, Target
@@ -110,6 +111,16 @@ def statement_error(error: psycopg.Error, target: Target, user: str, failing: Fa
             hint="drop things by name, not their schema, and neither schema_migrations nor orch_history",
             code=code,
         )
+    if code in _REFUSED_IN_TRANSACTION and statement is not None and statement.atomic and not statement.block:
+        return TransactionRefusedError(
+            what,
+            detail=detail,
+            hint=hint or _HINTS[code],
+            code=code,
+            statement=statement,
+            offset=offset,
+            outside=True,
+        )
     if code == "3F000" and '"pg_temp"' in what:  # the session has none
         what, hint = "the temporary table is gone with the session of the run that made it", _TEMPORARY_HINT
     return StatementError(
@@ -126,7 +137,6 @@ def statement_error(error: psycopg.Error, target: Target, user: str, failing: Fa
         partly=statement is not None
         and not statement.atomic
         and bool(_PROCEDURAL.match(statement.source) and diag.context),
-        alone=code in _REFUSED_IN_TRANSACTION and statement is not None and statement.atomic and not statement.block,
     )
 
 
