@@ -280,9 +280,10 @@ class StatementError(OrchError):
 
     `code` is the SQLSTATE or the MongoDB error code, `statement` what was running, and `offset` the place in its source
     (characters from 0) where the server tells one. `transient`: the same may succeed a moment later. `partly`: the
-    statement may have had a part of its effect. `contended`: another session changed the same row of a catalogue, such as that of a role,
-    which all databases of a server share; so often it is worth trying again at once. `waited`: the seconds that it was
-    allowed to wait for a lock, if it got none in that time; 0 for any other error. `exists`: what it makes is there.
+    statement may have had a part of its effect. `contended`: another session changed the same row of a catalogue, such
+    as that of a role, which all databases of a server share; so often it is worth trying again at once. `waited`: the
+    seconds that it was allowed to wait for a lock, if it got none in that time; 0 for any other error. `exists`: what it
+    makes is there.
     """
 
     kind = "statement"

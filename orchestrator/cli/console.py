@@ -58,14 +58,14 @@ def _for_people(text: str, stream: TextIO) -> str:
     return harmless(text)
 
 
-def out(text: str, *, secret: bool = False) -> None:
-    """Write a text to stdout. `secret`: showing secrets is what it is for."""
-    put(_for_people(text if text.endswith("\n") else text + "\n", sys.stdout), secret=secret)
+def out(text: str) -> None:
+    """Write a text to stdout."""
+    put(_for_people(text if text.endswith("\n") else text + "\n", sys.stdout))
 
 
 def out_secret(text: str) -> None:
     """Write a text to stdout that may hold a secret, because a person asked for just that."""
-    put(text + "\n")
+    put(text + "\n", secret=True)
 
 
 def out_json(document: Any) -> None:

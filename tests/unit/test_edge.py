@@ -10,7 +10,7 @@ from typing import get_args
 import pytest
 
 from orchestrator import events
-from orchestrator.cli.console import out, out_json, say
+from orchestrator.cli.console import out, out_json, out_secret, say
 from orchestrator.cli.streams import put
 from orchestrator.events import DatabaseFailed, Event, Failure, Notice
 from orchestrator.execution.run import Run
@@ -85,7 +85,7 @@ def test_stdout_and_stderr(secrets: Redactor, capfd: pytest.CaptureFixture[str])
     said = capfd.readouterr()
     assert "w0rd" not in said.out + said.err
     assert json.loads(said.out.partition("{")[1] + said.out.partition("{")[2].rpartition("}")[0] + "}")["a"] == "***"
-    out(SECRET, secret=True)
+    out_secret(SECRET)
     assert capfd.readouterr().out == f"{SECRET}\n"
 
 

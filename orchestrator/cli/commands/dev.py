@@ -101,12 +101,12 @@ def env(file: options.File = None) -> int:
     import shlex
 
     from orchestrator import embedded
-    from orchestrator.cli.console import out
+    from orchestrator.cli.console import out_secret
     from orchestrator.errors import OrchError
 
     servers = embedded.status(_root(file))
     if not servers:
         raise OrchError("no embedded server is running", hint=Hint(OrchCommand("dev", "up")))
     variables = embedded.environment(servers)
-    out("\n".join(f"export {name}={shlex.quote(value)}" for name, value in variables.items()), secret=True)
+    out_secret("\n".join(f"export {name}={shlex.quote(value)}" for name, value in variables.items()))
     return 0
