@@ -244,9 +244,10 @@ def renumbered(files: Mapping[int, Migration], applied: Mapping[int, Attempt]) -
 def unrecorded(history: History, state: State, id: str) -> Iterator[Hint]:
     """Yield what to know before the first migration runs where something is, and nothing says how it came there."""
     if history.unrecorded and state.pending:
+        one = history.unrecorded == 1
+        there = f"{history.unrecorded:,} {'table or collection is' if one else 'tables or collections are'} there"
         yield Hint(
-            f"{history.unrecorded} table(s) or collection(s) are there, and no history: if these migrations made them, "
-            "declare the last version that ran first: ",
+            f"{there}, and no history: if these migrations made them, declare the last version that ran first: ",
             Command("baseline", id, "--version", VERSION),
         )
 

@@ -480,7 +480,7 @@ def test_tables_without_a_history_are_told_of_and_can_be_taken_over(pg_estate: E
     hint = "orch baseline postgres-a --version"
     for command in ("status", "plan"):
         told = pg_estate.orch(command).stdout
-        assert told.count("1 table(s) or collection(s) are there, and no history") == 1
+        assert told.count("1 table or collection is there, and no history") == 1
         assert hint in told
     pg_estate.orch("baseline", "postgres-a", "--version", "1")
     assert "are there" not in pg_estate.orch("apply").text
@@ -492,4 +492,4 @@ def test_collections_without_a_history_are_told_of(mongo_estate: Estate) -> None
     mongo_estate.add("mongo", "a", {"1_c.up.js": '[{"create": "c"}]'})
     assert "are there" not in mongo_estate.orch("plan").text
     mongo_estate.mongo("a")["c"].insert_one({})
-    assert "1 table(s) or collection(s) are there, and no history" in mongo_estate.orch("plan").stdout
+    assert "1 table or collection is there, and no history" in mongo_estate.orch("plan").stdout

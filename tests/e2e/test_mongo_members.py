@@ -255,6 +255,15 @@ def test_tls_to_a_server_that_has_none_is_no_server_that_is_starting(members: Me
     assert "does the server speak TLS here?" in told
 
 
+def test_the_name_of_another_replica_set_is_told(members: Members, project: Estate) -> None:
+    for hosts in (f"127.0.0.1:{members.primary()}", members.hosts):
+        declare(project, hosts, "replicaSet=four", {"1_x.up.js": "[]"})
+        told = project.orch("plan", "--wait", "60", code=7, timeout=50).text
+        assert "is of the replica set 'three', and the DSN names another one" in told
+        assert "write replicaSet=three in the DSN" in told
+        assert "does not resolve" not in told
+
+
 def test_a_proxy_that_closes_every_connection_may_have_a_server_that_is_starting(project: Estate) -> None:
     """As Docker's and Kubernetes' do: that it cuts the TLS handshake says nothing of the server behind it."""
 

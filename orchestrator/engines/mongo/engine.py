@@ -15,7 +15,7 @@ from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
 from orchestrator.engines.base import Confined, Copies
-from orchestrator.engines.mongo import errors
+from orchestrator.engines.mongo import errors, first_contact
 from orchestrator.engines.mongo.extended_json import parse_commands
 from orchestrator.engines.mongo.session import MongoSession, ServerNames
 from orchestrator.errors import ConnectError
@@ -113,12 +113,10 @@ class Mongo:
                     hello = client.admin.command("hello")
                 errors.refuse_unready(hello, target)
             except (PyMongoError, ConnectError) as error:
-                fault, lost = errors.tls_fault(client), errors.lacks_address(client)
+                known = first_contact.why(client, target, error)
                 client.close()
-                if fault:
-                    raise errors.tls_error(fault, target) from None
-                if lost:
-                    raise errors.unresolved(target, str(error).partition(" (configured timeouts")[0]) from None
+                if known:
+                    raise known from None
                 raise
             return client, "setName" in hello or hello.get("msg") == "isdbgrid", _server_names(hello, client)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,12 +11,10 @@ from urllib.parse import unquote, urlsplit
 
 from bson import json_util
 from bson.errors import BSONError
-from pymongo import MongoClient
 from pymongo.errors import (
     ConfigurationError,
     ConnectionFailure,
     InvalidURI,
-    NetworkTimeout,
     OperationFailure,
     PyMongoError,
     ServerSelectionTimeoutError,
@@ -130,7 +127,7 @@ def _not_understood(detail: str) -> ConnectError:
 
 
 def _down(target: Target, text: str) -> ConnectError:
-    over_tls = f"; {_WANTS_CERTIFICATE}" if re.search(r"[?&](tls|ssl)=true", target.url.reveal(), re.IGNORECASE) else ""
+    over_tls = f"; {WANTS_CERTIFICATE}" if re.search(r"[?&](tls|ssl)=true", target.url.reveal(), re.IGNORECASE) else ""
     return ConnectError(
         f"cannot connect to {target.endpoint}",
         detail=text,
@@ -149,19 +146,6 @@ def unresolved(target: Target, text: str) -> ConnectError:
         transient=True,
         server_down=True,
     )
-
-
-def lacks_address(client: MongoClient[Any]) -> bool:
-    """Whether no host of the DSN has an address, which is asked again: the driver keeps only a text of it."""
-    return not any(map(_has_address, client.topology_description.server_descriptions()))
-
-
-def _has_address(server: tuple[str, int | None]) -> bool:
-    host, port = server
-    try:
-        return port is None or bool(socket.getaddrinfo(host, port))  # a Unix socket has no port
-    except OSError:
-        return False
 
 
 @contextmanager
@@ -202,55 +186,7 @@ def refuse_unready(hello: dict[str, Any], target: Target) -> None:
     raise _not_ready(target, str(hello.get("info") or f"the replica set '{hello.get('setName', '')}' has no primary"))
 
 
-_TLS_REASON = re.compile(r"\[SSL: (\w+)\]")  # OpenSSL's name of what went wrong; no host has this in its name
-_CLOSED = "UNEXPECTED_EOF_WHILE_READING"
-
-
-def tls_fault(client: MongoClient[Any]) -> str:
-    """Return what the driver says of a TLS handshake that no waiting will mend, if the last try to connect ended in one.
-
-    A handshake that was cut may be of a server without TLS, or of a proxy whose server is starting: that one is asked.
-    """
-    servers = [server for server in client.topology_description.server_descriptions().values() if server.error]
-    for server in servers:
-        text = str(server.error)
-        found = _TLS_REASON.search(text)
-        if found and found[1] != _CLOSED:
-            return text
-        late = isinstance(server.error, NetworkTimeout)
-        if client.options.pool_options._ssl_context and not late and _answers_without_tls(*server.address):
-            return text
-    return ""
-
-
-def _answers_without_tls(host: str, port: int | None) -> bool:
-    plain: MongoClient[Any] = MongoClient(host, port, directConnection=True, serverSelectionTimeoutMS=1000)
-    with plain:
-        try:
-            plain.admin.command("hello")
-        except PyMongoError:
-            return False
-    return True
-
-
-def tls_error(text: str, target: Target) -> ConnectError:
-    """Return our error for a TLS handshake that failed."""
-    found = _TLS_REASON.search(text)
-    reason = found[1] if found else ""
-    if reason == "CERTIFICATE_VERIFY_FAILED":
-        hint = (
-            "give the certificate of the authority that signed the server's: tlsCAFile=/path/to/ca.pem in the DSN; "
-            "the host in the DSN must stand in the server's certificate"
-        )
-    elif reason in ("", "WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", _CLOSED):
-        hint = "does the server speak TLS here? If not, leave tls=true out of the DSN, or look at its port"
-    else:
-        hint = _WANTS_CERTIFICATE
-    detail = text.partition(" (configured timeouts")[0]
-    return ConnectError(f"no TLS connection to {target.endpoint}", detail=detail, hint=hint, server_down=True)
-
-
-_WANTS_CERTIFICATE = "does the server want a certificate? tlsCertificateKeyFile=/path/to/client.pem in the DSN"
+WANTS_CERTIFICATE = "does the server want a certificate? tlsCertificateKeyFile=/path/to/client.pem in the DSN"
 
 
 def stepped_down(target: Target, text: str) -> ConnectionLostError:
