@@ -61,7 +61,9 @@ def _load(path: Path, directories: bool, text: str | None) -> Manifest:
 
     violations = _violations(source)
     declared = Declarations(source, [steps for steps, _ in violations], path.absolute().parent, directories)
-    errors = [*source.errors, *(error for _, error in violations), *declared.errors]
+    told = {error.where for error in source.errors}  # what cannot be read is not wrong in another way, too
+    further = (*(error for _, error in violations), *declared.errors)
+    errors = [*source.errors, *(error for error in further if error.where not in told)]
     value = source.value if isinstance(source.value, dict) else {}
     history = value.get("history")
     history_name = history.get("name", "orch_history") if isinstance(history, dict) else "orch_history"

@@ -25,6 +25,11 @@ databases:
 """  # entries begin at line 6, column 5
 
 
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
 def read(text: str | bytes, directories: bool = False) -> Manifest:
     path = Path("databases.yaml").absolute()
     path.write_bytes(text.encode() if isinstance(text, str) else text)
@@ -546,3 +551,24 @@ def test_a_sound_manifest_imports_no_jsonschema_no_networkx_no_driver(tmp_path: 
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+NO_NUMBERS = ["1" + "0" * 400, "-1" + "0" * 5000, "0x" + "f" * 400, ".inf", "-.Inf", ".nan", "9" * 19, "1_0" * 200]
+
+
+@pytest.mark.parametrize("number", NO_NUMBERS, ids=lambda number: number[:8])
+@pytest.mark.parametrize(
+    "text",
+    [
+        HEAD + "  - {name: x, server: pg, create: {connection_limit: NUMBER}}\n",
+        "defaults: {lock_timeout: NUMBER}\n" + HEAD + "  - {name: x, server: pg}\n",
+        "render: {k8s: {generation: NUMBER}}\n" + HEAD + "  - {name: x, server: pg}\n",
+        HEAD + "  - {name: NUMBER, server: pg}\n",
+    ],
+    ids=["limit", "seconds", "generation", "name"],
+)
+def test_a_number_that_nothing_can_hold_is_one_error_with_its_place(text: str, number: str) -> None:
+    where, what, _ = one(text.replace("NUMBER", number))
+    line = next(place for place, content in enumerate(text.splitlines(), 1) if "NUMBER" in content)
+    assert where.endswith(f":{line}:{text.splitlines()[line - 1].index('NUMBER') + 1}")
+    assert "not a number that can be used" in what

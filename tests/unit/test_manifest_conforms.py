@@ -19,6 +19,11 @@ from orchestrator.manifest.schema import schema
 from orchestrator.model import Manifest
 
 
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
 def read(text: str | bytes, directories: bool = False) -> Manifest:
     path = Path("databases.yaml").absolute()
     path.write_bytes(text.encode() if isinstance(text, str) else text)
