@@ -220,7 +220,7 @@ class StepFinished(NamedTuple):
 
 
 class Notice(NamedTuple):
-    """Something a person should know, that is no failure."""
+    """Something a person should know, that is no failure. `database` is '' where it is about the whole run."""
 
     database: str
     text: str

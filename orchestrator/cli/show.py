@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from orchestrator.cli.console import out, out_json
+from orchestrator.cli.console import out, out_json, pasteable
 from orchestrator.cli.streams import put
 from orchestrator.views.formats import Exact, view
 
 
-def show(what: str, output: str, *result: Any, finish: Callable[[str], str] = str, **choices: Any) -> None:
+def show(what: str, output: str, *result: Any, finish: Callable[[str], str] = pasteable, **choices: Any) -> None:
     """Write what the view of this format makes of a result; `finish` is for texts that people read alone."""
     shown = view(what, output)(*result, **choices)
     if isinstance(shown, Exact):

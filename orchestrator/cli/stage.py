@@ -16,7 +16,7 @@ from orchestrator.events import DatabaseFailed, Event, RunFinished, Sink
 from orchestrator.planning.plan import Plan
 
 if TYPE_CHECKING:
-    from orchestrator.execution.run import Run
+    from orchestrator.operations.plan import Planned
 
 
 class Broadcast:
@@ -56,7 +56,7 @@ def planning(broadcast: Broadcast, output: StreamOutput) -> Iterator[None]:
         broadcast.sinks.remove(view)
 
 
-def execute(run: Run, plan: Plan, broadcast: Broadcast, output: StreamOutput, *, verbose: bool = False) -> int:
+def execute(planned: Planned, broadcast: Broadcast, output: StreamOutput, *, verbose: bool = False) -> int:
     """Execute a plan and show it; return the exit code. `verbose`: with the NOTICEs of the servers."""
     from orchestrator.execution.executor import Executor
     from orchestrator.views.document import DocumentView
@@ -65,7 +65,8 @@ def execute(run: Run, plan: Plan, broadcast: Broadcast, output: StreamOutput, *,
     outcome, document, failed = OutcomeTable(), DocumentView(), list[DatabaseFailed]()
     broadcast.sinks += [outcome, document]
     broadcast.sinks.append(lambda event: failed.append(event) if isinstance(event, DatabaseFailed) else None)
-    executor = Executor(run, plan)
+    plan = planned.plan
+    executor = Executor(planned.run, plan)
 
     def stop(_signal: int, _frame: FrameType | None) -> None:
         executor.stop()
@@ -95,7 +96,7 @@ def execute(run: Run, plan: Plan, broadcast: Broadcast, output: StreamOutput, *,
         elif output is not StreamOutput.jsonl and (text := outcome.text(plan)):
             (out if output is StreamOutput.text else say)(text)
         say_failures((event.database, event.failure) for event in failed)
-        say(summary(finished, {planned.id for planned in plan.databases if planned.has_changes}))
+        say(summary(finished, {one.id for one in plan.databases if one.has_changes}))
     return finished.exit_code or (int(ExitCode.DONE) if written else int(ExitCode.FAILED))
 
 

@@ -7,7 +7,14 @@ from importlib import import_module
 from typing import Any
 
 FORMATS: Mapping[str, Mapping[str, str]] = {
+    "history": {
+        "text": "history_text:history_text",
+        "json": "history_text:histories_document",
+        "csv": "history_text:attempts_csv",
+    },
+    "plan": {"text": "text:plan_text", "json": "text:plan_document", "markdown": "markdown:plan_markdown"},
     "status": {"text": "status:status_text", "json": "status:status_document"},
+    "wait": {"text": "wait:wait_text", "json": "wait:wait_document"},
 }
 """What is shown → format → the function of orchestrator.views that makes it.
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
-from orchestrator.errors import UsageError
 from orchestrator.model import Attempt, History
+from orchestrator.views.formats import Exact
 from orchestrator.views.table import table
 
 _EARLY = datetime.min.replace(tzinfo=UTC)
@@ -33,27 +33,16 @@ _COLUMNS = (
 )
 
 
-def since(text: str) -> datetime:
-    """Return the moment that `7d`, `12h`, `30m` or a date in UTC stands for; UsageError for anything else."""
-    units = {"d": "days", "h": "hours", "m": "minutes"}
-    try:
-        if text[-1:] in units:
-            return datetime.now(UTC) - timedelta(**{units[text[-1]]: float(text[:-1])})
-        moment = datetime.fromisoformat(text)
-    except (ValueError, OverflowError):
-        raise UsageError(f"--since {text!r} is no age and no date", hint="7d, 12h, 30m or 2026-01-31") from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+def histories_document(histories: Mapping[str, History], *, whole: bool, narrowed: bool) -> dict[str, Any]:
+    """Return what `orch history --output json` shows; `whole`: of several databases, not of one that was named."""
+    del narrowed
+    if whole:
+        return _attempts_document(histories)
+    id, history = next(iter(histories.items()))
+    return {"format": 1, "id": id, **_history_document(history)}
 
 
-def chosen(history: History, begin: datetime | None, *, failed: bool) -> History:
-    """Return a history with the attempts since a moment, and of these only those that did not come to their end."""
-    kept = (
-        r for r in history.attempts if (begin is None or (r.started_at or _EARLY) >= begin) and not (failed and r.done)
-    )
-    return history._replace(attempts=tuple(kept))
-
-
-def history_document(history: History) -> dict[str, Any]:
+def _history_document(history: History) -> dict[str, Any]:
     """Return the history of one database as plain data."""
     version_row = (
         {"version": history.version_row.version, "dirty": history.version_row.dirty} if history.version_row else None
@@ -61,13 +50,14 @@ def history_document(history: History) -> dict[str, Any]:
     return {"pointer": version_row, "revisions": [_entry(attempt) for _, attempt in _in_time({"": history})]}
 
 
-def estate_document(histories: Mapping[str, History]) -> dict[str, Any]:
+def _attempts_document(histories: Mapping[str, History]) -> dict[str, Any]:
     """Return the attempts of several databases as plain data, the oldest first."""
     return {"format": 1, "attempts": [{"id": id, **_entry(attempt)} for id, attempt in _in_time(histories)]}
 
 
-def attempts_csv(histories: Mapping[str, History]) -> str:
+def attempts_csv(histories: Mapping[str, History], *, whole: bool, narrowed: bool) -> Exact:
     """Return the attempts as CSV with a line of names. A text that a spreadsheet would run is quoted with an apostrophe."""
+    del whole, narrowed  # the columns are always the same
     written = io.StringIO()
     writer = csv.writer(written, lineterminator="\n")
     writer.writerow(_COLUMNS)
@@ -75,7 +65,7 @@ def attempts_csv(histories: Mapping[str, History]) -> str:
         entry = {"id": id, **_entry(attempt)}
         texts = ("" if entry[name] is None else str(entry[name]) for name in _COLUMNS)
         writer.writerow([f"'{text}" if text[:1] in tuple("=+-@\t") else text for text in texts])
-    return written.getvalue()
+    return Exact(written.getvalue())
 
 
 def _entry(attempt: Attempt) -> dict[str, Any]:

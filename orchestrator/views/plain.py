@@ -63,7 +63,7 @@ def line(event: Event, *, verbose: bool = False) -> str | None:
         case events.DatabaseFinished(id, version, applied):
             return f"{id}: done, {counted(applied, 'migration')}, at {'no version' if version is None else f'version {version}'}"
         case events.Notice(id, text):
-            return f"{id}: {text}"
+            return f"{id}: {text}" if id else text
         case events.ServerMessage(id, _, file, severity, text) if verbose or severity == "WARNING":
             return f"{id}: {file}: {severity}: {text}"
         case events.DatabaseFailed(id, failure):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from orchestrator import events
 from orchestrator.analysis.risks import Risk
@@ -44,6 +45,11 @@ def plan_text(plan: Plan, risks: Mapping[str, Sequence[Risk]]) -> str:
     if failing := [planned.id for planned in plan.databases if planned.failure]:
         lines.append(f"cannot be planned: {some(failing)}")
     return "\n".join([*lines, _sentence(plan, sum(map(len, risks.values())))])
+
+
+def plan_document(plan: Plan, checks: Sequence[Mapping[str, Any]] | None = None) -> dict[str, Any]:
+    """Return what `orch plan --output json` shows: the plan, and the answers to its checks if they were asked."""
+    return plan.document() | ({} if checks is None else {"checks": list(checks)})
 
 
 def _sentence(plan: Plan, dangers: int) -> str:

@@ -51,50 +51,49 @@ def command(
     """
     import sys
 
-    from orchestrator.cli import consent
+    from orchestrator.cli.consent import ask
     from orchestrator.cli.console import paint_dangers, say
-    from orchestrator.cli.planning import for_these_servers, hazards_of, planned, read_plan, refuse_mixed, up_to
     from orchestrator.cli.stage import Broadcast, execute, planning, when_machines_read
-    from orchestrator.operations.assembly import assemble
+    from orchestrator.operations.apply import prepare
+    from orchestrator.operations.risks import refuse
+    from orchestrator.operations.scope import Scope
     from orchestrator.views.text import plan_text
 
     broadcast = Broadcast()
     when_machines_read(output, broadcast, junit, file)
-    saved = read_plan(plan_file) if plan_file else None
-    if saved is not None:
-        refuse_mixed(only, exclude, no_deps, to, allow_out_of_order)
-        only, no_deps = [database.id for database in saved.databases], bool(saved.databases)
-    assembly = assemble(file, env_file, only, exclude, no_deps=no_deps)
-    assembly.permit(create=not no_create, late=allow_out_of_order)
-    run = assembly.run(
-        broadcast,
+    scope = Scope(
+        file,
+        env_file,
+        only,
+        exclude,
+        no_deps=no_deps,
         embedded=embedded,
         jobs=jobs,
         jobs_per_server=jobs_per_server,
         wait=wait,
         lock_timeout=lock_timeout,
-        fail_fast=fail_fast,
     )
-    if not embedded and (saved or not no_deps) and any(one.external for one in assembly.databases):
-        from dataclasses import replace
-
-        from orchestrator.operations.external import watch
-
-        run = replace(run, ready=watch(run, assembly).ready)
     with planning(broadcast, output):
-        plan = for_these_servers(saved, run) if saved else planned(run, assembly, up_to(assembly, to, only), keep=True)
+        planned = prepare(
+            scope,
+            broadcast,
+            plan_file=plan_file,
+            to=to,
+            create=not no_create,
+            late=allow_out_of_order,
+            fail_fast=fail_fast,
+        )
+    plan = planned.plan
     if output is options.StreamOutput.text and not junit and not plan.has_changes and not plan.failures:
-        if any(planned.notes for planned in plan.databases):
+        if any(one.notes for one in plan.databases):
             say(plan_text(plan, {}))
         from orchestrator.views.table import counted
 
         say(f"Nothing to do: {counted(len(plan.databases), 'database')} up to date.")
         return 0
-    risks = hazards_of(run, plan)
-    shown = output not in (options.StreamOutput.json, options.StreamOutput.jsonl)
-    if shown:
-        say(paint_dangers(plan_text(plan, risks), sys.stderr))
+    if output not in (options.StreamOutput.json, options.StreamOutput.jsonl):
+        say(paint_dangers(plan_text(plan, planned.risks), sys.stderr))
         say("")
-    consent.refuse(run.databases, risks)
-    consent.ask(run.databases, risks, yes=yes)
-    return execute(run, plan, broadcast, output, verbose=verbose)
+    refuse(planned)
+    ask(planned, yes=yes)
+    return execute(planned, broadcast, output, verbose=verbose)

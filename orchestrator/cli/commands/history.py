@@ -43,33 +43,13 @@ def command(
         orch history --since 7d --failed
         orch history --output csv
     """
-    from orchestrator.cli.console import out, out_json, say, say_failures
-    from orchestrator.cli.records import one_database
-    from orchestrator.cli.streams import put
-    from orchestrator.events import Failure
-    from orchestrator.execution.survey import survey
-    from orchestrator.operations.assembly import assemble
-    from orchestrator.views.history_text import attempts_csv, chosen, estate_document, history_document, history_text
-    from orchestrator.views.history_text import since as moment
+    from orchestrator.cli.console import say, say_failures
+    from orchestrator.cli.show import show
+    from orchestrator.operations.history import history
+    from orchestrator.operations.scope import Scope
     from orchestrator.views.plain import PlainView
 
-    begin = moment(since) if since else None
-    failures: list[tuple[str, Failure]] = []
-    if name is not None:
-        one = one_database(name, file, env_file, embedded=embedded)
-        histories = {one.id: one.read()}
-    else:
-        assembly = assemble(file, env_file)
-        found = survey(assembly.run(PlainView(say), embedded=embedded), reads=True)
-        failures = [(id, seen.failure) for id, seen in found.items() if seen.failure]
-        histories = {id: seen.history for id, seen in found.items() if not seen.failure}
-    histories = {id: chosen(history, begin, failed=failed) for id, history in histories.items()}
-    if output is HistoryOutput.csv:
-        put(attempts_csv(histories))
-    elif output is HistoryOutput.json:
-        only = next(iter(histories.items())) if name is not None else None
-        out_json({"format": 1, "id": only[0], **history_document(only[1])} if only else estate_document(histories))
-    else:
-        out(history_text(histories, whole=name is None, narrowed=failed or begin is not None))
-    say_failures(failures)
-    return failures[0][1].exit_code if failures else 0
+    found = history(Scope(file, env_file, embedded=embedded), PlainView(say), name, since=since, failed=failed)
+    show("history", output, found.found, whole=name is None, narrowed=failed or since is not None)
+    say_failures(found.failures)
+    return found.exit_code

@@ -11,10 +11,7 @@ from orchestrator.execution.scheduler import JOBS, JOBS_PER_SERVER
 from orchestrator.hints import Command, Hint
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from orchestrator.analysis.risks import Risk
-    from orchestrator.planning.plan import Plan
+    from orchestrator.operations.plan import Planned
 
 
 def command(
@@ -60,74 +57,63 @@ def command(
     import sys
     from pathlib import Path
 
-    from orchestrator.cli import consent
-    from orchestrator.cli.console import out, out_json, paint_dangers, pasteable, say, say_failures
-    from orchestrator.cli.planning import hazards_of, planned, up_to, with_notes
-    from orchestrator.errors import ExitCode, UsageError, exit_code_of
-    from orchestrator.operations.assembly import assemble
+    from orchestrator.cli.console import paint_dangers, pasteable, say, say_failures
+    from orchestrator.cli.show import show
+    from orchestrator.errors import ExitCode, UsageError
+    from orchestrator.operations.plan import plan
+    from orchestrator.operations.risks import refuse
+    from orchestrator.operations.scope import Scope
     from orchestrator.views.plain import PlainView
-    from orchestrator.views.text import plan_text
 
     if output is options.PlanOutput.github:
         from orchestrator.cli import machine
 
         machine.begin(options.StreamOutput.github, None, file)  # tells what is refused
-    assembly = assemble(file, env_file, only, exclude, no_deps=no_deps)
-    assembly.permit(create=not no_create, late=allow_out_of_order)
-    run = assembly.run(PlainView(say), embedded=embedded, jobs=jobs, jobs_per_server=jobs_per_server, wait=wait)
-    outside = None
-    if not embedded and not no_deps and any(one.external for one in assembly.databases):
-        from orchestrator.operations.external import watch
-
-        outside = watch(run, assembly)
-    plan = planned(run, assembly, up_to(assembly, to, only))
-    if outside is not None:
-        plan = with_notes(plan, outside.waits_for)
-    asked = None
-    if check:
-        from orchestrator.operations.checks import ask_checks
-
-        asked = ask_checks(run, plan)
+    scope = Scope(
+        file,
+        env_file,
+        only,
+        exclude,
+        no_deps=no_deps,
+        embedded=embedded,
+        jobs=jobs,
+        jobs_per_server=jobs_per_server,
+        wait=wait,
+    )
+    planned = plan(scope, PlainView(say), to=to, create=not no_create, late=allow_out_of_order, checks=check)
     if out_file is not None:
         try:
-            Path(out_file).write_text(plan.to_json(), encoding="utf-8")
+            Path(out_file).write_text(planned.plan.to_json(), encoding="utf-8")
         except OSError as error:
             raise UsageError(f"{out_file} cannot be written: {error.strerror}") from None
         say(pasteable(Hint(f"The plan is in {out_file}; run it: ", Command("apply", out_file))))
-    written, risks = True, hazards_of(run, plan)
+    written = True
     if output is options.PlanOutput.github:
-        written = _report(plan, risks)
-    elif output is options.PlanOutput.markdown:
-        from orchestrator.views.markdown import plan_markdown
-
-        out(plan_markdown(plan, risks))
+        written = _report(planned)
     elif output is options.PlanOutput.json:
-        document = plan.document()
-        if asked is not None:
-            document["checks"] = [one.document() for one in asked]
-        out_json(document)
+        show("plan", output, planned.plan, [one.document() for one in planned.checks or ()] if check else None)
     else:
-        out(paint_dangers(plan_text(plan, risks), sys.stdout))
-    say_failures((database.id, database.failure) for database in plan.databases if database.failure)
-    for one in asked or ():
+        show("plan", output, planned.plan, planned.risks, finish=lambda text: paint_dangers(text, sys.stdout))
+    say_failures(planned.failures)
+    for one in planned.checks or ():
         say(pasteable(f"check: {one}"))
-    if plan.failures:
-        return exit_code_of(failure.exit_code for failure in plan.failures)
-    consent.refuse(run.databases, risks)
-    if not written or any(one.stops for one in asked or ()):
-        return int(ExitCode.FAILED)
-    return int(ExitCode.CHANGES) if exit_code and plan.has_changes else 0
+    if not planned.failures:
+        refuse(planned)
+    if planned.exit_code or not written:
+        return planned.exit_code or int(ExitCode.FAILED)
+    return int(ExitCode.CHANGES) if exit_code and planned.plan.has_changes else 0
 
 
-def _report(plan: Plan, risks: Mapping[str, Sequence[Risk]]) -> bool:
+def _report(planned: Planned) -> bool:
     """Tell GitHub: the plan for people on stderr, annotations on stdout, the rest where its variables say, if it can."""
     from orchestrator.cli.console import say
     from orchestrator.cli.machine import plan_commands, put_commands, put_outputs, put_summary
     from orchestrator.views.markdown import plan_markdown
     from orchestrator.views.text import plan_text
 
+    plan, risks = planned.plan, planned.risks
     say(plan_text(plan, risks))
     put_commands(plan_commands(plan, risks))
-    pending = sum(len(planned.steps) for planned in plan.databases)
+    pending = sum(len(one.steps) for one in plan.databases)
     summarised = put_summary(lambda room: plan_markdown(plan, risks, room))
     return put_outputs(has_changes=plan.has_changes, applied_count=0, pending_count=pending) and summarised

@@ -27,7 +27,7 @@ def command(
         orch status --only inventory --no-deps
         orch status --output json
     """
-    from orchestrator.cli.console import pasteable, say, say_failures
+    from orchestrator.cli.console import say, say_failures
     from orchestrator.cli.show import show
     from orchestrator.operations.scope import Scope
     from orchestrator.operations.status import status
@@ -45,6 +45,6 @@ def command(
         wait=wait,
     )
     found = status(scope, PlainView(say))
-    show("status", output, found, finish=pasteable)
+    show("status", output, found)
     say_failures(found.failures)
     return found.exit_code

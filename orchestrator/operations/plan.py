@@ -1,36 +1,93 @@
-"""How commands get a plan: look at the servers and decide, or read a saved one."""
+"""Make a plan: look at the servers and decide what would run. Changes nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
-from functools import partial
-from pathlib import Path
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from orchestrator import __version__
-from orchestrator.errors import InvalidError, OrchError, StalePlanError, UsageError
-from orchestrator.events import Failure
+from orchestrator.errors import ExitCode, OrchError, UsageError, exit_code_of
+from orchestrator.events import Failure, Sink
+from orchestrator.execution.run import Run
 from orchestrator.execution.survey import survey
-from orchestrator.hints import NAME, Blank, Command, Hint
+from orchestrator.hints import Blank, Command, Hint
 from orchestrator.model import Direction, Script
+from orchestrator.operations.assembly import Assembly
+from orchestrator.operations.scope import Scope
 from orchestrator.planning.plan import DatabasePlan, Plan, Request, make_plan
 
 if TYPE_CHECKING:
     from orchestrator.analysis.risks import Risk
-    from orchestrator.execution.run import Run
-    from orchestrator.operations.assembly import Assembly
-
-_MAX_BYTES = 64 * 1024 * 1024
+    from orchestrator.operations.checks import Asked
 
 
-def planned(run: Run, assembly: Assembly, request: Request, *, keep: bool = False) -> Plan:
-    """Look at the servers and return the plan; `keep`: it is executed at once."""
-    return make_plan(assembly.databases, run.catalogs, survey(run, keep=keep), run.read_script, request, __version__)
+@dataclass(frozen=True)
+class Planned:
+    """A plan, with the run that can execute it. `checks` are the answers to its `require` checks, if they were asked."""
+
+    run: Run
+    plan: Plan
+    checks: tuple[Asked, ...] | None = None
+
+    @cached_property
+    def risks(self) -> Mapping[str, Sequence[Risk]]:
+        """The risky statements among those that would run, by database."""
+        return _risks_of(self.run, self.plan)
+
+    @property
+    def failures(self) -> tuple[tuple[str, Failure], ...]:
+        """Which databases cannot be planned, and why."""
+        return tuple((one.id, one.failure) for one in self.plan.databases if one.failure)
+
+    @property
+    def exit_code(self) -> int:
+        """What `orch plan` exits with: that of the failures, or 1 if a check stops a file, else 0."""
+        stopped = any(one.stops for one in self.checks or ())
+        return exit_code_of(one.exit_code for one in self.plan.failures) or int(ExitCode.FAILED if stopped else 0)
 
 
-def with_notes(plan: Plan, notes: Callable[[str], Sequence[str]]) -> Plan:
+def plan(
+    scope: Scope,
+    sink: Sink,
+    *,
+    to: int | None = None,
+    create: bool = True,
+    late: bool = False,
+    checks: bool = False,
+    at_once: bool = False,
+    fail_fast: bool = False,
+) -> Planned:
+    """Return the plan of what is pending on the chosen databases. What is wrong with one of them is its failure.
+
+    `to` is the last version to apply, for the one database that `scope.only` means. Without `create` a missing database is
+    a failure. `late` permits versions below one that is applied. `checks` asks the `require` checks of the files.
+    `at_once`: the plan is executed next, so that connections may be kept, with `fail_fast` until the first failure.
+    InvalidError for a manifest, files or DSNs that are wrong, UsageError for names and versions that mean nothing.
+    """
+    assembly = scope.assemble()
+    assembly.permit(create=create, late=late)
+    run = scope.run(assembly, sink, fail_fast=fail_fast)
+    outside = None
+    if not scope.embedded and not scope.no_deps and any(one.external for one in assembly.databases):
+        from orchestrator.operations.external import watch
+
+        outside = watch(run, assembly)
+        run = replace(run, ready=outside.ready) if at_once else run
+    request = _up_to(assembly, to, scope.only)
+    made = make_plan(assembly.databases, run.catalogs, survey(run, keep=at_once), run.read_script, request, __version__)
+    if outside is not None and not at_once:
+        made = _with_notes(made, outside.waits_for)
+    if not checks:
+        return Planned(run, made)
+    from orchestrator.operations.checks import ask_checks
+
+    return Planned(run, made, tuple(ask_checks(run, made)))
+
+
+def _with_notes(plan: Plan, notes: Callable[[str], Sequence[str]]) -> Plan:
     """Return the plan with more notes on the databases that it changes."""
     return replace(
         plan,
@@ -40,8 +97,8 @@ def with_notes(plan: Plan, notes: Callable[[str], Sequence[str]]) -> Plan:
     )
 
 
-def hazards_of(run: Run, plan: Plan) -> dict[str, list[Risk]]:
-    """Return what to look at first in the statements that would run, database by database."""
+def _risks_of(run: Run, plan: Plan) -> dict[str, list[Risk]]:
+    """Return the risky statements among those that would run, database by database."""
     from orchestrator.analysis.risks import risks
 
     def shown(risk: Risk) -> Risk:
@@ -87,7 +144,7 @@ def _past(run: Run, plan: Plan, database: DatabasePlan) -> Iterator[Script]:
                 yield run.read_script(run.databases[database.id], migration.up)
 
 
-def up_to(assembly: Assembly, to: int | None, only: Sequence[str] | None) -> Request:
+def _up_to(assembly: Assembly, to: int | None, only: Sequence[str] | None) -> Request:
     """Return the request of apply and plan; `to` is for the one database that --only stands for."""
     if to is None:
         return Request(Direction.UP)
@@ -108,51 +165,3 @@ def _single(assembly: Assembly, only: Sequence[str] | None) -> str:
     if meant[0] not in {database.id for database in assembly.databases}:
         raise UsageError(f"--to is for {meant[0]}, which --exclude leaves out", hint="leave out --exclude, or --to")
     return meant[0]
-
-
-def read_plan(path: str) -> Plan:
-    """Read a saved plan; InvalidError if there is none."""
-    from orchestrator.manifest.source import read_text
-    from orchestrator.planning.saved_plan import parse_plan
-
-    try:
-        text = read_text(Path(path), _MAX_BYTES)
-    except InvalidError as error:
-        made, only = Command("plan", "-o", Blank("FILE")), Command("apply", "--only", path)
-        hint = Hint("for a plan: ", made, "; for one database: ", only)
-        raise InvalidError(error.what, where=error.where, hint=hint) from None
-    return parse_plan(text, path)
-
-
-def for_these_servers(plan: Plan, run: Run) -> Plan:
-    """Return a saved plan in which every database that it was not made for has a failure instead of its steps."""
-    return replace(plan, databases=tuple(_for_its_server(planned, run) for planned in plan.databases))
-
-
-def _for_its_server(planned: DatabasePlan, run: Run) -> DatabasePlan:
-    target = run.targets.get(planned.id)
-    if target is None:
-        error = StalePlanError(f"{planned.id} is in the plan, and is no database of the manifest")
-    elif (target.engine, target.database, target.endpoint) == (planned.engine, planned.name, planned.endpoint):
-        return planned
-    else:
-        error = StalePlanError(
-            f"the plan of {planned.id} is for {planned.engine} '{planned.name}' on {planned.endpoint}, "
-            f"and this run goes to {target.engine} '{target.database}' on {target.endpoint}",
-            hint=f"nothing was run on {planned.id}; make the plan where it is applied, with the same DSNs",
-        )
-    failure = planned.failure or Failure.of(error, run.redact)
-    return DatabasePlan(planned.id, planned.engine, planned.name, planned.endpoint, planned.depends_on, failure=failure)
-
-
-def refuse_mixed(only: object, exclude: object, no_deps: bool, to: object, late: bool) -> None:
-    """A plan says itself what it is for."""
-    if late:
-        file = Blank("FILE")
-        hint = Hint(Command("plan", "--allow-out-of-order", "-o", file), ", then: ", Command("apply", file))
-        raise UsageError("a saved plan says itself which late versions it applies", hint=hint)
-    if only or exclude or no_deps or to is not None:
-        raise UsageError(
-            "a saved plan cannot be narrowed",
-            hint=Hint("make another one: ", Command("plan", "--only", NAME, "-o", Blank("FILE"))),
-        )

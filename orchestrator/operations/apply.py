@@ -1,0 +1,94 @@
+"""Execute a plan: one that is made now, or a saved one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from orchestrator.errors import InvalidError, StalePlanError, UsageError
+from orchestrator.events import Failure, Sink
+from orchestrator.execution.run import Run
+from orchestrator.hints import NAME, Blank, Command, Hint
+from orchestrator.operations.plan import Planned, plan
+from orchestrator.operations.scope import Scope
+from orchestrator.planning.plan import DatabasePlan, Plan
+
+_MAX_BYTES = 64 * 1024 * 1024
+
+
+def prepare(
+    scope: Scope,
+    sink: Sink,
+    *,
+    plan_file: str | None = None,
+    to: int | None = None,
+    create: bool = True,
+    late: bool = False,
+    fail_fast: bool = False,
+) -> Planned:
+    """Return what will be executed: the plan in a file, or one that is made now, as `plan` makes it.
+
+    A database that a saved plan was not made for has a failure. UsageError for options that would narrow a saved plan.
+    """
+    if plan_file is None:
+        return plan(scope, sink, to=to, create=create, late=late, at_once=True, fail_fast=fail_fast)
+    saved = _read_plan(plan_file)
+    _refuse_mixed(scope, to, late)
+    assembly = replace(
+        scope, only=[database.id for database in saved.databases], no_deps=bool(saved.databases)
+    ).assemble()
+    assembly.permit(create=create)
+    run = scope.run(assembly, sink, fail_fast=fail_fast)
+    if not scope.embedded and any(one.external for one in assembly.databases):
+        from orchestrator.operations.external import watch
+
+        run = replace(run, ready=watch(run, assembly).ready)
+    return Planned(run, _for_these_servers(saved, run))
+
+
+def _read_plan(path: str) -> Plan:
+    """Read a saved plan; InvalidError if there is none."""
+    from orchestrator.manifest.source import read_text
+    from orchestrator.planning.saved_plan import parse_plan
+
+    try:
+        text = read_text(Path(path), _MAX_BYTES)
+    except InvalidError as error:
+        made, only = Command("plan", "-o", Blank("FILE")), Command("apply", "--only", path)
+        hint = Hint("for a plan: ", made, "; for one database: ", only)
+        raise InvalidError(error.what, where=error.where, hint=hint) from None
+    return parse_plan(text, path)
+
+
+def _for_these_servers(plan: Plan, run: Run) -> Plan:
+    """Return a saved plan in which every database that it was not made for has a failure instead of its steps."""
+    return replace(plan, databases=tuple(_for_its_server(planned, run) for planned in plan.databases))
+
+
+def _for_its_server(planned: DatabasePlan, run: Run) -> DatabasePlan:
+    target = run.targets.get(planned.id)
+    if target is None:
+        error = StalePlanError(f"{planned.id} is in the plan, and is no database of the manifest")
+    elif (target.engine, target.database, target.endpoint) == (planned.engine, planned.name, planned.endpoint):
+        return planned
+    else:
+        error = StalePlanError(
+            f"the plan of {planned.id} is for {planned.engine} '{planned.name}' on {planned.endpoint}, "
+            f"and this run goes to {target.engine} '{target.database}' on {target.endpoint}",
+            hint=f"nothing was run on {planned.id}; make the plan where it is applied, with the same DSNs",
+        )
+    failure = planned.failure or Failure.of(error, run.redact)
+    return DatabasePlan(planned.id, planned.engine, planned.name, planned.endpoint, planned.depends_on, failure=failure)
+
+
+def _refuse_mixed(scope: Scope, to: int | None, late: bool) -> None:
+    """A plan says itself what it is for."""
+    if late:
+        file = Blank("FILE")
+        hint = Hint(Command("plan", "--allow-out-of-order", "-o", file), ", then: ", Command("apply", file))
+        raise UsageError("a saved plan says itself which late versions it applies", hint=hint)
+    if scope.only or scope.exclude or scope.no_deps or to is not None:
+        raise UsageError(
+            "a saved plan cannot be narrowed",
+            hint=Hint("make another one: ", Command("plan", "--only", NAME, "-o", Blank("FILE"))),
+        )

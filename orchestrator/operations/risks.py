@@ -1,0 +1,44 @@
+"""What a plan may do by the `risks` of the manifest: which of its risks are refused, and of which a person is asked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from orchestrator.analysis.rules import BLOCKS_WRITES, BREAKS_READERS, LOSES_DATA
+from orchestrator.errors import ConflictError
+
+if TYPE_CHECKING:
+    from orchestrator.analysis.risks import Risk
+    from orchestrator.operations.plan import Planned
+
+_DEFAULT = {LOSES_DATA: "ask", BLOCKS_WRITES: "allow", BREAKS_READERS: "allow"}
+SHOWN = 20
+
+
+def treated(planned: Planned, wanted: str) -> list[tuple[str, Risk, str]]:
+    """Return database, risk and kind of all that the manifest wants to be treated so: `refuse`, `ask` or `allow`."""
+    found = []
+    for id, ones in planned.risks.items():
+        policy = _DEFAULT | dict(planned.run.databases[id].risks)
+        for risk in ones:
+            kind = next((kind for kind in sorted(risk.kinds) if policy[kind] == wanted), "")
+            found += [(id, risk, kind)] if kind else []
+    return found
+
+
+def refuse(planned: Planned) -> None:
+    """Raise ConflictError if the manifest refuses one of the plan's risks; nothing has run yet."""
+    found = treated(planned, "refuse")
+    if not found:
+        return
+    kinds = dict.fromkeys(kind for _, _, kind in found)
+    lines = [f"{risk.where}: {risk.what}\n  {risk.statement}" for _, risk, _ in found[:SHOWN]]
+    lines += [f"and {len(found) - SHOWN} more"] if len(found) > SHOWN else []
+    names = ", ".join(dict.fromkeys(id for id, _, _ in found))
+    raise ConflictError(
+        f"the manifest refuses what this plan does ({', '.join(f'{kind}: refuse' for kind in kinds)}) to {names}: "
+        "nothing was changed",
+        detail="\n".join(lines),
+        hint="if it is meant, say so above the first statement of the file: -- orch: allow CODE REASON "
+        "(orch lint shows the code)",
+    )

@@ -1,0 +1,87 @@
+"""Plan the rollback of migrations, exactly as many as asked for. It refuses what a dependent database still builds on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from orchestrator import __version__
+from orchestrator.errors import ConflictError, UsageError
+from orchestrator.events import Sink
+from orchestrator.execution.survey import survey
+from orchestrator.hints import Blank, Command, Hint
+from orchestrator.model import Direction, Migration
+from orchestrator.operations.assembly import assemble
+from orchestrator.operations.plan import Planned
+from orchestrator.operations.scope import Scope
+from orchestrator.planning.graph import dependants
+from orchestrator.planning.history import reconcile
+from orchestrator.planning.plan import Request, Survey, make_plan
+from orchestrator.planning.problems import spoken
+
+_NUMBER = ("--steps", Blank("NUMBER"))
+
+
+def check_request(names: Sequence[str], steps: int | None, to: int | None) -> None:
+    """Raise UsageError unless exactly one of `steps` and `to` says how far, and for a version names one database."""
+    if (steps is None) == (to is None):
+        raise UsageError("say how far: --steps N or --to VERSION", hint=Hint(Command("rollback", *names, "--steps", 1)))
+    if to and len(names) > 1:
+        raise UsageError("--to VERSION is for one database", hint="--to 0 and --steps N serve several")
+
+
+def prepare(
+    scope: Scope,
+    sink: Sink,
+    *,
+    steps: int | None = None,
+    to: int | None = None,
+    allow_missing_down: bool = False,
+    ignore_dependents: bool = False,
+) -> Planned:
+    """Return what will be rolled back on the databases of `scope.only`: the last `steps` migrations, or all above `to`.
+
+    If one of them cannot be rolled back, none is: the plan then holds only failures. ConflictError if another database
+    that depends on them still has applied migrations, unless `ignore_dependents`.
+    """
+    names = list(scope.only or ())
+    check_request(names, steps, to)
+    databases = replace(scope, no_deps=True).assemble().databases
+    chosen = {database.id for database in databases}
+    others = [] if ignore_dependents else _dependents(scope, chosen)
+    assembly = replace(scope, only=[*chosen, *others], no_deps=True).assemble()
+    run = scope.run(assembly, sink)
+    surveys = survey(run)
+    for other in others:
+        _refuse_while_up(run.catalogs[other], surveys[other], other, Command("rollback", other, *_NUMBER))
+    if assembly.manifest.dependents and not ignore_dependents and not scope.embedded:
+        from orchestrator.operations.external import above
+
+        for one, migrations, found in above(run, assembly):
+            command = Command("rollback", "-f", one.path, one.database.id, *_NUMBER)
+            _refuse_while_up(migrations, found, str(one), command)
+    request = Request(Direction.DOWN, to=to, steps=steps, allow_missing_down=allow_missing_down)
+    plan = make_plan(databases, run.catalogs, surveys, run.read_script, request, __version__)
+    if plan.failures:  # all of them or none: only what stands in the way is told
+        plan = replace(plan, databases=tuple(planned for planned in plan.databases if planned.failure))
+    return Planned(run, plan)
+
+
+def _dependents(scope: Scope, chosen: set[str]) -> list[str]:
+    """Return what depends on the chosen databases, and is not chosen itself."""
+    databases = assemble(scope.file, scope.env_file).databases
+    dependencies = {database.id: database.depends_on for database in databases}
+    above = set().union(*(dependants(dependencies, id) for id in chosen)) - chosen
+    return [database.id for database in databases if database.id in above]
+
+
+def _refuse_while_up(migrations: Sequence[Migration], found: Survey, named: str, command: Command) -> None:
+    """A database must not lose what another still builds on. `command` is how that is rolled back."""
+    hint = Hint("roll it back too: ", command, "; or --ignore-dependents")
+    if found.failure:
+        raise ConflictError(
+            f"cannot tell whether {named}, which depends on it, is still up", detail=found.failure.what, hint=hint
+        )
+    state = reconcile(migrations, found.history, out_of_order=True)
+    if state.applied or state.partial:
+        raise ConflictError(f"{named} depends on it and is still at {spoken(state.version)}", hint=hint)

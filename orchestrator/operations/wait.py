@@ -1,0 +1,60 @@
+"""Wait until databases are migrated. It only reads, and needs no credentials but theirs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+from orchestrator.errors import NotYetError, UsageError
+from orchestrator.events import Notice, Sink
+from orchestrator.hints import Command, Hint
+from orchestrator.manifest.names import resolve_name
+from orchestrator.operations.scope import Scope
+from orchestrator.operations.waiting import look, missing_in
+
+
+def wait(scope: Scope, sink: Sink, wanted: Sequence[str] = (), *, every: float = 1.0) -> tuple[str, ...]:
+    """Wait up to `scope.wait` seconds, looking every `every` seconds; return the databases that are migrated then.
+
+    `wanted` are names, or NAME@VERSION for a part of the migrations; none means all databases. `sink` gets a notice
+    whenever the reason to wait changes. NotYetError when the time is over; ConflictError and others for what waiting
+    cannot mend.
+    """
+    versions = dict(map(_parse, wanted))
+    assembly = replace(scope, only=list(versions), no_deps=bool(versions)).assemble()
+    upto: dict[str, int | None] = dict.fromkeys(database.id for database in assembly.databases)
+    upto |= {resolve_name(assembly.databases, name).id: version for name, version in versions.items()}
+    run = scope.run(assembly, sink)
+    deadline = time.monotonic() + scope.wait
+    told = ""
+    while True:
+        surveys = look(run)
+        over = time.monotonic() >= deadline
+        missing = [
+            f"{database.id}: {reason}"
+            for database in assembly.databases
+            if (
+                reason := missing_in(database, run.catalogs[database.id], surveys[database.id], upto[database.id], over)
+            )
+        ]
+        if not missing:
+            return tuple(upto)
+        state = "; ".join(missing)
+        if over:
+            raise NotYetError(
+                f"not migrated within {scope.wait:g} s", detail="\n".join(missing), hint=Hint(Command("status"))
+            )
+        if state != told:
+            run.sink(Notice("", f"waiting for {state}"))
+            told = state
+        time.sleep(min(every, max(0.0, deadline - time.monotonic())))
+
+
+def _parse(text: str) -> tuple[str, int | None]:
+    name, at, version = text.rpartition("@")
+    if not at:
+        return text, None
+    if not name or not version.isdecimal():
+        raise UsageError(f"--for {text!r} is not NAME or NAME@VERSION", hint=Hint(Command("wait", "--for", "order@3")))
+    return name, int(version)
