@@ -10,13 +10,12 @@ run asks the database what became of it.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
-from dataclasses import replace
+from functools import partial
 
-from orchestrator.engines.base import MAX_MESSAGES, Effect, Limits, Session
+from orchestrator.engines.base import MAX_MESSAGES, Limits, Session
 from orchestrator.errors import (
-    ConflictError,
     ConnectError,
     ConnectionLostError,
     CreationRefusedError,
@@ -26,8 +25,6 @@ from orchestrator.errors import (
     SessionEndedError,
     StalePlanError,
     StatementError,
-    TransactionRefusedError,
-    excerpt,
 )
 from orchestrator.events import (
     MAX_WHAT,
@@ -35,31 +32,25 @@ from orchestrator.events import (
     DatabaseCreated,
     LockWaiting,
     Notice,
-    Redact,
     ServerMessage,
-    StatementDone,
     StepFinished,
     StepRetrying,
     StepStarted,
     hidden,
 )
+from orchestrator.execution.file_errors import located, made_by_hand, what_next
+from orchestrator.execution.file_runner import FileRunner, limits_of
 from orchestrator.execution.history_writer import HistoryWriter
-from orchestrator.execution.run import Run, lock_wait, number
+from orchestrator.execution.run import Run, lock_wait
 from orchestrator.execution.smaller_pieces import SmallerPieces
 from orchestrator.execution.tries import Tries
 from orchestrator.hints import Command, Hint, joined
-from orchestrator.model import Attempt, Checks, Direction, Mark, Script, Statement, VersionRow
+from orchestrator.model import Attempt, Direction, Mark, Script, VersionRow
 from orchestrator.planning.attempts import (
-    pointer_after,
-    pointer_during,
-    prefix_checksum,
-    prefix_in_flight,
-    prefix_landed,
     resumable,
 )
 from orchestrator.planning.history import State, reconcile
 from orchestrator.planning.plan import DatabasePlan, Step, remaining
-from orchestrator.planning.problems import IN_DOUBT
 
 RECONNECTS = 5
 RUNS_OF_A_FILE = 3  # in which the connection broke
@@ -269,13 +260,15 @@ class Migrator:
                     Command("status"),
                 ),
             )
+        tell = partial(self._tell_messages, session)
+        runner = FileRunner(self._run, self._id, session, history_writer, self._pieces, tell)
         tries = self._tries.setdefault(step.version, Tries(self._run.redact))
         self._running = step
         turn: AbstractContextManager[object] = nullcontext()
         while True:
             try:
                 with turn, tries.watched(session, lambda what: self._tell_waiting(step.path, what)):
-                    attempt = self._run_file(session, history_writer, attempt, script)
+                    attempt = runner.run_file(attempt, script)
                 break
             except StatementError as caught:
                 attempt = history_writer.latest(attempt)
@@ -283,12 +276,12 @@ class Migrator:
                 if self._run.cancelled.is_set():  # then the server's words tell of that alone
                     self._record_failure(session, history_writer, attempt, InterruptedRunError("cancelled by a signal"))
                     raise InterruptedRunError("cancelled") from None
-                error = tries.explained(_located(caught, script, self._run.redact))
-                ways = [error.hint, _what_next(attempt, script), self._made_by_hand(attempt, error)]
+                error = tries.explained(located(caught, script, self._run.redact))
+                ways = [error.hint, what_next(attempt, script), made_by_hand(self._id, attempt, error)]
                 whole = error.completed(hint=joined("\n", ways))
                 if isinstance(error, SessionEndedError):
                     raise whole from caught
-                pause = tries.pause(error, self._limits(script).lock_timeout, FIRST_PAUSE)
+                pause = tries.pause(error, limits_of(self._run, self._id, script).lock_timeout, FIRST_PAUSE)
                 if self._goes_on(session, step, script, error, exhausted=pause is None):
                     tries = self._tries[step.version] = Tries(self._run.redact)
                     continue
@@ -305,15 +298,6 @@ class Migrator:
         self._running = None
         seconds = time.monotonic() - started
         self._run.sink(StepFinished(self._id, step.version, step.name, step.direction, seconds))
-
-    def _made_by_hand(self, attempt: Attempt, error: StatementError) -> str:
-        """Return what to do where the file makes what is there already; '' if it is not so."""
-        if not error.exists or attempt.direction is Direction.DOWN or attempt.applied or attempt.in_flight:
-            return ""
-        return Hint(
-            "if all of it was made by hand, as in a hotfix: ",
-            Command("repair", self._id, "--mark-applied", attempt.version),
-        )
 
     def _tell_messages(self, session: Session, version: int, file: str) -> None:
         """Pass on what the server said while the file ran, but not without bound."""
@@ -339,146 +323,6 @@ class Migrator:
             self._run.sink(Notice(self._id, hidden(why, MAX_WHAT, self._run.redact)))
         return bool(how)
 
-    def _run_file(
-        self, session: Session, history_writer: HistoryWriter, attempt: Attempt, script: Script | None
-    ) -> Attempt:
-        """Run what is left of a file and return its finished attempt."""
-        after = pointer_after(history_writer.applied, attempt.version, attempt.direction)
-        if script is None or not (script.statements or any(script.checks)):
-            return self._commit(
-                session, history_writer, (), attempt._replace(done=True, in_flight=False), after, Limits()
-            )
-        limits = self._limits(script)
-        statements = script.statements
-        fresh = not attempt.applied and not attempt.in_flight
-        if fresh and self._pieces.commits_together(session, attempt.version, script):
-            done = attempt._replace(applied=len(statements), done=True)
-            try:
-                return self._commit(session, history_writer, statements, done, after, limits, script.checks)
-            except TransactionRefusedError as error:
-                if not error.outside or len(statements) > 1:
-                    raise
-        return self._run_statements(session, history_writer, attempt, script, limits, after)
-
-    def _limits(self, script: Script | None) -> Limits:
-        """The file's own header wins over the manifest, and that over the DSN's `x-statement-timeout` (milliseconds)."""
-        settings = self._settings
-        if script is None:
-            return Limits()
-        lock = settings.lock_timeout if script.lock_timeout is None else script.lock_timeout
-        lock_try = settings.lock_try if script.lock_try is None else script.lock_try
-        statement = settings.statement_timeout if script.statement_timeout is None else script.statement_timeout
-        if statement is None:
-            statement = number(self._target, "x-statement-timeout", 0) / 1000 or None
-        return Limits(lock, lock_try, statement)
-
-    def _run_statements(
-        self,
-        session: Session,
-        history_writer: HistoryWriter,
-        attempt: Attempt,
-        script: Script,
-        limits: Limits,
-        after: VersionRow,
-    ) -> Attempt:
-        during = pointer_during(history_writer.applied, attempt.version, attempt.direction)
-        total = len(script.statements)
-        if not attempt.applied and not attempt.in_flight:
-            for check in script.checks.before:
-                session.ask(check, limits)
-        if attempt.applied < total:
-            session.begin(attempt, script.statements[attempt.applied :], limits)
-        for index in range(attempt.applied, total):
-            if self._run.cancelled.is_set():
-                raise InterruptedRunError("cancelled between two statements")
-            statement = script.statements[index]
-            progress = attempt._replace(
-                applied=index + 1,
-                in_flight=False,
-                prefix=prefix_checksum(script, index + 1),
-                done=index + 1 == total and not script.checks.after,
-                error="",
-            )
-            version_row = after if progress.done else during
-            committed = not attempt.in_flight and self._pieces.commits(session, attempt.version, statement)
-            if committed:
-                try:
-                    attempt = self._commit(session, history_writer, (statement,), progress, version_row, limits)
-                except TransactionRefusedError as error:
-                    if not error.outside:
-                        raise
-                    committed = False
-            if not committed:
-                attempt = self._run_alone(session, history_writer, attempt, script, index, limits, during)
-                attempt = self._commit(session, history_writer, (), progress, version_row, limits)
-            self._tell_messages(session, attempt.version, script.file.path)
-            self._run.sink(StatementDone(self._id, attempt.version, index + 1, total))
-        if not attempt.done:  # every statement was recorded, and only its checks and the last record are missing
-            for check in script.checks.after:
-                session.ask(check, limits)
-            attempt = self._commit(session, history_writer, (), attempt._replace(done=True), after, limits)
-        return attempt
-
-    def _run_alone(
-        self,
-        session: Session,
-        history_writer: HistoryWriter,
-        attempt: Attempt,
-        script: Script,
-        index: int,
-        limits: Limits,
-        during: VersionRow,
-    ) -> Attempt:
-        """Run a statement that cannot commit with its record: intent first; if one is found, ask what became of it."""
-        # One that the server refused inside a transaction comes here too.
-        statement = replace(script.statements[index], atomic=False)
-        if attempt.in_flight:
-            effect, facts = session.probe(statement, limits)
-            self._run.sink(Notice(self._id, f"{_place(script, statement)} was cut off: {facts}"))
-            if effect is Effect.DONE:
-                return attempt
-            if effect is Effect.UNKNOWN:
-                doubt = f"{IN_DOUBT}: {facts}"
-                self._commit(session, history_writer, (), attempt._replace(error=doubt), during, limits)
-                raise ConflictError(
-                    f"{self._id} is in doubt at statement {index + 1} of version {attempt.version}",
-                    where=Mark(script.file.path, statement.line),
-                    detail=facts,
-                    hint=Hint("look whether it was done, then: ", Command("repair", self._id)),
-                )
-        elif session.probe(statement, limits)[0] is not Effect.DONE:
-            # (What is done before it began is refused by the server, or passed over: a later run must not take it for ours.)
-            begun = attempt._replace(in_flight=True, prefix=prefix_in_flight(script, index), error="")
-            attempt = self._commit(session, history_writer, (), begun, during, limits)
-        try:
-            session.execute(statement, limits)
-        except StatementError as error:
-            # Who cancels is not to wait for debris to be cleared: the next run does that.
-            if attempt.in_flight and not error.partly and not self._run.cancelled.is_set():
-                with suppress(OrchError):  # debris that cannot be cleared yet: the next try looks again
-                    if session.probe(statement, limits)[0] is Effect.DONE:
-                        return attempt
-                    history_writer.note(attempt._replace(in_flight=False, prefix=prefix_landed(attempt, done=False)))
-            raise
-        return attempt
-
-    def _commit(
-        self,
-        session: Session,
-        history_writer: HistoryWriter,
-        statements: Sequence[Statement],
-        attempt: Attempt,
-        version_row: VersionRow,
-        limits: Limits,
-        checks: Checks | None = None,
-    ) -> Attempt:
-        if checks and any(checks):
-            session.commit(statements, [attempt], version_row, limits, checks)
-        else:
-            session.commit(statements, [attempt], version_row, limits)
-        history_writer.note(attempt)
-        return attempt
-
     def _record_failure(
         self, session: Session, history_writer: HistoryWriter, attempt: Attempt, error: OrchError
     ) -> None:
@@ -502,39 +346,3 @@ class _LetGoError(Exception):
     def __init__(self, pause: float) -> None:
         super().__init__()
         self.pause = pause
-
-
-def _place(script: Script, statement: Statement) -> str:
-    return f"{script.file.path}:{statement.line}"
-
-
-def _what_next(attempt: Attempt, script: Script | None) -> str:
-    """Return what a file that failed has left behind, and so what of it may be corrected."""
-    if attempt.in_flight:
-        return f"statement {attempt.applied + 1} may be done in part: the next run looks; run again"
-    if not attempt.applied or script is None:
-        return "nothing of this file is in the database: correct what is wrong, and run again"
-    done = f"{attempt.applied} of {attempt.total} statements are done and recorded"
-    if attempt.applied >= len(script.statements):
-        return f"{done}: run again"
-    line = script.statements[attempt.applied].line
-    return f"{done}: leave those as they are, correct the file from line {line} on, and run again"
-
-
-def _located(error: StatementError, script: Script | None, redact: Redact) -> StatementError:
-    """Return what the server said with file, line, column and the line itself with a caret."""
-    statement = error.statement
-    if script is None or error.where is not None:
-        return error
-    if statement is None:  # at its end: a deferred constraint, or our own records
-        detail = "\n".join(filter(None, (error.code, error.detail)))
-        return error.completed(where=Mark(script.file.path), detail=detail)
-    offset = statement.offset + (error.offset or 0)
-    offsets = [one.offset for one in script.statements]
-    place = (
-        f"statement {offsets.index(statement.offset) + 1} of {len(offsets)}" if statement.offset in offsets else "check"
-    )
-    number = place + (f", {error.code}" if error.code else "")
-    facts = [excerpt(script.text, offset, redact.spans), number]
-    detail = "\n".join([*facts, error.detail] if error.detail else facts)
-    return error.completed(where=Mark.at(script.file.path, script.text, offset), detail=detail)

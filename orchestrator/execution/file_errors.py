@@ -1,0 +1,50 @@
+"""What the error of a migration file tells a person: where it is, what it left behind, and what to do next."""
+
+from __future__ import annotations
+
+from orchestrator.errors import StatementError, excerpt
+from orchestrator.events import Redact
+from orchestrator.hints import Command, Hint
+from orchestrator.model import Attempt, Direction, Mark, Script
+
+
+def made_by_hand(id: str, attempt: Attempt, error: StatementError) -> str:
+    """Return what to do where the file makes what is there already; '' if it is not so."""
+    if not error.exists or attempt.direction is Direction.DOWN or attempt.applied or attempt.in_flight:
+        return ""
+    return Hint(
+        "if all of it was made by hand, as in a hotfix: ",
+        Command("repair", id, "--mark-applied", attempt.version),
+    )
+
+
+def what_next(attempt: Attempt, script: Script | None) -> str:
+    """Return what a file that failed has left behind, and so what of it may be corrected."""
+    if attempt.in_flight:
+        return f"statement {attempt.applied + 1} may be done in part: the next run looks; run again"
+    if not attempt.applied or script is None:
+        return "nothing of this file is in the database: correct what is wrong, and run again"
+    done = f"{attempt.applied} of {attempt.total} statements are done and recorded"
+    if attempt.applied >= len(script.statements):
+        return f"{done}: run again"
+    line = script.statements[attempt.applied].line
+    return f"{done}: leave those as they are, correct the file from line {line} on, and run again"
+
+
+def located(error: StatementError, script: Script | None, redact: Redact) -> StatementError:
+    """Return what the server said with file, line, column and the line itself with a caret."""
+    statement = error.statement
+    if script is None or error.where is not None:
+        return error
+    if statement is None:  # at its end: a deferred constraint, or our own records
+        detail = "\n".join(filter(None, (error.code, error.detail)))
+        return error.completed(where=Mark(script.file.path), detail=detail)
+    offset = statement.offset + (error.offset or 0)
+    offsets = [one.offset for one in script.statements]
+    place = (
+        f"statement {offsets.index(statement.offset) + 1} of {len(offsets)}" if statement.offset in offsets else "check"
+    )
+    number = place + (f", {error.code}" if error.code else "")
+    facts = [excerpt(script.text, offset, redact.spans), number]
+    detail = "\n".join([*facts, error.detail] if error.detail else facts)
+    return error.completed(where=Mark.at(script.file.path, script.text, offset), detail=detail)
