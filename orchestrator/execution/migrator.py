@@ -50,7 +50,8 @@ from orchestrator.planning.attempts import (
     resumable,
 )
 from orchestrator.planning.history import State, reconcile
-from orchestrator.planning.plan import DatabasePlan, Step, remaining
+from orchestrator.planning.plan import DatabasePlan, Step
+from orchestrator.planning.planner import remaining
 
 RECONNECTS = 5
 RUNS_OF_A_FILE = 3  # in which the connection broke

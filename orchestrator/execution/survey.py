@@ -13,8 +13,8 @@ from orchestrator.execution.scheduler import walk
 from orchestrator.hints import Command, Hint
 from orchestrator.model import History, ReadOnly
 from orchestrator.planning.history import State, reconcile
-from orchestrator.planning.plan import Survey
 from orchestrator.planning.problems import Kind
+from orchestrator.planning.surveys import Survey
 
 TRY_EVERY = 0.25  # seconds
 

@@ -20,8 +20,8 @@ from orchestrator.manifest.names import resolve_name
 from orchestrator.model import Database, External, Manifest, Migration
 from orchestrator.operations.assembly import Assembly
 from orchestrator.operations.waiting import look, missing_in
-from orchestrator.planning.plan import Survey
 from orchestrator.planning.status import DatabaseStatus, ExternalStatus
+from orchestrator.planning.surveys import Survey
 
 LOOK_EVERY = 1.0  # seconds
 

@@ -17,7 +17,8 @@ from orchestrator.hints import Blank, Command, Hint
 from orchestrator.model import Direction, Script
 from orchestrator.operations.assembly import Assembly
 from orchestrator.operations.scope import Scope
-from orchestrator.planning.plan import DatabasePlan, Plan, Request, make_plan
+from orchestrator.planning.plan import DatabasePlan, Plan, Request
+from orchestrator.planning.planner import make_plan
 
 if TYPE_CHECKING:
     from orchestrator.analysis.risks import Risk

@@ -16,8 +16,10 @@ from orchestrator.operations.plan import Planned
 from orchestrator.operations.scope import Scope
 from orchestrator.planning.graph import dependants
 from orchestrator.planning.history import reconcile
-from orchestrator.planning.plan import Request, Survey, make_plan
+from orchestrator.planning.plan import Request
+from orchestrator.planning.planner import make_plan
 from orchestrator.planning.problems import spoken
+from orchestrator.planning.surveys import Survey
 
 _NUMBER = ("--steps", Blank("NUMBER"))
 

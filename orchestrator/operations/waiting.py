@@ -11,10 +11,11 @@ from orchestrator.events import Failure
 from orchestrator.execution.run import Run
 from orchestrator.execution.survey import survey
 from orchestrator.model import Database, Direction, Migration
+from orchestrator.planning.half_done import UNDERWAY
 from orchestrator.planning.history import reconcile
-from orchestrator.planning.plan import UNDERWAY, Survey
 from orchestrator.planning.problems import Kind
 from orchestrator.planning.squash import holds, replaced_by, stands_for
+from orchestrator.planning.surveys import Survey
 
 
 def look(run: Run) -> dict[str, Survey]:

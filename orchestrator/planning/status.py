@@ -10,8 +10,9 @@ from orchestrator.engines import dialect
 from orchestrator.errors import ExitCode, exit_code_of
 from orchestrator.events import Failure
 from orchestrator.model import Attempt, Database, Direction, LockHolder, Migration
+from orchestrator.planning.half_done import UNDERWAY, ReadScript, held_against_file
 from orchestrator.planning.history import State, reconcile, unrecorded
-from orchestrator.planning.plan import UNDERWAY, ReadScript, Survey, held_against_file, running
+from orchestrator.planning.surveys import Survey, running
 
 UP_TO_DATE, PENDING, RUNNING, MISSING = "up to date", "pending", "running", "to be created"
 

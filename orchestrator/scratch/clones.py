@@ -26,7 +26,8 @@ from orchestrator.execution.run import Run
 from orchestrator.execution.survey import survey
 from orchestrator.manifest.retarget import login, retarget
 from orchestrator.model import Direction, Migration, Target
-from orchestrator.planning.plan import Request, make_plan
+from orchestrator.planning.plan import Request
+from orchestrator.planning.planner import make_plan
 from orchestrator.scratch.clone_names import (
     CLONES,
     TEMPLATES,

@@ -41,7 +41,8 @@ from orchestrator.execution.scheduler import walk
 from orchestrator.execution.survey import survey
 from orchestrator.hints import Command, Hint
 from orchestrator.model import Direction, File, Mark, Migration, SchemaObject, SchemaSnapshot
-from orchestrator.planning.plan import Request, make_plan
+from orchestrator.planning.plan import Request
+from orchestrator.planning.planner import make_plan
 from orchestrator.scratch.clone_names import clone_name
 from orchestrator.scratch.clones import Cloner
 from orchestrator.scratch.confine import BOTH, confined, reaching

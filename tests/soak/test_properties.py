@@ -29,7 +29,8 @@ from orchestrator.execution.survey import survey
 from orchestrator.manifest.redact import Redactor
 from orchestrator.model import Database, Direction, File, Migration, Target, VersionRow
 from orchestrator.planning.history import reconcile
-from orchestrator.planning.plan import Request, make_plan
+from orchestrator.planning.plan import Request
+from orchestrator.planning.planner import make_plan
 from orchestrator.planning.repair import Signature, resolutions
 from orchestrator.secret import Secret
 

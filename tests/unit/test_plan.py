@@ -24,8 +24,10 @@ from orchestrator.model import (
     VersionRow,
 )
 from orchestrator.planning.attempts import digest, prefix_checksum
-from orchestrator.planning.plan import DatabasePlan, Request, Step, Survey, make_plan, remaining
+from orchestrator.planning.plan import DatabasePlan, Request, Step
+from orchestrator.planning.planner import make_plan, remaining
 from orchestrator.planning.saved_plan import parse_plan
+from orchestrator.planning.surveys import Survey
 
 UP, DOWN = Direction.UP, Direction.DOWN
 

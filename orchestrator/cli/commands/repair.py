@@ -157,8 +157,8 @@ def command(
 
 
 def _state(one: OneDatabase, history: History) -> State:
+    from orchestrator.planning.half_done import held_against_file
     from orchestrator.planning.history import reconcile
-    from orchestrator.planning.plan import held_against_file
 
     state = reconcile(one.migrations, history, out_of_order=one.database.settings.out_of_order)
     return held_against_file(state, one.database, one.migrations, one.assembly.read_script)

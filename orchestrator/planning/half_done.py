@@ -1,0 +1,72 @@
+"""A database that is half way through a file: what that looks like, and whether it can go on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from orchestrator.errors import (
+    InvalidError,
+    InvalidGroup,
+)
+from orchestrator.hints import NAME, Command, Hint
+from orchestrator.model import Attempt, Database, File, Migration, Script
+from orchestrator.planning.attempts import resumable
+from orchestrator.planning.history import State
+from orchestrator.planning.problems import Kind, Problem
+
+UNDERWAY = (Kind.DIRTY, Kind.PARTIAL, Kind.IN_FLIGHT)
+"""What a database looks like while a file of it runs."""
+ReadScript = Callable[[Database, File], Script]
+"""Parses a file; InvalidError if it cannot."""
+
+
+def held_against_file(
+    state: State, database: Database, migrations: Sequence[Migration], read_script: ReadScript
+) -> State:
+    """Return the state as a plan will tell it: an attempt that stopped half way can go on only in the file that it began."""
+    partial = state.partial
+    file = next((m.file(partial.direction) for m in migrations if partial and m.version == partial.version), None)
+    if partial is None or file is None:
+        return state
+    try:
+        problem = part_changed(file, partial, read_script(database, file))
+    except InvalidGroup as group:
+        problem = _unreadable(group.errors[0], partial)
+    except InvalidError as error:
+        problem = _unreadable(error, partial)
+    if problem is None:
+        return state
+    problems: list[Problem] = []
+    for known in state.problems:
+        if known.kind in (Kind.PARTIAL, Kind.IN_FLIGHT) and known.version == partial.version:
+            problems += [problem, replace(known, hint="", blocks=problem.blocks)]  # it does not go on so
+        else:
+            problems.append(known)
+    return replace(state, problems=tuple(problems))
+
+
+def part_changed(file: File, partial: Attempt, script: Script) -> Problem | None:
+    """Return what is wrong if the part of a file that already ran is not as it was then."""
+    if resumable(partial, script):
+        return None
+    return Problem(
+        Kind.EDITED,
+        f"{file.path}: the part that already ran was changed (the first {partial.applied} of {partial.total} "
+        f"statements; the next begins at line {_line_after(script, partial.applied)})",
+        Hint("put that part back as it was; only what follows may be corrected. Or: ", Command("repair", NAME)),
+        partial.version,
+    )
+
+
+def _unreadable(error: InvalidError, partial: Attempt) -> Problem:
+    what = f"{error.where}: {error.what}" if error.where else error.what
+    return Problem(
+        Kind.EDITED, what, error.hint or "correct the file; what already ran must stay as it was", partial.version
+    )
+
+
+def _line_after(script: Script, count: int) -> int:
+    """Return the line where the statement after the first `count` begins, or the line after the end."""
+    rest = script.statements[count:]
+    return rest[0].line if rest else script.text.rstrip().count("\n") + 2
