@@ -21,7 +21,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "model": ("secret",),
     "events": CORE,
     "planning": (*CORE, *RECORDS, "planning"),
-    "planning.plan": PURE,
+    "planning.planner": PURE,
     "planning.status": PURE,
     "planning.saved_plan": PURE,
     "analysis": (*CORE, "analysis"),
