@@ -4,7 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint soak bench transcripts picture matrix clean
+TIMED := test_lock_queue test_locks test_streams test_read_only test_clones test_mongo_members test_mongo_transactions \
+	test_interrupts test_apply test_postgres_session test_disk_full
+RUNS ?= 20
+
+.PHONY: demo test flaky lint soak bench transcripts picture matrix clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo ## The main job on embedded servers, from nothing
@@ -17,6 +21,13 @@ test: $(STAMP) ## Everything
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest -n 2 --dist worksteal
+
+flaky: $(STAMP) ## The tests that have to do with time, RUNS times; every other run with both cores kept busy
+	@failed=0; for run in $$(seq $(RUNS)); do \
+		busy=; if [ $$((run % 2)) = 0 ]; then yes >/dev/null & busy=$$!; yes >/dev/null & busy="$$busy $$!"; fi; \
+		$(BIN)/pytest -q -n 2 --dist worksteal $(TIMED:%=tests/e2e/%.py) || failed=$$((failed + 1)); \
+		[ -z "$$busy" ] || kill $$busy; \
+	done; echo "$$failed of $(RUNS) runs failed"; [ $$failed = 0 ]
 
 lint: $(STAMP)
 	$(BIN)/ruff check --fix .

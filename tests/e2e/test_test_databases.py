@@ -177,6 +177,28 @@ def test_connections_of_asyncio_and_urls(shop: Estate) -> None:
             db.url("asyncpg")
 
 
+def test_sqlalchemy_itself_takes_the_urls(shop: Estate) -> None:
+    sqlalchemy = pytest.importorskip("sqlalchemy")
+    asynchronous = pytest.importorskip("sqlalchemy.ext.asyncio")
+    query = sqlalchemy.text("SELECT b, current_database() FROM a")
+
+    async def rows(url: str) -> Any:
+        engine = asynchronous.create_async_engine(url)
+        async with engine.connect() as connection:
+            found = (await connection.execute(query)).all()
+        await engine.dispose()
+        return found
+
+    with testing.database("a", file=shop.root / "databases.yaml") as db:
+        engine = sqlalchemy.create_engine(db.url("psycopg"))
+        with engine.connect() as connection:
+            assert connection.execute(query).all() == [(7, db.name)]
+        engine.dispose()
+        assert sqlalchemy.make_url(db.url()).database == db.name
+        for driver in ("psycopg", "psycopg_async", "asyncpg"):
+            assert asyncio.run(rows(db.url(driver))) == [(7, db.name)]
+
+
 # ---------------------------------------------------------------- in pytest
 
 
