@@ -20,6 +20,7 @@ from house import House
 from kill import Forge
 from pymongo import MongoClient
 from rendered import ODD
+from replication import standby_of
 
 from orchestrator import embedded
 from orchestrator.embedded import Server
@@ -192,3 +193,20 @@ def new_house(pg_house: House) -> House:
         if not name.startswith("000001"):
             (pg_house.directory / name).unlink()
     return pg_house
+
+
+@pytest.fixture
+def pair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Server, int]]:
+    """A primary, and the port of its hot standby."""
+    for name, value in SERVERS["postgres-wheel"][1].items():
+        monkeypatch.setenv(name, value)
+    root = tmp_path / "primary"
+    primary = embedded.up(root, ["postgres"])["postgres"]
+    embedded.down(root)
+    copy = primary.data.with_name("standby")
+    subprocess.run(["cp", "-a", primary.data, copy], check=True)
+    primary = embedded.up(root, ["postgres"])["postgres"]
+    with standby_of(primary, copy) as port:
+        yield primary, port
+    subprocess.run(["rm", "-rf", copy], check=True)
+    embedded.remove(root)

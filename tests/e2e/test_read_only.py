@@ -2,71 +2,17 @@
 
 from __future__ import annotations
 
-import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
 import pytest
-from estate import SERVERS, Estate
+from estate import Estate
 
-from orchestrator import embedded
 from orchestrator.embedded import Server
-from orchestrator.embedded.process import free_port
 
 FILES: dict[str, str | bytes] = {"1_t.up.sql": "CREATE TABLE t ();", "1_t.down.sql": "DROP TABLE t;"}
 MORE: dict[str, str | bytes] = {"2_u.up.sql": "CREATE TABLE u ();", "2_u.down.sql": "DROP TABLE u;"}
-
-
-@pytest.fixture
-def pair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Server, int]]:
-    """A primary, and the port of its hot standby."""
-    for name, value in SERVERS["postgres-wheel"][1].items():
-        monkeypatch.setenv(name, value)
-    root = tmp_path / "primary"
-    primary = embedded.up(root, ["postgres"])["postgres"]
-    embedded.down(root)
-    copy = primary.data.with_name("standby")
-    subprocess.run(["cp", "-a", primary.data, copy], check=True)
-    primary = embedded.up(root, ["postgres"])["postgres"]
-    with standby_of(primary, copy) as port:
-        yield primary, port
-    subprocess.run(["rm", "-rf", copy], check=True)
-    embedded.remove(root)
-
-
-@contextmanager
-def standby_of(primary: Server, data: Path) -> Iterator[int]:
-    owner, port = data.stat(), free_port()
-    with (data / "postgresql.conf").open("a") as file:
-        file.write(
-            f"\nport = {port}\nlisten_addresses = '127.0.0.1'\nunix_socket_directories = ''\nhot_standby = on\n"
-            "max_connections = 500\n"
-            f"primary_conninfo = 'host=127.0.0.1 port={primary.port} user={primary.user} "
-            f"password={primary.password}'\n"
-        )
-    (data / "standby.signal").touch()
-    (data / "postmaster.pid").unlink(missing_ok=True)
-    command = [str(Path(f"/proc/{primary.pid}/exe").resolve()), "-D", str(data)]
-    process = subprocess.Popen(command, user=owner.st_uid, group=owner.st_gid, stderr=subprocess.DEVNULL)
-    try:
-        deadline = time.monotonic() + 30
-        while True:
-            try:
-                dsn = primary.dsn("postgres").replace(str(primary.port), str(port))
-                with psycopg.connect(dsn, autocommit=True) as connection:
-                    if connection.execute("SELECT count(*) FROM pg_stat_wal_receiver").fetchone() == (1,):
-                        break
-            except psycopg.OperationalError:
-                pass
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
-        yield port
-    finally:
-        process.terminate()
-        process.wait(30)
 
 
 def test_a_hot_standby_is_told_with_its_primary(tmp_path: Path, pair: tuple[Server, int]) -> None:

@@ -56,7 +56,10 @@ def test_a_missing_database_is_an_error_where_none_is_created(estate: Estate, pl
     if place != "option":
         status = estate.orch("status", "--output", "json", code=7).json["databases"]
         assert [(one["exists"], one["problems"][0]["kind"]) for one in status] == [(False, "database_missing")] * 2
-        estate.orch("apply", "--embedded", "--only", "postgres-new", code=None)
+        try:
+            estate.orch("apply", "--embedded", "--only", "postgres-new", code=None)
+        finally:
+            estate.orch("dev", "down", "--delete")
 
 
 def test_a_database_can_lift_what_its_server_says_of_creation(pg_estate: Estate) -> None:
