@@ -199,9 +199,10 @@ def test_a_failover_in_the_middle_of_an_apply(tmp_path: Path, pair: tuple[Server
     path = tmp_path / "databases.yaml"
     alone = path.read_text()
     hosts = f"127.0.0.1:{primary.port},127.0.0.1:{port}/"
-    both = alone.replace(f"127.0.0.1:{primary.port}/", hosts).replace(
-        "{database}", "{database}?target_session_attrs=read-write"
-    )
+    both = alone.replace(f"127.0.0.1:{primary.port}/", hosts)
+    mark = "&" if "{database}?" in alone else "?"
+    end = alone[alone.index("{database}") :].partition('"')[0]
+    both = both.replace(end, f"{end}{mark}target_session_attrs=read-write", 1)
     assert both != alone
     path.write_text(both)
     slow = "-- orch: no-transaction\nCREATE TABLE u ();\nSELECT pg_sleep(4);\nCREATE TABLE v ();\n"
@@ -210,7 +211,7 @@ def test_a_failover_in_the_middle_of_an_apply(tmp_path: Path, pair: tuple[Server
     deadline = time.monotonic() + 20
     running = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(4)%' AND pid <> pg_backend_pid()"
     while estate.sql("a", running) != [(1,)]:
-        assert time.monotonic() < deadline
+        assert time.monotonic() < deadline and run.poll() is None, run.communicate()
         time.sleep(0.05)
     standby = primary.dsn(estate.prefix + "a").replace(str(primary.port), str(port))
 
