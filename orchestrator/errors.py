@@ -200,6 +200,12 @@ class ConflictError(OrchError):
     kind = "conflict"
 
 
+class DriftError(ConflictError):
+    """Somebody changed the schema of a database since the last apply."""
+
+    kind = "drift"
+
+
 class StalePlanError(ConflictError):
     """A database or its files changed after the plan was made."""
 

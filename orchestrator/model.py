@@ -73,7 +73,9 @@ class Settings:
 
     `lock_timeout` is how long a file may wait for the locks of tables, all its tries together, and `lock_try` how long
     one of these tries may: so long do the readers of a table wait behind a statement that waits itself. Without `create`
-    a missing database is an error.
+    a missing database is an error. With `keep_text` the history keeps the text of what ran. `drift` is off, warn or
+    refuse: what happens where somebody changed the schema since the last apply; `drift_ignore` are globs of schema
+    objects that do not count.
     """
 
     lock_timeout: float | None = 10.0
@@ -81,6 +83,9 @@ class Settings:
     statement_timeout: float | None = None
     out_of_order: bool = False
     create: bool = True
+    keep_text: bool = True
+    drift: str = "off"
+    drift_ignore: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,7 +276,8 @@ class Attempt(NamedTuple):
 
     `applied` of `total` statements are known to be done; `in_flight` says that one more was begun and its end was
     not recorded. `prefix` is the checksum of the statements done, so that a changed prefix is noticed. `role` is the login
-    on the server and `host` where orch ran; who writes the record adds both.
+    on the server and `host` where orch ran; who writes the record adds both. `texts` is what is to be kept of both files,
+    or '': it is written, and is not read with the history.
     """
 
     version: int
@@ -296,6 +302,7 @@ class Attempt(NamedTuple):
     error: str = ""
     reason: str = ""
     format: int = HISTORY_FORMAT
+    texts: str = ""
 
 
 _DIRECTIONS = {direction.value: direction for direction in Direction}

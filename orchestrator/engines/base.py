@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -144,6 +144,9 @@ class Session(Protocol):
         in the same transaction, before and after the statements; CheckError undoes all of it.
         """
 
+    def kept_texts(self, version: int | None = None) -> Mapping[tuple[int, int], str]:
+        """Return what the history keeps of the text of files, by version and attempt: of one version, or of all."""
+
     def ask(self, check: Statement, limits: Limits) -> None:
         """Ask a question of a file without changing anything; CheckError if the answer is not true."""
 
@@ -179,6 +182,15 @@ class Session(Protocol):
 
     def schema_snapshot(self) -> SchemaSnapshot:
         """Return the schema as it is now, without the bookkeeping."""
+
+    def server(self) -> str:
+        """Return the engine and the major version of the server, as `postgres 15`."""
+
+    def kept_snapshot(self) -> str:
+        """Return what `keep_snapshot` stored last; '' if nothing."""
+
+    def keep_snapshot(self, text: str) -> None:
+        """Store a text beside the history, in place of the one before."""
 
     def is_bare(self, schema_object: SchemaObject) -> bool:
         """Whether a schema object is nothing but its name: the server creates such an object by itself when it is used."""

@@ -161,10 +161,12 @@ class FileRunner:
         limits: Limits,
         checks: Checks | None = None,
     ) -> Attempt:
+        # The texts come with the last record, not with that of every statement.
+        written = [attempt if attempt.done else attempt._replace(texts="")]
         if checks and any(checks):
-            self.session.commit(statements, [attempt], version_row, limits, checks)
+            self.session.commit(statements, written, version_row, limits, checks)
         else:
-            self.session.commit(statements, [attempt], version_row, limits)
+            self.session.commit(statements, written, version_row, limits)
         self.history_writer.note(attempt)
         return attempt
 

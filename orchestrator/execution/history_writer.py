@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
+from orchestrator.errors import OrchError
 from orchestrator.execution.run import Run
 from orchestrator.model import Attempt, Direction, History, Migration, Origin, Script, VersionRow
 from orchestrator.planning.attempts import latest_effective, next_attempt, pointer_during
+from orchestrator.planning.catalog import read_text
 from orchestrator.planning.history import State
+from orchestrator.planning.kept import Kept, pack
 
 
 class HistoryWriter:
     """What this run knows of the history, kept in step with what it writes."""
 
-    def __init__(self, run: Run, history: History, state: State) -> None:
+    def __init__(self, run: Run, id: str, history: History, state: State) -> None:
         self._run = run
+        self._id = id
         self._attempts = {(r.version, r.number): r for r in history.attempts}
         self._partial = state.partial
         self._written: set[tuple[int, int]] = set()
@@ -56,7 +62,18 @@ class HistoryWriter:
             actor=self._run.actor,
             run_id=self._run.run_id,
             tool=self._run.tool,
+            texts=self._texts(migration, script) if direction is Direction.UP and script is not None else "",
         )
+
+    def _texts(self, migration: Migration, script: Script) -> str:
+        """Return what the history keeps of both files: the down file may be gone when it is wanted."""
+        if not self._run.databases[self._id].settings.keep_text:
+            return ""
+        down = None
+        if migration.down is not None:
+            with suppress(OrchError):  # a file that cannot be read is told when it is to run
+                down = read_text(migration.down)
+        return pack(Kept(script.text, down))
 
     def adopted(self, migration: Migration, direction: Direction) -> Attempt:
         """Return the record that golang-migrate applied a migration."""

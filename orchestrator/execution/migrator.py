@@ -10,7 +10,7 @@ run asks the database what became of it.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from functools import partial
 
@@ -38,6 +38,7 @@ from orchestrator.events import (
     StepStarted,
     hidden,
 )
+from orchestrator.execution.drift import Verdict, before_steps, keep
 from orchestrator.execution.file_errors import located, made_by_hand, what_next
 from orchestrator.execution.file_runner import FileRunner, limits_of
 from orchestrator.execution.history_writer import HistoryWriter
@@ -82,6 +83,7 @@ class Migrator:
         self._tries: dict[int, Tries] = {}
         self._told: dict[tuple[int, bool], int] = {}  # of each version: its WARNINGs, and the server's other messages
         self._pieces = SmallerPieces()
+        self._drift: Verdict | None = None
         self.version: int | None = planned.version
         self.applied = 0
 
@@ -140,7 +142,7 @@ class Migrator:
         ):
             history = session.read_history(self._planned.extensions)
             state = reconcile(tuple(self._files.values()), history, out_of_order=self._settings.out_of_order)
-            history_writer = HistoryWriter(self._run, history, state)
+            history_writer = HistoryWriter(self._run, self._id, history, state)
             if (step.version in history_writer.applied) is (step.direction is Direction.UP):
                 return
             migration = self._files[step.version]
@@ -220,17 +222,36 @@ class Migrator:
     def _locked(self, session: Session) -> None:
         history = session.read_history(self._planned.extensions)
         steps = remaining(self._planned, tuple(self._files.values()), history, self._settings.out_of_order)
+        self._watch_drift(session, steps)
         session.prepare([name for name in self._planned.extensions if name not in history.extensions])
         state = reconcile(tuple(self._files.values()), history, out_of_order=self._settings.out_of_order)
-        history_writer = HistoryWriter(self._run, history, state)
+        history_writer = HistoryWriter(self._run, self._id, history, state)
         self._follow_golang_migrate(session, history_writer, state)
         self.version = history_writer.version
-        for step in steps:
-            if self._run.stop.is_set():
-                raise InterruptedRunError("stopped between two migrations")
-            self._step(session, history_writer, step)
-            self.applied += 1
-            self.version = history_writer.version
+        try:
+            for step in steps:
+                if self._run.stop.is_set():
+                    raise InterruptedRunError("stopped between two migrations")
+                self._step(session, history_writer, step)
+                self.applied += 1
+                self.version = history_writer.version
+        except StatementError:
+            if self.applied:
+                self._keep_snapshot(session)
+            raise
+        self._keep_snapshot(session)
+
+    def _watch_drift(self, session: Session, steps: Sequence[Step]) -> None:
+        """Refuse what somebody changed since the last apply, where the manifest says so, before anything is written."""
+        if self._settings.drift != "off" and not self._target.scratch and steps and self._drift is None:
+            self._drift = before_steps(session, self._id, self._settings)
+
+    def _keep_snapshot(self, session: Session) -> None:
+        if self._settings.drift == "off" or self._target.scratch:
+            return
+        if problem := keep(session, self.version, self._drift):
+            what = f"no schema snapshot was kept, so drift will be unknown: {self._run.redact(problem)}"
+            self._run.sink(Notice(self._id, what))
 
     def _follow_golang_migrate(self, session: Session, history_writer: HistoryWriter, state: State) -> None:
         """Write down what golang-migrate did since we last looked, and give the version table back if somebody dropped it."""

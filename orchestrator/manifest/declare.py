@@ -123,6 +123,12 @@ class Declarations:
                     self._error([*steps, key], f"{key!r} must be from 1ms to {_LONGEST:.0f}s", hint="no limit is none")
         if "out_of_order" in values:
             changes["out_of_order"] = values["out_of_order"] == "apply"
+        if "keep_text" in values:
+            changes["keep_text"] = values["keep_text"]
+        if "drift" in values:
+            changes["drift"] = values["drift"] or "off"  # YAML reads off as false
+        if "drift_ignore" in values:
+            changes["drift_ignore"] = (*inherited.drift_ignore, *(values["drift_ignore"] or ()))
         if isinstance(values.get("create"), str):
             changes["create"] = values["create"] != "never"
         return replace(inherited, **changes) if changes else inherited

@@ -9,7 +9,7 @@ from orchestrator.errors import InvalidError, StalePlanError, UsageError
 from orchestrator.events import Failure, Sink
 from orchestrator.execution.run import Run
 from orchestrator.hints import NAME, Blank, Command, Hint
-from orchestrator.operations.plan import Planned, plan
+from orchestrator.operations.plan import Planned, guarded, plan
 from orchestrator.operations.scope import Scope
 from orchestrator.planning.plan import DatabasePlan, Plan
 
@@ -43,7 +43,7 @@ def prepare(
         from orchestrator.operations.external import watch
 
         run = replace(run, ready=watch(run, assembly).ready)
-    return Planned(run, _for_these_servers(saved, run))
+    return Planned(run, guarded(run, _for_these_servers(saved, run)))
 
 
 def _read_plan(path: str) -> Plan:

@@ -91,6 +91,11 @@ class Assembly:
                 self._scripts[file, piecewise] = script
         return script
 
+    def hold(self, database: Database, file: File, text: str) -> None:
+        """Parse a text that stands in no file, so that `read_script` returns it; InvalidError if it is no migration."""
+        piecewise = self._is_piecewise(database)
+        self._scripts[file, piecewise] = self.engine(database.engine).parse(file, text, piecewise=piecewise)
+
     def _is_piecewise(self, database: Database) -> bool:
         """Whether the DSN asks for golang-migrate's multi-statement mode. Before it is resolved only its template is known."""
         target, found = self._targets.get(database.id), _MULTI_STATEMENT.search(database.dsn)

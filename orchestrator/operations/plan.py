@@ -81,11 +81,21 @@ def plan(
     made = make_plan(assembly.databases, run.catalogs, survey(run, keep=at_once), run.read_script, request, __version__)
     if outside is not None and not at_once:
         made = _with_notes(made, outside.waits_for)
+    made = guarded(run, made)
     if not checks:
         return Planned(run, made)
     from orchestrator.operations.checks import ask_checks
 
     return Planned(run, made, tuple(ask_checks(run, made)))
+
+
+def guarded(run: Run, made: Plan) -> Plan:
+    """Return the plan with what was changed behind orch since the last apply, where the manifest asks for that."""
+    if all(database.settings.drift == "off" for database in run.databases.values()):
+        return made
+    from orchestrator.operations.drift import guard
+
+    return guard(run, made)
 
 
 def _with_notes(plan: Plan, notes: Callable[[str], Sequence[str]]) -> Plan:

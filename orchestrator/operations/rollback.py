@@ -12,7 +12,8 @@ from orchestrator.execution.survey import survey
 from orchestrator.hints import Blank, Command, Hint
 from orchestrator.model import Direction, Migration
 from orchestrator.operations.assembly import assemble
-from orchestrator.operations.plan import Planned
+from orchestrator.operations.kept import with_kept_files
+from orchestrator.operations.plan import Planned, guarded
 from orchestrator.operations.scope import Scope
 from orchestrator.planning.graph import dependants
 from orchestrator.planning.history import reconcile
@@ -63,7 +64,8 @@ def prepare(
             command = Command("rollback", "-f", one.path, one.database.id, *_NUMBER)
             _refuse_while_up(migrations, found, str(one), command)
     request = Request(Direction.DOWN, to=to, steps=steps, allow_missing_down=allow_missing_down)
-    plan = make_plan(databases, run.catalogs, surveys, run.read_script, request, __version__)
+    run, surveys = with_kept_files(assembly, run, {id: surveys[id] for id in chosen}, request)
+    plan = guarded(run, make_plan(databases, run.catalogs, surveys, run.read_script, request, __version__))
     if plan.failures:  # all of them or none: only what stands in the way is told
         plan = replace(plan, databases=tuple(planned for planned in plan.databases if planned.failure))
     return Planned(run, plan)

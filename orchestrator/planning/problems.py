@@ -218,7 +218,7 @@ def missing(attempt: Attempt) -> Problem:
     )
 
 
-_GONE = "without it nothing can be rolled back past this version. If it is meant to be gone: "
+_GONE = "without it a rollback past this version needs the text that the history keeps. If it is meant to be gone: "
 
 
 FOLDED = 3
@@ -233,7 +233,8 @@ def missing_files(attempts: Sequence[Attempt]) -> Problem:
         Kind.MISSING,
         f"{spoken_versions(versions)} were applied, the last{when(attempts[-1])}, and their files are gone",
         Hint(
-            "restore the files, of another branch or an older release; nothing can be rolled back past these versions. "
+            "restore the files, of another branch or an older release; a rollback past these versions needs the "
+            "texts that the history keeps. "
             "If they are meant to be gone: ",
             Command("repair", NAME, "--acknowledge", said),
         ),

@@ -173,7 +173,7 @@ class Verifier:
         """Try the migrations one after the other, in as many scratch databases as that takes."""
         done = len(migrations) - len(self._asked(migrations))
         while done < len(migrations):
-            with self._scratch(id, migrations) as scratch:
+            with self.scratch(id, migrations) as scratch:
                 scratch.create()
                 if done:
                     scratch.go(Direction.UP, migrations[done - 1].version)
@@ -194,7 +194,7 @@ class Verifier:
                         return
 
     @contextmanager
-    def _scratch(self, id: str, migrations: Sequence[Migration]) -> Iterator[_Scratch]:
+    def scratch(self, id: str, migrations: Sequence[Migration]) -> Iterator[_Scratch]:
         """Lend a scratch database, and drop it."""
         name = clone_name(os.getpid())
         run = confined(self._run, id, name, migrations, BOTH)

@@ -70,6 +70,7 @@ def attempts_csv(histories: Mapping[str, History], *, whole: bool, narrowed: boo
 
 def _entry(attempt: Attempt) -> dict[str, Any]:
     entry = attempt._asdict() | {"direction": attempt.direction.value, "origin": attempt.origin.value}
+    del entry["texts"]  # they are not read with the history
     for key in ("started_at", "finished_at"):
         entry[key] = entry[key].astimezone(UTC).isoformat() if entry[key] else None
     return {"version": entry.pop("version"), "attempt": entry.pop("number"), **entry, "result": _result(attempt)}

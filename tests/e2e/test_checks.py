@@ -33,7 +33,9 @@ def test_a_require_that_is_not_met_stops_before_the_file_runs_and_one_that_is_me
     assert f"{path}:1:18: postgres-shop: the check is not met: its query returned false" in refused.text
     assert "-- orch: require SELECT count(*) = 0 FROM orders WHERE total IS NULL" in refused.text
     assert "nothing of this file is in the database" in refused.text
-    assert estate.sql("shop", "SELECT attnotnull FROM pg_attribute WHERE attname = 'total'") == [(False,)]
+    assert estate.sql(
+        "shop", "SELECT attnotnull FROM pg_attribute WHERE attname = 'total' AND attrelid = 'orders'::regclass"
+    ) == [(False,)]
     asked = estate.orch("plan", "--only", "shop", "--check", code=1)
     assert f"check: postgres-shop: {path}:1:18: require not met: its query returned false" in asked.stderr
     document = estate.orch("plan", "--only", "shop", "--check", "--output", "json", code=1).json

@@ -185,6 +185,18 @@ class MemorySession:
     def _record(self, attempt: Attempt) -> None:
         self._store.attempts[attempt.version, attempt.number] = attempt
 
+    def kept_texts(self, version: int | None = None) -> dict[tuple[int, int], str]:
+        return {(a.version, a.number): a.texts for a in self._store.attempts.values() if a.texts}
+
+    def server(self) -> str:
+        return "memory 1"
+
+    def kept_snapshot(self) -> str:
+        return ""
+
+    def keep_snapshot(self, text: str) -> None:
+        pass
+
     def ask(self, check: Statement, limits: Limits) -> None:
         pass
 

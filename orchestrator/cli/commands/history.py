@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from orchestrator.cli import options
+
+if TYPE_CHECKING:
+    from orchestrator.operations.scope import Scope
 
 
 class HistoryOutput(StrEnum):
@@ -28,6 +31,12 @@ def command(
             "--since", metavar="AGE", help="Show attempts of the last 7d, 12h or 30m, or since a date in UTC."
         ),
     ] = None,
+    text: Annotated[
+        int | None,
+        typer.Option(
+            "--text", metavar="VERSION", help="Show the files of VERSION as the history keeps them; needs a NAME."
+        ),
+    ] = None,
     failed: Annotated[bool, typer.Option("--failed", help="Show only attempts that failed or did not finish.")] = False,
     file: options.File = None,
     env_file: options.EnvFile = None,
@@ -42,6 +51,7 @@ def command(
         orch history inventory
         orch history --since 7d --failed
         orch history --output csv
+        orch history inventory --text 3
     """
     from orchestrator.cli.console import say, say_failures
     from orchestrator.cli.show import show
@@ -49,7 +59,30 @@ def command(
     from orchestrator.operations.scope import Scope
     from orchestrator.views.plain import PlainView
 
+    if text is not None:
+        return _show_text(name, text, Scope(file, env_file, embedded=embedded), output)
     found = history(Scope(file, env_file, embedded=embedded), PlainView(say), name, since=since, failed=failed)
     show("history", output, found.found, whole=name is None, narrowed=failed or since is not None)
     say_failures(found.failures)
     return found.exit_code
+
+
+def _show_text(name: str | None, version: int, scope: Scope, output: HistoryOutput) -> int:
+    """Show the kept text of one version."""
+    from orchestrator.cli.console import out, out_json, say
+    from orchestrator.errors import UsageError
+    from orchestrator.hints import NAME, Command, Hint
+    from orchestrator.operations.kept import texts
+    from orchestrator.views.plain import PlainView
+
+    if name is None or output is HistoryOutput.csv:
+        what = "--text needs the name of a database" if name is None else "--text is no table: it has no csv"
+        raise UsageError(what, hint=Hint(Command("history", name or NAME, "--text", version)))
+    shown = texts(scope, PlainView(say), name, version)
+    if output is HistoryOutput.json:
+        out_json({"format": 1, "id": shown.id, "version": version, "attempt": shown.attempt.number, **shown.ways})
+        return 0
+    about = f"version {version} ({shown.attempt.name}), attempt {shown.attempt.number}"
+    for way, text in shown.ways.items():
+        out(f"-- {about}: {way} file\n{text.rstrip()}\n")
+    return 0

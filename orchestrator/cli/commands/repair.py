@@ -171,13 +171,19 @@ def _show(one: OneDatabase, seen: History, by: Signature, output: options.Output
 
     state = _state(one, seen)
     found = resolutions(one.migrations, seen, by)
+    diffs = _diffs(one, seen, state)
     if output is options.Output.json:
-        problems = [{"kind": problem.kind.value, "what": problem.what} for problem in state.problems]
+        problems = [
+            {"kind": problem.kind.value, "what": problem.what}
+            | ({"diff": diffs[problem.version]} if problem.version in diffs else {})
+            for problem in state.problems
+        ]
         offered = [{"flag": f"--{resolution.flag}", "what": resolution.what} for resolution in found]
         out_json({"format": 1, "id": one.id, "problems": problems, "ways": offered})
         return 0
     lines: list[str] = [f"{one.id}: {problem.what}" for problem in state.problems]
     lines = lines or [f"{one.id}: nothing is wrong."]
+    lines += ["", *(line for diff in diffs.values() for line in diff.splitlines())] if diffs else []
     if found:
         lines += ["\nWhat you can do (with --reason TEXT, the reason is kept in the history):"]
         lines += [Hint("  ", resolution.command(one.id), f"\n      {resolution.what}") for resolution in found]
@@ -189,6 +195,18 @@ def _show(one: OneDatabase, seen: History, by: Signature, output: options.Output
         lines += [Hint(about, following.command(one.id))]
     out(pasteable(joined("\n", lines)))
     return 0
+
+
+def _diffs(one: OneDatabase, seen: History, state: State) -> dict[int, str]:
+    """Return how edited files differ from what ran, as far as the history keeps that."""
+    from orchestrator.manifest.redact import redactor
+    from orchestrator.operations.kept import edits
+    from orchestrator.planning.problems import Kind
+
+    if not any(problem.kind is Kind.EDITED for problem in state.problems):
+        return {}
+    with one.session() as session:
+        return {version: redactor(diff) for version, diff in edits(session, seen, one.migrations).items()}
 
 
 def _chosen(one: OneDatabase, history: History, by: Signature, flag: str) -> Resolution:

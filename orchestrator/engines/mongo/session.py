@@ -16,6 +16,7 @@ from bson.errors import BSONError, InvalidDocument
 from bson.raw_bson import RawBSONDocument
 from pymongo import MongoClient, WriteConcern
 from pymongo.client_session import ClientSession
+from pymongo.collection import Collection
 from pymongo.database import Database as MongoDatabase
 from pymongo.errors import DocumentTooLarge, OperationFailure, PyMongoError, WriteConcernError
 
@@ -103,6 +104,8 @@ class MongoSession:
         self._locks = self._database[target.parameters.get("x-advisory-lock-collection") or "migrate_advisory_lock"]
         self._bookkeeping = {collection.name for collection in (self._versions, self._history, self._locks)}
         self._plain_data: set[str] = set()  # collections that are known to hold no records
+
+        self._bookkeeping.add(f"{self._history.name}_snapshot")
         self._cancelled = threading.Event()
         self._has_store = False
         self._several_rows = False
@@ -304,6 +307,13 @@ class MongoSession:
             self._command(statement, limits)
             self._alone = None  # it may have made or renamed one
 
+    def kept_texts(self, version: int | None = None) -> Mapping[tuple[int, int], str]:
+        """Read the field of the texts, which the history is read without."""
+        chosen = {"texts": {"$gt": ""}} | ({} if version is None else {"version": version})
+        with errors.mapped(self._target):
+            found = self._history.find(chosen, {"version": 1, "attempt": 1, "texts": 1}, session=self._session)
+            return {(int(one["version"]), int(one["attempt"])): one["texts"] for one in found}
+
     def ask(self, check: Statement, limits: Limits) -> None:
         """Count what a check counts, in the transaction if one is open."""
         command = command_of(check)
@@ -334,9 +344,30 @@ class MongoSession:
 
     def schema_snapshot(self) -> SchemaSnapshot:
         """Read the collections, their options and their indexes."""
-        bookkeeping = {self._versions.name, self._history.name, self._locks.name}
+        bookkeeping = {self._versions.name, self._history.name, self._locks.name, self._snapshot.name}
         with errors.mapped(self._target):
             return schema_snapshot(self._database, bookkeeping)
+
+    @property
+    def _snapshot(self) -> Collection[Any]:
+        return self._database[f"{self._history.name}_snapshot"]
+
+    def server(self) -> str:
+        """Return the major version."""
+        with errors.mapped(self._target):
+            return f"mongo {self._client.server_info()['versionArray'][0]}"
+
+    def kept_snapshot(self) -> str:
+        """Read the document of the collection beside the history."""
+        with errors.mapped(self._target):
+            found = self._snapshot.find_one({"_id": "snapshot"}, session=self._session)
+            return str(found["text"]) if found and isinstance(found.get("text"), str) else ""
+
+    def keep_snapshot(self, text: str) -> None:
+        """Write the document of the collection beside the history."""
+        with errors.mapped(self._target):
+            self._renew()
+            self._snapshot.replace_one({"_id": "snapshot"}, {"text": text}, upsert=True, session=self._session)
 
     def is_bare(self, schema_object: SchemaObject) -> bool:
         """Whether this is a collection without documents, options and indexes."""
@@ -358,7 +389,7 @@ class MongoSession:
     def _attempts(self) -> tuple[Attempt, ...]:
         found = []
         stored: dict[str, None] = {}
-        for row in self._history.find(session=self._session):
+        for row in self._history.find({}, {"texts": 0}, session=self._session):
             if isinstance(whose := row.get("identity"), str):
                 stored[whose] = None
             try:
@@ -611,6 +642,8 @@ class MongoSession:
             "format": attempt.format,
             "identity": identity,
         }
+        if attempt.texts:
+            values["texts"] = attempt.texts
         document: dict[str, Any] = {name: {"$literal": value} for name, value in values.items()}
         # As numbers: SecantusDB cannot subtract a stored date from $$NOW.
         milliseconds = {"$subtract": [{"$toLong": "$$NOW"}, {"$toLong": began}]}

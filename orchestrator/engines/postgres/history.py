@@ -37,7 +37,9 @@ COLUMNS = {
     "identity": "text NOT NULL DEFAULT ''",
     "role": "text NOT NULL DEFAULT ''",
     "host": "text NOT NULL DEFAULT ''",
+    "texts": "text",
 }
+TEXTS = "texts"
 # What the history of every release has, and the table of another tool that has its name has not.
 OURS = frozenset({"version", "attempt", "direction", "checksum", "done"})
 # Stands on a history that belongs to the search_path of a DSN: no other DSN may take it for its own.
@@ -118,9 +120,11 @@ def record(
         "identity": identity,
         "role": "session_user",
         "host": text(socket.gethostname()),
+        "texts": text(attempt.texts) if attempt.texts else "NULL",
     }
     values = {name: value for name, value in known.items() if name in columns}
-    updates = [f"{c} = EXCLUDED.{c}" for c in values if c not in ("version", "attempt", "started_at", "seconds")]
+    kept = ("version", "attempt", "started_at", "seconds", *(() if attempt.texts else ("texts",)))
+    updates = [f"{c} = EXCLUDED.{c}" for c in values if c not in kept]
     updates.append(f"seconds = extract(epoch FROM {finished} - h.started_at)" if attempt.done else "seconds = NULL")
     return (
         f"INSERT INTO {table} AS h ({', '.join(values)}) VALUES ({', '.join(values.values())}) "

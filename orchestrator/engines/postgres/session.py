@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
@@ -213,6 +213,11 @@ class PostgresSession:
             self._used = True
         self._tables.written(attempts, version_row)
 
+    def kept_texts(self, version: int | None = None) -> Mapping[tuple[int, int], str]:
+        """Read the column of the texts, which the history is read without."""
+        self._tables.look()
+        return self._tables.kept_texts(version)
+
     def ask(self, check: Statement, limits: Limits) -> None:
         """Ask a check in a read-only transaction of its own."""
         from orchestrator.engines.postgres.checks import alone, judge_results
@@ -292,7 +297,32 @@ class PostgresSession:
 
         self._tables.look()
         with errors.mapped(self.connection, self.target):
-            return schema_snapshot(self.connection, (self._tables.version_row, self._tables.history))
+            ours = (self._tables.version_row, self._tables.history, self._tables.snapshot)
+            return schema_snapshot(self.connection, ours)
+
+    def server(self) -> str:
+        """Return the major version."""
+        return f"postgres {self.connection.info.server_version // 10_000}"
+
+    def kept_snapshot(self) -> str:
+        """Read the row of the table beside the history."""
+        self._tables.look()
+        name = self._literal(self._tables.snapshot)
+        if not self._tables.ask(f"SELECT pg_catalog.to_regclass({name}) IS NOT NULL")[0]:
+            return ""
+        row = self._tables.ask(f"SELECT pg_catalog.max(snapshot) FROM {self._tables.snapshot}")
+        return row[0] or ""
+
+    def keep_snapshot(self, text: str) -> None:
+        """Make the table beside the history, and write its one row."""
+        table = self._tables.snapshot
+        self._send(
+            Message(
+                "BEGIN; SET LOCAL client_min_messages = warning; SET LOCAL lock_timeout = '2s'; "
+                f"CREATE TABLE IF NOT EXISTS {table} (snapshot text NOT NULL); DELETE FROM {table}; "
+                f"INSERT INTO {table} VALUES ({self._literal(text)}); COMMIT"
+            )
+        )
 
     def is_bare(self, schema_object: SchemaObject) -> bool:  # noqa: ARG002 - PostgreSQL makes nothing by itself
         """Return False: nothing is there that no statement made."""

@@ -14,6 +14,7 @@ from orchestrator.engines.postgres.history import (
     COLUMNS,
     OURS,
     SET_BY_DSN,
+    TEXTS,
     complete_history,
     create_history,
     create_pointer,
@@ -56,6 +57,7 @@ class Tables:
             str, str
         ] = {}  # relkind of each table that is there; with "!" if row level security hides rows
         self._columns: Collection[str] = ()  # of the history; none: not seen yet
+        self._looked: Sequence[str] = ()  # its columns at the last look
         self._may_alter = True  # this login can add columns to the history
         self.has_session = False  # the history is known to have the column for the state of a session
         self._seen: Sequence[Any] = ()  # what was read last …
@@ -64,6 +66,11 @@ class Tables:
         self._stored: Sequence[str] = ()  # identities in the rows that were read last
         self._others: Sequence[OtherTable] | None = None  # tables of other sets; None: not looked for
         self._known: KnownRecords | None = None  # what was read, and written since; None: not read
+
+    @property
+    def snapshot(self) -> str:
+        """The name of the table in which a schema snapshot is kept, in SQL."""
+        return f'{self.history.removesuffix(chr(34))}_snapshot"'
 
     @property
     def complete(self) -> bool:
@@ -200,11 +207,28 @@ class Tables:
         if self._has_pointer:
             parts.append(f"SELECT 'pointer', row_to_json(p)::text FROM {self.version_row} p")
         if self._has_history:
-            parts.append(f"SELECT 'revision', row_to_json(h)::text FROM {self.history} h")
+            parts.append(f"SELECT 'revision', row_to_json(h)::text FROM {self._read_from()} h")
             parts.append(f"SELECT 'identity', {self._identity()}::text")
         if extensions:
             parts.append("SELECT 'extension', to_json(extname)::text FROM pg_catalog.pg_extension")
         return " UNION ALL ".join(parts)
+
+    def _read_from(self) -> str:
+        """Return what the rows of the history are read from: the table without the texts, which nobody needs every time."""
+        if TEXTS not in self._looked:
+            return self.history
+        columns = ", ".join(identifier(name) for name in self._looked if name != TEXTS)
+        return f"(SELECT {columns} FROM {self.history})"
+
+    def kept_texts(self, version: int | None) -> dict[tuple[int, int], str]:
+        """Return the texts in the rows of a version, or of all, by version and attempt."""
+        if not self._has_history or TEXTS not in self._looked:
+            return {}
+        chosen = "" if version is None else f" AND version = {version}"
+        with errors.mapped(self._connection, self._target) as failing:
+            failing.reads = True
+            query = f"SELECT version, attempt, {TEXTS} FROM {self.history} WHERE {TEXTS} IS NOT NULL{chosen}"
+            return {(row[0], row[1]): row[2] for row in self._connection.execute(query.encode()).fetchall()}
 
     def _history_of(self, rows: Sequence[tuple[str, str]], extensions: Sequence[str]) -> History:
         """Return what the rows of `_query` say; mostly that is what they said before."""
@@ -284,9 +308,7 @@ class Tables:
 
     def _attempts_of(self, records: Sequence[dict[str, Any]]) -> tuple[Attempt, ...]:
         """Return the history's rows. Another tool, or a person, may have made a table of its name."""
-        self._columns = records[0].keys() if records else ()
-        if self._has_history and not records:
-            self._columns = self._read_columns(self.history)
+        self._columns = self._looked or self._read_columns(self.history) if self._has_history else ()
         self.has_session = "session" in self._columns
         if self._has_history and not set(self._columns) >= OURS:
             raise ConflictError(
@@ -352,7 +374,7 @@ class Tables:
             "pg_catalog.to_regprocedure('pg_catalog.pg_control_system()'), 'EXECUTE'), "
             f"pg_catalog.to_regnamespace(pg_catalog.quote_ident({where})) IS NOT NULL, "
             f"{self._kind(there + self._literal(identifier(self._version_name)))}, {self._kind(there + own)}, "
-            f"{self._kind(there + shared)}, "
+            f"{self._kind(there + shared)}, {_columns(there + own)}, {_columns(there + shared)}, "
             f"EXISTS (SELECT FROM pg_catalog.pg_attribute WHERE attrelid = {golang} AND attname = 'dirty'), "
             f"pg_catalog.pg_postmaster_start_time()::text, {IN_RECOVERY}, {READ_ONLY} "
             f"FROM (SELECT {schema} AS s) AS schema"
@@ -365,15 +387,16 @@ class Tables:
                 "CREATE SCHEMA public; or set search_path in the DSN "
                 "(options=-csearch_path=...)",
             )
-        self.server_pid, self.schema, quoted, knows_system, self._has_schema, *found, self.server_start = row[:10]
-        version_row, own_kind, shared_kind, golang = found
-        refuses = row[10:]
+        self.server_pid, self.schema, quoted, knows_system, self._has_schema, *found, self.server_start = row[:12]
+        version_row, own_kind, shared_kind, own_columns, shared_columns, golang = found
+        refuses = row[12:]
         self.read_only = read_only(self._connection, self._target, standby=refuses[0]) if any(refuses) else None
         if knows_system:
             self._system = "(SELECT system_identifier::text FROM pg_catalog.pg_control_system())"
         # Earlier releases called every history the same. One that has no other set to belong to stays where it is.
         keeps = not own_kind and shared_kind and version_row and not golang
         self._take_kinds(version_row, shared_kind if keeps else own_kind)
+        self._looked = (shared_columns if keeps else own_columns) or ()
         self.version_row = f"{quoted}.{identifier(self._version_name)}"
         self._history_name = self._target.history_name if keeps else self._own_history
         self.history = f"{quoted}.{identifier(self._history_name)}"
@@ -436,3 +459,11 @@ class Tables:
 
     def _literal(self, value: str) -> str:
         return literal(self._connection, value)
+
+
+def _columns(name: str) -> str:
+    """Return SQL for the names of the columns of a table, NULL where there is none."""
+    return (
+        "(SELECT pg_catalog.array_agg(attname::text ORDER BY attnum) FROM pg_catalog.pg_attribute "
+        f"WHERE attnum > 0 AND NOT attisdropped AND attrelid = pg_catalog.to_regclass({name}))"
+    )

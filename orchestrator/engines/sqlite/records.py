@@ -37,6 +37,7 @@ COLUMNS = {
     "error": "TEXT NOT NULL DEFAULT ''",
     "reason": "TEXT NOT NULL DEFAULT ''",
     "format": "INTEGER NOT NULL DEFAULT 1",
+    "texts": "TEXT",
 }
 _OURS = frozenset({"version", "attempt", "direction", "checksum", "done"})
 
@@ -68,8 +69,9 @@ class Records:
         attempts: list[Attempt] = []
         raw: tuple[tuple[Any, ...], ...] | None = None
         if columns:
-            cursor = connection.execute(f"SELECT * FROM {quoted(self.history)} ORDER BY version, attempt")  # noqa: S608
-            names = [column[0] for column in cursor.description]
+            names = sorted(columns - {"texts"})  # which nobody needs every time
+            listed = ", ".join(map(quoted, names))
+            cursor = connection.execute(f"SELECT {listed} FROM {quoted(self.history)} ORDER BY version, attempt")  # noqa: S608
             rows = [dict(zip(names, row, strict=True)) for row in cursor]
             attempts = [self._attempt(row) for row in rows]
             raw = tuple(
@@ -101,6 +103,27 @@ class Records:
         )
         names = [row[0] for row in connection.execute(query, (self.version_table, self.history)).fetchall()]
         return {name: tuple(connection.execute(f"SELECT * FROM {quoted(name)}").fetchall()) for name in names}  # noqa: S608
+
+    def kept_texts(self, connection: sqlite3.Connection, version: int | None) -> dict[tuple[int, int], str]:
+        """Return the texts in the rows of a version, or of all, by version and attempt."""
+        if "texts" not in self._columns(connection):
+            return {}
+        query = f"SELECT version, attempt, texts FROM {quoted(self.history)} WHERE texts IS NOT NULL"  # noqa: S608
+        return {(row[0], row[1]): row[2] for row in connection.execute(query) if version in (None, row[0])}
+
+    def kept_snapshot(self, connection: sqlite3.Connection) -> str:
+        """Return the schema snapshot that is kept beside the history; '' if there is none."""
+        if not self._is_table(connection, f"{self.history}_snapshot"):
+            return ""
+        row = connection.execute(f"SELECT max(snapshot) FROM {quoted(f'{self.history}_snapshot')}").fetchone()  # noqa: S608
+        return str(row[0] or "")
+
+    def keep_snapshot(self, connection: sqlite3.Connection, text: str) -> None:
+        """Keep a schema snapshot beside the history, in place of the one before."""
+        table = quoted(f"{self.history}_snapshot")
+        connection.execute(f"CREATE TABLE IF NOT EXISTS {table} (snapshot TEXT NOT NULL)")
+        connection.execute(f"DELETE FROM {table}")  # noqa: S608
+        connection.execute(f"INSERT INTO {table} VALUES (?)", (text,))  # noqa: S608
 
     def write(
         self, connection: sqlite3.Connection, attempts: Sequence[Attempt], version_row: VersionRow | None
@@ -153,6 +176,8 @@ class Records:
             "reason": attempt.reason,
             "format": attempt.format,
         }
+        if attempt.texts:
+            values["texts"] = attempt.texts
         updates = ", ".join(f"{name} = excluded.{name}" for name in values if name not in ("version", "attempt"))
         connection.execute(
             f"INSERT INTO {quoted(self.history)} AS h ({', '.join(values)}) VALUES ({', '.join('?' * len(values))}) "  # noqa: S608

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
@@ -98,9 +98,30 @@ class SqliteSession:
 
     def schema_snapshot(self) -> SchemaSnapshot:
         """Return the schema as it is now, without the bookkeeping."""
-        ours = (self._records.version_table, self._records.history)
+        ours = (self._records.version_table, self._records.history, f"{self._records.history}_snapshot")
         with errors.mapped(self.target):
             return self._reading(lambda connection: read_schema(connection, ours))
+
+    def server(self) -> str:
+        """Return the major version: the schema of a file is the same in all releases of it."""
+        return f"sqlite {sqlite3.sqlite_version_info[0]}"
+
+    def kept_snapshot(self) -> str:
+        """Read the row of the table beside the history."""
+        with errors.mapped(self.target):
+            return self._reading(self._records.kept_snapshot)
+
+    def keep_snapshot(self, text: str) -> None:
+        """Make the table beside the history, and write its one row."""
+        connection = self._write()
+        self._begin(connection, Limits())
+        try:
+            with errors.mapped(self.target):
+                self._records.keep_snapshot(connection, text)
+                connection.execute("COMMIT")
+        except BaseException:
+            self._roll_back()
+            raise
 
     def is_bare(self, schema_object: SchemaObject) -> bool:
         """Whether the server makes such a thing by itself: SQLite makes none."""
@@ -182,6 +203,11 @@ class SqliteSession:
         for setting in filter(None, settings.split(";\n")):
             with errors.mapped(self.target):
                 connection.execute(setting).fetchall()
+
+    def kept_texts(self, version: int | None = None) -> Mapping[tuple[int, int], str]:
+        """Read the column of the texts, which the history is read without."""
+        with errors.mapped(self.target):
+            return self._reading(lambda connection: self._records.kept_texts(connection, version))
 
     def ask(self, check: Statement, limits: Limits) -> None:
         """Ask a check over a connection that cannot change anything, or that must not while it is asked."""

@@ -1,0 +1,104 @@
+"""`orch drift`: is a database still what its migrations made it?"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from orchestrator.cli import options
+from orchestrator.execution.scheduler import JOBS, JOBS_PER_SERVER
+
+
+class DriftOutput(StrEnum):
+    """What stdout holds."""
+
+    text = "text"
+    json = "json"
+    github = "github"
+
+
+def command(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[NAME]...",
+            help="The databases; globs; label:x. Default: all.",
+            autocompletion=options.complete_pattern,
+        ),
+    ] = None,
+    accept: Annotated[
+        bool,
+        typer.Option(
+            "--accept", help="Take the databases as they are now: compare with that from here on. Needs a NAME."
+        ),
+    ] = False,
+    kept: Annotated[
+        bool,
+        typer.Option("--kept", help="Compare with the schema snapshot of the last apply; make no scratch database."),
+    ] = False,
+    file: options.File = None,
+    env_file: options.EnvFile = None,
+    jobs: options.Jobs = JOBS,
+    jobs_per_server: options.JobsPerServer = JOBS_PER_SERVER,
+    wait: options.Wait = 0.0,
+    lock_timeout: options.LockTimeout = None,
+    embedded: options.Embedded = False,
+    output: Annotated[DriftOutput, typer.Option("--output", help="Format of stdout.")] = DriftOutput.text,
+    junit: Annotated[str | None, typer.Option("--junit", metavar="FILE", help="Also write a JUnit report.")] = None,
+) -> int:
+    """Show what was changed in databases behind their migrations. Exit with 3 if something was.
+
+    A database is compared with what its files yield in a scratch database, or else with the schema snapshot that the last
+    apply kept (where the manifest says drift: warn or refuse). Nothing is changed.
+
+    Examples:
+        orch drift
+        orch drift inventory --kept
+        orch drift inventory --accept
+    """
+    from pathlib import Path
+
+    from orchestrator.cli.console import out, out_json, pasteable, say, say_failures
+    from orchestrator.cli.streams import put
+    from orchestrator.errors import UsageError
+    from orchestrator.manifest.redact import redactor
+    from orchestrator.operations.assembly import assemble
+    from orchestrator.operations.drift import Looker
+    from orchestrator.views.drift import drift_commands, drift_document, drift_junit, drift_text
+    from orchestrator.views.plain import PlainView
+
+    if accept and not names:
+        raise UsageError("--accept needs the name of a database", hint="orch drift NAME --accept")
+    assembly = assemble(file, env_file, names, no_deps=bool(names))
+    run = assembly.run(
+        PlainView(say),
+        embedded=embedded,
+        jobs=jobs,
+        jobs_per_server=jobs_per_server,
+        wait=wait,
+        lock_timeout=lock_timeout,
+    )
+    if accept:
+        from orchestrator.operations.drift import accept as accepted
+
+        problems = {id: accepted(run, id) for id in run.databases}
+        for id, problem in problems.items():
+            say(pasteable(f"{id}: {redactor(problem) if problem else 'taken as it is now'}."))
+        return 1 if any(problems.values()) else 0
+    report = Looker(run, kept=kept).look()
+    if junit is not None:
+        try:
+            Path(junit).write_text(redactor(drift_junit(report.databases)), encoding="utf-8")
+        except OSError as error:
+            raise UsageError(f"{junit} cannot be written: {error.strerror}") from None
+    if output is DriftOutput.json:
+        out_json(drift_document(report.databases))
+    elif output is DriftOutput.github:
+        say(redactor(drift_text(report.databases)))
+        put("".join(f"{redactor(line)}\n" for line in drift_commands(report.databases)))
+    else:
+        out(redactor(drift_text(report.databases)))
+    say_failures((one.database, one.failure) for one in report.databases if one.failure)
+    return report.exit_code

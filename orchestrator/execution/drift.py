@@ -1,0 +1,98 @@
+"""Keep a schema snapshot beside the history, and compare the database with it later: did somebody change it since?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from orchestrator.analysis.drift import (
+    MAX_SHOWN,
+    Drift,
+    KeptSnapshot,
+    carried,
+    compare,
+    details,
+    named,
+    read_kept,
+    write_kept,
+)
+from orchestrator.engines.base import Session
+from orchestrator.errors import DriftError, OrchError
+from orchestrator.hints import Command, Hint
+from orchestrator.model import SchemaSnapshot, Settings
+from orchestrator.planning.attempts import digest
+
+NOTHING_KEPT = Hint(
+    "no schema snapshot was kept: the next apply keeps one where drift is warn or refuse, or: ",
+    Command("drift", "NAME", "--accept"),
+)
+
+
+class Verdict(NamedTuple):
+    """What came of a comparison with the kept schema snapshot. With an `unknown` reason nothing was compared.
+
+    `kept` and `found` are the two snapshots.
+    """
+
+    drift: Drift = Drift()
+    unknown: str = ""
+    kept: SchemaSnapshot | None = None
+    found: SchemaSnapshot | None = None
+
+
+def against_kept(session: Session, ignore: Sequence[str]) -> Verdict:
+    """Compare the database with the schema snapshot that was kept of it. Changes nothing."""
+    for _ in range(2):
+        history = session.read_history()
+        text = session.kept_snapshot()
+        if not text:
+            return Verdict(unknown=NOTHING_KEPT)
+        try:
+            kept = read_kept(text)
+        except ValueError as error:
+            return Verdict(unknown=str(error))
+        if kept.server != (server := session.server()):
+            return Verdict(unknown=f"the kept schema snapshot is of {kept.server}, and the server is {server} now")
+        if kept.base != digest(history):
+            return Verdict(unknown="migrations ran since, without a schema snapshot being kept")
+        found = session.schema_snapshot()
+        if digest(session.read_history()) == kept.base:  # else a run came between
+            return Verdict(compare(kept.snapshot, found, ignore), kept=kept.snapshot, found=found)
+    return Verdict(unknown="it is being migrated")
+
+
+def before_steps(session: Session, id: str, settings: Settings) -> Verdict:
+    """Compare once more under the lock, before anything runs; DriftError where somebody changed what must not be changed."""
+    verdict = against_kept(session, settings.drift_ignore)
+    if verdict.drift.differences and settings.drift == "refuse":
+        raise refusal(id, verdict.drift)
+    return verdict
+
+
+def refusal(id: str, drift: Drift) -> DriftError:
+    """Return the error for what somebody changed since the last apply."""
+    return DriftError(
+        f"somebody changed the schema of {id} since the last apply: {named(drift)}",
+        detail=details(drift, MAX_SHOWN),
+        hint=Hint(
+            "undo the change or write it as a migration; or take it as it is: ", Command("drift", id, "--accept")
+        ),
+    )
+
+
+def keep(session: Session, version: int | None, verdict: Verdict | None = None) -> str:
+    """Keep how the database looks now, in place of what was kept before. Returns why that was not possible, or ''.
+
+    What `verdict` found changed before the run stays told: where the run left it alone, what was kept of it is kept again.
+    """
+    try:
+        base = digest(session.read_history())
+        snapshot = session.schema_snapshot()
+        if verdict is not None and verdict.kept is not None and verdict.found is not None:
+            snapshot = carried(verdict.kept, verdict.found, snapshot)
+        session.keep_snapshot(write_kept(KeptSnapshot(session.server(), version, base, snapshot)))
+    except ValueError as error:
+        return str(error)
+    except OrchError as error:
+        return error.what
+    return ""
