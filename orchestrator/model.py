@@ -56,11 +56,12 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class CreateOptions:
-    """What CREATE DATABASE and a database's first minutes need. PostgreSQL only."""
+    """What CREATE DATABASE and a database's first minutes need; `Dialect.create_options` says which an engine has."""
 
     owner: str | None = None
     encoding: str | None = None
     locale: str | None = None
+    collation: str | None = None
     template: str | None = None
     extensions: tuple[str, ...] = ()
     connection_limit: int | None = None

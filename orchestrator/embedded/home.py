@@ -41,9 +41,10 @@ class Server:
 
     def dsn(self, database: str = "{database}") -> str:
         """Return the DSN of a database, or by default a template with `{database}`. It holds the password."""
-        login = f"{quote(self.user, safe='')}:{quote(self.password, safe='')}@{self.host}:{self.port}"
-        name = quote(database, safe="{}")
         known = dialect(self.engine)
+        address = known.embedded.address.format(host=self.host, port=self.port)
+        login = f"{quote(self.user, safe='')}:{quote(self.password, safe='')}@{address}"
+        name = quote(database, safe="{}")
         query = known.embedded.query
         return f"{known.dsn.schemes[0]}://{login}/{name}{'?' if query else ''}{query}"
 

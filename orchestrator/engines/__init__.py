@@ -16,6 +16,7 @@ __all__ = ["DIALECTS", "Dialect", "dialect", "dialects", "load", "load_engine"]
 DIALECTS = {
     "postgres": "orchestrator.engines.postgres.dialect:DIALECT",
     "mongo": "orchestrator.engines.mongo.dialect:DIALECT",
+    "mysql": "orchestrator.engines.mysql.dialect:DIALECT",
     "sqlite": "orchestrator.engines.sqlite.dialect:DIALECT",
 }
 """The record of each engine by its name, in the order in which people see them."""

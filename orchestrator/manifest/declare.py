@@ -273,6 +273,7 @@ class Declarations:
             owner=given.get("owner"),
             encoding=given.get("encoding"),
             locale=given.get("locale"),
+            collation=given.get("collation"),
             template=given.get("template"),
             extensions=tuple(dict.fromkeys(given.get("extensions") or ())),
             connection_limit=None if given.get("connection_limit") is None else int(given["connection_limit"]),

@@ -100,7 +100,7 @@ def test_a_wrong_password_is_refused_for_good_and_not_repeated(bench: Bench) -> 
 def test_a_closed_port_may_open_later(bench: Bench) -> None:
     if bench.kind == FILES:
         pytest.skip("a file has no server and no login")
-    dsn = bench.server.dsn("{database}").replace(f":{bench.server.port}/", ":1/")
+    dsn = bench.server.dsn("{database}").replace(f":{bench.server.port}", ":1")
     if bench.engine_name == "mongo":
         dsn += "&serverSelectionTimeoutMS=300"
     with pytest.raises(ConnectError) as caught, bench.engine("run2").connect(bench.target_with(dsn)) as session:
@@ -418,7 +418,7 @@ def test_a_statement_that_takes_longer_than_its_limit_is_ended(bench: Bench, slo
     with engine.connect(bench.target) as session:
         with pytest.raises(StatementError) as caught:
             session.execute(statement, Limits(statement_timeout=0.3))
-        assert caught.value.code.split()[0] in ("57014", "50", "SQLITE_INTERRUPT")
+        assert caught.value.code.split()[0] in ("57014", "50", "1317", "SQLITE_INTERRUPT")
         session.commit((), [DONE], VersionRow(1), NO_LIMITS)
         assert session.read_history().version_row == VersionRow(1)
     assert not bench.dialect.running()
@@ -501,6 +501,17 @@ def test_every_error_class_of_the_driver_becomes_one_of_ours(bench: Bench) -> No
         for cls in {*classes(sqlite3.Error), sqlite3.Warning}:
             with pytest.raises(OrchError), sqlite_mapped(bench.target):
                 raise cls("it broke")
+        return
+    if bench.engine_name == "mysql":
+        import pymysql
+
+        from orchestrator.engines.mysql.errors import connecting as mysql_connecting
+        from orchestrator.engines.mysql.errors import mapped as mysql_mapped
+
+        for cls in {*classes(pymysql.Error), pymysql.Warning}:
+            for mapping in (mysql_mapped, mysql_connecting):
+                with pytest.raises(OrchError), mapping(bench.target):
+                    raise cls("it broke")
         return
     import pymongo.errors
 

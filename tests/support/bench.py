@@ -172,6 +172,68 @@ class MongoDialect(Dialect):
         return 0  # a client is shared by all databases of its server
 
 
+class MysqlDialect(Dialect):
+    creates = True
+    alone = (
+        "CREATE INDEX rows_id ON `rows` (id)",
+        "ALTER TABLE nowhere ADD COLUMN a int",
+        "CALL nobody_knows()",
+    )
+    fill = "INSERT INTO `rows` VALUES (1)"
+    refused = ("INSERT INTO `rows` VALUES ('many')", "1366")
+    slow = "SELECT count(*) FROM numbers a, numbers b, numbers c, numbers d, numbers e, numbers f"
+    alone_code = "1146"
+
+    def sql(self, query: str, *parameters: object) -> list[tuple[Any, ...]]:
+        return self.estate.mysql(self.name, query, *parameters)
+
+    def prepare(self) -> None:
+        self.sql("CREATE TABLE `rows` (id int)")
+        self.sql("CREATE TABLE numbers (i int)")
+        self.sql("INSERT INTO numbers VALUES (1)" + ", (1)" * 99)
+
+    def rows(self) -> int:
+        return int(self.sql("SELECT count(*) FROM `rows`")[0][0])
+
+    def made(self) -> bool:
+        return bool(self.sql("SHOW INDEX FROM `rows` WHERE Key_name = 'rows_id'"))
+
+    def pointers(self) -> list[Any]:
+        return [{"version": v, "dirty": bool(d)} for v, d in self.sql("SELECT version, dirty FROM schema_migrations")]
+
+    def last_down(self) -> list[Any]:
+        return []
+
+    def golang_migrate_writes(self, version: int, dirty: bool) -> None:
+        self.sql("CREATE TABLE schema_migrations (version bigint not null primary key, dirty boolean not null)")
+        self.sql("INSERT INTO schema_migrations VALUES (%s, %s)", version, dirty)
+
+    def add_field(self) -> None:
+        self.sql("ALTER TABLE orch_history ADD COLUMN mood varchar(10) NOT NULL DEFAULT 'good'")
+
+    def remove_field(self) -> None:
+        self.sql("ALTER TABLE orch_history DROP COLUMN reason, DROP COLUMN tool")
+
+    def stored(self) -> list[dict[str, Any]]:
+        names = [name for (name, *_) in self.sql("SHOW COLUMNS FROM orch_history")]
+        rows = self.sql("SELECT * FROM orch_history ORDER BY version")
+        return [dict(zip(names, row, strict=True)) for row in rows]
+
+    def running(self) -> bool:
+        query = "SELECT 1 FROM information_schema.PROCESSLIST WHERE INFO LIKE %s AND DB = DATABASE()"
+        return bool(self.sql(query, "SELECT count(*) FROM numbers a%"))
+
+    def sever(self, session: Session) -> Statement:
+        query = "SELECT ID FROM information_schema.PROCESSLIST WHERE DB = DATABASE() AND ID <> CONNECTION_ID()"
+        for (id,) in self.sql(query):
+            self.sql(f"KILL {id}")
+        return Statement("SELECT 1", "SELECT 1", 0, 1, True)
+
+    def connections(self) -> int:
+        query = "SELECT count(*) FROM information_schema.PROCESSLIST WHERE DB = DATABASE() AND ID <> CONNECTION_ID()"
+        return int(self.sql(query)[0][0])
+
+
 class SqliteDialect(Dialect):
     creates = True
     alone = ("PRAGMA journal_mode = wal", "VACUUM nowhere", "INSERT INTO rows VALUES (2)")
@@ -245,7 +307,7 @@ class FileServer:
         return f"sqlite3://{self.directory}/{name}.db"
 
 
-DIALECT_OF = {"postgres": PostgresDialect, "mongo": MongoDialect, "sqlite": SqliteDialect}
+DIALECT_OF = {"postgres": PostgresDialect, "mongo": MongoDialect, "mysql": MysqlDialect, "sqlite": SqliteDialect}
 FILES = "sqlite"
 KINDS = [*SERVERS, FILES]
 

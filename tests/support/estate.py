@@ -14,6 +14,7 @@ from typing import Any
 from unittest import mock
 
 import psycopg
+import pymysql
 import pytest
 from hint_commands import RECORD, SITE
 from old_postgres import BUILD
@@ -22,6 +23,7 @@ from pymongo import MongoClient
 
 from orchestrator import embedded
 from orchestrator.embedded import Server
+from orchestrator.embedded.mysql import Mysql
 
 ORCH = str(Path(sys.executable).with_name("orch"))
 ROOT_VARIABLE = "ORCH_TEST_SERVERS"
@@ -40,6 +42,7 @@ SERVERS: dict[str, tuple[str, dict[str, str]]] = {
     "postgres-debian": ("postgres", {"ORCH_POSTGRES_BIN": _debian_postgres()}),
     "mongod": ("mongo", {"ORCH_MONGO": "mongod", "ORCH_MONGOD_TEST_COMMANDS": "1"}),
     "secantus": ("mongo", {"ORCH_MONGO": "secantus"}),
+    "mariadb": ("mysql", {"ORCH_MYSQLD_BIN": os.environ.get("ORCH_MYSQLD_BIN", "")}),
 }
 if MAJOR := os.environ.get("ORCH_TEST_POSTGRES"):  # `make matrix` asks for one more
     SERVERS[f"postgres-{MAJOR}"] = ("postgres", {"ORCH_POSTGRES_BIN": str(BUILD / f"postgres-{MAJOR}" / "bin")})
@@ -50,6 +53,8 @@ def start(name: str) -> Server:
     engine, variables = SERVERS[name]
     if name == "postgres-debian" and not variables["ORCH_POSTGRES_BIN"]:
         pytest.skip("no PostgreSQL from Debian on this machine")
+    if name == "mariadb" and not Mysql().installed():
+        pytest.skip("no MariaDB or MySQL on this machine")
     with mock.patch.dict(os.environ, variables):
         return embedded.up(Path(os.environ[ROOT_VARIABLE]) / name, [engine])[engine]
 
@@ -78,7 +83,9 @@ class Estate:
         self.root = root
         self.servers = servers
         self.prefix = f"t{secrets.token_hex(4)}_"
-        self.env = {k: v for k, v in os.environ.items() if not k.startswith(("ORCH_", "POSTGRES_", "MONGO_", "PG"))}
+        self.env = {
+            k: v for k, v in os.environ.items() if not k.startswith(("ORCH_", "POSTGRES_", "MONGO_", "MYSQL_", "PG"))
+        }
         for server in servers.values():
             self.env[f"{server.engine.upper()}_PASSWORD"] = server.password
         if RECORD in os.environ:
@@ -178,6 +185,18 @@ class Estate:
                         )
                         for collection in database.list_collections()
                     }
+        if "mysql" in self.servers:
+            names = self.mysql("", "SELECT SCHEMA_NAME FROM information_schema.SCHEMATA ORDER BY 1")
+            for name in (name.removeprefix(self.prefix) for (name,) in names if name.startswith(self.prefix)):
+                tables = [str(table) for (table, *_) in self.mysql(name, "SHOW TABLES")]
+                seen[f"mysql-{name}"] = {
+                    table: (
+                        self.mysql(name, f"SHOW CREATE TABLE `{table}`"),
+                        self.mysql(name, f"SELECT * FROM `{table}`"),
+                    )
+                    for table in tables
+                    if not table.endswith("_lock")
+                }
         return seen
 
     def version_row(self, name: str) -> list[tuple[int, bool]]:
@@ -199,6 +218,25 @@ class Estate:
         with psycopg.connect(self.servers["postgres"].dsn(self.prefix + name), autocommit=True) as connection:
             cursor = connection.execute(query, parameters or None)
             return cursor.fetchall() if cursor.description else []
+
+    def mysql(self, name: str, query: str, *parameters: object) -> list[tuple[Any, ...]]:
+        """Run a query on one of this estate's MySQL databases, or without a database."""
+        server = self.servers["mysql"]
+        connection = pymysql.connect(
+            host=server.host,
+            port=server.port,
+            user=server.user,
+            password=server.password,
+            database=self.prefix + name if name else None,
+            autocommit=True,
+            ssl_disabled=True,
+        )
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(query, parameters or None)
+                return list(cursor.fetchall())
+        finally:
+            connection.close()
 
     def mongo(self, name: str) -> Any:
         """Return one of this estate's MongoDB databases."""
@@ -222,3 +260,7 @@ class Estate:
                 if name.startswith(self.prefix):
                     self.client().drop_database(name)
             self.client().close()
+        if "mysql" in self.servers:
+            for (name,) in self.mysql("", "SELECT SCHEMA_NAME FROM information_schema.SCHEMATA"):
+                if name.startswith(self.prefix):
+                    self.mysql("", f"DROP DATABASE `{name}`")

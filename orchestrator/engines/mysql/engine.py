@@ -1,0 +1,87 @@
+"""MySQL and MariaDB as an engine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import pymysql
+
+from orchestrator.engines.base import Confined, Copies
+from orchestrator.engines.mysql import errors
+from orchestrator.engines.mysql.connection import ask, open_connection
+from orchestrator.engines.mysql.container import create_statement
+from orchestrator.engines.mysql.reader import read_script
+from orchestrator.engines.mysql.session import MysqlSession
+from orchestrator.errors import InvalidError, StatementError
+from orchestrator.model import CreateOptions, File, Script, Target
+
+_THERE = 1007
+
+
+class Mysql:
+    """The engine; it holds nothing between two sessions."""
+
+    name = "mysql"
+
+    def __init__(self, actor: str, run_id: str) -> None:
+        self._who = f"orch/{run_id} {actor}"
+
+    def parse(self, file: File, text: str, *, piecewise: bool = False) -> Script:
+        """Return a file's statements; InvalidError with file, line and column if it is not one of ours."""
+        del piecewise  # each statement is a message of its own in any case
+        return read_script(file, text)
+
+    def confine(self, script: Script, database: str, scratch: str) -> Confined:
+        """Return the file as it runs in a copy, and what in it reaches beyond the database."""
+        from orchestrator.engines.mysql.reach import confine
+
+        return confine(script, database, scratch)
+
+    def check(self, target: Target) -> None:
+        """Refuse a name of the version table that golang-migrate would not quote."""
+        table = target.parameters.get("x-migrations-table", "")
+        if "`" in table or "\\" in table or "'" in table or len(table) > 50:
+            raise InvalidError(
+                f"{target.database_id}: x-migrations-table is no name of a table",
+                hint="use up to 50 letters, digits and _",
+            )
+
+    def create(self, target: Target, options: CreateOptions) -> bool:
+        """Create a missing database. Returns False if it is there by now."""
+        connection = open_connection(target, database=False)
+        try:
+            with errors.mapped(target):
+                try:
+                    ask(connection, create_statement(target.database, options).rstrip().rstrip(";"))
+                except pymysql.Error as error:
+                    code = errors.code_of(error)
+                    if code == _THERE:
+                        return False
+                    if code in (1115, 1253, 1273):  # a character set or a collation that there is not
+                        raise StatementError(errors.text_of(error), code=str(code)) from None
+                    raise
+        finally:
+            with suppress(pymysql.Error):
+                connection.close()
+        return True
+
+    @contextmanager
+    def connect(self, target: Target, until: float | None = None) -> Iterator[MysqlSession]:
+        """Open a session; DatabaseMissingError if the server has no database of that name."""
+        del until
+        connection = open_connection(target)
+        try:
+            yield MysqlSession(connection, target, self._who)
+        finally:
+            with suppress(pymysql.Error):
+                connection.close()
+
+    def copies(self, target: Target, options: CreateOptions) -> Copies:
+        """Return the verbs for templates and clones on this target's server."""
+        from orchestrator.engines.mysql.copies import MysqlCopies
+
+        return MysqlCopies(target, options)
+
+    def close(self) -> None:
+        """Do nothing: no connection is kept."""

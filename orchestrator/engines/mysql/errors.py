@@ -1,0 +1,198 @@
+"""From the errors of PyMySQL to ours."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pymysql
+
+from orchestrator.engines.mysql.dsn import split
+from orchestrator.errors import (
+    ConnectError,
+    ConnectionLostError,
+    DatabaseMissingError,
+    LockError,
+    NotPermittedError,
+    OrchError,
+    StatementError,
+    StatementNotPermittedError,
+)
+from orchestrator.model import Statement, Target
+
+MISSING = {1146: "table", 1049: "database", 1305: "routine", 1360: "trigger", 1539: "event", 4091: "sequence"}
+KILLED = 1317
+UNKNOWN_DATABASE = 1049
+NO_RIGHT_ON_DATABASE = 1044
+THERE = frozenset({1007, 1050, 1060, 1061, 1068, 1125, 1304, 1359, 1396, 1537, 1826})
+"""What a statement makes is there already."""
+TRANSIENT = frozenset({1205, 1213, 1020, 1412, 3572, 1040, 1203})
+WAITED = frozenset({1205, 3572})
+_LOST = frozenset({2006, 2013, 2014, 2055, 1053, 1927, 1158, 1159, 1160, 1161, 4031})
+_LOGIN = frozenset({1045, 1698, 1820, 1862, 3118, 4151, 1251, 2059, 2061, 1275})
+_TOO_MANY = frozenset({1040, 1203, 1226})
+_RIGHTS = frozenset({1044, 1045, 1142, 1143, 1227, 1370, 1410, 1419, 1382})
+_READ_ONLY = frozenset({1290, 1792, 1836})
+_NEAR = re.compile(r"near '(?P<near>.*)' at line (?P<line>[0-9]+)\Z", re.DOTALL)
+_NAMED = re.compile(r"'(?P<name>[^']+)'")
+_HINTS = {
+    1030: "look in the log of the server; the disk may be full",
+    1114: "the disk, or the memory of a temporary table, is full: make room",
+    1021: "the disk is full: make room",
+    1118: "make some columns TEXT or BLOB: a row holds 65,535 bytes at most",
+    1071: "index a prefix of the column: KEY (name(191))",
+    1175: "sql_safe_updates is on: add a WHERE on a key, or SET sql_safe_updates = 0 at the top of the file",
+    1213: "two sessions waited for each other; nothing of the transaction is left",
+    1205: "another session holds a lock on the table; let it finish, or raise lock_timeout",
+    1451: "other rows refer to it: remove or change those first",
+    1452: "the row that it refers to is not there",
+    1419: "the server has log_bin_trust_function_creators off: an administrator can switch it on",
+    1785: "a transaction cannot hold tables of InnoDB and of other engines on this server: give them files of their own",
+    1786: "write CREATE TABLE and INSERT … SELECT as two statements, in two files",
+    3098: "this server only takes tables of InnoDB with a primary key",
+    3948: "write the rows as INSERT statements",
+}
+
+
+@contextmanager
+def mapped(target: Target, statement: Statement | None = None) -> Iterator[None]:
+    """Turn every error of the driver into one of ours."""
+    try:
+        yield
+    except (pymysql.Error, pymysql.Warning, OSError, UnicodeError) as error:
+        raise translated(error, target, statement) from None
+
+
+@contextmanager
+def connecting(target: Target) -> Iterator[None]:
+    """Turn every error of the driver while it connects into one of ours."""
+    try:
+        yield
+    except (pymysql.Error, pymysql.Warning, OSError, UnicodeError) as error:
+        raise refused(error, target) from None
+
+
+def code_of(error: BaseException) -> int:
+    """Return the number of an error, 0 where there is none."""
+    number = error.args[0] if error.args else 0
+    return number if isinstance(number, int) else 0
+
+
+def text_of(error: BaseException) -> str:
+    """Return the words of an error."""
+    return str(error.args[1] if len(error.args) > 1 else error.args[0] if error.args else error)
+
+
+def refused(error: BaseException, target: Target) -> OrchError:
+    """Return why a connection fails."""
+    code, text = code_of(error), text_of(error)
+    if code == UNKNOWN_DATABASE:
+        return missing(target)
+    if code == NO_RIGHT_ON_DATABASE:
+        user = _user(target)
+        return NotPermittedError(
+            f"the user '{user}' has no right on the database '{target.database}' at {target.endpoint}",
+            detail="the server says the same of a database that is not there, to who may not create it",
+            hint="give that user its rights: GRANT ALL ON `database`.* TO …; or correct the name in the DSN",
+        )
+    if code in _TOO_MANY:
+        return ConnectError(
+            f"{target.endpoint} takes no more connections",
+            detail=text,
+            hint="let others finish, or lower --parallel",
+            transient=True,
+            code=str(code),
+        )
+    if code in _LOGIN or isinstance(error, pymysql.err.OperationalError) and 1000 <= code < 2000 and code != 1053:
+        return ConnectError(
+            f"{target.endpoint} refuses the login of '{_user(target)}'",
+            detail=f"{text} (error {code})" if code else text,
+            hint="look at user and password in the DSN, and at the host from which that user may connect",
+            server_down=True,
+            code=str(code),
+        )
+    if isinstance(error, RuntimeError | pymysql.err.NotSupportedError):
+        return ConnectError(f"{target.endpoint} cannot be used", detail=text, server_down=True)
+    return ConnectError(
+        f"{target.endpoint} cannot be reached",
+        detail=text,
+        hint="is the server running? If it is only starting: --wait 60s",
+        transient=True,
+        server_down=True,
+        code=str(code or ""),
+    )
+
+
+def missing(target: Target) -> DatabaseMissingError:
+    """Return the error for a database that is not there."""
+    return DatabaseMissingError(
+        f"there is no database '{target.database}' at {target.endpoint}", hint="orch apply creates it"
+    )
+
+
+def translated(error: BaseException, target: Target, statement: Statement | None) -> OrchError:
+    """Return our error for one of the driver, while a session is open."""
+    code, text = code_of(error), text_of(error)
+    lost = isinstance(error, OSError) or code in _LOST or isinstance(error, pymysql.err.InterfaceError)
+    if lost or (isinstance(error, pymysql.err.OperationalError) and not code):
+        return ConnectionLostError(
+            f"the connection to {target.endpoint} broke",
+            detail=f"{text} (error {code})" if code else text,
+            hint="look in the log of the server; orch asks what became of the statement when it runs again",
+        )
+    if code == UNKNOWN_DATABASE and statement is None:
+        return missing(target)
+    if code in _READ_ONLY and statement is None:
+        return NotPermittedError(
+            f"{target.database_id} takes no writes", detail=text, hint="give orch the DSN of the primary"
+        )
+    kind: type[StatementError] = StatementNotPermittedError if code in _RIGHTS else StatementError
+    if code in _RIGHTS and statement is None:
+        return NotPermittedError(
+            f"the user '{_user(target)}' lacks a right on '{target.database}'",
+            detail=f"{text} (error {code})",
+            hint="give it: GRANT ALL ON `database`.* TO …",
+        )
+    return kind(
+        text,
+        code=str(code or "unknown"),
+        statement=statement,
+        offset=place(code, text, statement.source) if statement else None,
+        transient=code in TRANSIENT,
+        exists=code in THERE,
+        hint=_HINTS.get(code, ""),
+    )
+
+
+def place(code: int, text: str, source: str) -> int | None:
+    """Return where in a statement the server stopped, where it tells that."""
+    near = _NEAR.search(text)
+    if code == 1064 and near:
+        start = 0
+        for _ in range(int(near["line"]) - 1):
+            start = source.find("\n", start) + 1
+        if not near["near"]:
+            return len(source.rstrip()) - 1
+        found = source.find(near["near"], start)
+        return found if found >= 0 else start
+    for name in _NAMED.finditer(text):
+        word = name["name"].rpartition(".")[2]
+        places = [found.start() for found in re.finditer(rf"(?<![\w$]){re.escape(word)}(?![\w$])", source)]
+        if len(places) == 1:
+            return places[0]
+    return None
+
+
+def lock_lost(target: Target) -> LockError:
+    """Return the error for a lock that is not ours any more."""
+    return LockError(
+        f"orch lost the migration lock of {target.database_id}",
+        hint="nothing was recorded since; does the file call RELEASE_LOCK, or did somebody end the session? Run again",
+    )
+
+
+def _user(target: Target) -> str:
+    from urllib.parse import unquote
+
+    return unquote(split(target.url.reveal()).user)

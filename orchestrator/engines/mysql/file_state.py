@@ -1,0 +1,157 @@
+"""What a file does to its session: what is put back after it, and what a later run restores to go on in the middle.
+
+A session cannot simply be renewed: the migration lock goes with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from typing import Any
+
+import pymysql
+
+from orchestrator.engines.mysql.connection import ask
+from orchestrator.engines.mysql.lexer import Token, split
+from orchestrator.engines.mysql.reader import is_session, is_temporary, tokens_of, words_of
+from orchestrator.engines.mysql.records import quoted, text
+from orchestrator.errors import ConflictError
+from orchestrator.model import Statement
+
+_VARIABLES = (
+    *("sql_mode", "foreign_key_checks", "unique_checks", "time_zone", "sql_safe_updates", "sql_notes"),
+    *("character_set_client", "character_set_results", "collation_connection", "group_concat_max_len"),
+    *("default_storage_engine", "lock_wait_timeout", "innodb_lock_wait_timeout", "autocommit", "max_error_count"),
+)
+_MAY_DO_ANYTHING = frozenset({"call", "execute", "begin"})
+
+
+class FileState:
+    """Puts a session back to what it was before a file."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+        self._before: dict[str, Any] = {}
+        self._isolation = False
+        self._temporary: list[str] = []
+        self._variables: set[str] = set()
+        self._prepared: set[str] = set()
+
+    def watch(self, sources: Iterable[str]) -> None:
+        """Keep what these statements may change."""
+        touched = False
+        named: set[str] = set()
+        for source in sources:
+            tokens = tokens_of(source)
+            words = [token.text for token in tokens]
+            if not words:
+                continue
+            self._variables |= {token.text for token in tokens if _is_own_variable(token)}
+            if words[0] == "set":
+                named |= {name for name in map(_system_variable, tokens) if name}
+                self._isolation = self._isolation or "isolation" in words
+            if words[0] == "prepare" and words[1:]:
+                self._prepared.add(words[1])
+            if is_temporary(words) and words[0] == "create":
+                self._temporary.append(_table_of(source))
+            touched = touched or words[0] in _MAY_DO_ANYTHING or words[0] == "set"
+        if not touched:
+            return
+        if not self._before:
+            values = ask(self._connection, "SELECT " + ", ".join(f"@@SESSION.{name}" for name in _VARIABLES))[0]
+            self._before = dict(zip(_VARIABLES, values, strict=True))
+        for name in named - self._before.keys():
+            with suppress(pymysql.Error):  # no variable of the server, or one of all sessions
+                self._before[name] = ask(self._connection, f"SELECT @@SESSION.{quoted(name)}")[0][0]
+        if self._isolation:
+            for name in ("tx_isolation", "transaction_isolation"):
+                with suppress(pymysql.Error):
+                    self._before[name] = ask(self._connection, f"SELECT @@SESSION.{name}")[0][0]
+                    break
+
+    def put_back(self) -> None:
+        """Make the session what it was."""
+        connection = self._connection
+        if self._before:
+            values = {name: value for name, value in self._before.items() if value is not None}
+            ours = ", ".join(
+                f"SESSION {name} = {_literal(value)}" for name, value in values.items() if name in _VARIABLES
+            )
+            ask(connection, f"SET {ours}")
+            for name, value in values.items():
+                if name not in _VARIABLES:
+                    with suppress(pymysql.Error):
+                        ask(connection, f"SET SESSION {quoted(name)} = {_literal(value)}")
+        for table in self._temporary:
+            with suppress(pymysql.Error):
+                ask(connection, f"DROP TEMPORARY TABLE IF EXISTS {table}")
+        for name in self._prepared:
+            with suppress(pymysql.Error):
+                ask(connection, f"DEALLOCATE PREPARE {quoted(name)}")
+        if self._variables:
+            ask(connection, "SET " + ", ".join(f"{name} = NULL" for name in sorted(self._variables)))
+        self._before, self._isolation = {}, False
+        self._temporary, self._variables, self._prepared = [], set(), set()
+
+
+def to_replay(id: str, statements: Sequence[Statement]) -> list[str]:
+    """Return what a file has SET above these statements, where they are run in a session of their own.
+
+    ConflictError where they need what cannot be had again: the value of a variable that was computed, a prepared statement.
+    """
+    replayed: list[str] = []
+    known: set[str] = set()
+    settings = statements[0].settings
+    for piece in split(settings):
+        computed = any(token.text in ("(", "select") for token in piece.tokens)
+        if piece.tokens[0].text == "set" and not computed:
+            replayed.append(settings[piece.start : piece.end])
+            known |= {token.text.lower() for token in piece.tokens if _is_own_variable(token)}
+    prepared: set[str] = set()
+    for statement in statements:
+        tokens = tokens_of(statement.source)
+        words = [token.text for token in tokens]
+        used = {token.text.lower() for token in tokens if _is_own_variable(token)}
+        if words[:1] == ["set"] or "into" in words:
+            known |= used
+        if words[:1] == ["prepare"]:
+            prepared.add(words[1])
+        lost = sorted(used - known)
+        if words[:1] == ["execute"] and words[1] not in prepared:
+            lost.append(f"the prepared statement {words[1]}")
+        if lost:
+            raise ConflictError(
+                f"{id} cannot go on in the middle of a file: {', '.join(lost)} went with the session that was cut off",
+                detail=f"line {statement.line} needs it",
+                hint=f"finish the file by hand, and then: orch repair {id}",
+            )
+    return replayed
+
+
+def leaves_marks(source: str) -> bool:
+    """Whether a statement may leave something in its session."""
+    words = words_of(source)
+    return is_session(words) or is_temporary(words) or words[0] in _MAY_DO_ANYTHING or "@" in source
+
+
+def _is_own_variable(token: Token) -> bool:
+    return token.kind == "variable" and not token.text.startswith("@@") and "." not in token.text
+
+
+def _system_variable(token: Token) -> str:
+    """Return the name of the system variable that a word of a SET may be."""
+    name = token.text.lower()
+    for prefix in ("@@session.", "@@local.", "@@"):
+        name = name.removeprefix(prefix)
+    return name if token.kind in ("word", "variable") and name.isidentifier() else ""
+
+
+def _table_of(source: str) -> str:
+    from orchestrator.engines.mysql.named import change_of, quoted
+
+    change = change_of(source)
+    return quoted(change.things[0]) if change and change.things else "``"
+
+
+def _literal(value: Any) -> str:
+    return text(value) if isinstance(value, str) else str(int(value)) if isinstance(value, (int, bool)) else str(value)

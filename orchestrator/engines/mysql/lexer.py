@@ -1,0 +1,210 @@
+"""The lexical rules of MySQL and MariaDB: tokens, and where statements end, also those with bodies.
+
+A body (CREATE PROCEDURE, FUNCTION, TRIGGER, EVENT, and MariaDB's BEGIN NOT ATOMIC) holds semicolons: the words that open
+and close its blocks are counted. Lines with DELIMITER, as the client program has them, are understood too.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+# A comment with `!` is code for the server, if that is new enough: its marks are blank, and what is inside is read.
+_TOKEN = re.compile(
+    r"""(?P<blank>\s+|\#[^\n]*|--(?=[\s\x00-\x1f]|\Z)[^\n]*|/\*M?!(?:[0-9]{5,6})?|\*/|/\*(?!M?!)(?:[^*]|\*(?!/))*+(?:\*/)?)
+      | (?P<text>[nN]?'(?:[^'\\]|\\.|'')*+'?|"(?:[^"\\]|\\.|"")*+"?)
+      | (?P<quoted>`(?:[^`]|``)*+`?)
+      | (?P<number>(?:0x[0-9A-Fa-f]+|[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)(?![A-Za-z_$0-9\x80-\U0010ffff]))
+      | (?P<variable>@@?[A-Za-z0-9_$.\x80-\U0010ffff]+)
+      | (?P<word>[A-Za-z0-9_$\x80-\U0010ffff]+)
+      | (?P<semi>;)
+      | (?P<other>.)""",
+    re.VERBOSE | re.DOTALL,
+)
+# The same with NO_BACKSLASH_ESCAPES: a backslash is a character like any other.
+_TOKEN_RAW = re.compile(_TOKEN.pattern.replace(r"(?:[^'\\]|\\.|'')", "(?:[^']|'')").replace(
+    r'(?:[^"\\]|\\.|"")', '(?:[^"]|"")'
+), re.VERBOSE | re.DOTALL)  # fmt: skip
+_DELIMITER = re.compile(r"[ \t]*delimiter[ \t]+(?P<mark>\S+)[^\n]*", re.IGNORECASE)
+_KINDS_WITH_BODY = frozenset({"procedure", "function", "trigger", "event", "package"})
+_BEFORE_KIND = 12  # words: CREATE OR REPLACE DEFINER = `a`@`b` AGGREGATE FUNCTION
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A token that means something: its kind, its text (words in lower case), and where it stands."""
+
+    kind: str
+    text: str
+    start: int
+    end: int
+
+
+@dataclass(slots=True)
+class Piece:
+    """A statement as it stands in the file, without the delimiter around it."""
+
+    start: int
+    end: int
+    tokens: list[Token] = field(default_factory=list)
+
+    @property
+    def words(self) -> list[str]:
+        """The texts of its tokens; names without their quotes."""
+        return [name_of(token) for token in self.tokens]
+
+
+def tokens(text: str, start: int = 0, *, raw: bool = False) -> Iterator[Token]:
+    """Yield the tokens of a text, without blanks and comments. `raw`: as with NO_BACKSLASH_ESCAPES."""
+    for found in (_TOKEN_RAW if raw else _TOKEN).finditer(text, start):
+        kind = found.lastgroup or "other"
+        if kind != "blank":
+            yield Token(kind, found[0].lower() if kind == "word" else found[0], found.start(), found.end())
+
+
+def name_of(token: Token) -> str:
+    """Return what a token names: a word in lower case, a quoted name or a text without its quotes."""
+    if token.kind == "quoted":
+        return token.text[1:-1].replace("``", "`")
+    if token.kind == "text":
+        quote = '"' if token.text.endswith('"') else "'"
+        return token.text.lstrip("nN")[1:-1].replace(quote * 2, quote)
+    return token.text
+
+
+def as_written(token: Token, text: str) -> str:
+    """Return a name as it is spelled, without its quotes: the case of letters may matter."""
+    return text[token.start : token.end] if token.kind == "word" else name_of(token)
+
+
+def split(text: str, *, raw: bool = False) -> list[Piece]:
+    """Return the statements of a text, without the delimiters between them. Linear in its length."""
+    pieces: list[Piece] = []
+    pattern = _TOKEN_RAW if raw else _TOKEN
+    place, delimiter = 0, ";"
+    piece: Piece | None = None
+    body = _Body()
+    conditional = 0
+    while place < len(text):
+        if piece is None and (line := _delimiter_line(text, place)):
+            delimiter, place = line["mark"], line.end()
+            continue
+        if delimiter != ";" and text.startswith(delimiter, place):
+            if piece is not None:
+                pieces.append(piece)
+            piece, place, body, conditional = None, place + len(delimiter), _Body(), 0
+            continue
+        found = pattern.match(text, place)
+        if found is None:  # the pattern takes any character
+            break
+        kind, start, place = found.lastgroup or "other", place, found.end()
+        if delimiter != ";" and kind in ("word", "other", "blank") and (cut := found[0].find(delimiter)) > 0:
+            place = start + cut
+            found = pattern.match(text[:place], start) or found
+        if found[0] == "*/" and not conditional:  # 2*/* a comment */3
+            kind, place, found = "other", start + 1, pattern.match("*") or found
+        if kind == "blank":
+            if found[0].startswith(("/*!", "/*M!")):
+                conditional += 1
+                piece = piece or Piece(start, place)
+            elif found[0] == "*/":
+                conditional -= 1
+            if piece is not None and found[0][:2] in ("/*", "*/") and (conditional or found[0] == "*/"):
+                piece.end = place
+            continue
+        token = Token(kind, found[0].lower() if kind == "word" else found[0], start, place)
+        if delimiter == ";" and kind == "semi" and not body.inside and conditional <= 0:
+            if piece is not None:
+                pieces.append(piece)
+            piece, body, conditional = None, _Body(), 0
+            continue
+        piece = piece or Piece(start, place)
+        piece.tokens.append(token)
+        piece.end = place
+        body.add(piece.tokens)
+    if piece is not None:
+        pieces.append(piece)
+    return pieces
+
+
+def _delimiter_line(text: str, place: int) -> re.Match[str] | None:
+    """Return the DELIMITER line that begins here: the client program knows it at the beginning of a line only."""
+    start = text.rfind("\n", 0, place) + 1
+    if text[start:place].strip():
+        return None
+    return _DELIMITER.match(text, place) if text[place : place + 1] in "dD \t" else None
+
+
+class _Body:
+    """Whether a statement is inside of a body, by the words so far."""
+
+    def __init__(self) -> None:
+        self._has_body = False
+        self._decided = False
+        self._open: list[str] = []
+        self._closing = False  # END was read: the next word may say what ends
+
+    @property
+    def inside(self) -> bool:
+        return bool(self._open)
+
+    def add(self, tokens: list[Token]) -> None:
+        """Take the last token."""
+        token = tokens[-1]
+        if not self._decided:
+            self._decide(tokens)
+        if not self._has_body:
+            return
+        before = tokens[-2].text if len(tokens) > 1 else ""
+        if token.kind != "word":
+            if self._closing and token.kind == "semi":
+                self._closing = False
+            return
+        word = token.text
+        if self._closing:
+            self._closing = False
+            if word in ("if", "case", "loop", "while", "repeat", "for"):
+                return
+        if word == "end" and self._open and before not in (".", "@", "as"):
+            self._open.pop()
+            self._closing = True
+        elif word == "begin" and before not in ("xa", ".") and not (self._open and self._open[-1] == "xa"):
+            self._open.append(word)
+        elif word in ("case", "loop", "repeat") and before not in (".",):
+            if word == "repeat" and self._is_call(tokens):
+                return
+            self._open.append(word)
+        elif word in ("if", "while", "for") and self._is_statement(before, word):
+            self._open.append(word)
+
+    def _decide(self, tokens: list[Token]) -> None:
+        words = [token.text for token in tokens]
+        first = words[0]
+        if first == "create":
+            if words[-1] in _KINDS_WITH_BODY:
+                self._has_body = self._decided = True
+            elif words[-1] in ("table", "view", "index", "user", "role", "database", "schema", "server", "sequence"):
+                self._decided = True
+            elif len(words) > _BEFORE_KIND * 2:
+                self._decided = True
+        elif first in ("alter",) and "event" in words[1:8]:
+            self._has_body = self._decided = True
+        elif first == "begin" and words[1:] == ["not", "atomic"][: len(words) - 1]:
+            if len(words) == 3:
+                self._has_body = self._decided = True
+                self._open.append("begin")
+        else:
+            self._decided = True
+
+    def _is_statement(self, before: str, word: str) -> bool:
+        """Whether IF, WHILE or FOR begins a statement: IF() is a function too, and FOR stands in cursors and locks."""
+        if not self._open:
+            return before in (")", "deterministic", "sql", "data", "definer", "invoker", "row", "do") and word != "for"
+        starts = before in (";", "begin", "then", "else", "do", "loop", "repeat", ":")
+        return starts
+
+    def _is_call(self, tokens: list[Token]) -> bool:
+        """Whether REPEAT is the function: it is no statement where an expression stands before it."""
+        before = tokens[-2].text if len(tokens) > 1 else ""
+        return before not in (";", "begin", "then", "else", "do", "loop", "repeat", ":")

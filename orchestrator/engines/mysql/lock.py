@@ -1,0 +1,139 @@
+"""golang-migrate's lock: a named lock of the server, taken by trying, that goes with the session that holds it."""
+
+from __future__ import annotations
+
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pymysql
+
+from orchestrator.engines.mysql import errors
+from orchestrator.engines.mysql.connection import ask
+from orchestrator.engines.mysql.records import Records, quoted, text
+from orchestrator.errors import LockError
+from orchestrator.model import LockHolder, Target
+
+TRY_EVERY = 0.25  # seconds
+TERMINATE_WITHIN = 10.0  # seconds
+_UNKNOWN_VARIABLE = 1193
+
+
+def lock_name(database: str, table: str) -> str:
+    """Return the name that golang-migrate gives the lock of a database and its version table."""
+    return str(zlib.crc32(f"{database}:{table}".encode()) * 1486364155 % 2**32)
+
+
+class NamedLock:
+    """The lock of one database. Who has it says so in a table, as MariaDB tells no more than the login of a session."""
+
+    def __init__(self, connection: Any, target: Target, records: Records, who: str) -> None:
+        self._connection = connection
+        self._target = target
+        self._records = records
+        self._who = who
+        self.name = lock_name(target.database, records.version_table)
+        self.held = False
+
+    @contextmanager
+    def taken(self, wait: float, on_wait: Callable[[LockHolder], None]) -> Iterator[None]:
+        """Hold the lock; LockError after `wait` seconds."""
+        with errors.mapped(self._target):
+            self._refuse_cluster()
+            self._take(wait, on_wait)
+            self._tell()
+        self.held = True
+        try:
+            yield
+        finally:
+            self.held = False
+            with suppress(pymysql.Error, OSError):  # closing the connection gives it away too
+                ask(self._connection, f"SELECT RELEASE_LOCK('{self.name}')")
+
+    def is_ours(self) -> str:
+        """Return SQL that tells whether this session holds the lock; 1 if it needs none."""
+        return f"IS_USED_LOCK('{self.name}') <=> CONNECTION_ID()" if self.held else "1"
+
+    def holder(self) -> LockHolder | None:
+        """Return who holds the lock now."""
+        with errors.mapped(self._target):
+            ((id, now),) = ask(self._connection, f"SELECT IS_USED_LOCK('{self.name}'), UTC_TIMESTAMP(6)")
+            return self._described(id, now.replace(tzinfo=UTC)) if id is not None else None
+
+    def unlock(self, holder: LockHolder, *, terminate: bool) -> None:
+        """End the session of the holder: the lock goes with it, so there is never a dead one."""
+        id = self._target.database_id
+        if not terminate:
+            raise LockError(
+                f"the lock of {id} is held by a running session: {holder.description}",
+                hint=f"let it finish, or end that session: orch unlock {id} --terminate",
+            )
+        deadline = time.monotonic() + TERMINATE_WITHIN
+        with errors.mapped(self._target), suppress(pymysql.err.InternalError, pymysql.err.OperationalError):
+            ask(self._connection, f"KILL {int(holder.key)}")
+        while (now := self.holder()) and now.key == holder.key:
+            if time.monotonic() >= deadline:
+                raise LockError(
+                    f"{holder.description} was told to end and still holds the lock of {id}",
+                    hint=f"look again: orch unlock {id}",
+                )
+            time.sleep(TRY_EVERY)
+
+    def _take(self, wait: float, on_wait: Callable[[LockHolder], None]) -> None:
+        deadline = time.monotonic() + wait
+        while ask(self._connection, f"SELECT GET_LOCK('{self.name}', 0)")[0][0] != 1:
+            holder = self.holder() or LockHolder("somebody who has just let go")
+            if time.monotonic() >= deadline:
+                raise LockError(
+                    f"{self._target.database_id} is locked by {holder.description}",
+                    detail=f"waited {wait:g} s",
+                    hint="wait for it, or raise --lock-timeout",
+                )
+            on_wait(holder)
+            time.sleep(TRY_EVERY)
+
+    def _tell(self) -> None:
+        """Write down who has the lock, in memory: it ends with the server, as the lock does."""
+        table = quoted(self._records.lock_table)
+        row = f"REPLACE INTO {table} VALUES (1, CONNECTION_ID(), {text(self._who[:255])}, UTC_TIMESTAMP(6))"
+        try:
+            ask(self._connection, row)
+        except pymysql.Error as error:
+            # Not needed: without it others are told the login of this session.
+            if errors.code_of(error) == 1146:
+                with suppress(pymysql.err.ProgrammingError, pymysql.err.OperationalError, pymysql.err.InternalError):
+                    ask(
+                        self._connection,
+                        f"CREATE TABLE IF NOT EXISTS {table} (slot int NOT NULL PRIMARY KEY, connection bigint NOT NULL, "
+                        "who varchar(255) NOT NULL, since datetime(6) NOT NULL) ENGINE=MEMORY DEFAULT CHARSET=utf8mb4",
+                    )
+                    ask(self._connection, row)
+
+    def _described(self, id: int, now: datetime) -> LockHolder:
+        who, since = "", None
+        with suppress(pymysql.err.ProgrammingError, pymysql.err.OperationalError):
+            query = f"SELECT who, since FROM {quoted(self._records.lock_table)} WHERE connection = {int(id)}"  # noqa: S608
+            for who, since in ask(self._connection, query):
+                since = since.replace(tzinfo=UTC)
+        query = f"SELECT USER, HOST, TIME, STATE FROM information_schema.PROCESSLIST WHERE ID = {int(id)}"  # noqa: S608
+        for user, host, seconds, state in ask(self._connection, query):
+            who = f"{who or 'another program'} (connection {id}, {user} from {host}{f', {state}' if state else ''})"
+            since = since or now - timedelta(seconds=int(seconds or 0))
+        return LockHolder(who or f"connection {id}", since, str(id), alive=True)
+
+    def _refuse_cluster(self) -> None:
+        """A named lock is of one node alone: on a Galera cluster it keeps nobody out."""
+        try:
+            ((on, provider),) = ask(self._connection, "SELECT @@wsrep_on, @@wsrep_provider")
+        except pymysql.Error as error:
+            if errors.code_of(error) == _UNKNOWN_VARIABLE:
+                return
+            raise
+        if on and str(provider).lower() not in ("none", ""):
+            raise LockError(
+                f"{self._target.database_id} is on a Galera cluster, where the migration lock is of one node alone",
+                hint="orch does not migrate Galera clusters yet: run golang-migrate with x-no-lock, and only one at a time",
+            )

@@ -1,0 +1,105 @@
+"""Fingerprints: what a statement names, before and after it, and so what became of it.
+
+MySQL and MariaDB commit a change of the schema by itself. The intent to make one is recorded before it, together with a
+fingerprint of all that it names: its definition, or that it is absent. Whoever finds an intent without an end takes the lock
+first, which the server frees when the leftover statement is over, and compares.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import pymysql
+
+from orchestrator.engines.base import Effect
+from orchestrator.engines.mysql import errors
+from orchestrator.engines.mysql.connection import ask
+from orchestrator.engines.mysql.named import Change, Named, change_of, quoted, what_is_left
+
+ABSENT, HIDDEN = "absent", "hidden"
+_COUNTER = re.compile(r" AUTO_INCREMENT=[0-9]+")
+_NO_SUCH_ACCOUNT = (1141, 1133, 1396)
+Fingerprint = Mapping[str, str]
+
+
+class Intent:
+    """What a statement names, and what that looked like before it ran."""
+
+    def __init__(self, source: str, before: Fingerprint | None = None) -> None:
+        self.change = change_of(source)
+        self.source = source
+        self.before = before
+
+    def take(self, connection: Any) -> None:
+        """Look at what the statement names, before it runs."""
+        self.before = fingerprint(connection, self.change) if self.change else {}
+
+    def stored(self) -> str:
+        """Return the fingerprint as it is recorded with the intent."""
+        return json.dumps(self.before or {}, sort_keys=True)
+
+    def changed(self, connection: Any) -> tuple[list[Named], list[Named]]:
+        """Return which of the things look different now, and which look as before."""
+        now = fingerprint(connection, self.change) if self.change else {}
+        things = self.change.things if self.change else ()
+        before = self.before or {}
+        other = [thing for thing in things if now[thing.key] != before.get(thing.key)]
+        return other, [thing for thing in things if thing not in other]
+
+    def verdict(self, connection: Any) -> tuple[Effect, str]:
+        """Return what became of the statement."""
+        if self.change is None or self.before is None:
+            return Effect.UNKNOWN, "the server keeps no trace of whether it was done"
+        if not self.change.things and not self.change.traceless:
+            return Effect.NOT_DONE, "it can be made again with the same end"
+        if {*self.before} != {thing.key for thing in self.change.things}:
+            return Effect.UNKNOWN, "what it looked like before was not recorded"
+        if HIDDEN in self.before.values():
+            return Effect.UNKNOWN, "this login may not see what it names"
+        other, same = self.changed(connection)
+        if not other:
+            if self.change.traceless:
+                return Effect.UNKNOWN, "the definitions of all that it names are as before, and that tells nothing here"
+            return Effect.NOT_DONE, f"{_named(same)} {'is' if len(same) == 1 else 'are'} as before"
+        if same and self.change.drops:
+            return Effect.NOT_DONE, f"{_named(other)} is gone, {_named(same)} is not: the rest is dropped now"
+        if same and all(thing.kind == "user" for thing in same):
+            return Effect.UNKNOWN, f"{_named(other)} changed, {_named(same)} did not"
+        return Effect.DONE, f"{_named(other)} {'is' if len(other) == 1 else 'are'} no longer as before"
+
+    def body(self, connection: Any) -> str:
+        """Return what is to be sent: of a DROP of several things that was cut off, what is left of it."""
+        if self.change is None or not self.change.drops or self.before is None:
+            return self.source
+        other, same = self.changed(connection)
+        return what_is_left(self.source, same) if other and same else self.source
+
+
+def fingerprint(connection: Any, change: Change) -> dict[str, str]:
+    """Return what each thing looks like now."""
+    return {thing.key: _look(connection, thing) for thing in change.things}
+
+
+def _look(connection: Any, thing: Named) -> str:
+    query = f"SHOW GRANTS FOR {thing.name}" if thing.kind == "user" else f"SHOW CREATE {thing.kind} {quoted(thing)}"
+    try:
+        rows = ask(connection, query)
+    except pymysql.Error as error:
+        code = errors.code_of(error)
+        if code in errors.MISSING or (thing.kind == "user" and code in _NO_SUCH_ACCOUNT):
+            return ABSENT
+        if code == 1347:  # a table where a view was meant, or the other way
+            return "another kind"
+        if code in (1044, 1142, 1227, 1370):
+            return HIDDEN
+        raise
+    shown = _COUNTER.sub("", "\n".join(str(value) for row in rows for value in row))
+    return hashlib.sha256(shown.encode()).hexdigest()[:16]
+
+
+def _named(things: list[Named]) -> str:
+    return ", ".join(f"{thing.kind} {thing.name}" for thing in things)

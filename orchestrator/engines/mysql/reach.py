@@ -1,0 +1,126 @@
+"""Which statements of a file reach beyond the database in which they run: a copy of it must not run them.
+
+A name with a database before it (`other.orders`) is one that stands where a table stands, or whose first part is neither a
+table nor an alias of the statement. Where it is the file's own database, the copy is named instead.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+
+from orchestrator.engines.base import Confined, Finding, Reach
+from orchestrator.engines.mysql.lexer import Token, name_of
+from orchestrator.engines.mysql.reader import tokens_of
+from orchestrator.model import Mark, Script, Statement
+
+_OUTSIDE = "do this outside of migrations"
+_TABLE_FOLLOWS = frozenset(
+    {"from", "join", "into", "update", "table", "tables", "references", "view", "trigger", "procedure", "function"}
+    | {"event", "call", "like", "exists", "sequence", "index", "truncate", "rename", "to", "ignore", "low_priority"}
+    | {"using", "straight_join", "insert", "replace", "describe", "desc", "explain"}
+)
+_READ_ONLY = ("information_schema", "performance_schema", "sys")
+_OF_ROWS = ("new", "old", "excluded")
+_SERVER_WORDS = re.compile(r"(?i)@@(global|persist|persist_only)\.")
+
+
+def confine(script: Script, database: str, scratch: str) -> Confined:
+    """Return a file of `database` as it runs in `scratch`, and what in it reaches beyond that."""
+    findings: list[Finding] = []
+    statements: list[Statement] = []
+    for statement in script.statements:
+        tokens = tokens_of(statement.source)
+        cuts: list[Token] = []
+        for token, finding in _reached(script, statement, tokens, database):
+            if finding:
+                findings.append(finding)
+            else:
+                cuts.append(token)
+        statements.append(_renamed(statement, cuts, scratch) if cuts else statement)
+    return Confined(replace(script, statements=tuple(statements)), tuple(findings))
+
+
+def _renamed(statement: Statement, cuts: list[Token], scratch: str) -> Statement:
+    """Return a statement with another database in the place of its own; its source stays what is in the file."""
+    body = statement.body
+    for token in reversed(cuts):
+        body = f"{body[: token.start]}`{scratch.replace('`', '``')}`{body[token.end :]}"
+    return replace(statement, body=body)
+
+
+def _reached(
+    script: Script, statement: Statement, tokens: list[Token], database: str
+) -> Iterator[tuple[Token, Finding | None]]:
+    """Yield what a statement reaches with its token; None: it is its own database, by name."""
+    words = [token.text if token.kind == "word" else "" for token in tokens]
+    for what, reach, hint in _of_the_server(words, statement.source):
+        yield tokens[0], _finding(script, statement, tokens[0], what, reach, hint)
+    alone = {
+        name_of(token).lower()
+        for at, token in enumerate(tokens)
+        if token.kind in ("word", "quoted")
+        and not (at + 1 < len(tokens) and tokens[at + 1].text == ".")
+        and not (at and tokens[at - 1].text == ".")
+    }
+    for at in range(len(tokens) - 2):
+        first, dot, second = tokens[at : at + 3]
+        if dot.text != "." or first.kind not in ("word", "quoted") or second.kind not in ("word", "quoted", "other"):
+            continue
+        if at and tokens[at - 1].text == ".":  # the second part of a.b.c
+            continue
+        name = name_of(first)
+        lower = name.lower()
+        three = at + 3 < len(tokens) and tokens[at + 3].text == "."
+        placed = at > 0 and (words[at - 1] in _TABLE_FOLLOWS or _in_list(words, tokens, at))
+        if not (three or placed) and (lower in alone or lower in _OF_ROWS):
+            continue
+        if lower == database.lower():
+            yield first, None
+        elif lower in _READ_ONLY:
+            if words[0] not in ("select", "set", "do", "insert", "create", "with", "update", "delete", "prepare", "if"):
+                yield (
+                    first,
+                    _finding(script, statement, first, f"it names the database '{name}'", Reach.OTHER, _OUTSIDE),
+                )
+        else:
+            hint = "what changes another database is a migration of that database"
+            yield first, _finding(script, statement, first, f"it names the database '{name}'", Reach.OTHER, hint)
+
+
+def _in_list(words: list[str], tokens: list[Token], at: int) -> bool:
+    """Whether a name stands behind a comma in a list of tables: FROM a, other.b and DROP TABLE a, other.b."""
+    if tokens[at - 1].text != ",":
+        return False
+    return words[0] in ("drop", "rename", "lock", "truncate", "optimize", "analyze", "check", "flush")
+
+
+def _of_the_server(words: list[str], source: str) -> Iterator[tuple[str, Reach, str]]:
+    first, rest = words[0], words[1:6]
+    if first in ("create", "alter", "drop") and any(one in rest[:2] for one in ("database", "schema")):
+        yield f"{first.upper()} DATABASE changes the server", Reach.OTHER, _OUTSIDE
+    if first == "create" and any(one in rest[:3] for one in ("user", "role")):
+        yield "CREATE USER adds to what all databases share", Reach.SERVER, ""
+    elif first in ("alter", "drop", "rename") and any(one in rest[:2] for one in ("user", "role")):
+        yield f"{first.upper()} USER changes what all databases share", Reach.OTHER, _OUTSIDE
+    elif first in ("grant", "revoke"):
+        yield f"{first.upper()} changes what all databases share", Reach.OTHER, _OUTSIDE
+    elif first == "set" and (
+        any(one in ("global", "persist", "persist_only", "password") for one in rest[:1])
+        or _SERVER_WORDS.search(source)
+    ):
+        yield "SET GLOBAL changes the server", Reach.OTHER, _OUTSIDE
+    elif first in ("install", "uninstall", "purge", "flush", "reset") or (
+        first in ("create", "alter", "drop") and any(one in rest[:2] for one in ("server", "tablespace", "logfile"))
+    ):
+        yield f"{first.upper()} changes the server", Reach.OTHER, _OUTSIDE
+    if "outfile" in words or "dumpfile" in words or (first == "load" and "data" in rest):
+        yield "it reads or writes a file of the server", Reach.OTHER, _OUTSIDE
+    if first in ("execute", "call") or (first == "begin" and rest[:1] == ["not"]):
+        yield f"{first.upper()} may reach further than its text tells", Reach.MAY, ""
+
+
+def _finding(script: Script, statement: Statement, token: Token, what: str, reach: Reach, hint: str) -> Finding:
+    where = Mark.at(script.file.path, script.text, statement.offset + token.start)
+    return Finding(where, what, reach, hint)

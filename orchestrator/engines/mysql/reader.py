@@ -1,0 +1,272 @@
+"""From the text of a migration file to statements, and what each of them is for its record."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from difflib import get_close_matches
+
+from orchestrator.engines.mysql.lexer import Piece, Token, name_of, split
+from orchestrator.errors import InvalidError
+from orchestrator.model import File, Mark, Script, Statement
+
+_DIRECTIVE = re.compile(
+    r"(?:--[ \t]+|#[ \t]*)orch:[ \t]*(?P<name>[^\s=]*)[ \t]*=?[ \t]*(?P<value>[^\n\r]*)", re.IGNORECASE
+)
+_DIRECTIVES = ("lock_timeout", "lock_try", "statement_timeout")
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)[ \t]*(ms|s|m|min|h)")
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+
+DATA = frozenset({"insert", "update", "delete", "replace", "select", "with", "values", "table", "(", "do"})
+"""Statements that a transaction of InnoDB holds."""
+_LOOKS = frozenset({"show", "explain", "describe", "desc", "help", "checksum"})
+_IN_BLOCKS = frozenset({"begin", "start", "commit"})
+_REPEATABLE = frozenset({"analyze", "optimize", "flush", "truncate", "grant", "check", "repair", "cache"})
+_UTF8 = ("utf8", "utf8mb3", "utf8mb4", "binary", "default")
+_OWN_LOCKS = ("release_all_locks",)
+# What a session must not change: orch's own records rest on it.
+_NOT_TO_SET = {
+    "sql_log_bin": "replicas would miss what the file does, and the record of it",
+    "transaction_read_only": "orch could not write its records",
+    "tx_read_only": "orch could not write its records",
+    "gtid_next": "the record of the file would get this id too",
+    "pseudo_thread_id": "orch finds its lock by it",
+    "timestamp": "the history would have a wrong time",
+}
+
+
+class _Reader:
+    """Reads one file."""
+
+    def __init__(self, file: File, text: str) -> None:
+        self.file, self.text = file, text
+        self._line, self._counted = 1, 0
+
+    def line_at(self, offset: int) -> int:
+        """Return the line of an offset; they are asked for in their order."""
+        self._line += self.text.count("\n", self._counted, offset)
+        self._counted = offset
+        return self._line
+
+    def error(self, what: str, offset: int, hint: str, detail: str = "") -> InvalidError:
+        return InvalidError(what, where=Mark.at(self.file.path, self.text, offset), hint=hint, detail=detail)
+
+
+def read_script(file: File, text: str) -> Script:
+    """Return the statements of a file; InvalidError with file, line and column for what cannot be run safely."""
+    reader = _Reader(file, text)
+    if (nul := text.find("\0")) >= 0:
+        raise reader.error("the file holds a NUL character", nul, "remove it: the server stops reading there")
+    pieces = [piece for piece in split(text) if piece.tokens]
+    for piece in pieces:
+        _refuse(reader, piece)
+    kept, notes = _without_blocks(reader, pieces)
+    _check_modes(reader, kept)
+    statements = _statements(reader, kept)
+    atomic = all(statement.atomic for statement in statements)
+    if not atomic:
+        _refuse_savepoints(reader, kept)
+    limits = _directives(reader, pieces[0].start if pieces else len(text))
+    return Script(file, text, tuple(statements), atomic, notes=tuple(notes), **limits)  # type: ignore[arg-type]
+
+
+def words_of(source: str) -> list[str]:
+    """Return the words of a statement, names without their quotes."""
+    return [name_of(token) for token in tokens_of(source)]
+
+
+def tokens_of(source: str) -> list[Token]:
+    """Return the tokens of a statement."""
+    pieces = split(source)
+    return pieces[0].tokens if pieces else []
+
+
+def is_data(words: Sequence[str]) -> bool:
+    """Whether a statement changes or reads rows, and a transaction of InnoDB holds it."""
+    if words[0] not in DATA:
+        return False
+    return not any(words[at : at + 2] in (["into", "outfile"], ["into", "dumpfile"]) for at in range(len(words) - 1))
+
+
+def is_session(words: Sequence[str]) -> bool:
+    """Whether a statement only sets something for the session that runs it."""
+    if words[0] == "set":
+        return not _beyond_session(words)
+    return words[0] in ("prepare", "deallocate") or list(words[:2]) == ["drop", "prepare"]
+
+
+def is_temporary(words: Sequence[str]) -> bool:
+    """Whether a statement creates or drops a temporary table, which goes with the session."""
+    return words[0] in ("create", "drop", "alter") and "temporary" in words[1:4]
+
+
+def _beyond_session(words: Sequence[str]) -> bool:
+    """Whether SET changes the server, or a login."""
+    scopes = {"global", "persist", "persist_only", "password", "role", "default"}
+    return bool(words[1:2] and words[1] in scopes) or any(
+        word.lower().startswith(("@@global.", "@@persist")) for word in words
+    )
+
+
+def _refuse(reader: _Reader, piece: Piece) -> None:
+    words, start = piece.words, piece.start
+    first = words[0]
+    plain = [token.text for token in piece.tokens if token.kind == "word"]
+    if first == "use":
+        raise reader.error(
+            "USE does not belong in a migration: the DSN names the database",
+            start,
+            "remove it; what changes another database is a migration of that database",
+        )
+    if first == "xa":
+        raise reader.error("XA does not belong in a migration", start, "use BEGIN and COMMIT, or nothing")
+    if first == "rollback" and "to" not in plain[:4]:
+        raise reader.error("ROLLBACK would undo the file's own work", start, "remove it")
+    if first == "load" and "local" in plain[:5]:
+        raise reader.error(
+            "LOAD DATA LOCAL reads a file of the machine on which orch runs",
+            start,
+            "write the rows as INSERT statements, or load them outside of migrations",
+        )
+    if first in ("source", "\\", "tee", "notee", "pager", "charset", "system") and first != "system":
+        raise reader.error("a command of the mysql client is no SQL", start, "remove it")
+    if first in ("shutdown", "kill", "handler", "binlog", "change", "reset", "stop", "clone"):
+        if first != "handler" or "open" in plain:
+            raise reader.error(f"{first.upper()} does not belong in a migration", start, "run it outside of migrations")
+    for token in piece.tokens:
+        if token.kind == "word" and token.text in _OWN_LOCKS:
+            raise reader.error(
+                "RELEASE_ALL_LOCKS() would give away the migration lock", token.start, "release your own lock by name"
+            )
+    if first == "set":
+        _refuse_setting(reader, piece)
+
+
+def _refuse_setting(reader: _Reader, piece: Piece) -> None:
+    words = [
+        word.lower().removeprefix("@@session.").removeprefix("@@local.").removeprefix("@@") for word in piece.words
+    ]
+    for at, word in enumerate(words):
+        assigned = words[at + 1 : at + 2] in (["="], [":"])
+        if assigned and (why := _NOT_TO_SET.get(word)):
+            raise reader.error(f"SET {word} does not belong in a migration: {why}", piece.start, "remove it")
+        if assigned and word == "sql_mode" and any("oracle" in one for one in words):
+            what = "sql_mode ORACLE changes how bodies are read"
+            raise reader.error(what, piece.start, "remove it, and write the file in the ordinary dialect")
+    charset = ""
+    if words[1:2] == ["names"]:
+        charset = words[2] if words[2:] else ""
+    elif words[1:3] == ["character", "set"] or words[1:2] == ["charset"]:
+        charset = words[3 if words[1] == "character" else 2] if words[3:] or words[1] == "charset" else ""
+    if charset and not charset.startswith("@") and charset not in _UTF8 and not reader.text.isascii():
+        what = f"the file is UTF-8, and {' '.join(piece.words[:3]).upper()} makes the server read it as {charset}"
+        raise reader.error(what, piece.start, "write utf8mb4 instead")
+
+
+def _without_blocks(reader: _Reader, pieces: Sequence[Piece]) -> tuple[list[Piece], list[str]]:
+    """Return the statements without BEGIN, COMMIT, SET autocommit and LOCK TABLES, and what to know about that."""
+    kept, notes = [], dict[str, None]()
+    begun = -1
+    for piece in pieces:
+        words = piece.words
+        first, two = words[0], words[:2]
+        if (first == "begin" and words[1:2] != ["not"]) or two == ["start", "transaction"]:
+            if begun >= 0:
+                raise reader.error("BEGIN inside of BEGIN … COMMIT", piece.start, "remove one of them")
+            begun = piece.start
+        elif first == "commit":
+            begun = -1
+        elif first == "set" and any(word.lower().endswith("autocommit") for word in words[1:5]):
+            continue
+        elif two in (["lock", "tables"], ["lock", "table"], ["unlock", "tables"], ["unlock", "table"]):
+            notes["LOCK TABLES and UNLOCK TABLES are left out: orch could not write its records between them"] = None
+        else:
+            kept.append(piece)
+    if begun >= 0:
+        raise reader.error("BEGIN without COMMIT", begun, "add COMMIT; at the end, or remove BEGIN")
+    if len(kept) < len(pieces) and not all(_is_atomic(piece) for piece in kept):
+        if any(piece.words[0] in _IN_BLOCKS and piece.words[1:2] != ["not"] for piece in pieces):
+            notes["BEGIN and COMMIT have no effect here: each statement commits with its own record"] = None
+    return kept, list(notes)
+
+
+def _is_atomic(piece: Piece) -> bool:
+    words = piece.words
+    if words[0] in ("savepoint", "release", "rollback") or is_session(words):
+        return True
+    return is_data(words) or words[0] in _LOOKS or (is_temporary(words) and words[0] != "alter")
+
+
+def _statements(reader: _Reader, pieces: Sequence[Piece]) -> list[Statement]:
+    statements: list[Statement] = []
+    settings: list[str] = []
+    for piece in pieces:
+        source = reader.text[piece.start : piece.end]
+        words = piece.words
+        statement = Statement(source, source, piece.start, reader.line_at(piece.start), _is_atomic(piece))
+        statements.append(
+            replace(statement, settings=";\n".join(settings), repeatable=is_session(words) or words[0] in _REPEATABLE)
+        )
+        if is_session(words):
+            settings.append(source)
+    return statements
+
+
+def _refuse_savepoints(reader: _Reader, pieces: Sequence[Piece]) -> None:
+    for piece in pieces:
+        if piece.words[0] in ("savepoint", "release", "rollback"):
+            raise reader.error(
+                f"{piece.words[0].upper()} in a file that is not one transaction",
+                piece.start,
+                "move the statements that change tables to a migration of their own",
+            )
+
+
+def _check_modes(reader: _Reader, pieces: Sequence[Piece]) -> None:
+    """Refuse a file that sets NO_BACKSLASH_ESCAPES and has a text that is read otherwise then."""
+    if "no_backslash_escapes" not in reader.text.lower():
+        return
+    for piece in pieces:
+        if not same_without_backslashes(reader.text[piece.start : piece.end]):
+            what = "with NO_BACKSLASH_ESCAPES this statement would end elsewhere"
+            raise reader.error(what, piece.start, "write the text without a backslash: CHAR(92) is one")
+
+
+def same_without_backslashes(source: str) -> bool:
+    """Whether a statement is one with NO_BACKSLASH_ESCAPES too, and with the same texts."""
+    if "\\" not in source:
+        return True
+    other = split(source, raw=True)
+    if len(other) != 1 or other[0].end != len(source.rstrip()):
+        return False
+    return [(token.start, token.end) for token in other[0].tokens] == [
+        (token.start, token.end) for token in tokens_of(source)
+    ]
+
+
+def _directives(reader: _Reader, first: int) -> dict[str, float]:
+    """Read the `-- orch:` lines above the first statement; durations in seconds, 0 for `none`."""
+    found: dict[str, float] = {}
+    for line in _DIRECTIVE.finditer(reader.text):
+        name, value, place = line["name"], line["value"].strip(), line.start("name")
+        if line.start() > first:
+            if not any(piece.start <= line.start() < piece.end for piece in split(reader.text)):
+                what = "an orch directive below the first statement has no effect"
+                raise reader.error(what, line.start(), "move it to the top of the file, above the first statement")
+            continue
+        if name == "no-transaction":
+            what = "no-transaction does not apply to MySQL"
+            raise reader.error(what, place, "remove it: each statement that changes tables commits by itself")
+        if name not in _DIRECTIVES:
+            near = get_close_matches(name, _DIRECTIVES, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(_DIRECTIVES)}"
+            raise reader.error(f"unknown directive '{name}'", place, hint)
+        if name in found:
+            raise reader.error(f"directive '{name}' is given twice", place, "remove one of them")
+        duration = _DURATION.fullmatch(value)
+        found[name] = float(duration[1]) * _SECONDS[duration[2]] if duration else 0.0
+        if value != "none" and found[name] < 0.001:
+            hint = f"write for example {name}=500ms, 30s, 5m or 1h, or none"
+            raise reader.error(f"'{value}' is no duration for {name}", place, hint)
+    return found

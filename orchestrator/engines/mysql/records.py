@@ -1,0 +1,237 @@
+"""The history and golang-migrate's version table, as SQL that means the same in every session.
+
+Texts are written as `_utf8mb4 X'…'`: no sql_mode and no character set that a file has set changes what they say. A version
+row is found by its key, so that sql_safe_updates lets it be changed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Collection, Sequence
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from orchestrator.engines.identity import Identity, document, told, written_elsewhere
+from orchestrator.errors import ConflictError
+from orchestrator.model import Attempt, Target, VersionRow, read_attempt
+
+DEFAULT = "schema_migrations"
+# One that a later release adds must be one that rows can lack: TEXT has no default on MySQL.
+COLUMNS = {
+    "version": "bigint NOT NULL",
+    "attempt": "int NOT NULL",
+    "name": "text NULL",
+    "direction": "varchar(16) NOT NULL",
+    "checksum": "varchar(128) NOT NULL",
+    "applied": "int NOT NULL DEFAULT 0",
+    "total": "int NOT NULL DEFAULT 0",
+    "in_flight": "boolean NOT NULL DEFAULT false",
+    "prefix": "varchar(255) NOT NULL DEFAULT ''",
+    "done": "boolean NOT NULL DEFAULT false",
+    "origin": "varchar(32) NOT NULL DEFAULT 'applied'",
+    "started_at": "datetime(6) NULL",
+    "finished_at": "datetime(6) NULL",
+    "seconds": "double NULL",
+    "actor": "text NULL",
+    "run_id": "text NULL",
+    "tool": "varchar(64) NOT NULL DEFAULT ''",
+    "error": "mediumtext NULL",
+    "reason": "mediumtext NULL",
+    "format": "int NOT NULL DEFAULT 1",
+    "identity": "mediumtext NULL",
+    "role": "text NULL",
+    "host": "text NULL",
+    "seen_before": "mediumtext NULL",
+}
+"""`seen_before` holds what a statement named looked like before it ran: its intent, for who asks what became of it."""
+_OURS = frozenset({"version", "attempt", "direction", "checksum", "done"})
+_ENDS = ("finished_at", "seconds")
+
+
+class Rows(NamedTuple):
+    """What both tables hold; None: there is no such table."""
+
+    versions: tuple[tuple[int, bool], ...] | None
+    attempts: tuple[tuple[Any, ...], ...] | None
+    columns: tuple[str, ...] = ()
+
+    @property
+    def mark(self) -> tuple[Any, ...]:
+        """What changes if somebody else writes to either."""
+        if self.attempts is None:
+            return self.versions, None
+        wanted = [
+            self.columns.index(name) for name in ("version", "attempt", "applied", "done") if name in self.columns
+        ]
+        return self.versions, tuple(sorted(tuple(row[at] for at in wanted) for row in self.attempts))
+
+
+class Records:
+    """The two tables of one target."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self.version_table = target.parameters.get("x-migrations-table") or DEFAULT
+        # Each set of migrations in a database has its own history beside its version table.
+        own = self.version_table != DEFAULT
+        self.history = f"{target.history_name}_{self.version_table}" if own else target.history_name
+        self.lock_table = f"{self.history}_lock"
+        self._stored: tuple[str, ...] = ()
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """The tables of the bookkeeping."""
+        return self.version_table, self.history, self.lock_table
+
+    # ------------------------------------------------------------ reading
+
+    def select_versions(self) -> str:
+        """Return SQL that reads golang-migrate's table."""
+        return f"SELECT version, dirty FROM {quoted(self.version_table)}"  # noqa: S608
+
+    def select_history(self) -> str:
+        """Return SQL that reads the history, whatever release made it."""
+        return f"SELECT * FROM {quoted(self.history)} ORDER BY version, attempt"  # noqa: S608
+
+    def attempts(self, rows: Rows) -> tuple[Attempt, ...]:
+        """Return the history as records; ConflictError for what orch cannot have written."""
+        if rows.attempts is None:
+            return ()
+        if not {*rows.columns} >= _OURS:
+            raise ConflictError(
+                f"{self._target.database_id} has a table '{self.history}' that is not orch's",
+                hint="give the history another name: 'history' in the manifest",
+            )
+        found = [dict(zip(rows.columns, row, strict=True)) for row in rows.attempts]
+        self._stored = tuple(dict.fromkeys(filter(None, (row.get("identity") for row in found))))
+        try:
+            return tuple(_attempt(row) for row in found)
+        except (KeyError, ValueError, TypeError):
+            raise ConflictError(
+                f"the history of {self._target.database_id} ({self.history}) has a row that orch did not write",
+                hint="look at that row; if nothing is lost with it, delete it",
+            ) from None
+
+    def elsewhere(self, database: str) -> str:
+        """Return a sentence of where the rows were written, '' if that is here."""
+        here = Identity((), "", database)
+        return told(written_elsewhere(self._stored, here), here)
+
+    # ------------------------------------------------------------ writing
+
+    def create_version_table(self) -> str:
+        """Return SQL that makes golang-migrate's table as it does, and for certain in InnoDB."""
+        return (
+            f"CREATE TABLE IF NOT EXISTS {quoted(self.version_table)} "
+            "(version bigint not null primary key, dirty boolean not null) ENGINE=InnoDB"
+        )
+
+    def create_history(self) -> str:
+        """Return SQL that makes the history."""
+        columns = ", ".join(f"`{name}` {kind}" for name, kind in COLUMNS.items())
+        return (
+            f"CREATE TABLE IF NOT EXISTS {quoted(self.history)} ({columns}, PRIMARY KEY (`version`, `attempt`)) "
+            "ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin"
+        )
+
+    def complete_history(self, columns: Collection[str]) -> str:
+        """Return SQL that adds what the history of an earlier release lacks; '' where that is nothing."""
+        lacking = [f"ADD COLUMN `{name}` {kind}" for name, kind in COLUMNS.items() if name not in columns]
+        return f"ALTER TABLE {quoted(self.history)} {', '.join(lacking)}" if lacking else ""
+
+    def point(self, versions: Sequence[tuple[int, bool]], row: VersionRow) -> list[str]:
+        """Return SQL that sets the version row in place of these; no version: an empty table."""
+        table = quoted(self.version_table)
+        text = [f"DELETE FROM {table} WHERE version = {int(version)}" for version, _ in versions]  # noqa: S608
+        if row.version is not None:
+            text.append(f"INSERT INTO {table} (version, dirty) VALUES ({int(row.version)}, {int(row.dirty)})")  # noqa: S608
+        return text
+
+    def record(self, attempt: Attempt, database: str, role: str, seen_before: str | None) -> str:
+        """Return SQL that adds or updates an attempt. `seen_before` None: leave it as it is.
+
+        Times are the server's: an attempt starts with its first record, and ends with its last.
+        """
+        now = "UTC_TIMESTAMP(6)"
+        finished = now if attempt.done else "NULL"
+        values = {
+            "version": str(attempt.version),
+            "attempt": str(attempt.number),
+            "name": text(attempt.name),
+            "direction": text(attempt.direction.value),
+            "checksum": text(attempt.checksum),
+            "applied": str(attempt.applied),
+            "total": str(attempt.total),
+            "in_flight": str(int(attempt.in_flight)),
+            "prefix": text(attempt.prefix),
+            "origin": text(attempt.origin.value),
+            "started_at": now,
+            "finished_at": finished,
+            "seconds": "0" if attempt.done else "NULL",
+            "actor": text(attempt.actor),
+            "run_id": text(attempt.run_id),
+            "tool": text(attempt.tool),
+            "error": text(attempt.error),
+            "reason": text(attempt.reason),
+            "format": str(attempt.format),
+            "identity": text(self._identity(attempt, database)),
+            "role": text(role),
+            "host": text(os.uname().nodename),
+            "seen_before": text(seen_before or ""),
+            "done": str(int(attempt.done)),  # the last to be assigned: until then it says whether the row is finished
+        }
+        updates = []
+        for name, value in values.items():
+            if name in ("version", "attempt", "started_at") or (name == "seen_before" and seen_before is None):
+                continue
+            if name == "seconds" and attempt.done:
+                value = f"TIMESTAMPDIFF(MICROSECOND, `started_at`, {now}) / 1000000"
+            updates.append(f"`{name}` = IF(`done`, `{name}`, {value})")
+        names = ", ".join(f"`{name}`" for name in values)
+        return (
+            f"INSERT INTO {quoted(self.history)} ({names}) VALUES ({', '.join(values.values())}) "  # noqa: S608
+            f"ON DUPLICATE KEY UPDATE {', '.join(updates)}"
+        )
+
+    def _identity(self, attempt: Attempt, database: str) -> str:
+        if self._target.scratch:
+            return ""
+        stored = document(Identity((), "", database))
+        from orchestrator.model import Origin
+
+        if attempt.origin is Origin.MOVED:
+            stored["took_over"] = [document(one) for one in written_elsewhere(self._stored, Identity((), "", ""))]
+        return json.dumps(stored)
+
+
+def _attempt(row: dict[str, Any]) -> Attempt:
+    whole = {**dict.fromkeys(COLUMNS), **row}
+    texts = ("name", "prefix", "actor", "role", "host", "run_id", "tool", "error", "reason")
+    return read_attempt(
+        {
+            **whole,
+            **{name: whole[name] or "" for name in texts},
+            **{name: whole[name] or 0 for name in ("applied", "total")},
+            "origin": whole["origin"] or "applied",
+            "format": whole["format"] or 1,
+            "in_flight": bool(whole["in_flight"]),
+            "done": bool(row["done"]),
+            "started_at": _time(whole["started_at"]),
+            "finished_at": _time(whole["finished_at"]),
+        }
+    )
+
+
+def _time(value: Any) -> datetime | None:
+    return value.replace(tzinfo=UTC) if isinstance(value, datetime) else None
+
+
+def quoted(name: str) -> str:
+    """Return a name as SQL."""
+    return "`" + name.replace("`", "``") + "`"
+
+
+def text(value: str) -> str:
+    """Return a text as SQL that no mode and no character set of the session changes."""
+    return f"_utf8mb4 X'{value.encode(errors='replace').hex()}'" if value else "''"

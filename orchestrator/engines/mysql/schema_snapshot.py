@@ -1,0 +1,77 @@
+"""The schema of a database: every table by its lines in SHOW CREATE TABLE, views, triggers, routines and events."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from orchestrator.engines.mysql.connection import ask
+from orchestrator.engines.mysql.records import quoted
+from orchestrator.model import SchemaObject, SchemaSnapshot
+
+_TABLES = "SELECT TABLE_NAME, TABLE_TYPE FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() ORDER BY 1"
+_TRIGGERS = "SELECT TRIGGER_NAME, EVENT_OBJECT_TABLE FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = DATABASE()"
+_ROUTINES = "SELECT ROUTINE_NAME, ROUTINE_TYPE FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA = DATABASE()"
+_EVENTS = "SELECT EVENT_NAME FROM information_schema.EVENTS WHERE EVENT_SCHEMA = DATABASE()"
+_DATABASE = """SELECT DEFAULT_CHARACTER_SET_NAME, DEFAULT_COLLATION_NAME FROM information_schema.SCHEMATA
+    WHERE SCHEMA_NAME = DATABASE()"""
+_COUNTER = re.compile(r" AUTO_INCREMENT=[0-9]+")
+_NAME = re.compile(r"`((?:[^`]|``)*)`")
+_KEYS = ("PRIMARY KEY", "UNIQUE KEY", "KEY", "FULLTEXT KEY", "SPATIAL KEY", "VECTOR KEY")
+_SHOWN = {"sequence": 1, "view": 1, "trigger": 2, "procedure": 2, "function": 2, "event": 3}
+"""In which column of SHOW CREATE the definition stands."""
+
+
+def read_schema(connection: Any, ours: Sequence[str]) -> SchemaSnapshot:
+    """Return everything in the database but the tables of the bookkeeping, with its definition."""
+    found: dict[SchemaObject, str] = {}
+    hidden = {name.lower() for name in ours}
+    ((database,),) = ask(connection, "SELECT DATABASE()")
+    own = f"{quoted(str(database))}."
+    for name, kind in ask(connection, _TABLES):
+        if name.lower() in hidden or name.lower().startswith("orch_copy"):
+            continue
+        if kind in ("BASE TABLE", "SYSTEM VERSIONED"):
+            _read_table(connection, str(name), found)
+        else:
+            _read_other(connection, "sequence" if kind == "SEQUENCE" else "view", str(name), own, found)
+    for name, table in ask(connection, _TRIGGERS):
+        _read_other(connection, "trigger", str(name), own, found, str(SchemaObject("table", str(table))))
+    for name, kind in ask(connection, _ROUTINES):
+        _read_other(connection, str(kind).lower(), str(name), own, found)
+    for (name,) in ask(connection, _EVENTS):
+        _read_other(connection, "event", str(name), own, found)
+    for charset, collation in ask(connection, _DATABASE):
+        found[SchemaObject("default", "character set")] = f"{charset} {collation}"
+    return found
+
+
+def _read_table(connection: Any, name: str, found: dict[SchemaObject, str]) -> None:
+    """Add a table, and its columns, keys and constraints one by one: where a column stands does not matter."""
+    table = SchemaObject("table", name)
+    lines = str(ask(connection, f"SHOW CREATE TABLE {quoted(name)}")[0][1]).split("\n")
+    of = str(table)
+    options: list[str] = []
+    for line in lines[1:]:
+        text = line.strip().rstrip(",")
+        if not line.startswith("  "):
+            options.append(_COUNTER.sub("", text).lstrip(") "))
+            continue
+        kind = next((key for key in _KEYS if text.startswith(key)), "")
+        label = (found_name := _NAME.search(text)) and found_name[1].replace("``", "`")
+        if text.startswith("`"):
+            found[SchemaObject("column", f"{name}.{label}", of)] = text.partition("` ")[2]
+        elif kind:
+            key = "PRIMARY" if kind == "PRIMARY KEY" else label
+            found[SchemaObject("index", f"{name}.{key}", of)] = text
+        elif text.startswith("CONSTRAINT"):
+            found[SchemaObject("constraint", f"{name}.{label}", of)] = text
+        else:
+            options.append(text)
+    found[table] = "\n".join(options)
+
+
+def _read_other(connection: Any, kind: str, name: str, own: str, found: dict[SchemaObject, str], of: str = "") -> None:
+    row = ask(connection, f"SHOW CREATE {kind} {quoted(name)}")[0]
+    found[SchemaObject(kind, name, of)] = str(row[_SHOWN[kind]]).replace(own, "")

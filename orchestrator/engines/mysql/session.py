@@ -1,0 +1,493 @@
+"""One session on one database, over one connection: the lock and all that it protects go with it.
+
+What changes rows of InnoDB commits together with its record. What changes the schema commits by itself: its intent is
+recorded before it with a fingerprint of what it names (`probe`), its end after it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import pymysql
+from pymysql.constants import SERVER_STATUS
+
+from orchestrator.engines.base import MAX_MESSAGES, Effect, Limits
+from orchestrator.engines.mysql import errors
+from orchestrator.engines.mysql.connection import Stopper, ask
+from orchestrator.engines.mysql.file_state import FileState, leaves_marks, to_replay
+from orchestrator.engines.mysql.lock import NamedLock
+from orchestrator.engines.mysql.probe import Intent
+from orchestrator.engines.mysql.reader import DATA, is_session, same_without_backslashes, tokens_of, words_of
+from orchestrator.engines.mysql.records import Records, Rows, quoted, text
+from orchestrator.engines.mysql.transactional import Tables
+from orchestrator.errors import ConflictError, StatementError
+from orchestrator.model import (
+    Attempt,
+    Blocking,
+    History,
+    LockHolder,
+    ReadOnly,
+    SchemaObject,
+    SchemaSnapshot,
+    Script,
+    Statement,
+    Target,
+    VersionRow,
+)
+
+_SNAPSHOT_TRIES = 5
+_CHANGED_MEANWHILE = 1412
+_NO_TABLE = 1146
+_CERTAIN = frozenset({1064, 1146, 1305, 1370, 1142, 1143, 1227, 1054, 1318})
+"""Errors before a statement has begun to do anything."""
+
+
+class MysqlSession:
+    """The verbs of `engines.base.Session`."""
+
+    watched_after: float | None = None  # a wait for a lock ends soon, and is tried again
+
+    def __init__(self, connection: Any, target: Target, who: str) -> None:
+        self.connection = connection
+        self.target = target
+        self._records = Records(target)
+        self._lock = NamedLock(connection, target, self._records, who)
+        self._stopper = Stopper(target, connection)
+        self._state = FileState(connection)
+        self._tables = Tables(connection, self._records.lock_table)
+        self._rows: Rows | None = None
+        self._ready = False  # both tables of the bookkeeping are there, whole, and in InnoDB
+        self._role = ""
+        self._limits: Limits | None = None  # those of the session
+        self._in_file = False  # a file runs statement by statement
+        self._used = False  # by a file that is done, and has left marks
+        self._intent: Intent | None = None
+        self._said: dict[tuple[str, str], None] = {}
+
+    # ------------------------------------------------------------ reading
+
+    def read_history(self, extensions: Sequence[str] = ()) -> History:  # noqa: ARG002 - PostgreSQL has extensions
+        """Return what the database remembers, both tables as they were at one moment."""
+        with errors.mapped(self.target):
+            for left in reversed(range(_SNAPSHOT_TRIES)):
+                try:
+                    return self._read()
+                except pymysql.Error as error:
+                    if errors.code_of(error) != _CHANGED_MEANWHILE or not left:
+                        raise
+        raise AssertionError("unreachable")
+
+    def look(self, extensions: Sequence[str] = ()) -> tuple[History, LockHolder | None]:
+        """Return what `read_history` does, and who holds the migration lock now."""
+        return self.read_history(extensions), self._lock.holder()
+
+    def schema_snapshot(self) -> SchemaSnapshot:
+        """Return the schema as it is now, without the bookkeeping."""
+        from orchestrator.engines.mysql.schema_snapshot import read_schema
+
+        with errors.mapped(self.target):
+            return read_schema(self.connection, self._records.tables)
+
+    def is_bare(self, schema_object: SchemaObject) -> bool:
+        """Whether the server makes such a thing by itself: it makes none."""
+        del schema_object
+        return False
+
+    # ------------------------------------------------------------ the lock
+
+    @contextmanager
+    def lock(self, wait: float, on_wait: Callable[[LockHolder], None]) -> Iterator[None]:
+        """Hold golang-migrate's lock; LockError after `wait` seconds."""
+        with self._lock.taken(wait, on_wait):
+            yield
+
+    def holder(self) -> LockHolder | None:
+        """Return who holds the migration lock now."""
+        return self._lock.holder()
+
+    def unlock(self, holder: LockHolder, *, terminate: bool = False) -> None:
+        """End the session of the holder, if that is asked for; LockError else."""
+        self._lock.unlock(holder, terminate=terminate)
+
+    def keep(self) -> None:
+        """Do nothing: connecting takes half a millisecond."""
+
+    def prepare(self, extensions: Sequence[str]) -> None:
+        """Do nothing: there are no extensions to create."""
+
+    # ------------------------------------------------------------ writing
+
+    def commit(
+        self,
+        statements: Sequence[Statement],
+        attempts: Sequence[Attempt],
+        version_row: VersionRow | None,
+        limits: Limits,
+    ) -> None:
+        """Run statements and write records and version row: all of it or nothing."""
+        self._refuse(statements)
+        with errors.mapped(self.target):
+            self._get_ready()
+        if statements and not self._in_file:
+            self._clean()
+            self._watch_marks(statements)
+            self._set_limits(limits)
+        # SET TRANSACTION and the like have a meaning before BEGIN only.
+        first = next((at for at, one in enumerate(statements) if not is_session(words_of(one.source))), len(statements))
+        for statement in statements[:first]:
+            self._run(statement, limits)
+        with errors.mapped(self.target):
+            ask(self.connection, "BEGIN")
+        try:
+            for statement in statements[first:]:
+                self._run(statement, limits)
+                self._check_in_transaction(statement)
+            with errors.mapped(self.target):
+                versions = self._write(statements, attempts, version_row)
+                ask(self.connection, "COMMIT")
+        except BaseException:
+            with suppress(pymysql.Error, OSError, RuntimeError):
+                ask(self.connection, "ROLLBACK")
+            raise
+        if self._rows is not None:
+            self._rows = self._rows._replace(versions=versions)
+        if attempts and not any(attempt.in_flight for attempt in attempts):
+            self._intent = None
+        if attempts and all(attempt.done or attempt.error for attempt in attempts):
+            self._used, self._in_file = self._used or self._in_file, False
+
+    def begin(self, attempt: Attempt, statements: Sequence[Statement], limits: Limits) -> None:
+        """Get ready to run what is left of a file statement by statement: what it has set above counts again."""
+        if self._in_file:
+            return
+        self._clean()
+        self._refuse(statements)
+        replayed = to_replay(self.target.database_id, statements) if attempt.applied and statements else []
+        self._watch_marks(statements, replayed)
+        self._set_limits(limits)
+        self._in_file = True
+        for setting in replayed:
+            with errors.mapped(self.target):
+                ask(self.connection, setting)
+        if attempt.in_flight and statements:
+            with errors.mapped(self.target):
+                self._intent = Intent(statements[0].source, self._stored_fingerprint(attempt))
+
+    def execute(self, statement: Statement, limits: Limits) -> None:
+        """Run one statement that commits by itself."""
+        self._refuse((statement,))
+        if not self._in_file:
+            self._clean()
+            self._watch_marks((statement,))
+            self._set_limits(limits)
+        self._tables.forget()
+        intent = self._intent if self._intent and self._intent.source == statement.source else None
+        body = statement.body
+        if intent:
+            with errors.mapped(self.target):
+                body = intent.body(self.connection)
+        try:
+            self._run(statement, limits, body)
+        except StatementError as error:
+            error.partly = self._is_partly(error, intent)
+            raise
+        if self.connection.server_status & SERVER_STATUS.SERVER_STATUS_IN_TRANS:
+            with suppress(pymysql.Error, OSError):
+                ask(self.connection, "ROLLBACK")
+            raise StatementError(
+                "the statement left a transaction open, which was rolled back",
+                statement=statement,
+                hint="let the procedure COMMIT what it begins",
+                partly=True,
+            )
+
+    def probe(self, statement: Statement, limits: Limits) -> tuple[Effect, str]:
+        """Find out what became of a statement; the first time before it runs, when it has done nothing yet."""
+        del limits
+        with errors.mapped(self.target):
+            if self._intent is None or self._intent.source != statement.source:
+                self._intent = Intent(statement.source)
+                self._intent.take(self.connection)
+                if self._intent.change is None:
+                    return Effect.UNKNOWN, "the server keeps no trace of whether it was done"
+                return Effect.NOT_DONE, "it has not run yet"
+            if statement.repeatable:
+                return Effect.NOT_DONE, "it can be made again with the same end"
+            return self._intent.verdict(self.connection)
+
+    def commits(self, statement: Statement) -> bool:
+        """Whether this statement can commit together with its record: all tables that it reaches are of InnoDB."""
+        if not statement.atomic:
+            return False
+        words = words_of(statement.source)
+        if words[0] not in DATA:
+            return True
+        with errors.mapped(self.target):
+            return self._tables.are_transactional(statement.source, self._database())
+
+    def commits_together(self, script: Script) -> bool:
+        """Whether a whole file can commit in one transaction."""
+        return script.atomic and all(map(self.commits, script.statements))
+
+    def messages(self) -> list[tuple[str, str]]:
+        """Return the warnings and notes of the files."""
+        said, self._said = self._said, {}
+        return list(said)
+
+    @contextmanager
+    def watch(self) -> Iterator[Callable[[], Blocking | None]]:
+        """Look over a connection of its own which sessions have a transaction open."""
+        from orchestrator.engines.mysql.blocking import watching
+
+        with watching(self.target, self.connection.thread_id()) as look:
+            yield look
+
+    def cancel(self) -> None:
+        """End the running statement on the server."""
+        self._stopper.stop()
+
+    # ------------------------------------------------------------ what stands behind the verbs
+
+    def _read(self) -> History:
+        ask(self.connection, "START TRANSACTION WITH CONSISTENT SNAPSHOT")
+        try:
+            versions = self._select(self._records.select_versions())
+            attempts = self._select(self._records.select_history())
+            columns = self._columns if attempts is not None else ()
+            ((read_only, place, role),) = ask(
+                self.connection,
+                "SELECT @@GLOBAL.read_only, CONCAT_WS(':', @@hostname, @@port, @@datadir, DATABASE()), CURRENT_USER()",
+            )
+        finally:
+            with suppress(pymysql.Error, OSError):
+                ask(self.connection, "ROLLBACK")
+        self._role = str(role)
+        pairs = None if versions is None else tuple((int(one), bool(dirty)) for one, dirty in versions)
+        self._rows = Rows(pairs, attempts, columns)
+        found = self._records.attempts(self._rows)
+        rows = tuple(VersionRow(version, dirty=dirty) for version, dirty in pairs or ())
+        # A run that was killed, or whose first file failed, leaves both tables empty: no transaction can create a table.
+        begun = attempts is not None and not attempts and not pairs
+        store = attempts is not None and not begun
+        if begun:
+            pairs = None
+        return History(
+            store=store,
+            version_row=None if pairs is None else rows[0] if rows else VersionRow(None),
+            attempts=found,
+            unrecorded=0 if store or pairs is not None else self._others(),
+            emptied=store and not found,
+            rows=rows if len({*rows}) > 1 else (),
+            read_only=ReadOnly(
+                f"{self.target.database_id} takes no writes: read_only is on at {self.target.endpoint}",
+                "it may be a replica: give orch the DSN of the primary",
+            )
+            if read_only
+            else None,
+            elsewhere=self._records.elsewhere(self._database()),
+            place=f"{place}:{self._records.version_table}" if store else "",
+        )
+
+    def _select(self, query: str) -> tuple[tuple[Any, ...], ...] | None:
+        """Return the rows of one of our tables, None if there is no such table."""
+        try:
+            rows = ask(self.connection, query)
+        except pymysql.Error as error:
+            if errors.code_of(error) == _NO_TABLE:
+                return None
+            raise
+        self._columns = tuple(column[0] for column in self.connection._result.description)  # noqa: SLF001
+        return rows
+
+    def _others(self) -> int:
+        ((count,),) = ask(
+            self.connection,
+            "SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() "
+            f"AND TABLE_NAME NOT IN ({', '.join(map(text, self._records.tables))})",
+        )
+        return int(count)
+
+    def _database(self) -> str:
+        return self.target.database
+
+    def _get_ready(self) -> None:
+        """Make what is missing of our tables; ConflictError if one could lose a record in a crash."""
+        if self._ready:
+            return
+        if self._rows is None:
+            self._read()
+        rows = self._rows
+        assert rows is not None
+        if rows.versions is None:
+            ask(self.connection, self._records.create_version_table())
+            self._rows = rows = rows._replace(versions=())
+        if rows.attempts is None:
+            ask(self.connection, self._records.create_history())
+        elif lacking := self._records.complete_history(rows.columns):
+            ask(self.connection, lacking)
+        for table in (self._records.version_table, self._records.history):
+            ((engine,),) = ask(
+                self.connection,
+                "SELECT ENGINE FROM information_schema.TABLES "
+                f"WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = '{table}'",
+            ) or (("InnoDB",),)
+            if engine != "InnoDB":
+                raise ConflictError(
+                    f"the table {table} of {self.target.database_id} has the engine {engine}, which has no transactions",
+                    hint=f"ALTER TABLE {quoted(table)} ENGINE=InnoDB",
+                )
+        self._ready = True
+
+    def _write(
+        self, statements: Sequence[Statement], attempts: Sequence[Attempt], version_row: VersionRow | None
+    ) -> tuple[tuple[int, bool], ...]:
+        """Write the records at the end of a transaction; return what the version table holds then."""
+        ask_ours = f"SELECT {self._lock.is_ours()}, DATABASE()"
+        ((ours, database),) = ask(self.connection, ask_ours)
+        if not ours:
+            raise errors.lock_lost(self.target)
+        if database is None or database.lower() != self.target.database.lower():
+            raise StatementError("the file has changed to another database", hint="remove what does that")
+        found = ask(self.connection, self._records.select_versions() + " FOR UPDATE")
+        versions = tuple((int(version), bool(dirty)) for version, dirty in found)
+        known = self._rows.versions if self._rows else None
+        if statements and self._lock.held and known is not None and versions != known:
+            raise StatementError(
+                "the file changes the records of orch or of golang-migrate",
+                hint=f"remove what it does to {self._records.version_table} and {self._records.history}",
+            )
+        for attempt in attempts:
+            seen = self._intent.stored() if attempt.in_flight and self._intent and not attempt.error else None
+            if not attempt.in_flight:
+                seen = ""
+            ask(self.connection, self._records.record(attempt, self._database(), self._role, seen))
+        if version_row is None:
+            return versions
+        for query in self._records.point(versions, version_row):
+            ask(self.connection, query)
+        return () if version_row.version is None else ((version_row.version, version_row.dirty),)
+
+    def _run(self, statement: Statement, limits: Limits, body: str = "") -> None:
+        """Run one statement to its end, or to that of its time."""
+        seconds = limits.statement_timeout or 0.0
+        with self._stopper.within(seconds) as late:
+            try:
+                with errors.mapped(self.target, statement):
+                    self.connection.query(body or statement.body)
+            except StatementError as error:
+                if error.code == "1065":  # a comment for servers that this one is not
+                    return
+                if error.code in ("1205", "3572"):
+                    error.waited = float(limits.in_queue.lock_timeout or 0) or 1.0
+                if error.code == str(errors.KILLED):
+                    error.what = (
+                        f"the statement took longer than {seconds:g} s" if late else "the statement was cancelled"
+                    )
+                    error.hint = "raise statement_timeout, or make it several smaller ones" if late else ""
+                raise
+        result = self.connection._result  # noqa: SLF001
+        if result is not None and result.warning_count:
+            self._take_warnings()
+
+    def _take_warnings(self) -> None:
+        with suppress(pymysql.Error):
+            for level, _, said in ask(self.connection, "SHOW WARNINGS"):
+                severity = "WARNING" if level == "Warning" else "NOTICE"
+                if sum((known == "WARNING") is (severity == "WARNING") for known, _ in self._said) <= MAX_MESSAGES:
+                    self._said[severity, str(said)] = None
+
+    def _check_in_transaction(self, statement: Statement) -> None:
+        if self.connection.server_status & SERVER_STATUS.SERVER_STATUS_IN_TRANS:
+            return
+        raise StatementError(
+            "the statement ended the transaction: what it and those above it did is committed, without a record",
+            statement=statement,
+            hint="put it into a migration of its own",
+            partly=True,
+        )
+
+    def _is_partly(self, error: StatementError, intent: Intent | None) -> bool:
+        """Whether a statement that failed may have had a part of its effect."""
+        if (
+            error.code.isdecimal()
+            and int(error.code) in _CERTAIN
+            and not (intent and intent.change and intent.change.drops)
+        ):
+            return False
+        if intent is None or intent.change is None:
+            return True
+        if intent.change.drops:
+            with suppress(pymysql.Error, OSError):
+                return bool(intent.changed(self.connection)[0])
+        return False
+
+    def _refuse(self, statements: Sequence[Statement]) -> None:
+        """Refuse what touches our records, and what this session would read otherwise than it stands in the file."""
+        ours = {name.lower() for name in self._records.tables}
+        for statement in statements:
+            tokens = tokens_of(statement.source)
+            if tokens and tokens[0].text != "select":
+                for token in tokens:
+                    if token.kind in ("word", "quoted") and token.text.strip("`").lower() in ours:
+                        raise StatementError(
+                            "the file changes the records of orch or of golang-migrate",
+                            statement=statement,
+                            offset=token.start,
+                            hint=f"remove what it does to {token.text}",
+                        )
+        if any("\\" in statement.source for statement in statements):
+            with errors.mapped(self.target):
+                ((mode,),) = ask(self.connection, "SELECT @@SESSION.sql_mode")
+            if "NO_BACKSLASH_ESCAPES" not in mode:
+                return
+            for statement in statements:
+                if not same_without_backslashes(statement.source):
+                    raise StatementError(
+                        "this server has NO_BACKSLASH_ESCAPES on, with which the statement ends elsewhere",
+                        statement=statement,
+                        hint="write the text without a backslash, or set sql_mode in the DSN",
+                    )
+
+    def _stored_fingerprint(self, attempt: Attempt) -> dict[str, str] | None:
+        import json
+
+        rows = ask(
+            self.connection,
+            f"SELECT seen_before FROM {quoted(self._records.history)} "  # noqa: S608
+            f"WHERE version = {attempt.version} AND attempt = {attempt.number}",
+        )
+        try:
+            found = json.loads(rows[0][0]) if rows and rows[0][0] else None
+        except ValueError:
+            return None
+        return found if isinstance(found, dict) else None
+
+    def _watch_marks(self, statements: Sequence[Statement], more: Sequence[str] = ()) -> None:
+        sources = [one for one in (*more, *(statement.source for statement in statements)) if leaves_marks(one)]
+        if sources:
+            with errors.mapped(self.target):
+                self._state.watch(sources)
+            self._used = True
+
+    def _clean(self) -> None:
+        """Put the session back to what it was before a file."""
+        if self._used:
+            with errors.mapped(self.target):
+                self._state.put_back()
+            self._used, self._limits = False, None
+        self._in_file = False
+
+    def _set_limits(self, limits: Limits) -> None:
+        """Set how long a statement may wait for a table or a row; whole seconds, as MySQL has them."""
+        if limits == self._limits:
+            return
+        seconds = limits.in_queue.lock_timeout
+        value = "DEFAULT" if not seconds else str(max(1, round(seconds)))
+        with errors.mapped(self.target):
+            ask(
+                self.connection,
+                f"SET SESSION lock_wait_timeout = {value}, SESSION innodb_lock_wait_timeout = {value}",
+            )
+        self._limits = limits
