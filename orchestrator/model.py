@@ -61,11 +61,11 @@ class CreateOptions:
     owner: str | None = None
     encoding: str | None = None
     locale: str | None = None
-    collation: str | None = None
     template: str | None = None
     extensions: tuple[str, ...] = ()
     connection_limit: int | None = None
     maintenance_database: str | None = None
+    collation: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 
 from orchestrator.engines.dialect import Dialect
+from orchestrator.errors import UsageError
 
 if TYPE_CHECKING:
     from orchestrator.engines.base import Engine
@@ -33,14 +34,23 @@ def dialects() -> tuple[Dialect, ...]:
 
 
 def load_engine(name: str, actor: str, run_id: str) -> Engine:
-    """Return a new engine; this imports its driver.
+    """Return a new engine; this imports its driver. UsageError if that is not installed.
 
     Args:
         name: the name of the engine.
         actor: who runs orch (user@host), as servers show it with a lock.
         run_id: the id of this run, shown in the same place.
     """
-    return cast("Engine", load(dialect(name).engine)(actor, run_id))
+    known = dialect(name)
+    try:
+        engine = load(known.engine)
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("orchestrator"):
+            raise
+        raise UsageError(
+            f"the driver for {known.title} is not installed ({error.name})", hint=f"pip install 'dborch[{name}]'"
+        ) from None
+    return cast("Engine", engine(actor, run_id))
 
 
 @cache

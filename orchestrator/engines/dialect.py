@@ -80,9 +80,9 @@ class EmbeddedServers:
     """How real servers of this engine run without Docker, for development and tests.
 
     `programs` are the classes that start one, the best first, as `module:Class`. `query` is the part of the DSN after
-    `?`, `address` how host and port stand in it. `variables` are set by `orch dev env` beside user, password, host and port. An engine without a server has
-    `files` instead: the DSN of databases below a directory of ours beside the manifest, whose name is filled in for
-    `{directory}`.
+    `?`, `address` how host and port stand in it. `variables` are set by `orch dev env` beside user, password, host and
+    port. An engine without a server has `files` instead: the DSN of databases below a directory of ours beside the
+    manifest, whose name is filled in for `{directory}`.
     """
 
     programs: tuple[str, ...]

@@ -16,8 +16,6 @@ _UP = re.compile(r"[0-9]+_.*\.up\.([a-z]+)")
 _NOT_OURS = {"node_modules", "vendor", "venv", "__pycache__", "site-packages"}
 _TRIALS = {"test", "tests", "testdata", "fixtures", "example", "examples"}
 _OTHERS = {
-    "mysql",
-    "mariadb",
     "sqlserver",
     "mssql",
     "clickhouse",

@@ -193,7 +193,7 @@ BAD: dict[str, tuple[list[str], int, str]] = {
     "64 bytes in Thai": (["ก" * 22], 2, "66 bytes"),
     "the server's own": (["template1"], 2, "belongs to the server"),
     "the server's own, mongo": (["admin", "--engine", "mongo"], 2, "belongs to the server"),
-    "unknown engine": (["x", "--engine", "mysql"], 2, "mysql"),
+    "unknown engine": (["x", "--engine", "oracle"], 2, "oracle"),
     "unknown server": (["x", "--server", "postgre"], 2, "did you mean 'postgres'?"),
     "server of the other engine": (["x", "--server", "mongo", "--engine", "postgres"], 2, "of engine mongo"),
     "unknown dependency": (["x", "--depends-on", "aa"], 4, "not declared"),

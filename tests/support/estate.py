@@ -186,15 +186,15 @@ class Estate:
                         for collection in database.list_collections()
                     }
         if "mysql" in self.servers:
-            names = self.mysql("", "SELECT SCHEMA_NAME FROM information_schema.SCHEMATA ORDER BY 1")
-            for name in (name.removeprefix(self.prefix) for (name,) in names if name.startswith(self.prefix)):
-                tables = [str(table) for (table, *_) in self.mysql(name, "SHOW TABLES")]
+            found = self.mysql("", "SELECT SCHEMA_NAME FROM information_schema.SCHEMATA ORDER BY 1")
+            for name in (name.removeprefix(self.prefix) for (name,) in found if name.startswith(self.prefix)):
+                mine = [str(table) for (table, *_) in self.mysql(name, "SHOW TABLES")]
                 seen[f"mysql-{name}"] = {
                     table: (
                         self.mysql(name, f"SHOW CREATE TABLE `{table}`"),
                         self.mysql(name, f"SELECT * FROM `{table}`"),
                     )
-                    for table in tables
+                    for table in mine
                     if not table.endswith("_lock")
                 }
         return seen

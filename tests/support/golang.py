@@ -18,10 +18,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 import psycopg
+import pymysql
 from bson import Int64, json_util
 from psycopg.pq import ExecStatus
 from pymongo import MongoClient
 from pymongo.errors import DuplicateKeyError, PyMongoError
+from pymysql.constants import CLIENT
+
+from orchestrator.embedded import Server
 
 NIL = -1
 Crash = Literal["locked", "dirty", "middle", "ran"]
@@ -207,6 +211,67 @@ class GolangMongo(_Golang):
                 raise GolangError(str(error)) from error
             if reply.get("writeErrors") or reply.get("writeConcernError"):
                 raise GolangError(str(reply))
+
+
+class GolangMysql(_Golang):
+    """golang-migrate with its driver for MySQL: a file is one message, which the server runs to its end in any case."""
+
+    def __init__(self, server: Server, database: str, directory: Path) -> None:
+        super().__init__(directory)
+        self._options: dict[str, Any] = {"host": server.host, "port": server.port, "user": server.user}
+        self._options |= {"password": server.password, "database": database, "ssl_disabled": True, "autocommit": True}
+        self._name = str(zlib.crc32(f"{database}:schema_migrations".encode()) * 1486364155 % 2**32)
+        self._connection: Any = None
+
+    @property
+    def connection(self) -> Any:
+        """The session that works; it sends several statements in one message."""
+        if self._connection is None or not self._connection.open:
+            self._connection = pymysql.connect(**self._options, client_flag=CLIENT.MULTI_STATEMENTS)
+        return self._connection
+
+    def _ask(self, query: str) -> Any:
+        with self.connection.cursor() as cursor:
+            cursor.execute(query)
+            return cursor.fetchall()
+
+    @contextmanager
+    def _locked(self, crash_at: Crash | None) -> Iterator[None]:
+        if self._ask(f"SELECT GET_LOCK('{self._name}', 10)")[0][0] != 1:
+            raise GolangError("can't acquire lock")
+        try:
+            if not self._ask("SHOW TABLES LIKE 'schema_migrations'"):
+                self._ask(
+                    "CREATE TABLE `schema_migrations` (version bigint not null primary key, dirty boolean not null)"
+                )
+            if crash_at == "locked":
+                raise Crashed
+            yield
+        finally:
+            self.connection.close()
+
+    def version(self) -> tuple[int, bool]:
+        rows = self._ask("SELECT version, dirty FROM `schema_migrations` LIMIT 1")
+        return (int(rows[0][0]), bool(rows[0][1])) if rows else (NIL, False)
+
+    def _set_version(self, version: int, dirty: bool) -> None:
+        self._ask("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE")
+        self._ask("START TRANSACTION")
+        self._ask("DELETE FROM `schema_migrations` LIMIT 1")
+        if version >= 0 or dirty:
+            self._ask(f"INSERT INTO `schema_migrations` (version, dirty) VALUES ({version}, {int(dirty)})")
+        self._ask("COMMIT")
+
+    def _run(self, text: str, crash_at: Crash | None) -> None:
+        try:
+            with self.connection.cursor() as cursor:
+                cursor.execute(text)
+                while cursor.nextset():
+                    pass
+        except pymysql.Error as error:
+            raise GolangError(str(error)) from None
+        if crash_at == "middle":  # the server has run the message to its end
+            raise Crashed
 
 
 class GolangSqlite(_Golang):

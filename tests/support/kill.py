@@ -159,6 +159,9 @@ def install(point: Points) -> None:
     from orchestrator.cli import stage
     from orchestrator.engines.mongo.lease import Lease
     from orchestrator.engines.mongo.session import MongoSession
+    from orchestrator.engines.mysql import session as mysql_session
+    from orchestrator.engines.mysql.lock import NamedLock
+    from orchestrator.engines.mysql.store import Store
     from orchestrator.engines.postgres import engine as postgres
     from orchestrator.engines.postgres import session as postgres_session
     from orchestrator.engines.sqlite.lock import FileLock
@@ -185,6 +188,11 @@ def install(point: Points) -> None:
     _around(Lease, "_try", point)
     for name in ("read_history", "commit", "execute", "probe", "_begin", "_run", "_renew"):
         _around(SqliteSession, name, point)
+    for name in ("read_history", "commit", "begin", "execute", "probe", "_run", "_seen_before"):
+        _around(mysql_session.MysqlSession, name, point)
+    for name in ("get_ready", "check", "record", "point"):
+        _around(Store, name, point)
+    _around_context(NamedLock, "taken", point)
     _around(Records, "write", point)
     _around_context(FileLock, "held", point)
 

@@ -30,7 +30,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "analysis.findings": (*CORE, "analysis", "engines.postgres.sql_reader"),
     "manifest": ("errors", "hints", "model", "secret", *RECORDS, "planning.graph", "analysis.rules", "manifest"),
     "engines.base": ("errors", "hints", "model"),
-    "engines": ("engines.dialect", "engines.base"),
+    "engines": ("engines.dialect", "engines.base", "errors", "hints"),
     "engines.dialect": ("model", "engines.url"),
     "engines.url": ("errors", "engines.dialect"),
     "engines.names": (),
@@ -64,6 +64,11 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "engines.mongo",
         "engines.checks",
     ),
+    "engines.mysql": (
+        *("errors", "hints", "model", "engines.base", "engines.dialect", "engines.identity", "engines.names", "engines.url"),
+        "engines.mysql",
+        "engines.checks",
+    ),
     "engines.sqlite": (
         *("errors", "hints", "model", "secret", "engines.base", "engines.dialect", "engines.names", "engines.url"),
         "engines.sqlite",
@@ -85,6 +90,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
 ONLY_IN = {
     "networkx": ("planning.graph",),
     "psycopg": ("engines.postgres",),
+    "pymysql": ("engines.mysql",),
     "pymongo": ("engines.mongo", "embedded.mongo"),  # a replica set must be initiated
     "bson": ("engines.mongo", "embedded.mongo"),
     "gridfs": (),

@@ -54,7 +54,7 @@ def test_what_is_skipped_is_told_with_the_reason(tmp_path: Path) -> None:
     tree(
         tmp_path,
         "a/migrations/1_a.up.sql",
-        "db/mysql/migrations/1_a.up.sql",
+        "db/clickhouse/migrations/1_a.up.sql",
         "tests/data/1_a.up.sql",
         "mixed/1_a.up.sql",
         "mixed/2_b.up.json",
@@ -62,7 +62,7 @@ def test_what_is_skipped_is_told_with_the_reason(tmp_path: Path) -> None:
         "cql/1_a.up.cql",
     )
     told = orch(tmp_path, "init").stderr
-    assert "db/mysql/migrations was skipped: its path names mysql" in told
+    assert "db/clickhouse/migrations was skipped: its path names clickhouse" in told
     assert "tests/data was skipped: what lies under tests/" in told
     assert "mixed was skipped: it holds migrations of several kinds or of an unknown one: .json, .sql" in told
     assert "cql was skipped" in told and "unknown one: .cql" in told

@@ -297,9 +297,9 @@ def test_a_key_that_is_not_text() -> None:
         (HEAD + '  - {name: a, server: pg}\nhistory: {name: "a\\n"}\n', "7:17", "'name' of 'history' must be", ""),
         (HEAD + "  - {name: a, server: pg}\ndefaults: {x: 1}\n", "7:12", "unknown key 'x' in 'defaults'", ""),
         (
-            HEAD + "  - {name: a, engine: mysql, dsn: x}\n",
+            HEAD + "  - {name: a, engine: oracle, dsn: x}\n",
             "6:23",
-            "no engine 'mysql'; those we have are postgres, mongo",
+            "no engine 'oracle'; those we have are postgres, mongo",
             "",
         ),
         (
@@ -312,7 +312,7 @@ def test_a_key_that_is_not_text() -> None:
         (
             HEAD + "  - {name: a, engine: 5, dsn: x}\n",
             "6:23",
-            "'engine' of database 'a' must be postgres, mongo or sqlite",
+            "'engine' of database 'a' must be postgres, mongo, mysql or sqlite",
             "",
         ),
         (
@@ -445,7 +445,7 @@ def test_what_a_schema_cannot_say(entries: str, where: str, what: str, more: str
         ("postgres", "postgresql+asyncpg://u:sekret@h/d", "'postgresql+…://', which only a Python library"),
         ("postgres", "mongodb://u:sekret@h/d", "begins with 'mongodb://', and the engine is postgres"),
         ("mongo", "postgres://u:sekret@h/d", "begins with 'postgres://', and the engine is mongo"),
-        ("mongo", "mysql://u:sekret@h/d", "is not one of mongo"),
+        ("mongo", "mssql://u:sekret@h/d", "is not one of mongo"),
         ("mongo", "localhost/d", "is neither a URL"),
         ("mongo", "host=h dbname=d", "has no scheme"),
         ("postgres", "postgres://u:p@sekret@h/d", "is ambiguous"),

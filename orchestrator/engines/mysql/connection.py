@@ -66,7 +66,7 @@ def open_connection(target: Target, *, database: bool = True, timeout: float | N
 def ask(connection: Any, query: str) -> tuple[tuple[Any, ...], ...]:
     """Send one statement as it stands, and return its rows."""
     connection.query(query)
-    result = connection._result  # noqa: SLF001 - a cursor would only copy it
+    result = connection._result
     rows: tuple[tuple[Any, ...], ...] = tuple(result.rows) if result is not None and result.rows else ()
     return rows
 

@@ -104,7 +104,7 @@ def refused(error: BaseException, target: Target) -> OrchError:
             transient=True,
             code=str(code),
         )
-    if code in _LOGIN or isinstance(error, pymysql.err.OperationalError) and 1000 <= code < 2000 and code != 1053:
+    if code in _LOGIN or (isinstance(error, pymysql.err.OperationalError) and 1000 <= code < 2000 and code != 1053):
         return ConnectError(
             f"{target.endpoint} refuses the login of '{_user(target)}'",
             detail=f"{text} (error {code})" if code else text,

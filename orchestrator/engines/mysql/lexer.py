@@ -28,6 +28,7 @@ _TOKEN_RAW = re.compile(_TOKEN.pattern.replace(r"(?:[^'\\]|\\.|'')", "(?:[^']|''
 ), re.VERBOSE | re.DOTALL)  # fmt: skip
 _DELIMITER = re.compile(r"[ \t]*delimiter[ \t]+(?P<mark>\S+)[^\n]*", re.IGNORECASE)
 _KINDS_WITH_BODY = frozenset({"procedure", "function", "trigger", "event", "package"})
+_KINDS_WITHOUT = frozenset({"table", "view", "index", "user", "role", "database", "schema", "server", "sequence"})
 _BEFORE_KIND = 12  # words: CREATE OR REPLACE DEFINER = `a`@`b` AGGREGATE FUNCTION
 
 
@@ -184,9 +185,10 @@ class _Body:
         if first == "create":
             if words[-1] in _KINDS_WITH_BODY:
                 self._has_body = self._decided = True
-            elif words[-1] in ("table", "view", "index", "user", "role", "database", "schema", "server", "sequence"):
-                self._decided = True
-            elif len(words) > _BEFORE_KIND * 2:
+            elif (
+                words[-1] in ("table", "view", "index", "user", "role", "database", "schema", "server", "sequence")
+                or len(words) > _BEFORE_KIND * 2
+            ):
                 self._decided = True
         elif first in ("alter",) and "event" in words[1:8]:
             self._has_body = self._decided = True
@@ -201,8 +203,7 @@ class _Body:
         """Whether IF, WHILE or FOR begins a statement: IF() is a function too, and FOR stands in cursors and locks."""
         if not self._open:
             return before in (")", "deterministic", "sql", "data", "definer", "invoker", "row", "do") and word != "for"
-        starts = before in (";", "begin", "then", "else", "do", "loop", "repeat", ":")
-        return starts
+        return before in (";", "begin", "then", "else", "do", "loop", "repeat", ":")
 
     def _is_call(self, tokens: list[Token]) -> bool:
         """Whether REPEAT is the function: it is no statement where an expression stands before it."""

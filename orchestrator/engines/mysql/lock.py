@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import pymysql
 
@@ -113,12 +113,12 @@ class NamedLock:
                     ask(self._connection, row)
 
     def _described(self, id: int, now: datetime) -> LockHolder:
-        who, since = "", None
+        who, since = "", cast("datetime | None", None)
         with suppress(pymysql.err.ProgrammingError, pymysql.err.OperationalError):
-            query = f"SELECT who, since FROM {quoted(self._records.lock_table)} WHERE connection = {int(id)}"  # noqa: S608
-            for who, since in ask(self._connection, query):
-                since = since.replace(tzinfo=UTC)
-        query = f"SELECT USER, HOST, TIME, STATE FROM information_schema.PROCESSLIST WHERE ID = {int(id)}"  # noqa: S608
+            query = f"SELECT who, since FROM {quoted(self._records.lock_table)} WHERE connection = {int(id)}"
+            for told, began in ask(self._connection, query):
+                who, since = str(told), began.replace(tzinfo=UTC)
+        query = f"SELECT USER, HOST, TIME, STATE FROM information_schema.PROCESSLIST WHERE ID = {int(id)}"
         for user, host, seconds, state in ask(self._connection, query):
             who = f"{who or 'another program'} (connection {id}, {user} from {host}{f', {state}' if state else ''})"
             since = since or now - timedelta(seconds=int(seconds or 0))

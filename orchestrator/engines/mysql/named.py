@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 from orchestrator.engines.mysql.lexer import Token, as_written
@@ -113,7 +114,7 @@ class _Change:
 
     def _alter_table(self, table: Named) -> Change:
         words = [token.text for token in self._tokens[self._at :]]
-        pairs = set(zip(words, words[1:], strict=False))
+        pairs = set(pairwise(words))
         traceless = bool(pairs & {("exchange", "partition"), ("discard", "tablespace"), ("import", "tablespace")})
         traceless = traceless or bool(pairs & {("discard", "partition"), ("import", "partition")})
         things = [table]

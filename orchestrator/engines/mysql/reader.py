@@ -24,6 +24,7 @@ _LOOKS = frozenset({"show", "explain", "describe", "desc", "help", "checksum"})
 _IN_BLOCKS = frozenset({"begin", "start", "commit"})
 _REPEATABLE = frozenset({"analyze", "optimize", "flush", "truncate", "grant", "check", "repair", "cache"})
 _UTF8 = ("utf8", "utf8mb3", "utf8mb4", "binary", "default")
+_OUTSIDE = frozenset({"shutdown", "kill", "handler", "binlog", "change", "reset", "stop", "clone"})
 _OWN_LOCKS = ("release_all_locks",)
 # What a session must not change: orch's own records rest on it.
 _NOT_TO_SET = {
@@ -68,7 +69,7 @@ def read_script(file: File, text: str) -> Script:
     if not atomic:
         _refuse_savepoints(reader, kept)
     limits = _directives(reader, pieces[0].start if pieces else len(text))
-    return Script(file, text, tuple(statements), atomic, notes=tuple(notes), **limits)  # type: ignore[arg-type]
+    return Script(file, text, tuple(statements), atomic, notes=tuple(notes), **limits)
 
 
 def words_of(source: str) -> list[str]:
@@ -129,11 +130,10 @@ def _refuse(reader: _Reader, piece: Piece) -> None:
             start,
             "write the rows as INSERT statements, or load them outside of migrations",
         )
-    if first in ("source", "\\", "tee", "notee", "pager", "charset", "system") and first != "system":
+    if first in ("source", "\\", "tee", "notee", "pager", "charset"):
         raise reader.error("a command of the mysql client is no SQL", start, "remove it")
-    if first in ("shutdown", "kill", "handler", "binlog", "change", "reset", "stop", "clone"):
-        if first != "handler" or "open" in plain:
-            raise reader.error(f"{first.upper()} does not belong in a migration", start, "run it outside of migrations")
+    if first in _OUTSIDE:
+        raise reader.error(f"{first.upper()} does not belong in a migration", start, "run it outside of migrations")
     for token in piece.tokens:
         if token.kind == "word" and token.text in _OWN_LOCKS:
             raise reader.error(
@@ -185,9 +185,9 @@ def _without_blocks(reader: _Reader, pieces: Sequence[Piece]) -> tuple[list[Piec
             kept.append(piece)
     if begun >= 0:
         raise reader.error("BEGIN without COMMIT", begun, "add COMMIT; at the end, or remove BEGIN")
-    if len(kept) < len(pieces) and not all(_is_atomic(piece) for piece in kept):
-        if any(piece.words[0] in _IN_BLOCKS and piece.words[1:2] != ["not"] for piece in pieces):
-            notes["BEGIN and COMMIT have no effect here: each statement commits with its own record"] = None
+    blocks = any(piece.words[0] in _IN_BLOCKS and piece.words[1:2] != ["not"] for piece in pieces)
+    if blocks and not all(_is_atomic(piece) for piece in kept):
+        notes["BEGIN and COMMIT have no effect here: each statement commits with its own record"] = None
     return kept, list(notes)
 
 

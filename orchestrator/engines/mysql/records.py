@@ -88,11 +88,11 @@ class Records:
 
     def select_versions(self) -> str:
         """Return SQL that reads golang-migrate's table."""
-        return f"SELECT version, dirty FROM {quoted(self.version_table)}"  # noqa: S608
+        return f"SELECT version, dirty FROM {quoted(self.version_table)}"
 
     def select_history(self) -> str:
         """Return SQL that reads the history, whatever release made it."""
-        return f"SELECT * FROM {quoted(self.history)} ORDER BY version, attempt"  # noqa: S608
+        return f"SELECT * FROM {quoted(self.history)} ORDER BY version, attempt"
 
     def attempts(self, rows: Rows) -> tuple[Attempt, ...]:
         """Return the history as records; ConflictError for what orch cannot have written."""
@@ -143,9 +143,9 @@ class Records:
     def point(self, versions: Sequence[tuple[int, bool]], row: VersionRow) -> list[str]:
         """Return SQL that sets the version row in place of these; no version: an empty table."""
         table = quoted(self.version_table)
-        text = [f"DELETE FROM {table} WHERE version = {int(version)}" for version, _ in versions]  # noqa: S608
+        text = [f"DELETE FROM {table} WHERE version = {int(version)}" for version, _ in versions]
         if row.version is not None:
-            text.append(f"INSERT INTO {table} (version, dirty) VALUES ({int(row.version)}, {int(row.dirty)})")  # noqa: S608
+            text.append(f"INSERT INTO {table} (version, dirty) VALUES ({int(row.version)}, {int(row.dirty)})")
         return text
 
     def record(self, attempt: Attempt, database: str, role: str, seen_before: str | None) -> str:
@@ -190,7 +190,7 @@ class Records:
             updates.append(f"`{name}` = IF(`done`, `{name}`, {value})")
         names = ", ".join(f"`{name}`" for name in values)
         return (
-            f"INSERT INTO {quoted(self.history)} ({names}) VALUES ({', '.join(values.values())}) "  # noqa: S608
+            f"INSERT INTO {quoted(self.history)} ({names}) VALUES ({', '.join(values.values())}) "
             f"ON DUPLICATE KEY UPDATE {', '.join(updates)}"
         )
 

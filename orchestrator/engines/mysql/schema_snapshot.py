@@ -19,6 +19,7 @@ _DATABASE = """SELECT DEFAULT_CHARACTER_SET_NAME, DEFAULT_COLLATION_NAME FROM in
 _COUNTER = re.compile(r" AUTO_INCREMENT=[0-9]+")
 _NAME = re.compile(r"`((?:[^`]|``)*)`")
 _KEYS = ("PRIMARY KEY", "UNIQUE KEY", "KEY", "FULLTEXT KEY", "SPATIAL KEY", "VECTOR KEY")
+_MARKS = "orch_copy"  # what a scratch database is, see copies.py
 _SHOWN = {"sequence": 1, "view": 1, "trigger": 2, "procedure": 2, "function": 2, "event": 3}
 """In which column of SHOW CREATE the definition stands."""
 
@@ -30,7 +31,7 @@ def read_schema(connection: Any, ours: Sequence[str]) -> SchemaSnapshot:
     ((database,),) = ask(connection, "SELECT DATABASE()")
     own = f"{quoted(str(database))}."
     for name, kind in ask(connection, _TABLES):
-        if name.lower() in hidden or name.lower().startswith("orch_copy"):
+        if name.lower() in hidden or name.lower() == _MARKS:
             continue
         if kind in ("BASE TABLE", "SYSTEM VERSIONED"):
             _read_table(connection, str(name), found)

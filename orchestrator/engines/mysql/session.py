@@ -20,15 +20,15 @@ from orchestrator.engines.mysql.file_state import FileState, leaves_marks, to_re
 from orchestrator.engines.mysql.lock import NamedLock
 from orchestrator.engines.mysql.probe import Intent
 from orchestrator.engines.mysql.reader import DATA, is_session, same_without_backslashes, tokens_of, words_of
-from orchestrator.engines.mysql.records import Records, Rows, quoted, text
+from orchestrator.engines.mysql.records import Records
+from orchestrator.engines.mysql.store import Store
 from orchestrator.engines.mysql.transactional import Tables
-from orchestrator.errors import ConflictError, StatementError
+from orchestrator.errors import StatementError
 from orchestrator.model import (
     Attempt,
     Blocking,
     History,
     LockHolder,
-    ReadOnly,
     SchemaObject,
     SchemaSnapshot,
     Script,
@@ -37,9 +37,6 @@ from orchestrator.model import (
     VersionRow,
 )
 
-_SNAPSHOT_TRIES = 5
-_CHANGED_MEANWHILE = 1412
-_NO_TABLE = 1146
 _CERTAIN = frozenset({1064, 1146, 1305, 1370, 1142, 1143, 1227, 1054, 1318})
 """Errors before a statement has begun to do anything."""
 
@@ -54,12 +51,10 @@ class MysqlSession:
         self.target = target
         self._records = Records(target)
         self._lock = NamedLock(connection, target, self._records, who)
+        self._store = Store(connection, target, self._records)
         self._stopper = Stopper(target, connection)
         self._state = FileState(connection)
         self._tables = Tables(connection, self._records.lock_table)
-        self._rows: Rows | None = None
-        self._ready = False  # both tables of the bookkeeping are there, whole, and in InnoDB
-        self._role = ""
         self._limits: Limits | None = None  # those of the session
         self._in_file = False  # a file runs statement by statement
         self._used = False  # by a file that is done, and has left marks
@@ -71,13 +66,7 @@ class MysqlSession:
     def read_history(self, extensions: Sequence[str] = ()) -> History:  # noqa: ARG002 - PostgreSQL has extensions
         """Return what the database remembers, both tables as they were at one moment."""
         with errors.mapped(self.target):
-            for left in reversed(range(_SNAPSHOT_TRIES)):
-                try:
-                    return self._read()
-                except pymysql.Error as error:
-                    if errors.code_of(error) != _CHANGED_MEANWHILE or not left:
-                        raise
-        raise AssertionError("unreachable")
+            return self._store.read()
 
     def look(self, extensions: Sequence[str] = ()) -> tuple[History, LockHolder | None]:
         """Return what `read_history` does, and who holds the migration lock now."""
@@ -129,7 +118,7 @@ class MysqlSession:
         """Run statements and write records and version row: all of it or nothing."""
         self._refuse(statements)
         with errors.mapped(self.target):
-            self._get_ready()
+            self._store.get_ready()
         if statements and not self._in_file:
             self._clean()
             self._watch_marks(statements)
@@ -145,14 +134,16 @@ class MysqlSession:
                 self._run(statement, limits)
                 self._check_in_transaction(statement)
             with errors.mapped(self.target):
-                versions = self._write(statements, attempts, version_row)
+                self._store.check(self._lock.is_ours(), is_file=bool(statements) and self._lock.held)
+                for attempt in attempts:
+                    self._store.record(attempt, self._seen_before(attempt))
+                self._store.point(version_row)
                 ask(self.connection, "COMMIT")
         except BaseException:
             with suppress(pymysql.Error, OSError, RuntimeError):
                 ask(self.connection, "ROLLBACK")
             raise
-        if self._rows is not None:
-            self._rows = self._rows._replace(versions=versions)
+        self._store.written()
         if attempts and not any(attempt.in_flight for attempt in attempts):
             self._intent = None
         if attempts and all(attempt.done or attempt.error for attempt in attempts):
@@ -173,7 +164,7 @@ class MysqlSession:
                 ask(self.connection, setting)
         if attempt.in_flight and statements:
             with errors.mapped(self.target):
-                self._intent = Intent(statements[0].source, self._stored_fingerprint(attempt))
+                self._intent = Intent(statements[0].source, self._store.fingerprint_of(attempt))
 
     def execute(self, statement: Statement, limits: Limits) -> None:
         """Run one statement that commits by itself."""
@@ -225,7 +216,7 @@ class MysqlSession:
         if words[0] not in DATA:
             return True
         with errors.mapped(self.target):
-            return self._tables.are_transactional(statement.source, self._database())
+            return self._tables.are_transactional(statement.source, self.target.database)
 
     def commits_together(self, script: Script) -> bool:
         """Whether a whole file can commit in one transaction."""
@@ -250,124 +241,11 @@ class MysqlSession:
 
     # ------------------------------------------------------------ what stands behind the verbs
 
-    def _read(self) -> History:
-        ask(self.connection, "START TRANSACTION WITH CONSISTENT SNAPSHOT")
-        try:
-            versions = self._select(self._records.select_versions())
-            attempts = self._select(self._records.select_history())
-            columns = self._columns if attempts is not None else ()
-            ((read_only, place, role),) = ask(
-                self.connection,
-                "SELECT @@GLOBAL.read_only, CONCAT_WS(':', @@hostname, @@port, @@datadir, DATABASE()), CURRENT_USER()",
-            )
-        finally:
-            with suppress(pymysql.Error, OSError):
-                ask(self.connection, "ROLLBACK")
-        self._role = str(role)
-        pairs = None if versions is None else tuple((int(one), bool(dirty)) for one, dirty in versions)
-        self._rows = Rows(pairs, attempts, columns)
-        found = self._records.attempts(self._rows)
-        rows = tuple(VersionRow(version, dirty=dirty) for version, dirty in pairs or ())
-        # A run that was killed, or whose first file failed, leaves both tables empty: no transaction can create a table.
-        begun = attempts is not None and not attempts and not pairs
-        store = attempts is not None and not begun
-        if begun:
-            pairs = None
-        return History(
-            store=store,
-            version_row=None if pairs is None else rows[0] if rows else VersionRow(None),
-            attempts=found,
-            unrecorded=0 if store or pairs is not None else self._others(),
-            emptied=store and not found,
-            rows=rows if len({*rows}) > 1 else (),
-            read_only=ReadOnly(
-                f"{self.target.database_id} takes no writes: read_only is on at {self.target.endpoint}",
-                "it may be a replica: give orch the DSN of the primary",
-            )
-            if read_only
-            else None,
-            elsewhere=self._records.elsewhere(self._database()),
-            place=f"{place}:{self._records.version_table}" if store else "",
-        )
-
-    def _select(self, query: str) -> tuple[tuple[Any, ...], ...] | None:
-        """Return the rows of one of our tables, None if there is no such table."""
-        try:
-            rows = ask(self.connection, query)
-        except pymysql.Error as error:
-            if errors.code_of(error) == _NO_TABLE:
-                return None
-            raise
-        self._columns = tuple(column[0] for column in self.connection._result.description)  # noqa: SLF001
-        return rows
-
-    def _others(self) -> int:
-        ((count,),) = ask(
-            self.connection,
-            "SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() "
-            f"AND TABLE_NAME NOT IN ({', '.join(map(text, self._records.tables))})",
-        )
-        return int(count)
-
-    def _database(self) -> str:
-        return self.target.database
-
-    def _get_ready(self) -> None:
-        """Make what is missing of our tables; ConflictError if one could lose a record in a crash."""
-        if self._ready:
-            return
-        if self._rows is None:
-            self._read()
-        rows = self._rows
-        assert rows is not None
-        if rows.versions is None:
-            ask(self.connection, self._records.create_version_table())
-            self._rows = rows = rows._replace(versions=())
-        if rows.attempts is None:
-            ask(self.connection, self._records.create_history())
-        elif lacking := self._records.complete_history(rows.columns):
-            ask(self.connection, lacking)
-        for table in (self._records.version_table, self._records.history):
-            ((engine,),) = ask(
-                self.connection,
-                "SELECT ENGINE FROM information_schema.TABLES "
-                f"WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = '{table}'",
-            ) or (("InnoDB",),)
-            if engine != "InnoDB":
-                raise ConflictError(
-                    f"the table {table} of {self.target.database_id} has the engine {engine}, which has no transactions",
-                    hint=f"ALTER TABLE {quoted(table)} ENGINE=InnoDB",
-                )
-        self._ready = True
-
-    def _write(
-        self, statements: Sequence[Statement], attempts: Sequence[Attempt], version_row: VersionRow | None
-    ) -> tuple[tuple[int, bool], ...]:
-        """Write the records at the end of a transaction; return what the version table holds then."""
-        ask_ours = f"SELECT {self._lock.is_ours()}, DATABASE()"
-        ((ours, database),) = ask(self.connection, ask_ours)
-        if not ours:
-            raise errors.lock_lost(self.target)
-        if database is None or database.lower() != self.target.database.lower():
-            raise StatementError("the file has changed to another database", hint="remove what does that")
-        found = ask(self.connection, self._records.select_versions() + " FOR UPDATE")
-        versions = tuple((int(version), bool(dirty)) for version, dirty in found)
-        known = self._rows.versions if self._rows else None
-        if statements and self._lock.held and known is not None and versions != known:
-            raise StatementError(
-                "the file changes the records of orch or of golang-migrate",
-                hint=f"remove what it does to {self._records.version_table} and {self._records.history}",
-            )
-        for attempt in attempts:
-            seen = self._intent.stored() if attempt.in_flight and self._intent and not attempt.error else None
-            if not attempt.in_flight:
-                seen = ""
-            ask(self.connection, self._records.record(attempt, self._database(), self._role, seen))
-        if version_row is None:
-            return versions
-        for query in self._records.point(versions, version_row):
-            ask(self.connection, query)
-        return () if version_row.version is None else ((version_row.version, version_row.dirty),)
+    def _seen_before(self, attempt: Attempt) -> str | None:
+        """Return the fingerprint that is recorded with an intent; None: leave what is there."""
+        if not attempt.in_flight:
+            return ""
+        return self._intent.stored() if self._intent and not attempt.error else None
 
     def _run(self, statement: Statement, limits: Limits, body: str = "") -> None:
         """Run one statement to its end, or to that of its time."""
@@ -387,7 +265,7 @@ class MysqlSession:
                     )
                     error.hint = "raise statement_timeout, or make it several smaller ones" if late else ""
                 raise
-        result = self.connection._result  # noqa: SLF001
+        result = self.connection._result
         if result is not None and result.warning_count:
             self._take_warnings()
 
@@ -449,20 +327,6 @@ class MysqlSession:
                         statement=statement,
                         hint="write the text without a backslash, or set sql_mode in the DSN",
                     )
-
-    def _stored_fingerprint(self, attempt: Attempt) -> dict[str, str] | None:
-        import json
-
-        rows = ask(
-            self.connection,
-            f"SELECT seen_before FROM {quoted(self._records.history)} "  # noqa: S608
-            f"WHERE version = {attempt.version} AND attempt = {attempt.number}",
-        )
-        try:
-            found = json.loads(rows[0][0]) if rows and rows[0][0] else None
-        except ValueError:
-            return None
-        return found if isinstance(found, dict) else None
 
     def _watch_marks(self, statements: Sequence[Statement], more: Sequence[str] = ()) -> None:
         sources = [one for one in (*more, *(statement.source for statement in statements)) if leaves_marks(one)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 from orchestrator.engines.mysql.connection import ask
@@ -42,7 +43,7 @@ class Tables:
         # A qualified name of another database: its tables are not looked at before somebody names them.
         others = {
             name_of(left)
-            for left, dot in zip(tokens, tokens[1:], strict=False)
+            for left, dot in pairwise(tokens)
             if dot.text == "." and name_of(left).lower() in self._schemas and name_of(left).lower() != database.lower()
         }
         if others and self._without(others):

@@ -1,0 +1,237 @@
+"""Whole databases as templates and copies of them: MySQL has no such statement, so a copy is made table by table.
+
+A table of ours in each copy tells what it is: with a template whether it is whole and of what it was made, with a clone
+that it is one.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import pymysql
+
+from orchestrator.engines.mysql import errors
+from orchestrator.engines.mysql.connection import ask, open_connection
+from orchestrator.engines.mysql.records import quoted, text
+from orchestrator.errors import DatabaseMissingError, LockError, UsageError
+from orchestrator.model import CreateOptions, Target
+
+TRY_EVERY = 0.1  # seconds
+MARKS = "orch_copy"
+"""The table that tells what a copy is."""
+_THERE = 1007
+_LIKE = str.maketrans({"%": r"\%", "_": r"\_", "\\": r"\\"})
+_TABLES = """SELECT TABLE_NAME, TABLE_TYPE FROM information_schema.TABLES WHERE TABLE_SCHEMA = {database}
+    ORDER BY TABLE_TYPE = 'VIEW', TABLE_NAME"""
+_ROUTINES = "SELECT ROUTINE_NAME, ROUTINE_TYPE FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA = {database}"
+_TRIGGERS = """SELECT TRIGGER_NAME, 'TRIGGER' FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = {database}
+    ORDER BY ACTION_ORDER"""
+_EVENTS = "SELECT EVENT_NAME, 'EVENT' FROM information_schema.EVENTS WHERE EVENT_SCHEMA = {database}"
+_COLUMNS = """SELECT COLUMN_NAME FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = {database} AND TABLE_NAME = {table}
+    AND EXTRA NOT LIKE '%GENERATED%' AND EXTRA NOT LIKE '%INVISIBLE%' ORDER BY ORDINAL_POSITION"""
+_SHOWN = {"TRIGGER": (1, 2), "PROCEDURE": (1, 2), "FUNCTION": (1, 2), "EVENT": (1, 3)}
+"""In which columns of SHOW CREATE the sql_mode and the definition stand."""
+
+
+class MysqlCopies:
+    """The templates and clones of one server."""
+
+    def __init__(self, target: Target, options: CreateOptions) -> None:
+        self._target = target
+        self._options = options
+
+    def names(self, prefix: str) -> list[str]:
+        """Return the names of the databases that begin so; of templates, the oldest first."""
+        query = f"SELECT SCHEMA_NAME FROM information_schema.SCHEMATA WHERE SCHEMA_NAME LIKE {text(prefix.translate(_LIKE))}"
+        with self._server() as connection:
+            names = [str(name) for (name,) in ask(connection, query)]
+            made = {name: self._mark(connection, name, "made") for name in names}
+        return sorted(names, key=lambda name: (made[name] or "", name))
+
+    @contextmanager
+    def building(self, template: str, wait: float) -> Iterator[None]:
+        """Be the only one who builds or drops this template; LockError after `wait` seconds."""
+        name = text(f"orch:{template}"[:64])
+        deadline = time.monotonic() + wait
+        with self._server() as connection:
+            while ask(connection, f"SELECT GET_LOCK({name}, 0)")[0][0] != 1:
+                if time.monotonic() >= deadline:
+                    raise LockError(
+                        f"the template of {self._target.database_id} is being built by somebody else",
+                        detail=f"waited {wait:g} s",
+                        hint="SHOW PROCESSLIST tells who",
+                    )
+                time.sleep(TRY_EVERY)
+            yield
+
+    def is_finished(self, template: str) -> bool:
+        """Whether the template is there and whole."""
+        with self._server() as connection:
+            return self._mark(connection, template, "origin") is not None
+
+    def finish(self, template: str, origin: str) -> None:
+        """Say that the template is whole; `origin` is kept with it."""
+        with self._server() as connection:
+            self._put_mark(connection, template, "origin", origin)
+
+    def origins(self, prefix: str) -> dict[str, str]:
+        """Return the origins of the whole templates whose names begin so."""
+        names = self.names(prefix)
+        with self._server() as connection:
+            found = {name: self._mark(connection, name, "origin") for name in names}
+        return {name: origin for name, origin in found.items() if origin is not None}
+
+    def copy(self, template: str, name: str, wanted: str = "") -> None:
+        """Make a database of the template, called `wanted`, and marked as a clone, if that is given."""
+        made = wanted or name
+        with self._server() as connection:
+            if self._mark(connection, template, "origin") is None:
+                raise DatabaseMissingError(f"the template {template} is gone")
+            self._create(connection, template, made)
+            try:
+                if wanted:  # first: whoever is killed leaves what `orch drop-clone` takes away
+                    self._put_mark(connection, made, "clone", name)
+                _Copying(connection, template, made).run()
+            except BaseException:
+                with suppress(pymysql.Error, OSError):
+                    ask(connection, f"DROP DATABASE IF EXISTS {quoted(made)}")
+                raise
+
+    def is_marked(self, name: str) -> bool:
+        """Whether a database with a name of its own was made as a clone."""
+        with self._server() as connection:
+            return self._mark(connection, name, "clone") is not None
+
+    def drop(self, name: str) -> None:
+        """Drop a clone or a template, whoever is connected to it. None of that name: nothing to do."""
+        with self._server() as connection:
+            query = f"SELECT ID FROM information_schema.PROCESSLIST WHERE DB = {text(name)} AND ID <> CONNECTION_ID()"
+            for (id,) in ask(connection, query):
+                with suppress(pymysql.Error):  # it has gone by itself
+                    ask(connection, f"KILL {id}")
+            ask(connection, f"DROP DATABASE IF EXISTS {quoted(name)}")
+
+    # ------------------------------------------------------------ what stands behind the verbs
+
+    @contextmanager
+    def _server(self) -> Iterator[Any]:
+        connection = open_connection(self._target, database=False)
+        try:
+            with errors.mapped(self._target):
+                yield connection
+        finally:
+            with suppress(pymysql.Error):
+                connection.close()
+
+    def _create(self, connection: Any, template: str, name: str) -> None:
+        """Create an empty database like the template; UsageError if the name is taken."""
+        query = "SELECT DEFAULT_CHARACTER_SET_NAME, DEFAULT_COLLATION_NAME FROM information_schema.SCHEMATA"
+        ((charset, collation),) = ask(connection, f"{query} WHERE SCHEMA_NAME = {text(template)}")
+        try:
+            ask(connection, f"CREATE DATABASE {quoted(name)} CHARACTER SET {charset} COLLATE {collation}")
+        except pymysql.Error as error:
+            if errors.code_of(error) == _THERE:
+                raise UsageError(f"there is a database called '{name}' already") from None
+            raise
+
+    def _mark(self, connection: Any, database: str, kind: str) -> str | None:
+        query = f"SELECT said FROM {quoted(database)}.{MARKS} WHERE kind = {text(kind)}"
+        try:
+            rows = ask(connection, query)
+        except pymysql.Error as error:
+            if errors.code_of(error) in (1049, 1146):
+                return None
+            raise
+        return str(rows[0][0]) if rows else None
+
+    def _put_mark(self, connection: Any, database: str, kind: str, said: str) -> None:
+        table = f"{quoted(database)}.{MARKS}"
+        ask(
+            connection,
+            f"CREATE TABLE IF NOT EXISTS {table} (kind varchar(16) NOT NULL PRIMARY KEY, said longtext NOT NULL) "
+            "ENGINE=InnoDB DEFAULT CHARSET=utf8mb4",
+        )
+        now = "UTC_TIMESTAMP(6)"
+        ask(connection, f"REPLACE INTO {table} VALUES ({text(kind)}, {text(said)}), ('made', {now})")
+
+
+class _Copying:
+    """Copies everything of one database into another, which is empty."""
+
+    def __init__(self, connection: Any, source: str, made: str) -> None:
+        self._connection = connection
+        self._source = source
+        self._made = made
+
+    def run(self) -> None:
+        """Copy tables with their rows, then what is made of them."""
+        connection = self._connection
+        ask(connection, f"USE {quoted(self._made)}")
+        ask(connection, "SET SESSION foreign_key_checks = 0, SESSION unique_checks = 0, SESSION sql_notes = 0")
+        ask(connection, "SET SESSION sql_mode = CONCAT(@@SESSION.sql_mode, ',NO_AUTO_VALUE_ON_ZERO')")
+        views = []
+        for name, kind in self._ask(_TABLES):
+            if name == MARKS:
+                continue
+            if kind == "VIEW":
+                views.append(str(name))
+            elif kind == "SEQUENCE":
+                self._sequence(str(name))
+            else:
+                self._table(str(name))
+        for query in (_ROUTINES, _TRIGGERS, _EVENTS):
+            for name, kind in self._ask(query):
+                self._program(str(name), str(kind))
+        self._views(views)
+
+    def _ask(self, query: str, **more: str) -> tuple[tuple[Any, ...], ...]:
+        return ask(self._connection, query.format(database=text(self._source), **more))
+
+    def _shown(self, kind: str, name: str) -> tuple[Any, ...]:
+        return ask(self._connection, f"SHOW CREATE {kind} {quoted(self._source)}.{quoted(name)}")[0]
+
+    def _table(self, name: str) -> None:
+        ask(self._connection, str(self._shown("TABLE", name)[1]))
+        columns = ", ".join(quoted(str(one)) for (one,) in self._ask(_COLUMNS, table=text(name)))
+        if columns:
+            source = f"{quoted(self._source)}.{quoted(name)}"
+            ask(self._connection, f"INSERT INTO {quoted(name)} ({columns}) SELECT {columns} FROM {source}")
+
+    def _sequence(self, name: str) -> None:
+        ask(self._connection, str(self._shown("SEQUENCE", name)[1]))
+        source = f"{quoted(self._source)}.{quoted(name)}"
+        ((value,),) = ask(self._connection, f"SELECT next_not_cached_value FROM {source}")
+        ask(self._connection, f"ALTER SEQUENCE {quoted(name)} RESTART WITH {value}")
+
+    def _program(self, name: str, kind: str) -> None:
+        row = self._shown(kind, name)
+        mode, definition = (str(row[at]) for at in _SHOWN[kind])
+        ((before,),) = ask(self._connection, "SELECT @@SESSION.sql_mode")
+        ask(self._connection, f"SET SESSION sql_mode = {text(mode)}")
+        try:
+            ask(self._connection, self._here(definition))
+        finally:
+            ask(self._connection, f"SET SESSION sql_mode = {text(before)}")
+
+    def _views(self, names: list[str]) -> None:
+        """Create the views, each after those that it is made of: whoever lacks one is tried again later."""
+        while names:
+            later = []
+            for name in names:
+                try:
+                    ask(self._connection, self._here(str(self._shown("VIEW", name)[1])))
+                except pymysql.Error as error:
+                    if errors.code_of(error) != 1146:
+                        raise
+                    later.append(name)
+            if len(later) == len(names):
+                raise UsageError(f"the view {later[0]} of the template names a table that is not there")
+            names = later
+
+    def _here(self, definition: str) -> str:
+        """Return a definition for the copy: the template is named in it nowhere else than before a dot."""
+        return re.sub(re.escape(quoted(self._source)) + r"(?=\.)", lambda _: quoted(self._made), definition)
