@@ -344,7 +344,7 @@ def test_a_clone_is_whole(shop: Shop) -> None:
         }
     )
     shop.orch("apply")
-    made = shop.orch("clone", "shop", "--name", f"{shop.estate.prefix}copy", code=None)
+    made = shop.orch("clone", "shop", "--as", f"{shop.estate.prefix}copy", code=None)
     assert made.code == 0, made.text
     assert shop.estate.mysql("copy", "SELECT n, g FROM a") == [(4, 5)]
     assert shop.estate.mysql("copy", "SELECT n FROM v1") == [(4,)]

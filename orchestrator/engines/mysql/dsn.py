@@ -199,13 +199,12 @@ class MysqlForm:
     def parts(self, url: str) -> tuple[dict[str, str], bool]:
         """Return host, port, user, password and the parameters in lower case, and whether it is a single known host."""
         parts = split(url)
-        network = network_of(parts.network)
-        fields = {
-            "host": network.socket or network.host,
-            "port": network.port,
-            "user": unquote(parts.user),
-            "password": parts.password,
-        }
+        found = _NETWORK.fullmatch(parts.network)
+        kind, address = (found["kind"], found["address"] or "") if found else ("", "")
+        host, _, port = address.rpartition(":") if ":" in address.rpartition("]")[2] else (address, "", "")
+        if kind == "unix":
+            host, port = unquote(address), ""
+        fields = {"host": host, "port": port, "user": unquote(parts.user), "password": parts.password}
         return fields | {key.lower(): unquote(value) for key, value in pairs_of(parts.query)}, True
 
     def within(self, url: str) -> str:
