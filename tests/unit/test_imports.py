@@ -65,7 +65,16 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "engines.checks",
     ),
     "engines.mysql": (
-        *("errors", "hints", "model", "engines.base", "engines.dialect", "engines.identity", "engines.names", "engines.url"),
+        *(
+            "errors",
+            "hints",
+            "model",
+            "engines.base",
+            "engines.dialect",
+            "engines.identity",
+            "engines.names",
+            "engines.url",
+        ),
         "engines.mysql",
         "engines.checks",
     ),

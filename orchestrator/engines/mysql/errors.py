@@ -19,6 +19,7 @@ from orchestrator.errors import (
     StatementError,
     StatementNotPermittedError,
 )
+from orchestrator.hints import Command, Hint
 from orchestrator.model import Statement, Target
 
 MISSING = {1146: "table", 1049: "database", 1305: "routine", 1360: "trigger", 1539: "event", 4091: "sequence"}
@@ -127,7 +128,7 @@ def refused(error: BaseException, target: Target) -> OrchError:
 def missing(target: Target) -> DatabaseMissingError:
     """Return the error for a database that is not there."""
     return DatabaseMissingError(
-        f"there is no database '{target.database}' at {target.endpoint}", hint="orch apply creates it"
+        f"there is no database '{target.database}' at {target.endpoint}", hint=Hint(Command("apply"), " creates it")
     )
 
 

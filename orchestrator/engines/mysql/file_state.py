@@ -16,6 +16,7 @@ from orchestrator.engines.mysql.lexer import Token, split
 from orchestrator.engines.mysql.reader import is_session, is_temporary, tokens_of, words_of
 from orchestrator.engines.mysql.records import quoted, text
 from orchestrator.errors import ConflictError
+from orchestrator.hints import Command, Hint
 from orchestrator.model import Statement
 
 _VARIABLES = (
@@ -123,7 +124,7 @@ def to_replay(id: str, statements: Sequence[Statement]) -> list[str]:
             raise ConflictError(
                 f"{id} cannot go on in the middle of a file: {', '.join(lost)} went with the session that was cut off",
                 detail=f"line {statement.line} needs it",
-                hint=f"finish the file by hand, and then: orch repair {id}",
+                hint=Hint("finish the file by hand, and then: ", Command("repair", id)),
             )
     return replayed
 

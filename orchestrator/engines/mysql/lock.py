@@ -15,6 +15,7 @@ from orchestrator.engines.mysql import errors
 from orchestrator.engines.mysql.connection import ask
 from orchestrator.engines.mysql.records import Records, quoted, text
 from orchestrator.errors import LockError
+from orchestrator.hints import Command, Hint
 from orchestrator.model import LockHolder, Target
 
 TRY_EVERY = 0.25  # seconds
@@ -69,7 +70,7 @@ class NamedLock:
         if not terminate:
             raise LockError(
                 f"the lock of {id} is held by a running session: {holder.description}",
-                hint=f"let it finish, or end that session: orch unlock {id} --terminate",
+                hint=Hint("let it finish, or end that session: ", Command("unlock", id, "--terminate")),
             )
         deadline = time.monotonic() + TERMINATE_WITHIN
         with errors.mapped(self._target), suppress(pymysql.err.InternalError, pymysql.err.OperationalError):
@@ -78,7 +79,7 @@ class NamedLock:
             if time.monotonic() >= deadline:
                 raise LockError(
                     f"{holder.description} was told to end and still holds the lock of {id}",
-                    hint=f"look again: orch unlock {id}",
+                    hint=Hint("look again: ", Command("unlock", id)),
                 )
             time.sleep(TRY_EVERY)
 

@@ -7,14 +7,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 
+from orchestrator.engines.checks import ENSURE, REQUIRE
 from orchestrator.engines.mysql.lexer import Piece, Token, name_of, split
 from orchestrator.errors import InvalidError
-from orchestrator.model import File, Mark, Script, Statement
+from orchestrator.model import Checks, File, Mark, Script, Statement
 
 _DIRECTIVE = re.compile(
     r"(?:--[ \t]+|#[ \t]*)orch:[ \t]*(?P<name>[^\s=]*)[ \t]*=?[ \t]*(?P<value>[^\n\r]*)", re.IGNORECASE
 )
-_DIRECTIVES = ("lock_timeout", "lock_try", "statement_timeout")
+_DIRECTIVES = ("lock_timeout", "lock_try", "statement_timeout", REQUIRE, ENSURE)
+_EXAMPLE = "SELECT count(*) = 0 FROM orders"
+_QUERY = ("select", "with", "values", "table")
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)[ \t]*(ms|s|m|min|h)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 
@@ -68,8 +71,8 @@ def read_script(file: File, text: str) -> Script:
     atomic = all(statement.atomic for statement in statements)
     if not atomic:
         _refuse_savepoints(reader, kept)
-    limits = _directives(reader, pieces[0].start if pieces else len(text))
-    return Script(file, text, tuple(statements), atomic, notes=tuple(notes), **limits)
+    limits, checks = _directives(reader, pieces[0].start if pieces else len(text))
+    return Script(file, text, tuple(statements), atomic, notes=tuple(notes), checks=checks, **limits)
 
 
 def words_of(source: str) -> list[str]:
@@ -245,9 +248,10 @@ def same_without_backslashes(source: str) -> bool:
     ]
 
 
-def _directives(reader: _Reader, first: int) -> dict[str, float]:
+def _directives(reader: _Reader, first: int) -> tuple[dict[str, float], Checks]:
     """Read the `-- orch:` lines above the first statement; durations in seconds, 0 for `none`."""
     found: dict[str, float] = {}
+    asked: dict[str, list[Statement]] = {REQUIRE: [], ENSURE: []}
     for line in _DIRECTIVE.finditer(reader.text):
         name, value, place = line["name"], line["value"].strip(), line.start("name")
         if line.start() > first:
@@ -262,6 +266,9 @@ def _directives(reader: _Reader, first: int) -> dict[str, float]:
             near = get_close_matches(name, _DIRECTIVES, n=1)
             hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(_DIRECTIVES)}"
             raise reader.error(f"unknown directive '{name}'", place, hint)
+        if name in asked:
+            asked[name].append(_check(reader, name, line.start("value"), line["value"]))
+            continue
         if name in found:
             raise reader.error(f"directive '{name}' is given twice", place, "remove one of them")
         duration = _DURATION.fullmatch(value)
@@ -269,4 +276,15 @@ def _directives(reader: _Reader, first: int) -> dict[str, float]:
         if value != "none" and found[name] < 0.001:
             hint = f"write for example {name}=500ms, 30s, 5m or 1h, or none"
             raise reader.error(f"'{value}' is no duration for {name}", place, hint)
-    return found
+    return found, Checks(tuple(asked[REQUIRE]), tuple(asked[ENSURE]))
+
+
+def _check(reader: _Reader, name: str, place: int, value: str) -> Statement:
+    """Return the query of a directive `require` or `ensure`; InvalidError if it is not one query."""
+    pieces = split(value)
+    if len(pieces) != 1 or pieces[0].tokens[0].text not in _QUERY or not is_data(pieces[0].words):
+        hint = f"write for example: -- orch: {name} {_EXAMPLE}"
+        raise reader.error(f"{name} takes one query", place, hint)
+    piece = pieces[0]
+    source = value[piece.start : piece.end]
+    return Statement(source, source, place + piece.start, reader.text.count("\n", 0, place) + 1, atomic=True)

@@ -14,19 +14,23 @@ import pymysql
 from pymysql.constants import SERVER_STATUS
 
 from orchestrator.engines.base import MAX_MESSAGES, Effect, Limits
+from orchestrator.engines.checks import judge
 from orchestrator.engines.mysql import errors
 from orchestrator.engines.mysql.connection import Stopper, ask
 from orchestrator.engines.mysql.file_state import FileState, leaves_marks, to_replay
 from orchestrator.engines.mysql.lock import NamedLock
 from orchestrator.engines.mysql.probe import Intent
-from orchestrator.engines.mysql.reader import DATA, is_session, same_without_backslashes, tokens_of, words_of
+from orchestrator.engines.mysql.reader import DATA, is_session, words_of
 from orchestrator.engines.mysql.records import Records
+from orchestrator.engines.mysql.refusals import Refusals
 from orchestrator.engines.mysql.store import Store
 from orchestrator.engines.mysql.transactional import Tables
 from orchestrator.errors import StatementError
 from orchestrator.model import (
+    NO_CHECKS,
     Attempt,
     Blocking,
+    Checks,
     History,
     LockHolder,
     SchemaObject,
@@ -53,6 +57,7 @@ class MysqlSession:
         self._lock = NamedLock(connection, target, self._records, who)
         self._store = Store(connection, target, self._records)
         self._stopper = Stopper(target, connection)
+        self._refusals = Refusals(connection, target, self._records.tables)
         self._state = FileState(connection)
         self._tables = Tables(connection, self._records.lock_table)
         self._limits: Limits | None = None  # those of the session
@@ -114,9 +119,10 @@ class MysqlSession:
         attempts: Sequence[Attempt],
         version_row: VersionRow | None,
         limits: Limits,
+        checks: Checks = NO_CHECKS,
     ) -> None:
         """Run statements and write records and version row: all of it or nothing."""
-        self._refuse(statements)
+        self._refusals.check(statements)
         with errors.mapped(self.target):
             self._store.get_ready()
         if statements and not self._in_file:
@@ -130,9 +136,13 @@ class MysqlSession:
         with errors.mapped(self.target):
             ask(self.connection, "BEGIN")
         try:
+            for check in checks.before:
+                self._judge(check, limits)
             for statement in statements[first:]:
                 self._run(statement, limits)
                 self._check_in_transaction(statement)
+            for check in checks.after:
+                self._judge(check, limits)
             with errors.mapped(self.target):
                 self._store.check(self._lock.is_ours(), is_file=bool(statements) and self._lock.held)
                 for attempt in attempts:
@@ -149,12 +159,22 @@ class MysqlSession:
         if attempts and all(attempt.done or attempt.error for attempt in attempts):
             self._used, self._in_file = self._used or self._in_file, False
 
+    def ask(self, check: Statement, limits: Limits) -> None:
+        """Ask a check in a transaction that cannot change anything."""
+        with errors.mapped(self.target):
+            ask(self.connection, "START TRANSACTION READ ONLY")
+        try:
+            self._judge(check, limits)
+        finally:
+            with suppress(pymysql.Error, OSError):
+                ask(self.connection, "ROLLBACK")
+
     def begin(self, attempt: Attempt, statements: Sequence[Statement], limits: Limits) -> None:
         """Get ready to run what is left of a file statement by statement: what it has set above counts again."""
         if self._in_file:
             return
         self._clean()
-        self._refuse(statements)
+        self._refusals.check(statements)
         replayed = to_replay(self.target.database_id, statements) if attempt.applied and statements else []
         self._watch_marks(statements, replayed)
         self._set_limits(limits)
@@ -168,7 +188,7 @@ class MysqlSession:
 
     def execute(self, statement: Statement, limits: Limits) -> None:
         """Run one statement that commits by itself."""
-        self._refuse((statement,))
+        self._refusals.check((statement,))
         if not self._in_file:
             self._clean()
             self._watch_marks((statement,))
@@ -241,6 +261,12 @@ class MysqlSession:
 
     # ------------------------------------------------------------ what stands behind the verbs
 
+    def _judge(self, check: Statement, limits: Limits) -> None:
+        self._run(check, limits)
+        result = self.connection._result
+        rows = (result.rows or ()) if result is not None else ()
+        judge(check, [_answer(row[0]) for row in rows[:2]])
+
     def _seen_before(self, attempt: Attempt) -> str | None:
         """Return the fingerprint that is recorded with an intent; None: leave what is there."""
         if not attempt.in_flight:
@@ -260,10 +286,9 @@ class MysqlSession:
                 if error.code in ("1205", "3572"):
                     error.waited = float(limits.in_queue.lock_timeout or 0) or 1.0
                 if error.code == str(errors.KILLED):
-                    error.what = (
-                        f"the statement took longer than {seconds:g} s" if late else "the statement was cancelled"
-                    )
-                    error.hint = "raise statement_timeout, or make it several smaller ones" if late else ""
+                    what = f"the statement took longer than {seconds:g} s" if late else "the statement was cancelled"
+                    hint = "raise statement_timeout, or make it several smaller ones" if late else ""
+                    raise error.completed(what=what, hint=hint) from None
                 raise
         result = self.connection._result
         if result is not None and result.warning_count:
@@ -301,33 +326,6 @@ class MysqlSession:
                 return bool(intent.changed(self.connection)[0])
         return False
 
-    def _refuse(self, statements: Sequence[Statement]) -> None:
-        """Refuse what touches our records, and what this session would read otherwise than it stands in the file."""
-        ours = {name.lower() for name in self._records.tables}
-        for statement in statements:
-            tokens = tokens_of(statement.source)
-            if tokens and tokens[0].text != "select":
-                for token in tokens:
-                    if token.kind in ("word", "quoted") and token.text.strip("`").lower() in ours:
-                        raise StatementError(
-                            "the file changes the records of orch or of golang-migrate",
-                            statement=statement,
-                            offset=token.start,
-                            hint=f"remove what it does to {token.text}",
-                        )
-        if any("\\" in statement.source for statement in statements):
-            with errors.mapped(self.target):
-                ((mode,),) = ask(self.connection, "SELECT @@SESSION.sql_mode")
-            if "NO_BACKSLASH_ESCAPES" not in mode:
-                return
-            for statement in statements:
-                if not same_without_backslashes(statement.source):
-                    raise StatementError(
-                        "this server has NO_BACKSLASH_ESCAPES on, with which the statement ends elsewhere",
-                        statement=statement,
-                        hint="write the text without a backslash, or set sql_mode in the DSN",
-                    )
-
     def _watch_marks(self, statements: Sequence[Statement], more: Sequence[str] = ()) -> None:
         sources = [one for one in (*more, *(statement.source for statement in statements)) if leaves_marks(one)]
         if sources:
@@ -355,3 +353,10 @@ class MysqlSession:
                 f"SET SESSION lock_wait_timeout = {value}, SESSION innodb_lock_wait_timeout = {value}",
             )
         self._limits = limits
+
+
+def _answer(value: object) -> object:
+    """Return the first column as a check reads it: MySQL has 1 and 0 for true and false."""
+    if value in (0, 1) and isinstance(value, int):
+        return value == 1
+    return None if value is None else ("number" if isinstance(value, int | float) else "text", str(value))
