@@ -81,10 +81,10 @@ def test_up_verified_and_down(shop: Shop) -> None:
     assert shop.state()[0] == WHOLE
     assert shop.sql("SELECT version, dirty FROM schema_migrations") == [(3, 0)]
     shop.orch("plan", code=0)
-    assert shop.estate.status("mysql-shop")["state"] == "ok"
+    assert shop.estate.status("mysql-shop")["pending"] == []
     verified = shop.orch("verify")
     assert "3" in verified.text
-    shop.orch("rollback", "shop", "--all", "--yes")
+    shop.orch("rollback", "shop", "--to", "0", "--yes")
     assert shop.state()[0] == ()
     assert shop.sql("SELECT version, dirty FROM schema_migrations") == []
     left = [
@@ -111,7 +111,7 @@ def _sweep(shop: Shop, forge: Forge, points: list[int], way: list[str], before: 
     return killed
 
 
-@pytest.mark.parametrize("way", [["apply"], ["rollback", "shop", "--all", "--yes"]], ids=["up", "down"])
+@pytest.mark.parametrize("way", [["apply"], ["rollback", "shop", "--to", "0", "--yes"]], ids=["up", "down"])
 def test_a_run_killed_anywhere_is_finished_by_the_next(shop: Shop, forge: Forge, way: list[str]) -> None:
     shop.declare(FILES)
     before = [] if way == ["apply"] else ["apply"]
@@ -124,7 +124,7 @@ def test_a_run_killed_anywhere_is_finished_by_the_next(shop: Shop, forge: Forge,
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("way", [["apply"], ["rollback", "shop", "--all", "--yes"]], ids=["up", "down"])
+@pytest.mark.parametrize("way", [["apply"], ["rollback", "shop", "--to", "0", "--yes"]], ids=["up", "down"])
 def test_a_run_killed_at_every_point_is_finished_by_the_next(
     shop: Shop, forge: Forge, way: list[str], figure: Any
 ) -> None:
@@ -243,7 +243,7 @@ def test_taking_turns_with_golang_migrate(shop: Shop) -> None:
     shop.golang.down(1)
     assert shop.estate.status("mysql-shop")["version"] == 2
     shop.orch("apply")
-    shop.orch("rollback", "shop", "--all", "--yes")
+    shop.orch("rollback", "shop", "--to", "0", "--yes")
     shop.golang.up()
     shop.orch("apply")
     assert shop.state()[0] == WHOLE

@@ -113,8 +113,13 @@ def to_replay(id: str, statements: Sequence[Statement]) -> list[str]:
         tokens = tokens_of(statement.source)
         words = [token.text for token in tokens]
         used = {token.text.lower() for token in tokens if _is_own_variable(token)}
-        if words[:1] == ["set"] or "into" in words:
+        if words[:1] == ["set"]:
             known |= used
+        if "into" in words:  # SELECT … INTO @a, @b
+            for token in tokens[words.index("into") + 1 :]:
+                if not _is_own_variable(token) and token.text != ",":
+                    break
+                known.add(token.text.lower())
         if words[:1] == ["prepare"]:
             prepared.add(words[1])
         lost = sorted(used - known)

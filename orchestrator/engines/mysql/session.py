@@ -271,7 +271,7 @@ class MysqlSession:
         """Return the fingerprint that is recorded with an intent; None: leave what is there."""
         if not attempt.in_flight:
             return ""
-        return self._intent.stored() if self._intent and not attempt.error else None
+        return self._intent.stored() if self._intent and self._intent.before is not None else None
 
     def _run(self, statement: Statement, limits: Limits, body: str = "") -> None:
         """Run one statement to its end, or to that of its time."""

@@ -134,9 +134,13 @@ class Store:
             self._rows = self._rows._replace(versions=self._written)
 
     def fingerprint_of(self, attempt: Attempt) -> dict[str, str] | None:
-        """Return what was recorded with the intent of an attempt; None if that cannot be read."""
-        query = f"SELECT seen_before FROM {quoted(self._records.history)} WHERE version = {attempt.version}"
-        rows = ask(self._connection, f"{query} AND attempt = {attempt.number}")
+        """Return what was recorded with the intent that an attempt goes on from; None if that cannot be read."""
+        rows = ask(
+            self._connection,
+            f"SELECT seen_before FROM {quoted(self._records.history)} WHERE version = {attempt.version} "
+            f"AND direction = {text(attempt.direction.value)} AND in_flight AND seen_before <> '' "
+            "ORDER BY attempt DESC LIMIT 1",
+        )
         try:
             found = json.loads(rows[0][0]) if rows and rows[0][0] else None
         except ValueError:
