@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Container, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 from orchestrator.cli.console import is_terminal, out, out_json, readable, say, say_failures
 from orchestrator.cli.options import StreamOutput
 from orchestrator.errors import ExitCode
-from orchestrator.events import DatabaseFailed, Event, RunFinished, Sink
+from orchestrator.events import DatabaseFailed, Event, LockWaiting, RunFinished, ServerWaiting, Sink, Stopping
 from orchestrator.planning.plan import Plan
 
 if TYPE_CHECKING:
     from orchestrator.operations.plan import Planned
+    from orchestrator.operations.recording import Recording
 
 
 class Broadcast:
@@ -68,12 +69,7 @@ def execute(planned: Planned, broadcast: Broadcast, output: StreamOutput, *, ver
     plan = planned.plan
     executor = Executor(planned.run, plan)
 
-    def stop(_signal: int, _frame: FrameType | None) -> None:
-        executor.stop()
-
-    with ExitStack() as signals:  # also while the end is told: it must be whole
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signals.callback(signal.signal, number, signal.signal(number, stop))
+    with stopped_by_signals(executor.stop):  # also while the end is told: it must be whole
         with ExitStack() as stack:
             if output is not StreamOutput.jsonl:
                 if is_terminal(sys.stderr):
@@ -98,6 +94,44 @@ def execute(planned: Planned, broadcast: Broadcast, output: StreamOutput, *, ver
         say_failures((event.database, event.failure) for event in failed)
         say(summary(finished, {one.id for one in plan.databases if one.has_changes}))
     return finished.exit_code or (int(ExitCode.DONE) if written else int(ExitCode.FAILED))
+
+
+@contextmanager
+def stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
+    """Have `stop` called by Ctrl-C and SIGTERM instead of ending the process."""
+
+    def called(_signal: int, _frame: FrameType | None) -> None:
+        stop()
+
+    with ExitStack() as signals:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signals.callback(signal.signal, number, signal.signal(number, called))
+        yield
+
+
+def waiting() -> Sink:
+    """Return a view that tells a person only what is waited for, and that the run stops."""
+    from orchestrator.views.plain import PlainView
+
+    view = PlainView(say)
+    return lambda event: view(event) if isinstance(event, (LockWaiting, ServerWaiting, Stopping)) else None
+
+
+def record(recording: Recording, what: str, output: str, *, following: bool = True) -> int:
+    """Write records and show what became of them, with the commands to run next if `following`; return the exit code.
+
+    A signal stops it in order.
+    """
+    from orchestrator.cli.show import show
+
+    with stopped_by_signals(recording.stop):
+        recorded = recording.execute()
+        if output == StreamOutput.json or recorded.recorded or recorded.unchanged:
+            show(what, output, recorded, following)
+        say_failures(recorded.failures.items())
+        for id in recorded.finished.skipped:
+            say(f"{id}: nothing was recorded: the run was stopped")
+    return recorded.exit_code
 
 
 def _but_planned(plan: Plan, view: Sink) -> Sink:

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 
-from orchestrator.engines.base import Session
 from orchestrator.errors import ConnectionLostError, ExitCode, InterruptedRunError, StatementError, exit_code_of
 from orchestrator.events import (
     DatabaseBlocked,
@@ -18,11 +14,11 @@ from orchestrator.events import (
     Failure,
     RunFinished,
     RunStarted,
-    Stopping,
 )
 from orchestrator.execution.migrator import Migrator
 from orchestrator.execution.run import Run
 from orchestrator.execution.scheduler import walk
+from orchestrator.execution.sessions import Sessions
 from orchestrator.model import Direction
 from orchestrator.planning.plan import Plan
 
@@ -38,8 +34,7 @@ class Executor:
         self._failures: list[Failure] = []
         self._stopped: list[str] = []
         self._unreached: list[str] = []  # of the idle: their turn did not come, and nothing is undone there
-        self._sessions: set[Session] = set()
-        self._mutex = threading.RLock()  # a signal's handler may come while its own thread holds it
+        self._sessions = Sessions(run)
 
     def execute(self) -> RunFinished:
         """Do what the plan says and return the last event, which holds the exit code."""
@@ -73,16 +68,7 @@ class Executor:
 
     def stop(self) -> None:
         """Start nothing new; what runs may finish. Called again: cancel on the servers."""
-        again = self._run.stop.is_set()
-        self._run.stop.set()
-        self._run.sink(Stopping(now=again))
-        if again:
-            self._run.cancelled.set()
-            with self._mutex:
-                sessions = list(self._sessions)
-            for session in sessions:
-                with suppress(Exception):  # one that cannot be cancelled must not keep the others running
-                    session.cancel()
+        self._sessions.stop()
 
     def _dependencies(self) -> dict[str, tuple[str, ...]]:
         """Up: a database after what it depends on. Down: before it."""
@@ -114,7 +100,7 @@ class Executor:
             if self._plan.direction is Direction.UP:
                 run.ready(id)
             run.sink(DatabaseStarted(id, len(planned.steps)))
-            migrator = Migrator(run, planned, self._registered)
+            migrator = Migrator(run, planned, self._sessions.registered)
             migrator.migrate()
             run.sink(DatabaseFinished(id, migrator.version, migrator.applied, time.monotonic() - started))
         except Exception as error:  # noqa: BLE001 - one database's trouble is data, whatever it is
@@ -148,13 +134,3 @@ class Executor:
     def _fail(self, id: str, failure: Failure) -> None:
         self._failures.append(failure)
         self._run.sink(DatabaseFailed(id, failure))
-
-    @contextmanager
-    def _registered(self, session: Session) -> Iterator[None]:
-        with self._mutex:
-            self._sessions.add(session)
-        try:
-            yield
-        finally:
-            with self._mutex:
-                self._sessions.discard(session)

@@ -7,12 +7,15 @@ from importlib import import_module
 from typing import Any
 
 FORMATS: Mapping[str, Mapping[str, str]] = {
+    "baseline": {"text": "repair:baseline_text"},
     "history": {
         "text": "history_text:history_text",
         "json": "history_text:histories_document",
         "csv": "history_text:attempts_csv",
     },
     "plan": {"text": "text:plan_text", "json": "text:plan_document", "markdown": "markdown:plan_markdown"},
+    "recorded": {"text": "repair:recorded_text", "json": "repair:recorded_document"},
+    "repair": {"text": "repair:offered_text", "json": "repair:offered_document"},
     "status": {"text": "status:status_text", "json": "status:status_document"},
     "wait": {"text": "wait:wait_text", "json": "wait:wait_document"},
 }

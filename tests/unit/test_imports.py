@@ -91,7 +91,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         *("files", "render", "operations"),  # what speaks, views and the command line, comes after it
     ),
     "files": ("errors", "hints", "model", *RECORDS, "files", "manifest", "render.text"),
-    "views": (*PURE, "views", "scratch"),
+    "views": (*PURE, "views", "scratch", "operations"),  # the results of use cases
     "render": ("errors", "hints", "model", *RECORDS, "planning.graph", "manifest", "files", "render"),
     "embedded": ("errors", "hints", *RECORDS, "embedded"),
 }

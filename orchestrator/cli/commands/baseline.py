@@ -25,14 +25,9 @@ def command(
     Examples:
         orch baseline inventory --version 2 --reason "restored from the dump of Monday"
     """
-    from orchestrator.cli.console import out
-    from orchestrator.cli.records import one_database
-    from orchestrator.planning.repair import baseline
+    from orchestrator.cli.stage import record, waiting
+    from orchestrator.operations.baseline import prepare
+    from orchestrator.operations.scope import Scope
 
-    one = one_database(name, file, env_file, embedded=embedded)
-    seen = one.read()
-    resolution = one.write(
-        lambda history: baseline(one.id, one.migrations, history, version, one.signature(reason)), seen, lock_timeout
-    )
-    out(f"{one.id}: {resolution.what}.")
-    return 0
+    scope = Scope(file, env_file, embedded=embedded, lock_timeout=lock_timeout)
+    return record(prepare(scope, waiting(), name, version, reason), "baseline", options.Output.text)

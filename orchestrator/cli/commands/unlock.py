@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 
 from orchestrator.cli import options
-from orchestrator.hints import Command, Hint
 
 
 def command(
@@ -32,28 +31,25 @@ def command(
     """
     import sys
 
-    from orchestrator.cli.console import confirmed, is_terminal, out
-    from orchestrator.cli.records import one_database
-    from orchestrator.errors import LockError, UsageError
+    from orchestrator.cli.console import confirmed, is_terminal, out, say
+    from orchestrator.errors import UsageError
+    from orchestrator.operations.scope import Scope
+    from orchestrator.operations.unlock import lock_of
+    from orchestrator.views.plain import PlainView
 
-    one = one_database(name, file, env_file, embedded=embedded)
-    with one.session() as session:
-        holder = session.holder()
+    with lock_of(Scope(file, env_file, embedded=embedded), PlainView(say), name) as lock:
+        holder = lock.holder
         if holder is None:
-            out(f"{one.id} is not locked.")
+            out(f"{lock.id} is not locked.")
             return 0
-        out(f"{one.id} is locked by {holder.description}.")
-        if holder.alive and not terminate:
-            raise LockError(
-                f"the lock of {one.id} is held by a running session, and is not removed",
-                hint=Hint("let it finish; to end that session: ", Command("unlock", one.id, "--terminate")),
-            )
+        out(f"{lock.id} is locked by {holder.description}.")
+        lock.check(terminate=terminate)
         if not yes:
             if not (is_terminal(sys.stdin) and is_terminal(sys.stderr)):
                 raise UsageError("unlock asks before it removes a lock, and there is no terminal", hint="give --yes")
             if not confirmed("to end that session" if holder.alive else "if that process is gone"):
                 out("The lock was left alone.")
                 return 0
-        session.unlock(holder, terminate=terminate)
+        lock.remove(terminate=terminate)
         out("The session was ended; the lock is free." if holder.alive else "The lock is removed.")
     return 0
