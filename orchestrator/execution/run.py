@@ -95,6 +95,11 @@ class Run:
         """Until when, in monotonic time, servers that are not ready are waited for; None: they are not."""
         return self.started + self.wait if self.wait else None
 
+    def close(self) -> None:
+        """Close what the engines keep open between two sessions, in a process that goes on."""
+        for engine in self.engines.values():
+            engine.close()
+
     def when_ready(self, id: str, work: Callable[[], Result]) -> Result:
         """Return what `work` returns; while its server is not ready, try again until `wait` is over."""
         while True:

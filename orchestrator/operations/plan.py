@@ -76,7 +76,7 @@ def plan(
         from orchestrator.operations.external import watch
 
         outside = watch(run, assembly)
-        run = replace(run, ready=outside.ready) if at_once else run
+        run = replace(run, ready=outside.ready)
     request = _up_to(assembly, to, scope.only)
     made = make_plan(assembly.databases, run.catalogs, survey(run, keep=at_once), run.read_script, request, __version__)
     if outside is not None and not at_once:

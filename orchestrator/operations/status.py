@@ -8,11 +8,11 @@ from orchestrator.operations.scope import Scope
 from orchestrator.planning.status import Status, status_of
 
 
-def status(scope: Scope, sink: Sink) -> Status:
+def status(scope: Scope, sink: Sink, *, close: bool = False) -> Status:
     """Look at the chosen databases and return where they stand. A database that cannot be read has a failure.
 
     InvalidError for a manifest, files or DSNs that are wrong, UsageError for names that mean nothing. `sink` is told when
-    a server is waited for.
+    a server is waited for. With `close` nothing stays connected, for a process that goes on.
     """
     assembly = scope.assemble()
     run = scope.run(assembly, sink)
@@ -21,6 +21,10 @@ def status(scope: Scope, sink: Sink) -> Status:
         from orchestrator.operations.external import watch
 
         outside = watch(run, assembly)
-    surveys = survey(run)
+    try:
+        surveys = survey(run)
+    finally:
+        if close:
+            run.close()
     found = tuple(status_of(d, run.catalogs[d.id], surveys[d.id], run.read_script) for d in assembly.databases)
     return Status(tuple(map(outside.told, found)) if outside else found)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.hints import Command, Hint, joined
@@ -58,7 +57,7 @@ def recorded_document(recorded: Recorded, following: bool) -> dict[str, Any]:
     told = [{"id": id, "flag": f"--{one.flag}", "what": one.what} for id, one in recorded.recorded.items()]
     document: dict[str, Any] = {"format": 1, "recorded": told}
     if recorded.failures:
-        document["errors"] = [asdict(failure) | {"id": id} for id, failure in recorded.failures.items()]
+        document["errors"] = [failure.document() | {"id": id} for id, failure in recorded.failures.items()]
     return document
 
 
