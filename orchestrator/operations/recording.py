@@ -14,8 +14,8 @@ from orchestrator.hints import Command, Hint
 from orchestrator.model import Database, History, Migration
 from orchestrator.operations.assembly import Assembly
 from orchestrator.operations.scope import Scope, the_one
+from orchestrator.planning.half_done import held_against_file
 from orchestrator.planning.history import State, reconcile
-from orchestrator.planning.plan import held_against_file
 from orchestrator.planning.repair import Resolution, Signature
 
 

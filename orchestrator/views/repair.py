@@ -35,7 +35,7 @@ def offered_document(offered: Offered) -> dict[str, Any]:
     diffs = offered.diffs
     problems = [
         {"kind": problem.kind.value, "what": problem.what}
-        | ({"diff": diffs[problem.version]} if problem.version in diffs else {})
+        | ({"diff": diffs[problem.version]} if problem.version is not None and problem.version in diffs else {})
         for problem in offered.problems
     ]
     ways = [{"flag": f"--{resolution.flag}", "what": resolution.what} for resolution in offered.resolutions]
