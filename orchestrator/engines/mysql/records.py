@@ -43,6 +43,7 @@ COLUMNS = {
     "role": "text NULL",
     "host": "text NULL",
     "seen_before": "mediumtext NULL",
+    "texts": "longtext NULL",
 }
 """`seen_before` holds what a statement named looked like before it ran: its intent, for who asks what became of it."""
 _OURS = frozenset({"version", "attempt", "direction", "checksum", "done"})
@@ -77,12 +78,13 @@ class Records:
         own = self.version_table != DEFAULT
         self.history = f"{target.history_name}_{self.version_table}" if own else target.history_name
         self.lock_table = f"{self.history}_lock"
+        self.snapshot_table = f"{self.history}_snapshot"
         self._stored: tuple[str, ...] = ()
 
     @property
     def tables(self) -> tuple[str, ...]:
         """The tables of the bookkeeping."""
-        return self.version_table, self.history, self.lock_table
+        return self.version_table, self.history, self.lock_table, self.snapshot_table
 
     # ------------------------------------------------------------ reading
 
@@ -90,9 +92,27 @@ class Records:
         """Return SQL that reads golang-migrate's table."""
         return f"SELECT version, dirty FROM {quoted(self.version_table)}"
 
-    def select_history(self) -> str:
-        """Return SQL that reads the history, whatever release made it."""
-        return f"SELECT * FROM {quoted(self.history)} ORDER BY version, attempt"
+    def select_history(self, *, whole: bool = False) -> str:
+        """Return SQL that reads the history without the texts, which nobody needs every time.
+
+        `whole`: whatever columns there are, for a history that another release made.
+        """
+        columns = ", ".join(f"`{name}`" for name in COLUMNS if name != "texts") + ", texts IS NOT NULL AS texts"
+        return f"SELECT {'*' if whole else columns} FROM {quoted(self.history)} ORDER BY version, attempt"
+
+    def select_texts(self, version: int | None) -> str:
+        """Return SQL that reads the texts of a version, or of all, with version and attempt."""
+        only = "" if version is None else f" AND version = {int(version)}"
+        return f"SELECT version, attempt, texts FROM {quoted(self.history)} WHERE texts IS NOT NULL{only}"
+
+    def keep_snapshot(self, snapshot: str) -> list[str]:
+        """Return SQL that stores a schema snapshot in place of the one before."""
+        table = quoted(self.snapshot_table)
+        return [
+            f"CREATE TABLE IF NOT EXISTS {table} (slot int NOT NULL PRIMARY KEY, snapshot longtext NOT NULL) "
+            "ENGINE=InnoDB DEFAULT CHARSET=utf8mb4",
+            f"REPLACE INTO {table} VALUES (1, {text(snapshot)})",
+        ]
 
     def attempts(self, rows: Rows) -> tuple[Attempt, ...]:
         """Return the history as records; ConflictError for what orch cannot have written."""
@@ -179,11 +199,14 @@ class Records:
             "role": text(role),
             "host": text(os.uname().nodename),
             "seen_before": text(seen_before or ""),
+            "texts": text(attempt.texts) if attempt.texts else "NULL",
             "done": str(int(attempt.done)),  # the last to be assigned: until then it says whether the row is finished
         }
         updates = []
         for name, value in values.items():
             if name in ("version", "attempt", "started_at") or (name == "seen_before" and seen_before is None):
+                continue
+            if name == "texts" and not attempt.texts:
                 continue
             if name == "seconds" and attempt.done:
                 value = f"TIMESTAMPDIFF(MICROSECOND, `started_at`, {now}) / 1000000"

@@ -6,7 +6,7 @@ recorded before it with a fingerprint of what it names (`probe`), its end after 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -83,6 +83,27 @@ class MysqlSession:
 
         with errors.mapped(self.target):
             return read_schema(self.connection, self._records.tables)
+
+    def kept_texts(self, version: int | None = None) -> Mapping[tuple[int, int], str]:
+        """Return what the history keeps of the text of files, by version and attempt."""
+        with errors.mapped(self.target):
+            return self._store.texts(version)
+
+    def server(self) -> str:
+        """Return the product and its version, as `mariadb 10.11`: SHOW CREATE says the same in all releases of it."""
+        told = str(self.connection.get_server_info())
+        kind = "mariadb" if "mariadb" in told.lower() else "mysql"
+        return f"{kind} {'.'.join(told.removeprefix('5.5.5-').split('.')[:2])}"
+
+    def kept_snapshot(self) -> str:
+        """Return what `keep_snapshot` stored last; '' if nothing."""
+        with errors.mapped(self.target):
+            return self._store.snapshot()
+
+    def keep_snapshot(self, text: str) -> None:
+        """Store a text beside the history, in place of the one before."""
+        with errors.mapped(self.target):
+            self._store.keep_snapshot(text)
 
     def is_bare(self, schema_object: SchemaObject) -> bool:
         """Whether the server makes such a thing by itself: it makes none."""

@@ -17,6 +17,7 @@ from orchestrator.model import Attempt, History, ReadOnly, Target, VersionRow
 _SNAPSHOT_TRIES = 5
 _CHANGED_MEANWHILE = 1412
 _NO_TABLE = 1146
+_NO_COLUMN = 1054
 _FACTS = "SELECT @@GLOBAL.read_only, CONCAT_WS(':', @@hostname, @@port, @@datadir, DATABASE()), CURRENT_USER()"
 
 
@@ -46,7 +47,7 @@ class Store:
         ask(self._connection, "START TRANSACTION WITH CONSISTENT SNAPSHOT")
         try:
             versions, _ = self._select(self._records.select_versions())
-            attempts, columns = self._select(self._records.select_history())
+            attempts, columns = self._history()
             ((read_only, place, role),) = ask(self._connection, _FACTS)
         finally:
             with suppress(pymysql.Error, OSError):
@@ -156,6 +157,34 @@ class Store:
                 return None, ()
             raise
         return rows, tuple(column[0] for column in self._connection._result.description)
+
+    def _history(self) -> tuple[tuple[tuple[Any, ...], ...] | None, tuple[str, ...]]:
+        try:
+            return self._select(self._records.select_history())
+        except pymysql.Error as error:
+            if errors.code_of(error) != _NO_COLUMN:
+                raise
+        return self._select(self._records.select_history(whole=True))
+
+    def texts(self, version: int | None) -> dict[tuple[int, int], str]:
+        """Return the texts that the history keeps, by version and attempt."""
+        try:
+            rows, _ = self._select(self._records.select_texts(version))
+        except pymysql.Error as error:
+            if errors.code_of(error) != _NO_COLUMN:
+                raise
+            return {}
+        return {(int(one), int(attempt)): str(kept) for one, attempt, kept in rows or ()}
+
+    def snapshot(self) -> str:
+        """Return the schema snapshot that is kept beside the history; '' if there is none."""
+        rows, _ = self._select(f"SELECT snapshot FROM {quoted(self._records.snapshot_table)}")
+        return str(rows[0][0]) if rows else ""
+
+    def keep_snapshot(self, snapshot: str) -> None:
+        """Store a schema snapshot beside the history."""
+        for query in self._records.keep_snapshot(snapshot):
+            ask(self._connection, query)
 
     def _others(self) -> int:
         query = "SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE()"
