@@ -164,6 +164,7 @@ def install(point: Points) -> None:
     from orchestrator.engines.mysql.store import Store
     from orchestrator.engines.postgres import engine as postgres
     from orchestrator.engines.postgres import session as postgres_session
+    from orchestrator.engines.postgres import wire
     from orchestrator.engines.sqlite.lock import FileLock
     from orchestrator.engines.sqlite.records import Records
     from orchestrator.engines.sqlite.session import SqliteSession
@@ -182,7 +183,7 @@ def install(point: Points) -> None:
     _around(postgres.Postgres, "create", point)
     _around_context(postgres_session.PostgresSession, "lock", point)
     _around_context(MongoSession, "lock", point)
-    _while_sent(postgres_session, point)
+    _while_sent(wire, point)
     for name in ("_create_store", "_command", "_upsert", "_point", "_commit_transaction", "_renew"):
         _around(MongoSession, name, point)
     _around(Lease, "_try", point)

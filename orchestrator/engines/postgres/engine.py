@@ -16,11 +16,12 @@ from psycopg.conninfo import conninfo_to_dict
 
 from orchestrator.engines.base import Confined, Copies
 from orchestrator.engines.postgres import errors
+from orchestrator.engines.postgres.lock import CONNECT_TIMEOUT
 from orchestrator.engines.postgres.login import what_was_answered
 from orchestrator.engines.postgres.names import is_quoted
 from orchestrator.engines.postgres.refusals import MANY_CONNECTIONS, NO_CONNECT, WRONG_DATABASE, connect_error
 from orchestrator.engines.postgres.scram import ScramKeys
-from orchestrator.engines.postgres.session import CONNECT_TIMEOUT, PostgresSession
+from orchestrator.engines.postgres.session import PostgresSession
 from orchestrator.engines.postgres.slots import Slots
 from orchestrator.engines.postgres.writable import DATABASES, read_only
 from orchestrator.errors import ConnectError, DatabaseMissingError, InvalidError, OrchError

@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from functools import partial
 from typing import Any
 
 import psycopg
 from psycopg import sql
-from psycopg.errors import error_from_result
-from psycopg.generators import execute
-from psycopg.pq import ExecStatus, TransactionStatus
-from psycopg.pq.abc import PGresult
 
-from orchestrator.engines.base import MAX_MESSAGES, Effect, Limits
+from orchestrator.engines.base import Effect, Limits
 from orchestrator.engines.postgres import carried, errors
 from orchestrator.engines.postgres.history import literal, point, record
-from orchestrator.engines.postgres.lock_holder import TERMINATE, holder_of, lock_holder
+from orchestrator.engines.postgres.lock import CONNECT_TIMEOUT, AdvisoryLock
+from orchestrator.engines.postgres.lock_holder import holder_of, lock_holder
 from orchestrator.engines.postgres.lock_queue import limits_alone, limits_together, timed, watching
 from orchestrator.engines.postgres.message import RESET, RESET_SESSION, Message, set_limits
 from orchestrator.engines.postgres.own_settings import own_settings
 from orchestrator.engines.postgres.tables import Tables
-from orchestrator.errors import ConnectionLostError, LockError, NotPermittedError, OrchError, StatementError
-from orchestrator.hints import Command, Hint
+from orchestrator.engines.postgres.wire import Wire
+from orchestrator.errors import ConnectionLostError, NotPermittedError, OrchError, StatementError
 from orchestrator.model import (
     NO_CHECKS,
     Attempt,
@@ -41,13 +36,7 @@ from orchestrator.model import (
     VersionRow,
 )
 
-CONNECT_TIMEOUT = 10  # seconds, unless the DSN says otherwise
-TRY_LOCK_EVERY = 0.25  # seconds
-TERMINATE_WITHIN = 10.0  # seconds
-POOLER_TRIES = 3
 _NO_LOCK = "true"
-_SERVER_START = "SELECT pg_catalog.pg_postmaster_start_time()::text"
-_BACKEND = "SELECT pg_catalog.pg_backend_pid()"
 
 
 class PostgresSession:
@@ -60,12 +49,13 @@ class PostgresSession:
         self.target = target
         self.kept = False
         self._tables = Tables(connection, target, pristine=pristine)
+        self._lock = AdvisoryLock(connection, target, self._tables)
+        self._wire = Wire(connection, target, self._tables)
         self._held = _NO_LOCK
         self._settings = ""  # what is set while the lock is held, as `own_settings` has it
         self._used = False  # by a file that is done
         self._limits: Limits | None = None  # those of the file that runs statement by statement, if one does
         self._own_limits = False  # that file sets lock_timeout itself
-        self._said: dict[tuple[str, str], None] = {}
         self._looked = False  # under the lock, just now
         self._read: History | None = None  # with the lock, and nothing has been written since
 
@@ -84,39 +74,39 @@ class PostgresSession:
         """Take golang-migrate's advisory lock, by trying: a waiter inside a statement would hold a snapshot open."""
         if self._tables.schema is None:
             self._tables.look()
-        self._refuse_pooler()  # behind one the settings would stay with a session of others
+        self._lock.refuse_pooler()  # behind one the settings would stay with a session of others
         self._settings = own_settings(self.connection.info.server_version, self.connection.info.options)
         deadline = time.monotonic() + wait
-        key = self._try_lock(deadline, wait, on_wait)
+        key, self._read = self._lock.take(deadline, wait, on_wait, self._settings)
         while not self._tables.complete:
             self._tables.look(elsewhere=self._tables.moved)  # whoever held the lock may have created the tables since
             if self._tables.lock_key() == key:
                 break
-            self._unlock(key)
-            key = self._try_lock(deadline, wait, on_wait)
+            self._lock.give_back(key)
+            key, self._read = self._lock.take(deadline, wait, on_wait, self._settings)
         self._looked = True
-        self.connection.add_notice_handler(self._take_message)
+        self.connection.add_notice_handler(self._wire.take_message)
         # Held twice: that one can be given back and taken again tells, with no gap, that nobody gave both away.
         self._held = f"pg_catalog.pg_advisory_unlock({key}) AND pg_catalog.pg_try_advisory_lock({key})"
         try:
             yield
         finally:
-            self.connection.remove_notice_handler(self._take_message)
+            self.connection.remove_notice_handler(self._wire.take_message)
             self._held, self._settings, self._read = _NO_LOCK, "", None
             with suppress(psycopg.Error):  # closing the connection gives it away too
-                self._unlock(key)
+                self._lock.give_back(key)
 
     def holder(self) -> LockHolder | None:
         """Return who holds the advisory lock."""
         self._tables.look()
-        return self._holder(self._tables.lock_key())
+        return self._lock.holder(self._tables.lock_key())
 
     def look(self, extensions: Sequence[str] = ()) -> tuple[History, LockHolder | None]:
         """Read the history and the holder of the lock in one round trip."""
         self._tables.look()
         key = self._tables.lock_key()
         if not self._tables.complete:
-            return self._tables.read(extensions), self._holder(key)
+            return self._tables.read(extensions), self._lock.holder(key)
         row, history = self._tables.read_after(
             f"SELECT (SELECT row_to_json(h) FROM ({lock_holder(key)}) h)", extensions
         )
@@ -124,23 +114,7 @@ class PostgresSession:
 
     def unlock(self, holder: LockHolder, *, terminate: bool = False) -> None:
         """End the session: an advisory lock goes with its own, so there is never a dead one."""
-        id = self.target.database_id
-        if not terminate:
-            raise LockError(
-                f"the lock of {id} is held by a running session: {holder.description}",
-                hint=Hint("let it finish, or end that session: ", Command("unlock", id, "--terminate")),
-            )
-        deadline = time.monotonic() + TERMINATE_WITHIN
-        key = self._tables.lock_key()
-        with errors.mapped(self.connection, self.target):
-            self.connection.execute(TERMINATE, (holder.key,))
-        while (now := self._holder(key)) and now.key == holder.key:
-            if time.monotonic() >= deadline:
-                raise LockError(
-                    f"{holder.description} was told to end and still holds the lock of {id}",
-                    hint=Hint("look again: ", Command("unlock", id)),
-                )
-            time.sleep(TRY_LOCK_EVERY)
+        self._lock.end(holder, terminate=terminate)
 
     def take_over(self) -> None:
         """Make the records of a database that was just made of a template its own."""
@@ -185,7 +159,7 @@ class PostgresSession:
             return
         if statements:
             self._tables.look_for_other_sets()
-        self._refuse_misread(statements, whole=True)
+        self._wire.refuse_misread(statements, whole=True)
         # What the file before may have left goes first, and is committed first: what fails there has done nothing.
         clean = f"BEGIN; {RESET_SESSION}; {self._set_again}COMMIT; " if self._used and statements else ""
         limits = limits_together(statements, limits)
@@ -197,7 +171,7 @@ class PostgresSession:
                 message.put(f"{first.rstrip().rstrip(';')};\n{table}")
             else:
                 message.put(self._tables.create_version_table())
-        with timed(limits), self._whole_or_nothing():
+        with timed(limits), self._wire.whole_or_nothing():
             message = self._ask_between(message, checks.before)
             for statement in statements:
                 message.put(statement.opening)
@@ -206,7 +180,7 @@ class PostgresSession:
             if statements:
                 message.put(f"{carried.END_OF_FILE}{RESET}; {self._set_again}SET LOCAL client_min_messages = warning; ")
             self._put_records(message, attempts, version_row, after_file=bool(statements))
-            self._send(message)
+            self._wire.send(message)
         if clean:
             self._used = False
         if attempts and all(attempt.done for attempt in attempts):
@@ -222,10 +196,10 @@ class PostgresSession:
         """Ask a check in a read-only transaction of its own."""
         from orchestrator.engines.postgres.checks import alone, judge_results
 
-        self._refuse_misread((check,), whole=True)
+        self._wire.refuse_misread((check,), whole=True)
         message = alone(check, limits)
         with timed(limits):
-            judge_results(check, message, self._send(message))
+            judge_results(check, message, self._wire.send(message))
 
     def begin(self, attempt: Attempt, statements: Sequence[Statement], limits: Limits) -> None:
         """Make the session what the statements above these left; nothing to do if it is they that ran in it."""
@@ -237,7 +211,7 @@ class PostgresSession:
         if not (self._tables.complete and self._tables.has_session):
             # Only the owner of the history can add to it, and only while nobody reads it: the text of the file still tells.
             with suppress(NotPermittedError, StatementError):
-                self._send(Message(f"BEGIN; {self._tables.create()}{self._tables.create_session()}COMMIT"))
+                self._wire.send(Message(f"BEGIN; {self._tables.create()}{self._tables.create_session()}COMMIT"))
                 self._tables.written((), None, session=True)
         text = set_limits("SET", limits) + statements[0].settings
         if attempt.applied and self._tables.has_session:
@@ -248,8 +222,8 @@ class PostgresSession:
         self._own_limits = any("lock_timeout" in statement.source.lower() for statement in statements) or (
             "lock_timeout" in statements[0].settings.lower()
         )
-        self._send(Message(text))
-        self._refuse_misread(statements, whole=False)
+        self._wire.send(Message(text))
+        self._wire.refuse_misread(statements, whole=False)
 
     def execute(self, statement: Statement, limits: Limits) -> None:
         """Run one statement alone, outside of any transaction block."""
@@ -262,7 +236,7 @@ class PostgresSession:
             message = Message("")
             message.add(statement, terminator="", body=body)
             with timed(limits):
-                self._send(message)  # alone: a second statement in the message would make it a transaction block
+                self._wire.send(message)  # alone: a second statement in the message would make it a transaction block
 
     def probe(self, statement: Statement, limits: Limits) -> tuple[Effect, str]:
         """Look in the catalogue what became of the statement."""
@@ -275,8 +249,7 @@ class PostgresSession:
 
     def messages(self) -> list[tuple[str, str]]:
         """Return the WARNINGs, NOTICEs and INFOs of the files, as of RAISE."""
-        said, self._said = self._said, {}
-        return list(said)
+        return self._wire.messages()
 
     @contextmanager
     def watch(self) -> Iterator[Callable[[], Blocking | None]]:
@@ -341,23 +314,12 @@ class PostgresSession:
             return message
         from orchestrator.engines.postgres.checks import in_file, judge_results
 
-        self._refuse_misread(checks, whole=True)
-        self._send(message)
+        self._wire.refuse_misread(checks, whole=True)
+        self._wire.send(message)
         for check in checks:
             asking = in_file(check)
-            judge_results(check, asking, self._send(asking))
+            judge_results(check, asking, self._wire.send(asking))
         return Message("", after_file=message.has_statements)
-
-    @contextmanager
-    def _whole_or_nothing(self) -> Iterator[None]:
-        """Leave no transaction open where one of several messages of it was the last."""
-        try:
-            yield
-        except BaseException:
-            pgconn = self.connection.pgconn
-            if not self.connection.closed and pgconn.transaction_status == TransactionStatus.INTRANS:
-                pgconn.exec_(b"ROLLBACK")
-            raise
 
     def _commit_in_file(
         self,
@@ -367,7 +329,7 @@ class PostgresSession:
         version_row: VersionRow | None,
     ) -> None:
         """Commit in the session of a file that runs statement by statement, which our records leave as it is."""
-        self._refuse_misread(statements, whole=True)
+        self._wire.refuse_misread(statements, whole=True)
         message = Message("BEGIN; " if statements else carried.BEGIN_RECORD)
         waits = limits if self._own_limits else limits_together(statements, limits)
         for statement in statements:
@@ -387,12 +349,12 @@ class PostgresSession:
             for attempt in attempts:
                 message.put(carried.keep(self._tables.history, attempt.version, attempt.number, login, ours))
         with timed(waits):
-            self._send(message)
+            self._wire.send(message)
         self._tables.written(attempts, version_row)
         if last:
             self._limits, self._used = None, True
             with suppress(OrchError):  # all is recorded; whoever writes next finds out what is wrong with the session
-                self._send(Message(f"{RESET}; {self._set_again}"))
+                self._wire.send(Message(f"{RESET}; {self._set_again}"))
 
     def _put_records(
         self, message: Message, attempts: Sequence[Attempt], version_row: VersionRow | None, *, after_file: bool
@@ -423,146 +385,33 @@ class PostgresSession:
 
         Yields the limits that hold for the statement.
         """
-        self._refuse_misread((statement,), whole=True)
+        self._wire.refuse_misread((statement,), whole=True)
         if self._limits is not None:
             waits = limits if self._own_limits else limits_alone(statement, limits)
             if text := statement.opening + ("" if self._own_limits else set_limits("SET", waits)):
-                self._send(Message(text))
+                self._wire.send(Message(text))
             yield waits
             return
         self._clean()
         limits = limits_alone(statement, limits)
         if settings := set_limits("SET", limits) + statement.settings + statement.opening:
-            self._send(Message(settings))
+            self._wire.send(Message(settings))
         try:
             yield limits
         finally:
             with suppress(ConnectionLostError):  # whoever writes next finds that out
-                self._send(Message(f"{RESET}; {self._set_again}"))
-
-    def _refuse_misread(self, statements: Sequence[Statement], *, whole: bool) -> None:
-        """Refuse what the session would read otherwise than it stands. What is ours is read in UTF-8 in any case."""
-        status = self.connection.info.parameter_status
-        strings, encoding = status("standard_conforming_strings"), status("client_encoding") or "UTF8"
-        if strings != "off" and encoding == "UTF8":
-            return
-        from orchestrator.engines.postgres.literals import refuse_misread
-
-        try:
-            refuse_misread(statements, strings, encoding, whole=whole)
-        finally:
-            if encoding != "UTF8":
-                self._send(Message("SET client_encoding TO 'UTF8'"))
+                self._wire.send(Message(f"{RESET}; {self._set_again}"))
 
     def _literal(self, value: str) -> str:
         return literal(self.connection, value)
-
-    def _send(self, message: Message) -> list[PGresult]:
-        """Send one simple-query message; return its results. How many come before an error tells which statement failed."""
-        pgconn = self.connection.pgconn
-        with errors.mapped(self.connection, self.target) as failing:
-            with self.connection.lock:
-                pgconn.send_query(message.text.encode())
-                results: list[PGresult] = self.connection.wait(execute(pgconn))
-            last = next((result for result in results if result.status == ExecStatus.FATAL_ERROR), results[-1])
-            if last.status == ExecStatus.FATAL_ERROR:
-                if message.committed and any(result.command_status == b"COMMIT" for result in results):
-                    pgconn.exec_(b"ROLLBACK")
-                    return results  # what the message is for is done; only the state of the session was not kept
-                before = results[: results.index(last)]  # after a fatal one the end of the connection may follow
-                error = error_from_result(last, encoding="utf-8")
-                failing.at = message.place(before, error.diag.statement_position)
-                if not before and (character := errors.untranslatable(self.connection, error)):
-                    failing.at = message.find(character) or failing.at
-                failing.same_server = self._is_same_server
-                failing.role = message.role(failing.at[0]) if failing.at else None
-                failing.records = message.has_statements and failing.at is None
-                raise error
-            if last.status in (ExecStatus.COPY_IN, ExecStatus.COPY_OUT, ExecStatus.COPY_BOTH):
-                failing.at = message.place(results[:-1], None)
-                pgconn.finish()  # the protocol has no other way out
-                raise psycopg.DataError("COPY from or to the client cannot be used in a migration")
-            return results
 
     @property
     def _set_again(self) -> str:
         """What makes our settings again after a RESET."""
         return f"SELECT true{self._settings}; " if self._settings else ""
 
-    def _is_same_server(self) -> bool:
-        """Whether the server that this session was on is running, and was not started again."""
-        connect = partial(psycopg.connect, self.target.url.reveal(), autocommit=True, connect_timeout=CONNECT_TIMEOUT)
-        with suppress(psycopg.Error), connect() as other:
-            row = other.execute(_SERVER_START).fetchone()
-            return row is not None and row[0] == self._tables.server_start
-        return False
-
-    def _take_message(self, said: psycopg.errors.Diagnostic) -> None:
-        severity, text = said.severity_nonlocalized or "NOTICE", said.message_primary or ""
-        if sum((known == "WARNING") is (severity == "WARNING") for known, _ in self._said) <= MAX_MESSAGES:
-            self._said[severity, f"{text} ({said.message_detail})" if said.message_detail else text] = None
-
     def _clean(self) -> None:
         """Remove from the session what the file before has left."""
         if self._used:
-            self._send(Message(f"{RESET_SESSION}; {self._set_again}"))
+            self._wire.send(Message(f"{RESET_SESSION}; {self._set_again}"))
             self._used = False
-
-    def _try_lock(self, deadline: float, wait: float, on_wait: Callable[[LockHolder], None]) -> int:
-        """Take the lock, twice, and return its key."""
-        key = self._tables.lock_key()
-        take = f"pg_catalog.pg_try_advisory_lock({key})"
-        while not self._take(f"SELECT {take} AND {take}{self._settings}"):
-            holder = self._holder(key) or LockHolder("somebody who has just let go")
-            if time.monotonic() >= deadline:
-                raise LockError(
-                    f"{self.target.database_id} is locked by {holder.description}",
-                    detail=f"waited {wait:g} s",
-                    hint="wait for it, or raise --lock-timeout",
-                )
-            on_wait(holder)
-            time.sleep(TRY_LOCK_EVERY)
-        return key
-
-    def _take(self, query: str) -> bool:
-        """Try the lock. Whoever has it reads the history next: that comes in the same round trip."""
-        if not self._tables.complete:
-            return bool(self._tables.ask(query)[0])
-        taken, history = self._tables.read_after(query)
-        self._read = history if taken else None
-        return bool(taken)
-
-    def _unlock(self, key: int) -> None:
-        self.connection.execute(f"SELECT pg_catalog.pg_advisory_unlock({key}), pg_catalog.pg_advisory_unlock({key})")
-
-    def _holder(self, key: int) -> LockHolder | None:
-        return holder_of(self._tables.ask(f"SELECT (SELECT row_to_json(h) FROM ({lock_holder(key)}) h)")[0])
-
-    def _refuse_pooler(self) -> None:
-        """A session lock means nothing behind a pooler that hands the server session to others between transactions."""
-        if self._tables.server_pid == self.connection.info.backend_pid:
-            return
-        # A pooler in transaction mode lends the session that served us last to the next who opens a transaction, or
-        # another one to us. A busy one may do so by chance only: ask several times.
-        for _ in range(POOLER_TRIES):
-            with suppress(psycopg.Error), self._borrowed() as theirs:
-                if theirs != self._tables.server_pid and self._tables.ask(_BACKEND)[0] == self._tables.server_pid:
-                    continue
-            raise LockError(
-                f"{self.target.database_id} is behind a pooler in transaction mode, where a lock protects nothing",
-                hint="give orch a DSN that goes to the server itself, or to a pool in session mode",
-            )
-
-    @contextmanager
-    def _borrowed(self) -> Iterator[int]:
-        """Open a transaction on a second connection, and tell which server session serves it."""
-        with psycopg.connect(self.target.url.reveal(), autocommit=True, connect_timeout=CONNECT_TIMEOUT) as other:
-            # A pool that has no session left lets us wait: that tells as little as an error would.
-            timer = threading.Timer(CONNECT_TIMEOUT, other.cancel_safe)
-            timer.start()
-            try:
-                with other.transaction():
-                    row = other.execute(_BACKEND).fetchone()
-                    yield row[0] if row else 0
-            finally:
-                timer.cancel()

@@ -1,0 +1,120 @@
+"""golang-migrate's advisory lock of a database: taking it, giving it back, who has it, and what makes it worthless."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import psycopg
+
+from orchestrator.engines.postgres import errors
+from orchestrator.engines.postgres.lock_holder import TERMINATE, holder_of, lock_holder
+from orchestrator.engines.postgres.tables import Tables
+from orchestrator.errors import LockError
+from orchestrator.hints import Command, Hint
+from orchestrator.model import History, LockHolder, Target
+
+CONNECT_TIMEOUT = 10  # seconds, unless the DSN says otherwise
+TRY_LOCK_EVERY = 0.25  # seconds
+TERMINATE_WITHIN = 10.0  # seconds
+POOLER_TRIES = 3
+_BACKEND = "SELECT pg_catalog.pg_backend_pid()"
+
+
+class AdvisoryLock:
+    """The lock of one database, over the connection of its session."""
+
+    def __init__(self, connection: psycopg.Connection[Any], target: Target, tables: Tables) -> None:
+        self._connection = connection
+        self._target = target
+        self._tables = tables
+
+    def take(
+        self, deadline: float, wait: float, on_wait: Callable[[LockHolder], None], settings: str
+    ) -> tuple[int, History | None]:
+        """Take the lock, twice; return its key, and the history if it came in the same round trip.
+
+        Tries until `deadline` (monotonic time), which is in `wait` seconds. `settings` are made in the same statement.
+        LockError if somebody else has it until then.
+        """
+        key = self._tables.lock_key()
+        take = f"pg_catalog.pg_try_advisory_lock({key})"
+        while (taken := self._try(f"SELECT {take} AND {take}{settings}")) is None:
+            holder = self.holder(key) or LockHolder("somebody who has just let go")
+            if time.monotonic() >= deadline:
+                raise LockError(
+                    f"{self._target.database_id} is locked by {holder.description}",
+                    detail=f"waited {wait:g} s",
+                    hint="wait for it, or raise --lock-timeout",
+                )
+            on_wait(holder)
+            time.sleep(TRY_LOCK_EVERY)
+        return key, taken[0]
+
+    def _try(self, query: str) -> tuple[History | None] | None:
+        """Try the lock; None: somebody has it. Whoever has it reads the history next: that comes in the same round trip."""
+        if not self._tables.complete:
+            return (None,) if self._tables.ask(query)[0] else None
+        taken, history = self._tables.read_after(query)
+        return (history,) if taken else None
+
+    def give_back(self, key: int) -> None:
+        """Give the lock back, twice."""
+        self._connection.execute(f"SELECT pg_catalog.pg_advisory_unlock({key}), pg_catalog.pg_advisory_unlock({key})")
+
+    def holder(self, key: int) -> LockHolder | None:
+        """Return who holds the lock."""
+        row = self._tables.ask(f"SELECT (SELECT row_to_json(h) FROM ({lock_holder(key)}) h)")  # noqa: S608 - ours alone
+        return holder_of(row[0])
+
+    def end(self, holder: LockHolder, *, terminate: bool) -> None:
+        """End the session: an advisory lock goes with its own, so there is never a dead one."""
+        id = self._target.database_id
+        if not terminate:
+            raise LockError(
+                f"the lock of {id} is held by a running session: {holder.description}",
+                hint=Hint("let it finish, or end that session: ", Command("unlock", id, "--terminate")),
+            )
+        deadline = time.monotonic() + TERMINATE_WITHIN
+        key = self._tables.lock_key()
+        with errors.mapped(self._connection, self._target):
+            self._connection.execute(TERMINATE, (holder.key,))
+        while (now := self.holder(key)) and now.key == holder.key:
+            if time.monotonic() >= deadline:
+                raise LockError(
+                    f"{holder.description} was told to end and still holds the lock of {id}",
+                    hint=Hint("look again: ", Command("unlock", id)),
+                )
+            time.sleep(TRY_LOCK_EVERY)
+
+    def refuse_pooler(self) -> None:
+        """A session lock means nothing behind a pooler that hands the server session to others between transactions."""
+        if self._tables.server_pid == self._connection.info.backend_pid:
+            return
+        # A pooler in transaction mode lends the session that served us last to the next who opens a transaction, or
+        # another one to us. A busy one may do so by chance only: ask several times.
+        for _ in range(POOLER_TRIES):
+            with suppress(psycopg.Error), self._borrowed() as theirs:
+                if theirs != self._tables.server_pid and self._tables.ask(_BACKEND)[0] == self._tables.server_pid:
+                    continue
+            raise LockError(
+                f"{self._target.database_id} is behind a pooler in transaction mode, where a lock protects nothing",
+                hint="give orch a DSN that goes to the server itself, or to a pool in session mode",
+            )
+
+    @contextmanager
+    def _borrowed(self) -> Iterator[int]:
+        """Open a transaction on a second connection, and tell which server session serves it."""
+        with psycopg.connect(self._target.url.reveal(), autocommit=True, connect_timeout=CONNECT_TIMEOUT) as other:
+            # A pool that has no session left lets us wait: that tells as little as an error would.
+            timer = threading.Timer(CONNECT_TIMEOUT, other.cancel_safe)
+            timer.start()
+            try:
+                with other.transaction():
+                    row = other.execute(_BACKEND).fetchone()
+                    yield row[0] if row else 0
+            finally:
+                timer.cancel()
