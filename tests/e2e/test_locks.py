@@ -208,7 +208,7 @@ def test_waiting_for_another_run_is_bounded_and_told(pg_house: House) -> None:
 
 SHORT = {"orchestrator.engines.mongo.lease.LEASE_SECONDS": 2, "orchestrator.engines.mongo.lease.HEARTBEAT_EVERY": 0.3}
 STALLS = [
-    ("before MongoSession._command", 5),
+    ("before Commands.run", 5),
     ("before MongoSession.commit", 4),
     pytest.param("before MongoSession.execute", 3, marks=pytest.mark.soak),
     pytest.param("before MongoSession._renew", 6, marks=pytest.mark.soak),
@@ -249,7 +249,7 @@ def test_a_holder_that_slept_through_its_lease_writes_nothing_more(
         os.kill(pid, signal.SIGCONT)
     thread.join(60)
     # One whose transaction was ended tries again, and finds all done.
-    assert ended[0].code in ((0, 5, 6) if label == "before MongoSession._command" else (5, 6)), ended[0].output
+    assert ended[0].code in ((0, 5, 6) if label == "before Commands.run" else (5, 6)), ended[0].output
     assert not (text := difference(before, house.schema_snapshot())), text
     assert house.estate.orch("history", house.id, "--output", "json").json == history
 

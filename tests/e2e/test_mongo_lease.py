@@ -42,9 +42,7 @@ def test_what_a_killed_run_left_running_is_ended_before_the_next_goes_on(lone: H
     many: Any = house.estate.mongo("db")["many"]
     many.insert_many([{"n": 0} for _ in range(MANY)])
     house.estate.write(house.id, {"000002_t2.up.json": SLOW})
-    house.forge.run(
-        ["apply"], house.estate.root, house.estate.env, kill_at=3, label="before MongoSession._command", delay=1.0
-    )
+    house.forge.run(["apply"], house.estate.root, house.estate.env, kill_at=3, label="before Commands.run", delay=1.0)
     locks = house.estate.mongo("db")["migrate_advisory_lock"]
     if where != "this host":  # whose processes nobody here can look up: the lease must run out
         locks.update_one({}, [{"$set": {"machine": "other", "expires_at": {"$subtract": ["$$NOW", 1000]}}}])

@@ -73,7 +73,7 @@ def test_a_collection_made_and_cut_off_is_no_question(lone: House) -> None:
     house = lone
     text = '[{"create": "t2", "capped": false, "validator": {}, "collation": {"locale": "th"}}]'
     house.estate.write(house.id, {"000002_t2.up.json": text})
-    house.kill("after MongoSession._command", 3, "apply")
+    house.kill("after Commands.run", 3, "apply")
     house.orch("apply")
     assert house.tables() == [1, 2, 3, 4]
 
@@ -114,7 +114,7 @@ def test_indexes_dropped_and_cut_off_are_no_question(lone: House, index: str) ->
         f'{{"dropIndexes": "t1", "index": {index}}}',
     ]
     house.estate.write(house.id, {"000002_t2.up.json": f"[{', '.join(files)}]"})
-    house.kill("after MongoSession._command", 4, "apply")
+    house.kill("after Commands.run", 4, "apply")
     house.orch("apply")
     assert house.tables() == [1, 3, 4]
 
@@ -175,7 +175,7 @@ SEED = '{"insert": "s", "documents": [{"_id": 1, "s": "a"}, {"_id": 2, "s": "b"}
 def test_chained_updates_that_were_cut_off_are_not_made_twice(lone: House) -> None:
     house = lone
     house.estate.write(house.id, {"000002_t2.up.json": f'[{SEED}, {{"update": "s", "updates": [{CHAINED}]}}]'})
-    house.kill("after MongoSession._command", 4, "apply")
+    house.kill("after Commands.run", 4, "apply")
     house.orch("apply", code=5)
     assert [d["s"] for d in house.estate.mongo("db")["s"].find()] == ["b", "c"]
     house.orch("repair", house.id, "--statement-done")

@@ -56,7 +56,7 @@ def test_an_insert_on_a_standalone_is_in_doubt_and_never_guessed(lone: House, do
     house, kept = lone, Kept(lone)
     house.estate.write(house.id, {"000002_t2.up.json": DOUBTFUL})
     # Commands of version 1: create, insert; of version 2: create, insert.
-    house.kill("after MongoSession._command" if done else "before MongoSession._command", 4, "apply")
+    house.kill("after Commands.run" if done else "before Commands.run", 4, "apply")
     schema_objects = house.estate.mongo("db")["things"]
     there = 2 if done else 0
     assert schema_objects.count_documents({}) == there
@@ -84,7 +84,7 @@ def test_an_insert_on_a_standalone_is_in_doubt_and_never_guessed(lone: House, do
 
 def test_an_insert_with_ids_is_found_out(lone: House) -> None:
     house = lone
-    house.kill("after MongoSession._command", 2, "apply")
+    house.kill("after Commands.run", 2, "apply")
     house.orch("apply")
     assert [d["_id"] for d in house.estate.mongo("db")["t1"].find()] == [1]
 
@@ -92,7 +92,7 @@ def test_an_insert_with_ids_is_found_out(lone: House) -> None:
 def test_a_first_statement_that_was_not_done_leaves_nothing_half(lone: House) -> None:
     house = lone
     house.estate.write(house.id, {"000001_t1.up.json": '[{"insert": "t1", "documents": [{"x": 1}]}]'})
-    house.kill("before MongoSession._command", 1, "apply")
+    house.kill("before Commands.run", 1, "apply")
     house.orch("apply", code=5)
     house.orch("repair", house.id, "--statement-not-done")
     assert house.version_row() == (-1, False)
@@ -106,7 +106,7 @@ def test_the_doubtful_statement_must_not_be_edited_unseen(lone: House) -> None:
     """What may have run is not exchanged for something else and then taken for done."""
     house = lone
     house.estate.write(house.id, {"000002_t2.up.json": DOUBTFUL})
-    house.kill("after MongoSession._command", 4, "apply")
+    house.kill("after Commands.run", 4, "apply")
     house.estate.write(house.id, {"000002_t2.up.json": DOUBTFUL.replace('{"name": "b"}', '{"_id": 7, "name": "B"}')})
     assert "was changed" in house.orch("apply", code=5).output
     house.orch("repair", house.id, "--statement-not-done")
@@ -119,7 +119,7 @@ def test_the_doubtful_statement_must_not_be_edited_unseen(lone: House) -> None:
 def test_a_doubtful_version_is_marked_as_a_whole(lone: House, flag: str, applied: list[int]) -> None:
     house, kept = lone, Kept(lone)
     house.estate.write(house.id, {"000002_t2.up.json": DOUBTFUL})
-    house.kill("after MongoSession._command", 4, "apply")
+    house.kill("after Commands.run", 4, "apply")
     kept.look()
     house.orch("repair", house.id, flag, "2", "--reason", "mended by hand")
     assert house.status()["applied"] == applied

@@ -157,7 +157,9 @@ def _while_sent(module: Any, point: Points) -> None:
 def install(point: Points) -> None:
     """Wrap events, sessions and what they are made of."""
     from orchestrator.cli import stage
+    from orchestrator.engines.mongo.commands import Commands
     from orchestrator.engines.mongo.lease import Lease
+    from orchestrator.engines.mongo.records import Records as MongoRecords
     from orchestrator.engines.mongo.session import MongoSession
     from orchestrator.engines.mysql import session as mysql_session
     from orchestrator.engines.mysql.lock import NamedLock
@@ -184,8 +186,11 @@ def install(point: Points) -> None:
     _around_context(postgres_session.PostgresSession, "lock", point)
     _around_context(MongoSession, "lock", point)
     _while_sent(wire, point)
-    for name in ("_create_store", "_command", "_upsert", "_point", "_commit_transaction", "_renew"):
+    for name in ("_commit_transaction", "_renew"):
         _around(MongoSession, name, point)
+    for name in ("create_store", "upsert", "point"):
+        _around(MongoRecords, name, point)
+    _around(Commands, "run", point)
     _around(Lease, "_try", point)
     for name in ("read_history", "commit", "execute", "probe", "_begin", "_run", "_renew"):
         _around(SqliteSession, name, point)

@@ -289,7 +289,7 @@ class PostgresSession:
     def keep_snapshot(self, text: str) -> None:
         """Make the table beside the history, and write its one row."""
         table = self._tables.snapshot
-        self._send(
+        self._wire.send(
             Message(
                 "BEGIN; SET LOCAL client_min_messages = warning; SET LOCAL lock_timeout = '2s'; "
                 f"CREATE TABLE IF NOT EXISTS {table} (snapshot text NOT NULL); DELETE FROM {table}; "

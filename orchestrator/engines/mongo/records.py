@@ -1,0 +1,289 @@
+"""The records of one database: the history and golang-migrate's collection, read and written."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+from bson import DatetimeMS, Int64, json_util
+from pymongo import MongoClient
+from pymongo.client_session import ClientSession
+from pymongo.database import Database as MongoDatabase
+from pymongo.errors import OperationFailure
+
+from orchestrator.engines.identity import Identity, document, told, written_elsewhere
+from orchestrator.engines.mongo import errors
+from orchestrator.errors import ConflictError
+from orchestrator.hints import Blank, Command, Hint
+from orchestrator.model import Attempt, History, Origin, Target, VersionRow, read_attempt
+
+_DEFAULT = "schema_migrations"
+MAX_ROWS = 10  # of golang-migrate's collection, which has one
+
+
+class ServerNames(NamedTuple):
+    """What a server calls itself: the members of its replica set, and its process, until it is started again."""
+
+    members: tuple[str, ...]
+    process: str
+
+
+class Records:
+    """Reads and writes the records of one database. `check` is called before each write outside of a transaction."""
+
+    def __init__(
+        self,
+        client: MongoClient[Any],
+        session: ClientSession,
+        target: Target,
+        database: MongoDatabase[Any],
+        servers: ServerNames,
+        check: Callable[[ClientSession | None], None],
+    ) -> None:
+        self._client = client
+        self._session = session
+        self._target = target
+        self._database = database
+        self._servers = servers
+        self._check = check
+        self.versions = self._database[target.parameters.get("x-migrations-collection") or _DEFAULT]
+        own_history = target.history_name + ("" if self.versions.name == _DEFAULT else f"_{self.versions.name}")
+        self.history = self._database[own_history]
+        self.locks = self._database[target.parameters.get("x-advisory-lock-collection") or "migrate_advisory_lock"]
+        self.bookkeeping = {collection.name for collection in (self.versions, self.history, self.locks)}
+        self.bookkeeping.add(f"{self.history.name}_snapshot")
+        self._has_store = False
+        self._several_rows = False
+        self._stored: tuple[str, ...] = ()  # identities in the rows that were read last
+        self._uuid: str | None = None  # of the history's collection; None: not asked yet
+
+    def read(self, *, locked: bool) -> History:
+        """Read history and version table. `locked`: nobody else writes to them meanwhile."""
+        with errors.mapped(self._target):
+            documents = self._version_documents()
+            attempts = self._attempts()
+            if documents and not attempts and self._keep_shared_history():
+                attempts = self._attempts()
+            # Two reads: unless we hold the lock, a run may write between them. They fit if the version table is still the same.
+            while attempts and not locked:
+                before, documents = documents, self._version_documents()
+                if before == documents:
+                    break
+                attempts = self._attempts()
+            self._has_store = bool(attempts)
+            rows = list(dict.fromkeys(map(self._read_version, documents)))
+            self._several_rows = len(documents) > 1
+            exists, others, emptied = True, 0, False
+            if not rows and not attempts:
+                exists = self._exists()
+                others, emptied = self._unrecorded() if exists else (0, False)
+        return History(
+            exists,
+            self._has_store,
+            rows[0] if rows else None,
+            attempts,
+            unrecorded=0 if emptied else others,
+            emptied=emptied,
+            rows=tuple(sorted(rows, key=lambda row: row.version or 0)) if len(rows) > 1 else (),
+            elsewhere=self._elsewhere(),
+            place=self._place() if self._has_store else "",
+        )
+
+    def _keep_shared_history(self) -> bool:
+        """Go on in the history of an earlier release, which called all the same, where no other set can have written it.
+
+        Return whether there is one.
+        """
+        shared = self._database[self._target.history_name]
+        if self.history.name == shared.name or self._database[_DEFAULT].find_one({"dirty": {"$exists": True}}):
+            return False
+        if shared.find_one(session=self._session) is None:
+            return False
+        self.history = shared
+        self.bookkeeping.add(shared.name)
+        return True
+
+    def _place(self) -> str:
+        process = self._servers.process
+        return f"{process} {self._target.database} {self.versions.name}" if process else ""
+
+    def _elsewhere(self) -> str:
+        """Return where the rows were written, '' if that is here. The server is asked only if its names leave it open."""
+        here = Identity(self._servers.members, "", self._target.database)
+        if not written_elsewhere(self._stored, here):
+            return ""
+        with errors.mapped(self._target):
+            here = self._identity()
+        return told(written_elsewhere(self._stored, here), here)
+
+    def _identity(self) -> Identity:
+        """Return which database this is. The UUID of a collection stays when servers change, and a copy has another."""
+        if self._uuid is None:
+            try:
+                found = self._database.list_collections(session=self._session, filter={"name": self.history.name})
+                self._uuid = "".join(str(one["info"]["uuid"]) for one in found if "uuid" in one.get("info", ()))
+            except OperationFailure:  # not needed for anything else
+                self._uuid = ""
+        return Identity(self._servers.members, self._uuid, self._target.database)
+
+    def whose(self, attempt: Attempt) -> str:
+        """Return what a row of this attempt says of where it was written."""
+        if self._target.scratch:
+            return ""
+        stored = document(self._identity())
+        if attempt.origin is Origin.MOVED:  # whatever the rows say so far is of this database from now on
+            stored["took_over"] = [document(one) for one in written_elsewhere(self._stored, Identity((), "", ""))]
+        return json.dumps(stored)
+
+    def _attempts(self) -> tuple[Attempt, ...]:
+        found = []
+        stored: dict[str, None] = {}
+        for row in self.history.find({}, {"texts": 0}, session=self._session):
+            if isinstance(whose := row.get("identity"), str):
+                stored[whose] = None
+            try:
+                attempt = read_attempt(row)
+            except (KeyError, TypeError, ValueError, ArithmeticError):
+                attempt = None
+            if attempt is None or any(isinstance(value, DatetimeMS) for value in attempt):  # no time of ours
+                raise ConflictError(
+                    f"{self._target.database_id}: the document {row['_id']!r} in {self.history.name} is no record of orch",
+                    hint="who wrote or changed it? Put it back as it was",
+                )
+            found.append(attempt)
+        self._stored = tuple(stored)
+        return tuple(found)
+
+    def _version_documents(self) -> list[dict[str, Any]]:
+        """Return golang-migrate's document; of several enough to see that they contradict each other."""
+        return list(self.versions.find(session=self._session, limit=MAX_ROWS))
+
+    def _read_version(self, document: dict[str, Any]) -> VersionRow:
+        version, dirty = self._version(document), bool(document.get("dirty"))
+        return VersionRow(None if version == -1 and not dirty else version, dirty)
+
+    def _version(self, document: dict[str, Any]) -> int:
+        """Return the version in golang-migrate's document, which people sometimes write by hand."""
+        version: Any = document.get("version")
+        whole = version.is_integer() if isinstance(version, float) else isinstance(version, int)
+        if whole and not isinstance(version, bool):
+            return int(version)
+        if not {"version", "dirty"} & document.keys():
+            raise ConflictError(
+                f"{self._target.database_id}: {self.versions.name} is not golang-migrate's collection but another tool's",
+                detail=f"a document in it has the fields {', '.join(document)}; golang-migrate's are version and dirty",
+                hint=Hint(
+                    "give orch one of its own: x-migrations-collection=orch_migrations in the DSN; "
+                    "and if these migrations have run already: ",
+                    Command("baseline", self._target.database_id, "--version", Blank("VERSION")),
+                ),
+            )
+        raise ConflictError(
+            f"{self._target.database_id}: the version in {self.versions.name} is no whole number",
+            detail=f"the document is {json_util.dumps(document)[:500]}",
+            hint=f"set it as golang-migrate does: db.{self.versions.name}.updateOne({{}}, {{$set: {{version: Long(1)}}}})",
+        )
+
+    def _exists(self) -> bool:
+        try:
+            reply = self._client.admin.command(
+                "listDatabases", nameOnly=True, filter={"name": self._target.database}, session=self._session
+            )
+            return bool(reply["databases"])
+        except OperationFailure:  # the right to list is not needed for anything else
+            return bool(self._database.list_collection_names(session=self._session))
+
+    def _unrecorded(self) -> tuple[int, bool]:
+        """Return how many collections there are that are not ours, and whether beside them the history is there and empty.
+
+        Without them it is what a run leaves that was killed before its first record.
+        """
+        try:
+            names = self._database.list_collection_names(session=self._session)
+        except OperationFailure:  # not needed for anything else
+            return 0, False
+        others = sum(name not in self.bookkeeping and not name.startswith("system.") for name in names)
+        return others, bool(others) and self.history.name in names
+
+    def create_store(self) -> None:
+        """Make the two collections before a transaction needs them."""
+        if self._has_store:
+            return
+        for collection in (self.history, self.versions):
+            with suppress(OperationFailure):  # 48: it is there
+                self._database.create_collection(collection.name, check_exists=False)
+        self._has_store = True
+
+    def write_in_order(self, attempts: Sequence[Attempt], version_row: VersionRow | None) -> None:
+        """Without transactions: what was done, then the version table, then that it is finished. Each gap can be told apart.
+
+        A try that had no effect is let go last: until the version table is back, its record explains what the version table says.
+        """
+        void = [r for r in attempts if not (r.done or r.applied or r.in_flight)]
+        for attempt in attempts:
+            if attempt not in void:
+                self.upsert(attempt, 0, None, self.whose(attempt), done=False)
+        if version_row is not None:
+            self.point(version_row, None)
+        for attempt in attempts:
+            if attempt.done or attempt in void:
+                self.upsert(attempt, 0, None, self.whose(attempt))
+
+    def point(self, version_row: VersionRow, session: ClientSession | None) -> None:
+        """Set the version table."""
+        self._check(session)
+        version = -1 if version_row.version is None else version_row.version
+        document = {"version": Int64(version), "dirty": version_row.dirty}
+        self.versions.replace_one({}, document, upsert=True, session=session)
+        if self._several_rows:  # somebody has chosen which of them is true
+            self.versions.delete_many({"$nor": [document]}, session=session)
+            self._several_rows = False
+
+    def upsert(
+        self,
+        attempt: Attempt,
+        elapsed: int,
+        session: ClientSession | None,
+        identity: str,
+        *,
+        done: bool | None = None,
+    ) -> None:
+        """Write a record by the server's clock. `elapsed` milliseconds have passed since the attempt began."""
+        self._check(session)
+        finished = attempt.done if done is None else done
+        began: dict[str, Any] = {"$ifNull": ["$started_at", {"$subtract": ["$$NOW", elapsed]}]}
+        values: dict[str, Any] = {
+            "version": Int64(attempt.version),
+            "attempt": attempt.number,
+            "name": attempt.name,
+            "direction": attempt.direction.value,
+            "checksum": attempt.checksum,
+            "applied": attempt.applied,
+            "total": attempt.total,
+            "in_flight": attempt.in_flight,
+            "prefix": attempt.prefix,
+            "done": finished,
+            "origin": attempt.origin.value,
+            "actor": attempt.actor,
+            "role": errors.user_of(self._target),
+            "host": socket.gethostname(),
+            "run_id": attempt.run_id,
+            "tool": attempt.tool,
+            "error": attempt.error,
+            "reason": attempt.reason,
+            "format": attempt.format,
+            "identity": identity,
+        }
+        if attempt.texts:
+            values["texts"] = attempt.texts
+        document: dict[str, Any] = {name: {"$literal": value} for name, value in values.items()}
+        # As numbers: SecantusDB cannot subtract a stored date from $$NOW.
+        milliseconds = {"$subtract": [{"$toLong": "$$NOW"}, {"$toLong": began}]}
+        document["started_at"] = began
+        document["finished_at"] = "$$NOW" if finished else None
+        document["seconds"] = {"$divide": [milliseconds, 1000]} if finished else None
+        key = f"{attempt.version}.{attempt.number}"
+        self.history.update_one({"_id": key}, [{"$set": document}], upsert=True, session=session)
