@@ -59,7 +59,6 @@ def planning(broadcast: Broadcast, output: StreamOutput) -> Iterator[None]:
 
 def execute(planned: Planned, broadcast: Broadcast, output: StreamOutput, *, verbose: bool = False) -> int:
     """Execute a plan and show it; return the exit code. `verbose`: with the NOTICEs of the servers."""
-    from orchestrator.execution.executor import Executor
     from orchestrator.views.document import DocumentView
     from orchestrator.views.text import OutcomeTable
 
@@ -67,7 +66,7 @@ def execute(planned: Planned, broadcast: Broadcast, output: StreamOutput, *, ver
     broadcast.sinks += [outcome, document]
     broadcast.sinks.append(lambda event: failed.append(event) if isinstance(event, DatabaseFailed) else None)
     plan = planned.plan
-    executor = Executor(planned.run, plan)
+    executor = planned.executor()
 
     with stopped_by_signals(executor.stop):  # also while the end is told: it must be whole
         with ExitStack() as stack:

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 
 from orchestrator.engines import load_engine
 from orchestrator.events import DatabaseFailed, DatabaseFinished, Event, Failure, RunFinished
-from orchestrator.execution.executor import Executor
 from orchestrator.operations.plan import Planned
 from orchestrator.operations.risks import refuse
 from orchestrator.planning.plan import Plan
@@ -57,11 +56,10 @@ def execute(planned: Planned) -> Executed:
             ends[event.database] = event
         sink(event)
 
-    run = replace(planned.run, sink=take)
     try:
-        finished = Executor(run, planned.plan).execute()
+        finished = replace(planned, run=replace(planned.run, sink=take)).executor().execute()
     finally:
-        run.close()
+        planned.run.close()
     versions = {id: end.version for id, end in ends.items()}
     return Executed(planned.plan, finished, failures, versions, {id: end.applied for id, end in ends.items()})
 

@@ -22,6 +22,7 @@ from orchestrator.planning.planner import make_plan
 
 if TYPE_CHECKING:
     from orchestrator.analysis.risks import Risk
+    from orchestrator.execution.executor import Executor
     from orchestrator.operations.checks import Asked
 
 
@@ -37,6 +38,12 @@ class Planned:
     def risks(self) -> Mapping[str, Sequence[Risk]]:
         """The risky statements among those that would run, by database."""
         return _risks_of(self.run, self.plan)
+
+    def executor(self) -> Executor:
+        """Return what executes the plan; its `stop` is for a signal handler."""
+        from orchestrator.execution.executor import Executor
+
+        return Executor(self.run, self.plan)
 
     @property
     def failures(self) -> tuple[tuple[str, Failure], ...]:

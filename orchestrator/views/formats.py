@@ -8,6 +8,7 @@ from typing import Any
 
 FORMATS: Mapping[str, Mapping[str, str]] = {
     "baseline": {"text": "repair:baseline_text"},
+    "clone": {"text": "clone:clone_text", "json": "clone:clone_document"},
     "history": {
         "text": "history_text:history_text",
         "json": "history_text:histories_document",
@@ -17,6 +18,7 @@ FORMATS: Mapping[str, Mapping[str, str]] = {
     "recorded": {"text": "repair:recorded_text", "json": "repair:recorded_document"},
     "repair": {"text": "repair:offered_text", "json": "repair:offered_document"},
     "status": {"text": "status:status_text", "json": "status:status_document"},
+    "verify": {"text": "verify:verify_text", "json": "verify:verify_document"},
     "wait": {"text": "wait:wait_text", "json": "wait:wait_document"},
 }
 """What is shown → format → the function of orchestrator.views that makes it.

@@ -91,3 +91,13 @@ def _migration(one: Verified) -> dict[str, Any]:
     if one.left_out:
         document["reason"] = one.left_out
     return document
+
+
+def verify_text(view: VerifyView) -> str:
+    """Return what the view has gathered, for people."""
+    return view.text()
+
+
+def verify_document(view: VerifyView) -> dict[str, Any]:
+    """Return what the view has gathered, for machines."""
+    return view.document()

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from orchestrator.cli import options
-
-if TYPE_CHECKING:
-    from orchestrator.model import Target
-    from orchestrator.operations.assembly import Assembly
 
 
 def command(
@@ -47,39 +41,12 @@ def command(
         orch clone order --as order_test
         NAME=$(orch clone order --pid $$)
     """
-    from orchestrator.cli.console import out, out_json, say
-    from orchestrator.errors import UsageError
-    from orchestrator.manifest.retarget import without_password
-    from orchestrator.operations.assembly import assemble
-    from orchestrator.scratch.clones import Cloner
+    from orchestrator.cli.console import say
+    from orchestrator.cli.show import show
+    from orchestrator.operations.clone import clone
+    from orchestrator.operations.scope import Scope
     from orchestrator.views.plain import PlainView
 
-    if wanted and pid:
-        raise UsageError("--as and --pid exclude each other", hint="the name is what tells whose a copy is")
-    assembly = assemble(file, env_file, [name], None, no_deps=True)
-    if len(assembly.databases) != 1:
-        raise UsageError(f"'{name}' names {len(assembly.databases)} databases", hint="name one")
-    database = assembly.databases[0]
-    cloner = Cloner(assembly.run(PlainView(say), embedded=embedded, wait=wait), seeds)
-    if wanted:
-        _refuse_declared(assembly, cloner.run.targets[database.id], wanted, embedded)
-    cloner.drop_left_behind([database.id])
-    target = cloner.clone(database.id, wanted, pid=pid)
-    if output is options.Output.json:
-        facts = {"id": database.id, "engine": database.engine, "name": target.database, "endpoint": target.endpoint}
-        out_json({"format": 1, **facts, "dsn": without_password(target)})
-    else:
-        out(target.database)
+    scope = Scope(file, env_file, embedded=embedded, wait=wait)
+    show("clone", output, clone(scope, PlainView(say), name, wanted=wanted, seeds=seeds, pid=pid))
     return 0
-
-
-def _refuse_declared(assembly: Assembly, target: Target, wanted: str, embedded: bool) -> None:
-    """Refuse the name of a database that the manifest has on this server, whether it is there yet or not."""
-    from orchestrator.errors import InvalidError, UsageError
-
-    for other in assembly.manifest.databases:
-        if other.engine == target.engine:
-            with suppress(InvalidError):  # what it needs is not in the environment, so it is on another server
-                theirs = replace(assembly, databases=(other,)).targets(embedded=embedded)[other.id]
-                if (theirs.endpoint, theirs.database) == (target.endpoint, wanted):
-                    raise UsageError(f"'{wanted}' is {other.id} itself", hint="name the copy otherwise")

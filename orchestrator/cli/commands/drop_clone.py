@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 
 from orchestrator.cli import options
-from orchestrator.hints import NAME, Command, Hint
 
 
 def command(
@@ -37,21 +36,11 @@ def command(
         orch drop-clone --templates
     """
     from orchestrator.cli.console import out, say
-    from orchestrator.errors import UsageError
-    from orchestrator.operations.assembly import assemble
-    from orchestrator.scratch.clones import Cloner
+    from orchestrator.operations.clone import drop
+    from orchestrator.operations.scope import Scope
     from orchestrator.views.plain import PlainView
 
-    if not names and not left_behind and not templates:
-        raise UsageError("no clone given", hint=Hint(Command("drop-clone", NAME), ", --left-behind or --templates"))
-    assembly = assemble(file, env_file)
-    cloner = Cloner(assembly.run(PlainView(say), embedded=embedded, wait=wait))
-    ids = [database.id for database in assembly.databases]
-    for name in names or ():
-        cloner.drop_on_any(ids, name)
-        out(name)
-    for name in cloner.drop_left_behind(ids) if left_behind else ():
-        out(name)
-    for name in cloner.drop_templates(ids) if templates else ():
+    scope = Scope(file, env_file, embedded=embedded, wait=wait)
+    for name in drop(scope, PlainView(say), names or (), left_behind=left_behind, templates=templates):
         out(name)
     return 0

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from orchestrator.cli import options
 from orchestrator.execution.scheduler import JOBS, JOBS_PER_SERVER
-
-if TYPE_CHECKING:
-    from types import FrameType
 
 
 def command(
@@ -49,34 +46,30 @@ def command(
         orch verify --since 42
         orch verify --embedded --junit verify.xml
     """
-    import signal
-
-    from orchestrator.cli.console import out, out_json, say, say_failures
-    from orchestrator.cli.stage import Broadcast, summary, when_machines_read, write_reports
+    from orchestrator.cli.console import say, say_failures
+    from orchestrator.cli.show import show
+    from orchestrator.cli.stage import (
+        Broadcast,
+        stopped_by_signals,
+        summary,
+        when_machines_read,
+        write_reports,
+    )
     from orchestrator.errors import ExitCode
-    from orchestrator.operations.assembly import assemble
-    from orchestrator.scratch.verify import Verifier
+    from orchestrator.operations.scope import Scope
+    from orchestrator.operations.verify import prepare
     from orchestrator.views.plain import PlainView
     from orchestrator.views.verify import VerifyView
 
     broadcast, view = Broadcast(), VerifyView()
     when_machines_read(options.StreamOutput.text, broadcast, junit, file)
     broadcast.sinks += [PlainView(say), view]
-    assembly = assemble(file, env_file, names, no_deps=bool(names))
-    run = assembly.run(broadcast, embedded=embedded, jobs=jobs, jobs_per_server=jobs_per_server, wait=wait)
-    verifier = Verifier(run, since)
-
-    def stop(_signal: int, _frame: FrameType | None) -> None:
-        verifier.stop()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, stop)
-    finished = verifier.verify()
-    written = write_reports(None)
-    if output is options.Output.json:
-        out_json(view.document())
-    else:
-        out(view.text())
-    say_failures(view.failures)
-    say(summary(finished, finished.succeeded))
+    scope = Scope(file, env_file, names, embedded=embedded, jobs=jobs, jobs_per_server=jobs_per_server, wait=wait)
+    verifier = prepare(scope, broadcast, since)
+    with stopped_by_signals(verifier.stop):  # also while the end is told: it must be whole
+        finished = verifier.verify()
+        written = write_reports(None)
+        show("verify", output, view)
+        say_failures(view.failures)
+        say(summary(finished, finished.succeeded))
     return finished.exit_code or (int(ExitCode.DONE) if written else int(ExitCode.FAILED))
