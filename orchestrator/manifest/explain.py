@@ -27,6 +27,7 @@ _FORMS = {
     "lock_try": "seconds such as 1, or text such as 2s, 500ms or none",
     "statement_timeout": "seconds such as 10, or text such as 30s, 5m, 500ms or none",
     "create": "never or if_missing, or a mapping of PostgreSQL's options",
+    "drift_schedule": "five fields as in cron, such as 17 5 * * *, or @daily",
     "branch": "letters, digits and . _ / -, beginning with a letter or digit",
     "history": "a lower-case letter or _, then letters, digits and _, at most 63 in all",
 }

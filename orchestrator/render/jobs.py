@@ -107,6 +107,11 @@ class Jobs:
         command = ["apply", "--wait", "60", "--output", "jsonl"]
         return self._container("migrator", command, list(self._databases.values()), self._settings.secret)
 
+    def drift(self) -> dict[str, Any]:
+        """Return the container that looks for what was changed in any database behind its migrations."""
+        databases = list(self._databases.values())
+        return self._container("drift", ["drift", "--wait", "60"], databases, self._settings.secret)
+
     def wait(self, databases: Sequence[Database]) -> dict[str, Any]:
         """Return the container that ends when these are migrated. It only reads."""
         command = ["wait", *(part for database in databases for part in ("--for", database.id))]

@@ -33,6 +33,8 @@ def render(manifest: Manifest, settings: Settings) -> dict[str, str]:
         files = {"job-migrate-all.yaml": _job("migrate-all", jobs.apply_all(), None, settings, {})}
     else:
         files = _each(manifest, jobs, settings)
+    if settings.drift_schedule:
+        files["cronjob-drift.yaml"] = _drift(jobs, settings)
     kustomization = {
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
         "kind": "Kustomization",
@@ -61,6 +63,30 @@ def _each(manifest: Manifest, jobs: Jobs, settings: Settings) -> dict[str, Any]:
 def _waiter(database: Database, jobs: Jobs) -> dict[str, Any] | None:
     ancestors = jobs.ancestors(database)
     return jobs.wait(ancestors) if ancestors else None
+
+
+def _drift(jobs: Jobs, settings: Settings) -> dict[str, Any]:
+    """Return the CronJob that fails where a database is not what its migrations made it."""
+    labels = {"app.kubernetes.io/name": "database-drift", "app.kubernetes.io/managed-by": "orch"}
+    pod = {
+        "restartPolicy": "Never",
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "securityContext": POD_SECURITY,
+    }
+    pod = merged(pod, pod_settings(settings)) | {"containers": [jobs.drift()]}
+    template = {"metadata": merged({"labels": labels}, pod_metadata(settings)), "spec": pod}
+    job = {"activeDeadlineSeconds": settings.deadline, "backoffLimit": 0, "template": template}
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "CronJob",
+        "metadata": {"name": "database-drift", "namespace": settings.namespace, "labels": labels},
+        "spec": {
+            "schedule": settings.drift_schedule,
+            "concurrencyPolicy": "Forbid",
+            "jobTemplate": {"metadata": {"labels": labels}, "spec": job},
+        },
+    }
 
 
 def _job(

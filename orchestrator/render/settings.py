@@ -30,6 +30,7 @@ class Settings:
     wait_timeout: int
     deadline: int
     generation: int
+    drift_schedule: str
     shape: str
     secrets: str
     argocd: str
@@ -92,6 +93,7 @@ def settings_of(manifest: Manifest, image: str | None = None) -> Settings:
         wait_timeout=k8s.get("wait_timeout", 30),
         deadline=k8s.get("deadline", 24 * 60 * 60),
         generation=k8s.get("generation", 0),
+        drift_schedule=k8s.get("drift_schedule", ""),
         shape=k8s.get("shape", "each"),
         secrets=k8s.get("secrets", "database"),
         argocd=k8s.get("argocd", "wave"),

@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
+import yaml
 from deployment_tools import TOOLS
 from jsonschema import Draft202012Validator
 from project import PROJECT, SERVERS, orch, small_project, snapshot, whole_project
@@ -352,3 +353,24 @@ def test_the_image_takes_only_what_it_needs(odd: Manifest, tmp_path: Path) -> No
     done = orch(tmp_path / "p", "render", "dockerfile", code=4)
     assert "the directory of the project itself" in done.stderr
     orch(tmp_path / "p", "render", "github", "gitlab")
+
+
+def test_a_cronjob_looks_for_drift_where_the_manifest_says_when(tmp_path: Path) -> None:
+    manifest = (
+        'version: 1\nrender: {k8s: {drift_schedule: "17 5 * * *"}}\n'
+        'databases:\n  - {name: a, engine: postgres, dsn: "postgres://h/{database}"}\n'
+    )
+    (tmp_path / "databases.yaml").write_text(manifest)
+    (tmp_path / "migrations" / "postgres-a" / "schema").mkdir(parents=True)
+    from orchestrator.manifest.load import load
+    from orchestrator.render.kubernetes import render
+    from orchestrator.render.settings import settings_of
+
+    loaded = load(tmp_path / "databases.yaml")
+    files = render(loaded, settings_of(loaded))
+    job = yaml.safe_load(files["k8s/cronjob-drift.yaml"])
+    assert (job["kind"], job["spec"]["schedule"]) == ("CronJob", "17 5 * * *")
+    (container,) = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
+    assert container["command"] == ["orch", "drift", "--wait", "60"]
+    assert container["env"][0]["name"] == "ORCH_DSN_POSTGRES_A"
+    assert "cronjob-drift.yaml" in files["k8s/kustomization.yaml"]
