@@ -24,8 +24,8 @@ from orchestrator.engines.postgres.schema_snapshot import schema_snapshot
 
 COUNTS = (10, 500, 3_000)
 TABLE = (
-    "CREATE TABLE t{n} (id int PRIMARY KEY, a text DEFAULT 'x', b int NOT NULL UNIQUE, c timestamptz DEFAULT now(), d numeric(10,2), "
-    "e varchar(20) CHECK (e IN ('a', 'b')), f jsonb, g bool, h date, i int REFERENCES t{before} (id)); "
+    "CREATE TABLE t{n} (id int PRIMARY KEY, a text DEFAULT 'x', b int NOT NULL UNIQUE, c timestamptz DEFAULT now(), "
+    "d numeric(10,2), e varchar(20) CHECK (e IN ('a', 'b')), f jsonb, g bool, h date, i int REFERENCES t{before} (id)); "
     "CREATE INDEX ON t{n} (c); CREATE INDEX ON t{n} (d)"
 )
 
