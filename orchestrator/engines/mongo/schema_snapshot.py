@@ -28,7 +28,7 @@ def schema_snapshot(database: Database[Any], bookkeeping: Collection[str]) -> Sc
             continue
         found[SchemaObject(kind, name)] = ""
         for option, value in _options(info.get("options", {})).items():
-            found[SchemaObject("option", f"{name}.{option}", name)] = _text(value)
+            found[SchemaObject("option", f"{name}.{option}", name)] = _text(value, ordered=option == "pipeline")
         if kind != "view":
             for index in database[name].list_indexes():
                 facts = {key: value for key, value in index.items() if key not in ("v", "ns", "name")}
@@ -45,5 +45,16 @@ def _options(options: dict[str, Any]) -> dict[str, Any]:
     return said
 
 
-def _text(value: Any) -> str:
-    return json_util.dumps(value, ensure_ascii=False)
+def _text(value: Any, *, ordered: bool = True) -> str:
+    """Return a value as text. `ordered`: the order of its keys means something."""
+    return json_util.dumps(_plain(value, ordered=ordered), ensure_ascii=False)
+
+
+def _plain(value: Any, *, ordered: bool) -> Any:
+    """Return a value in which 1 and 1.0 are the same: some clients write every number as a double."""
+    if isinstance(value, dict):
+        items = value.items() if ordered else sorted(value.items())
+        return {key: _plain(item, ordered=ordered) for key, item in items}
+    if isinstance(value, list):
+        return [_plain(item, ordered=ordered) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
