@@ -1,4 +1,4 @@
-"""How a command ends that did not come to its end: every error becomes messages, reports and an exit code, here alone."""
+"""Turn any exception into messages, reports and an exit code."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from orchestrator.cli.command_table import COMMANDS
+from orchestrator.cli.near_words import meant_command, meant_targets
 from orchestrator.errors import ExitCode, exit_code_of
 from orchestrator.hints import Command, Hint
 
@@ -52,7 +53,8 @@ def _failures(error: BaseException) -> tuple[Failure, ...]:
     if isinstance(error, (KeyboardInterrupt, EOFError)) or type(error).__name__ == "Abort":
         return (Failure("interrupted", int(ExitCode.INTERRUPTED), "interrupted"),)
     if hasattr(error, "format_message") and hasattr(error, "exit_code"):  # one of typer's own usage errors
-        return (Failure("usage", int(ExitCode.USAGE), error.format_message(), hint=_usage_hint(error)),)
+        what, hint = _usage(error)
+        return (Failure("usage", int(ExitCode.USAGE), what, hint=hint),)
     if os.environ.get("ORCH_DEBUG"):
         import traceback
 
@@ -87,33 +89,24 @@ def _given(option: str) -> str:
     return ""
 
 
-_OTHER_WORDS = {
-    "up": "apply",
-    "migrate": "apply",
-    "down": "rollback",
-    "list": "status",
-    "ls": "status",
-    "check": "validate",
-    "force": "repair",
-    "create": "new",
-}
-
-
-def _usage_hint(error: Any) -> Hint:
-    """Return the call that was probably meant, or where the help is. Typer's error tells the option; all else is in the call."""
+def _usage(error: Any) -> tuple[str, Hint]:
+    """Return what is wrong with a call, and the call that was probably meant or the help. The option comes from typer's error, the rest from the call."""
     context = getattr(error, "ctx", None)
     names = context.command_path.split()[1:] if context else []
     words = sys.argv[1 + len(names) :]
+    what = error.format_message()
     option = error.option_name if type(error).__name__ == "NoSuchOption" else ""
     if option and not names:
-        return Hint("options come after the command, as in: ", Command("apply", "--only", "order"))
+        return what, Hint("options come after the command, as in: ", Command("apply", "--only", "order"))
     if option == "--dry-run" and names == ["apply"]:
-        return Hint(Command("plan"), " shows what apply would do")
-    if not names and (meant := next((_OTHER_WORDS[word] for word in words[:1] if word in _OTHER_WORDS), "")):
-        return Hint(Command(meant, "--help"))
+        return what, Hint(Command("plan"), " shows what apply would do")
+    if not names and words and (meant := meant_command(words[0])):
+        return f"No such command {words[0]!r}.", meant  # without the command whose name looks alike
+    if names == ["render"] and not option and (meant := meant_targets(words)):
+        return what, meant
     if type(error).__name__ == "UsageError" and _takes_only(names) and (left := _left_over(context, words)):
-        return Hint(Command(*names, *(word for name in left for word in ("--only", name))))
-    return Hint(Command(*names, "--help"))
+        return what, Hint(Command(*names, *(word for name in left for word in ("--only", name))))
+    return what, Hint(Command(*names, "--help"))
 
 
 def _takes_only(names: Sequence[str]) -> bool:
