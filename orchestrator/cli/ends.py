@@ -90,7 +90,10 @@ def _given(option: str) -> str:
 
 
 def _usage(error: Any) -> tuple[str, Hint]:
-    """Return what is wrong with a call, and the call that was probably meant or the help. The option comes from typer's error, the rest from the call."""
+    """Return what is wrong with a call, and the call that was probably meant or the help.
+
+    The option comes from typer's error, everything else from the call.
+    """
     context = getattr(error, "ctx", None)
     names = context.command_path.split()[1:] if context else []
     words = sys.argv[1 + len(names) :]
