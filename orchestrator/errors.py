@@ -181,7 +181,7 @@ class InvalidGroup(InvalidError):
 
     def __init__(self, errors: Iterable[InvalidError]) -> None:
         self.errors = tuple(errors)
-        super().__init__(f"{len(self.errors)} problem(s) found")
+        super().__init__("1 problem found" if len(self.errors) == 1 else f"{len(self.errors):,} problems found")
 
     @staticmethod
     def raise_if(errors: Iterable[InvalidError]) -> None:

@@ -112,6 +112,6 @@ def _names(listed: str) -> Iterator[str]:
 def told(tables: Collection[str]) -> str:
     """Return what a plan says of a transaction that locks these tables."""
     return (
-        f"locks {len(tables)} tables until it commits ({', '.join(tables)}): it waits for one while it stops "
-        "the others, and can deadlock; one file for each table is safer"
+        f"locks {len(tables)} tables until it commits ({', '.join(tables)}): it waits for one table "
+        "while it blocks the others, and can deadlock; a file of its own for each statement is safer"
     )

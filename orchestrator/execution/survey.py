@@ -91,7 +91,7 @@ def survey(run: Run, *, keep: bool = False, reads: bool = False) -> dict[str, Su
         stop=run.stop,
         abandon=True,  # it only reads; and a server that does not answer is what people interrupt
     )
-    stopped = Failure("interrupted", 130, "stopped before it was looked at")
+    stopped = Failure("interrupted", 130, "stopped before it was read")
     surveys = {
         id: replace(
             found.get(id) or Survey(target.endpoint, failure=stopped),

@@ -15,15 +15,16 @@ from orchestrator.planning.places import unnamed, without_migrations
 
 @dataclass(frozen=True, slots=True)
 class Warned:
-    """What does not stop a migration and should be known. `database` is '' where the whole manifest is meant."""
+    """A warning that stops no migration. `database` is '' if it is about the whole manifest; warnings of a `kind` look alike."""
 
+    kind: str
     database: str
     what: str
 
 
 @dataclass(frozen=True, slots=True)
 class Validated:
-    """What was checked: how many databases and files, and the warnings."""
+    """The number of databases and files that were checked, and the warnings."""
 
     databases: int
     files: int
@@ -31,10 +32,7 @@ class Validated:
 
 
 def validate(assembly: Assembly) -> Validated:
-    """Read and parse every file of the chosen databases.
-
-    Raises InvalidError for one thing that is wrong in them, and InvalidGroup for several.
-    """
+    """Read and parse every file of the selected databases. Raise InvalidError for one fault, InvalidGroup for several."""
     catalogs = assembly.catalogs()
     errors: list[InvalidError] = []
     warnings: list[Warned] = []
@@ -45,19 +43,19 @@ def validate(assembly: Assembly) -> Validated:
     files = 0
     for database in assembly.databases:
         if not catalogs[database.id]:
-            warnings.append(Warned(database.id, without_migrations(database)))
+            warnings.append(Warned("no files", database.id, without_migrations(database)))
         for migration in catalogs[database.id]:
             for direction in Direction:
                 found = migration.file(direction)
                 if found is None:
                     lacks = ONLY_DOWN if direction is Direction.UP else "has no down file: it cannot be rolled back"
-                    warnings.append(Warned(database.id, f"version {migration.version} {lacks}"))
+                    warnings.append(Warned(lacks, database.id, f"version {migration.version} {lacks}"))
                     continue
                 files += 1
                 try:
                     script = assembly.read_script(database, found)
-                    warnings += [Warned(database.id, str(one)) for one in limited_effects(script)]
-                    warnings += [Warned(database.id, note) for note in script.notes]
+                    warnings += [Warned("limited", database.id, str(one)) for one in limited_effects(script)]
+                    warnings += [Warned("note", database.id, note) for note in script.notes]
                 except InvalidGroup as group:
                     errors.extend(group.errors)
                 except InvalidError as error:
@@ -65,8 +63,8 @@ def validate(assembly: Assembly) -> Validated:
     InvalidGroup.raise_if(errors)
     for database in assembly.databases:
         ups = (assembly.read_script(database, one.up) for one in catalogs[database.id] if one.up)
-        warnings += [Warned(database.id, str(one)) for one in leaks(ups)]
-    warnings += [Warned("", what) for what in unnamed(assembly.manifest)]
+        warnings += [Warned("session", database.id, str(one)) for one in leaks(ups)]
+    warnings += [Warned("unnamed", "", what) for what in unnamed(assembly.manifest)]
     return Validated(len(assembly.databases), files, tuple(warnings))
 
 
@@ -77,8 +75,8 @@ def _of_other_manifests(assembly: Assembly) -> Iterator[Warned]:
     from orchestrator.operations.external import dependents, needed_by, not_told
 
     needed = needed_by(assembly.manifest, assembly.databases)
-    yield from (Warned(id, what) for id, what in not_told(assembly.manifest, needed))
+    yield from (Warned("external", id, what) for id, what in not_told(assembly.manifest, needed))
     try:
         dependents(assembly.manifest, [one.id for one in assembly.manifest.databases])
     except InvalidError as error:  # a checkout may lack it; a rollback refuses then
-        yield Warned("", error.what)
+        yield Warned("external", "", error.what)

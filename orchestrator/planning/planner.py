@@ -174,7 +174,7 @@ def _plan_one(
             *unrecorded(history, state, database.id),
             *state.notes,
             *_worth_knowing(state, direction, steps),
-            *_of_sessions(database, [files[step.version].file(direction) for step in steps], read_script),
+            *_of_files(database, [files[step.version].file(direction) for step in steps], read_script),
         ),
     )
 
@@ -183,16 +183,17 @@ def _worth_knowing(state: State, direction: Direction, steps: Sequence[Step]) ->
     """Yield what does not stop this direction and must not go unnoticed."""
     yield from (problem.what for problem in state.problems if direction not in problem.blocks)
     yield from (
-        f"{step.path} holds no statement: only the record changes"
+        f"{step.path} is empty: only the history changes"
         for step in steps
         if step.path and not step.statements
     )
 
 
-def _of_sessions(database: Database, found: Sequence[File | None], read_script: ReadScript) -> Iterator[str]:
-    """Yield what to know of the sessions in which these files run."""
+def _of_files(database: Database, found: Sequence[File | None], read_script: ReadScript) -> Iterator[str]:
+    """Yield notes on the files that would run, such as unknown commands and statements that change the session."""
     scripts = [read_script(database, file) for file in found if file is not None]
     for script in scripts:
+        yield from script.notes
         yield from map(str, limited_effects(script))
     yield from map(str, leaks(scripts))
 
@@ -217,7 +218,7 @@ def _down_versions(id: str, migrations: Sequence[Migration], state: State, reque
         if request.steps > len(standing):
             raise UsageError(
                 f"{id} has {len(standing)} applied migration{'' if len(standing) == 1 else 's'}, not {request.steps}",
-                hint="give the exact number, or --to 0 for all of them",
+                hint=Hint("all of them: ", Command("rollback", id, "--steps", len(standing))) if standing else "",
             )
         versions = standing[: request.steps]
     else:
@@ -240,7 +241,7 @@ def _down_versions(id: str, migrations: Sequence[Migration], state: State, reque
             raise ConflictError(
                 f"{id} cannot be rolled back past version {version}: "
                 + ("its files are gone" if migration is None else "it has no down file"),
-                hint="write the down file, or --allow-missing-down to take back the record alone"
+                hint="write the down file, or --allow-missing-down to change only the history"
                 if migration
                 else Hint(
                     "restore both files, of another branch or an older release; or undo by hand what they did, then: ",

@@ -171,7 +171,7 @@ def _golang_migrate(adopt: Sequence[int], forget: Sequence[int]) -> list[str]:
     if adopt:
         notes.append(f"golang-migrate applied {', '.join(map(str, adopt))}; the next apply adopts that")
     if forget:
-        notes.append(f"golang-migrate took back {', '.join(map(str, forget))}; the next apply notes that")
+        notes.append(f"golang-migrate rolled back {', '.join(map(str, forget))}; the next apply records this")
     return notes
 
 

@@ -254,7 +254,7 @@ class _Scratch:
         after = self.schema_snapshot()
         if migration.up is None or migration.down is None:
             where = Mark(migration.up.path) if migration.up else None
-            hint = "write one; [] and an empty file do nothing, where there is nothing to take back"
+            hint = "write one; if there is nothing to undo, use an empty file ([] for MongoDB)"
             return _Tried(after, failure=Failure("difference", 1, "it has no down file", where, hint=hint))
         again = False
         try:

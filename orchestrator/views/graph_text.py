@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 from orchestrator.views.table import table
 
 WIDTH = 64
-"""Columns of the names of a wave."""
+"""Width of the column with the names of a wave."""
 
 Dependencies = Mapping[str, Sequence[str]]
 
 
 def text(dependencies: Dependencies, waves: Sequence[Sequence[str]]) -> str:
-    """Return a table of waves, then a tree; a database that stands in the tree already is only named again."""
+    """Return a table of waves, then a tree. The children of a database are drawn once; later it is only named."""
     rows = []
     for number, wave in enumerate(waves, 1):
         first, *more = _wrapped(wave)

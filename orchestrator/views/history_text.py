@@ -1,4 +1,4 @@
-"""The attempts of a database, oldest first: as data and as a table."""
+"""The attempts of a database, oldest first, as data and as a table."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def _entry(attempt: Attempt) -> dict[str, Any]:
 
 
 def history_text(histories: Mapping[str, History], *, whole: bool, narrowed: bool) -> str:
-    """Return a table, the oldest attempt first; `whole`: of several databases."""
+    """Return a table, the oldest attempt first. `whole`: the table has a column for the database."""
     rows = []
     for id, attempt in _in_time(histories):
         when = f"{attempt.started_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC" if attempt.started_at else "-"
@@ -97,7 +97,7 @@ def history_text(histories: Mapping[str, History], *, whole: bool, narrowed: boo
         )
     if not rows:
         if narrowed:
-            return "No such attempt."
+            return "No attempt matches."
         return "No history: orch has not migrated " + ("these databases yet." if whole else "this database yet.")
     database = ["DATABASE"] if whole else []
     return table(("WHEN", *database, "VERSION", "NAME", "DIRECTION", "RESULT", "TIME", "BY", "NOTE"), rows)
@@ -109,7 +109,7 @@ def _in_time(histories: Mapping[str, History]) -> list[tuple[str, Attempt]]:
 
 
 def _who(attempt: Attempt) -> str:
-    """Return who it was, with the role on the server, and with the host where the actor does not name it."""
+    """Return the actor with the login on the server, and with the host unless the actor names it."""
     where = f" on {attempt.host}" if attempt.host and attempt.host not in attempt.actor else ""
     role = f" as {attempt.role}" if attempt.role else ""
     return f"{attempt.actor}{where}{role}".strip() or "-"
@@ -117,7 +117,7 @@ def _who(attempt: Attempt) -> str:
 
 def _result(attempt: Attempt) -> str:
     if attempt.done:
-        return attempt.origin.value if attempt.direction.value == "up" else f"{attempt.origin.value} (taken back)"
+        return attempt.origin.value if attempt.direction.value == "up" else f"{attempt.origin.value} (rolled back)"
     if attempt.applied or attempt.in_flight:
         return f"stopped at {attempt.applied} of {attempt.total}"
     return "failed"

@@ -1,4 +1,4 @@
-"""A run as a JUnit report: a suite for every database, a case for every migration."""
+"""A run as a JUnit report: one suite for each database, one case for each migration."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class _Suite:
 
 
 class JUnitView:
-    """Gathers a report; `text` returns it. A database without work is one case that passed."""
+    """Collect a report; `text` returns it. A database without work is one passed case."""
 
     def __init__(self) -> None:
         self._suites: dict[str, _Suite] = {}
@@ -50,7 +50,7 @@ class JUnitView:
                 self._of(id).running = ""
             case events.DatabaseFinished(id, _, _, seconds):
                 self._of(id).seconds = seconds
-                self._of(id).rest = "done already, by somebody else"
+                self._of(id).rest = "already done by another run"
             case events.DatabaseFailed(id, failure):
                 suite = self._of(id)
                 suite.cases.append(_Case(suite.running or failure.kind, failure=failure))
@@ -116,5 +116,5 @@ def _step(version: int, name: str, direction: str) -> str:
 
 
 def xml_text(text: str) -> str:
-    """Return a text without what XML 1.0 cannot hold."""
+    """Return a text with U+FFFD in place of characters that XML 1.0 does not allow."""
     return _NOT_XML.sub("\ufffd", text)

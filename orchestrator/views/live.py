@@ -18,16 +18,16 @@ from orchestrator import events
 from orchestrator.events import Event
 from orchestrator.views.plain import line
 
-MAX_ROWS = 20  # running ones first; the rest is in the totals
+MAX_ROWS = 20  # running databases first; the totals include the others
 
 
 class LiveView:
-    """Draws while it is entered; events may come from any thread. `readable` makes control characters harmless."""
+    """Draw the run while the context is entered. Events may come from any thread. `readable` replaces control characters."""
 
     def __init__(self, console: Console, readable: Callable[[str], str], *, verbose: bool = False) -> None:
         self._verbose = verbose
         self._readable = readable
-        self._mutex = threading.RLock()  # a signal may interrupt the thread that holds it, and be told too
+        self._mutex = threading.RLock()  # reentrant: a signal may interrupt the thread that holds it
         self._rows: dict[str, tuple[str, str]] = {}
         self._steps = 0
         self._total = 0
@@ -42,7 +42,7 @@ class LiveView:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with suppress(Exception):  # a terminal that is gone does not fail what was done
+        with suppress(Exception):  # a closed terminal must not fail the run
             self._live.__exit__(kind, error, trace)
 
     def __call__(self, event: Event) -> None:
@@ -73,7 +73,7 @@ class LiveView:
             case events.StatementDone(id, version, applied, total) if applied < total:
                 self._rows[id] = ("running", f"{version}: statement {applied + 1} of {total}")
             case events.StepRetrying(id, version, reason):
-                self._rows[id] = ("running", f"{version} is tried again: {reason}")
+                self._rows[id] = ("running", f"{version} tried again: {reason}")
             case events.StepFinished():
                 self._steps += 1
             case events.DatabaseFinished(id, version, _, seconds):
@@ -111,6 +111,6 @@ class LiveView:
         summary = (
             f"{done} of {len(rows)} databases, {steps} of {total} migrations, {time.monotonic() - self._began:.1f} s"
         )
-        bar = Table.grid()  # a row of its own: the bar alone does not end its line
+        bar = Table.grid()  # in a grid: the bar alone does not end its line
         bar.add_row(ProgressBar(total=max(total, 1), completed=steps, width=40))
         return Group(grid, bar, Text(summary, overflow="ellipsis", no_wrap=True))

@@ -138,7 +138,7 @@ def _what_runs(planned: DatabasePlan) -> str:
     if planned.adopt or planned.forget:
         parts.append("follow golang-migrate")
     for step in planned.steps[:50]:
-        how = "" if step.atomic else " (not one transaction)"
+        how = "" if step.atomic else " (not transactional)"
         how += " (out of order)" if step.late else ""
         parts.append(f"{'' if step.direction.value == 'up' else 'down '}{step.version} {text(step.name)}{how}")
     if len(planned.steps) > 50:
@@ -164,7 +164,7 @@ def _fitting(lines: Sequence[str], ending: Sequence[str], left: int) -> str:
     for line in lines:
         left -= len(line.encode()) + 1
         if left < 0:
-            return "\n".join([*kept, "", "The rest is left out: it would not fit.", ""])
+            return "\n".join([*kept, "", "The rest does not fit and was left out.", ""])
         kept.append(line)
     if len("\n".join(ending).encode()) <= left:
         kept += ending

@@ -1,7 +1,7 @@
-"""Plain lines, for pipes, logs and CI: one when a database is done, and one for all that is out of the ordinary.
+"""Plain lines for pipes, logs and CI: one for each finished database and one for each unusual event.
 
-The plan has told every step before, and the end tells every error and what it blocks: neither is said twice. A step's
-time is said from a second on, so that the log of an ordinary run is the same every time.
+The plan before the run lists the steps, and the end of the run lists the errors: they are not repeated here. The time of a
+step is shown if it took a second or more, so that the log of an ordinary run is the same every time.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ SLOW = 1.0  # seconds
 
 
 class PlainView:
-    """Writes a line for each event that a person wants to read. Repeated waiting is told once."""
+    """Write a line for each event that matters to a person. Repeated waiting is reported once."""
 
     def __init__(self, say: Callable[[str], None], *, verbose: bool = False) -> None:
         self._say = say
         self._verbose = verbose
-        self._mutex = threading.RLock()  # a signal may interrupt the thread that holds it, and be told too
+        self._mutex = threading.RLock()  # reentrant: a signal may interrupt the thread that holds it
         self._told: set[tuple[str, str]] = set()
 
     def __call__(self, event: Event) -> None:
@@ -40,19 +40,19 @@ class PlainView:
 
 
 def line(event: Event, *, verbose: bool = False) -> str | None:
-    """Return what a person reads of an event; None for one that the others make plain.
+    """Return the line for an event, or None if it needs none.
 
-    Of the server's messages that are WARNINGs; the others if `verbose`.
+    Messages of the server with a severity below WARNING need `verbose`.
     """
     match event:
         case events.ServerWaiting(id, reason):
             return f"{id}: waiting for the server: {reason}"
         case events.DatabaseCreated(id, by_other) if by_other:
-            return f"{id}: somebody else created it"
+            return f"{id}: another run created it"
         case events.LockWaiting(id, holder):
             return f"{id}: waiting for the lock, held by {holder}"
         case events.Adopted(id, versions, direction):
-            did = "applied" if direction.value == "up" else "took back"
+            did = "applied" if direction.value == "up" else "rolled back"
             return f"{id}: adopted what golang-migrate {did}: {', '.join(map(str, versions))}"
         case events.StepStarted(id, version, name, direction, first, total) if first:
             return f"{id}: {version} {name} ({direction.value}) continues at statement {first + 1} of {total}"
@@ -71,14 +71,12 @@ def line(event: Event, *, verbose: bool = False) -> str | None:
         case events.Verified(id, version, name, _, events.Failure() as failure):
             return f"{id}: {version} {name} FAILED: {f'{failure.where}: ' if failure.where else ''}{failure.what}"
         case events.Verified(id, version, name, seconds, _, left_out):
-            return f"{id}: {version} {name} " + (
-                f"left out: {left_out}" if left_out else f"verified in {seconds:.2f} s"
-            )
+            return f"{id}: {version} {name} " + (f"skipped: {left_out}" if left_out else f"verified in {seconds:.2f} s")
         case events.Stopping(now):
             return (
-                "stopping: cancelling what runs"
+                "Cancelling the running migrations."
                 if now
-                else "stopping: what runs may finish, nothing new starts (again: cancel it)"
+                else "Stopping after the running migrations. Press Ctrl-C again to cancel them."
             )
         case _:
             return None

@@ -1,4 +1,4 @@
-"""The status of databases: as data for machines, as a table and sentences for people."""
+"""The status of databases, as data for machines and as text for people."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _problem(problem: StatusProblem) -> dict[str, Any]:
 
 
 def status_text(status: Status) -> Hint:
-    """Return the table, a sentence on every problem with the way out, and how many there are of each kind."""
+    """Return a table, each problem with its hint, and the number of databases in each state."""
     rows = [
         (
             one.id,
@@ -65,7 +65,7 @@ def status_text(status: Status) -> Hint:
     lines = [table(("DATABASE", "PLACE", "EXISTS", "VERSION", "APPLIED", "PENDING", "STATE"), rows)]
     for one in status.databases:
         if one.failure:
-            continue  # why it could not be looked at is told as an error
+            continue  # the reason is reported as an error
         for problem in one.problems:
             lines.append(f"\n{one.id}: {problem.what}")
             if problem.hint:

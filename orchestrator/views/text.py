@@ -1,4 +1,4 @@
-"""A plan and an outcome as text for people."""
+"""A plan and a result as text for people."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from orchestrator.planning.plan import DatabasePlan, Plan
 from orchestrator.views.table import counted, table
 
 FOLDED = 10
-"""So many databases of which the same is to be said are one entry."""
+"""This many databases with the same text are shown as one entry."""
 
 
 def plan_text(plan: Plan, risks: Mapping[str, Sequence[Risk]]) -> str:
-    """Return what would happen, database by database in the order of the run; many with the same work are one entry.
+    """Return the plan as text, database by database in the order of the run; many with the same work are one entry.
 
-    Why a database cannot be planned is told as an error, once for all that share it.
+    The reason why a database cannot be planned is not part of it: it is reported as an error.
     """
     shown = [
         planned for planned in plan.databases if planned.failure is None and (planned.has_changes or planned.notes)
@@ -75,16 +75,16 @@ def _lines(planned: DatabasePlan, risks: Sequence[Risk]) -> Iterable[str]:
     if planned.adopt:
         yield f"= adopt {_versions(planned.adopt)}, applied by golang-migrate"
     if planned.forget:
-        yield f"= note that golang-migrate took back {_versions(planned.forget)}"
+        yield f"= record that golang-migrate rolled back {_versions(planned.forget)}"
     if planned.pointer_stale:
-        yield "= write the version table again, which is missing"
+        yield "= restore the missing version table"
     for step in planned.steps:
         sign = "+" if step.direction.value == "up" else "-"
         how = "" if step.atomic else f"  [{counted(step.statements, 'statement')}, not transactional]"
         if not step.path:
-            how = f"  [no {step.direction.value} file: only the record]"
+            how = f"  [no {step.direction.value} file: only the history changes]"
         again = f"  continues at statement {step.first + 1} of {step.statements}" if step.first else ""
-        late = "  [out of order: later versions are applied already]" if step.late else ""
+        late = "  [out of order: later versions are already applied]" if step.late else ""
         yield f"{sign} {step.version} {step.name}{how}{again}{late}"
         for risk in risks:
             if risk.where.path == step.path:
@@ -96,7 +96,7 @@ def _lines(planned: DatabasePlan, risks: Sequence[Risk]) -> Iterable[str]:
 
 
 def _without_name(planned: DatabasePlan, line: str) -> str:
-    """Return a line in which the database's own name, as in create_order_tables, does not make it another one."""
+    """Return a line with {database} in place of the database's own name, so that equal plans compare equal."""
     own = planned.id.removeprefix(f"{planned.engine}-").lower()
     name = re.escape(re.sub(r"[^0-9a-z]+", "_", own).strip("_"))
     return re.sub(rf"(?<![0-9a-z]){name}(?![0-9a-z])", "{database}", line) if name else line
@@ -110,7 +110,7 @@ _RANK = {"done": 0, "not": 1, "blocked": 2, "failed": 3}
 
 
 class OutcomeTable:
-    """Gathers what became of every database for a table: where it stands, and how long it took."""
+    """Collect the result of every database for a table: version, migrations and time."""
 
     def __init__(self) -> None:
         self._rows: dict[str, tuple[str, str, str, float]] = {}
@@ -133,9 +133,9 @@ class OutcomeTable:
                 pass
 
     def text(self, plan: Plan) -> str:
-        """Return the table in the order of the plan, many alike as one row, and problems last.
+        """Return the table in the order of the plan, with equal rows merged and problems last.
 
-        '' if there is nothing but failures: they are told as errors.
+        Return '' if every database failed: failures are reported as errors.
         """
         if all(row[0] == "failed" for row in self._rows.values()):
             return ""

@@ -1,4 +1,4 @@
-"""What `orch verify` found, as text and as a JSON document: a fold over its events."""
+"""The result of `orch verify` as text and as a JSON document, made from its events."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class _Entry:
 
 
 class VerifyView:
-    """Gathers what was found; complete also when it was stopped half way."""
+    """Collect results; the document is complete even if the run was stopped."""
 
     def __init__(self) -> None:
         self._entries: dict[str, _Entry] = {}
@@ -46,7 +46,7 @@ class VerifyView:
 
     @property
     def failures(self) -> list[tuple[str, Failure]]:
-        """What is wrong, by database."""
+        """The failures, with the id of their database."""
         found = []
         for id, entry in self._entries.items():
             found += [(id, one.failure) for one in entry.migrations if one.failure]
@@ -76,7 +76,7 @@ def _said(entry: _Entry) -> str:
     parts = [f"stopped by an error after {counted(good, 'migration')}"] if entry.error else []
     parts += [f"{bad} of {counted(len(entry.migrations), 'migration')}"] if bad else []
     parts += [f"{counted(good, 'migration')} up, down, up"] if not parts else []
-    parts += [f"{left_out} left out"] if left_out else []
+    parts += [f"{left_out} skipped"] if left_out else []
     return f"{'verified' if entry.result == 'verified' else 'FAILED'}: {', '.join(parts)}"
 
 

@@ -67,9 +67,9 @@ def test_golang_migrate_goes_on_after_orch_and_orch_follows(house: House) -> Non
     assert "adopted what golang-migrate applied: 3" in house.orch("apply").output
     assert house.version_row() == (4, False)
     house.golang.down(2)
-    assert any("took back 3, 4" in note for note in house.status()["notes"])
+    assert any("rolled back 3, 4" in note for note in house.status()["notes"])
     told = house.orch("apply").output
-    assert "adopted what golang-migrate took back: 3, 4" in told
+    assert "adopted what golang-migrate rolled back: 3, 4" in told
     assert house.tables() == [1, 2, 3, 4]
     house.golang.down()
     assert house.tables() == []

@@ -112,7 +112,7 @@ def test_finding_orphans(login: Login) -> None:
     for number in range(len(LOOK)):
         result = estate.orch("orphans", env=login.env)
         assert f"{estate.prefix}a" not in result.stdout, LOOK[:number]
-        told = re.search(rf"/{estate.prefix}a was not looked at: .*\n +.*(GRANT [A-Z, ]+ ON [^;]+;)", result.stderr)
+        told = re.search(rf"/{estate.prefix}a could not be read: .*\n +.*(GRANT [A-Z, ]+ ON [^;]+;)", result.stderr)
         assert told and "postgres-b" not in told[0], (LOOK[:number], result.text)
         login.grant([LOOK[number]])
     assert re.search(rf"^{estate.prefix}a +postgres .* 1$", estate.orch("orphans", env=login.env).stdout, re.MULTILINE)

@@ -31,7 +31,7 @@ def test_the_first_interrupt_lets_what_runs_finish_and_starts_nothing_new(pg_est
             code, _, err = end(process)
         err = said + err
         assert code == 130, err
-        assert "stopping: what runs may finish" in err
+        assert "Stopping after the running migrations." in err
         assert pg_estate.tables("a") == {"slow"}
         assert pg_estate.version_row("a") == [(1, False)]
         assert "postgres-b" not in pg_estate.snapshot()

@@ -269,7 +269,7 @@ def test_the_summary_of_a_step_stays_small_however_often_it_is_added_to(nasty: E
     for arguments in (["apply"], ["plan"], ["apply"], ["plan"]):
         nasty.orch(*arguments, "--output", "github", code=None, env={"GITHUB_STEP_SUMMARY": str(summary)})
     text = summary.read_text()
-    assert "The rest is left out" in text and len(text.encode()) < 2**20 - 100_000
+    assert "The rest does not fit" in text and len(text.encode()) < 2**20 - 100_000
     summary.write_text("x" * 1_000_000)
     nasty.orch("apply", "--output", "github", code=1, env={"GITHUB_STEP_SUMMARY": str(summary)})
     assert summary.stat().st_size == 1_000_000

@@ -65,7 +65,7 @@ def test_the_history_of_the_whole_estate(estate: Estate) -> None:
     assert "nonsense" in row["error"]
     everything = estate.orch("history", "--output", "csv").stdout
     assert "'=alice" in everything, "no spreadsheet runs what somebody is called"
-    assert "No such attempt." in estate.orch("history", "b", "--failed").stdout
+    assert "No attempt matches." in estate.orch("history", "b", "--failed").stdout
     assert "no age and no date" in estate.orch("history", "--since", "soon", code=2).stderr
 
 

@@ -78,7 +78,7 @@ def test_what_golang_migrate_did_is_adopted(pg_estate: Estate) -> None:
     pg_estate.sql("a", "DROP TABLE three")
     pg_estate.sql("a", "UPDATE schema_migrations SET version = 2")
     result = pg_estate.orch("apply")
-    assert "took back: 3" in result.stderr
+    assert "rolled back: 3" in result.stderr
     assert pg_estate.tables("a") == {"one", "two", "three"}
     assert pg_estate.version_row("a") == [(3, False)]
 

@@ -8,7 +8,7 @@ import pytest
 
 from orchestrator.errors import InvalidError
 from orchestrator.operations.assembly import assemble
-from orchestrator.operations.validate import Warned, validate
+from orchestrator.operations.validate import validate
 
 MANIFEST = """version: 1
 databases:
@@ -29,7 +29,9 @@ def project(directory: Path, up: str) -> str:
 def test_the_result_is_data_and_nothing_is_printed(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     found = validate(assemble(project(tmp_path, "CREATE TABLE a (b int);")))
     assert (found.databases, found.files) == (1, 1)
-    assert Warned("postgres-shop", "version 1 has no down file: it cannot be rolled back") in found.warnings
+    assert ("postgres-shop", "version 1 has no down file: it cannot be rolled back") in [
+        (warned.database, warned.what) for warned in found.warnings
+    ]
     assert capfd.readouterr() == ("", "")
 
 

@@ -87,11 +87,11 @@ def command(
             f"{counted(len(found), 'database')} found"
             + (f", dependencies from {source.name}." if source and needs else ".")
         )
-        say("Look through it: who depends on whom, and the servers' DSNs.")
+        say("Please check the dependencies and the DSNs of the servers.")
     for place, reason in skipped:
         say(f"{place} was skipped: {reason}.")
     for name in _passed_over(root, found):
-        say(f"migrations/{name} was passed over: a database has its files in migrations/{name}/schema.")
+        say(f"migrations/{name} was skipped: a database has its files in migrations/{name}/schema.")
     for name, target in foreign(manifest, settings_of(manifest), root).items():
         say(f"{name} is not made by orch: move it away before `orch render {target}`, or give that another place.")
     return 0

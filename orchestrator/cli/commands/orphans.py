@@ -38,7 +38,7 @@ def command(
     others = [target for path in also or () for target in assemble(path, env_file).targets().values()]
     found = orphans(run, others)
     for place, failure in found.unread:
-        say(f"{place} was not looked at: {failure.what}")
+        say(f"{place} could not be read: {failure.what}")
         if failure.hint:
             say(f"  {failure.hint}")
     if output is options.Output.json:

@@ -82,7 +82,7 @@ def command(
         return execute(planned, broadcast, output)
     say(paint_dangers(plan_text(planned.plan, planned.risks), sys.stderr))
     if not planned.plan.has_changes:
-        say("Nothing to take back.")
+        say("Nothing to roll back.")
         return 0 if output is options.StreamOutput.text else execute(planned, broadcast, output)
     if not yes and not confirmed("to run this"):
         raise InterruptedRunError("not confirmed: nothing was changed")

@@ -18,19 +18,19 @@ def command(
         orch validate
         orch validate --only inventory --output json
     """
-    from dataclasses import asdict
-
     from orchestrator.cli.console import out, out_json, say
     from orchestrator.operations.assembly import assemble
     from orchestrator.operations.validate import validate
 
     valid = validate(assemble(file, None, only, exclude, no_deps=no_deps))
-    warnings = [asdict(one) for one in valid.warnings]
+    warnings = [{"database": one.database, "what": one.what} for one in valid.warnings]
     if output is options.Output.json:
         out_json({"format": 1, "databases": valid.databases, "files": valid.files, "warnings": warnings, "errors": []})
     else:
-        for id in dict.fromkeys(warning["database"] for warning in warnings):
-            told = [warning["what"] for warning in warnings if warning["database"] == id]
+        alike: dict[tuple[str, str], list[str]] = {}
+        for one in valid.warnings:
+            alike.setdefault((one.database, one.kind), []).append(one.what)
+        for (id, _), told in alike.items():
             for what in told[:3]:
                 say(f"warning: {id}{': ' if id else ''}{what}")
             if len(told) > 3:
