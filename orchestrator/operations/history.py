@@ -67,7 +67,7 @@ def moment(text: str) -> datetime:
             return datetime.now(UTC) - timedelta(**{units[text[-1]]: float(text[:-1])})
         moment = datetime.fromisoformat(text)
     except (ValueError, OverflowError):
-        raise UsageError(f"--since {text!r} is no age and no date", hint="7d, 12h, 30m or 2026-01-31") from None
+        raise UsageError(f"--since {text!r} is neither an age nor a date", hint="7d, 12h, 30m or 2026-01-31") from None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
