@@ -183,9 +183,7 @@ def _worth_knowing(state: State, direction: Direction, steps: Sequence[Step]) ->
     """Yield what does not stop this direction and must not go unnoticed."""
     yield from (problem.what for problem in state.problems if direction not in problem.blocks)
     yield from (
-        f"{step.path} is empty: only the history changes"
-        for step in steps
-        if step.path and not step.statements
+        f"{step.path} is empty: only the history changes" for step in steps if step.path and not step.statements
     )
 
 

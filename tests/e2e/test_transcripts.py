@@ -55,10 +55,6 @@ def cut_off(estate: Estate) -> None:
     estate.write("postgres-product", {"000002_parts.up.sql": text})
 
 
-def no_down(estate: Estate) -> None:
-    (estate.root / "migrations/postgres-product/schema/000001_make.down.sql").write_text("SELECT 1;\n")
-
-
 def no_manifest(estate: Estate) -> None:
     (estate.root / "databases.yaml").unlink()
 
