@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from estate import ORCH, Estate
-from transcript import masked, on_a_terminal, piped
+from transcript import COLUMNS, masked, on_a_terminal, piped
 
 from orchestrator import embedded
 from orchestrator.embedded import Server
@@ -85,7 +85,13 @@ SCENES: dict[str, tuple[Change, list[Step]]] = {
         ],
     ),
     "status": (shop, ["status", "apply --only product", broken, "apply", "status", cut_off, edited, "status"]),
-    "history": (shop, ["history product", "apply --only product", broken, "apply", "history", "history product -v"]),
+    "history": (
+        shop,
+        [
+            *("history product", "apply --only product", broken, "apply", "history", "history product -v"),
+            *("history --failed --output csv", "history --since yesterday", "history nobody"),
+        ],
+    ),
     "validate": (shop, ["validate", broken, "validate", wrong_manifest, "validate"]),
     "lint": (shop, ["lint", "lint --since 0 --output json", "lint --explain PG206", "lint --explain PG1"]),
     "orphans": (shop, ["orphans --nothing"]),  # what it lists depends on the other tests that use the server
@@ -100,10 +106,15 @@ SCENES: dict[str, tuple[Change, list[Step]]] = {
                 "rollback product --steps 1 --yes",
                 "rollback order --steps 1 --dry-run",
             ),
-            *("rollback order --to 0 --yes", "rollback order --steps 1 --yes"),
+            *(
+                "rollback order --to 0 --yes",
+                "rollback order --steps 1 --yes",
+                "rollback order product",
+                "rollback nobody",
+            ),
         ],
     ),
-    "verify": (shop, ["verify nobody"]),  # its progress comes in any order
+    "verify": (shop, ["verify product", broken, "verify product", "verify nobody"]),  # of several: in any order
     "repair": (
         shop,
         [
@@ -111,7 +122,10 @@ SCENES: dict[str, tuple[Change, list[Step]]] = {
             *("repair product --statement-done", "repair product --rolled-back 2 --reason test", "repair nobody"),
         ],
     ),
-    "baseline": (shop, ["baseline product", "apply --only product", "baseline product --version 1"]),
+    "baseline": (
+        shop,
+        ["baseline product", "apply --only product", "baseline product --version 1", "baseline order --version 7"],
+    ),
     "unlock": (shop, ["unlock product", "apply --only product", "unlock product", "unlock nobody"]),
     "clone": (shop, ["clone", "clone product --as x --output json", "clone product --as x", "clone nobody"]),
     "drop-clone": (shop, ["drop-clone", "clone product --as x", "drop-clone x", "drop-clone x", "drop-clone --all"]),
@@ -126,7 +140,19 @@ SCENES: dict[str, tuple[Change, list[Step]]] = {
     ),
     "rm-db": (shop, ["rm-db product", "add-db stock", "rm-db stock --dry-run", "rm-db stock", "rm-db stock"]),
     "new": (shop, ["new product add_price", "new nobody add_price", "new product ''"]),
-    "render": (shop, ["render nothing"]),
+    "render": (
+        shop,
+        [
+            "render github",
+            "render github",
+            "render github --check",
+            "render compose",
+            "render kubernetes",
+            "render nothing",
+        ],
+    ),
+    "shell": (shop, ["shell nobody", "shell"]),  # what opens depends on the machine
+    "dsn": (shop, ["dsn product --no-password", "dsn nobody"]),
     "schema": (shop, ["schema nothing"]),
 }
 ON_A_TERMINAL = ("apply", "plan", "status", "history", "rollback", "repair")
@@ -140,13 +166,13 @@ def compare(name: str, text: str) -> None:
     assert text == file.read_text(), f"orch {name} prints something else now; if that is meant: make transcripts"
 
 
-def run(estate: Estate, line: str, *, terminal: bool) -> str:
+def run(estate: Estate, line: str, *, terminal: bool, columns: int = COLUMNS) -> str:
     words = [word.replace("''", "") for word in line.split(" ")]
     env = {k: v for k, v in estate.env.items() if k not in ("CI", "NO_COLOR")} | {"ORCH_ACTOR": "somebody"}
     names = {str(estate.root.resolve()): "DIRECTORY", str(estate.root): "DIRECTORY", estate.prefix: ""}
     names |= {estate.root.name: "DIRECTORY", os.uname().nodename: "HOST"}
     if terminal:
-        code, shown = on_a_terminal([ORCH, *words], estate.root, env)
+        code, shown = on_a_terminal([ORCH, *words], estate.root, env, columns=columns)
         parts = [masked(shown, names)]
     else:
         code, stdout, stderr = piped([ORCH, *words], estate.root, env)
@@ -179,6 +205,17 @@ def test_what_a_command_prints_on_a_terminal(name: str, pg_estate: Estate) -> No
     compare(f"{name}-on-a-terminal", play(name, pg_estate, terminal=True))
 
 
+def test_what_is_printed_on_terminals_of_several_widths(pg_estate: Estate) -> None:
+    shop(pg_estate)
+    broken(pg_estate)
+    text = run(pg_estate, "apply", terminal=True, columns=50)
+    for columns in (50, 80, 140):
+        text += f"({columns} columns)\n\n"
+        for line in ("plan", "status", "history", "validate"):
+            text += run(pg_estate, line, terminal=True, columns=columns)
+    compare("widths", text)
+
+
 def test_what_dev_prints(tmp_path: Path, postgres: Server) -> None:
     estate = Estate(tmp_path, {"postgres": postgres})
     shop(estate)
@@ -190,7 +227,13 @@ def test_what_dev_prints(tmp_path: Path, postgres: Server) -> None:
 
 
 def test_what_orch_prints(pg_estate: Estate) -> None:
-    compare("orch", "".join(run(pg_estate, line, terminal=False) for line in ("--help", "aply", "--nothing")))
+    compare(
+        "orch",
+        "".join(
+            run(pg_estate, line, terminal=False)
+            for line in ("--help", "aply", "redo", "up", "start", "--nothing", "help nothing")
+        ),
+    )
 
 
 def test_every_command_has_a_transcript() -> None:

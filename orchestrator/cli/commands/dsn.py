@@ -11,7 +11,7 @@ from orchestrator.cli import options
 
 def command(
     name: options.Name,
-    no_password: Annotated[bool, typer.Option("--no-password", help="Leave the password out.")] = False,
+    no_password: Annotated[bool, typer.Option("--no-password", help="Print the DSN without its password.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before a password is shown.")] = False,
     file: options.File = None,
     env_file: options.EnvFile = None,
@@ -21,7 +21,9 @@ def command(
 
     On a terminal it asks first, because the password can then be seen.
 
-    Examples: psql "$(orch dsn order)" · orch dsn logs --no-password
+    Examples:
+        psql "$(orch dsn order)"
+        orch dsn logs --no-password
     """
     import sys
 

@@ -12,7 +12,7 @@ from orchestrator.cli import options
 def command(
     name: options.Name,
     arguments: Annotated[
-        list[str] | None, typer.Argument(metavar="[-- ARGUMENT...]", help="What to give the program, such as -c SQL.")
+        list[str] | None, typer.Argument(metavar="[-- ARGUMENT...]", help="Arguments for the program, such as -c SQL.")
     ] = None,
     file: options.File = None,
     env_file: options.EnvFile = None,
@@ -22,7 +22,9 @@ def command(
 
     The password is not on the command line of that program, where other users of the machine could read it.
 
-    Examples: orch shell order · orch shell order -- -c "SELECT count(*) FROM orders"
+    Examples:
+        orch shell order
+        orch shell order -- -c "SELECT count(*) FROM orders"
     """
     from orchestrator.operations.connect import open_shell, target_of
 
