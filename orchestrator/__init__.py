@@ -1,3 +1,3 @@
-"""orch: one manifest for every database of an estate."""
+"""orch: one manifest for all databases of a project."""
 
 __version__ = "0.1.0"

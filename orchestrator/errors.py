@@ -1,4 +1,4 @@
-"""Every error a user can meet: what, where, why, what to do next, and the exit code."""
+"""All errors that a user can meet: what happened, where, why, what to do next, and the exit code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The closed union of what happens in a run. Every view is a fold over these, and nothing else.
+"""All events of a run. Every view is made from them alone.
 
 They are named tuples because every start of orch makes all of these classes, and those are made eight times as fast.
 """

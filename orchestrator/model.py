@@ -1,4 +1,4 @@
-"""The nouns of the design, frozen: what is declared, what is on disk, what a database remembers."""
+"""The records that all packages share: declared databases, files, history and attempts. All are frozen."""
 
 from __future__ import annotations
 

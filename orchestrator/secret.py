@@ -1,4 +1,4 @@
-"""A text that nobody sees who does not ask for it by name."""
+"""A text that hides its value unless it is revealed explicitly."""
 
 from __future__ import annotations
 

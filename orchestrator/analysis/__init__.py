@@ -1,1 +1,1 @@
-"""Judge statements before they run: pure functions, nothing is opened."""
+"""Check statements before they run. Pure functions: they open no file and no connection."""

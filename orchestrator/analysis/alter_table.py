@@ -1,4 +1,4 @@
-"""Read the actions of ALTER TABLE, cut at the commas of the top level, into facts."""
+"""Parse the comma-separated actions of ALTER TABLE into facts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Read column definitions and constraints of CREATE TABLE and ALTER TABLE into facts."""
+"""Parse column definitions and constraints of CREATE TABLE and ALTER TABLE into facts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a PostgreSQL statement says, as records: which object, which columns and constraints, which action."""
+"""Records for the content of a PostgreSQL statement: object, columns, constraints, action."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Judge MongoDB commands by which collections exist and who made them."""
+"""Find broken lint rules in MongoDB commands, given the collections that exist before each command."""
 
 from __future__ import annotations
 

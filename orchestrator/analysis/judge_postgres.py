@@ -1,4 +1,4 @@
-"""Judge the facts of PostgreSQL statements by what exists: which rule a fact breaks, on which table, with which lock."""
+"""Find broken lint rules in PostgreSQL statements, given the objects that exist before each statement."""
 
 from __future__ import annotations
 

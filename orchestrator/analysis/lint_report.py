@@ -1,4 +1,4 @@
-"""What `orch lint` found, as data that views show."""
+"""The result of `orch lint` as data for views."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a lint rule is: a stable code, what the statement does to the database, and the safe way. And all rules by code."""
+"""The record of a lint rule (code, reason, safe alternative) and the table of all rules."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a PostgreSQL file does to its session that has less effect than a reader may think. Pure functions.
+"""Find session settings in PostgreSQL files that have less effect than a reader may expect. Pure functions.
 
 golang-migrate runs all files in one session, in which a SET of one file holds for the next; orch gives every file a
 session as it was connected. And a file that runs statement by statement may be finished by a later run, in a session

@@ -1,4 +1,4 @@
-"""Which old tables the statements of one transaction lock so that writers, or readers too, wait until it commits."""
+"""Find transactions that lock several existing tables, so that other sessions wait until the commit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The words of one SQL statement, with their places, and a cursor that reads them from left to right."""
+"""Split one SQL statement into words with their positions, and read them with a cursor."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What exists after the files so far: tables and who made them, columns, constraints, domains, functions, indexes."""
+"""Track which objects exist after each file: tables with their creators, columns, constraints, indexes and so on."""
 
 from __future__ import annotations
 

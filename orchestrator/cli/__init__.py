@@ -1,4 +1,4 @@
-"""The command line. `main` is the entry point; everything heavy is imported by the command that needs it."""
+"""The command line. `main` is the entry point. Each command imports its heavy modules itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command tree, and the run of one command from its signals to its exit code."""
+"""Build the command tree; run one command, handle its signals and return its exit code."""
 
 from __future__ import annotations
 

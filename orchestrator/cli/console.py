@@ -1,4 +1,4 @@
-"""What reaches a person: stdout for data, stderr for everything else, colour only on a terminal that wants it."""
+"""Output for people: stdout for data, stderr for everything else, colours only on a terminal that supports them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The help of one command: its examples stand one on a line, so that each can be pasted."""
+"""The help of one command, with one example on each line, so that it can be pasted."""
 
 from __future__ import annotations
 

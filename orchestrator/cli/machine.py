@@ -1,4 +1,4 @@
-"""The reports that machines read beside stdout: JUnit, GitHub's annotations, summary and outputs, GitLab's findings.
+"""Reports for machines beside stdout: JUnit, GitHub annotations, summary and outputs, GitLab code quality.
 
 They are views of the event stream like any other, written when the last event is in, or when a command is refused
 before it began.

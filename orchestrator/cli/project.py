@@ -1,4 +1,4 @@
-"""What commands share that write files of a project: its manifest as text and as data, and one way to change things."""
+"""Shared by commands that write project files: read the manifest as text and data, and apply changes."""
 
 from __future__ import annotations
 

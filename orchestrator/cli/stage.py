@@ -1,4 +1,4 @@
-"""What `apply` and `rollback` share: show a plan, execute it under the right view, answer signals, report."""
+"""Shared by `apply` and `rollback`: execute a plan under the right view, handle signals, write reports."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""stdin, stdout and stderr, whatever they are: closed, full, or read by nobody. What is lost there never stops the work."""
+"""Standard streams that tolerate being closed: an output error never aborts a migration."""
 
 from __future__ import annotations
 

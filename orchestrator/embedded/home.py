@@ -1,4 +1,4 @@
-"""What stays of one embedded server between runs, and who may touch it."""
+"""The directory of one embedded server: its persistent files and their permissions."""
 
 from __future__ import annotations
 

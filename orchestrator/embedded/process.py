@@ -1,4 +1,4 @@
-"""The care of server processes: found, started, waited for and stopped, whatever was killed in between.
+"""Find, start, wait for and stop server processes, even after a kill at any moment.
 
 Three facts carry it. A server runs if a process in `/proc` has our data directory and its port on its command line: no
 pid file that could be stale is believed. A server holds the lock on its home's `claim` file, which it inherits, for as

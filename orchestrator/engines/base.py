@@ -1,4 +1,4 @@
-"""The engine seam: the two small protocols that a new engine supplies. Engines hold verbs, never decisions."""
+"""The protocols that a new engine implements. An engine supplies operations and takes no decisions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an engine is, apart from its driver: one frozen record for each engine.
+"""The record of an engine without its driver: one frozen `Dialect` for each engine.
 
 Everything outside of `engines/` asks this record instead of comparing engine names. No module imported here may import
 a database driver: the records are read at every start.

@@ -1,4 +1,4 @@
-"""Whose records these are: every row of a history says in which database it was written."""
+"""The identity of a database: every row of a history says in which database it was written."""
 
 from __future__ import annotations
 

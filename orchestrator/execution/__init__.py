@@ -1,1 +1,1 @@
-"""Read every history, then migrate along the plan."""
+"""Read every history, then migrate by the plan."""

@@ -1,4 +1,4 @@
-"""Execute a plan over the whole estate: order, failures, interruption, and the exit code."""
+"""Execute a plan over all databases: order, failures, interruption and exit code."""
 
 from __future__ import annotations
 

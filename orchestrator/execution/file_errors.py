@@ -1,4 +1,4 @@
-"""What the error of a migration file tells a person: where it is, what it left behind, and what to do next."""
+"""Complete the error of a migration file: its place, what it left in the database, and what to do next."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one run knows of a database's history while it adds to it."""
+"""Write attempts of one database, and keep the history in memory up to date."""
 
 from __future__ import annotations
 

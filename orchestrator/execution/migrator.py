@@ -1,4 +1,4 @@
-"""How one database is migrated: the algorithm, written once for every engine.
+"""Migrate one database: the algorithm, written once for all engines.
 
 First, create the database if it is missing, connect and take the lock. Then read the history again: what it says, not what
 the plan remembers, decides what is still to do. Write down what golang-migrate did meanwhile. Then run the files one by

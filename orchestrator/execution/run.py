@@ -1,4 +1,4 @@
-"""What every stage of one run shares: who runs it, against which servers, and where its events go."""
+"""Data that all stages of one run share: actor, targets, limits and the sink of events."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Walk the dependency graph with a bounded pool. The one place that owns threads and the order in which work starts."""
+"""Walk the dependency graph with a bounded pool of threads. No other module starts migration threads."""
 
 from __future__ import annotations
 

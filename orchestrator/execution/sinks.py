@@ -1,4 +1,4 @@
-"""What stands between a run and those who listen to its events: they hear no secret, and cannot fail the run."""
+"""Wrap the listeners of a run, so that they get no secrets and cannot fail the run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What becomes of a file that the server cannot take in one transaction: it goes on in smaller pieces, and that is said."""
+"""Continue a file in smaller pieces if the server cannot run it in one transaction, and report that."""
 
 from __future__ import annotations
 

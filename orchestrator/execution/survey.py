@@ -1,4 +1,4 @@
-"""A read-only look at the servers: the history of every chosen database."""
+"""Read the migration history of every selected database. Never writes."""
 
 from __future__ import annotations
 

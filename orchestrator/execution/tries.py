@@ -1,4 +1,4 @@
-"""The tries of one migration in a run: whether there is another one, after which pause, and who was in the way."""
+"""Decide whether a migration is tried again, after which pause, and which sessions blocked it."""
 
 from __future__ import annotations
 

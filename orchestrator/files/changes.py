@@ -1,4 +1,4 @@
-"""Changes to files, made all together or not at all."""
+"""Write changes to several files, all or none."""
 
 from __future__ import annotations
 

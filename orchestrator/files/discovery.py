@@ -1,4 +1,4 @@
-"""Where a project keeps its migrations, and what its compose file and .env.example say of the servers."""
+"""Find the migrations of a project, and read its compose file and .env.example."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The first lines of things: migrations that work as they are, and a manifest."""
+"""The first content of new files: migrations and a manifest."""
 
 from __future__ import annotations
 

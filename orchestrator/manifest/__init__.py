@@ -1,4 +1,4 @@
-"""The manifest: what is declared, checked, and turned into places to connect to. Imports neither YAML nor drivers."""
+"""Read and check the manifest, and resolve it to targets. Imports neither YAML nor drivers."""
 
 from orchestrator.manifest.dsn import Redactor, check_overrides, override_variable, read_env_file, resolve
 from orchestrator.manifest.load import FILE_NAME, find_manifest, load

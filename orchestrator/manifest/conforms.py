@@ -1,4 +1,4 @@
-"""Does a value conform to our JSON Schema? Only yes or no, without importing jsonschema.
+"""Check a value against our JSON Schema, yes or no, without importing jsonschema.
 
 Makes one function of a schema, from exactly the keywords that ours uses. jsonschema is imported when the answer is
 no, to explain; the tests prove that both always agree.

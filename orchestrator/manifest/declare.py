@@ -1,4 +1,4 @@
-"""From plain values to databases: all that a schema cannot say about a manifest is checked here."""
+"""Turn plain values into databases, and check everything about a manifest that a schema cannot."""
 
 from __future__ import annotations
 

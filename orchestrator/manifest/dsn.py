@@ -1,4 +1,4 @@
-"""From a DSN template and the environment to the place where a database is. No driver, no DNS, no command is run."""
+"""Resolve a DSN template and the environment to a target. Uses no driver and no DNS."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Adds an entry to the manifest, or takes one out, as a person would: all other bytes stay as they are.
+"""Add an entry to the manifest or remove one, leaving all other bytes unchanged.
 
 The text is changed in one place, found by YAML's own marks. Then it is read again and compared with what was intended;
 what does not come out exactly so is not returned.

@@ -1,4 +1,4 @@
-"""Says in plain words why a manifest does not conform to the schema. The only importer of jsonschema."""
+"""Explain why a manifest does not conform to the schema. The only module that imports jsonschema."""
 
 from __future__ import annotations
 

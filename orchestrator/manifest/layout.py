@@ -1,4 +1,4 @@
-"""Where the list `databases` and its entries stand in the text of a manifest, to the character.
+"""Find the positions of `databases` and its entries in the text of a manifest.
 
 Made from YAML's events and tokens, not its nodes: an alias has a place of its own there, and the end of a block is the
 end of its last value, not the beginning of whatever comes next.

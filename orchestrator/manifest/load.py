@@ -1,4 +1,4 @@
-"""Finds `databases.yaml` and reads it: text, values, schema, meaning. Everything that is wrong is said at once."""
+"""Find and read `databases.yaml`. Report all errors at once."""
 
 from __future__ import annotations
 

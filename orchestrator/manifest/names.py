@@ -1,4 +1,4 @@
-"""Names of databases: what each engine allows, and finding the one that a person means."""
+"""Names of databases: the rules of each engine, and finding the database that a person means."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keeps secrets out of everything that people and machines read."""
+"""Remove secrets from everything that people and machines read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The same server and login, a scratch database."""
+"""Point a target at a scratch database on the same server with the same login."""
 
 from __future__ import annotations
 

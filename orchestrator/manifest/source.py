@@ -1,4 +1,4 @@
-"""A YAML file as plain values, with the place of each of them. Safe, bounded, strict about duplicate keys."""
+"""Read a YAML file into plain values with their positions. Safe, bounded, no duplicate keys."""
 
 from __future__ import annotations
 

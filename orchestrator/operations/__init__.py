@@ -1,1 +1,1 @@
-"""One use case a module: plain options in, a result out."""
+"""One use case in each module: it takes plain options and returns a result."""

@@ -1,4 +1,4 @@
-"""Who runs orch, as the history shows it: a person, or a pipeline's user with the address of its run."""
+"""Determine the actor for the history: a person, or the user of a pipeline with the URL of its run."""
 
 from __future__ import annotations
 

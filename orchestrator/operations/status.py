@@ -1,4 +1,4 @@
-"""Find out where every database stands. Changes nothing."""
+"""Find version, pending migrations and problems of every database. Changes nothing."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What is pending, in what order, and what is wrong: pure functions over frozen records."""
+"""Decide what is pending, in which order, and what is wrong: pure functions over frozen records."""

@@ -1,4 +1,4 @@
-"""The dependency graph. The only module that knows networkx, and it loads it when a question needs it."""
+"""The dependency graph. Only this module uses networkx, and imports it only when needed."""
 
 from __future__ import annotations
 

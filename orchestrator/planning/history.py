@@ -1,4 +1,4 @@
-"""Files, history and version table in; what is applied, pending or wrong out. One pure function decides it all."""
+"""Compare files, history and version table: what is applied, pending or wrong. Pure."""
 
 from __future__ import annotations
 

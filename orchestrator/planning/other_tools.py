@@ -1,4 +1,4 @@
-"""Recognise the migration files of other tools, and say how to convert them. Looks at names and texts; opens nothing."""
+"""Recognise migration files of other tools by name and text, and say how to convert them."""
 
 from __future__ import annotations
 

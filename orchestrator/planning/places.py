@@ -1,4 +1,4 @@
-"""Where migrations lie, and where the manifest looks for them: directories that it does not name, or names too high up."""
+"""Find migrations in directories that the manifest does not name."""
 
 from __future__ import annotations
 

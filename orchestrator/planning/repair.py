@@ -1,4 +1,4 @@
-"""Ways out of states that a run cannot decide alone: what each would record. Pure; history is added to, never removed."""
+"""Resolutions for states that a run cannot decide alone, and what each would record. Pure; never removes history."""
 
 from __future__ import annotations
 

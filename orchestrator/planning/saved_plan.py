@@ -1,4 +1,4 @@
-"""A plan that was saved by one job and is to run in another: read, and refused unless it is whole and makes sense."""
+"""Read a plan that another job has saved. Refuse it unless it is complete and consistent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files that replace many older ones: which versions they stand for, and what that means for a database. Pure."""
+"""Files that replace many older ones: which versions they replace, and the effect on a database. Pure."""
 
 from __future__ import annotations
 

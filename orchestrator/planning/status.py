@@ -1,4 +1,4 @@
-"""Where a database stands: its version, what is pending, what is wrong, and one word for all of that. Pure."""
+"""The status of a database: version, pending migrations, problems, and one word for all of that. Pure."""
 
 from __future__ import annotations
 

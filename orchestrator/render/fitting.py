@@ -1,4 +1,4 @@
-"""Whether containers can stand in for the servers of a manifest: what would not work is refused before it is rendered."""
+"""Check whether containers can replace the servers of a manifest; refuse before anything is rendered."""
 
 from __future__ import annotations
 

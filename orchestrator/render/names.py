@@ -1,4 +1,4 @@
-"""Names of services, Jobs and files for databases: short, allowed where they stand, and different from each other."""
+"""Names of services, Jobs and files for databases: short, valid and unique."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What pip installs to have `orch`: from an index, from an address, or from a path in the project."""
+"""The argument with which pip installs orch: from an index, a URL, or a path in the project."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the DSN template of a server says to a renderer: which of its variables are host, port, user and password."""
+"""Find the variables for host, port, user and password in the DSN template of a server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The section `render` of the manifest, with what it says by itself. The schema has checked its form."""
+"""The settings under `render` in the manifest, with their defaults."""
 
 from __future__ import annotations
 

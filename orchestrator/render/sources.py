@@ -1,4 +1,4 @@
-"""Which places of a project belong to an estate: its migrations, and what is rendered."""
+"""List the paths that belong to a project: its migrations and its rendered files."""
 
 from __future__ import annotations
 

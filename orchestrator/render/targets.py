@@ -1,4 +1,4 @@
-"""Everything that can be rendered, and what of it is not on disk as it should be."""
+"""The table of everything that can be rendered, and which files on disk are out of date."""
 
 from __future__ import annotations
 

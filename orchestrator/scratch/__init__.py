@@ -1,1 +1,1 @@
-"""Databases that exist for a test or a check: templates, clones, verify."""
+"""Databases for a test or a check: templates, clones, verify."""

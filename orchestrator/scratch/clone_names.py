@@ -1,4 +1,4 @@
-"""The names of template databases and clones. They say what a database is for, and whose: no register is needed.
+"""Names of template databases and clones. A name contains the purpose and the owner, so no register is needed.
 
 orch_template_{database}_{content}                    migrated, never connected to; `content` names its migrations
 orch_clone_{machine}_{pid}_{start}_{time}{random}     a copy, or a scratch database of `orch verify`, and

@@ -1,4 +1,4 @@
-"""Fresh migrated databases, cheaply: a template is migrated once, the way `orch apply` does it, and then copied.
+"""Create fresh migrated databases: migrate a template once, then copy it.
 
 First, name the template by the content of the migrations. If it is not there, migrate it: look, plan, execute, as for any
 other database, under its migration lock, so that several processes may want it at once and one that was killed is

@@ -1,4 +1,4 @@
-"""What runs in a scratch database stays in it: the one place that every template, clone and verification asks first.
+"""Keep statements inside a scratch database. Every template, clone and verification asks this module first.
 
 Migration files run unchanged in another database than theirs, so a name in them still means the real one. Before anything
 runs, each file is read: where it names its own database and the scratch one can stand there exactly, that is done. Whatever

@@ -1,4 +1,4 @@
-"""Prove that each down file takes back what its up file did, in a scratch database: the real one is never touched.
+"""Check in a scratch database that each down file undoes its up file. The real database is never touched.
 
 First, make a scratch database beside the real one, named as a clone, so that it is found if this process is killed. Then
 take every migration, from the first: up, by the road of `orch apply`; look at the schema; down; the schema must be what

@@ -1,1 +1,1 @@
-"""Every view is a fold over the event stream; none asks the executor anything."""
+"""Views: they turn events, plans and results into output, and decide nothing."""

@@ -1,4 +1,4 @@
-"""Failures that several databases share, told once: a server that is down, a login that is refused."""
+"""Merge failures that several databases share, such as a server that is down."""
 
 from __future__ import annotations
 

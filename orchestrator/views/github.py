@@ -1,4 +1,4 @@
-"""What GitHub reads: workflow commands on stdout, and the values of a step. Escaped as its runner decodes them."""
+"""Output for GitHub: workflow commands on stdout and outputs of a step, escaped as its runner decodes them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What GitLab reads beside JUnit: a code quality report, shown in merge requests."""
+"""Output for GitLab beside JUnit: a code quality report for merge requests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page of the documentation about `orch lint`, made from the rules."""
+"""The documentation page of `orch lint`, written from the rules."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`orch add-db`: everything that one more database needs."""
+"""`orch add-db`: write everything that a new database needs."""
 
 from __future__ import annotations
 

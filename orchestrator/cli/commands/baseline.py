@@ -1,4 +1,4 @@
-"""`orch baseline`: declare what is there as applied."""
+"""`orch baseline`: mark existing migrations as applied."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`orch drop-clone`: remove what `orch clone` made."""
+"""`orch drop-clone`: drop databases that `orch clone` created."""
 
 from __future__ import annotations
 

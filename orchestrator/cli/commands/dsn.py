@@ -1,4 +1,4 @@
-"""`orch dsn`: where a database is, for other programs."""
+"""`orch dsn`: print the DSN of a database for other programs."""
 
 from __future__ import annotations
 

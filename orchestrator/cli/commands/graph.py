@@ -1,4 +1,4 @@
-"""`orch graph`: what depends on what."""
+"""`orch graph`: show the dependency graph."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`orch init`: the first manifest, from nothing or from migrations that are there already."""
+"""`orch init`: write the first manifest, empty or from existing migrations."""
 
 from __future__ import annotations
 

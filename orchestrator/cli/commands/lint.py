@@ -1,4 +1,4 @@
-"""`orch lint`: what the up files do to tables that are in use; no server is asked."""
+"""`orch lint`: find up files that lose data or block running programs, without a server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`orch render`: the files that are made from the manifest."""
+"""`orch render`: write files that are generated from the manifest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`orch repair`: what is wrong with a database, and the resolutions that it allows."""
+"""`orch repair`: list what is wrong with a database, and apply a resolution."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`orch rm-db`: take a database out of the project. Its server is not touched."""
+"""`orch rm-db`: remove a database from the project. Its server is not touched."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`orch rollback`: take migrations back, exactly as many as asked for."""
+"""`orch rollback`: roll back applied migrations."""
 
 from __future__ import annotations
 

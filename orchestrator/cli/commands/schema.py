@@ -1,4 +1,4 @@
-"""`orch schema`: the JSON Schema of the manifest, and of what orch writes."""
+"""`orch schema`: print the JSON Schema of the manifest or of an output."""
 
 from __future__ import annotations
 

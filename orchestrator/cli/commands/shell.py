@@ -1,4 +1,4 @@
-"""`orch shell`: the prompt of a database."""
+"""`orch shell`: open the client program of a database."""
 
 from __future__ import annotations
 

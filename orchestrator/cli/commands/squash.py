@@ -1,4 +1,4 @@
-"""`orch squash`: one migration in place of many old ones."""
+"""`orch squash`: write one migration that replaces many old ones."""
 
 from __future__ import annotations
 

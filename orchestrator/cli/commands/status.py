@@ -1,4 +1,4 @@
-"""`orch status`: where every database stands."""
+"""`orch status`: show version, pending migrations and problems of each database."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`orch unlock`: remove a lock that nobody holds any more."""
+"""`orch unlock`: show who holds the migration lock and remove it."""
 
 from __future__ import annotations
 

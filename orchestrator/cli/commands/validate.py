@@ -1,4 +1,4 @@
-"""`orch validate`: manifest, files and graph; no server is asked."""
+"""`orch validate`: check manifest, files and graph without a server."""
 
 from __future__ import annotations
 

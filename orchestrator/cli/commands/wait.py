@@ -1,4 +1,4 @@
-"""`orch wait`: until other databases are migrated. It only reads, and needs no credentials but theirs."""
+"""`orch wait`: wait until databases are migrated. It only reads, and needs no other credentials."""
 
 from __future__ import annotations
 

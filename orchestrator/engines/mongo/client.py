@@ -1,4 +1,4 @@
-"""What a Python test connects to a fresh database by."""
+"""Connections to a fresh database for Python tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The names of MongoDB's commands, and where those run that are no database's own. Pure."""
+"""The names of MongoDB's commands, and those that run on `admin`. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What MongoDB is, without its driver."""
+"""The record of MongoDB, without its driver."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether the secondaries of a replica set are so far behind that writes wait for its majority."""
+"""Detect secondaries of a replica set that are so far behind that majority writes wait for them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""golang-migrate's lock document as a lease: it names its owner, expires by the server's clock, and is renewed.
+"""golang-migrate's lock document as a lease: it has an owner, expires by the server's clock, and is renewed.
 
 golang-migrate inserts `{locking_key: 0, pid, hostname, created_at}` under a unique index, so both exclude each other. Ours
 carries an owner token and `expires_at` besides. Every write of a holder renews the lease first, by its token: one that

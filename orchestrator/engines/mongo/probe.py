@@ -1,4 +1,4 @@
-"""What became of a MongoDB command whose end was not recorded."""
+"""Find out what a MongoDB command did whose end was not recorded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which commands of a file reach beyond the database in which they run, and the same commands for a copy of it.
+"""Find commands that reach beyond their own database, and rewrite commands for a copy of it.
 
 A command may name a database: in a full name (`shop.orders`), as `db` beside `coll` in a stage, as the database of a role.
 Its own becomes the copy's. Any other, and whatever acts on the whole server, is a finding. Commands that are not known to

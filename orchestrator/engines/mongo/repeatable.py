@@ -1,4 +1,4 @@
-"""Which updates and deletes may be made again after they were made, wholly or in part. Pure."""
+"""Decide which updates and deletes can safely be executed again, completely or in part. Pure."""
 
 from __future__ import annotations
 

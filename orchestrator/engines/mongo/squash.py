@@ -1,4 +1,4 @@
-"""One MongoDB file for several: which versions a file says that it replaces, and how such a file is written.
+"""Read and write MongoDB files that replace several others.
 
 JSON has no comments, so it is the `comment` of a command that says it: {"orch": {"replaces": "1-60"}}.
 """

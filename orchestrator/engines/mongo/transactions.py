@@ -1,4 +1,4 @@
-"""Which commands, and which whole files, a MongoDB transaction can hold. Pure: it looks at the file alone."""
+"""Decide which commands and which whole files a MongoDB transaction can contain. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The session state of a file that runs statement by statement: our own records beside it, and a run that goes on later.
+"""Session state of a file that runs statement by statement: what a later run restores before it continues.
 
 Such a file behaves as in one psql session: what it SETs, by whatever means, lasts from statement to statement. What it
 set is kept with the record of each statement, so that a later run can go on as if it were the same session.

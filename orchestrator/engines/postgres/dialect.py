@@ -1,4 +1,4 @@
-"""What PostgreSQL is, without its driver."""
+"""The record of PostgreSQL, without its driver."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every psycopg error becomes one of ours, with the next thing to do."""
+"""Map every psycopg error to one of ours, with a hint."""
 
 from __future__ import annotations
 

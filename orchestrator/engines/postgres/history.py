@@ -1,4 +1,4 @@
-"""The history table and golang-migrate's version table table, as SQL."""
+"""SQL of the history table and of golang-migrate's version table."""
 
 from __future__ import annotations
 

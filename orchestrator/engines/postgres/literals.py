@@ -1,4 +1,4 @@
-"""Literals that a session may read otherwise than they stand in the file: they are refused with their place."""
+"""Refuse literals that a session would read differently from the file, with their place."""
 
 from __future__ import annotations
 

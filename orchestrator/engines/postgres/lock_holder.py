@@ -1,4 +1,4 @@
-"""Who holds the advisory lock of a database: the question as SQL, and the answer for people."""
+"""Find the session that holds the advisory lock of a database, and describe it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Waiting for the locks of tables: which statements make readers wait behind them, and which sessions are in the way."""
+"""Table locks: which statements make readers wait behind them, and which sessions block them."""
 
 from __future__ import annotations
 

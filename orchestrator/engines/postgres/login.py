@@ -1,4 +1,4 @@
-"""What a server answers to a login: libpq leaves the SQLSTATE out of its error texts, and shows it in its trace alone."""
+"""Get the SQLSTATE of a failed login from libpq's trace: its error texts do not contain it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One simple-query message: several statements, one round trip, and the way back from an error to the file."""
+"""Send several statements in one simple-query message, and map an error back to its place in the file."""
 
 from __future__ import annotations
 

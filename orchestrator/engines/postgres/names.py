@@ -1,4 +1,4 @@
-"""What the tables of one set of migrations are called: the version table by the DSN, and the history by the version table."""
+"""Names of the tables of one set of migrations: the version table from the DSN, and the history that belongs to it."""
 
 from __future__ import annotations
 

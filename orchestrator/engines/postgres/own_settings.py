@@ -1,4 +1,4 @@
-"""What orch sets in a session that holds the migration lock, and so is its own: no limit that ends it, no dead client."""
+"""Settings of orch's own session while it holds the migration lock: no timeouts, and detection of a dead client."""
 
 from __future__ import annotations
 

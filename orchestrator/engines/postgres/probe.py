@@ -1,4 +1,4 @@
-"""What became of a statement that cannot be part of a transaction and whose end was not recorded."""
+"""Find out what a statement outside of a transaction did whose end was not recorded."""
 
 from __future__ import annotations
 

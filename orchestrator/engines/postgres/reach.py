@@ -1,4 +1,4 @@
-"""Which statements of a file reach beyond the database in which they run: to the server, its files, or another database.
+"""Find statements that reach beyond their own database: the server, its files, another database.
 
 First, spell each statement: words in lower case with one space between them, names in double quotes, texts as `''`, no
 comments. Then hold the rules against it, each at the beginning of a statement; calls of functions count anywhere. A DO

@@ -1,4 +1,4 @@
-"""Why a connection could not be made: by SQLSTATE and by what was seen, never by words that may be a user's names."""
+"""Explain why a connection failed, by SQLSTATE and facts, never by words that may be a user's names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The costly step of a SCRAM login, taken once for a server and not once for every database.
+"""Compute the expensive key of a SCRAM login once for each server instead of once for each connection.
 
 A password becomes a key by PBKDF2, in 4,096 rounds or as many as the server asks for (RFC 5802): 2.6 ms of libpq for each
 connection, in which no other thread of Python runs. From version 18 on libpq takes the finished keys instead. What they

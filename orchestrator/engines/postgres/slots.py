@@ -1,4 +1,4 @@
-"""The connections of one run to servers that have few left for its login: who needs one waits until another is closed."""
+"""Limit the connections of a run to a server that allows only a few: others wait until one is closed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One PostgreSQL file for several: which versions a file says that it replaces, and how such a file is written."""
+"""Read and write PostgreSQL files that replace several others."""
 
 from __future__ import annotations
 

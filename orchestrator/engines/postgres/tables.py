@@ -1,4 +1,4 @@
-"""Where history, version table and lock of one database are, and what the two tables say."""
+"""Find the history, the version table and the lock of one database, and read the two tables."""
 
 from __future__ import annotations
 

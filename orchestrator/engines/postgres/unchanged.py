@@ -1,4 +1,4 @@
-"""The check that a file left the records of orch and golang-migrate as they were, as SQL that runs before its COMMIT."""
+"""SQL that checks, before COMMIT, that a file has not changed the records of orch and golang-migrate."""
 
 from __future__ import annotations
 

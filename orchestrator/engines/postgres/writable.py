@@ -1,4 +1,4 @@
-"""Why a server or login takes no writes, and where they can go."""
+"""Explain why a server or login accepts no writes, and name the primary."""
 
 from __future__ import annotations
 

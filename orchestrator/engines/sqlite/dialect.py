@@ -1,4 +1,4 @@
-"""What SQLite is. There is no server: no container, no embedded program, no login."""
+"""The record of SQLite. It has no server: no container, no embedded program, no login."""
 
 from __future__ import annotations
 

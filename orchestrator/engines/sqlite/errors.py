@@ -1,4 +1,4 @@
-"""From SQLite's errors to ours."""
+"""Map SQLite's errors to ours."""
 
 from __future__ import annotations
 

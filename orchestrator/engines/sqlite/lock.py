@@ -1,4 +1,4 @@
-"""The migration lock among runs of orch: a file beside the database, locked for as long as a process holds it.
+"""The migration lock between runs of orch: a locked file beside the database.
 
 SQLite has no lock that lasts over several transactions and lets readers go on. This one tells who is at work and lets
 others wait in turn; that nothing runs twice does not rest on it: every transaction compares the records first, and so it

@@ -1,4 +1,4 @@
-"""From the text of a migration file to statements: where each ends, and what a transaction makes of it.
+"""Split the text of a migration file into statements, and decide which can run in a transaction.
 
 Statements end where SQLite's own `sqlite3_complete` says, which knows the bodies of triggers; the table below is its table.
 """

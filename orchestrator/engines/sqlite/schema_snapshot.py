@@ -1,4 +1,4 @@
-"""The schema of an SQLite database: what stands in sqlite_schema, and the columns of its tables one by one."""
+"""Read the schema of an SQLite database: sqlite_schema and the columns of each table."""
 
 from __future__ import annotations
 
