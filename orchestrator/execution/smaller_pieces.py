@@ -41,9 +41,9 @@ class SmallerPieces:
             self._apart.add(version)
             if statement is not None and repeatable:
                 self._outside.add((version, statement.offset))
-            return "the file goes on statement by statement"
+            return "the file continues statement by statement"
         if statement is None or not repeatable or not self.commits(session, version, statement):
             return ""
         self._apart.add(version)
         self._outside.add((version, statement.offset))
-        return "the statement goes on without a transaction, as it can safely be made again"
+        return "the statement runs without a transaction, because it can safely be repeated"

@@ -93,7 +93,7 @@ def accept(scope: Scope, sink: Sink, files: Sequence[str], reason: str = "") -> 
             history = looked.histories[id]
             hint = _possible(looked, id, history, resolutions(looked.migrations(id), history, by))
             about = id if len(looked.histories) == 1 else f"any of {len(looked.histories)} databases"
-            raise UsageError(f"--accept {shlex.quote(word)} is no file of {about} that was edited", hint=hint)
+            raise UsageError(f"--accept {shlex.quote(word)} matches no edited file of {about}", hint=hint)
 
     def decide(id: str, history: History) -> Resolution:
         offered = accepted(resolutions(looked.migrations(id), history, by))
@@ -183,9 +183,9 @@ def _chosen(looked: Looked, id: str, history: History, by: Signature, flag: str)
             return resolution
     hint = _possible(looked, id, history, offered)
     if following := next_applied(requested):
-        about = "\npending versions are taken as applied in their order; the next: "
+        about = "\npending versions can only be marked applied in their order; the next: "
         hint = Hint(hint, about, following.command(id))
-    raise UsageError(f"--{flag} does not apply to {id} as it stands", hint=hint)
+    raise UsageError(f"--{flag} does not apply to {id}", hint=hint)
 
 
 def _range(looked: Looked, id: str, history: History, by: Signature, text: str) -> Resolution:
@@ -196,8 +196,8 @@ def _range(looked: Looked, id: str, history: History, by: Signature, text: str) 
         raise UsageError(f"--mark-applied: {error}") from None
     if (found := marked_range(looked.migrations(id), history, ranges, by)) is None:
         pending = ", ".join(map(str, looked.state(id, history).pending[:10])) or "none"
-        hint = f"pending versions are taken as applied in their order, without a gap; pending: {pending}"
-        raise UsageError(f"--mark-applied {text} does not apply to {id} as it stands", hint=hint)
+        hint = f"pending versions can only be marked applied in their order, without a gap; pending: {pending}"
+        raise UsageError(f"--mark-applied {text} does not apply to {id}", hint=hint)
     return found
 
 

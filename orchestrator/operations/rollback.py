@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from orchestrator import __version__
-from orchestrator.errors import ConflictError, UsageError
+from orchestrator.errors import ConflictError, UsageError, some
 from orchestrator.events import Sink
 from orchestrator.execution.survey import survey
 from orchestrator.hints import Blank, Command, Hint
@@ -28,7 +28,7 @@ _NUMBER = ("--steps", Blank("NUMBER"))
 def check_request(names: Sequence[str], steps: int | None, to: int | None) -> None:
     """Raise UsageError unless exactly one of `steps` and `to` says how far, and for a version names one database."""
     if (steps is None) == (to is None):
-        raise UsageError("say how far: --steps N or --to VERSION", hint=Hint(Command("rollback", *names, "--steps", 1)))
+        raise UsageError("--steps N or --to VERSION is required", hint=Hint(Command("rollback", *names, "--steps", 1)))
     if to and len(names) > 1:
         raise UsageError("--to VERSION is for one database", hint="--to 0 and --steps N serve several")
 
@@ -55,14 +55,15 @@ def prepare(
     assembly = replace(scope, only=[*chosen, *others], no_deps=True).assemble()
     run = scope.run(assembly, sink)
     surveys = survey(run)
+    below = some([database.id for database in databases])
     for other in others:
-        _refuse_while_up(run.catalogs[other], surveys[other], other, Command("rollback", other, *_NUMBER))
+        _refuse_while_up(below, run.catalogs[other], surveys[other], other, Command("rollback", other, *_NUMBER))
     if assembly.manifest.dependents and not ignore_dependents and not scope.embedded:
         from orchestrator.operations.external import above
 
         for one, migrations, found in above(run, assembly):
             command = Command("rollback", "-f", one.path, one.database.id, *_NUMBER)
-            _refuse_while_up(migrations, found, str(one), command)
+            _refuse_while_up(below, migrations, found, str(one), command)
     request = Request(Direction.DOWN, to=to, steps=steps, allow_missing_down=allow_missing_down)
     run, surveys = with_kept_files(assembly, run, {id: surveys[id] for id in chosen}, request)
     plan = guarded(run, make_plan(databases, run.catalogs, surveys, run.read_script, request, __version__))
@@ -79,13 +80,15 @@ def _dependents(scope: Scope, chosen: set[str]) -> list[str]:
     return [database.id for database in databases if database.id in above]
 
 
-def _refuse_while_up(migrations: Sequence[Migration], found: Survey, named: str, command: Command) -> None:
-    """A database must not lose what another still builds on. `command` is how that is rolled back."""
-    hint = Hint("roll it back too: ", command, "; or --ignore-dependents")
+def _refuse_while_up(below: str, migrations: Sequence[Migration], found: Survey, named: str, command: Command) -> None:
+    """Raise ConflictError if the dependent database `named` has applied migrations. `command` rolls it back."""
+    hint = Hint(f"roll back {named} too: ", command, "; or --ignore-dependents")
     if found.failure:
         raise ConflictError(
-            f"cannot tell whether {named}, which depends on it, is still up", detail=found.failure.what, hint=hint
+            f"cannot roll back {below}: {named} depends on it and could not be read",
+            detail=found.failure.what,
+            hint=hint,
         )
     state = reconcile(migrations, found.history, out_of_order=True)
     if state.applied or state.partial:
-        raise ConflictError(f"{named} depends on it and is still at {spoken(state.version)}", hint=hint)
+        raise ConflictError(f"cannot roll back {below}: {named} depends on it (at {spoken(state.version)})", hint=hint)

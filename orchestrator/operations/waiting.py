@@ -54,7 +54,7 @@ def missing_in(
     if not waited_for:
         return next((problem.what for problem in state.problems if problem.kind in UNDERWAY), "")
     done = f"at version {state.version}" if state.version is not None else "nothing applied yet"
-    return f"{done}, {len(waited_for)} to come"
+    return f"{done}, {len(waited_for)} pending"
 
 
 def _trouble(id: str, failure: Failure, over: bool) -> str:

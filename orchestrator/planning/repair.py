@@ -128,7 +128,7 @@ def acknowledge(migrations: Sequence[Migration], history: History, ranges: Range
     records = tuple(
         _going_on(history, latest[version], by)._replace(origin=Origin.ACKNOWLEDGED) for version in versions
     )
-    what = f"{spoken_versions(versions)} {'is' if len(versions) == 1 else 'are'} applied without files, as is meant"
+    what = f"{spoken_versions(versions)} {'is' if len(versions) == 1 else 'are'} applied and without files on purpose"
     return Resolution(f"acknowledge {written(ranges_of(versions)).replace(', ', ',')}", what, records, None)
 
 
@@ -162,11 +162,11 @@ def baseline(id: str, migrations: Sequence[Migration], history: History, version
     if state.applied or problems:
         following = next_applied(on_request(migrations, history, by))
         raise ConflictError(
-            "there is a history already",
+            f"{id} already has a migration history",
             detail=problems[0].what if problems else f"it is at {spoken(state.version)}",
             hint=Hint(
                 Command("status"),
-                " tells what it says; a baseline is for a database in which nothing is applied",
+                " shows it; a baseline is for a database without applied migrations",
                 *(("\nif the next pending version is in the database: ", following.command(id)) if following else ()),
             ),
         )
@@ -248,12 +248,12 @@ def _marks(migrations: Sequence[Migration], history: History, version: int, by: 
     return [
         Resolution(
             f"mark-applied {version}",
-            f"all of version {version} is in the database (you looked, or finished it by hand)",
+            f"all of version {version} is in the database (you have checked it, or completed it manually)",
             *_marked(migrations, history, version, by, applied=True),
         ),
         Resolution(
             f"mark-not-applied {version}",
-            f"nothing of version {version} is in the database (you looked, or removed it by hand)",
+            f"nothing of version {version} is in the database (you have checked it, or removed it manually)",
             *_marked(migrations, history, version, by, applied=False),
         ),
     ]
@@ -304,10 +304,10 @@ def _in_doubt(history: History, partial: Attempt, by: Signature) -> list[Resolut
     done = signed._replace(applied=number, prefix=prefix_landed(partial, done=True))
     not_done = signed._replace(prefix=prefix_landed(partial, done=False))
     return [
-        Resolution("statement-done", f"statement {number} was done: go on after it", (done,), None),
+        Resolution("statement-done", f"statement {number} was executed: continue after it", (done,), None),
         Resolution(
             "statement-not-done",
-            f"statement {number} was not done: run it again",
+            f"statement {number} was not executed: execute it again",
             (not_done,),
             # Of the very first one: then nothing of the version is done, and the version table must not stay dirty.
             _before(history, partial) if partial.applied == 0 else None,
@@ -319,7 +319,7 @@ def _continue(history: History, partial: Attempt, by: Signature) -> Resolution:
     applied = _applied(history)
     return Resolution(
         "continue",
-        f"version {partial.version} is as it stopped: go on at statement {partial.applied + 1} of {partial.total}",
+        f"version {partial.version} is as it was when it stopped: continue at statement {partial.applied + 1} of {partial.total}",
         (_going_on(history, partial, by),),
         pointer_during(applied, partial.version, partial.direction),
     )
@@ -329,7 +329,7 @@ def _accept(migrations: Sequence[Migration], history: History, version: int, by:
     migration = next(m for m in migrations if m.version == version)
     path = migration.up.path if migration.up else ""
     record = _record(history, migration, by, Origin.MARKED)
-    return Resolution(f"accept {path}", f"the edit of {path} changes nothing that matters here", (record,), None)
+    return Resolution(f"accept {path}", f"the current content of {path} counts as applied", (record,), None)
 
 
 def accepted(found: Sequence[Resolution]) -> list[Resolution]:

@@ -46,4 +46,4 @@ def running(holder: LockHolder) -> str:
     """Return what to know of a database that is half way through a file while somebody holds its lock."""
     if holder.running:
         return f"it is being migrated now, by {holder.description}"
-    return f"its lock names {holder.description}: if that lives, it is being migrated now"
+    return f"its lock names {holder.description}: if that process is still running, the database is being migrated now"

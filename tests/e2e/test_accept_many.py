@@ -56,7 +56,7 @@ def test_what_names_the_files(edited: Estate, words: list[str], left: int) -> No
 
 def test_a_word_that_means_no_file_records_nothing(edited: Estate) -> None:
     told = edited.orch("repair", "*", "--accept", "1", "--accept", "nothing", code=2).stderr
-    assert "--accept nothing is no file of any of 2 databases that was edited" in told
+    assert "--accept nothing matches no edited file of any of 2 databases" in told
     assert "--accept migrations/postgres-a/schema/000001_a.up.sql" in told
     assert (edits(edited, "a"), edits(edited, "b")) == (3, 3)
     assert "2 databases are named" in edited.orch("repair", "a", "b", "--mark-applied", "1", code=2).stderr
@@ -69,7 +69,7 @@ def test_what_was_recorded_as_json(edited: Estate) -> None:
         {
             "id": "postgres-a",
             "flag": "--accept migrations/postgres-a/schema/000001_a.up.sql",
-            "what": "the edit of migrations/postgres-a/schema/000001_a.up.sql changes nothing that matters here",
+            "what": "the current content of migrations/postgres-a/schema/000001_a.up.sql counts as applied",
         }
     ]
     edited.write("postgres-b", {"000004_b.up.sql": "SELECT 1;"})

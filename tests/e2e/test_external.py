@@ -80,10 +80,10 @@ def test_a_database_waits_for_one_of_another_manifest(teams: Estate) -> None:
     # A new migration there holds up new work here, and nothing else.
     _, name, text = MIGRATIONS[engine]
     (teams.root / "platform" / "migrations" / "user" / name).write_text(text)
-    assert "at version 1, 1 to come" in teams.orch("status").stdout
+    assert "at version 1, 1 pending" in teams.orch("status").stdout
     teams.orch("apply")
     teams.write("postgres-order", {"2_b.up.sql": "SELECT 1;"})
-    assert "at version 1, 1 to come" in teams.orch("apply", code=8).stderr
+    assert "at version 1, 1 pending" in teams.orch("apply", code=8).stderr
     teams.orch("plan", "-o", "plan.json")
     teams.orch("apply", "plan.json", code=8)
     teams.orch("apply", "--only", "order", "--no-deps")  # exactly this one, whatever it depends on
@@ -98,7 +98,7 @@ def test_a_rollback_asks_the_manifests_that_depend_on_it(teams: Estate) -> None:
     teams.orch("rollback", "report", "--to", "0", "--yes")
     before = teams.snapshot()
     refused = teams.orch(*down, code=5).stderr
-    assert "postgres-order of databases.yaml depends on it and is still at version 1" in refused
+    assert "postgres-order of databases.yaml depends on it (at version 1)" in refused
     assert "orch rollback -f databases.yaml postgres-order ..." in refused
     assert teams.snapshot() == before
 

@@ -147,7 +147,7 @@ def test_a_hot_document_sends_an_update_out_of_the_transaction(mongo_estate: Est
     told = ended.output
     assert ended.code == 0, told
     assert "tried again" in told and "onflict" in told
-    assert "the file goes on statement by statement" in told
+    assert "the file continues statement by statement" in told
     assert things.count_documents({"done": True}) == 20
     assert mongo_estate.status("mongo-a")["applied"] == [1]
     (row,) = mongo_estate.mongo("a")["orch_history"].find({"done": True})

@@ -147,7 +147,7 @@ def test_wait_sees_each_step_and_ends(pg_estate: Estate) -> None:
     pg_estate.orch("apply", "--only", "a")
     stdout, stderr = whole.communicate(timeout=20)
     assert (whole.returncode, stdout) == (0, "postgres-a is migrated.\n")
-    assert "waiting for postgres-a: does not exist yet" in stderr and "at version 1, 1 to come" in stderr
+    assert "waiting for postgres-a: does not exist yet" in stderr and "at version 1, 1 pending" in stderr
     assert first.communicate()[1].count("\n") <= 2  # only what changes is said
 
 

@@ -26,7 +26,7 @@ def test_wait_still_waits_for_what_is_not_applied(house: House) -> None:
     (house.directory / next(path.name for path in house.directory.glob("000002*.up.*"))).unlink()
     for path in house.directory.glob("000002*"):
         path.unlink()
-    assert "1 to come" in house.orch("wait", "--timeout", "1", code=8).output
+    assert "1 pending" in house.orch("wait", "--timeout", "1", code=8).output
     house.orch("wait", "--for", "db@3", "--timeout", "1")
     house.orch("wait", "--for", "db@9", "--timeout", "1", code=2)
 

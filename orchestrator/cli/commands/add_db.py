@@ -127,7 +127,7 @@ def _check_name(project: Project, engine: str, name: str) -> None:
     if not problem and name in known.server_databases:
         problem = "belongs to the server"
     if not problem and not re.fullmatch(r"[a-z0-9_][a-z0-9_-]*", name):
-        problem = "is not made of lower-case letters, digits, _ and -, beginning with none of the last"
+        problem = "is invalid: use a-z, 0-9, _ and -; it must not start with -"
     if problem:
         lowered = re.sub(r"[^a-z0-9_]+", "_", name.lower()).strip("_")[:63]
         hint = f"perhaps {lowered!r}?" if lowered and lowered not in known.server_databases else ""

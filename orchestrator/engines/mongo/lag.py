@@ -33,7 +33,7 @@ def lagging(client: MongoClient[Any]) -> Blocking | None:
     return Blocking(
         who=f"the secondaries of '{name}'",
         detail="\n".join(lines),
-        hint="look at the members: rs.printSecondaryReplicationInfo(); the run goes on when they have caught up",
+        hint="check the members: rs.printSecondaryReplicationInfo(); the run continues when they have caught up",
     )
 
 
