@@ -31,7 +31,7 @@ GROUPS = {
     "Repair": {
         "repair": "Show what is wrong with a database, and resolve it.",
         "unlock": "Show who holds the migration lock and remove it.",
-        "drift": "Show what was changed behind the migrations.",
+        "drift": "Show schema changes that no migration made.",
         "orphans": "List databases with a history that no manifest declares.",
     },
     "Generate": {

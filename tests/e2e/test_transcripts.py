@@ -89,7 +89,7 @@ SCENES: dict[str, tuple[Change, list[Step]]] = {
         shop,
         [
             *("history product", "apply --only product", broken, "apply", "history", "history product -v"),
-            *("history --failed --output csv", "history --since yesterday", "history nobody"),
+            *("history --failed", "history --since yesterday", "history nobody"),
         ],
     ),
     "validate": (shop, ["validate", broken, "validate", wrong_manifest, "validate"]),
@@ -152,6 +152,7 @@ SCENES: dict[str, tuple[Change, list[Step]]] = {
         ],
     ),
     "shell": (shop, ["shell nobody", "shell"]),  # what opens depends on the machine
+    "drift": (shop, ["drift nobody", "apply --only product", "drift product", "drift product --kept"]),
     "dsn": (shop, ["dsn product --no-password", "dsn nobody"]),
     "schema": (shop, ["schema nothing"]),
 }

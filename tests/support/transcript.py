@@ -22,6 +22,7 @@ MASKS = (
     (r"\b\d+(\.\d+)? (ms|s|min)\b(?! at most)", "DURATION"),
     (r"\b(pid|PID|process|backend) \d+", r"\1 PID"),
     (r"127\.0\.0\.1:\d+", "127.0.0.1:PORT"),
+    (r"(_PORT:-)\d+", r"\1PORT"),
     (r"\b(port|PORT)(=|\s+)\d{4,5}\b", r"\1\2PORT"),
     (r"(_PASSWORD=)\S+", r"\1PASSWORD"),
     (r"(_PORT=)\S+", r"\1PORT"),

@@ -1,4 +1,4 @@
-"""`orch drift`: is a database still what its migrations made it?"""
+"""`orch drift`: compare the schema of a database with what its migrations make."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from orchestrator.execution.scheduler import JOBS, JOBS_PER_SERVER
 
 
 class DriftOutput(StrEnum):
-    """What stdout holds."""
+    """Formats of stdout."""
 
     text = "text"
     json = "json"
@@ -24,19 +24,19 @@ def command(
         list[str] | None,
         typer.Argument(
             metavar="[NAME]...",
-            help="The databases; globs; label:x. Default: all.",
+            help="The databases: names, globs or label:NAME. Default: all.",
             autocompletion=options.complete_pattern,
         ),
     ] = None,
     accept: Annotated[
         bool,
         typer.Option(
-            "--accept", help="Take the databases as they are now: compare with that from here on. Needs a NAME."
+            "--accept", help="Accept the databases as they are: later comparisons start from this state. Needs a NAME."
         ),
     ] = False,
     kept: Annotated[
         bool,
-        typer.Option("--kept", help="Compare with the schema snapshot of the last apply; make no scratch database."),
+        typer.Option("--kept", help="Compare with the schema snapshot of the last apply, without a scratch database."),
     ] = False,
     file: options.File = None,
     env_file: options.EnvFile = None,
@@ -48,9 +48,9 @@ def command(
     output: Annotated[DriftOutput, typer.Option("--output", help="Format of stdout.")] = DriftOutput.text,
     junit: Annotated[str | None, typer.Option("--junit", metavar="FILE", help="Also write a JUnit report.")] = None,
 ) -> int:
-    """Show what was changed in databases behind their migrations. Exit with 3 if something was.
+    """Show schema changes that no migration made. Exit code 3: there are some.
 
-    A database is compared with what its files yield in a scratch database, or else with the schema snapshot that the last
+    A database is compared with the result of its files in a scratch database, or with the schema snapshot that the last
     apply kept (where the manifest says drift: warn or refuse). Nothing is changed.
 
     Examples:
