@@ -262,6 +262,33 @@ class Script:
     checks: Checks = NO_CHECKS
 
 
+class Size(NamedTuple):
+    """How large a table or collection is, with its indexes, and how many of its rows are written a second."""
+
+    rows: int
+    bytes: int
+    writes: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What one statement did: new locks on tables as (table, mode), tables that it wrote anew, tables that it read.
+
+    `old` are those of these tables that were there before the plan, under the name that they have now.
+    `polled`: it commits by itself, so its locks were seen by looking again and again, and what it read is not known.
+    `error` is why it failed; what it did is not known then.
+    """
+
+    statement: int
+    locks: tuple[tuple[str, str], ...] = ()
+    rewritten: tuple[str, ...] = ()
+    read: tuple[str, ...] = ()
+    seconds: float = 0.0
+    polled: bool = False
+    old: frozenset[str] = frozenset()
+    error: str = ""
+
+
 # ---------------------------------------------------------------- what a database remembers
 
 

@@ -39,7 +39,7 @@ class Unit:
     statements: int = 1
     version: int = 0
     invalid: dict[tuple[str, str], Constraint] = field(default_factory=dict)
-    values: list[str] = field(default_factory=list)
+    values: dict[str, bool] = field(default_factory=dict)
     made_types: set[str] = field(default_factory=set)
     created_later: frozenset[str] = frozenset()
 
@@ -460,8 +460,9 @@ def _domain(world: World, fact: Fact, unit: Unit) -> Iterator[Hit]:
 
 
 def _add_value(_: World, fact: Fact, unit: Unit) -> Iterator[Hit]:
-    if fact.name not in unit.made_types and fact.text:
-        unit.values.append(fact.text)
+    made = fact.name in unit.made_types  # from 17 on a value of a type of the same transaction can be used
+    if fact.text and not (made and unit.version >= 17):
+        unit.values[fact.text] = made and not unit.version
     return iter(())
 
 
@@ -472,11 +473,12 @@ def uses_new_value(source: str, facts: list[Fact], unit: Unit) -> list[Hit]:
     head = source[:12].upper()
     if head.startswith(("COMMENT", "DO")):
         return []
-    for value in unit.values:
+    for value, maybe in unit.values.items():
         quoted = "'" + value.replace("'", "''") + "'"
         if quoted in source:
             what = f"uses the enum value {quoted}, which can be used only after the transaction that adds it"
-            return [Hit("PG402", source.index(quoted), what)]
+            what += " (before PostgreSQL 17)" if maybe else ""
+            return [Hit("PG402", source.index(quoted), what, maybe=maybe)]
     return []
 
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from orchestrator.analysis.findings import Finding
+from orchestrator.model import Size
 
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """A finding as it is told: of which database, how grave, and the line of the file."""
+    """A finding as it is told: of which database, how grave, the line of the file, and how large its table is, if known."""
 
     database: str
     level: str
     finding: Finding
     line: str = ""
+    size: Size | None = None
 
 
 @dataclass(frozen=True, slots=True)

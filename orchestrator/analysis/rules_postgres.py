@@ -117,7 +117,7 @@ POSTGRES = (
         "nobody",
         "nothing",
         "A value that ALTER TYPE … ADD VALUE adds can be used only after the transaction has ended (SQLSTATE 55P04). A file is one "
-        "transaction. The type may be created in the same file: then its values can be used.",
+        "transaction. PostgreSQL 17 and later allow it where the same file creates the type.",
         "ALTER TYPE mood ADD VALUE 'calm';\nUPDATE person SET mood = 'calm' WHERE mood IS NULL;",
         (
             ("1_mood_calm.up.sql", "ALTER TYPE mood ADD VALUE 'calm';\n"),

@@ -25,6 +25,7 @@ GROUPS = {
     "Test": {
         "dev": "Run real servers for development, without Docker.",
         "verify": "Try every up and down file in a scratch database.",
+        "stats": "Print the sizes of tables, for lint --stats.",
         "clone": "Create a fresh migrated copy of a database for a test.",
         "drop-clone": "Drop clones.",
     },

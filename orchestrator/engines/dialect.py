@@ -187,6 +187,8 @@ class Dialect:
         lint_rules: how the codes of the lint rules begin that are true of its files.
         lint_versions: the oldest and the newest major version that these rules know; none: (0, 0).
         slow_drop: whether dropping a database takes so long that a test does not wait for it.
+        sizes: the module that asks a session how large the tables are, for `orch stats`; '' where nothing counts that.
+        tracer: the module that runs a file and tells what each statement did, as `orch lint --trace` does; '' for none.
         squash: the module that writes one file in place of many, a `Squashing`; '' where there is none.
         shell: returns the call of the engine's own interactive client for a DSN; None: it has none.
     """
@@ -211,6 +213,8 @@ class Dialect:
     lint_versions: tuple[int, int] = (0, 0)
     slow_drop: bool = False
     squash: str = ""
+    tracer: str = ""
+    sizes: str = ""
     shell: Callable[[str], ShellCall] | None = None
 
     @property

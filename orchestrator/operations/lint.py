@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -13,9 +13,10 @@ from orchestrator.analysis.findings import Finding, Story
 from orchestrator.analysis.lint_report import Report, Told
 from orchestrator.analysis.permissions import allowed, permissions, wrong
 from orchestrator.analysis.rules import ERROR, OFF, WARN, fits_engine, rules
+from orchestrator.analysis.sizes import size_of, weighed
 from orchestrator.engines import dialect
 from orchestrator.errors import InvalidError, InvalidGroup, OrchError, UsageError
-from orchestrator.model import Database, File, Mark, Migration, Script
+from orchestrator.model import Database, File, Mark, Migration, Script, Size
 from orchestrator.operations.assembly import Assembly, assemble
 from orchestrator.operations.side_by_side import side_by_side
 from orchestrator.planning.catalog import read_catalog
@@ -30,6 +31,7 @@ class Request:
 
     `since`: the files after this version are one plan. `changed`: the files that differ from this git commit are one
     plan. Else each file is judged as if all before it were applied. `server_version` goes before the manifest's.
+    `sizes` of tables, by databases, weigh the findings.
     """
 
     file: str | None = None
@@ -37,6 +39,7 @@ class Request:
     since: int | None = None
     changed: str | None = None
     server_version: int | None = None
+    sizes: Mapping[str, Mapping[str, Size]] = field(default_factory=dict)
 
 
 def lint(request: Request) -> Report:
@@ -111,6 +114,7 @@ class _Judged:
         self.allowed = 0
         self.version = 0
         self._database = database
+        self._sizes = request.sizes.get(database.id, {})
         self._alone = request.since is None and request.changed is None
         version = request.server_version or database.lint.server_version or 0
         self._story = Story(version=version)
@@ -129,7 +133,8 @@ class _Judged:
             if allowed(finding, granted):
                 self.allowed += 1
             elif self._level(finding) != OFF:
-                self.told.append(Told(self._database.id, self._level(finding), finding, _line(script, finding)))
+                level, size = weighed(finding, self._level(finding), self._sizes), size_of(finding.table, self._sizes)
+                self.told.append(Told(self._database.id, level, finding, _line(script, finding), size))
 
     def unreadable(self, error: OrchError, file: File) -> None:
         """Tell of a file that is no migration."""

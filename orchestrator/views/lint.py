@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from orchestrator.analysis.lint_report import Report, Told
 from orchestrator.analysis.rules import ERROR, WARN, Rule
+from orchestrator.analysis.sizes import shown
 from orchestrator.hints import Command, Hint
 
 
@@ -19,7 +20,8 @@ def lint_text(report: Report) -> Hint:
 def _finding(told: Told) -> list[str]:
     finding = told.finding
     on = f" ({finding.lock} on {finding.table})" if finding.lock and finding.table else ""
-    lines = [f"{finding.where}: {told.level} {finding.code}: {finding.what}{on}"]
+    size = f"; {shown(finding.table, told.size)}" if told.size else ""
+    lines = [f"{finding.where}: {told.level} {finding.code}: {finding.what}{on}{size}"]
     if told.line:
         number = f"{finding.where.line:>6}"
         before = told.line[: max(0, finding.where.column - 1)]

@@ -35,6 +35,7 @@ def lint_document(report: Report) -> dict[str, Any]:
                 "table": told.finding.table,
                 "lock": told.finding.lock,
                 "maybe": told.finding.maybe,
+                **({"rows": told.size.rows, "bytes": told.size.bytes} if told.size else {}),
             }
             for told in report.findings
         ],

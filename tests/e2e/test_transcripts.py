@@ -93,6 +93,7 @@ SCENES: dict[str, tuple[Change, list[Step]]] = {
         ],
     ),
     "validate": (shop, ["validate", broken, "validate", wrong_manifest, "validate"]),
+    "stats": (shop, ["stats nobody"]),
     "lint": (shop, ["lint", "lint --since 0 --output json", "lint --explain PG206", "lint --explain PG1"]),
     "orphans": (shop, ["orphans --nothing"]),  # what it lists depends on the other tests that use the server
     "squash": (shop, ["squash product --to 2 --dry-run", "squash product --to 9", "squash nobody --to 2"]),

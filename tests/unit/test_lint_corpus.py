@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
+from lint_corpus import ESTATE, MONGO, POSTGRES, Case, script
 
 from orchestrator.analysis.findings import Story
 from orchestrator.analysis.rules import OFF, rules
-from orchestrator.engines.mongo.extended_json import parse_commands
-from orchestrator.engines.postgres.sql import parse_sql
-from orchestrator.model import File, Script
 
-DATA = Path(__file__).with_name("data")
-ESTATE = (DATA / "lint_corpus_estate.sql").read_text()
 MEANINGS = {
     "loses": "PG101 PG102 PG104 PG105 PG106 PG107 MG101 MG103 MG104 MG105",
     "cascade": "PG103",
@@ -41,41 +34,6 @@ MEANINGS = {
     "stops": "MG201 MG202",
 }
 MEANING = {code: meaning for meaning, codes in MEANINGS.items() for code in codes.split()}
-_EXPECTED = re.compile(r"[ \t]*-->[ \t]*(.*)$", re.MULTILINE)
-
-
-@dataclass
-class Case:
-    """Files with what is dangerous in them: (number of the file, line, meaning)."""
-
-    name: str
-    past: list[str]
-    plan: list[str]
-    expected: set[tuple[int, int, str]]
-
-
-def cases(path: Path) -> list[Case]:
-    """Read a corpus; its format is told at its beginning."""
-    found = []
-    for section in path.read_text().split("\n## ")[1:]:
-        name, _, body = section.partition("\n")
-        if not body.strip() or name.startswith("names where"):
-            continue
-        before, _, plan = body.rpartition("-- plan\n")
-        files, expected = plan.split("-- next\n"), set()
-        for number, text in enumerate(files):
-            for line, words in enumerate(text.splitlines(), 1):
-                if marked := _EXPECTED.search(words):
-                    expected |= {(number, line, meaning.strip()) for meaning in marked[1].split(",")}
-        past = [text for text in before.split("-- next\n") if text.strip()]
-        found.append(Case(name, past, [_EXPECTED.sub("", text) for text in files], expected))
-    return found
-
-
-def script(text: str) -> Script:
-    if text.lstrip().startswith("["):
-        return parse_commands(File("f.up.json", Path("f"), ""), text)
-    return parse_sql(File("f.up.sql", Path("f"), ""), text)
 
 
 def told(case: Case, estate: str) -> set[tuple[int, int, str]]:
@@ -89,10 +47,6 @@ def told(case: Case, estate: str) -> set[tuple[int, int, str]]:
         for finding in story.judge(script(text))
         if rules()[finding.code].level != OFF
     }
-
-
-POSTGRES = cases(DATA / "lint_corpus.txt")
-MONGO = cases(DATA / "lint_corpus_mongo.txt")
 
 
 @pytest.mark.parametrize("which", ["postgres", "mongo"])

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_lint_corpus import ESTATE, POSTGRES
+from lint_corpus import ESTATE, POSTGRES
 
 from orchestrator.analysis.facts import Column, Fact
 from orchestrator.analysis.statements import read_statement

@@ -10,7 +10,11 @@ import typer
 from orchestrator.cli import options
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from orchestrator.analysis.lint_report import Report
+    from orchestrator.model import Size
+    from orchestrator.scratch.trace import Traced
 
 
 class LintOutput(StrEnum):
@@ -53,6 +57,21 @@ def command(
         int | None,
         typer.Option("--server-version", metavar="MAJOR", help="Major version of the server that will run the files."),
     ] = None,
+    trace: Annotated[
+        bool,
+        typer.Option(
+            "--trace",
+            help="Also run the files after --since, or the pending ones, in a scratch database on the server, and show "
+            "the locks, rewrites and reads of every statement. With --output text or json.",
+        ),
+    ] = False,
+    stats: Annotated[
+        str | None,
+        typer.Option("--stats", metavar="FILE", help="Weigh findings by the sizes that `orch stats -o FILE` wrote."),
+    ] = None,
+    live: Annotated[bool, typer.Option("--live", help="Weigh findings by sizes that the servers tell now.")] = False,
+    env_file: options.EnvFile = None,
+    embedded: options.Embedded = False,
     output: Annotated[LintOutput, typer.Option("--output", help="Format of stdout.")] = LintOutput.text,
 ) -> int:
     """Check up files for lost data, long locks, failures and changes that break running programs. Needs no server.
@@ -64,28 +83,79 @@ def command(
         orch lint orders --since 12
         orch lint --changed origin/main
         orch lint --explain PG203
+        orch lint orders --trace
+        orch lint --stats sizes.json
     """
     if explain is not None:
         return _explain(explain, output)
     from orchestrator.analysis.rules import ERROR
+    from orchestrator.errors import UsageError
     from orchestrator.operations.lint import Request, lint
 
-    report = lint(Request(file, names or (), since, changed, server_version))
-    _show(report, output)
-    return 1 if report.count(ERROR) else 0
+    if trace and (changed is not None or output not in (LintOutput.text, LintOutput.json)):
+        raise UsageError("--trace goes with --output text or json, and not with --changed", hint="use --since VERSION")
+    if stats is not None and live:
+        raise UsageError("--stats and --live cannot be used together", hint="use one of them")
+    sizes = _sizes(file, names, env_file, stats, embedded=embedded) if stats is not None or live else {}
+    report = lint(Request(file, names or (), since, changed, server_version, sizes))
+    found = _traced(file, names, env_file, since, server_version, embedded=embedded) if trace else None
+    _show(report, output, found)
+    failed = any(one.failure for one in found or ())
+    return 1 if report.count(ERROR) or failed else 0
 
 
-def _show(report: Report, output: LintOutput) -> None:
+def _sizes(
+    file: str | None, names: list[str] | None, env_file: str | None, stats: str | None, *, embedded: bool
+) -> dict[str, dict[str, Size]]:
+    """Return the sizes of tables by databases, of the file or from the servers; one that cannot be asked is told."""
+    from orchestrator.cli.console import say, say_failures
+    from orchestrator.operations.assembly import assemble
+    from orchestrator.operations.stats import live_sizes, read_sizes
+    from orchestrator.views.plain import PlainView
+
+    if stats is not None:
+        return read_sizes(stats)
+    assembly = assemble(file, env_file, names, no_deps=bool(names))
+    found, failed = live_sizes(assembly.run(PlainView(say), embedded=embedded))
+    say_failures(failed)
+    return found
+
+
+def _traced(
+    file: str | None,
+    names: list[str] | None,
+    env_file: str | None,
+    since: int | None,
+    server_version: int | None,
+    *,
+    embedded: bool,
+) -> list[Traced]:
+    from orchestrator.cli.console import say, say_failures
+    from orchestrator.operations.assembly import assemble
+    from orchestrator.scratch.trace import trace
+    from orchestrator.views.plain import PlainView
+
+    assembly = assemble(file, env_file, names, no_deps=bool(names))
+    found = trace(assembly.run(PlainView(say), embedded=embedded), since=since, version=server_version or 0)
+    say_failures((one.database, one.failure) for one in found if one.failure)
+    return found
+
+
+def _show(report: Report, output: LintOutput, traced: Sequence[Traced] | None) -> None:
     from orchestrator import __version__
     from orchestrator.cli.console import out, out_json, pasteable
     from orchestrator.cli.machine import located, put_commands
     from orchestrator.views import lint_reports
     from orchestrator.views.lint import lint_text
+    from orchestrator.views.lint_trace import trace_document, trace_text
 
     if output is LintOutput.text:
         out(pasteable(lint_text(report)))
+        if traced is not None:
+            out("\n" + trace_text(traced))
     elif output is LintOutput.json:
-        out_json(lint_reports.lint_document(report))
+        document = lint_reports.lint_document(report)
+        out_json(document if traced is None else {**document, "trace": trace_document(traced)})
     elif output is LintOutput.sarif:
         out_json(lint_reports.sarif_document(report, located, __version__))
     elif output is LintOutput.gitlab:

@@ -1,0 +1,151 @@
+"""`orch lint --trace`: run pending files in a scratch database, and hold what they did against what the rules say.
+
+The scratch database is made beside the real one, which is only asked which files are pending, and dropped in the end.
+Its tables have no rows but those that migrations insert: locks, rewrites and reads are the same, times are not.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from importlib import import_module
+from typing import Any
+
+from orchestrator.analysis.findings import Finding, Story
+from orchestrator.analysis.measured import Compared, compare
+from orchestrator.engines import dialect
+from orchestrator.engines.base import Reach
+from orchestrator.errors import InvalidError, OrchError
+from orchestrator.events import DatabaseFailed, Event, Failure
+from orchestrator.execution.executor import Executor
+from orchestrator.execution.run import Run
+from orchestrator.execution.survey import survey
+from orchestrator.model import Direction, Migration
+from orchestrator.planning.history import reconcile
+from orchestrator.planning.plan import Request
+from orchestrator.planning.planner import make_plan
+from orchestrator.scratch.clone_names import clone_name
+from orchestrator.scratch.clones import Cloner
+from orchestrator.scratch.confine import UP, confined, reaching
+
+
+@dataclass(frozen=True, slots=True)
+class Traced:
+    """What was traced of one database. `failure` is why it could not be, or not to its end."""
+
+    database: str
+    statements: tuple[Compared, ...] = ()
+    failure: Failure | None = None
+
+
+def trace(run: Run, *, since: int | None = None, version: int = 0) -> list[Traced]:
+    """Trace the files after `since`, or those that are pending, of all databases of a run; `version` is for the rules."""
+    found = []
+    pending: dict[str, tuple[int, ...]] = {} if since is not None else _pending(run)
+    for id, migrations in run.catalogs.items():
+        database = run.databases[id]
+        if not dialect(database.engine).tracer:
+            what = f"{dialect(database.engine).title} cannot be traced: it keeps no locks of tables until a commit"
+            found.append(Traced(id, failure=Failure("usage", 2, what, hint="orch lint judges its files all the same")))
+            continue
+        ahead = [
+            m for m in migrations if m.up and (m.version > since if since is not None else m.version in pending[id])
+        ]
+        if not ahead:
+            found.append(Traced(id))
+            continue
+        before = [m for m in migrations if m not in ahead and m.version < ahead[-1].version]
+        statements: list[Compared] = []
+        try:
+            for compared in _Scratch(run, id, version).compared(before, ahead):
+                statements.append(compared)
+        except OrchError as error:
+            found.append(Traced(id, tuple(statements), Failure.of(error, run.redact)))
+            continue
+        found.append(Traced(id, tuple(statements)))
+    return found
+
+
+def _pending(run: Run) -> dict[str, tuple[int, ...]]:
+    """Return the versions that the real databases do not have; of one that is missing, all."""
+    surveys = survey(run)
+    pending = {}
+    for id, one in surveys.items():
+        if one.failure and one.failure.kind != "database_missing":
+            raise OrchError(
+                f"{id}: {one.failure.what}", detail=one.failure.detail, hint="--since VERSION asks no database"
+            )
+        pending[id] = reconcile(run.catalogs[id], one.history, out_of_order=True).pending
+    return pending
+
+
+class _Scratch:
+    """One scratch database for the files of one database."""
+
+    def __init__(self, run: Run, id: str, version: int) -> None:
+        self._run, self._id = run, id
+        self._story = Story(version=version)
+
+    def compared(self, before: Sequence[Migration], ahead: Sequence[Migration]) -> Iterator[Compared]:
+        """Yield each statement of the files ahead, after those before have run."""
+        name = clone_name(os.getpid())
+        for _, beyond in reaching(self._run, self._id, [*before, *ahead], UP, name):
+            if beyond.reach is not Reach.MAY:  # it would act on the real server
+                what = f"this cannot be traced, for it reaches beyond its database: {beyond.what}"
+                raise InvalidError(what, where=beyond.where)
+        cloner = Cloner(self._run)
+        cloner.drop_left_behind([self._id])
+        run = confined(self._run, self._id, name, [*before, *ahead])
+        try:
+            self._apply(replace(run, catalogs={self._id: tuple(before)}))
+            yield from self._files(run, before, ahead)
+        finally:
+            cloner.drop(self._id, name)
+
+    def _files(self, run: Run, before: Sequence[Migration], ahead: Sequence[Migration]) -> Iterator[Compared]:
+        database = run.databases[self._id]
+        tracer = import_module(dialect(database.engine).tracer)
+        for migration in before:
+            if migration.up is not None:
+                self._story.past(run.read_script(database, migration.up))
+        old: set[int] | None = None
+        for migration in ahead:
+            if migration.up is None:
+                continue
+            script = run.read_script(database, migration.up)
+            told = self._story.judge(script)
+            with self._session(run) as connection, self._session(run) as watcher:
+                old = tracer.tables(watcher) if old is None else old
+                for measured in tracer.trace(connection, watcher, script, old):
+                    statement = script.statements[measured.statement]
+                    mine: list[Finding] = [finding for finding in told if finding.statement == measured.statement]
+                    measured = replace(measured, error=run.redact(measured.error))
+                    source = run.redact(" ".join(statement.source.split()))
+                    yield compare(migration.up.path, statement.line, source, measured, mine)
+                    if measured.error:
+                        return
+
+    @contextmanager
+    def _session(self, run: Run) -> Iterator[Any]:
+        target = run.targets[self._id]
+        with run.engines[target.engine].connect(target) as session:
+            yield getattr(session, "connection")  # noqa: B009 - the engine has a tracer, so its sessions have one
+
+    def _apply(self, run: Run) -> None:
+        failures: list[Failure] = []
+
+        def sink(event: Event) -> None:
+            if isinstance(event, DatabaseFailed):
+                failures.append(event.failure)
+
+        run = replace(run, sink=sink)
+        databases = tuple(run.databases.values())
+        plan = make_plan(
+            databases, run.catalogs, survey(run, keep=True), run.read_script, Request(Direction.UP), run.tool
+        )
+        Executor(run, plan).execute()
+        if failures:
+            first = failures[0]
+            raise OrchError(f"a file before the pending ones fails: {first.what}", detail=first.detail, hint=first.hint)

@@ -1,0 +1,163 @@
+"""`orch lint --trace`: what statements really did on a server, against what the rules said."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import psycopg
+import pytest
+from estate import Estate
+from lint_corpus import ESTATE, POSTGRES, script
+
+from orchestrator.analysis.measured import compare
+from orchestrator.engines.postgres.tracing import measure, tables
+
+TABLES = """CREATE TABLE t (id int PRIMARY KEY, a int, v varchar(10));
+CREATE TABLE parent (id int PRIMARY KEY);
+CREATE INDEX t_a ON t (a);
+"""
+LATER = """ALTER TABLE t ALTER COLUMN a TYPE bigint;
+ALTER TABLE t ALTER COLUMN v TYPE varchar(20);
+ALTER TABLE t ADD FOREIGN KEY (a) REFERENCES parent (id);
+CREATE TABLE fresh (i int);
+CREATE INDEX ON fresh (i);
+UPDATE t SET a = 1 WHERE id = 1;
+"""
+
+
+def traced(estate: Estate, *arguments: str, code: int | None = None) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = estate.orch("lint", "--trace", *arguments, "--output", "json", code=code).json[
+        "trace"
+    ]
+    return found
+
+
+def test_what_pending_files_really_did(pg_estate: Estate) -> None:
+    pg_estate.add("postgres", "a", {"1_a.up.sql": TABLES})
+    pg_estate.orch("apply")
+    pg_estate.write(
+        "postgres-a",
+        {"2_b.up.sql": LATER, "3_c.up.sql": "CREATE INDEX CONCURRENTLY t_v ON t (v);", "4_d.up.sql": "VACUUM t;"},
+    )
+    (database,) = traced(pg_estate, code=1)
+    kind, wider, key, create, index, update, concurrently, vacuum = database["statements"]
+    assert kind["rewritten"] == ["t"] and kind["rules"] == ["PG201"]
+    assert {"table": "t", "mode": "ACCESS EXCLUSIVE"} in kind["locks"]
+    assert wider["rewritten"] == wider["read"] == wider["rules"] == []
+    assert {one["table"] for one in key["locks"] if one["mode"] == "SHARE ROW EXCLUSIVE"} >= {"parent"}
+    assert "PG204" in key["rules"]
+    assert create["rules"] == index["rules"] == update["rules"] == []
+    assert concurrently["polled"] and concurrently["error"] is None
+    assert {one["mode"] for one in concurrently["locks"] if one["table"] == "t"} <= {
+        "SHARE UPDATE EXCLUSIVE",
+        "ACCESS SHARE",
+    }
+    assert vacuum["error"] is None
+    assert all(not one["missed"] and not one["in_vain"] for one in database["statements"]), database
+    assert pg_estate.version_row("a") == [(1, False)], "the real database was only asked"
+    left = pg_estate.sql("a", "SELECT datname FROM pg_database WHERE datname LIKE 'orch_clone_%'")
+    assert left == []
+    text = pg_estate.orch("lint", "--trace", code=1).stdout
+    assert "2_b.up.sql:1: ALTER TABLE t ALTER COLUMN a TYPE bigint\n    locks     ACCESS EXCLUSIVE on t" in text
+    assert "Traced 8 statements in scratch databases: the rules agree with 8." in text
+
+
+def test_a_file_that_fails_and_what_cannot_be_traced(pg_estate: Estate) -> None:
+    pg_estate.add("postgres", "a", {"1_a.up.sql": TABLES})
+    pg_estate.orch("apply")
+    pg_estate.write("postgres-a", {"2_b.up.sql": "ALTER TABLE t ADD x int;\nALTER TABLE nowhere ADD y int;"})
+    (database,) = traced(pg_estate, "--since", "1")
+    assert [one["error"] for one in database["statements"]] == [None, 'relation "nowhere" does not exist']
+    assert "--trace goes with" in pg_estate.orch("lint", "--trace", "--output", "sarif", code=2).stderr
+    pg_estate.write("postgres-a", {"2_b.up.sql": "CREATE ROLE traced_by_mistake;"})
+    (database,) = traced(pg_estate, "--since", "1", code=1)
+    assert "reaches beyond its database" in database["error"] and database["statements"] == []
+    assert pg_estate.sql("a", "SELECT rolname FROM pg_roles WHERE rolname = 'traced_by_mistake'") == []
+
+
+LONG = {"rewrite", "scan", "index", "foreign key", "domain", "together", "refresh"}
+
+OTHERWISE = (
+    "manual: timestamp to timestamptz depends on the time zone",  # which is UTC here
+    "table: REFRESH CONCURRENTLY",  # nobody writes to a materialized view
+)
+
+
+def test_the_expectations_of_the_corpus_are_what_a_server_does(pg_estate: Estate) -> None:
+    """Whoever wrote down what is dangerous in the corpus may be wrong; the server is not. Every case is rolled back."""
+    pg_estate.add("postgres", "a", {"1_a.up.sql": ESTATE})
+    pg_estate.orch("apply")
+    wrong, tried, failed = [], 0, 0
+    with psycopg.connect(pg_estate.servers["postgres"].dsn(pg_estate.prefix + "a"), autocommit=True) as connection:
+        old = tables(connection)
+        for case in POSTGRES:
+            parsed = script(case.plan[0])
+            if case.past or len(case.plan) > 1 or not parsed.atomic:
+                continue
+            lines = {line for _, line, meaning in case.expected if meaning in LONG}
+            losing = {line for _, line, meaning in case.expected if meaning in ("loses", "unreadable", "rows")}
+            connection.execute("BEGIN")
+            found = list(measure(connection, parsed, old))
+            connection.execute("ROLLBACK")
+            tried += 1
+            failed += bool(found and found[-1].error)
+            if found and found[-1].error:
+                continue
+            of = parsed.statements
+            compared = [compare("f", of[one.statement].line, of[one.statement].source, one, []) for one in found]
+            if case.name in OTHERWISE:
+                continue
+            did = {one.line for one in compared if one.missed} - losing
+            expected = {max(one.line for one in compared if one.line <= line) for line in lines}
+            if did != expected:
+                wrong.append(f"{case.name}: the server works long in lines {sorted(did)}, expected {sorted(expected)}")
+    assert not wrong, "\n".join(wrong)
+    assert tried > 150 and failed < 20
+
+
+def test_findings_weigh_by_the_size_of_the_table(pg_estate: Estate) -> None:
+    pg_estate.add("postgres", "a", {"1_a.up.sql": TABLES})
+    pg_estate.orch("apply")
+    pg_estate.write("postgres-a", {"2_b.up.sql": "ALTER TABLE t ALTER COLUMN a TYPE bigint;\nDROP TABLE parent;\n"})
+    pg_estate.orch("stats", "-o", "sizes.json")
+    written = json.loads((pg_estate.root / "sizes.json").read_text())
+    table = written["databases"]["postgres-a"]["tables"]["t"]
+    assert table["rows"] == 0 and table["bytes"] > 0 and table["writes_per_second"] == 0
+    assert pg_estate.orch("stats").json["databases"]["postgres-a"]["tables"]["t"] == table
+
+    def levels(*arguments: str) -> dict[str, str]:
+        document = pg_estate.orch("lint", *arguments, "--output", "json", code=1).json
+        return {one["code"]: one["level"] for one in document["findings"] if one["code"] in ("PG201", "PG101", "PG601")}
+
+    assert levels() == {"PG201": "error", "PG101": "error"}
+    for arguments in (["--stats", "sizes.json"], ["--live"]):
+        assert levels(*arguments) == {"PG201": "warn", "PG101": "error"}, "lost data is never weighed"
+    table |= {"rows": 12_000_000, "bytes": 4_100_000_000, "writes_per_second": 20.0}
+    (pg_estate.root / "sizes.json").write_text(json.dumps(written))
+    pg_estate.write("postgres-a", {"3_c.up.sql": "UPDATE t SET a = 1;"})
+    assert levels("--stats", "sizes.json") == {"PG201": "error", "PG101": "error", "PG601": "error"}
+    text = pg_estate.orch("lint", "--stats", "sizes.json", code=1).stdout
+    assert "(ACCESS EXCLUSIVE on t); t has 12,000,000 rows (4.1 GB), 20 writes a second" in text
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{", "this is not JSON"),
+        ("[]", "this is not what `orch stats` writes"),
+        ('{"format": 2, "databases": {}}', "this is not what `orch stats` writes"),
+        ('{"format": 1, "databases": {"postgres-a": 3}}', "postgres-a has no 'tables'"),
+        ('{"format": 1, "databases": {"postgres-a": {"tables": {"t": {"rows": -1}}}}}', "postgres-a: t cannot be read"),
+        (
+            '{"format": 1, "databases": {"a": {"tables": {"t": {"rows": NaN, "bytes": 1, "writes_per_second": 0}}}}}',
+            "a: t cannot be read",
+        ),
+    ],
+)
+def test_a_file_of_sizes_that_is_none(pg_estate: Estate, text: str, said: str) -> None:
+    pg_estate.add("postgres", "a", {"1_a.up.sql": TABLES})
+    (pg_estate.root / "sizes.json").write_text(text)
+    error = pg_estate.orch("lint", "--stats", "sizes.json", code=4).stderr
+    assert said in error and "sizes.json" in error
+    assert "--stats and --live" in pg_estate.orch("lint", "--stats", "x", "--live", code=2).stderr
