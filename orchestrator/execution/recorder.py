@@ -33,7 +33,7 @@ from orchestrator.execution.scheduler import walk
 from orchestrator.execution.sessions import Sessions
 from orchestrator.model import History, LockHolder
 from orchestrator.planning.attempts import digest
-from orchestrator.planning.repair import Resolution
+from orchestrator.planning.resolution import Resolution
 
 Decide = Callable[[str, History], Resolution]
 """Returns what to record for a database by its history; raises if there is nothing to record."""

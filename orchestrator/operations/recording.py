@@ -16,7 +16,7 @@ from orchestrator.operations.assembly import Assembly
 from orchestrator.operations.scope import Scope, the_one
 from orchestrator.planning.half_done import held_against_file
 from orchestrator.planning.history import State, reconcile
-from orchestrator.planning.repair import Resolution, Signature
+from orchestrator.planning.resolution import Resolution, Signature
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,6 @@ from orchestrator.operations.scope import Scope
 from orchestrator.planning.history import reconcile
 from orchestrator.planning.problems import Kind, Problem, spoken
 from orchestrator.planning.repair import (
-    Resolution,
-    Signature,
     accepted,
     acknowledge,
     marked_range,
@@ -27,6 +25,7 @@ from orchestrator.planning.repair import (
     resolutions,
     together,
 )
+from orchestrator.planning.resolution import Resolution, Signature
 from orchestrator.planning.squash import Ranges, parse_ranges
 
 
@@ -84,11 +83,12 @@ def accept(scope: Scope, sink: Sink, files: Sequence[str], reason: str = "") -> 
     chosen: dict[str, list[str]] = {}
     for id, history in looked.histories.items():
         found = accepted(resolutions(looked.migrations(id), history, by))
-        chosen[id] = [resolution.flag for resolution in found if any(_means(word, resolution.flag) for word in files)]
+        edited = [path for resolution in found for path in resolution.values]
+        chosen[id] = [path for path in edited if any(_means(word, path) for word in files)]
     if looked.failures:
         return Recording(looked.run, {}, _nothing, failures=looked.failures)
     for word in files:
-        if not any(_means(word, flag) for flags in chosen.values() for flag in flags):
+        if not any(_means(word, path) for paths in chosen.values() for path in paths):
             id = next(iter(looked.histories))
             history = looked.histories[id]
             hint = _possible(looked, id, history, resolutions(looked.migrations(id), history, by))
@@ -97,9 +97,9 @@ def accept(scope: Scope, sink: Sink, files: Sequence[str], reason: str = "") -> 
 
     def decide(id: str, history: History) -> Resolution:
         offered = accepted(resolutions(looked.migrations(id), history, by))
-        return together([resolution for resolution in offered if resolution.flag in chosen[id]])
+        return together([one for one in offered if one.values[0] in chosen[id]])
 
-    return Recording(looked.run, {id: looked.histories[id] for id, flags in chosen.items() if flags}, decide)
+    return Recording(looked.run, {id: looked.histories[id] for id, paths in chosen.items() if paths}, decide)
 
 
 def acknowledge_gone(scope: Scope, sink: Sink, versions: str, reason: str = "") -> Recording:
@@ -201,9 +201,8 @@ def _range(looked: Looked, id: str, history: History, by: Signature, text: str) 
     return found
 
 
-def _means(word: str, flag: str) -> bool:
-    """Whether a FILE of the command line means the file of this flag: a path, a name, a glob of either, a version."""
-    path = flag.removeprefix("accept ")
+def _means(word: str, path: str) -> bool:
+    """Whether a FILE of the command line means this file: a path, a name, a glob of either, a version."""
     name = path.rpartition("/")[2]
     if word.isdecimal():
         return int(word) == int(name.partition("_")[0])
@@ -228,5 +227,4 @@ def _possible(looked: Looked, id: str, history: History, offered: Sequence[Resol
 
 def _typed(resolution: Resolution) -> str:
     """Return the flag as a person types it in a shell."""
-    kind, _, value = resolution.flag.partition(" ")
-    return f"{kind} {shlex.quote(value)}" if value else kind
+    return " ".join([resolution.option, *map(shlex.quote, resolution.values)])

@@ -17,14 +17,14 @@ def offered_text(offered: Offered) -> Hint:
     lines: list[str] = [f"{id}: {problem.what}" for problem in offered.problems]
     lines = lines or [f"{id}: nothing is wrong."]
     diffs = [line for diff in offered.diffs.values() for line in diff.splitlines()]
-    lines += ["", *diffs] if diffs else []
+    lines += ["\n" + "\n".join(diffs)] if diffs else []
     if offered.resolutions:
         lines += ["\nWhat you can do (with --reason TEXT, the reason is kept in the history):"]
         lines += [Hint("  ", one.command(id), f"\n      {one.what}") for one in offered.resolutions]
     else:
         lines += [Hint("  ", problem.hint_for(id)) for problem in offered.problems]
     if offered.following:
-        version = offered.following.flag.partition(" ")[2]
+        version = offered.following.values[0]
         about = f"\nIf the next pending version, {version}, is in the database: "
         lines += [Hint(about, offered.following.command(id))]
     return joined("\n", lines)

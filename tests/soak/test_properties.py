@@ -31,7 +31,8 @@ from orchestrator.model import Database, Direction, File, Migration, Target, Ver
 from orchestrator.planning.history import reconcile
 from orchestrator.planning.plan import Request
 from orchestrator.planning.planner import make_plan
-from orchestrator.planning.repair import Signature, resolutions
+from orchestrator.planning.repair import resolutions
+from orchestrator.planning.resolution import Signature
 from orchestrator.secret import Secret
 
 # ---------------------------------------------------------------- worlds: where a life takes place

@@ -23,7 +23,8 @@ from orchestrator.model import (
     VersionRow,
 )
 from orchestrator.planning.history import State, reconcile, unrecorded
-from orchestrator.planning.repair import Signature, on_request, resolutions
+from orchestrator.planning.repair import on_request, resolutions
+from orchestrator.planning.resolution import Signature
 
 ODD = ["postgres-a b", "it's", 'say "NAME"', "NAME", "$(touch x)", "orch apply; rm -rf", "a\nb"]
 BY = Signature("a", "r", "t")
