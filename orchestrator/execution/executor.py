@@ -24,7 +24,7 @@ from orchestrator.planning.plan import Plan
 
 
 class Executor:
-    """Executes one plan: exactly what it says, and nothing on a database that changed since it was made."""
+    """Execute one plan exactly. Run nothing on a database whose history has changed since the plan was made."""
 
     def __init__(self, run: Run, plan: Plan) -> None:
         self._run = run
@@ -37,7 +37,7 @@ class Executor:
         self._sessions = Sessions(run)
 
     def execute(self) -> RunFinished:
-        """Do what the plan says and return the last event, which holds the exit code."""
+        """Execute the plan and return the last event, which has the exit code."""
         run = self._run
         changing = [p for p in self._plan.databases if p.has_changes or p.failure]
         run.sink(RunStarted(run.run_id, tuple(p.id for p in changing), sum(len(p.steps) for p in changing)))
@@ -67,11 +67,11 @@ class Executor:
         return finished
 
     def stop(self) -> None:
-        """Start nothing new; what runs may finish. Called again: cancel on the servers."""
+        """Stop after the running migrations. A second call cancels them on the servers."""
         self._sessions.stop()
 
     def _dependencies(self) -> dict[str, tuple[str, ...]]:
-        """Up: a database after what it depends on. Down: before it."""
+        """Return the order of databases: up after their dependencies, down before them."""
         up = {planned.id: planned.depends_on for planned in self._plan.databases}
         if self._plan.direction is Direction.UP:
             return up
@@ -88,7 +88,7 @@ class Executor:
         return exit_code_of(failure.exit_code for failure in self._failures)
 
     def _database(self, id: str) -> bool:
-        """Bring one database where the plan wants it. Returns whether it got there; never raises."""
+        """Migrate one database as planned. Return whether it succeeded; never raise."""
         run, planned = self._run, self._plans[id]
         started = time.monotonic()
         try:
@@ -114,7 +114,7 @@ class Executor:
         return True
 
     def _blocked(self, id: str, by: tuple[str, ...]) -> None:
-        """Take note of a database whose turn cannot come. One with nothing to do is unchanged, not blocked."""
+        """Report a database that cannot be reached any more: blocked, or unchanged if it has no work."""
         causes = tuple(cause for cause in by if cause not in self._stopped)
         if causes and id not in self._idle:
             self._run.sink(DatabaseBlocked(id, causes))

@@ -24,7 +24,7 @@ Result = TypeVar("Result")
 
 
 def lock_wait(target: Target, lock_timeout: float | None) -> float:
-    """Return how many seconds to wait for a database's lock."""
+    """Return how many seconds to wait for the lock of a database."""
     if lock_timeout is not None:
         return lock_timeout
     misspelt = number(target, "x-advisory-lock-timout", LOCK_TIMEOUT)  # golang-migrate's own spelling, for years
@@ -92,16 +92,16 @@ class Run:
 
     @property
     def until(self) -> float | None:
-        """Until when, in monotonic time, servers that are not ready are waited for; None: they are not."""
+        """The monotonic time until which the run waits for servers that are not ready; None if it does not wait."""
         return self.started + self.wait if self.wait else None
 
     def close(self) -> None:
-        """Close what the engines keep open between two sessions, in a process that goes on."""
+        """Close the connections that engines keep between two sessions, in a process that continues."""
         for engine in self.engines.values():
             engine.close()
 
     def when_ready(self, id: str, work: Callable[[], Result]) -> Result:
-        """Return what `work` returns; while its server is not ready, try again until `wait` is over."""
+        """Call `work` and return its result. While the server is not ready, try again until `wait` has passed."""
         while True:
             try:
                 return work()

@@ -15,7 +15,7 @@ JOBS_PER_SERVER = 8
 
 @dataclass
 class Walked:
-    """What became of every id: `failed` are root causes, `blocked` had one upstream, `skipped` were never begun."""
+    """The result for every id: `failed` are root causes, `blocked` depend on one, `skipped` were never started."""
 
     done: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
@@ -35,7 +35,7 @@ def walk(
     abandon: bool = False,
     on_blocked: Callable[[str, tuple[str, ...]], None] = lambda _id, _by: None,
 ) -> Walked:
-    """Call `work(id)` for every id, each as soon as all that it depends on is done, and return what became of all.
+    """Call `work(id)` for every id as soon as its dependencies are done, and return the results.
 
     `work` returns whether it succeeded; an exception of it ends the walk. A failure blocks only what is downstream.
     After `stop` is set (or a failure with `fail_fast`) nothing new starts, and what runs is waited for. Dependencies that
@@ -79,7 +79,7 @@ def walk(
 
 
 class _Queue:
-    """What is ready to start, server by server, and what waits for others. Used by one thread."""
+    """The ids that are ready to start, by server, and those that wait for others. Used by one thread."""
 
     def __init__(
         self,
@@ -107,7 +107,7 @@ class _Queue:
         self._ready.setdefault(self._server_of.get(id, ""), deque()).append(id)
 
     def take(self, jobs: int, jobs_per_server: int) -> Iterator[str]:
-        """Yield what may start now, within both limits; it counts as running."""
+        """Yield the ids that may start now, within both limits, and count them as running."""
         for server, queue in self._ready.items():
             while queue and self.running < jobs and self._busy.get(server, 0) < jobs_per_server:
                 self._busy[server] = self._busy.get(server, 0) + 1
@@ -115,7 +115,7 @@ class _Queue:
                 yield queue.popleft()
 
     def settle(self, id: str, good: bool) -> None:
-        """Take note of what became of an id that ran: what waited for it is ready now, or blocked."""
+        """Record the result of an id: its dependents become ready or blocked."""
         self.running -= 1
         self._busy[self._server_of.get(id, "")] -= 1
         (self.result.done if good else self.result.failed).append(id)

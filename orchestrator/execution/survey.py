@@ -20,12 +20,16 @@ TRY_EVERY = 0.25  # seconds
 
 
 def survey(run: Run, *, keep: bool = False, reads: bool = False) -> dict[str, Survey]:
-    """Return what was found for every database of the run. A database that cannot be read has a failure.
+    """Read the migration history of each database of the run, several at a time.
 
-    So has one that cannot be written, such as a standby, unless the caller only `reads` and shows nothing to do.
+    Args:
+        run: the selected databases, their targets and limits.
+        keep: the caller executes the plan immediately. This keeps the connection of each database that has pending
+            migrations, and waits (up to the lock timeout) while golang-migrate is running a file.
+        reads: the caller only reads. Otherwise a database that accepts no writes, such as a standby, is a failure.
 
-    With `keep` the run goes on at once: databases with something to do may be connected to already, and where
-    golang-migrate is in the middle of a file its end is waited for, as for any holder of the lock.
+    Returns:
+        One entry for each database id. A database that could not be read has a `failure`; it never stops the others.
     """
     found: dict[str, Survey] = {}
     down: dict[str, Failure] = {}
@@ -104,7 +108,7 @@ def survey(run: Run, *, keep: bool = False, reads: bool = False) -> dict[str, Su
 
 
 def _twins(surveys: Mapping[str, Survey]) -> dict[str, Survey]:
-    """Return failures for databases of the manifest that are one: their servers have names under which they seem two."""
+    """Return failures for entries of the manifest that turn out to be the same database under two server names."""
     places: dict[str, list[str]] = {}
     for id, survey in surveys.items():
         if survey.failure is None and survey.history.place:
@@ -123,5 +127,5 @@ def _twins(surveys: Mapping[str, Survey]) -> dict[str, Survey]:
 
 
 def _dirty(state: State) -> bool:
-    """Whether golang-migrate is half way through a file, or was when it ended."""
+    """Whether golang-migrate is running a file, or stopped in the middle of one."""
     return any(problem.kind is Kind.DIRTY for problem in state.problems)

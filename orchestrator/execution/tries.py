@@ -22,7 +22,7 @@ CONNECTED_WITHIN = 2.0  # seconds
 
 
 class Tries:
-    """What happened to one migration so far. It goes on where the run connects again."""
+    """The tries of one migration so far. They continue after a new connection."""
 
     def __init__(self, redact: Callable[[str], str]) -> None:
         self._redact = redact
@@ -52,7 +52,7 @@ class Tries:
 
     @contextmanager
     def watched(self, session: Session, tell: Callable[[str], None]) -> Iterator[None]:
-        """Run one try, and tell once from a second connection what it waits for.
+        """Run one try, and report once, from a second connection, what it waits for.
 
         That is looked for at once if a try before it got no lock, else after as long as the session says, or never.
         """
@@ -85,7 +85,7 @@ class Tries:
             thread.join(CONNECTED_WITHIN)
 
     def explained(self, error: StatementError) -> StatementError:
-        """Return an error for a lock with who holds it; any other as it is."""
+        """Add the blocking sessions to the error of a lock; return any other error unchanged."""
         if not (error.waited and self.blocking):
             return error
         return error.completed(
@@ -95,6 +95,6 @@ class Tries:
         )
 
     def _told(self, blocking: Blocking) -> str:
-        """Return what is told of the sessions in the way: a line for each, without secrets, and cut only then."""
+        """Describe the blocking sessions, one line for each. Remove secrets before shortening."""
         lines = (self._redact(line) for line in blocking.detail.splitlines())
         return "\n".join(line if len(line) <= MAX_LINE else f"{line[:MAX_LINE]}…" for line in lines)

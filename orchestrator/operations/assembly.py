@@ -29,7 +29,7 @@ MAX_KEPT_SCRIPT = 100_000  # characters; a larger file is parsed again rather th
 
 @dataclass
 class Assembly:
-    """What a command works with: the manifest, the chosen databases in an order that respects their dependencies."""
+    """The manifest and the selected databases, in an order that respects their dependencies."""
 
     manifest: Manifest
     databases: tuple[Database, ...]
@@ -41,7 +41,7 @@ class Assembly:
     _targets: Mapping[str, Target] = field(default_factory=dict)
 
     def catalogs(self) -> dict[str, tuple[Migration, ...]]:
-        """Read the migration directories; InvalidGroup with everything that is wrong in any of them."""
+        """Read the migration directories. Raise InvalidGroup with all their errors."""
         catalogs: dict[str, tuple[Migration, ...]] = {}
         errors: list[InvalidError] = []
         for database in self.databases:
@@ -55,7 +55,7 @@ class Assembly:
         return catalogs
 
     def targets(self, *, embedded: bool = False) -> dict[str, Target]:
-        """Resolve the DSNs of the chosen databases; nobody needs the credentials of others.
+        """Resolve the DSNs of the selected databases. The credentials of others are not needed.
 
         InvalidGroup with everything that is wrong, also where two of them turn out to be one database.
         """
@@ -82,7 +82,7 @@ class Assembly:
         return targets
 
     def read_script(self, database: Database, file: File) -> Script:
-        """Parse a migration file; InvalidError with its line and column. The plan and its execution share one parse."""
+        """Parse a migration file, once for the plan and its execution. Raise InvalidError with line and column."""
         piecewise = self._is_piecewise(database)
         if (script := self._scripts.get((file, piecewise))) is None:
             script = self.engine(database.engine).parse(file, read_text(file), piecewise=piecewise)
@@ -92,19 +92,19 @@ class Assembly:
         return script
 
     def hold(self, database: Database, file: File, text: str) -> None:
-        """Parse a text that stands in no file, so that `read_script` returns it; InvalidError if it is no migration."""
+        """Parse a text that is in no file, so that `read_script` returns it. Raise InvalidError if it is not a migration."""
         piecewise = self._is_piecewise(database)
         self._scripts[file, piecewise] = self.engine(database.engine).parse(file, text, piecewise=piecewise)
 
     def _is_piecewise(self, database: Database) -> bool:
-        """Whether the DSN asks for golang-migrate's multi-statement mode. Before it is resolved only its template is known."""
+        """Whether the DSN, or its template before it is resolved, sets golang-migrate's multi-statement mode."""
         target, found = self._targets.get(database.id), _MULTI_STATEMENT.search(database.dsn)
         value = target.parameters.get("x-multi-statement", "") if target else ""
         value = value or (found[1] if found else "")
         return value in ("1", "t", "T", "true", "TRUE", "True")  # what Go takes for true
 
     def engine(self, name: str) -> Engine:
-        """Return the engine of this name, loading its driver at the first call."""
+        """Return the engine with this name. The first call imports its driver."""
         if name not in self.engines:
             from orchestrator.engines import load_engine
 
@@ -112,7 +112,7 @@ class Assembly:
         return self.engines[name]
 
     def permit(self, *, create: bool = True, late: bool = False) -> None:
-        """Change for this run alone what the manifest says: that nothing is created, or that late versions are applied."""
+        """Override the manifest for this run: create no database, or apply late versions."""
 
         def settings(own: Settings) -> Settings:
             return replace(own, create=own.create and create, out_of_order=own.out_of_order or late)
@@ -130,7 +130,7 @@ class Assembly:
         lock_timeout: float | None = None,
         fail_fast: bool = False,
     ) -> Run:
-        """Return everything that the stages of a run share. Files first: bad ones are told before any server is asked."""
+        """Return the data that all stages of a run share. Reads the files first, so that their errors come before any connection."""
         if embedded:  # these servers begin empty, whatever holds for the real ones
             self.databases = tuple(replace(one, settings=replace(one.settings, create=True)) for one in self.databases)
         catalogs = self.catalogs()
@@ -162,7 +162,7 @@ def assemble(
     *,
     no_deps: bool = False,
 ) -> Assembly:
-    """Load the manifest and choose databases; InvalidError and UsageError say what is wrong."""
+    """Load the manifest and select databases. Raise InvalidError or UsageError."""
     from orchestrator.manifest.dsn import check_overrides
     from orchestrator.manifest.load import find_manifest, load
     from orchestrator.manifest.names import select

@@ -31,7 +31,7 @@ PASSED_OVER = "has only a down file and is below the current version: nothing ru
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Where a database stands.
+    """The state of a database: what is applied, pending or wrong.
 
     `adopt` and `forget` are versions that golang-migrate applied or took back since we last looked (part of, and not
     part of, `applied`). `partial` is an attempt that stopped half way. `pointer_stale`: the version table needs rewriting.
@@ -57,7 +57,7 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class _Followed:
-    """What golang-migrate's version table says beyond our history: versions to adopt or forget, or what is wrong with it."""
+    """The differences between golang-migrate's version table and our history: versions to adopt or forget, or a problem."""
 
     adopt: frozenset[int] = frozenset()
     forget: frozenset[int] = frozenset()
@@ -125,7 +125,7 @@ def reconcile(migrations: Sequence[Migration], history: History, *, out_of_order
 
 
 def _follow(history: History, files: Mapping[int, Migration], applied: set[int], partial: Attempt | None) -> _Followed:
-    """Compare golang-migrate's version table with the versions that our history has as applied."""
+    """Compare golang-migrate's version table with the versions that are applied in our history."""
     version_row, top = history.version_row, max(applied, default=None)
     if history.rows:
         return _Followed(problem=problems.several_rows(history.rows, top))
@@ -159,7 +159,7 @@ def _ahead(
     *,
     out_of_order: bool,
 ) -> tuple[tuple[int, ...], list[Problem], list[str]]:
-    """Return the versions that are pending, what is wrong with them, and notes."""
+    """Return the pending versions, their problems, and notes."""
     found: list[Problem] = []
     started = {partial.version} if partial else set()
     pending = tuple(v for v in sorted(files) if v not in applied and v not in started)
@@ -186,7 +186,7 @@ def _without_up_file(version: int, newest: int | None) -> str:
 def _changed_files(
     files: Mapping[int, Migration], ours: Mapping[int, Attempt], squashes: Sequence[Squash], notes: list[str]
 ) -> Iterator[Problem]:
-    """Yield where the files of what is applied are not what ran; to `notes` goes what is no problem."""
+    """Yield the applied versions whose files have changed since; harmless changes are added to `notes`."""
     covered = set().union(*(squash.covered for squash in squashes))
     moved = renumbered(
         {v: m for v, m in files.items() if not m.replaces}, {v: r for v, r in ours.items() if v not in covered}
@@ -224,7 +224,7 @@ def _squash(migration: Migration, applied: Set[int], adopted: Set[int], recorded
 
 
 def renumbered(files: Mapping[int, Migration], applied: Mapping[int, Attempt]) -> dict[int, int]:
-    """Return the applied versions whose file now has another number, with the version that it has: a rebase does that.
+    """Return the applied versions whose file now has another number, with that number: a rebase does that.
 
     Its content is that of a file which is not applied, and its own version has no file any more, or another one. `applied`
     are the attempts that count.
@@ -242,7 +242,7 @@ def renumbered(files: Mapping[int, Migration], applied: Mapping[int, Attempt]) -
 
 
 def unrecorded(history: History, state: State, id: str) -> Iterator[Hint]:
-    """Yield what to know before the first migration runs where something is, and nothing says how it came there."""
+    """Yield a note if a database has objects but no history, before its first migration runs."""
     if history.unrecorded and state.pending:
         one = history.unrecorded == 1
         there = f"{history.unrecorded:,} {'table or collection is' if one else 'tables or collections are'} there"
@@ -253,7 +253,7 @@ def unrecorded(history: History, state: State, id: str) -> Iterator[Hint]:
 
 
 def _explains(partial: Attempt, applied: set[int], version_row: VersionRow) -> bool:
-    """Whether our own half-done attempt explains what the version table says, wherever between two writes it died."""
+    """Whether our own partial attempt explains the version table, at whichever write it stopped."""
     if version_row.dirty:
         return version_row == pointer_during(applied, partial.version, partial.direction)
     if partial.applied == partial.total and not partial.in_flight:

@@ -78,7 +78,7 @@ def make_plan(
 def _underway(
     base: DatabasePlan, survey: Survey, migrations: Sequence[Migration], request: Request
 ) -> DatabasePlan | None:
-    """Return the plan of a database that somebody is in the middle of migrating, as far as that stands in the way."""
+    """Return the plan of a database that another run is migrating now, if that prevents a plan."""
     if survey.holder is None or not survey.holder.running:
         return None
     state = reconcile(migrations, survey.history, out_of_order=True)
@@ -93,7 +93,7 @@ def _underway(
 def remaining(
     planned: DatabasePlan, migrations: Sequence[Migration], history: History, out_of_order: bool
 ) -> tuple[Step, ...]:
-    """Return the steps of the plan that are still to do, or raise StalePlanError.
+    """Return the steps of the plan that are not done yet, or raise StalePlanError.
 
     Called under the lock. A step that somebody has meanwhile made exactly as planned counts as done; anything else that
     changed makes the plan stale.
@@ -180,7 +180,7 @@ def _plan_one(
 
 
 def _worth_knowing(state: State, direction: Direction, steps: Sequence[Step]) -> Iterator[str]:
-    """Yield what does not stop this direction and must not go unnoticed."""
+    """Yield problems that do not block this direction but should be known."""
     yield from (problem.what for problem in state.problems if direction not in problem.blocks)
     yield from (
         f"{step.path} is empty: only the history changes" for step in steps if step.path and not step.statements
@@ -210,7 +210,7 @@ def _up_versions(id: str, migrations: Sequence[Migration], state: State, request
 
 
 def _down_versions(id: str, migrations: Sequence[Migration], state: State, request: Request) -> list[int]:
-    """Return what goes down, highest first: exactly as many as asked for, or an error."""
+    """Return the versions to roll back, highest first. Raise UsageError or ConflictError if that is impossible."""
     standing = sorted({*state.applied, *([state.partial.version] if state.partial else [])}, reverse=True)
     if request.steps is not None:
         if request.steps > len(standing):
