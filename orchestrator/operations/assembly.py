@@ -130,7 +130,7 @@ class Assembly:
         lock_timeout: float | None = None,
         fail_fast: bool = False,
     ) -> Run:
-        """Return the data that all stages of a run share. Reads the files first, so that their errors come before any connection."""
+        """Return the data that all stages of a run share. Files are read first, so that their errors come before a connection."""
         if embedded:  # these servers begin empty, whatever holds for the real ones
             self.databases = tuple(replace(one, settings=replace(one.settings, create=True)) for one in self.databases)
         catalogs = self.catalogs()
