@@ -51,9 +51,9 @@ def command(
     from pathlib import Path
 
     from orchestrator.cli.console import out, pasteable, say
-    from orchestrator.cli.project import open_project
     from orchestrator.errors import ExitCode, UsageError
     from orchestrator.files.changes import commit, tree
+    from orchestrator.operations.project import open_project
     from orchestrator.render.settings import has_own_tag, settings_of
     from orchestrator.render.targets import DEFAULT, as_rendered, present, stale
 

@@ -27,13 +27,14 @@ def command(
         orch squash inventory --to 60
     """
     from orchestrator.cli.console import say
-    from orchestrator.cli.project import make, open_project
+    from orchestrator.cli.project import make
     from orchestrator.files.changes import change
     from orchestrator.files.scaffold import snake
     from orchestrator.hints import Command, Hint
     from orchestrator.manifest.names import resolve_name
     from orchestrator.model import File, Script
     from orchestrator.operations.assembly import assemble
+    from orchestrator.operations.project import changes, open_project
     from orchestrator.operations.squash import squash
 
     project = open_project(file)
@@ -51,8 +52,7 @@ def command(
     if squashed.without_down:
         say(f"{squashed.without_down} has no down file, so the new migration has none.")
     root = project.root if project.holds(database.directory) else database.directory
-    changes = [change(path, text.encode()) for path, text in squashed.new.items()]
-    changes += [change(path, None) for path in squashed.removed]
+    found = [change(path, text.encode()) for path, text in squashed.new.items()]
+    found += [change(path, None) for path in squashed.removed]
     after = f"; before you deploy it, bring every database to version {to}"
-    make(changes, root, dry_run, Hint(Command("verify", name), after))
-    return 0
+    return make(changes(found, root, Hint(Command("verify", name), after)), dry_run)
