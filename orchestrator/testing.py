@@ -16,7 +16,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,7 +29,7 @@ from orchestrator.manifest.load import find_manifest
 from orchestrator.manifest.names import resolve_name, select
 from orchestrator.model import Database, Manifest, Target
 from orchestrator.operations.assembly import assemble
-from orchestrator.scratch.clones import Cloner
+from orchestrator.operations.clone import Cloner, cloner
 
 if TYPE_CHECKING:
     from orchestrator.embedded import Server
@@ -263,9 +263,9 @@ class Estate:
                 self.server(found.engine)
             if (found.id, seeds) not in self._cloners:
                 embedded = self.server(found.engine) is not None
-                alone = replace(self._assembly, databases=(found,))  # nobody needs the credentials of others
-                run = alone.run(self._listen, embedded=embedded, wait=self._wait)
-                self._cloners[found.id, seeds] = Cloner(run, seeds)
+                self._cloners[found.id, seeds] = cloner(
+                    self._assembly, found, self._listen, seeds=seeds, embedded=embedded, wait=self._wait
+                )
             return self._cloners[found.id, seeds]
 
 

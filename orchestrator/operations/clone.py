@@ -10,10 +10,12 @@ from orchestrator.errors import InvalidError, UsageError
 from orchestrator.events import Sink
 from orchestrator.hints import NAME, Command, Hint
 from orchestrator.manifest.retarget import without_password
-from orchestrator.model import Target
+from orchestrator.model import Database, Target
 from orchestrator.operations.assembly import Assembly
 from orchestrator.operations.scope import Scope, the_one
 from orchestrator.scratch.clones import Cloner
+
+__all__ = ["Clone", "Cloner", "clone", "cloner", "drop"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,14 @@ def clone(
     cloner.drop_left_behind([id])
     target = cloner.clone(id, wanted, pid=pid)
     return Clone(id, target.engine, target.database, target.endpoint, without_password(target))
+
+
+def cloner(
+    assembly: Assembly, database: Database, sink: Sink, *, seeds: bool = True, embedded: bool = False, wait: float = 0.0
+) -> Cloner:
+    """Return what makes and drops copies of one database. Nobody needs the credentials of others."""
+    alone = replace(assembly, databases=(database,))
+    return Cloner(alone.run(sink, embedded=embedded, wait=wait), seeds)
 
 
 def drop(

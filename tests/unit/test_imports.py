@@ -85,7 +85,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     ),
     "execution": (*PURE, "engines.base", "execution"),
     "execution.scheduler": (),
-    "scratch.verify": (*PURE, "engines.base", "execution", "scratch", "manifest.retarget"),
+    "scratch": (*PURE, "engines.base", "execution", "scratch", "manifest.retarget"),
     "operations": (
         *(*PURE, "engines.base", "manifest", "execution", "scratch", "embedded"),
         *("files", "render", "operations"),  # what speaks, views and the command line, comes after it
@@ -94,6 +94,16 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "views": (*PURE, "views", "scratch", "operations"),  # the results of use cases
     "render": ("errors", "hints", "model", *RECORDS, "planning.graph", "manifest", "files", "render"),
     "embedded": ("errors", "hints", *RECORDS, "embedded"),
+    # The face: commands and programs call use cases, which do the work.
+    "cli": (
+        *(*CORE, *RECORDS, "manifest", "operations", "files", "render", "views", "embedded", "cli"),
+        *("execution.scheduler", "planning.graph", "planning.plan", "analysis"),  # defaults, and types of results
+    ),
+    "api": (*CORE, "operations", "execution.scheduler", "planning.plan", "planning.status"),
+    "testing": (*CORE, *RECORDS, "manifest", "operations", "embedded"),
+    "pytest_plugin": ("errors", "events", "manifest", "model", "testing"),
+    "__main__": ("cli",),
+    "schemas": (),
 }
 # Packages of others → the only modules that may import them.
 ONLY_IN = {
@@ -164,6 +174,10 @@ def test_imports(module: str) -> None:
         elif package in ONLY_IN and not is_one_of(module, ONLY_IN[package]):
             wrong.append(f"{place}: only {', '.join(ONLY_IN[package]) or 'nobody'} may")
     assert not wrong, "\n".join(wrong)
+
+
+def test_every_room_has_a_rule() -> None:
+    assert not [name for name in MODULES if name and rule_of(name) is None]
 
 
 @pytest.mark.parametrize("word", ["utils", "util", "common", "core", "manager", "service", "helpers"])
