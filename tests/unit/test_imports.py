@@ -97,7 +97,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     # The face: commands and programs call use cases, which do the work.
     "cli": (
         *(*CORE, *RECORDS, "manifest", "operations", "files", "render", "views", "embedded", "cli"),
-        *("execution.scheduler", "planning.graph", "planning.plan", "analysis"),  # defaults, and types of results
+        # Defaults, and types of results.
+        *("execution.scheduler", "planning.graph", "planning.plan", "analysis", "scratch.trace"),
     ),
     "api": (*CORE, "operations", "execution.scheduler", "planning.plan", "planning.status"),
     "testing": (*CORE, *RECORDS, "manifest", "operations", "embedded"),
