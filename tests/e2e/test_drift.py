@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import pytest
 from estate import Estate, start
+from jsonschema import Draft202012Validator
 
+SCHEMA = json.loads(files("orchestrator.schemas").joinpath("drift.schema.json").read_text())
 UP = (
     "CREATE TABLE orders (id int PRIMARY KEY, note text);\n"
     "CREATE TABLE parts (x int) PARTITION BY LIST (x);\n"
@@ -32,7 +35,9 @@ def estate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Estate]:
 
 
 def found(estate: Estate, *arguments: str, code: int = 3) -> list[dict[str, Any]]:
-    entries: list[dict[str, Any]] = estate.orch("drift", *arguments, "--output", "json", code=code).json["databases"]
+    document = estate.orch("drift", *arguments, "--output", "json", code=code).json
+    Draft202012Validator(SCHEMA).validate(document)
+    entries: list[dict[str, Any]] = document["databases"]
     return entries
 
 
@@ -41,10 +46,10 @@ def test_a_change_by_hand_is_told_refused_before_anything_runs_and_ended_by_acce
     estate.orch("apply", "--only", "shop")
     assert "0 with drift, 1 without" in estate.orch("drift", "shop").stdout
     estate.sql("shop", BY_HAND)
-    files, kept = found(estate, "shop")[0], found(estate, "shop", "--kept")[0]
-    assert (files["against"], kept["against"]) == ("files", "kept")
-    assert files["differences"] == kept["differences"]
-    told = {(one["how"], one["object"]) for one in files["differences"]}
+    by_files, kept = found(estate, "shop")[0], found(estate, "shop", "--kept")[0]
+    assert (by_files["against"], kept["against"]) == ("files", "kept")
+    assert by_files["differences"] == kept["differences"]
+    told = {(one["how"], one["object"]) for one in by_files["differences"]}
     assert told == {
         ("extra", "table extra"),
         ("extra", "column orders.total"),
@@ -180,8 +185,11 @@ def test_members_of_a_fleet_that_were_never_snapshotted_are_held_against_most(es
 
 
 def test_mongodb_tells_validators_indexes_options_and_views(estate: Estate) -> None:
-    files = [{"create": "orders", "validator": {"n": {"$gt": 1}}}, {"create": "v", "viewOn": "orders", "pipeline": []}]
-    estate.add("mongo", "logs", {"000001_a.up.json": json.dumps(files)}, drift="refuse")
+    commands = [
+        {"create": "orders", "validator": {"n": {"$gt": 1}}},
+        {"create": "v", "viewOn": "orders", "pipeline": []},
+    ]
+    estate.add("mongo", "logs", {"000001_a.up.json": json.dumps(commands)}, drift="refuse")
     estate.orch("apply", "--only", "mongo-logs")
     database = estate.mongo("logs")
     database.orders.insert_one({"n": 5})

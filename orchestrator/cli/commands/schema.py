@@ -17,6 +17,7 @@ class Document(StrEnum):
     status = "status"
     apply = "apply"
     verify = "verify"
+    drift = "drift"
 
 
 def command(
