@@ -259,6 +259,8 @@ class MongoSession:
         """Write the document of the collection beside the history."""
         with errors.mapped(self._target):
             self._renew()
+            if self._snapshot.find_one({"version": {"$exists": True}}, session=self._session):
+                raise StatementError(f"{self._snapshot.name} is the history of another set of migrations")
             self._snapshot.replace_one({"_id": "snapshot"}, {"text": text}, upsert=True, session=self._session)
 
     def is_bare(self, schema_object: SchemaObject) -> bool:

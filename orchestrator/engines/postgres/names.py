@@ -46,3 +46,11 @@ def lock_key(target: Target, current_schema: str) -> int:
     schema, table = version_table(target)
     name = f"{schema or current_schema}\0{table}\0/{target.database}".encode()
     return (zlib.crc32(name) * _LOCK_SALT) % 2**32
+
+
+def snapshot_table(history: str) -> str:
+    """Return the name of the table beside a history in which a schema snapshot is kept."""
+    name = f"{history}_snapshot"
+    return (
+        name if len(name.encode()) <= _LONGEST else f"orch_snapshot_{hashlib.sha256(history.encode()).hexdigest()[:16]}"
+    )

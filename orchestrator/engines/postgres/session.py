@@ -287,13 +287,13 @@ class PostgresSession:
         return row[0] or ""
 
     def keep_snapshot(self, text: str) -> None:
-        """Make the table beside the history, and write its one row."""
+        """Make the table beside the history, and write its one row. A table that is another's has no such column."""
         table = self._tables.snapshot
         self._wire.send(
             Message(
                 "BEGIN; SET LOCAL client_min_messages = warning; SET LOCAL lock_timeout = '2s'; "
-                f"CREATE TABLE IF NOT EXISTS {table} (snapshot text NOT NULL); DELETE FROM {table}; "
-                f"INSERT INTO {table} VALUES ({self._literal(text)}); COMMIT"
+                f"CREATE TABLE IF NOT EXISTS {table} (snapshot text NOT NULL); DELETE FROM {table} WHERE snapshot IS NOT NULL; "
+                f"INSERT INTO {table} (snapshot) VALUES ({self._literal(text)}); COMMIT"
             )
         )
 

@@ -70,7 +70,8 @@ class Tables:
     @property
     def snapshot(self) -> str:
         """The name of the table in which a schema snapshot is kept, in SQL."""
-        return f'{self.history.removesuffix(chr(34))}_snapshot"'
+        schema = self.history.removesuffix(identifier(self._history_name))
+        return f"{schema}{identifier(names.snapshot_table(self._history_name))}"
 
     @property
     def complete(self) -> bool:

@@ -122,8 +122,8 @@ class Records:
         """Keep a schema snapshot beside the history, in place of the one before."""
         table = quoted(f"{self.history}_snapshot")
         connection.execute(f"CREATE TABLE IF NOT EXISTS {table} (snapshot TEXT NOT NULL)")
-        connection.execute(f"DELETE FROM {table}")  # noqa: S608
-        connection.execute(f"INSERT INTO {table} VALUES (?)", (text,))  # noqa: S608
+        connection.execute(f"DELETE FROM {table} WHERE snapshot IS NOT NULL")  # noqa: S608 - not in a table of others
+        connection.execute(f"INSERT INTO {table} (snapshot) VALUES (?)", (text,))  # noqa: S608
 
     def write(
         self, connection: sqlite3.Connection, attempts: Sequence[Attempt], version_row: VersionRow | None
