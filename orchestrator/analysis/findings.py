@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from orchestrator.analysis.facts import Fact
+from orchestrator.analysis.hits import Hit, Unit
 from orchestrator.analysis.judge_mongo import Collections, judge_command
-from orchestrator.analysis.judge_postgres import Hit, Unit, judge, uses_new_value
+from orchestrator.analysis.judge_postgres import judge, uses_new_value
 from orchestrator.analysis.statements import read_statement
 from orchestrator.analysis.table_locks import locked_together
 from orchestrator.analysis.world import World

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from orchestrator.analysis.judge_postgres import Hit
+from orchestrator.analysis.hits import Hit
 
 Command = Mapping[str, Any]
 

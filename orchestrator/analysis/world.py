@@ -2,182 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from orchestrator.analysis.facts import Column, Constraint, Fact
+from orchestrator.analysis.functions import STEADY, VOLATILE
 from orchestrator.analysis.types import Type
 from orchestrator.analysis.words import calls
 
-VOLATILE = frozenset(
-    (
-        *(
-            "clock_timestamp",
-            "gen_random_uuid",
-            "nextval",
-            "random",
-            "timeofday",
-            "uuidv4",
-            "uuidv7",
-            "setval",
-            "currval",
-        ),
-        *("lastval", "random_normal", "gen_random_bytes", "gen_salt", "uuid_generate_v1", "uuid_generate_v1mc"),
-        *("uuid_generate_v4", "pg_sleep", "pg_catalog.nextval", "pg_catalog.random", "pg_catalog.gen_random_uuid"),
-        *("pg_catalog.clock_timestamp", "setseed", "txid_current", "pg_current_xact_id", "ulid_generate", "gen_ulid"),
-    )
-)
-"""Functions that give another value for every row."""
-
-_STEADY = frozenset(
-    [
-        "now",
-        "current_timestamp",
-        "localtimestamp",
-        "current_time",
-        "localtime",
-        "transaction_timestamp",
-        "statement_timestamp",
-        "lower",
-        "upper",
-        "md5",
-        "concat",
-        "concat_ws",
-        "coalesce",
-        "nullif",
-        "greatest",
-        "least",
-        "length",
-        "left",
-        "right",
-        "trim",
-        "btrim",
-        "ltrim",
-        "rtrim",
-        "replace",
-        "substring",
-        "substr",
-        "repeat",
-        "lpad",
-        "rpad",
-        "to_char",
-        "to_date",
-        "to_timestamp",
-        "to_number",
-        "to_json",
-        "to_jsonb",
-        "to_tsvector",
-        "to_tsquery",
-        "date_trunc",
-        "date_part",
-        "extract",
-        "age",
-        "timezone",
-        "make_date",
-        "make_time",
-        "make_timestamp",
-        "make_timestamptz",
-        "make_interval",
-        "json_build_object",
-        "jsonb_build_object",
-        "json_build_array",
-        "jsonb_build_array",
-        "json_object",
-        "jsonb_object",
-        "array_fill",
-        "array_length",
-        "array_append",
-        "cardinality",
-        "array",
-        "row",
-        "abs",
-        "ceil",
-        "ceiling",
-        "floor",
-        "round",
-        "trunc",
-        "power",
-        "sqrt",
-        "mod",
-        "sign",
-        "pi",
-        "current_user",
-        "session_user",
-        "current_setting",
-        "current_database",
-        "current_schema",
-        "format",
-        "encode",
-        "decode",
-        "digest",
-        "sha256",
-        "sha512",
-        "convert_to",
-        "convert_from",
-        "hashtext",
-        "int4range",
-        "int8range",
-        "numrange",
-        "daterange",
-        "tsrange",
-        "tstzrange",
-        "point",
-        "box",
-        "circle",
-        "polygon",
-        "st_makepoint",
-        "st_setsrid",
-        "st_point",
-        "inet_client_addr",
-        "unnest",
-        "string_to_array",
-        "regexp_replace",
-        "split_part",
-        "translate",
-        "initcap",
-        "ascii",
-        "chr",
-        "varchar",
-        "char",
-        "character",
-        "text",
-        "numeric",
-        "decimal",
-        "interval",
-        "timestamp",
-        "timestamptz",
-        "time",
-        "bit",
-        "varbit",
-        "cast",
-        "float",
-        "date",
-        "int",
-        "integer",
-        "bigint",
-        "smallint",
-        "boolean",
-        "uuid",
-        "uuid_nil",
-        "uuid_generate_v3",
-        "uuid_generate_v5",
-        "setweight",
-        "strpos",
-        "position",
-        "overlay",
-        "quote_literal",
-        "quote_ident",
-        "jsonb_set",
-        "jsonb_strip_nulls",
-        "array_to_string",
-        "exp",
-        "ln",
-        "log",
-        "in",
-        "values",
-        "isfinite",
-    ]
-)
+_ENDS = {"check": "check", "foreign key": "fkey", "unique": "key", "primary key": "pkey", "exclude": "excl"}
+_ENDS["not null"] = "not_null"  # how PostgreSQL ends the name of a constraint that has none
 
 
 @dataclass(slots=True)
@@ -280,7 +114,7 @@ class World:
                     return True
             elif name in VOLATILE or name.removeprefix("pg_catalog.") in VOLATILE:
                 return True
-            elif name not in _STEADY:
+            elif name not in STEADY:
                 unknown = True
         return None if unknown else False
 
@@ -300,48 +134,55 @@ class World:
 
     # ------------------------------------------------------------ what a statement changes
 
-    def apply(self, fact: Fact) -> None:  # noqa: C901 - one branch for each kind of statement
+    def apply(self, fact: Fact) -> None:
         """Change what exists as the statement does."""
-        what, table = fact.what, self.tables.get(fact.table)
-        if what == "create table":
-            self._create_table(fact)
-        elif what in ("create materialized view", "create view"):
-            if fact.table not in self.tables or self.tables[fact.table].kind == "view":
-                sure = "if not exists" not in fact.flags
-                known = self.tables.get(fact.table)
-                made = known.made if known else self.number
-                self.tables[fact.table] = Table(
-                    fact.table, made, what.removeprefix("create "), sure, "temp" in fact.flags, whole=False
-                )
-        elif what == "create index":
-            name = fact.name or f"{fact.table}_{'_'.join(fact.others)}_idx"
-            self.indexes.setdefault(name, Index(fact.table, fact.others, self.number, "unique" in fact.flags))
-        elif what == "create function":
-            self.functions[fact.name] = (_is_volatile(fact, self), self.number)
-        elif what == "create domain" and fact.type is not None:
-            self.domains[fact.name] = Domain(fact.type, "constrained" in fact.flags, self.number)
-        elif what == "create type":
-            self.types[fact.name] = self.number
-        elif what in ("create sequence", "create schema"):
-            self.others.setdefault((what.removeprefix("create "), fact.name), self.number)
-        elif what == "create trigger":
-            self.triggers[fact.table, fact.name] = fact.text
-        elif what in ("domain add", "domain not null") and fact.name in self.domains:
-            self.domains[fact.name].constrained = True
-        elif what.startswith("drop ") and fact.others:
+        if change := _CHANGES.get(fact.what):
+            change(self, fact)
+        elif fact.what.startswith("drop ") and fact.others:
             self._drop(fact)
-        elif what == "drop trigger":
-            self.triggers.pop((fact.table, fact.name), None)
-        elif what == "rename other" and fact.others:
-            self._rename_other(fact)
-        elif what == "time zone":
-            self.utc = fact.text in ("UTC", "ETC/UTC", "GMT", "Z", "ZULU")
-        elif what == "detach" and fact.name in self.tables:
-            self.tables[fact.name].parent = ""
-        elif what == "attach":
-            self._attach(fact)
-        elif table is not None:
+        elif (table := self.tables.get(fact.table)) is not None:
             self._alter(fact, table)
+
+    def _create_view(self, fact: Fact) -> None:
+        known = self.tables.get(fact.table)
+        if known is None or known.kind == "view":
+            sure, kind = "if not exists" not in fact.flags, fact.what.removeprefix("create ")
+            made = known.made if known else self.number
+            self.tables[fact.table] = Table(fact.table, made, kind, sure, "temp" in fact.flags, whole=False)
+
+    def _create_index(self, fact: Fact) -> None:
+        name = fact.name or f"{fact.table}_{'_'.join(fact.others)}_idx"
+        self.indexes.setdefault(name, Index(fact.table, fact.others, self.number, "unique" in fact.flags))
+
+    def _create_function(self, fact: Fact) -> None:
+        self.functions[fact.name] = (_is_volatile(fact, self), self.number)
+
+    def _create_domain(self, fact: Fact) -> None:
+        if fact.type is not None:
+            self.domains[fact.name] = Domain(fact.type, "constrained" in fact.flags, self.number)
+
+    def _constrain_domain(self, fact: Fact) -> None:
+        if fact.name in self.domains:
+            self.domains[fact.name].constrained = True
+
+    def _create_type(self, fact: Fact) -> None:
+        self.types[fact.name] = self.number
+
+    def _create_other(self, fact: Fact) -> None:
+        self.others.setdefault((fact.what.removeprefix("create "), fact.name), self.number)
+
+    def _create_trigger(self, fact: Fact) -> None:
+        self.triggers[fact.table, fact.name] = fact.text
+
+    def _drop_trigger(self, fact: Fact) -> None:
+        self.triggers.pop((fact.table, fact.name), None)
+
+    def _set_time_zone(self, fact: Fact) -> None:
+        self.utc = fact.text in ("UTC", "ETC/UTC", "GMT", "Z", "ZULU")
+
+    def _detach(self, fact: Fact) -> None:
+        if fact.name in self.tables:
+            self.tables[fact.name].parent = ""
 
     def _create_table(self, fact: Fact) -> None:
         if fact.table in self.tables and "if not exists" in fact.flags:
@@ -372,16 +213,8 @@ class World:
             self._add_constraint(table, constraint, column.name)
 
     def _add_constraint(self, table: Table, constraint: Constraint, column: str = "") -> None:
-        ends = {
-            "check": "check",
-            "foreign key": "fkey",
-            "unique": "key",
-            "primary key": "pkey",
-            "exclude": "excl",
-            "not null": "not_null",
-        }
         columns = "" if constraint.kind == "primary key" else "_".join(constraint.columns) or column
-        name = constraint.name or "_".join(filter(None, [_bare(table.name), columns, ends[constraint.kind]]))
+        name = constraint.name or "_".join(filter(None, [_bare(table.name), columns, _ENDS[constraint.kind]]))
         table.constraints[name] = (constraint, self.number)
         if constraint.kind in ("unique", "primary key") and constraint.columns:
             self.indexes[name] = Index(table.name, constraint.columns, self.number, unique=True)
@@ -399,7 +232,7 @@ class World:
             if "default" in fact.flags:
                 parent.default_partition = fact.name
 
-    def _alter(self, fact: Fact, table: Table) -> None:  # noqa: C901 - one branch for each kind of ALTER TABLE
+    def _alter(self, fact: Fact, table: Table) -> None:
         what, column = fact.what, table.columns.get(fact.name)
         if what == "add column" and fact.column is not None:
             if column is None:
@@ -415,29 +248,23 @@ class World:
         elif what == "validate" and fact.name in table.constraints:
             constraint, _ = table.constraints[fact.name]
             table.constraints[fact.name] = (replace(constraint, valid=True), self.number)
-        elif what == "rename table":
-            self.tables[_same_schema(table.name, fact.name)] = table
-            self.tables.pop(table.name, None)
-            old, table.name = table.name, _same_schema(table.name, fact.name)
-            for index in self.indexes.values():
-                index.table = table.name if index.table == old else index.table
-        elif what == "set schema":
-            new = _bare(table.name) if fact.name == "public" else f"{fact.name}.{_bare(table.name)}"
-            self.tables.pop(table.name, None)
-            self.tables[new], table.name = table, new
         elif what == "rename constraint" and fact.name in table.constraints:
             table.constraints[fact.text] = table.constraints.pop(fact.name)
-        elif column is None:
-            return
-        elif what == "rename column":
-            table.columns.pop(fact.name)
-            table.columns[fact.text] = replace(column, name=fact.text)
-        elif what == "type" and fact.type is not None:
-            table.columns[fact.name] = replace(column, type=fact.type)
-        elif what in ("set not null", "drop not null"):
-            table.columns[fact.name] = replace(column, not_null=what == "set not null")
-        elif what in ("set default", "drop default"):
-            table.columns[fact.name] = replace(column, default=fact.words)
+        elif what in ("rename table", "set schema"):
+            self._move(fact, table)
+        elif column is not None:
+            _alter_column(fact, table, column)
+
+    def _move(self, fact: Fact, table: Table) -> None:
+        old = table.name
+        if fact.what == "rename table":
+            new = _same_schema(old, fact.name)
+        else:
+            new = _bare(old) if fact.name == "public" else f"{fact.name}.{_bare(old)}"
+        self.tables.pop(old, None)
+        self.tables[new], table.name = table, new
+        for index in self.indexes.values() if fact.what == "rename table" else ():
+            index.table = new if index.table == old else index.table
 
     def _drop(self, fact: Fact) -> None:
         kind = fact.what.removeprefix("drop ")
@@ -462,6 +289,8 @@ class World:
                 self.others.pop((kind, name), None)
 
     def _rename_other(self, fact: Fact) -> None:
+        if not fact.others:
+            return
         (new,) = fact.others
         if fact.text == "index" and fact.name in self.indexes:
             self.indexes[new] = self.indexes.pop(fact.name)
@@ -487,3 +316,37 @@ def _bare(name: str) -> str:
 def _same_schema(old: str, new: str) -> str:
     schema = old.rpartition(".")[0] if not old.endswith('"') else ""
     return f"{schema}.{new}" if schema else new
+
+
+def _alter_column(fact: Fact, table: Table, column: Column) -> None:
+    what = fact.what
+    if what == "rename column":
+        table.columns.pop(fact.name)
+        table.columns[fact.text] = replace(column, name=fact.text)
+    elif what == "type" and fact.type is not None:
+        table.columns[fact.name] = replace(column, type=fact.type)
+    elif what in ("set not null", "drop not null"):
+        table.columns[fact.name] = replace(column, not_null=what == "set not null")
+    elif what in ("set default", "drop default"):
+        table.columns[fact.name] = replace(column, default=fact.words)
+
+
+_CHANGES: dict[str, Callable[[World, Fact], None]] = {
+    "create table": World._create_table,
+    "create materialized view": World._create_view,
+    "create view": World._create_view,
+    "create index": World._create_index,
+    "create function": World._create_function,
+    "create domain": World._create_domain,
+    "create type": World._create_type,
+    "create sequence": World._create_other,
+    "create schema": World._create_other,
+    "create trigger": World._create_trigger,
+    "domain add": World._constrain_domain,
+    "domain not null": World._constrain_domain,
+    "drop trigger": World._drop_trigger,
+    "rename other": World._rename_other,
+    "time zone": World._set_time_zone,
+    "detach": World._detach,
+    "attach": World._attach,
+}

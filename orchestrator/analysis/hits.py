@@ -1,0 +1,41 @@
+"""What a rule says of one thing that a statement does, and what commits together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from orchestrator.analysis.facts import Constraint, Fact
+from orchestrator.analysis.world import World
+
+AE, SRE, SHARE = "ACCESS EXCLUSIVE", "SHARE ROW EXCLUSIVE", "SHARE"
+
+
+class Hit(NamedTuple):
+    """A rule that a fact breaks. `maybe`: what the table is like is not known, so it may be harmless."""
+
+    code: str
+    at: int
+    what: str
+    table: str = ""
+    lock: str = ""
+    maybe: bool = False
+
+
+@dataclass
+class Unit:
+    """What commits together: a file, or a statement or block of one that runs piece by piece.
+
+    `number` statements in it; `version` is the server's, 0 if it is not told.
+    """
+
+    statements: int = 1
+    version: int = 0
+    invalid: dict[tuple[str, str], Constraint] = field(default_factory=dict)
+    values: dict[str, bool] = field(default_factory=dict)
+    made_types: set[str] = field(default_factory=set)
+    created_later: frozenset[str] = frozenset()
+
+
+Rule = Callable[[World, Fact, Unit], Iterator[Hit]]
