@@ -48,7 +48,8 @@ def load_engine(name: str, actor: str, run_id: str) -> Engine:
         if (error.name or "").startswith("orchestrator"):
             raise
         raise UsageError(
-            f"the driver for {known.title} is not installed ({error.name})", hint=f"pip install 'dborch[{name}]'"
+            f"the driver for {known.title} is not installed ({error.name})",
+            hint=f"pip install 'dborch[{known.extra or name}]'",
         ) from None
     return cast("Engine", engine(actor, run_id))
 

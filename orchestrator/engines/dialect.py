@@ -189,6 +189,7 @@ class Dialect:
         slow_drop: whether dropping a database takes so long that a test does not wait for it.
         sizes: the module that asks a session how large the tables are, for `orch stats`; '' where nothing counts that.
         tracer: the module that runs a file and tells what each statement did, as `orch lint --trace` does; '' for none.
+        extra: the extra of the package (`dborch[…]`) that brings its driver; '' where it always is there.
         squash: the module that writes one file in place of many, a `Squashing`; '' where there is none.
         shell: returns the call of the engine's own interactive client for a DSN; None: it has none.
     """
@@ -212,6 +213,7 @@ class Dialect:
     lint_rules: tuple[str, ...] = ()
     lint_versions: tuple[int, int] = (0, 0)
     slow_drop: bool = False
+    extra: str = ""
     squash: str = ""
     tracer: str = ""
     sizes: str = ""

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shlex
+from dataclasses import replace
 from pathlib import PurePosixPath
 
 from orchestrator.errors import InvalidError
@@ -73,7 +74,7 @@ def render(manifest: Manifest, settings: Settings) -> dict[str, str]:
 
 def _install(manifest: Manifest, settings: Settings) -> tuple[str, list[str]]:
     """Return the instructions that install orch, and the paths of the project that they take it from."""
-    package = requirement(settings)
+    package = requirement(replace(settings, extras=()) if is_path(settings.package) else settings)
     there, copies, sources = package, "", list[str]()
     if is_path(package):
         place = _inside(package, "package", manifest)
@@ -84,6 +85,8 @@ def _install(manifest: Manifest, settings: Settings) -> tuple[str, list[str]]:
         else:
             there, sources = f"/source/{place.name}", [str(place)]
             copies = f"{_copy(str(place), there)}\n"
+    if is_path(package) and settings.extras:
+        there += f"[{','.join(settings.extras)}]"
     if not settings.requirements:
         return copies + _INSTALL.format(package=shlex.quote(there)), sources
     lock = _inside(settings.requirements, "requirements", manifest)

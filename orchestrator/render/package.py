@@ -13,11 +13,12 @@ _FILES = (".whl", ".tar.gz", ".zip")
 
 
 def requirement(settings: Settings, extra: str = "") -> str:
-    """Return the requirement, with an extra if one is asked for; it is quoted where a shell reads it.
+    """Return the requirement, with an extra if one is asked for and those of the drivers; it is quoted where a shell reads it.
 
     Without `render: dockerfile: package` it is the newest orch of its repository.
     """
     given = " ".join(settings.package.split()) or f"{_NAME} @ {REPOSITORY}"
+    extra = ",".join(filter(None, [extra, *settings.extras]))
     if not extra:
         return given
     if is_path(given):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from os.path import normpath
 from typing import Any
 
-from orchestrator.engines import dialects
+from orchestrator.engines import dialect, dialects
 from orchestrator.errors import InvalidError
 from orchestrator.model import Manifest, Mark
 
@@ -16,7 +16,8 @@ from orchestrator.model import Manifest, Mark
 class Settings:
     """How files are rendered. Patterns hold `{name}` (or the id where several share it) and `{id}`.
 
-    `targets` are those declared; without any, those on disk are meant. `told_image` is the image that the command line
+    `targets` are those declared; without any, those on disk are meant. `extras` of the package bring the drivers of the
+    databases' engines. `told_image` is the image that the command line
     names: what is rendered says so in its first line.
     """
 
@@ -41,6 +42,7 @@ class Settings:
     requirements: str
     branch: str
     plan_environment: str
+    extras: tuple[str, ...] = ()
     told_image: str = field(default="", compare=False)
 
 
@@ -104,5 +106,6 @@ def settings_of(manifest: Manifest, image: str | None = None) -> Settings:
         requirements=docker.get("requirements", ""),
         branch=github.get("branch", "main"),
         plan_environment=github.get("plan_environment", ""),
+        extras=tuple(sorted({dialect(one.engine).extra for one in manifest.databases} - {""})),
         told_image=image or "",
     )

@@ -11,6 +11,7 @@ CHARSET = "utf8mb4"
 """What a database gets for which the manifest names no character set: the default of old servers is latin1."""
 
 
+# The image makes every other user for one database alone, and orch creates databases: so the user is root.
 def _service(login: ContainerLogin) -> dict[str, Any]:
     if login.password_file:
         environment = {"MYSQL_ROOT_PASSWORD_FILE": login.password_file}

@@ -68,5 +68,6 @@ DIALECT = Dialect(
     container=CONTAINER,
     embedded=EmbeddedServers(programs=("orchestrator.embedded.mysql:Mysql",), address="tcp({host}:{port})"),
     client="orchestrator.engines.mysql.client",
+    extra="mysql",
     slow_drop=True,
 )

@@ -1,0 +1,2 @@
+DROP TRIGGER add_to_totals;
+DROP TABLE totals;

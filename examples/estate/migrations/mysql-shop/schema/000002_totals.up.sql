@@ -1,0 +1,8 @@
+CREATE TABLE totals (account BIGINT NOT NULL PRIMARY KEY, total DECIMAL(14, 2) NOT NULL);
+
+DELIMITER //
+CREATE TRIGGER add_to_totals AFTER INSERT ON orders FOR EACH ROW
+BEGIN
+    INSERT INTO totals VALUES (NEW.account, NEW.total) ON DUPLICATE KEY UPDATE total = totals.total + NEW.total;
+END//
+DELIMITER ;
