@@ -43,11 +43,13 @@ class Intent:
         return json.dumps(self.before or {}, sort_keys=True)
 
     def changed(self, connection: Any) -> tuple[list[Named], list[Named]]:
-        """Return which of the things look different now, and which look as before."""
+        """Return which of the things look different now, or are gone where it drops several, and which are left."""
         now = fingerprint(connection, self.change) if self.change else {}
         things = self.change.things if self.change else ()
         before = self.before or {}
         other = [thing for thing in things if now[thing.key] != before.get(thing.key)]
+        if self.change and self.change.drops:  # what was absent when it began is still to be dropped, or missed
+            other = [thing for thing in other if now[thing.key] == ABSENT]
         return other, [thing for thing in things if thing not in other]
 
     def verdict(self, connection: Any) -> tuple[Effect, str]:
