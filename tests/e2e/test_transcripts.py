@@ -153,7 +153,7 @@ SCENES: dict[str, tuple[Change, list[Step]]] = {
         ],
     ),
     "shell": (shop, ["shell nobody", "shell"]),  # what opens depends on the machine
-    "drift": (shop, ["drift nobody", "apply --only product", "drift product", "drift product --kept"]),
+    "drift": (shop, ["drift nobody", "drift --accept"]),
     "dsn": (shop, ["dsn product --no-password", "dsn nobody"]),
     "schema": (shop, ["schema nothing"]),
 }

@@ -39,7 +39,7 @@ def masked(text: str, replace: Mapping[str, str]) -> str:
             new = new.replace(old, word)
         for pattern, word in MASKS:
             new = re.sub(pattern, word, new)
-        if new != line:
+        if new != line or re.fullmatch(r"[A-Z ]+", line):  # the head of a table is as wide as what was masked
             new = re.sub(r"(?<=\S) {2,}", "  ", new)
         lines.append(new.rstrip())
     return "\n".join(lines) + "\n" if lines else ""
