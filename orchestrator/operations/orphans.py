@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from orchestrator.engines import dialect
@@ -81,15 +81,3 @@ def _look(engine: Engine, target: Target, name: str, places: Collection[str]) ->
     if version is None and history.version_row:
         version = history.version_row.version
     return Orphan(target.engine, target.endpoint, name, version)
-
-
-def document(orphans: Orphans) -> Mapping[str, object]:
-    """Return what was found as plain data."""
-    return {
-        "format": 1,
-        "orphans": [
-            {"engine": one.engine, "endpoint": one.endpoint, "database": one.database, "version": one.version}
-            for one in orphans.found
-        ],
-        "unread": [{"place": place, "what": failure.what, "hint": failure.hint} for place, failure in orphans.unread],
-    }

@@ -9,11 +9,18 @@ from typing import Any
 FORMATS: Mapping[str, Mapping[str, str]] = {
     "baseline": {"text": "repair:baseline_text"},
     "clone": {"text": "clone:clone_text", "json": "clone:clone_document"},
+    "graph": {
+        "text": "graph_text:graph_tree",
+        "mermaid": "graph_text:graph_mermaid",
+        "dot": "graph_text:graph_dot",
+        "json": "graph_text:graph_document",
+    },
     "history": {
         "text": "history_text:history_text",
         "json": "history_text:histories_document",
         "csv": "history_text:attempts_csv",
     },
+    "orphans": {"text": "orphans:orphans_text", "json": "orphans:orphans_document"},
     "plan": {"text": "text:plan_text", "json": "text:plan_document", "markdown": "markdown:plan_markdown"},
     "recorded": {"text": "repair:recorded_text", "json": "repair:recorded_document"},
     "repair": {"text": "repair:offered_text", "json": "repair:offered_document"},

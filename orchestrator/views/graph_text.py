@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.views.table import table
+
+if TYPE_CHECKING:
+    from orchestrator.operations.graph import Graph
 
 WIDTH = 64
 """Width of the column with the names of a wave."""
@@ -74,3 +78,29 @@ def dot(dependencies: Dependencies) -> str:
 
 def _escaped(text: str) -> str:
     return text.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
+
+
+def graph_tree(graph: Graph) -> str:
+    """Return the waves, and the tree of dependencies."""
+    return text(graph.whole, graph.waves)
+
+
+def graph_mermaid(graph: Graph) -> str:
+    """Return a Mermaid flowchart."""
+    return mermaid(graph.whole)
+
+
+def graph_dot(graph: Graph) -> str:
+    """Return a graph for Graphviz."""
+    return dot(graph.whole)
+
+
+def graph_document(graph: Graph) -> dict[str, Any]:
+    """Return what `orch graph --format json` shows."""
+    outside = {
+        id: {"external": [{"manifest": one.manifest, "database": one.database} for one in ones]}
+        for id, ones in graph.external.items()
+        if ones
+    }
+    databases = [{"id": id, "depends_on": list(ns), **outside.get(id, {})} for id, ns in graph.dependencies.items()]
+    return {"format": 1, "databases": databases, "waves": graph.waves}

@@ -28,11 +28,11 @@ def command(
         orch orphans --also ../platform/databases.yaml
         orch orphans --output json
     """
-    from orchestrator.cli.console import out, out_json, say
+    from orchestrator.cli.console import say
+    from orchestrator.cli.show import show
     from orchestrator.operations.assembly import assemble
-    from orchestrator.operations.orphans import document, orphans
+    from orchestrator.operations.orphans import orphans
     from orchestrator.views.plain import PlainView
-    from orchestrator.views.table import table
 
     run = assemble(file, env_file).run(PlainView(say), wait=wait)
     others = [target for path in also or () for target in assemble(path, env_file).targets().values()]
@@ -41,14 +41,8 @@ def command(
         say(f"{place} could not be read: {failure.what}")
         if failure.hint:
             say(f"  {failure.hint}")
-    if output is options.Output.json:
-        out_json(document(found))
-    elif found.found:
-        rows = [
-            (one.database, one.engine, one.endpoint, "-" if one.version is None else str(one.version))
-            for one in found.found
-        ]
-        out(table(("DATABASE", "ENGINE", "SERVER", "VERSION"), rows))
+    if found.found or output is options.Output.json:
+        show("orphans", output, found)
     else:
         say("Every database with a migration history is in the manifest.")
     return 0
