@@ -11,7 +11,6 @@ from orchestrator.analysis.types import Type
 from orchestrator.analysis.words import calls
 
 _ENDS = {"check": "check", "foreign key": "fkey", "unique": "key", "primary key": "pkey", "exclude": "excl"}
-_ENDS["not null"] = "not_null"  # how PostgreSQL ends the name of a constraint that has none
 
 
 @dataclass(slots=True)
@@ -214,7 +213,9 @@ class World:
 
     def _add_constraint(self, table: Table, constraint: Constraint, column: str = "") -> None:
         columns = "" if constraint.kind == "primary key" else "_".join(constraint.columns) or column
-        name = constraint.name or "_".join(filter(None, [_bare(table.name), columns, _ENDS[constraint.kind]]))
+        name = constraint.name or "_".join(
+            filter(None, [_bare(table.name), columns, _ENDS.get(constraint.kind, "not_null")])
+        )
         table.constraints[name] = (constraint, self.number)
         if constraint.kind in ("unique", "primary key") and constraint.columns:
             self.indexes[name] = Index(table.name, constraint.columns, self.number, unique=True)
@@ -289,15 +290,13 @@ class World:
                 self.others.pop((kind, name), None)
 
     def _rename_other(self, fact: Fact) -> None:
-        if not fact.others:
-            return
-        (new,) = fact.others
-        if fact.text == "index" and fact.name in self.indexes:
-            self.indexes[new] = self.indexes.pop(fact.name)
-        elif fact.text == "domain" and fact.name in self.domains:
-            self.domains[new] = self.domains.pop(fact.name)
-        elif fact.text == "function" and fact.name in self.functions:
-            self.functions[new] = self.functions.pop(fact.name)
+        for new in fact.others:
+            if fact.text == "index" and fact.name in self.indexes:
+                self.indexes[new] = self.indexes.pop(fact.name)
+            elif fact.text == "domain" and fact.name in self.domains:
+                self.domains[new] = self.domains.pop(fact.name)
+            elif fact.text == "function" and fact.name in self.functions:
+                self.functions[new] = self.functions.pop(fact.name)
 
 
 def _is_volatile(fact: Fact, world: World) -> bool:

@@ -111,6 +111,9 @@ def codes(text: str, *past: str, version: int = 0) -> list[str]:
         # indexes
         (T + "CREATE INDEX i ON t (a);", "DROP INDEX i;", ["PG503"]),
         (T + "CREATE INDEX i ON t (a);", "DROP INDEX CONCURRENTLY i;", []),
+        (T + "CREATE INDEX i ON t (a);", "DROP INDEX IF EXISTS i;", ["PG503"]),
+        (T, "DROP INDEX IF EXISTS i;", []),
+        (T, "DROP INDEX i;", ["PG503"]),
         (T, "CREATE INDEX i ON t (a); DROP INDEX i;", ["PG203"]),
         (T, "CREATE INDEX CONCURRENTLY i ON t (a);", []),
         (T, "SET lock_timeout = 0; CREATE INDEX CONCURRENTLY i ON t (a);", []),
