@@ -12,7 +12,7 @@ GROUPS = {
         "validate": "Check the manifest, migration files and dependency graph.",
         "lint": "Check up files for lost data, long locks and failures.",
         "wait": "Wait until databases are migrated.",
-        "shell": "Open psql, mongosh or sqlite3 on a database.",
+        "shell": "Open psql, mongosh, mysql or sqlite3 on a database.",
         "dsn": "Print the DSN of a database.",
     },
     "Set up": {

@@ -82,3 +82,12 @@ def test_values_are_encoded_for_their_place() -> None:
     from urllib.parse import unquote
 
     assert unquote(fields["password"]) == "p+/@:%"
+
+
+def test_the_call_of_the_client_holds_no_password() -> None:
+    from orchestrator.engines.mysql.shell import shell
+
+    call = shell(DSN.read("mysql://a:p%40w@tcp(h:3307)/shop").url)
+    assert call.environment == {"MYSQL_PWD": "p@w"}
+    assert call.arguments[:3] == ("--host=h", "--port=3307", "--protocol=tcp")
+    assert "p@w" not in " ".join(call.arguments)

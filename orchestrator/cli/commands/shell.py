@@ -18,7 +18,7 @@ def command(
     env_file: options.EnvFile = None,
     embedded: options.Embedded = False,
 ) -> None:
-    """Open psql, mongosh or sqlite3 on a database, with the login of its DSN.
+    """Open psql, mongosh, mysql or sqlite3 on a database, with the login of its DSN.
 
     The password is not on the command line of that program, where other users of the machine could read it.
 

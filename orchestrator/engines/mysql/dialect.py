@@ -7,6 +7,7 @@ import re
 from orchestrator.engines.dialect import Dialect, EmbeddedServers, Scaffold
 from orchestrator.engines.mysql.container import CONTAINER
 from orchestrator.engines.mysql.dsn import DSN
+from orchestrator.engines.mysql.shell import shell
 
 _UP = """\
 -- The first migration of {name}: replace this example with your own tables.
@@ -70,4 +71,5 @@ DIALECT = Dialect(
     client="orchestrator.engines.mysql.client",
     extra="mysql",
     slow_drop=True,
+    shell=shell,
 )
