@@ -73,8 +73,9 @@ and an error for one of 5 million rows or 1 GB. Lost data is never weighed, and 
 
 `orch lint --trace` runs the pending files, or those after `--since`, in a scratch database beside the real one, which it only
 asks what is pending. It shows for every statement which locks it took, which tables it rewrote and read, what the rules say of
-it, and where these differ. The scratch database has no rows but those of migrations: locks, rewrites and reads are those of the
-real one, times are not. A statement outside of transactions (CONCURRENTLY) is looked at every two milliseconds while it runs.
+it, and where these differ; with `--stats` or `--live` also how large the real table is.
+The scratch database has no rows but those of migrations: locks, rewrites and reads are those of the real one, times are not. A
+statement outside of transactions (CONCURRENTLY) is looked at every two milliseconds while it runs.
 What reaches beyond its database is refused, as by `orch verify`. MongoDB and SQLite keep no locks to look at until a commit,
 so their files are not traced; the waits that the MongoDB rules tell were measured once, on 6.0.
 

@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from orchestrator.analysis.measured import STOPS_WRITERS, Compared
+from orchestrator.analysis.sizes import Sizes, shown, size_of
 from orchestrator.scratch.trace import Traced
 from orchestrator.views.table import counted
 
 _SHOWN = 120
 
 
-def trace_text(found: Sequence[Traced]) -> str:
-    """Return each statement with what it did and whether the rules say so, and a sentence about all."""
+def trace_text(found: Sequence[Traced], sizes: Mapping[str, Sizes]) -> str:
+    """Return each statement with what it did and whether the rules say so, and a sentence about all.
+
+    `sizes` of the real tables are shown where a statement rewrites or reads them.
+    """
     lines = []
     for traced in found:
-        lines += [line for one in traced.statements for line in _statement(one)]
+        lines += [line for one in traced.statements for line in _statement(one, sizes.get(traced.database, {}))]
     every = [one for traced in found for one in traced.statements]
     agree = sum(one.agrees for one in every)
     lines.append(f"Traced {counted(len(every), 'statement')} in scratch databases: the rules agree with {agree:,}.")
     return "\n".join(lines)
 
 
-def _statement(one: Compared) -> list[str]:
+def _statement(one: Compared, sizes: Sizes) -> list[str]:
     source = one.source if len(one.source) <= _SHOWN else f"{one.source[:_SHOWN]} …"
     lines = [f"{one.path}:{one.line}: {source}"]
     did = one.measured
@@ -33,10 +37,10 @@ def _statement(one: Compared) -> list[str]:
     weak = [f"{mode} on {table}" for table, mode in did.locks if mode not in STOPS_WRITERS]
     if strong or weak:
         lines.append(f"    locks     {', '.join(strong + weak)}{' (looked at while it ran)' if did.polled else ''}")
-    if did.rewritten:
-        lines.append(f"    rewrites  {', '.join(did.rewritten)}")
-    if did.read:
-        lines.append(f"    reads     {', '.join(did.read)}")
+    for what, tables in (("rewrites  ", did.rewritten), ("reads     ", did.read)):
+        known = [(table, size_of(table, sizes)) for table in tables]
+        if tables:
+            lines.append(f"    {what}{', '.join(shown(table, size) if size else table for table, size in known)}")
     lines.append(f"    rules     {', '.join(one.codes) or 'nothing to tell'}")
     if one.missed:
         lines.append(f"    missed    work on {', '.join(one.missed)} under a lock that stops writers")

@@ -139,6 +139,8 @@ def test_findings_weigh_by_the_size_of_the_table(pg_estate: Estate) -> None:
     assert levels("--stats", "sizes.json") == {"PG201": "error", "PG101": "error", "PG601": "error"}
     text = pg_estate.orch("lint", "--stats", "sizes.json", code=1).stdout
     assert "(ACCESS EXCLUSIVE on t); t has 12,000,000 rows (4.1 GB), 20 writes a second" in text
+    text = pg_estate.orch("lint", "--trace", "--stats", "sizes.json", code=1).stdout
+    assert "    rewrites  t has 12,000,000 rows (4.1 GB)" in text
 
 
 @pytest.mark.parametrize(

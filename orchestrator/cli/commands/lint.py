@@ -10,7 +10,7 @@ import typer
 from orchestrator.cli import options
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from orchestrator.analysis.lint_report import Report
     from orchestrator.model import Size
@@ -99,7 +99,7 @@ def command(
     sizes = _sizes(file, names, env_file, stats, embedded=embedded) if stats is not None or live else {}
     report = lint(Request(file, names or (), since, changed, server_version, sizes))
     found = _traced(file, names, env_file, since, server_version, embedded=embedded) if trace else None
-    _show(report, output, found)
+    _show(report, output, found, sizes)
     failed = any(one.failure for one in found or ())
     return 1 if report.count(ERROR) or failed else 0
 
@@ -141,7 +141,9 @@ def _traced(
     return found
 
 
-def _show(report: Report, output: LintOutput, traced: Sequence[Traced] | None) -> None:
+def _show(
+    report: Report, output: LintOutput, traced: Sequence[Traced] | None, sizes: Mapping[str, Mapping[str, Size]]
+) -> None:
     from orchestrator import __version__
     from orchestrator.cli.console import out, out_json, pasteable
     from orchestrator.cli.machine import located, put_commands
@@ -152,7 +154,7 @@ def _show(report: Report, output: LintOutput, traced: Sequence[Traced] | None) -
     if output is LintOutput.text:
         out(pasteable(lint_text(report)))
         if traced is not None:
-            out("\n" + trace_text(traced))
+            out("\n" + trace_text(traced, sizes))
     elif output is LintOutput.json:
         document = lint_reports.lint_document(report)
         out_json(document if traced is None else {**document, "trace": trace_document(traced)})
