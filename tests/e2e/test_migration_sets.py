@@ -154,6 +154,10 @@ OF_ANOTHER_SET = {
         "INSERT INTO a_versions VALUES (7, false);",
         "DROP TABLE a_versions;",
         "ALTER TABLE a_versions RENAME TO versions;",
+        "ALTER TABLE a_versions RENAME COLUMN dirty TO unclean;",
+        "ALTER TABLE orch_history_a_versions DROP COLUMN checksum;",
+        "CREATE SCHEMA away; ALTER TABLE a_versions SET SCHEMA away;",
+        "ALTER SCHEMA public RENAME TO away; CREATE SCHEMA public; CREATE TABLE b_versions AS TABLE away.b_versions;",
         "ALTER TABLE orch_history_a_versions ENABLE ROW LEVEL SECURITY;",
         "DO $$ DECLARE t text; BEGIN FOR t IN SELECT tablename FROM pg_tables WHERE schemaname = 'public' "
         "AND tablename !~ 'b_versions' LOOP EXECUTE 'TRUNCATE ' || t; END LOOP; END $$;",
@@ -168,6 +172,7 @@ OF_ANOTHER_SET = {
         '[{"mapReduce": "t2", "map": "function() {}", "reduce": "function() {}", "out": {"merge": "a_versions"}}]',
         '[{"cloneCollectionAsCapped": "t2", "toCollection": "a_versions", "size": 4096}]',
         '[{"collMod": "a_versions", "validator": {}}]',
+        '[{"applyOps": [{"op": "c", "ns": "x.$cmd", "o": {"drop": "a_versions"}}]}]',
     ],
 }
 HARMLESS = {

@@ -165,3 +165,27 @@ def test_whatever_stands_in_a_file_never_crashes() -> None:
             assert error.where is not None
             assert error.where.line
     assert taken > 500
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        '{"drop": "orch_history"}',
+        '{"findAndModify": "schema_migrations", "query": {}, "remove": true}',
+        '{"renameCollection": "shop.orch_history", "to": "shop.old"}',
+        '{"renameCollection": "shop.new", "to": "shop.schema_migrations", "dropTarget": true}',
+        '{"aggregate": "a", "pipeline": [{"$out": "orch_history"}], "cursor": {}}',
+        '{"aggregate": "a", "pipeline": [{"$merge": {"into": {"db": "shop", "coll": "orch_history"}}}], "cursor": {}}',
+        '{"mapReduce": "a", "map": "f", "reduce": "f", "out": "schema_migrations"}',
+        '{"mapReduce": "a", "map": "f", "reduce": "f", "out": {"reduce": "orch_history", "db": "shop"}}',
+        '{"cloneCollectionAsCapped": "a", "toCollection": "orch_history", "size": 4096}',
+        '{"applyOps": [{"op": "d", "ns": "shop.schema_migrations", "o": {"_id": 1}}]}',
+        '{"applyOps": [{"op": "c", "ns": "shop.$cmd", "o": {"drop": "orch_history"}}]}',
+        '{"applyOps": [{"op": "c", "ns": "shop.$cmd", "o": {"applyOps": [{"op": "i", "ns": "shop.orch_history", "o": {}}]}}]}',
+    ],
+)
+def test_what_writes_to_our_records_is_refused_with_its_place(command: str) -> None:
+    with pytest.raises(InvalidError, match=r"holds what orch and golang-migrate remember") as caught:
+        parse_commands(FILE, f"[\n {command}]")
+    assert caught.value.where is not None
+    assert (caught.value.where.line, caught.value.where.column) == (2, 2)

@@ -346,6 +346,12 @@ def written(command: dict[str, Any]) -> set[str]:
         ways = [out.get(way) for way in ("replace", "merge", "reduce")] if isinstance(out, dict) else [out]
         return {str(way) for way in ways if way}
     found: set[str] = set()
+    if name == "applyOps":
+        for operation in value if isinstance(value, list) else ():
+            inner = operation.get("o") if isinstance(operation, dict) and operation.get("op") == "c" else None
+            full = str(operation.get("ns")) if isinstance(operation, dict) else ""
+            found |= written(inner) if isinstance(inner, dict) and inner else {full.partition(".")[2]}
+        return found
     spaces = command.get("nsInfo") if name == "bulkWrite" else None
     for space in spaces if isinstance(spaces, list) else ():
         found |= {str(space.get("ns")).partition(".")[2]} if isinstance(space, dict) else set()

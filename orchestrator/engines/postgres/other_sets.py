@@ -12,9 +12,12 @@ from orchestrator.engines.postgres.history import OURS
 
 # golang-migrate's table has these two columns and no other one, if nobody added one; ours is told by five of its own.
 _NAMES = ", ".join(f"'{name}'" for name in sorted(OURS))
+# Those that a later release adds to a history do not count: its own set may be doing that meanwhile.
+_COLUMNS = f"""(SELECT coalesce(pg_catalog.string_agg(pg_catalog.concat(attname, ':', atttypid), ',' ORDER BY attname), '')
+        FROM pg_catalog.pg_attribute WHERE attrelid = c.oid AND attname IN ('dirty', {_NAMES}))"""  # noqa: S608 - ours
 FIND = f"""
     SELECT coalesce(pg_catalog.json_agg(pg_catalog.json_build_array(
-        n.nspname, c.relname, c.oid::bigint, c.relnamespace::bigint, c.relfilenode::bigint, c.relrowsecurity)), '[]')::text
+        n.nspname, c.relname, c.oid::bigint, c.relfilenode::bigint, c.relrowsecurity, {_COLUMNS})), '[]')::text
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
     WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't' AND n.nspname !~ '^pg_' AND (
         (SELECT pg_catalog.count(*) = 2 AND pg_catalog.bool_and(
@@ -33,9 +36,9 @@ class OtherTable(NamedTuple):
     schema: str
     name: str
     oid: int
-    namespace: int
     filenode: int
     secured: bool
+    columns: str
 
 
 def others(found: list[list[Any]], ours: Collection[tuple[str, str]]) -> tuple[OtherTable, ...]:
@@ -46,10 +49,11 @@ def others(found: list[list[Any]], ours: Collection[tuple[str, str]]) -> tuple[O
 def untouched(table: OtherTable, literal: Callable[[str], str]) -> str:
     """Return an SQL condition: the table is where it was, and this transaction changed none of its rows."""
     counts = " + ".join(
-        f"pg_catalog.pg_stat_get_xact_tuples_{what}(oid)" for what in ("inserted", "updated", "deleted")
+        f"pg_catalog.pg_stat_get_xact_tuples_{what}(c.oid)" for what in ("inserted", "updated", "deleted")
     )
     return (
-        f"EXISTS (SELECT FROM pg_catalog.pg_class WHERE oid = {table.oid} AND relname = {literal(table.name)} "
-        f"AND relnamespace = {table.namespace} AND relfilenode = {table.filenode} "  # another one after a TRUNCATE
-        f"AND relrowsecurity = {str(table.secured).lower()} AND {counts} = 0)"
+        "EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
+        f"WHERE c.oid = {table.oid} AND relname = {literal(table.name)} AND nspname = {literal(table.schema)} "
+        f"AND relfilenode = {table.filenode} "  # another one after a TRUNCATE
+        f"AND relrowsecurity = {str(table.secured).lower()} AND {_COLUMNS} = {literal(table.columns)} AND {counts} = 0)"
     )
