@@ -104,11 +104,19 @@ def test_the_limit_that_a_file_sets_itself_is_respected(pg_estate: Estate, own: 
 def test_a_row_that_somebody_else_changes_is_waited_for_in_one_piece(pg_estate: Estate) -> None:
     """An UPDATE that waits for a row stops no reader: it must not begin again every second."""
     dsn = _estate(pg_estate, "UPDATE t1 SET id = id + 1;\n")
-    with psycopg.connect(dsn) as connection, pg_estate.start("apply") as run:
+    waits = (
+        "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database() "
+        "AND query_start < clock_timestamp() - interval '2.3 s'"  # one try of a statement that stops readers is 2 s
+    )
+    with psycopg.connect(dsn) as connection:
         connection.execute("UPDATE t1 SET id = 10")
-        time.sleep(2.5)
-        connection.commit()
-        _, told = run.communicate(timeout=60)
+        with pg_estate.start("apply") as run:
+            deadline = time.monotonic() + 60
+            while not pg_estate.sql("a", waits):
+                assert time.monotonic() < deadline and run.poll() is None
+                time.sleep(0.1)
+            connection.commit()
+            _, told = run.communicate(timeout=60)
     assert run.returncode == 0, told
     assert "tried again" not in told
     assert pg_estate.sql("a", "SELECT id FROM t1") == [(11,)]
