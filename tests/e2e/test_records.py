@@ -399,3 +399,37 @@ def test_two_renumbered_files_are_recorded_one_after_the_other(house: House) -> 
     house.orch("repair", house.id, "--renumber", "3=4")
     assert house.status()["applied"] == [1, 2, 4, 5]
     assert "Nothing to do" in house.orch("apply").output
+
+
+KEEPS_BACK = (
+    "CREATE FUNCTION keeps() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;\nCREATE TRIGGER k "
+)
+
+
+@pytest.mark.parametrize(
+    ("table", "text"),
+    [
+        ("schema_migrations", f"{KEEPS_BACK}BEFORE INSERT ON schema_migrations FOR EACH ROW EXECUTE FUNCTION keeps();"),
+        ("schema_migrations", f"{KEEPS_BACK}BEFORE DELETE ON schema_migrations FOR EACH ROW EXECUTE FUNCTION keeps();"),
+        ("orch_history", f"{KEEPS_BACK}BEFORE INSERT OR UPDATE ON orch_history FOR EACH ROW EXECUTE FUNCTION keeps();"),
+        ("schema_migrations", "CREATE RULE k AS ON INSERT TO schema_migrations DO INSTEAD NOTHING;"),
+        (
+            "schema_migrations",
+            "CREATE FUNCTION lies() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.version = 77; RETURN NEW; END $$;\n"
+            "CREATE TRIGGER k BEFORE INSERT ON schema_migrations FOR EACH ROW EXECUTE FUNCTION lies();",
+        ),
+    ],
+)
+def test_a_trigger_that_keeps_our_records_back_lets_nothing_commit(pg_house: House, table: str, text: str) -> None:
+    """Else the file would be in the database and nothing would say so: the next run would run it again."""
+    house = pg_house
+    house.orch("apply", "--to", "1", "--only", house.id)
+    (house.directory / "000002_t2.up.sql").write_text(f"CREATE TABLE t2 (id int);\n{text}\n")
+    told = house.orch("apply", code=1).output
+    assert f"{table} does not hold what orch has just written into it" in told
+    assert "000002_t2.up.sql" in told
+    assert house.tables() == [1]
+    assert house.version_row() == (1, False)
+    (house.directory / "000002_t2.up.sql").write_text("CREATE TABLE t2 (id int);\n")
+    house.orch("apply")
+    assert house.tables() == [1, 2, 3, 4]

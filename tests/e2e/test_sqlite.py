@@ -484,3 +484,12 @@ def test_a_file_may_not_change_what_another_set_remembers(tmp_path: Path) -> Non
     shop.write({"000001_b.up.sql": "CREATE TABLE b AS SELECT * FROM schema_migrations;"})
     shop.orch("apply")
     assert shop.sql("SELECT version FROM b") == [(1,)]
+
+
+def test_a_trigger_that_keeps_our_records_back_lets_nothing_commit(files: Files) -> None:
+    files.orch("apply", "--to", "1", "--only", "shop")
+    for table in ("schema_migrations", "orch_history"):
+        trigger = f"CREATE TRIGGER k BEFORE INSERT ON {table} BEGIN SELECT RAISE(IGNORE); END;"
+        files.write({"000002_t2.up.sql": f"CREATE TABLE t2 (id int);\n{trigger}\n"})
+        assert f"{table} does not hold what orch has just written" in files.orch("apply", code=1).text
+        assert files.sql("SELECT name FROM sqlite_master WHERE name IN ('t2', 'k')") == []

@@ -28,12 +28,13 @@ from orchestrator.model import Statement, Target
 
 # Settings that do not exist. Our checks ask for them, and so the server's error for a failed check names one. No file can
 # name or set one: their names are others in every process. After the name of the check comes that of the table.
-LOCK_LOST, RECORDS_HIDDEN, HISTORY_CHANGED, VERSION_TABLE_CHANGED, OTHERS_CHANGED = (
+LOCK_LOST, RECORDS_HIDDEN, HISTORY_CHANGED, VERSION_TABLE_CHANGED, OTHERS_CHANGED, NOT_KEPT = (
     "lock",
     "hidden",
     "history",
     "version",
     "others",
+    "kept",
 )
 _OF_THIS_PROCESS = os.urandom(8).hex()
 _MARKER = re.compile(rf"orch\.{_OF_THIS_PROCESS}_([a-z]+)_([0-9a-f]*)")
@@ -209,6 +210,10 @@ _FAILED_CHECKS = {
     VERSION_TABLE_CHANGED: (
         "the migration empties or changes {table}, in which the version of the database is recorded",
         _LEAVE_OUT,
+    ),
+    NOT_KEPT: (
+        "{table} does not hold what orch has just written into it: a trigger or a rule on it is in the way",
+        "drop that trigger or rule: it may look at what is written, and must not change or keep it back",
     ),
     OTHERS_CHANGED: (
         "the migration empties, changes or removes {table}, in which another set of migrations records what is applied",

@@ -377,6 +377,8 @@ class PostgresSession:
             )
         if version_row is not None:
             message.put(point(self._tables.version_row, version_row))
+        if locked and (conditions := self._tables.kept(attempts, version_row)):
+            message.put_checks(conditions)
         message.put("COMMIT")
 
     @contextmanager

@@ -23,7 +23,7 @@ from orchestrator.engines.postgres.history import (
     literal,
 )
 from orchestrator.engines.postgres.other_sets import FIND, OtherTable, others, untouched
-from orchestrator.engines.postgres.unchanged import KnownRecords
+from orchestrator.engines.postgres.unchanged import KnownRecords, points_condition
 from orchestrator.engines.postgres.writable import IN_RECOVERY, READ_ONLY, read_only
 from orchestrator.errors import ConflictError, ConnectError
 from orchestrator.hints import Blank, Command, Hint
@@ -104,6 +104,17 @@ class Tables:
         for table in self._others or ():
             name = errors.marker(errors.OTHERS_CHANGED, f"{table.schema}.{table.name}")
             conditions.append((untouched(table, self._literal), name))
+        return conditions
+
+    def kept(self, attempts: Sequence[Attempt], version_row: VersionRow | None) -> list[tuple[str, str]]:
+        """Return conditions that hold if these rows, which were just written, are there."""
+        known = self._known or KnownRecords(History())
+        conditions = []
+        if condition := known.kept_condition(self.history, attempts):
+            conditions.append((condition, errors.marker(errors.NOT_KEPT, self.history)))
+        if version_row is not None:
+            condition = points_condition(self.version_row, version_row)
+            conditions.append((condition, errors.marker(errors.NOT_KEPT, self.version_row)))
         return conditions
 
     def look_for_other_sets(self) -> None:

@@ -42,6 +42,29 @@ class KnownRecords:
         listed = f"coalesce(pg_catalog.string_agg({row}, ',' ORDER BY version, dirty), '')"
         return f"'{expected}' = (SELECT {listed} FROM {table})"
 
+    def kept_condition(self, table: str, attempts: Sequence[Attempt]) -> str:
+        """Return an SQL condition: the history holds these rows, which were just written; '' if there is nothing to ask.
+
+        A trigger, or a rule, can keep a row from being written, and the server says nothing of it.
+        """
+        rows = [attempt for attempt in attempts if not self._is_finished(attempt)]
+        listed = ", ".join(
+            f"({one.version}, {one.number}, {one.applied}, {one.in_flight}, {one.done})".lower() for one in rows
+        )
+        columns = "version, attempt, applied, in_flight, done"
+        return (
+            f"{len(rows)} = (SELECT pg_catalog.count(*) FROM {table} WHERE ({columns}) IN ({listed}))" if rows else ""
+        )
+
+    def _is_finished(self, attempt: Attempt) -> bool:
+        known = self._rows.get((attempt.version, attempt.number))
+        return known is not None and known.done
+
+
+def points_condition(table: str, row: VersionRow) -> str:
+    """Return an SQL condition: the version table has this row alone, which was just written."""
+    return KnownRecords(History(version_row=row)).version_condition(table)
+
 
 def _row(attempt: Attempt) -> str:
     return ":".join(

@@ -186,6 +186,8 @@ class SqliteSession:
             with errors.mapped(self.target):
                 self._records.write(connection, attempts, version_row)
                 after, _ = self._records.read(connection)
+            self._check_kept(known, after, attempts, version_row)
+            with errors.mapped(self.target):
                 connection.execute("COMMIT")
         except BaseException:
             self._roll_back()
@@ -423,6 +425,27 @@ class SqliteSession:
                 "the file changes the records of orch or of golang-migrate",
                 code="SQLITE_ERROR",
                 hint=f"remove what it does to {self._records.version_table} and {self._records.history}",
+            )
+
+    def _check_kept(self, before: Raw, after: Raw, attempts: Sequence[Attempt], version_row: VersionRow | None) -> None:
+        """Refuse to commit if a trigger kept back or changed what was just written."""
+        finished = {row[:2] for row in before.attempts or () if row[-1]}
+        written = {(row[0], row[1], row[4], bool(row[5]), bool(row[6])) for row in after.attempts or ()}
+        there = all(
+            (one.version, one.number, one.applied, one.in_flight, one.done) in written
+            for one in attempts
+            if (one.version, one.number) not in finished
+        )
+        wanted = (
+            () if version_row is None or version_row.version is None else ((version_row.version, version_row.dirty),)
+        )
+        points = version_row is None or tuple((row[0], bool(row[1])) for row in after.version_rows or ()) == wanted
+        if not (there and points):
+            table = self._records.version_table if there else self._records.history
+            raise StatementError(
+                f"{table} does not hold what orch has just written into it: a trigger on it is in the way",
+                code="SQLITE_ERROR",
+                hint="drop that trigger: it may look at what is written, and must not change or keep it back",
             )
 
     def _roll_back(self) -> None:
