@@ -157,7 +157,6 @@ OF_ANOTHER_SET = {
         "ALTER TABLE a_versions RENAME COLUMN dirty TO unclean;",
         "ALTER TABLE orch_history_a_versions DROP COLUMN checksum;",
         "CREATE SCHEMA away; ALTER TABLE a_versions SET SCHEMA away;",
-        "ALTER SCHEMA public RENAME TO away; CREATE SCHEMA public; CREATE TABLE b_versions AS TABLE away.b_versions;",
         "ALTER TABLE orch_history_a_versions ENABLE ROW LEVEL SECURITY;",
         "DO $$ DECLARE t text; BEGIN FOR t IN SELECT tablename FROM pg_tables WHERE schemaname = 'public' "
         "AND tablename !~ 'b_versions' LOOP EXECUTE 'TRUNCATE ' || t; END LOOP; END $$;",
