@@ -111,7 +111,17 @@ class Looker:
         )
         stopped = Failure("interrupted", int(ExitCode.INTERRUPTED), "stopped before it was looked at")
         all_found = [found.get(id, Looked(id, failure=stopped)) for id in run.databases]
-        return Report(tuple(self._with_fleet(one) for one in all_found))
+        return Report(tuple(self._redacted(self._with_fleet(one)) for one in all_found))
+
+    def _redacted(self, one: Looked) -> Looked:
+        """Return the same without secrets: definitions may hold the password of a server or of a function."""
+        redact = self._run.redact
+        differences = tuple(
+            replace(each, name=redact(each.name), expected=redact(each.expected), found=redact(each.found))
+            for each in one.drift.differences
+        )
+        drift = replace(one.drift, differences=differences, notes=tuple(map(redact, one.drift.notes)))
+        return replace(one, drift=drift, unknown=redact(one.unknown), instead=redact(one.instead))
 
     def _database(self, id: str) -> Looked:
         run = self._run

@@ -60,6 +60,11 @@ def test_a_change_by_hand_is_told_refused_before_anything_runs_and_ended_by_acce
     }
     text = estate.orch("drift", "shop", code=3).stdout
     assert "    -  RETURN 1;\n    +  RETURN 2;" in text
+    secret = estate.servers["postgres"].password
+    estate.sql("shop", f"CREATE FUNCTION s() RETURNS text LANGUAGE sql AS $$SELECT '{secret}'$$")
+    for form in ("json", "text", "github"):  # the estate looks for the password in every output
+        assert "function s()" in estate.orch("drift", "shop", "--output", form, code=3).text
+    estate.sql("shop", "DROP FUNCTION s()")
     assert "6 differences from what the files yield (a scratch database)" in text
     estate.write("postgres-shop", {"000002_b.up.sql": "CREATE TABLE later (x int);"})
     estate.orch("plan", "--only", "shop", "-o", "plan.json", code=5)

@@ -67,6 +67,7 @@ def command(
     from orchestrator.operations.assembly import assemble
     from orchestrator.operations.drift import Looker
     from orchestrator.views.drift import drift_commands, drift_document, drift_junit, drift_text
+    from orchestrator.views.github import harmless
     from orchestrator.views.plain import PlainView
 
     if accept and not names:
@@ -90,15 +91,15 @@ def command(
     report = Looker(run, kept=kept).look()
     if junit is not None:
         try:
-            Path(junit).write_text(redactor(drift_junit(report.databases)), encoding="utf-8")
+            Path(junit).write_text(drift_junit(report.databases), encoding="utf-8")
         except OSError as error:
             raise UsageError(f"{junit} cannot be written: {error.strerror}") from None
     if output is DriftOutput.json:
         out_json(drift_document(report.databases))
     elif output is DriftOutput.github:
-        say(redactor(drift_text(report.databases)))
-        put("".join(f"{redactor(line)}\n" for line in drift_commands(report.databases)))
+        say(harmless(drift_text(report.databases)))
+        put("".join(f"{line}\n" for line in drift_commands(report.databases)))
     else:
-        out(redactor(drift_text(report.databases)))
+        out(drift_text(report.databases))
     say_failures((one.database, one.failure) for one in report.databases if one.failure)
     return report.exit_code
