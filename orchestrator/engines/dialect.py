@@ -140,6 +140,9 @@ class Squashing(Protocol):
     def replaces(self, text: str) -> tuple[str, int] | None:
         """Return which versions a file says that it replaces, as it says it, and the offset of that; None if none."""
 
+    def head(self, versions: str) -> str:
+        """Return what a file begins with that replaces these versions."""
+
     def squash(self, scripts: Sequence[Script], versions: str) -> str:
         """Return the text of one file that does what these do, one after the other.
 
@@ -192,6 +195,7 @@ class Dialect:
         extra: the extra of the package (`dborch[…]`) that brings its driver; '' where it always is there.
         squash: the module that writes one file in place of many, a `Squashing`; '' where there is none.
         shell: returns the call of the engine's own interactive client for a DSN; None: it has none.
+        dump: the module with `dump(session)`, the text of a file that makes what a database holds; '' where there is none.
     """
 
     name: str
@@ -218,6 +222,7 @@ class Dialect:
     tracer: str = ""
     sizes: str = ""
     shell: Callable[[str], ShellCall] | None = None
+    dump: str = ""
 
     @property
     def squashing(self) -> Squashing | None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
 
 from orchestrator.engines import dialect
 from orchestrator.errors import UsageError
+from orchestrator.execution.run import Run
 from orchestrator.model import Database, File, Migration, Script
 from orchestrator.planning.squash import joined, written
+from orchestrator.scratch.clones import Cloner
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +30,17 @@ class Squashed:
 
 
 def squash(
-    database: Database, migrations: Sequence[Migration], to: int, name: str, read_script: Callable[[File], Script]
+    database: Database,
+    migrations: Sequence[Migration],
+    to: int,
+    name: str,
+    read_script: Callable[[File], Script],
+    snapshot: Callable[[Sequence[Migration]], str] | None = None,
 ) -> Squashed:
     """Return what replaces all migrations up to a version. UsageError if there is no such version, or nothing to replace.
 
-    The new files do what the old ones do, one after the other. InvalidError for files that cannot be read.
+    The new files do what the old ones do, one after the other; with a `snapshot`, which returns what a database holds after
+    these migrations, the new file makes that. InvalidError for files that cannot be read.
     """
     old = [migration for migration in migrations if migration.version <= to]
     if not any(migration.version == to for migration in old):
@@ -48,8 +58,28 @@ def squash(
         raise UsageError(f"migrations of {dialect(database.engine).title} cannot be squashed")
     write = squashing.squash
     stem = ups[-1].location.parent / f"{digits}_{name}"
-    new = {Path(f"{stem}.up.{extension}"): write([read_script(file) for file in ups], written(ranges))}
+    up = f"{squashing.head(written(ranges))}{snapshot(old)}" if snapshot else ""
+    new = {Path(f"{stem}.up.{extension}"): up or write([read_script(file) for file in ups], written(ranges))}
     if not without:
         new[Path(f"{stem}.down.{extension}")] = write([read_script(file) for file in downs], "")
     removed = tuple(file.location for file in (*ups, *downs) if file.location not in new)
     return Squashed(new, removed, written(ranges), without)
+
+
+def snapshot_of(run: Run, id: str, migrations: Sequence[Migration]) -> str:
+    """Return the text of a file that makes what these migrations make, from a scratch database that is dropped again.
+
+    UsageError for an engine without such files, or where the program that writes them is missing.
+    """
+    target, known = run.targets[id], dialect(run.targets[id].engine)
+    if not known.dump:
+        raise UsageError(f"there is no snapshot of {known.title}", hint="leave out --snapshot")
+    cloner = Cloner(replace(run, catalogs={**run.catalogs, id: tuple(migrations)}))
+    cloner.drop_left_behind([id])
+    made = cloner.clone(id, pid=os.getpid())
+    try:
+        with run.engines[target.engine].connect(made) as session:
+            text: str = import_module(known.dump).dump(session)
+    finally:
+        cloner.drop(id, made.database)
+    return text

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from orchestrator.cli import options
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from orchestrator.model import Migration
 
 
 def command(
@@ -16,16 +21,30 @@ def command(
         str, typer.Option("--name", metavar="WORDS", help="What the new migration is called.")
     ] = "squashed",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be written, but write nothing.")] = False,
+    snapshot: Annotated[
+        bool,
+        typer.Option(
+            "--snapshot",
+            help="Write what a scratch database holds after these migrations, instead of their statements. "
+            "PostgreSQL only; needs the server and pg_dump.",
+        ),
+    ] = False,
     file: options.File = None,
+    env_file: options.EnvFile = None,
+    wait: options.Wait = 0.0,
+    embedded: options.Embedded = False,
 ) -> int:
-    """Write one migration that replaces all up to a version. Needs no server.
+    """Write one migration that replaces all up to a version. Needs no server, but for --snapshot.
 
     A new database runs it. In a database at that version it counts as applied. A database below that version is
     refused, and the message lists the missing migrations.
 
     Examples:
         orch squash inventory --to 60
+        orch squash inventory --to 60 --snapshot
     """
+    from functools import partial
+
     from orchestrator.cli.console import say
     from orchestrator.cli.project import make
     from orchestrator.files.changes import change
@@ -35,17 +54,22 @@ def command(
     from orchestrator.model import File, Script
     from orchestrator.operations.assembly import assemble
     from orchestrator.operations.project import changes, open_project
-    from orchestrator.operations.squash import squash
+    from orchestrator.operations.squash import snapshot_of, squash
+    from orchestrator.views.plain import PlainView
 
     project = open_project(file)
     database = resolve_name(project.manifest.databases, name)
-    assembly = assemble(file, None, [database.id], None, no_deps=True)
+    assembly = assemble(file, env_file if snapshot else None, [database.id], None, no_deps=True)
     migrations = assembly.catalogs()[database.id]
 
     def read(one: File) -> Script:
         return assembly.read_script(database, one)
 
-    squashed = squash(database, migrations, to, snake(description), read)
+    picture: Callable[[Sequence[Migration]], str] | None = None
+    if snapshot:
+        run = assembly.run(PlainView(say), embedded=embedded, wait=wait)
+        picture = partial(snapshot_of, run, database.id)
+    squashed = squash(database, migrations, to, snake(description), read, picture)
     for path, text in squashed.new.items():  # what is written must be a migration
         shown = str(path.relative_to(project.root)) if project.holds(path) else str(path)
         assembly.engine(database.engine).parse(File(shown, path, ""), text)

@@ -40,6 +40,12 @@ def _without_note(source: str) -> str:
     return source if replaces(f"[{source}]") is None else _NOTE.sub("", source, count=1)
 
 
+def head(versions: str) -> str:
+    """Return nothing: a MongoDB file says it in the comment of a command."""
+    del versions
+    return ""
+
+
 def squash(scripts: Sequence[Script], versions: str) -> str:
     """Return a file with the commands of all these files, in their order."""
     commands = [statement for script in scripts for statement in script.statements]

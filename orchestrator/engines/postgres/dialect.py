@@ -69,6 +69,7 @@ DIALECT = Dialect(
     ),
     dsn_variable="POSTGRES_DSN",
     squash="orchestrator.engines.postgres.squash",
+    dump="orchestrator.engines.postgres.dump",
     container=CONTAINER,
     embedded=EmbeddedServers(
         programs=("orchestrator.embedded.postgres:Postgres",),

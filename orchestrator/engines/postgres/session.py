@@ -59,6 +59,11 @@ class PostgresSession:
         self._looked = False  # under the lock, just now
         self._read: History | None = None  # with the lock, and nothing has been written since
 
+    @property
+    def records(self) -> tuple[str, str]:
+        """The version table and the history, as SQL names; they are known once the history was read."""
+        return self._tables.version_row, self._tables.history
+
     def read_history(self, extensions: Sequence[str] = ()) -> History:
         """Read history and version table in one snapshot."""
         read, looked = self._read, self._looked

@@ -37,6 +37,11 @@ def replaces(text: str) -> tuple[str, int] | None:
     return None
 
 
+def head(versions: str) -> str:
+    """Return what a file begins with that replaces these versions."""
+    return f"-- orch: {REPLACES} {versions}\n\n"
+
+
 def squash(scripts: Sequence[Script], versions: str) -> str:
     """Return a file that runs these one after the other; each begins as if it had the session for itself."""
     head = [f"-- orch: {REPLACES} {versions}"] if versions else []

@@ -68,6 +68,7 @@ DIALECT = Dialect(
     container=None,
     embedded=EmbeddedServers(programs=(), files="sqlite3://{directory}/sqlite/{{database}}.db"),
     client="orchestrator.engines.sqlite.client",
+    squash="orchestrator.engines.sqlite.squash",
     lint_rules=("PG101", "PG102", "PG106"),  # lost data; what the others say of locks is not so here
     shell=shell,
 )

@@ -36,7 +36,8 @@ _WORDS = 10  # so many tell what a statement is
 _COLUMNS = {"explain": 2, "create": 3, "temp": 4, "temporary": 4, "trigger": 5, "end": 6}
 
 _DIRECTIVE = re.compile(r"--[ \t]*orch:[ \t]*(?P<name>[^\s=]*)[ \t]*=?[ \t]*(?P<value>[^\n\r]*)", re.IGNORECASE)
-_DIRECTIVES = ("lock_timeout", "lock_try", "statement_timeout", REQUIRE, ENSURE)
+REPLACES = "replaces"
+_DIRECTIVES = ("lock_timeout", "lock_try", "statement_timeout", REPLACES, REQUIRE, ENSURE)
 _EXAMPLE = "SELECT count(*) = 0 FROM orders"
 _QUERY = ("select", "with", "values")
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)[ \t]*(ms|s|m|min|h)")
@@ -282,6 +283,8 @@ def _directives(reader: _Reader, first: int) -> tuple[dict[str, float], Checks]:
             near = get_close_matches(name, _DIRECTIVES, n=1)
             hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(_DIRECTIVES)}"
             raise reader.error(f"unknown directive '{name}'", place, hint)
+        if name == REPLACES:
+            continue  # versions, which whoever reads all files of a database understands
         if name in asked:
             asked[name].append(_check(reader, name, line.start("value"), line["value"]))
             continue
@@ -293,6 +296,11 @@ def _directives(reader: _Reader, first: int) -> tuple[dict[str, float], Checks]:
             hint = f"write for example {name}=500ms, 30s, 5m or 1h, or none"
             raise reader.error(f"'{value}' is no duration for {name}", place, hint)
     return found, Checks(tuple(asked[REQUIRE]), tuple(asked[ENSURE]))
+
+
+def directives(text: str) -> Iterator[re.Match[str]]:
+    """Yield the `-- orch:` lines of a file, each with its `name` and `value`."""
+    return _DIRECTIVE.finditer(text)
 
 
 def _check(reader: _Reader, name: str, place: int, value: str) -> Statement:

@@ -1,0 +1,39 @@
+"""One SQLite file for several: which versions a file says that it replaces, and how such a file is written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from orchestrator.engines.sqlite.reader import REPLACES, directives, is_session, split, words_of
+from orchestrator.errors import InvalidError
+from orchestrator.model import Mark, Script
+
+
+def replaces(text: str) -> tuple[str, int] | None:
+    """Return the value of the directive `replaces` and its offset; None if the file has none."""
+    first = next((piece.start for piece in split(text)), len(text))
+    for line in directives(text):
+        if line["name"] == REPLACES and line.start() < first:
+            return line["value"].strip(), line.start("value")
+    return None
+
+
+def head(versions: str) -> str:
+    """Return what a file begins with that replaces these versions."""
+    return f"-- orch: {REPLACES} {versions}\n\n"
+
+
+def squash(scripts: Sequence[Script], versions: str) -> str:
+    """Return a file that runs these one after the other; InvalidError for one that must have the session for itself."""
+    parts = [head(versions).strip()] if versions else []
+    for script in scripts:
+        alone = next((one for one in script.statements if not one.atomic or is_session(words_of(one.source))), None)
+        if alone is not None:
+            raise InvalidError(
+                f"this file cannot be joined with others: it has {alone.source.partition(chr(10))[0]}",
+                where=Mark.at(script.file.path, script.text, alone.offset),
+                hint="squash up to a version below it, or write the new file by hand",
+            )
+        body = "\n".join(f"{statement.source};" for statement in script.statements)
+        parts.append(f"-- {script.file.path.rpartition('/')[2]}\n{body}")
+    return "\n\n".join(parts) + "\n"
