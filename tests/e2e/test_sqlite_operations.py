@@ -92,5 +92,7 @@ def test_orphans_of_sqlite(shop: Estate) -> None:
     before = {one.name: one.read_bytes() for one in shop.root.iterdir() if one.is_file()}
     found = shop.orch("orphans", "--output", "json")
     assert [(one["database"], one["version"]) for one in found.json["orphans"]] == [("lost.db", 4)], found.text
-    assert "lost.db" in shop.orch("orphans").stdout
+    told = shop.orch("orphans")
+    assert "lost.db" in told.stdout
+    assert "not looked at" not in told.stderr, "other files are passed over"
     assert {one.name: one.read_bytes() for one in shop.root.iterdir() if one.is_file()} == before

@@ -20,7 +20,17 @@ from orchestrator.errors import DatabaseMissingError, UsageError
 from orchestrator.model import Target
 
 _ORIGIN, _CLONE = "-orch-origin", "-orch-clone"
+_MAGIC = b"SQLite format 3\0"
 _BESIDE = ("-journal", "-wal", "-shm", SUFFIX, _ORIGIN, _CLONE, f"-orch-build{SUFFIX}")
+
+
+def _may_be_database(path: Path) -> bool:
+    """Whether a file is of SQLite, or empty as a new one is; what cannot be read may be one."""
+    try:
+        with path.open("rb") as file:
+            return file.read(len(_MAGIC)) in (b"", _MAGIC)
+    except OSError:
+        return True
 
 
 class SqliteCopies:
@@ -35,7 +45,9 @@ class SqliteCopies:
         """Return the names of the databases that begin so, the oldest first."""
         with errors.mapped(self._target):
             found = [
-                one for one in self._directory.glob(f"{prefix}*") if one.is_file() and not one.name.endswith(_BESIDE)
+                one
+                for one in self._directory.glob(f"{prefix}*")
+                if one.is_file() and not one.name.endswith(_BESIDE) and _may_be_database(one)
             ]
             return [one.name for one in sorted(found, key=lambda one: one.stat().st_mtime_ns)]
 
