@@ -8,6 +8,7 @@ from typing import Any
 from orchestrator.analysis.findings import Finding
 from orchestrator.analysis.rules import ERROR, WARN
 from orchestrator.errors import InvalidError
+from orchestrator.hints import Command, Hint
 from orchestrator.model import Mark, Size
 
 FORMAT = 1
@@ -50,6 +51,10 @@ def shown(table: str, size: Size) -> str:
     return f"{table} has {size.rows:,} rows ({amount} {unit}){busy}"
 
 
+WRITE = Hint(Command("stats", "-o", "sizes.json"))
+"""What makes such a file."""
+
+
 def document(databases: Mapping[str, Sizes], at: str) -> dict[str, Any]:
     """Return the sizes as plain data; `at` is when they were looked at."""
     tables = {
@@ -65,12 +70,12 @@ def document(databases: Mapping[str, Sizes], at: str) -> dict[str, Any]:
 def read_document(given: Any, path: str) -> dict[str, dict[str, Size]]:
     """Return the sizes of a document, by databases and tables; InvalidError if it is none."""
     if not isinstance(given, dict) or given.get("format") != FORMAT or not isinstance(given.get("databases"), dict):
-        raise InvalidError("this is not what `orch stats` writes", where=Mark(path), hint="orch stats -o sizes.json")
+        raise InvalidError("this is not what `orch stats` writes", where=Mark(path), hint=WRITE)
     found: dict[str, dict[str, Size]] = {}
     for id, one in given["databases"].items():
         tables = one.get("tables") if isinstance(one, dict) else None
         if not isinstance(tables, dict):
-            raise InvalidError(f"{id} has no 'tables'", where=Mark(path), hint="orch stats -o sizes.json")
+            raise InvalidError(f"{id} has no 'tables'", where=Mark(path), hint=WRITE)
         found[id] = {name: _size(values, f"{id}: {name}", path) for name, values in tables.items()}
     return found
 

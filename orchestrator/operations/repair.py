@@ -216,15 +216,10 @@ def _means(word: str, path: str) -> bool:
 def _possible(looked: Looked, id: str, history: History, offered: Sequence[Resolution]) -> str:
     """Return what can be done instead."""
     if offered:
-        return f"what you can do: {', '.join(f'--{_typed(one)}' for one in offered)}"
+        return Hint("what you can do: ", joined("; or ", [Hint(one.command(id)) for one in offered]))
     state = looked.state(id, history)
     if state.problems:
         told = [Hint(f"no resolution of repair fits: {p.what}\n  ", p.hint_for(id)) for p in state.problems]
         return joined("\n", told)
     pending = f"{len(state.pending)} pending" if state.pending else "nothing is pending"
     return f"nothing needs repair: it is at {spoken(state.version)}, {pending}"
-
-
-def _typed(resolution: Resolution) -> str:
-    """Return the flag as a person types it in a shell."""
-    return " ".join([resolution.option, *map(shlex.quote, resolution.values)])

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.analysis.rules import BLOCKS_WRITES, BREAKS_READERS, LOSES_DATA
 from orchestrator.errors import ConflictError
+from orchestrator.hints import Command, Hint
 
 if TYPE_CHECKING:
     from orchestrator.analysis.risks import Risk
@@ -39,6 +40,9 @@ def refuse(planned: Planned) -> None:
         f"the manifest refuses what this plan does ({', '.join(f'{kind}: refuse' for kind in kinds)}) to {names}: "
         "nothing was changed",
         detail="\n".join(lines),
-        hint="if it is meant, say so above the first statement of the file: -- orch: allow CODE REASON "
-        "(orch lint shows the code)",
+        hint=Hint(
+            "if it is meant, say so above the first statement of the file: -- orch: allow CODE REASON (",
+            Command("lint"),
+            " shows the code)",
+        ),
     )

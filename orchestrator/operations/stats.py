@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from orchestrator.analysis.sizes import document, read_document
+from orchestrator.analysis.sizes import WRITE, document, read_document
 from orchestrator.engines import dialect
 from orchestrator.errors import InvalidError, OrchError
 from orchestrator.events import Failure
@@ -50,5 +50,5 @@ def read_sizes(path: str) -> dict[str, dict[str, Size]]:
     try:
         given = json.loads(read_text(Path(path), _MAX_BYTES))
     except (ValueError, RecursionError):
-        raise InvalidError("this is not JSON", where=Mark(path), hint="orch stats -o sizes.json") from None
+        raise InvalidError("this is not JSON", where=Mark(path), hint=WRITE) from None
     return read_document(given, path)

@@ -187,7 +187,7 @@ _WAYS: dict[str, tuple[str, str]] = {
     "Ecto": (
         "of Ecto",
         "begin with the schema as it is: mix ecto.dump -d 000001_initial.up.sql; where that schema is there already: "
-        "orch baseline NAME --version 1",
+        + _BASELINE,
     ),
     "Django": (
         "of Django",

@@ -22,6 +22,7 @@ from orchestrator.events import DatabaseFailed, Event, Failure
 from orchestrator.execution.executor import Executor
 from orchestrator.execution.run import Run
 from orchestrator.execution.survey import survey
+from orchestrator.hints import Command, Hint
 from orchestrator.model import Direction, Migration
 from orchestrator.planning.history import reconcile
 from orchestrator.planning.plan import Request
@@ -48,7 +49,8 @@ def trace(run: Run, *, since: int | None = None, version: int = 0) -> list[Trace
         database = run.databases[id]
         if not dialect(database.engine).tracer:
             what = f"{dialect(database.engine).title} cannot be traced: it keeps no locks of tables until a commit"
-            found.append(Traced(id, failure=Failure("usage", 2, what, hint="orch lint judges its files all the same")))
+            hint = Hint(Command("lint", id), " judges its files all the same")
+            found.append(Traced(id, failure=Failure("usage", 2, what, hint=hint)))
             continue
         ahead = [
             m for m in migrations if m.up and (m.version > since if since is not None else m.version in pending[id])

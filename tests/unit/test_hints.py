@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import ast
 import pickle
+import re
 import shlex
 from copy import copy, deepcopy
+from pathlib import Path
 
 import pytest
 from hint_commands import refusal
 
+import orchestrator
+from orchestrator.cli.command_table import COMMANDS
 from orchestrator.cli.console import pasteable
 from orchestrator.errors import ConflictError, OrchError, StatementError
 from orchestrator.events import Failure
@@ -31,7 +36,7 @@ BY = Signature("a", "r", "t")
 
 
 def migration(version: int, path: str) -> Migration:
-    return Migration(version, "m", File(path, __import__("pathlib").Path(path), f"sha256:{version}"))
+    return Migration(version, "m", File(path, Path(path), f"sha256:{version}"))
 
 
 def attempt(version: int, **facts: object) -> Attempt:
@@ -166,3 +171,35 @@ def test_a_call_that_is_not_understood(
     monkeypatch.setattr("sys.argv", ["orch", *words])
     assert run() == 2
     assert f"hint: {hint}\n" in capfd.readouterr().err
+
+
+# What these write is a file or a page for people, or a name in a report: nothing of it is a hint.
+NO_HINTS = ("render/", "analysis/rules", "files/scaffold", "cli/command_table", "views/lint_docs", "views/lint_reports")
+NO_COMMANDS = {"orch clone": "engines/postgres/copies.py"}  # a mark in a comment of a database
+
+
+def test_no_text_holds_a_command_that_is_not_data() -> None:
+    """`orch NAME` in backticks speaks of a command, and is none to paste."""
+    commands = re.compile(rf"(?<![`\"])\borch ({'|'.join(COMMANDS)})\b")
+    found = []
+    root = Path(orchestrator.__file__).parent
+    for path in root.rglob("*.py"):
+        name = path.relative_to(root).as_posix()
+        if name.startswith(NO_HINTS):
+            continue
+        tree = ast.parse(path.read_text())
+        docs = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+        docs |= {
+            id(word.value)
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Call)
+            for word in node.keywords
+            if word.arg == "help"
+        }
+        found += [
+            f"{name}:{node.lineno}: {node.value!r}"
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and commands.search(node.value)
+            if id(node) not in docs and NO_COMMANDS.get(node.value) != name
+        ]
+    assert not found, "a command in a hint is a Command, not text:\n" + "\n".join(found)

@@ -63,6 +63,7 @@ def command(
     from orchestrator.cli.console import out, out_json, pasteable, say, say_failures
     from orchestrator.cli.streams import put
     from orchestrator.errors import UsageError
+    from orchestrator.hints import NAME, Command, Hint
     from orchestrator.manifest.redact import redactor
     from orchestrator.operations.assembly import assemble
     from orchestrator.operations.drift import Looker
@@ -71,7 +72,7 @@ def command(
     from orchestrator.views.plain import PlainView
 
     if accept and not names:
-        raise UsageError("--accept needs the name of a database", hint="orch drift NAME --accept")
+        raise UsageError("--accept needs the name of a database", hint=Hint(Command("drift", NAME, "--accept")))
     assembly = assemble(file, env_file, names, no_deps=bool(names))
     run = assembly.run(
         PlainView(say),
