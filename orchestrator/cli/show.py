@@ -17,7 +17,7 @@ def show(what: str, output: str, *result: Any, finish: Callable[[str], str] = pa
         put(shown)
     elif isinstance(shown, str):
         out(finish(shown))
-    elif isinstance(shown, list):
+    elif output == "github":
         from orchestrator.cli.machine import put_commands
 
         put_commands(shown)

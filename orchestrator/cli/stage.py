@@ -92,7 +92,12 @@ def execute(planned: Planned, broadcast: Broadcast, output: StreamOutput, *, ver
             (out if output is StreamOutput.text else say)(text)
         say_failures((event.database, event.failure) for event in failed)
         say(summary(finished, {one.id for one in plan.databases if one.has_changes}))
-    return finished.exit_code or (int(ExitCode.DONE) if written else int(ExitCode.FAILED))
+    return ended(finished.exit_code, written)
+
+
+def ended(code: int, written: bool) -> int:
+    """Return the exit code of a command: that of its result, or 1 if a report could not be written."""
+    return code or int(ExitCode.DONE if written else ExitCode.FAILED)
 
 
 @contextmanager

@@ -20,6 +20,14 @@ FORMATS: Mapping[str, Mapping[str, str]] = {
         "json": "history_text:histories_document",
         "csv": "history_text:attempts_csv",
     },
+    "lint": {
+        "text": "lint:lint_text",
+        "json": "lint_reports:lint_document",
+        "sarif": "lint_reports:sarif_document",
+        "github": "lint_reports:github_commands",
+        "gitlab": "lint_reports:gitlab_document",
+        "junit": "lint_reports:junit_text",
+    },
     "orphans": {"text": "orphans:orphans_text", "json": "orphans:orphans_document"},
     "plan": {"text": "text:plan_text", "json": "text:plan_document", "markdown": "markdown:plan_markdown"},
     "recorded": {"text": "repair:recorded_text", "json": "repair:recorded_document"},
@@ -30,8 +38,8 @@ FORMATS: Mapping[str, Mapping[str, str]] = {
 }
 """What is shown → format → the function of orchestrator.views that makes it.
 
-A view gets a finished result and returns a text for people, `Exact` text, a document (for JSON), or a list of workflow
-commands for GitHub's runner.
+A view gets a finished result and returns a text for people, `Exact` text, a document (for JSON), or for `github` a list
+of workflow commands for its runner.
 """
 
 

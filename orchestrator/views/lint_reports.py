@@ -16,8 +16,13 @@ from orchestrator.views.junit import xml_text
 Located = Callable[[str], str]
 
 
-def lint_document(report: Report) -> dict[str, Any]:
-    """Return the report as plain data for `--output json`."""
+def lint_document(report: Report, trace: Any = None) -> dict[str, Any]:
+    """Return the report as plain data for `--output json`, with that of a trace if there was one."""
+    document = _document(report)
+    return document if trace is None else {**document, "trace": trace}
+
+
+def _document(report: Report) -> dict[str, Any]:
     return {
         "format": 1,
         "databases": report.databases,

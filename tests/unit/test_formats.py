@@ -5,13 +5,14 @@ from __future__ import annotations
 import pytest
 
 from orchestrator.cli import options
-from orchestrator.cli.commands import graph, history
+from orchestrator.cli.commands import graph, history, lint
 from orchestrator.views.formats import FORMATS, view
 
 OFFERED = {
     "clone": options.Output,
     "graph": graph.Format,
     "history": history.HistoryOutput,
+    "lint": lint.LintOutput,
     "orphans": options.Output,
     "plan": options.PlanOutput,
     "recorded": options.Output,

@@ -145,27 +145,20 @@ def _show(
     report: Report, output: LintOutput, traced: Sequence[Traced] | None, sizes: Mapping[str, Mapping[str, Size]]
 ) -> None:
     from orchestrator import __version__
-    from orchestrator.cli.console import out, out_json, pasteable
-    from orchestrator.cli.machine import located, put_commands
-    from orchestrator.views import lint_reports
-    from orchestrator.views.lint import lint_text
+    from orchestrator.cli.console import out, pasteable
+    from orchestrator.cli.machine import located
+    from orchestrator.cli.show import show
     from orchestrator.views.lint_trace import trace_document, trace_text
 
-    if output is LintOutput.text:
-        out(pasteable(lint_text(report)))
-        if traced is not None:
-            out("\n" + trace_text(traced, sizes))
-    elif output is LintOutput.json:
-        document = lint_reports.lint_document(report)
-        out_json(document if traced is None else {**document, "trace": trace_document(traced)})
-    elif output is LintOutput.sarif:
-        out_json(lint_reports.sarif_document(report, located, __version__))
-    elif output is LintOutput.gitlab:
-        out_json(lint_reports.gitlab_document(report, located))
-    elif output is LintOutput.junit:
-        out(lint_reports.junit_text(report).rstrip("\n"))
-    else:
-        put_commands(lint_reports.github_commands(report, located))
+    more: dict[LintOutput, tuple[object, ...]] = {
+        LintOutput.json: () if traced is None else (trace_document(traced),),
+        LintOutput.sarif: (located, __version__),
+        LintOutput.gitlab: (located,),
+        LintOutput.github: (located,),
+    }
+    show("lint", output, report, *more.get(output, ()), finish=lambda text: pasteable(text).rstrip("\n"))
+    if output is LintOutput.text and traced is not None:
+        out("\n" + trace_text(traced, sizes))
 
 
 def _explain(code: str, output: LintOutput) -> int:

@@ -59,6 +59,7 @@ def command(
 
     from orchestrator.cli.console import paint_dangers, pasteable, say, say_failures
     from orchestrator.cli.show import show
+    from orchestrator.cli.stage import ended
     from orchestrator.errors import ExitCode, UsageError
     from orchestrator.operations.plan import plan
     from orchestrator.operations.risks import refuse
@@ -99,8 +100,8 @@ def command(
         say(pasteable(f"check: {one}"))
     if not planned.failures:
         refuse(planned)
-    if planned.exit_code or not written:
-        return planned.exit_code or int(ExitCode.FAILED)
+    if code := ended(planned.exit_code, written):
+        return code
     return int(ExitCode.CHANGES) if exit_code and planned.plan.has_changes else 0
 
 

@@ -50,12 +50,12 @@ def command(
     from orchestrator.cli.show import show
     from orchestrator.cli.stage import (
         Broadcast,
+        ended,
         stopped_by_signals,
         summary,
         when_machines_read,
         write_reports,
     )
-    from orchestrator.errors import ExitCode
     from orchestrator.operations.scope import Scope
     from orchestrator.operations.verify import prepare
     from orchestrator.views.plain import PlainView
@@ -72,4 +72,4 @@ def command(
         show("verify", output, view)
         say_failures(view.failures)
         say(summary(finished, finished.succeeded))
-    return finished.exit_code or (int(ExitCode.DONE) if written else int(ExitCode.FAILED))
+    return ended(finished.exit_code, written)
