@@ -98,7 +98,7 @@ def test_looking(login: Login, command: str, lacking: int | None) -> None:
     login.needs(LOOK, lacking, *command.split())
 
 
-@pytest.mark.parametrize("command", ["repair a", "unlock a"])
+@pytest.mark.parametrize("command", ["repair a", "unlock a", "stats"])
 def test_looking_for_what_is_wrong(login: Login, command: str) -> None:
     login.grant(LOOK)
     login.estate.orch(*command.split(), env=login.env)
