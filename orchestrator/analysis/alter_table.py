@@ -66,6 +66,10 @@ def _add(words: Words, at: int) -> Fact:
 
 
 def _drop(words: Words, at: int) -> Iterator[Fact]:
+    if words.any_of("INDEX", "KEY", "FOREIGN", "PRIMARY", "CHECK", "PARTITION") and _is_keyword(words):
+        if words.take("PARTITION"):  # of MySQL, with its rows; the others lose none
+            yield Fact("truncate", at, others=(words.name(),))
+        return
     what = "drop constraint" if words.take("CONSTRAINT") else "drop column"
     words.take("COLUMN")
     flags = {"if exists"} if words.take("IF", "EXISTS") else set()
@@ -73,6 +77,11 @@ def _drop(words: Words, at: int) -> Iterator[Fact]:
     if words.any_of("CASCADE"):
         flags.add("cascade")
     yield Fact(what, at, name=name, flags=frozenset(flags))
+
+
+def _is_keyword(words: Words) -> bool:
+    """Whether a name follows, as in DROP KEY k of MySQL; in PostgreSQL, DROP key drops a column of that name."""
+    return words.peek(1) not in ("", "CASCADE", "RESTRICT")
 
 
 def _alter(words: Words, at: int) -> Iterator[Fact]:

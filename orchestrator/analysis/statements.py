@@ -155,7 +155,8 @@ def _delete(words: Words, at: int) -> Iterator[Fact]:
     words.take("FROM")
     words.take("ONLY")
     table = words.name()
-    yield Fact("delete", at, table, flags=_condition(words, ("USING",)))
+    limited = "LIMIT" in words.rest()  # which MySQL and SQLite know
+    yield Fact("delete", at, table, flags=frozenset() if limited else _condition(words, ("USING",)))
 
 
 _COMPARES = frozenset(

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from orchestrator.engines.postgres.sql_reader import NAME, WORD, Reader
+from orchestrator.errors import InvalidError
 
 _BLANKS = r"(?>(?:[ \t\n\r\f\v]++|--[^\n\r]*+)*)"
 _BLANK = re.compile(_BLANKS)
@@ -14,7 +15,7 @@ _TOKEN = re.compile(
     rf"{_BLANKS}(?P<token>"
     r"(?P<string>[Ee]'(?>(?:[^'\\]++|''|\\.)*)'|'(?>(?:[^']++|'')*)'"
     r"|\$(?P<tag>(?:[^\0-@\[-\^`{-\x7f][^\0-/:-@\[-\^`{-\x7f]*+)?)\$.*?\$(?P=tag)\$)"
-    rf"|(?P<name>{NAME})|(?P<word>{WORD})|[0-9]++(?:\.[0-9]++)?|.|\Z)",
+    rf"|(?P<name>{NAME}|`[^`]*+`)|(?P<word>{WORD})|[0-9]++(?:\.[0-9]++)?|.|\Z)",
     re.DOTALL,
 )
 _PLAIN = re.compile(r"[^\W\dA-Z]\w*", re.ASCII)
@@ -168,7 +169,9 @@ class Words:
 
 
 def identifier(word: str) -> str:
-    """Return a name as PostgreSQL folds it; quoted only where it must be."""
+    """Return a name as PostgreSQL folds it; quoted only where it must be. MySQL quotes names by `."""
+    if len(word) > 2 and word[0] == "`":
+        word = f'"{word[1:-1]}"'
     if not word.startswith('"'):
         return word.lower() if word.isascii() else "".join(c.lower() if c.isascii() else c for c in word)
     inner = word[1:-1].replace('""', '"')
@@ -196,7 +199,11 @@ def _without_block_comments(source: str) -> str:
         if blank := _BLANK.match(source, at):
             at = blank.end()
         if source.startswith("/*", at):
-            end = reader.after_comment(at)
+            try:
+                end = reader.after_comment(at)
+            except InvalidError:  # of MySQL, whose comments do not nest
+                closed = source.find("*/", at)
+                end = closed + 2 if closed >= 0 else len(source)
             pieces += [source[kept:at], " " * (end - at)]
             at = kept = end
         elif found := _TOKEN.match(source, at):

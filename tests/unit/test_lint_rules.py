@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from orchestrator.analysis.findings import Finding, Story
+from orchestrator.analysis.risks import risks
 from orchestrator.analysis.rules import rules
+from orchestrator.engines import load_engine
 from orchestrator.engines.mongo.extended_json import parse_commands
 from orchestrator.engines.postgres.sql import parse_sql
 from orchestrator.model import File
@@ -208,6 +210,25 @@ def test_what_a_server_does_not_know() -> None:
 def test_mongo(text: str, expected: list[str]) -> None:
     found = Story().judge(parse_commands(File("a.up.json", Path("a"), ""), text))
     assert [one.code + ("?" if one.maybe else "") for one in found] == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("DROP TABLE `the orders`;", ['drops table "the orders" and what is in it']),
+        ("ALTER TABLE `t` DROP COLUMN `c`, ADD d int;", ["drops column t.c and what is in it"]),
+        ("ALTER TABLE t DROP INDEX i, DROP KEY k, DROP FOREIGN KEY f, DROP PRIMARY KEY, DROP CHECK c;", []),
+        ("ALTER TABLE t DROP PARTITION p;", ["empties p"]),
+        ("DELETE FROM `t`;", ["deletes every row of t"]),
+        ("DELETE FROM t LIMIT 10;", []),
+        ("DROP /* a /* b */ TABLE x;", ["drops table x and what is in it"]),
+        ("CREATE TABLE `n` (a int); DROP TABLE `n`;", []),
+        ("CREATE INDEX i ON t (a); ALTER TABLE t MODIFY a bigint;", []),  # nothing is known of MySQL's locks
+    ],
+)
+def test_lost_data_in_mysql(text: str, expected: list[str]) -> None:
+    script = load_engine("mysql", "", "").parse(File("f", Path("f"), ""), text)
+    assert [risk.what for risk in risks([script], engine="mysql")] == expected
 
 
 def test_the_example_of_every_rule_breaks_it_and_its_safe_way_does_not() -> None:
