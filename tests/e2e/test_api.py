@@ -65,7 +65,7 @@ def test_what_goes_wrong_is_raised_or_data(shop: Estate) -> None:
     (shop.root / "migrations/postgres-order/schema/000002_b.up.sql").write_text("ALTER TABLE nothing ADD c int;")
     done = api.apply(api.load(file))
     assert not done.ok and done.exit_code == api.ExitCode.FAILED
-    assert 'relation "nothing" does not exist' in done.failures["postgres-order"].detail
+    assert done.failures["postgres-order"].what == 'relation "nothing" does not exist'
     assert done.finished.blocked == ("mongo-log",)
     planned = api.plan(api.load(file, only=["order"]), to=2)
     assert planned.plan.databases[0].steps[0].version == 2
