@@ -9,6 +9,7 @@ GROUPS = {
         "status": "Show version, pending migrations and problems of each.",
         "history": "Show the migration history, including failed attempts.",
         "rollback": "Roll back applied migrations.",
+        "redo": "Roll back the newest migrations and apply them again.",
         "validate": "Check the manifest, migration files and dependency graph.",
         "lint": "Check up files for lost data, long locks and failures.",
         "wait": "Wait until databases are migrated.",

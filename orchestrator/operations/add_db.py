@@ -75,7 +75,7 @@ def _server(project: Project, engine: str | None, server: str | None) -> tuple[s
                 f"the server {server!r} is of engine {servers[server]}, not {engine}", hint="choose one of both"
             )
         return servers[server], server
-    engine = engine or next(iter(DIALECTS))
+    engine = engine or next((kind for kind in DIALECTS if kind in servers.values()), next(iter(DIALECTS)))
     of_engine = [name for name, kind in servers.items() if kind == engine]
     if not of_engine:
         raise UsageError(f"the manifest has no server of engine {engine}", hint="declare it under 'servers'")

@@ -191,6 +191,7 @@ def _changed_files(
     moved = renumbered(
         {v: m for v, m in files.items() if not m.replaces}, {v: r for v, r in ours.items() if v not in covered}
     )
+    on_top = set(_edited_on_top(files, ours))
     missing: list[Attempt] = []
     renamed: list[str] = []
     for version, attempt in ours.items():
@@ -207,13 +208,22 @@ def _changed_files(
                     f"the up file of version {version} ('{attempt.name}') is gone; it was applied{problems.when(attempt)}"
                 )
         elif attempt.checksum and attempt.checksum != migration.up.checksum:
-            yield problems.edited(attempt, migration.up.path)
+            yield problems.edited(attempt, migration.up.path, on_top=version in on_top)
         elif migration.up and _had_no_file(attempt):
             yield problems.added_late(attempt, migration.up.path)
         elif migration.name != attempt.name:
             renamed.append(f"version {version} was applied as '{attempt.name}' and is now called '{migration.name}'")
     yield from [problems.missing_files(missing)] if len(missing) > FOLDED else map(problems.missing, missing)
     notes += [f"{renamed[0]}, and so were {len(renamed) - 1} others"] if len(renamed) > FOLDED else renamed
+
+
+def _edited_on_top(files: Mapping[int, Migration], ours: Mapping[int, Attempt]) -> Iterator[int]:
+    """Yield the newest applied versions, down to the first whose files are those that ran: they can be rolled back."""
+    for version in sorted(ours, reverse=True):
+        migration, ran = files.get(version), ours[version].checksum
+        if migration is None or not (migration.up and migration.down and ran) or migration.up.checksum == ran:
+            return
+        yield version
 
 
 def _squash(migration: Migration, applied: Set[int], adopted: Set[int], recorded: Attempt | None) -> Squash:

@@ -258,13 +258,18 @@ def other_number(attempt: Attempt, migration: Migration) -> Problem:
     )
 
 
-def edited(attempt: Attempt, path: str) -> Problem:
-    """Return the problem of a file that was changed after it was applied."""
+def edited(attempt: Attempt, path: str, *, on_top: bool) -> Problem:
+    """Return the problem of a file that was changed after it was applied.
+
+    `on_top`: everything newer was changed too, so that it can be rolled back, with what its down file says now.
+    """
+    instead = Hint("write a new migration instead, or after a look: ", Command("repair", NAME, "--accept", path))
     return Problem(
         Kind.EDITED,
         f"{path} was edited after it was applied{when(attempt)}",
-        Hint("write a new migration instead, or after a look: ", Command("repair", NAME, "--accept", path)),
+        joined(instead, Hint("while you still develop it: ", Command("redo", NAME))) if on_top else instead,
         attempt.version,
+        (Direction.UP,) if on_top else (Direction.UP, Direction.DOWN),
     )
 
 

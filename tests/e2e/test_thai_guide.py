@@ -37,10 +37,10 @@ def test_every_step_works_in_its_order(shop: Path) -> None:
         return done.stdout
 
     run(BEFORE)
-    written, said = 0, ""
+    written = 0
     for path, text, commands in STEP.findall(GUIDE):
         if commands:
-            said = run(commands)
+            run(commands)
         else:
             assert (shop / path).is_file(), f"{path}: the command before did not create it"
             (shop / path).write_text(text)

@@ -15,7 +15,7 @@ def command(
     engine: Annotated[
         str | None,
         typer.Option(
-            "--engine", metavar="ENGINE", help=f"One of {', '.join(DIALECTS)}. Default: that of --server, or the first."
+            "--engine", metavar="ENGINE", help=f"One of {', '.join(DIALECTS)}. Default: that of --server, or of the servers."
         ),
     ] = None,
     server: Annotated[

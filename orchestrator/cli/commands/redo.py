@@ -1,0 +1,67 @@
+"""`orch redo`: the newest migrations down and up again, while they are being written."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from orchestrator.cli import options
+
+
+def command(
+    name: options.Name,
+    steps: Annotated[int, typer.Option("--steps", min=1, metavar="N", help="Redo the last N migrations.")] = 1,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    ignore_dependents: Annotated[
+        bool,
+        typer.Option("--ignore-dependents", help="Redo even if dependent databases still have applied migrations."),
+    ] = False,
+    file: options.File = None,
+    env_file: options.EnvFile = None,
+    wait: options.Wait = 0.0,
+    lock_timeout: options.LockTimeout = None,
+    embedded: options.Embedded = False,
+    verbose: options.Verbose = False,
+) -> int:
+    """Roll back the newest migrations of a database and apply them again, with what their files say now.
+
+    For the time in which a migration is being written: change its files, redo it, look at the result. Shows a plan and
+    asks before it runs.
+
+    Examples:
+        orch redo inventory
+        orch redo inventory --steps 2 --yes
+    """
+    import sys
+
+    from orchestrator.cli.console import confirmed, is_terminal, paint_dangers, say
+    from orchestrator.cli.stage import Broadcast, execute, planning
+    from orchestrator.errors import InterruptedRunError, UsageError
+    from orchestrator.operations import apply, rollback
+    from orchestrator.operations.scope import Scope
+    from orchestrator.views.text import plan_text
+
+    if not yes and not (is_terminal(sys.stdin) and is_terminal(sys.stderr)):
+        raise UsageError("redo asks before it runs, and there is no terminal to ask on", hint="give --yes")
+    text, broadcast = options.StreamOutput.text, Broadcast()
+    scope = Scope(file, env_file, [name], embedded=embedded, wait=wait, lock_timeout=lock_timeout)
+    with planning(broadcast, text):
+        down = rollback.prepare(scope, broadcast, steps=steps, ignore_dependents=ignore_dependents)
+    if down.failures:
+        return execute(down, broadcast, text)
+    say(paint_dangers(plan_text(down.plan, down.risks), sys.stderr))
+    if not down.plan.has_changes:
+        say("Nothing to redo.")
+        return 0
+    if not yes and not confirmed("to run this, and then to apply the same migrations again"):
+        raise InterruptedRunError("not confirmed: nothing was changed")
+    if code := execute(down, broadcast, text, verbose=verbose):
+        return code
+    (planned,) = down.plan.databases
+    newest = max(step.version for step in planned.steps)
+    again = Scope(file, env_file, [planned.id], no_deps=True, embedded=embedded, wait=wait, lock_timeout=lock_timeout)
+    broadcast = Broadcast()
+    with planning(broadcast, text):
+        up = apply.prepare(again, broadcast, to=newest)
+    return execute(up, broadcast, text, verbose=verbose)
