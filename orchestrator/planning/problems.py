@@ -267,7 +267,7 @@ def edited(attempt: Attempt, path: str, *, on_top: bool) -> Problem:
     return Problem(
         Kind.EDITED,
         f"{path} was edited after it was applied{when(attempt)}",
-        joined(instead, Hint("while you still develop it: ", Command("redo", NAME))) if on_top else instead,
+        joined("; ", [instead, Hint("while you still develop it: ", Command("redo", NAME))]) if on_top else instead,
         attempt.version,
         (Direction.UP,) if on_top else (Direction.UP, Direction.DOWN),
     )
