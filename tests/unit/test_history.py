@@ -167,6 +167,11 @@ CASES: dict[str, tuple[list[Migration], History, dict[str, Any]]] = {
         found(VersionRow(1), up(1)),
         {"applied": (1,), "problems": (Kind.EDITED,)},
     ),
+    "edited below the newest": (
+        [migration(1, up=file(1, "edited")), migration(2)],
+        found(VersionRow(2), up(1), up(2)),
+        {"applied": (1, 2), "problems": (Kind.EDITED,)},
+    ),
     "edited, but it was taken back": (
         [migration(1, up=file(1, "edited"))],
         found(VersionRow(None), up(1), down(1)),
@@ -283,7 +288,8 @@ def test_half_down_of_the_first_version() -> None:
     [
         ("only a version table, dirty", BOTH),
         ("only a version table, file unknown", BOTH),
-        ("edited", BOTH),
+        ("edited", (UP,)),  # the newest: it can be rolled back, with what its down file says now
+        ("edited below the newest", BOTH),
         ("newer tool", BOTH),
         ("two half done", BOTH),
         ("half done and its file is gone", BOTH),

@@ -15,7 +15,9 @@ def command(
     engine: Annotated[
         str | None,
         typer.Option(
-            "--engine", metavar="ENGINE", help=f"One of {', '.join(DIALECTS)}. Default: that of --server, or of the servers."
+            "--engine",
+            metavar="ENGINE",
+            help=f"One of {', '.join(DIALECTS)}. Default: that of --server, or of the servers.",
         ),
     ] = None,
     server: Annotated[
