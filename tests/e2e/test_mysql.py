@@ -96,18 +96,15 @@ def test_up_verified_and_down(shop: Shop) -> None:
 def _sweep(shop: Shop, forge: Forge, points: list[int], way: list[str], before: list[str]) -> int:
     """Kill a run at each of these points, and let the next finish it; return how many were killed."""
     killed = 0
-    ended = forge.run(["orphans", "--help"], shop.root, shop.estate.env, kill_at=-1)
-    assert ended.code == 0
     for point in points:
         shop.estate.drop()
         if before:
-            shop.orch(*before)
+            assert forge.run(before, shop.root, shop.estate.env, kill_at=-1).code == 0
         ended = forge.run(way, shop.root, shop.estate.env, kill_at=point)
         killed += ended.code is None
-        again = shop.orch(*way, code=None)
-        assert again.code in (0, 2), f"killed at {point} {ended.points[-1:]}: {again.text}"
+        again = forge.run(way, shop.root, shop.estate.env, kill_at=-1)
+        assert again.code == 0, f"killed at {point} {ended.points[-1:]}: {again.output}"
         assert shop.state()[0] == (WHOLE if way[0] == "apply" else ()), f"killed at {point}: {ended.points[-1:]}"
-        shop.orch("plan", "--detailed-exitcode", code=None)
     return killed
 
 
