@@ -11,6 +11,8 @@ from collections.abc import Iterator
 _FIRST_OF_USERS = 16384
 _OWNER = "'owner ' || pg_get_userbyid({})"
 _JSON = "(to_jsonb(c) - ARRAY[{}])::text"
+# A dump writes options in the order of their names.
+OPTIONS = "(SELECT string_agg(o, ', ' ORDER BY o) FROM unnest({}) AS o)"
 _NEXT = "nullif(c.{}::oid, 0)::{}::text"
 
 
@@ -81,14 +83,14 @@ _DEFINITIONS = {
         _OWNER.format("c.fdwowner"),
         _named("handler", "fdwhandler", "regproc"),
         _named("validator", "fdwvalidator", "regproc"),
-        "c.fdwoptions::text",
+        OPTIONS.format("c.fdwoptions"),
         "{acl:fdwacl:F:fdwowner}",
     ),
     "pg_foreign_server": (
         _OWNER.format("c.srvowner"),
         "c.srvtype",
         "c.srvversion",
-        "c.srvoptions::text",
+        OPTIONS.format("c.srvoptions"),
         "{acl:srvacl:S:srvowner}",
     ),
     "pg_publication": (_OWNER.format("c.pubowner"), _JSON.format("'oid', 'pubname', 'pubowner'")),
@@ -120,7 +122,8 @@ def rare_objects(server_version: int, default_acl: str) -> Iterator[str]:
         yield """SELECT o.type, o.identity, '', ''
             FROM pg_publication_namespace c, pg_identify_object('pg_publication_namespace'::regclass, c.oid, 0) AS o"""
     # Options of a user mapping hold passwords: only whether they are still the same is told.
-    yield """SELECT 'user mapping', quote_ident(usename) || ' on ' || quote_ident(srvname), '', md5(umoptions::text)
+    yield f"""SELECT 'user mapping', quote_ident(usename) || ' on ' || quote_ident(srvname), '',
+            md5({OPTIONS.format("umoptions")})
         FROM pg_user_mappings"""
     yield f"""SELECT 'comment on', o.type || ' ' || o.identity, coalesce((SELECT name FROM rel WHERE rel.oid = d.objoid
             AND d.classoid = 'pg_class'::regclass), ''), d.description

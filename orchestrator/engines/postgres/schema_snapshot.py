@@ -16,7 +16,7 @@ from typing import Any
 
 from psycopg import Connection
 
-from orchestrator.engines.postgres.rare_objects import rare_objects
+from orchestrator.engines.postgres.rare_objects import OPTIONS, rare_objects
 from orchestrator.model import SchemaObject, SchemaSnapshot
 
 _ACL = "(SELECT string_agg(a::text, ' ' ORDER BY a::text) FROM unnest({}) AS a)"
@@ -87,7 +87,7 @@ _THINGS = (
         'using ' || (SELECT amname FROM pg_am WHERE pg_am.oid = relam AND amname <> 'heap'),
         'with ' || array_to_string(reloptions, ', '), {_TABLESPACE.format("rel")},
         'toast with ' || (SELECT array_to_string(reloptions, ', ') FROM pg_class t WHERE t.oid = rel.reltoastrelid),
-        'server ' || (SELECT srvname || coalesce(' ' || ftoptions::text, '') FROM pg_foreign_table
+        'server ' || (SELECT concat_ws(' ', srvname, {OPTIONS.format("ftoptions")}) FROM pg_foreign_table
             JOIN pg_foreign_server s ON s.oid = ftserver WHERE ftrelid = rel.oid),
         'replica identity ' || nullif(relreplident, 'd')::text, (SELECT quote_ident(i.relname) FROM pg_index
             JOIN pg_class i ON i.oid = indexrelid WHERE indrelid = rel.oid AND indisreplident AND relreplident = 'i'),
@@ -110,7 +110,7 @@ _THINGS = (
         CASE attidentity WHEN 'a' THEN 'ALWAYS IDENTITY' WHEN 'd' THEN 'IDENTITY' END,
         'COLLATE ' || nullif(attcollation, t.typcollation)::regcollation::text,
         'STORAGE ' || nullif(attstorage, t.typstorage)::text, {{compression}}
-        'STATISTICS ' || nullif(attstattarget, -1), attoptions::text, attfdwoptions::text,
+        'STATISTICS ' || nullif(attstattarget, -1), attoptions::text, CASE WHEN attfdwoptions IS NOT NULL THEN {OPTIONS.format("attfdwoptions")} END,
         'privileges ' || {_ACL.format("attacl")})
     FROM rel JOIN pg_attribute ON attrelid = rel.oid LEFT JOIN pg_type t ON t.oid = atttypid
         LEFT JOIN pg_attrdef ON adrelid = rel.oid AND adnum = attnum
