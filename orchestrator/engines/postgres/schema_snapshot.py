@@ -110,7 +110,8 @@ _THINGS = (
         CASE attidentity WHEN 'a' THEN 'ALWAYS IDENTITY' WHEN 'd' THEN 'IDENTITY' END,
         'COLLATE ' || nullif(attcollation, t.typcollation)::regcollation::text,
         'STORAGE ' || nullif(attstorage, t.typstorage)::text, {{compression}}
-        'STATISTICS ' || nullif(attstattarget, -1), attoptions::text, CASE WHEN attfdwoptions IS NOT NULL THEN {OPTIONS.format("attfdwoptions")} END,
+        'STATISTICS ' || nullif(attstattarget, -1), attoptions::text,
+        CASE WHEN attfdwoptions IS NOT NULL THEN {OPTIONS.format("attfdwoptions")} END,
         'privileges ' || {_ACL.format("attacl")})
     FROM rel JOIN pg_attribute ON attrelid = rel.oid LEFT JOIN pg_type t ON t.oid = atttypid
         LEFT JOIN pg_attrdef ON adrelid = rel.oid AND adnum = attnum
