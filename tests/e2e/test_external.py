@@ -99,7 +99,7 @@ def test_a_rollback_asks_the_manifests_that_depend_on_it(teams: Estate) -> None:
     before = teams.snapshot()
     refused = teams.orch(*down, code=5).stderr
     assert "postgres-order of databases.yaml depends on it (at version 1)" in refused
-    assert "orch rollback -f databases.yaml postgres-order ..." in refused
+    assert "orch rollback -f databases.yaml postgres-order --steps NUMBER" in refused
     assert teams.snapshot() == before
 
     manifest = (teams.root / "databases.yaml").read_text()
