@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from orchestrator.hints import NAME, Command, Hint
+from orchestrator.hints import Command, Hint
 
 _COMMANDS = {
     "apply": "up migrate upgrade deploy run sync update goto",
@@ -24,7 +24,6 @@ _COMMANDS = {
     "add-db": "add",
 }
 _HINTS = {
-    "redo": Hint(Command("rollback", NAME, "--steps", 1), ", then ", Command("apply")),
     "start": Hint(Command("dev", "up"), " starts servers for development; ", Command("apply"), " migrates"),
     "stop": Hint(Command("dev", "down")),
 }

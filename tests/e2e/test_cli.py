@@ -138,7 +138,7 @@ def test_up_to_a_version_is_for_the_one_database_that_is_selected(pg_estate: Est
         (["rollback", "order", "--yes"], "orch rollback order --steps 1"),
         (["up"], "orch apply --help"),
         (["migrate"], "orch apply --help"),
-        (["redo"], "orch rollback NAME --steps 1, then orch apply"),
+        (["undo"], "orch rollback --help"),
         (["start"], "orch dev up"),
         (["render", "kubernetes"], "orch render k8s"),
         (["render", "k8s", "docker-compose"], "orch render k8s compose"),

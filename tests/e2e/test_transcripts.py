@@ -153,6 +153,7 @@ SCENES: dict[str, tuple[Change, list[Step]]] = {
         ],
     ),
     "shell": (shop, ["shell nobody", "shell"]),  # what opens depends on the machine
+    "redo": (shop, ["redo nobody", "redo nobody --yes"]),
     "drift": (shop, ["drift nobody", "drift --accept"]),
     "dsn": (shop, ["dsn product --no-password", "dsn nobody"]),
     "schema": (shop, ["schema nothing"]),
@@ -233,7 +234,7 @@ def test_what_orch_prints(pg_estate: Estate) -> None:
         "orch",
         "".join(
             run(pg_estate, line, terminal=False)
-            for line in ("--help", "aply", "redo", "up", "start", "--nothing", "help nothing")
+            for line in ("--help", "aply", "up", "start", "--nothing", "help nothing")
         ),
     )
 
