@@ -105,7 +105,7 @@ def test_a_row_that_somebody_else_changes_is_waited_for_in_one_piece(pg_estate: 
     """An UPDATE that waits for a row stops no reader: it must not begin again every second."""
     dsn = _estate(pg_estate, "UPDATE t1 SET id = id + 1;\n")
     waits = (
-        "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database() "
+        "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database() "
         "AND query_start < clock_timestamp() - interval '2.3 s'"  # one try of a statement that stops readers is 2 s
     )
     with psycopg.connect(dsn) as connection:
