@@ -410,7 +410,7 @@ def test_the_newest_file_edited_can_be_declared_not_applied(house: House) -> Non
     extension = "sql" if house.engine == "postgres" else "json"
     name = f"000004_t4.up.{extension}"
     house.estate.write(house.id, {name: "-- to be written\n" if extension == "sql" else "[]"})
-    assert f"{name} holds no statement" in house.orch("apply").output
+    assert f"{name} is empty" in house.orch("apply").output
     house.estate.write(house.id, {name: house.files[name]})
     house.orch("apply", code=5)
     assert "--mark-not-applied 4" in _ways(house)
