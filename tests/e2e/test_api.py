@@ -48,7 +48,7 @@ def test_from_an_empty_server_to_the_newest_version_and_back(shop: Estate, capfd
     stale = api.apply(project, planned)  # it was made for databases that did not exist: now all of it is done
     assert stale.ok and not any(stale.applied.values())
 
-    with pytest.raises(api.OrchError, match="mongo-log depends on it and is still at version 1"):
+    with pytest.raises(api.OrchError, match="mongo-log depends on it"):
         api.rollback(project, ["order"], steps=1)
     assert api.rollback(project, ["order"], steps=1, ignore_dependents=True).versions == {"postgres-order": 1}
     back = api.rollback(project, ["order", "log"], to=0)
