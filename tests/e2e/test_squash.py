@@ -261,6 +261,7 @@ def test_what_cannot_be_acknowledged_is_told(house: House, text: str) -> None:
 
 
 def test_both_files_of_the_newest_version_are_gone(house: House) -> None:
+    house.estate.manifest(f"  - {{name: db, server: {house.engine}, keep_text: false}}\n")
     house.orch("apply")
     gone(house, 4)
     told = house.orch("rollback", house.id, "--steps", "1", "--yes", code=5).output
