@@ -190,7 +190,7 @@ CONTENTS: dict[str, tuple[str, str | bytes, str, str]] = {
         "js",
         '[{"create": "x"},\n {"delete": "migrate_advisory_lock", "deletes": [{"q": {}, "limit": 0}]}]',
         ":2:2: ",
-        "orch unlock removes a lock",
+        "orch unlock NAME removes a lock",
     ),
     "the history renamed": (
         "js",
