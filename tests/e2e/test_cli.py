@@ -308,6 +308,7 @@ def test_rollback_shows_its_plan_and_asks(pg_estate: Estate) -> None:
 def test_a_rollback_of_several_is_all_or_none_and_asks_before_it_is(pg_estate: Estate) -> None:
     for name in ("a", "b"):
         pg_estate.add("postgres", name, ONE)
+    pg_estate.write("postgres-a", {"000002_two.up.sql": "SELECT 1;", "000002_two.down.sql": "SELECT 1;"})
     pg_estate.orch("apply")
     pg_estate.write("postgres-a", {"000001_one.up.sql": "CREATE TABLE other (id int);"})
     told = on_a_terminal(pg_estate, "rollback", "a", "b", "--steps", "1")
