@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
@@ -27,11 +28,17 @@ def side_by_side(work: Callable[[Database], T], databases: Sequence[Database]) -
         return None
     _work.append(work)
     try:
-        with multiprocessing.get_context("fork").Pool(processes) as pool:
+        with multiprocessing.get_context("fork").Pool(processes, _alone) as pool:
             found = list(pool.imap(_do, databases, chunksize=1))
     finally:
         _work.clear()
     return None if None in found else [one[0] for one in found if one is not None]
+
+
+def _alone() -> None:
+    """A signal is for the process that shares out the work; it ends the others."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _do(database: Database) -> tuple[Any] | None:

@@ -131,7 +131,6 @@ def connects(server: Server) -> bool:
 PRELUDE = """
 import sys, time, json
 from pathlib import Path
-from embedded_roots import clean, passable_place
 from orchestrator import embedded
 from orchestrator.embedded import postgres
 root, postgres.SHELTERS = Path(sys.argv[1]), (Path(sys.argv[2]),)

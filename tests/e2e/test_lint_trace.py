@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -57,7 +58,10 @@ def test_what_pending_files_really_did(pg_estate: Estate) -> None:
     assert all(not one["missed"] and not one["in_vain"] for one in database["statements"]), database
     assert pg_estate.version_row("a") == [(1, False)], "the real database was only asked"
     left = pg_estate.sql("a", "SELECT datname FROM pg_database WHERE datname LIKE 'orch_clone_%'")
-    assert left == []
+    dead = [
+        name for (name,) in left if not Path(f"/proc/{name.split('_')[3]}").exists()
+    ]  # others belong to other tests
+    assert not dead
     text = pg_estate.orch("lint", "--trace", code=1).stdout
     assert "2_b.up.sql:1: ALTER TABLE t ALTER COLUMN a TYPE bigint\n    locks     ACCESS EXCLUSIVE on t" in text
     assert "Traced 8 statements in scratch databases: the rules agree with 8." in text

@@ -143,16 +143,17 @@ def test_what_fails_because_it_was_cancelled_says_so(
     database = Database("mongo-a", "mongo", any_mongo.prefix + "a", server.dsn(), Path())
     engine = load_engine("mongo", "tester@here", "run1")
     with engine.connect(resolve(database, {}, Redactor(), "orch_history")) as session:
-        before = "_command" if at == "the second command" else "_commit_transaction"
-        original, calls = getattr(session, before), []
+        second = at == "the second command"
+        of, before = (session._commands, "run") if second else (session, "_commit_transaction")  # type: ignore[attr-defined]
+        original, calls = getattr(of, before), []
 
         def cancelled(*arguments: Any) -> None:
             calls.append(arguments)
-            if before != "_command" or len(calls) == 2:
+            if not second or len(calls) == 2:
                 session.cancel()
             original(*arguments)
 
-        monkeypatch.setattr(session, before, cancelled)
+        monkeypatch.setattr(of, before, cancelled)
         commands = [Statement("", {"insert": "c", "documents": [{"_id": n}]}, 0, 1, atomic=True) for n in range(2)]
         with pytest.raises(StatementError, match="it was cancelled") as caught:
             session.commit(commands, [], None, Limits())

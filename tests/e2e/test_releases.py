@@ -134,7 +134,7 @@ def test_late_versions_are_permitted_once(house: House) -> None:
     late(house)
     assert "--allow-out-of-order" in house.orch("apply", code=5).output
     told = house.orch("plan", "--allow-out-of-order").output
-    assert "[out of order: later versions are applied already]" in told
+    assert "[out of order: later versions are already applied]" in told
     house.orch("plan", code=5)
     house.orch("apply", "--allow-out-of-order")
     assert house.tables() == [1, 2, 3, 4]

@@ -95,6 +95,7 @@ def test_a_renamed_file_is_noted_and_nothing_more(house: House) -> None:
 
 
 def test_a_missing_file_stops_only_the_way_down_past_it(house: House) -> None:
+    house.estate.manifest(f"  - {{name: db, server: {house.engine}, keep_text: false}}\n")
     house.orch("apply", "--only", house.id, "--to", "3")
     for path in list(house.directory.glob("000002*")):
         path.unlink()
@@ -114,6 +115,7 @@ def test_a_missing_file_stops_only_the_way_down_past_it(house: House) -> None:
 
 
 def test_a_missing_down_file_is_refused_when_planning(house: House) -> None:
+    house.estate.manifest(f"  - {{name: db, server: {house.engine}, keep_text: false}}\n")
     house.orch("apply")
     for path in list(house.directory.glob("000003*.down.*")):
         path.unlink()

@@ -35,7 +35,7 @@ def test_a_lock_that_is_held_stops_one_database_and_no_other(pg_estate: Estate) 
         run.send_signal(signal.SIGINT)
         out, told = run.communicate(timeout=30)
         assert run.returncode == 130, told
-        assert "postgres-b: recorded that the edit of" in out
+        assert "postgres-b: recorded that the current content of" in out
         assert "postgres-a: nothing was recorded: the run was stopped" in told and "Traceback" not in told
         assert (recorded(pg_estate, "a"), recorded(pg_estate, "b")) == (0, 1)
 

@@ -281,7 +281,7 @@ def test_an_interrupt_ends_what_runs_and_drops_the_scratch_databases(estate: Est
     process.send_signal(signal.SIGINT)
     out, error = process.communicate(timeout=30)
     assert process.returncode == 130 and time.monotonic() - started < 15
-    assert "stopping" in error and "Traceback" not in error
+    assert "Cancelling" in error and "Traceback" not in error
     assert out.count("stopped after 1 migration") == 2
     assert not of_process(clones(estate), process.pid)
 

@@ -66,7 +66,7 @@ def test_the_history_of_the_whole_estate(estate: Estate) -> None:
     everything = estate.orch("history", "--output", "csv").stdout
     assert "'=alice" in everything, "no spreadsheet runs what somebody is called"
     assert "No attempt matches." in estate.orch("history", "b", "--failed").stdout
-    assert "no age and no date" in estate.orch("history", "--since", "soon", code=2).stderr
+    assert "neither an age nor a date" in estate.orch("history", "--since", "soon", code=2).stderr
 
 
 def test_the_history_keeps_the_role_and_the_host(estate: Estate) -> None:
