@@ -49,6 +49,6 @@ def interrupted(process: subprocess.Popen[str], word: str = "stopping") -> str:
     said = ""
     for line in iter((process.stderr if word == "stopping" else process.stdout) or ()):
         said += line
-        if word in line.lower():
+        if word.lower() in line.lower():
             return said
     raise AssertionError(f"it never said {word}: {said}")
