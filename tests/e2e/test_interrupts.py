@@ -112,7 +112,7 @@ def test_the_second_interrupt_ends_a_file_of_many_quick_statements(pg_estate: Es
     with pg_estate.start("apply") as process:
         until(lambda: "postgres-a" in pg_estate.snapshot() and len(pg_estate.tables("a")) > 50)
         process.send_signal(signal.SIGINT)
-        assert any("stopping" in line for line in iter(process.stderr or ()))
+        assert any("Stopping" in line for line in iter(process.stderr or ()))
         process.send_signal(signal.SIGINT)
         code, _, _ = end(process, 20)
     assert code == 130
@@ -159,7 +159,7 @@ def test_the_second_interrupt_cancels_on_the_server(pg_estate: Estate, number: i
         until(lambda: sleepers(pg_estate.servers["postgres"], mark))
         process.send_signal(number)
         stderr = iter(process.stderr or ())
-        assert any("stopping" in line for line in stderr)
+        assert any("Stopping" in line for line in stderr)
         process.send_signal(number)
         code, _, _ = end(process, 10)
     assert code == 130
@@ -187,7 +187,7 @@ def test_the_second_interrupt_cancels_on_mongodb(mongo_estate: Estate) -> None:
     with mongo_estate.start("apply") as process:
         until(running)
         process.send_signal(signal.SIGINT)
-        assert any("stopping" in line for line in iter(process.stderr or ()))
+        assert any("Stopping" in line for line in iter(process.stderr or ()))
         process.send_signal(signal.SIGINT)
         code, _, _ = end(process, 20)
     assert code == 130
