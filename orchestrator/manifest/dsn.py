@@ -169,7 +169,8 @@ def _unset(names: tuple[str, ...], databases: Sequence[Database]) -> InvalidErro
         f"{_named(databases)} need{'s' if one else ''} {_all_of(names)}, which {'is' if alone else 'are'} not set",
         where=databases[0].mark,
         hint=f"set {'it' if alone else 'them'}, or {_all_of([f'{name}_FILE' for name in names])} to "
-        f"{'a file that holds it' if alone else 'files that hold them'}{override}; or read them: --env-file FILE; "
+        f"{'a file that holds it' if alone else 'files that hold them'}{override}; or write them to .env "
+        "beside the manifest, or to a file for --env-file; "
         "or use embedded servers: --embedded",
     )
 
