@@ -4,41 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import time
-from typing import Any
 
 import pytest
 from golang import Crashed
 from house import House
 from pymongo.errors import PyMongoError
-
-
-class Kept:
-    """Looks that history never shrinks: a record once there stays, and what it says of the past stays."""
-
-    def __init__(self, house: House) -> None:
-        self._house = house
-        self._seen: dict[tuple[int, int], dict[str, Any]] = {}
-
-    def look(self) -> list[dict[str, Any]]:
-        attempts = self._house.attempts()
-        now = {(r["version"], r["attempt"]): r for r in attempts}
-        for key, before in self._seen.items():
-            assert key in now, f"the record {key} is gone"
-            for field in ("name", "direction", "started_at"):
-                assert now[key][field] == before[field]
-            assert now[key]["applied"] >= before["applied"]
-            assert now[key]["done"] or not before["done"]
-        self._seen = now
-        return attempts
-
-
-def _ways(house: House) -> list[str]:
-    """Return the flags that `orch repair` offers."""
-    import json
-
-    document = json.loads(house.orch("repair", house.id, "--output", "json").output)
-    return [way["flag"] for way in document["ways"]]
-
+from repairs import Kept, ways
 
 # ---------------------------------------------------------------- in doubt
 
@@ -72,7 +43,7 @@ def test_an_insert_on_a_standalone_is_in_doubt_and_never_guessed(lone: House, do
     assert schema_objects.count_documents({}) == there, "it was run again, or taken back"
     assert "cannot be told" in house.status()["problems"][0]["what"]
     kept.look()
-    assert _ways(house) == ["--statement-done", "--statement-not-done", "--mark-applied 2", "--mark-not-applied 2"]
+    assert ways(house) == ["--statement-done", "--statement-not-done", "--mark-applied 2", "--mark-not-applied 2"]
     house.orch("repair", house.id, "--statement-done" if done else "--statement-not-done", "--reason", "I counted them")
     assert [r["reason"] for r in kept.look() if r["version"] == 2] == ["", "I counted them"]
     house.orch("apply")
@@ -214,7 +185,7 @@ def test_a_partial_migration_continues_once_the_rest_is_mended(house: House) -> 
     failed = kept.look()
     assert failed[-1]["error"]
     house.orch("rollback", house.id, "--steps", "1", "--yes", code=5)
-    assert _ways(house) == ["--mark-applied 2", "--mark-not-applied 2"]
+    assert ways(house) == ["--mark-applied 2", "--mark-not-applied 2"]
     house.estate.write(house.id, _partial(house, wrong=False))
     told = house.orch("apply").output
     assert "continues at statement 2 of 3" in told
@@ -273,7 +244,7 @@ def test_a_half_done_version_whose_pointer_was_forced(house: House) -> None:
     house.golang.force(1)
     assert house.status()["problems"][0]["kind"] == "forced"
     house.orch("apply", code=5)
-    assert _ways(house) == ["--continue", "--mark-applied 2", "--mark-not-applied 2"]
+    assert ways(house) == ["--continue", "--mark-applied 2", "--mark-not-applied 2"]
     house.orch("repair", house.id, "--continue", "--reason", "nobody touched it")
     house.estate.write(house.id, _partial(house, wrong=False))
     house.orch("apply")
@@ -343,7 +314,7 @@ def test_a_word_given_by_mistake_can_be_taken_back(house: House) -> None:
         house.orch("unlock", house.id, "--yes", "--terminate")  # the stand-in is this process: it lives
     assert "with --reason TEXT, the reason is kept" in house.orch("repair", house.id).output
     house.orch("repair", house.id, "--mark-applied", "2", "--reason", "by mistake")
-    assert _ways(house) == ["--mark-not-applied 2"]
+    assert ways(house) == ["--mark-not-applied 2"]
     house.orch("repair", house.id, "--mark-not-applied", "2")
     assert house.version_row() == (1, False)
     assert [r["reason"] for r in house.attempts() if r["version"] == 2] == ["by mistake", ""], "it may be left out"
@@ -413,7 +384,7 @@ def test_the_newest_file_edited_can_be_declared_not_applied(house: House) -> Non
     assert f"{name} is empty" in house.orch("apply").output
     house.estate.write(house.id, {name: house.files[name]})
     house.orch("apply", code=5)
-    assert "--mark-not-applied 4" in _ways(house)
+    assert "--mark-not-applied 4" in ways(house)
     house.orch("repair", house.id, "--mark-not-applied", "4", "--reason", "it was empty")
     house.orch("apply")
     assert house.tables() == [1, 2, 3, 4]
@@ -421,7 +392,7 @@ def test_the_newest_file_edited_can_be_declared_not_applied(house: House) -> Non
 
 def test_where_nothing_is_wrong_there_is_nothing_to_repair(house: House) -> None:
     house.orch("apply")
-    assert _ways(house) == []
+    assert ways(house) == []
     assert "nothing is wrong" in house.orch("repair", house.id).output
     for flags in (
         ["--mark-applied", "4"],
@@ -449,7 +420,7 @@ def test_history_of_a_newer_tool_is_read_and_not_written(house: House) -> None:
     assert house.tables() == [1, 2]
     first = next(iter(house.files))
     house.estate.write(house.id, {first: house.files[first] + "\n"})
-    assert _ways(house) == []
+    assert ways(house) == []
     told = house.orch("repair", house.id, "--accept", str(house.directory / first), code=2).output
     assert "no resolution of repair fits: its history was written by a newer orch" in told
     assert len(house.attempts()) == 2

@@ -2,39 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 from house import House
-
-
-class Kept:
-    """Looks that history never shrinks: a record once there stays, and what it says of the past stays."""
-
-    def __init__(self, house: House) -> None:
-        self._house = house
-        self._seen: dict[tuple[int, int], dict[str, Any]] = {}
-
-    def look(self) -> list[dict[str, Any]]:
-        attempts = self._house.attempts()
-        now = {(r["version"], r["attempt"]): r for r in attempts}
-        for key, before in self._seen.items():
-            assert key in now, f"the record {key} is gone"
-            for field in ("name", "direction", "started_at"):
-                assert now[key][field] == before[field]
-            assert now[key]["applied"] >= before["applied"]
-            assert now[key]["done"] or not before["done"]
-        self._seen = now
-        return attempts
-
-
-def _ways(house: House) -> list[str]:
-    """Return the flags that `orch repair` offers."""
-    import json
-
-    document = json.loads(house.orch("repair", house.id, "--output", "json").output)
-    return [way["flag"] for way in document["ways"]]
-
+from repairs import Kept, ways
 
 # ---------------------------------------------------------------- partial
 
@@ -70,7 +40,7 @@ def test_an_edited_file_is_refused_naming_file_when_and_who(house: House) -> Non
         assert fact in told, told
     house.orch("rollback", house.id, "--steps", "1", "--yes", code=5)
     path = f"migrations/{house.id}/schema/{name}"
-    assert _ways(house) == [f"--accept {path}"]
+    assert ways(house) == [f"--accept {path}"]
     house.orch("repair", house.id, "--accept", path, "--reason", "white space only")
     assert len(kept.look()) == 4
     assert any(r["reason"] == "white space only" for r in kept.look())
@@ -224,7 +194,7 @@ def test_a_pending_version_made_by_hand_is_taken_as_applied(house: House) -> Non
     assert f"orch repair {house.id} --mark-applied 2" in told
     house.orch("apply", code=1)  # t2 is there already
     kept.look()
-    assert _ways(house) == ["--mark-not-applied 1"], "nobody is asked to"
+    assert ways(house) == ["--mark-not-applied 1"], "nobody is asked to"
     shown = house.orch("repair", house.id).output
     assert "nothing is wrong" in shown
     assert f"orch repair {house.id} --mark-applied 2" in shown

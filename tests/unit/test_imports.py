@@ -12,6 +12,16 @@ ROOT = Path(__file__).parents[2] / "orchestrator"
 
 # Modules that begin so → what of ours they may import (a name serves for all that begins so, and for itself).
 CORE = ("errors", "hints", "model", "events", "secret")
+OF_EVERY_ENGINE = (
+    "errors",
+    "hints",
+    "model",
+    "engines.base",
+    "engines.dialect",
+    "engines.identity",
+    "engines.names",
+    "engines.url",
+)
 RECORDS = ("engines.dialect", "engines.url")  # and the table in engines itself: no driver
 PURE = (*CORE, *RECORDS, "planning", "analysis")
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
@@ -36,51 +46,27 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "engines.names": (),
     "engines.checks": ("errors", "model"),
     "engines.identity": (),
+    "engines.file_reader": ("errors", "model"),
     "engines.postgres": (
-        *(
-            "errors",
-            "hints",
-            "model",
-            "engines.base",
-            "engines.dialect",
-            "engines.identity",
-            "engines.names",
-            "engines.url",
-        ),
+        *OF_EVERY_ENGINE,
         "engines.postgres",
         "engines.checks",
     ),
     "engines.mongo": (
-        *(
-            "errors",
-            "hints",
-            "model",
-            "engines.base",
-            "engines.dialect",
-            "engines.identity",
-            "engines.names",
-            "engines.url",
-        ),
+        *OF_EVERY_ENGINE,
         "engines.mongo",
         "engines.checks",
     ),
     "engines.mysql": (
-        *(
-            "errors",
-            "hints",
-            "model",
-            "engines.base",
-            "engines.dialect",
-            "engines.identity",
-            "engines.names",
-            "engines.url",
-        ),
+        *OF_EVERY_ENGINE,
         "engines.mysql",
+        "engines.file_reader",
         "engines.checks",
     ),
     "engines.sqlite": (
         *("errors", "hints", "model", "secret", "engines.base", "engines.dialect", "engines.names", "engines.url"),
         "engines.sqlite",
+        "engines.file_reader",
         "engines.checks",
     ),
     "execution": (*PURE, "engines.base", "execution"),

@@ -10,44 +10,17 @@ from typing import Any
 
 import pytest
 import yaml
+from manifests import HEAD, one, problems, read
 
-from orchestrator.errors import ExitCode, InvalidError, InvalidGroup
+from orchestrator.errors import InvalidError
 from orchestrator.manifest import find_manifest, load
 from orchestrator.manifest.schema import SCHEMA_FILE
-from orchestrator.model import CreateOptions, Manifest, Mark, Settings
-
-HEAD = """\
-version: 1
-servers:
-  pg: {engine: postgres, dsn: "postgres://h/{database}"}
-  mongo: {engine: mongo, dsn: "mongodb://h/{database}"}
-databases:
-"""  # entries begin at line 6, column 5
+from orchestrator.model import CreateOptions, Mark, Settings
 
 
 @pytest.fixture(autouse=True)
 def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-
-
-def read(text: str | bytes, directories: bool = False) -> Manifest:
-    path = Path("databases.yaml").absolute()
-    path.write_bytes(text.encode() if isinstance(text, str) else text)
-    return load(path, directories=directories)
-
-
-def problems(text: str | bytes, directories: bool = False) -> list[InvalidError]:
-    with pytest.raises(InvalidError) as caught:
-        read(text, directories)
-    assert caught.value.exit_code == ExitCode.INVALID
-    error = caught.value
-    return list(error.errors) if isinstance(error, InvalidGroup) else [error]
-
-
-def one(text: str | bytes, directories: bool = False) -> tuple[str, str, str]:
-    found = problems(text, directories)
-    assert len(found) == 1, [(str(error.where), error.what) for error in found]
-    return str(found[0].where), found[0].what, f"{found[0].detail} {found[0].hint}"
 
 
 # ---------------------------------------------------------------- what is read

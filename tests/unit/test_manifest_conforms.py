@@ -11,37 +11,16 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
+from manifests import read
 
-from orchestrator.errors import ExitCode, InvalidError, InvalidGroup
-from orchestrator.manifest import load
+from orchestrator.errors import InvalidError, InvalidGroup
 from orchestrator.manifest.conforms import ANNOTATIONS, KEYWORDS, conforms
 from orchestrator.manifest.schema import schema
-from orchestrator.model import Manifest
 
 
 @pytest.fixture(autouse=True)
 def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-
-
-def read(text: str | bytes, directories: bool = False) -> Manifest:
-    path = Path("databases.yaml").absolute()
-    path.write_bytes(text.encode() if isinstance(text, str) else text)
-    return load(path, directories=directories)
-
-
-def problems(text: str | bytes, directories: bool = False) -> list[InvalidError]:
-    with pytest.raises(InvalidError) as caught:
-        read(text, directories)
-    assert caught.value.exit_code == ExitCode.INVALID
-    error = caught.value
-    return list(error.errors) if isinstance(error, InvalidGroup) else [error]
-
-
-def one(text: str | bytes, directories: bool = False) -> tuple[str, str, str]:
-    found = problems(text, directories)
-    assert len(found) == 1, [(str(error.where), error.what) for error in found]
-    return str(found[0].where), found[0].what, f"{found[0].detail} {found[0].hint}"
 
 
 # ---------------------------------------------------------------- conforms against jsonschema

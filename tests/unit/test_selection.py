@@ -5,29 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from manifests import HEAD, read
 
 from orchestrator.errors import UsageError
-from orchestrator.manifest import load, resolve_name, select
+from orchestrator.manifest import resolve_name, select
 from orchestrator.model import Manifest
-
-HEAD = """\
-version: 1
-servers:
-  pg: {engine: postgres, dsn: "postgres://h/{database}"}
-  mongo: {engine: mongo, dsn: "mongodb://h/{database}"}
-databases:
-"""  # entries begin at line 6, column 5
 
 
 @pytest.fixture(autouse=True)
 def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-
-
-def read(text: str | bytes, directories: bool = False) -> Manifest:
-    path = Path("databases.yaml").absolute()
-    path.write_bytes(text.encode() if isinstance(text, str) else text)
-    return load(path, directories=directories)
 
 
 # ---------------------------------------------------------------- names and selection

@@ -8,9 +8,9 @@ from dataclasses import replace
 from difflib import get_close_matches
 
 from orchestrator.engines.checks import ENSURE, REQUIRE
+from orchestrator.engines.file_reader import FileReader
 from orchestrator.engines.mysql.lexer import Piece, Token, name_of, split
-from orchestrator.errors import InvalidError
-from orchestrator.model import Checks, File, Mark, Script, Statement
+from orchestrator.model import Checks, File, Script, Statement
 
 _DIRECTIVE = re.compile(
     r"(?:--[ \t]+|#[ \t]*)orch:[ \t]*(?P<name>[^\s=]*)[ \t]*=?[ \t]*(?P<value>[^\n\r]*)", re.IGNORECASE
@@ -40,26 +40,9 @@ _NOT_TO_SET = {
 }
 
 
-class _Reader:
-    """Reads one file."""
-
-    def __init__(self, file: File, text: str) -> None:
-        self.file, self.text = file, text
-        self._line, self._counted = 1, 0
-
-    def line_at(self, offset: int) -> int:
-        """Return the line of an offset; they are asked for in their order."""
-        self._line += self.text.count("\n", self._counted, offset)
-        self._counted = offset
-        return self._line
-
-    def error(self, what: str, offset: int, hint: str, detail: str = "") -> InvalidError:
-        return InvalidError(what, where=Mark.at(self.file.path, self.text, offset), hint=hint, detail=detail)
-
-
 def read_script(file: File, text: str) -> Script:
     """Return the statements of a file; InvalidError with file, line and column for what cannot be run safely."""
-    reader = _Reader(file, text)
+    reader = FileReader(file, text)
     if (nul := text.find("\0")) >= 0:
         raise reader.error("the file holds a NUL character", nul, "remove it: the server stops reading there")
     pieces = [piece for piece in split(text) if piece.tokens]
@@ -113,7 +96,7 @@ def _beyond_session(words: Sequence[str]) -> bool:
     )
 
 
-def _refuse(reader: _Reader, piece: Piece) -> None:
+def _refuse(reader: FileReader, piece: Piece) -> None:
     words, start = piece.words, piece.start
     first = words[0]
     plain = [token.text for token in piece.tokens if token.kind == "word"]
@@ -146,7 +129,7 @@ def _refuse(reader: _Reader, piece: Piece) -> None:
         _refuse_setting(reader, piece)
 
 
-def _refuse_setting(reader: _Reader, piece: Piece) -> None:
+def _refuse_setting(reader: FileReader, piece: Piece) -> None:
     words = [
         word.lower().removeprefix("@@session.").removeprefix("@@local.").removeprefix("@@") for word in piece.words
     ]
@@ -167,7 +150,7 @@ def _refuse_setting(reader: _Reader, piece: Piece) -> None:
         raise reader.error(what, piece.start, "write utf8mb4 instead")
 
 
-def _without_blocks(reader: _Reader, pieces: Sequence[Piece]) -> tuple[list[Piece], list[str]]:
+def _without_blocks(reader: FileReader, pieces: Sequence[Piece]) -> tuple[list[Piece], list[str]]:
     """Return the statements without BEGIN, COMMIT, SET autocommit and LOCK TABLES, and what to know about that."""
     kept, notes = [], dict[str, None]()
     begun = -1
@@ -201,7 +184,7 @@ def _is_atomic(piece: Piece) -> bool:
     return is_data(words) or words[0] in _LOOKS or (is_temporary(words) and words[0] != "alter")
 
 
-def _statements(reader: _Reader, pieces: Sequence[Piece]) -> list[Statement]:
+def _statements(reader: FileReader, pieces: Sequence[Piece]) -> list[Statement]:
     statements: list[Statement] = []
     settings: list[str] = []
     for piece in pieces:
@@ -216,7 +199,7 @@ def _statements(reader: _Reader, pieces: Sequence[Piece]) -> list[Statement]:
     return statements
 
 
-def _refuse_savepoints(reader: _Reader, pieces: Sequence[Piece]) -> None:
+def _refuse_savepoints(reader: FileReader, pieces: Sequence[Piece]) -> None:
     for piece in pieces:
         if piece.words[0] in ("savepoint", "release", "rollback"):
             raise reader.error(
@@ -226,7 +209,7 @@ def _refuse_savepoints(reader: _Reader, pieces: Sequence[Piece]) -> None:
             )
 
 
-def _check_modes(reader: _Reader, pieces: Sequence[Piece]) -> None:
+def _check_modes(reader: FileReader, pieces: Sequence[Piece]) -> None:
     """Refuse a file that sets NO_BACKSLASH_ESCAPES and has a text that is read otherwise then."""
     if "no_backslash_escapes" not in reader.text.lower():
         return
@@ -248,7 +231,7 @@ def same_without_backslashes(source: str) -> bool:
     ]
 
 
-def _directives(reader: _Reader, first: int) -> tuple[dict[str, float], Checks]:
+def _directives(reader: FileReader, first: int) -> tuple[dict[str, float], Checks]:
     """Read the `-- orch:` lines above the first statement; durations in seconds, 0 for `none`."""
     found: dict[str, float] = {}
     asked: dict[str, list[Statement]] = {REQUIRE: [], ENSURE: []}
@@ -279,7 +262,7 @@ def _directives(reader: _Reader, first: int) -> tuple[dict[str, float], Checks]:
     return found, Checks(tuple(asked[REQUIRE]), tuple(asked[ENSURE]))
 
 
-def _check(reader: _Reader, name: str, place: int, value: str) -> Statement:
+def _check(reader: FileReader, name: str, place: int, value: str) -> Statement:
     """Return the query of a directive `require` or `ensure`; InvalidError if it is not one query."""
     pieces = split(value)
     if len(pieces) != 1 or pieces[0].tokens[0].text not in _QUERY or not is_data(pieces[0].words):

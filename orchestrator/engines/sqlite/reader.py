@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
 from orchestrator.engines.checks import ENSURE, REQUIRE
-from orchestrator.errors import InvalidError
-from orchestrator.model import Checks, File, Mark, Script, Statement
+from orchestrator.engines.file_reader import FileReader
+from orchestrator.model import Checks, File, Script, Statement
 
 _TOKEN = re.compile(
     r"""(?P<blank>\s+|--[^\n]*|/\*(?:[^*]|\*(?!/))*+(?:\*/)?)
@@ -98,26 +98,9 @@ def _word(token: re.Match[str]) -> str:
     return token[0].lower().strip("'\"`[]") if token.lastgroup in ("word", "text") else token[0]
 
 
-class _Reader:
-    """Reads one file."""
-
-    def __init__(self, file: File, text: str) -> None:
-        self.file, self.text = file, text
-        self._line, self._counted = 1, 0
-
-    def line_at(self, offset: int) -> int:
-        """Return the line of an offset; they are asked for in their order."""
-        self._line += self.text.count("\n", self._counted, offset)
-        self._counted = offset
-        return self._line
-
-    def error(self, what: str, offset: int, hint: str, detail: str = "") -> InvalidError:
-        return InvalidError(what, where=Mark.at(self.file.path, self.text, offset), hint=hint, detail=detail)
-
-
 def read_script(file: File, text: str) -> Script:
     """Return the statements of a file; InvalidError with file, line and column for what cannot be run safely."""
-    reader = _Reader(file, text)
+    reader = FileReader(file, text)
     if (nul := text.find("\0")) >= 0:
         raise reader.error("the file holds a NUL character", nul, "remove it: SQLite would stop reading there")
     pieces = list(split(text))
@@ -172,7 +155,7 @@ def is_session(words: Sequence[str]) -> bool:
     return pragma(words) in SESSION and bool(value_of(words))
 
 
-def _without_blocks(reader: _Reader, pieces: Sequence[Piece]) -> list[Piece]:
+def _without_blocks(reader: FileReader, pieces: Sequence[Piece]) -> list[Piece]:
     """Return the statements without BEGIN and COMMIT: the whole file is one transaction anyway."""
     kept, begun = [], -1
     for piece in pieces:
@@ -196,7 +179,7 @@ def _without_blocks(reader: _Reader, pieces: Sequence[Piece]) -> list[Piece]:
     return kept
 
 
-def _refuse(reader: _Reader, piece: Piece) -> None:
+def _refuse(reader: FileReader, piece: Piece) -> None:
     first = piece.words[0]
     if first in ("attach", "detach"):
         raise reader.error(
@@ -224,7 +207,7 @@ def _stands_alone(piece: Piece) -> bool:
     return piece.words[0] == "vacuum" or (pragma(piece.words) == "journal_mode" and bool(value_of(piece.words)))
 
 
-def _one_by_one(reader: _Reader, pieces: Sequence[Piece]) -> list[Statement]:
+def _one_by_one(reader: FileReader, pieces: Sequence[Piece]) -> list[Statement]:
     """Return the statements of a file that cannot be one transaction: each commits with its progress, or stands alone."""
     statements, settings = [], list[str]()
     for piece in pieces:
@@ -243,7 +226,7 @@ def _one_by_one(reader: _Reader, pieces: Sequence[Piece]) -> list[Statement]:
     return statements
 
 
-def _check_places(reader: _Reader, pieces: Sequence[Piece]) -> None:
+def _check_places(reader: FileReader, pieces: Sequence[Piece]) -> None:
     """Raise InvalidError for a setting that a transaction would pass over without a word."""
     inside = [place for place, piece in enumerate(pieces) if not is_session(piece.words)]
     for place, piece in enumerate(pieces):
@@ -260,12 +243,12 @@ def _check_places(reader: _Reader, pieces: Sequence[Piece]) -> None:
             raise reader.error(f"PRAGMA {name} has no effect without a VACUUM after it", piece.start, hint)
 
 
-def _statement(reader: _Reader, piece: Piece, *, atomic: bool) -> Statement:
+def _statement(reader: FileReader, piece: Piece, *, atomic: bool) -> Statement:
     source = reader.text[piece.start : piece.end]
     return Statement(source, source, piece.start, reader.line_at(piece.start), atomic)
 
 
-def _directives(reader: _Reader, first: int) -> tuple[dict[str, float], Checks]:
+def _directives(reader: FileReader, first: int) -> tuple[dict[str, float], Checks]:
     """Read the `-- orch:` lines above the first statement; durations in seconds, 0 for `none`."""
     found: dict[str, float] = {}
     asked: dict[str, list[Statement]] = {REQUIRE: [], ENSURE: []}
@@ -303,7 +286,7 @@ def directives(text: str) -> Iterator[re.Match[str]]:
     return _DIRECTIVE.finditer(text)
 
 
-def _check(reader: _Reader, name: str, place: int, value: str) -> Statement:
+def _check(reader: FileReader, name: str, place: int, value: str) -> Statement:
     """Return the query of a directive `require` or `ensure`; InvalidError if it is not one query."""
     pieces = list(split(value))
     if len(pieces) != 1 or pieces[0].words[:1] not in [(word,) for word in _QUERY]:
