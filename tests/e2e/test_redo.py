@@ -46,6 +46,7 @@ def test_what_depends_on_it_is_asked_first(pg_estate: Estate) -> None:
     pg_estate.orch("apply")
     assert "postgres-b depends on it" in pg_estate.orch("redo", "a", "--yes", code=5).stderr
     pg_estate.orch("redo", "a", "--yes", "--ignore-dependents")
+    assert "names 2 databases" in pg_estate.orch("redo", "*", "--yes", code=2).stderr
 
 
 def test_a_person_is_asked_and_a_failing_file_leaves_the_version_below(pg_estate: Estate) -> None:

@@ -39,13 +39,14 @@ def command(
     from orchestrator.cli.stage import Broadcast, execute, planning
     from orchestrator.errors import InterruptedRunError, UsageError
     from orchestrator.operations import apply, rollback
-    from orchestrator.operations.scope import Scope
+    from orchestrator.operations.scope import Scope, the_one
     from orchestrator.views.text import plan_text
 
     if not yes and not (is_terminal(sys.stdin) and is_terminal(sys.stderr)):
         raise UsageError("redo asks before it runs, and there is no terminal to ask on", hint="give --yes")
     text, broadcast = options.StreamOutput.text, Broadcast()
-    scope = Scope(file, env_file, [name], embedded=embedded, wait=wait, lock_timeout=lock_timeout)
+    scope = Scope(file, env_file, [name], no_deps=True, embedded=embedded, wait=wait, lock_timeout=lock_timeout)
+    the_one(scope.assemble(), name)
     with planning(broadcast, text):
         down = rollback.prepare(scope, broadcast, steps=steps, ignore_dependents=ignore_dependents)
     if down.failures:
@@ -60,8 +61,7 @@ def command(
         return code
     (planned,) = down.plan.databases
     newest = max(step.version for step in planned.steps)
-    again = Scope(file, env_file, [planned.id], no_deps=True, embedded=embedded, wait=wait, lock_timeout=lock_timeout)
     broadcast = Broadcast()
     with planning(broadcast, text):
-        up = apply.prepare(again, broadcast, to=newest)
+        up = apply.prepare(scope, broadcast, to=newest)
     return execute(up, broadcast, text, verbose=verbose)
