@@ -134,6 +134,13 @@ def test_dry_run_writes_nothing(project: Path) -> None:
     assert snapshot(project) == before
 
 
+def test_the_engine_is_that_of_the_servers(tmp_path: Path) -> None:
+    orch(tmp_path, "init", "--engine", "sqlite")
+    orch(tmp_path, "add-db", "a")
+    orch(tmp_path, "apply")
+    assert (tmp_path / "a.db").is_file()
+
+
 def test_the_first_database_of_an_empty_manifest_and_back(tmp_path: Path) -> None:
     for ending in ("databases:\n", "databases: []\n", "databases: [ ]"):
         (tmp_path / "databases.yaml").write_text(SERVERS + ending)

@@ -388,6 +388,10 @@ F=a#b
   G=x
 H=# nothing
 I="it's"
+J="two
+lines" # and a comment
+K='also
+two'
 """
     file.write_bytes(b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode())
     assert read_env_file(file, {"A": "from the environment", "Z": "z"}) == {
@@ -400,6 +404,8 @@ I="it's"
         "G": "x",
         "H": "",
         "I": "it's",
+        "J": "two\nlines",
+        "K": "also\ntwo",
         "Z": "z",
     }
 
