@@ -221,7 +221,7 @@ def _edited_on_top(files: Mapping[int, Migration], ours: Mapping[int, Attempt]) 
     """Yield the newest applied versions, down to the first whose files are those that ran: they can be rolled back."""
     for version in sorted(ours, reverse=True):
         migration, ran = files.get(version), ours[version].checksum
-        if migration is None or not (migration.up and migration.down and ran) or migration.up.checksum == ran:
+        if migration is None or not (migration.up and ran) or migration.up.checksum == ran:
             return
         yield version
 

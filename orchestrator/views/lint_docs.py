@@ -82,8 +82,10 @@ so their files are not traced; the waits that the MongoDB rules tell were measur
 ## How good the rules are
 
 On 285 files whose expectations come from the rules of squawk and strong_migrations, the manuals and measured locks
-(`tests/unit/data/lint_corpus*.txt`), precision and recall are 1. 189 of the cases ran on PostgreSQL 15, and the server did what
-is expected in all but two: `timestamp` to `timestamptz` rewrites nothing in UTC, and REFRESH CONCURRENTLY takes long and stops
+(`tests/unit/data/lint_corpus*.txt`), precision was 0.954 and recall 0.992 when the PostgreSQL cases were judged for the first
+time. Then rules were corrected, and a few expectations too; both are 1 now. Of 202 cases that can run alone, 13 fail and 189
+ran on PostgreSQL 15. The server did what is expected in all but two:
+`timestamp` to `timestamptz` rewrites nothing in UTC, and REFRESH CONCURRENTLY takes long and stops
 nobody.
 
 Noise, on two public estates (Concourse, 149 files; Supabase Auth, 70): each file on its own, 351 findings in 127 files (160 a

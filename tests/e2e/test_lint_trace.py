@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -41,7 +40,8 @@ def test_what_pending_files_really_did(pg_estate: Estate) -> None:
         "postgres-a",
         {"2_b.up.sql": LATER, "3_c.up.sql": "CREATE INDEX CONCURRENTLY t_v ON t (v);", "4_d.up.sql": "VACUUM t;"},
     )
-    (database,) = traced(pg_estate, code=1)
+    run = pg_estate.orch("lint", "--trace", "--output", "json", code=1)
+    (database,) = run.json["trace"]
     kind, wider, key, create, index, update, concurrently, vacuum = database["statements"]
     assert kind["rewritten"] == ["t"] and kind["rules"] == ["PG201"]
     assert {"table": "t", "mode": "ACCESS EXCLUSIVE"} in kind["locks"]
@@ -57,11 +57,8 @@ def test_what_pending_files_really_did(pg_estate: Estate) -> None:
     assert vacuum["error"] is None
     assert all(not one["missed"] and not one["in_vain"] for one in database["statements"]), database
     assert pg_estate.version_row("a") == [(1, False)], "the real database was only asked"
-    left = pg_estate.sql("a", "SELECT datname FROM pg_database WHERE datname LIKE 'orch_clone_%'")
-    dead = [
-        name for (name,) in left if not Path(f"/proc/{name.split('_')[3]}").exists()
-    ]  # others belong to other tests
-    assert not dead
+    left = pg_estate.sql("a", f"SELECT datname FROM pg_database WHERE datname LIKE 'orch_clone%\\_{run.pid}\\_%'")
+    assert left == []
     text = pg_estate.orch("lint", "--trace", code=1).stdout
     assert "2_b.up.sql:1: ALTER TABLE t ALTER COLUMN a TYPE bigint\n    locks     ACCESS EXCLUSIVE on t" in text
     assert "Traced 8 statements in scratch databases: the rules agree with 8." in text

@@ -79,10 +79,11 @@ def test_what_cannot_be_a_snapshot_is_told(estate: Estate, tmp_path: Path) -> No
     old.write_text("#!/bin/sh\necho 'pg_dump (PostgreSQL) 9.6.1'\n")
     old.chmod(0o755)
     path = f"{old.parent}{os.pathsep}{os.environ['PATH']}"
-    estate.orch(
+    run = estate.orch(
         "squash", "p", "--to", "2", "--snapshot", "--dry-run", env={"PATH": path}
     )  # the one of the wheel serves
     assert sorted(path.name for path in estate.root.rglob("*.up.*")) == before
     with psycopg.connect(estate.servers["postgres"].dsn("postgres")) as connection:
-        left = connection.execute("SELECT datname FROM pg_database WHERE datname LIKE 'orch_clone%'").fetchall()
+        query = "SELECT datname FROM pg_database WHERE datname LIKE %s"
+        left = connection.execute(query, [f"orch_clone%\\_{run.pid}\\_%"]).fetchall()
     assert not left, "the scratch database is dropped"

@@ -93,7 +93,7 @@ class MemoryWorld:
 
     def write(self, version: int, kind: str, edits: int) -> None:
         up, down = self.texts[kind]
-        self.files[f"{version}.up"] = up.format(v=version) + "\n" * edits
+        self.files[f"{version}.up"] = up.format(v=version) + "\n" * (2 * version + edits)  # no two are alike
         self.files[f"{version}.down"] = down.format(v=version)
 
     def delete(self, version: int) -> None:
@@ -272,7 +272,9 @@ class ServerWorld:
     def write(self, version: int, kind: str, edits: int) -> None:
         for way, text in zip(("up", "down"), self.texts[self.engine][kind], strict=True):
             path = self.directory / f"{version}_m{version}.{way}.{self.extension}"
-            path.write_text(text.format(v=version) + "\n" * (edits if way == "up" else 0))
+            path.write_text(
+                text.format(v=version) + "\n" * (2 * version + edits if way == "up" else 0)
+            )  # no two are alike
 
     def delete(self, version: int) -> None:
         for path in self.directory.glob(f"{version}_*"):
@@ -484,7 +486,8 @@ class Life(RuleBasedStateMachine):
             return
         if at and self.world.rollback(to, kill_at=1 + at % self.world.points) is None:
             Life.kills += 1
-        assert self.world.rollback(to) == 0
+        code = self.world.rollback(to)
+        assert code == 0, f"{code}: {self.files} {self.done} {getattr(self.world, 'said', '')}"
         self.unseen = False
         self._went_down([v for v in self.done if v > to])
         self.accepted ^= self.edited - set(self.done)  # what is pending now is what was written last

@@ -66,6 +66,7 @@ class Result:
     code: int
     stdout: str
     stderr: str
+    pid: int
 
     @property
     def json(self) -> Any:
@@ -116,16 +117,13 @@ class Estate:
         self, *arguments: str, code: int | None = 0, env: dict[str, str] | None = None, timeout: float = 120
     ) -> Result:
         """Run the installed command as a process. No output may ever hold a password or a traceback."""
-        done = subprocess.run(
-            [ORCH, *arguments],
-            cwd=self.root,
-            env={**self.env, **(env or {})},
-            capture_output=True,
-            text=True,
-            stdin=subprocess.DEVNULL,
-            timeout=timeout,
-        )
-        result = Result(done.returncode, done.stdout, done.stderr)
+        with self.start(*arguments, env=env) as process:
+            try:
+                out, err = process.communicate(timeout=timeout)
+            except BaseException:
+                process.kill()
+                raise
+        result = Result(process.returncode, out, err, process.pid)
         assert "Traceback" not in result.text, result.text
         for server in self.servers.values():
             if arguments[:2] != ("dev", "env"):
