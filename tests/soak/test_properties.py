@@ -252,7 +252,7 @@ class ServerWorld:
         self.engine = engine
         self.forge = forge
         self.estate = Estate(self.root, {engine: start("postgres-wheel" if engine == "postgres" else "mongod")})
-        self.estate.manifest(f"  - {{name: db, server: {engine}}}\n")
+        self.estate.manifest(f"  - {{name: db, server: {engine}, keep_text: false}}\n")
         self.estate.write(f"{engine}-db", {})
         self.directory = self.root / "migrations" / f"{engine}-db" / "schema"
         self.extension = "sql" if engine == "postgres" else "json"
