@@ -32,6 +32,8 @@ FORMATS: Mapping[str, Mapping[str, str]] = {
     "plan": {"text": "text:plan_text", "json": "text:plan_document", "markdown": "markdown:plan_markdown"},
     "recorded": {"text": "repair:recorded_text", "json": "repair:recorded_document"},
     "repair": {"text": "repair:offered_text", "json": "repair:offered_document"},
+    "servers": {"text": "dev:servers_text", "json": "dev:servers_document"},
+    "servers stopped": {"text": "dev:stopped_text"},
     "status": {"text": "status:status_text", "json": "status:status_document"},
     "verify": {"text": "verify:verify_text", "json": "verify:verify_document"},
     "wait": {"text": "wait:wait_text", "json": "wait:wait_document"},

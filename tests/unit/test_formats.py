@@ -17,6 +17,7 @@ OFFERED = {
     "plan": options.PlanOutput,
     "recorded": options.Output,
     "repair": options.Output,
+    "servers": options.Output,
     "status": options.Output,
     "verify": options.Output,
     "wait": options.Output,

@@ -42,7 +42,7 @@ def test_a_stale_file_is_told_with_its_diff_and_mended(tmp_path: Path) -> None:
     (root / "docker-compose.multi-db.yml").unlink()
     done = orch(root, "render", "--check", code=3)
     assert "-  backoffLimit: 9\n+  backoffLimit: 3" in done.stdout and "/dev/null" in done.stdout
-    assert "3 files are not as databases.yaml says" in done.stderr
+    assert "3 files are out of date. To write: orch render" in done.stderr
     orch(root, "render", "compose", "--check", code=3)
     orch(root, "render", "dockerfile", "--check")
     orch(root, "render")

@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from orchestrator.cli import options
 from orchestrator.cli.help_text import Command
-from orchestrator.hints import Command as OrchCommand
-from orchestrator.hints import Hint
 
 app = typer.Typer(
     help="Real servers for development, from wheels: no Docker.", no_args_is_help=True, rich_markup_mode=None
 )
-
-
-def _root(file: str | None) -> Path:
-    import os
-
-    from orchestrator.manifest.load import find_manifest
-
-    return find_manifest(file, os.environ, Path.cwd()).parent / ".orch"
 
 
 @app.command(cls=Command)
@@ -33,16 +22,10 @@ def up(file: options.File = None) -> int:
         orch dev up
         orch dev up && orch apply --embedded
     """
-    import os
+    from orchestrator.cli.show import show
+    from orchestrator.operations import dev
 
-    from orchestrator import embedded
-    from orchestrator.cli.console import out
-    from orchestrator.manifest.load import find_manifest, load
-
-    manifest = load(find_manifest(file, os.environ, Path.cwd()), directories=False)
-    servers = embedded.up(_root(file), {database.engine for database in manifest.databases})
-    for server in servers.values():
-        out(f"{server.product} at {server.host}:{server.port} (pid {server.pid})")
+    show("servers", "text", dev.up(file))
     return 0
 
 
@@ -57,16 +40,10 @@ def down(
         orch dev down
         orch dev down --delete
     """
-    from orchestrator import embedded
-    from orchestrator.cli.console import out
-    from orchestrator.manifest.source import shown
+    from orchestrator.cli.show import show
+    from orchestrator.operations import dev
 
-    stopped = embedded.down(_root(file))
-    lines = [f"stopped {server.product}" for server in stopped] or ["nothing was running"]
-    if delete:
-        embedded.remove(_root(file))
-        lines.append(f"their data under {shown(_root(file))} is deleted")
-    out("\n".join(lines))
+    show("servers stopped", "text", *dev.down(file, delete=delete))
     return 0
 
 
@@ -78,16 +55,10 @@ def status(file: options.File = None, output: options.OutputOption = options.Out
         orch dev status
         orch dev status --output json
     """
-    from orchestrator import embedded
-    from orchestrator.cli.console import out, out_json, pasteable
+    from orchestrator.cli.show import show
+    from orchestrator.operations import dev
 
-    servers = embedded.status(_root(file))
-    if output is options.Output.json:
-        keys = ("engine", "product", "host", "port", "pid")
-        out_json({"format": 1, "servers": [{key: getattr(server, key) for key in keys} for server in servers]})
-    else:
-        lines = [f"{server.product} at {server.host}:{server.port} (pid {server.pid})" for server in servers]
-        out("\n".join(lines) or pasteable(Hint("nothing is running; start: ", OrchCommand("dev", "up"))))
+    show("servers", output, dev.status(file))
     return 0
 
 
@@ -100,13 +71,8 @@ def env(file: options.File = None) -> int:
     """
     import shlex
 
-    from orchestrator import embedded
     from orchestrator.cli.console import out_secret
-    from orchestrator.errors import OrchError
+    from orchestrator.operations import dev
 
-    servers = embedded.status(_root(file))
-    if not servers:
-        raise OrchError("no embedded server is running", hint=Hint(OrchCommand("dev", "up")))
-    variables = embedded.environment(servers)
-    out_secret("\n".join(f"export {name}={shlex.quote(value)}" for name, value in variables.items()))
+    out_secret("\n".join(f"export {name}={shlex.quote(value)}" for name, value in dev.environment(file).items()))
     return 0

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from orchestrator.cli import options
-from orchestrator.hints import Command, Hint, joined
+from orchestrator.hints import Hint, joined
 
 
 class Target(StrEnum):
@@ -48,51 +48,27 @@ def command(
         orch render k8s --check
         orch render k8s --image registry/app:1.2 --output build
     """
-    from pathlib import Path
-
     from orchestrator.cli.console import out, pasteable, say
-    from orchestrator.errors import ExitCode, UsageError
-    from orchestrator.files.changes import commit, tree
-    from orchestrator.operations.project import open_project
-    from orchestrator.render.settings import has_own_tag, settings_of
-    from orchestrator.render.targets import DEFAULT, as_rendered, present, stale
+    from orchestrator.errors import ExitCode
+    from orchestrator.files.changes import tree
+    from orchestrator.operations.render import Request, render
 
-    project = open_project(file)
-    settings = settings_of(project.manifest, image)
-    root = Path(output).absolute() if output else project.root
-    if root.exists() and not root.is_dir():
-        raise UsageError(f"{output} is not a directory", hint="--output names the directory to write under")
-    wanted = list(dict.fromkeys(target.value for target in targets or ()))
-    if check and not (wanted or settings.targets or present(settings, root)):
-        say("Nothing is rendered here, so nothing is stale.")
+    names = [target.value for target in targets or ()]
+    rendering = render(Request(file, names, output or "", image, check))
+    if not rendering.targets:
+        say("Nothing is rendered here, so no file is out of date.")
         return 0
-    wanted = wanted or list(settings.targets) or present(settings, root) or list(DEFAULT)
-    if output and not check:
-        root.mkdir(parents=True, exist_ok=True)
-    settings_for = {
-        target: as_rendered(target, project.manifest, settings, root) if check else settings for target in wanted
-    }
-    changes_of = {target: stale([target], project.manifest, settings_for[target], root) for target in wanted}
-    changes = [one for found in changes_of.values() for one in found]
-    if "compose" in wanted and "dockerfile" not in wanted and not (root / settings.files["dockerfile"]).exists():
-        there_is_none = f"There is no {settings.files['dockerfile']}, from which compose builds the image; write it: "
-        say(pasteable(Hint(there_is_none, Command("render", "dockerfile"))))
-    if "k8s" in wanted and not check and not has_own_tag(settings.image):
-        say(f"The image {settings.image} may change without its name, and then no new Job starts: --image NAME:TAG")
-    if not changes:
-        say(f"Up to date: {', '.join(wanted)}.")
+    for note in rendering.notes:
+        say(pasteable(note))
+    if not rendering.changes:
+        say(f"Up to date: {', '.join(rendering.targets)}.")
         return 0
     if check:
-        out("".join(one.diff(one.path.relative_to(root).as_posix()) for one in changes))
-        behind: dict[str, list[str]] = {}
-        for target in filter(changes_of.get, wanted):
-            behind.setdefault(settings_for[target].told_image, []).append(target)
-        commands = [
-            Hint(Command("render", *names, *(("--image", told) if told else ()))) for told, names in behind.items()
-        ]
-        number = f"{len(changes):,} file is" if len(changes) == 1 else f"{len(changes):,} files are"
-        say(pasteable(Hint(f"{number} not as {project.path.name} says. Write again: ", joined("; ", commands))))
+        number = len(rendering.changes)
+        out(rendering.diff())
+        behind = "1 file is" if number == 1 else f"{number:,} files are"
+        say(pasteable(Hint(f"{behind} out of date. To write: ", joined("; ", rendering.again))))
         return int(ExitCode.CHANGES)
-    commit(changes, root)
-    out(tree(changes, root))
+    rendering.commit()
+    out(tree(rendering.changes, rendering.root))
     return 0
