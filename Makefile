@@ -20,7 +20,7 @@ test: $(STAMP) ## Everything
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest -n 2 --dist worksteal
+	$(BIN)/pytest -n 3 --dist worksteal
 
 flaky: $(STAMP) ## The tests that have to do with time, RUNS times; every other run with both cores kept busy
 	@failed=0; for run in $$(seq $(RUNS)); do \

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import dataclasses
+import functools
 import json
 import os
 import secrets
@@ -20,6 +22,7 @@ from hint_commands import RECORD, SITE
 from old_postgres import BUILD
 from psycopg import sql
 from pymongo import MongoClient
+from warm import Warm
 
 from orchestrator import embedded
 from orchestrator.embedded import Server
@@ -57,6 +60,14 @@ def start(name: str) -> Server:
         pytest.skip("no MariaDB or MySQL on this machine")
     with mock.patch.dict(os.environ, variables):
         return embedded.up(Path(os.environ[ROOT_VARIABLE]) / name, [engine])[engine]
+
+
+@functools.cache
+def _warm() -> Warm:
+    """Return the process that runs the commands of this test run; it ends with the test run."""
+    warm = Warm(Estate(Path(), {}).env)
+    atexit.register(warm.close)
+    return warm
 
 
 @dataclasses.dataclass
@@ -116,14 +127,20 @@ class Estate:
     def orch(
         self, *arguments: str, code: int | None = 0, env: dict[str, str] | None = None, timeout: float = 120
     ) -> Result:
-        """Run the installed command as a process. No output may ever hold a password or a traceback."""
-        with self.start(*arguments, env=env) as process:
-            try:
-                out, err = process.communicate(timeout=timeout)
-            except BaseException:
-                process.kill()
-                raise
-        result = Result(process.returncode, out, err, process.pid)
+        """Run the command in a process of its own. No output may ever hold a password or a traceback."""
+        environment = {**self.env, **(env or {})}
+        warm = _warm()
+        if warm.takes(environment):
+            pid, ended, out, err = warm.run(arguments, self.root, environment, timeout)
+        else:
+            with self.start(*arguments, env=env) as process:
+                try:
+                    out, err = process.communicate(timeout=timeout)
+                except BaseException:
+                    process.kill()
+                    raise
+            pid, ended = process.pid, process.returncode
+        result = Result(ended, out, err, pid)
         assert "Traceback" not in result.text, result.text
         for server in self.servers.values():
             if arguments[:2] != ("dev", "env"):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import gc
 import importlib
 import json
 import os
@@ -227,6 +228,7 @@ def _serve() -> None:
     for module in pkgutil.walk_packages(orchestrator.__path__, "orchestrator."):
         if not module.name.endswith(("__main__", "pytest_plugin")):
             importlib.import_module(module.name)
+    gc.freeze()  # collecting garbage in a fork would copy all of this
     for line in sys.stdin:
         request = json.loads(line)
         with tempfile.TemporaryDirectory() as folder:
