@@ -64,7 +64,7 @@ def test_a_file_of_very_many_commands(mongo_estate: Estate) -> None:
     mongo_estate.add("mongo", "a", {"1_x.up.js": f'[{many},\n{{"drop": "x", "drop": "y"}}]'})
     began = time.monotonic()
     assert "1_x.up.js:200001:" in mongo_estate.orch("validate", code=4).stderr
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 90
 
 
 def test_a_command_takes_as_much_as_the_server_does(any_mongo: Estate) -> None:
@@ -118,7 +118,7 @@ def test_a_document_among_very_many(mongo_estate: Estate) -> None:
     began = time.monotonic()
     told = mongo_estate.orch("apply", code=1).stderr
     assert "1_x.up.js:50003:1: mongo-a: document 50001 of 50001: E11000" in told
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 90
 
 
 def test_where_an_entry_begins() -> None:

@@ -83,6 +83,6 @@ def test_settings_above_are_kept_for_a_later_run() -> None:
     "text", ["'" * 40_001, "/*" * 40_000, "[" * 40_000, "a;" * 20_000, "CREATE TRIGGER t " + "x;" * 20_000]
 )
 def test_the_time_is_linear(text: str) -> None:
-    began = time.monotonic()
+    began = time.process_time()
     list(split(text))
-    assert time.monotonic() - began < 5
+    assert time.process_time() - began < 5
