@@ -23,7 +23,12 @@ _NAMES = ("mariadbd", "mysqld")
 _PLACES = ("/usr/sbin", "/usr/libexec", "/usr/local/sbin", "/usr/local/mysql/bin", "/opt/mysql/bin")
 _SCRIPTS = ("mysql_system_tables.sql", "mysql_performance_tables.sql", "mysql_system_tables_data.sql")
 _SYSTEM = ("create database mysql;\n", "use mysql;\n")
-_SMALL = ("--innodb-log-file-size=8M", "--innodb-buffer-pool-size=64M")
+# "loose": each product, and each release of MySQL, knows one of both.
+_SMALL = (
+    "--loose-innodb-log-file-size=8M",
+    "--loose-innodb-redo-log-capacity=8M",
+    "--innodb-buffer-pool-size=64M",
+)
 _HINT = "install one (apt-get install mariadb-server-core), or set ORCH_MYSQLD_BIN to its mariadbd or mysqld"
 
 
@@ -134,7 +139,7 @@ def _initialise(home: Home, binary: Path, is_maria: bool) -> None:
     work = Path(tempfile.mkdtemp(prefix="new-", dir=home.path))
     new = work / "data"
     new.mkdir(mode=0o700)
-    command = [str(binary), "--no-defaults", "-h", str(new), *_common(binary, is_maria), *_SMALL[:1]]
+    command = [str(binary), "--no-defaults", "-h", str(new), *_common(binary, is_maria), *_SMALL[:2]]
     if is_maria:
         share = _share(binary)
         script = "".join([*_SYSTEM, *((share / name).read_text() for name in _SCRIPTS)])

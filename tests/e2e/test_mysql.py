@@ -9,9 +9,10 @@ from typing import Any
 
 import pymysql
 import pytest
-from estate import Estate, Figure, Result, start
-from golang import Crashed, GolangMysql
+from estate import Figure
+from golang import Crashed
 from kill import Forge
+from mysql_shop import Shop
 
 FILES = {
     "000001_t1.up.sql": (
@@ -30,38 +31,6 @@ FILES = {
     "000003_t3.up.sql": "INSERT INTO log VALUES (3);\nINSERT INTO t2 VALUES (3, 3);\n",
     "000003_t3.down.sql": "DELETE FROM log WHERE n = 3;\nDELETE FROM t2 WHERE id = 3;\n",
 }
-
-
-class Shop:
-    """A project with one database, `mysql-shop`."""
-
-    def __init__(self, root: Path) -> None:
-        self.estate = Estate(root, {"mysql": start("mariadb")})
-        self.root = root
-        self.directory = root / "migrations" / "mysql-shop" / "schema"
-        self.golang = GolangMysql(self.estate.servers["mysql"], self.estate.prefix + "shop", self.directory)
-
-    def declare(self, files: dict[str, str], **keys: object) -> None:
-        self.estate.add("mysql", "shop", files, **keys)
-
-    def write(self, files: dict[str, str]) -> None:
-        self.estate.write("mysql-shop", files)
-
-    def orch(self, *arguments: str, code: int | None = 0) -> Result:
-        return self.estate.orch(*arguments, code=code)
-
-    def sql(self, query: str, *parameters: object) -> list[tuple[Any, ...]]:
-        return self.estate.mysql("shop", query, *parameters)
-
-    def create(self) -> None:
-        self.estate.mysql("", f"CREATE DATABASE `{self.estate.prefix}shop` CHARACTER SET utf8mb4")
-
-    def state(self) -> tuple[Any, ...]:
-        tables = sorted(
-            str(table) for (table,) in self.sql("SHOW TABLES") if not str(table).startswith(("orch_", "schema_"))
-        )
-        rows = [(table, sorted(self.sql(f"SELECT * FROM `{table}`"), key=str)) for table in tables]
-        return tuple(rows), tuple(self.sql("SHOW CREATE TABLE t2")[0]) if "t2" in tables else ()
 
 
 @pytest.fixture

@@ -101,7 +101,7 @@ def refused(error: BaseException, target: Target) -> OrchError:
         return ConnectError(
             f"{target.endpoint} takes no more connections",
             detail=text,
-            hint="let others finish, or lower --parallel",
+            hint="let others finish, or lower --jobs-per-server",
             transient=True,
             code=str(code),
         )

@@ -18,6 +18,7 @@ from orchestrator.engines.checks import judge
 from orchestrator.engines.mysql import errors
 from orchestrator.engines.mysql.connection import Stopper, ask
 from orchestrator.engines.mysql.file_state import FileState, leaves_marks, to_replay
+from orchestrator.engines.mysql.guard import Guard
 from orchestrator.engines.mysql.lock import NamedLock
 from orchestrator.engines.mysql.probe import Intent
 from orchestrator.engines.mysql.reader import DATA, is_session, words_of
@@ -57,7 +58,8 @@ class MysqlSession:
         self._lock = NamedLock(connection, target, self._records, who)
         self._store = Store(connection, target, self._records)
         self._stopper = Stopper(target, connection)
-        self._refusals = Refusals(connection, target, self._records.tables)
+        self._refusals = Refusals(connection, target)
+        self._guard = Guard(connection, target, self._records)
         self._state = FileState(connection)
         self._tables = Tables(connection, self._records.lock_table)
         self._limits: Limits | None = None  # those of the session
@@ -143,7 +145,7 @@ class MysqlSession:
         checks: Checks = NO_CHECKS,
     ) -> None:
         """Run statements and write records and version row: all of it or nothing."""
-        self._refusals.check(statements)
+        self._refuse(statements)
         with errors.mapped(self.target):
             self._store.get_ready()
         if statements and not self._in_file:
@@ -154,7 +156,10 @@ class MysqlSession:
         first = next((at for at, one in enumerate(statements) if not is_session(words_of(one.source))), len(statements))
         for statement in statements[:first]:
             self._run(statement, limits)
+        is_file = bool(statements) and self._lock.held
         with errors.mapped(self.target):
+            if is_file:
+                self._guard.begin()
             ask(self.connection, "BEGIN")
         try:
             for check in checks.before:
@@ -165,12 +170,16 @@ class MysqlSession:
             for check in checks.after:
                 self._judge(check, limits)
             with errors.mapped(self.target):
-                self._store.check(self._lock.is_ours(), is_file=bool(statements) and self._lock.held)
+                self._store.check(self._lock.is_ours(), is_file=is_file)
+                if is_file:
+                    self._guard.check()
                 for attempt in attempts:
                     self._store.record(attempt, self._seen_before(attempt))
                 self._store.point(version_row)
+                self._guard.check_kept(attempts, version_row, self._store.finished)
                 ask(self.connection, "COMMIT")
         except BaseException:
+            self._guard.forget()
             with suppress(pymysql.Error, OSError, RuntimeError):
                 ask(self.connection, "ROLLBACK")
             raise
@@ -195,7 +204,7 @@ class MysqlSession:
         if self._in_file:
             return
         self._clean()
-        self._refusals.check(statements)
+        self._refuse(statements)
         replayed = to_replay(self.target.database_id, statements) if attempt.applied and statements else []
         self._watch_marks(statements, replayed)
         self._set_limits(limits)
@@ -209,7 +218,7 @@ class MysqlSession:
 
     def execute(self, statement: Statement, limits: Limits) -> None:
         """Run one statement that commits by itself."""
-        self._refusals.check((statement,))
+        self._refuse((statement,))
         if not self._in_file:
             self._clean()
             self._watch_marks((statement,))
@@ -234,6 +243,9 @@ class MysqlSession:
                 hint="let the procedure COMMIT what it begins",
                 partly=True,
             )
+        if self._lock.held and self._guard.may_write(statement):
+            with errors.mapped(self.target):
+                self._guard.check(statement)
 
     def probe(self, statement: Statement, limits: Limits) -> tuple[Effect, str]:
         """Find out what became of a statement; the first time before it runs, when it has done nothing yet."""
@@ -281,6 +293,16 @@ class MysqlSession:
         self._stopper.stop()
 
     # ------------------------------------------------------------ what stands behind the verbs
+
+    def _refuse(self, statements: Sequence[Statement]) -> None:
+        """Refuse what must not run here, before any of these has run."""
+        if not statements:
+            return
+        self._refusals.check(statements)
+        with errors.mapped(self.target):
+            if not self._in_file:
+                self._guard.look()
+            self._guard.refuse(statements)
 
     def _judge(self, check: Statement, limits: Limits) -> None:
         self._run(check, limits)

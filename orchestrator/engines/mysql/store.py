@@ -129,6 +129,14 @@ class Store:
             ask(self._connection, query)
         self._written = () if version_row.version is None else ((version_row.version, version_row.dirty),)
 
+    def finished(self) -> set[tuple[int, int]]:
+        """Return the keys of the attempts that were over when the history was read: their rows do not change."""
+        rows = self._rows or Rows(None, None)
+        if not rows.attempts:
+            return set()
+        version, number, done = (rows.columns.index(name) for name in ("version", "attempt", "done"))
+        return {(int(row[version]), int(row[number])) for row in rows.attempts if row[done]}
+
     def written(self) -> None:
         """Take what was written for what is there: the transaction has committed."""
         if self._rows is not None and self._written is not None:
