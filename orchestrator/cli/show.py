@@ -1,12 +1,14 @@
-"""Show a finished result on stdout, in the format that was asked for."""
+"""Show a finished result: on stdout in the format that was asked for, or in a file."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from orchestrator.cli.console import out, out_json, pasteable
 from orchestrator.cli.streams import put
+from orchestrator.errors import UsageError
 from orchestrator.views.formats import Exact, view
 
 
@@ -23,3 +25,11 @@ def show(what: str, output: str, *result: Any, finish: Callable[[str], str] = pa
         put_commands(shown)
     else:
         out_json(shown)
+
+
+def write(path: str, text: str) -> None:
+    """Write a text into the file that an option names; UsageError if it cannot be written."""
+    try:
+        Path(path).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}") from None

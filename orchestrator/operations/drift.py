@@ -16,12 +16,13 @@ from dataclasses import dataclass, field, replace
 from orchestrator.analysis.drift import Drift, checksum, compare, packed, unpacked
 from orchestrator.engines.base import Reach, Session
 from orchestrator.errors import DatabaseMissingError, ExitCode, OrchError, exit_code_of
-from orchestrator.events import Failure
+from orchestrator.events import Failure, Sink
 from orchestrator.execution.drift import against_kept, keep, refusal
 from orchestrator.execution.run import Run, lock_wait
 from orchestrator.execution.scheduler import walk
 from orchestrator.hints import Command
 from orchestrator.model import Direction, History, Migration, Origin, SchemaSnapshot
+from orchestrator.operations.scope import Scope
 from orchestrator.planning.attempts import latest_effective
 from orchestrator.planning.history import State, reconcile
 from orchestrator.planning.plan import Plan
@@ -215,8 +216,24 @@ def _with_kept(looked: Looked, session: Session, ignore: Sequence[str]) -> Looke
     return replace(looked, against=KEPT, drift=verdict.drift)
 
 
-def accept(run: Run, id: str) -> str:
-    """Keep how a database looks now: from here on it is compared with that. Returns why not, or ''. LockError if it is locked."""
+def look(scope: Scope, sink: Sink, *, kept: bool = False) -> Report:
+    """Compare each database with its files, or with `kept` with the schema snapshot of its last apply. Changes none of them.
+
+    InvalidError and UsageError for a manifest, options, files or DSNs that are wrong.
+    """
+    return Looker(scope.run(scope.assemble(), sink), kept=kept).look()
+
+
+def accept_all(scope: Scope, sink: Sink) -> dict[str, str]:
+    """Keep how each database looks now: from here on it is compared with that. Return why one could not be kept, or ''.
+
+    LockError if another run holds the lock of a database, and other errors of a server. Databases before it are kept.
+    """
+    run = scope.run(scope.assemble(), sink)
+    return {id: run.redact(_accept(run, id)) for id in run.databases}
+
+
+def _accept(run: Run, id: str) -> str:
     target = run.targets[id]
     with (
         run.engines[target.engine].connect(target) as session,

@@ -12,7 +12,7 @@ from pathlib import Path
 from orchestrator.analysis.findings import Finding, Story
 from orchestrator.analysis.lint_report import Report, Told
 from orchestrator.analysis.permissions import allowed, permissions, wrong
-from orchestrator.analysis.rules import ERROR, OFF, WARN, fits_engine, rules
+from orchestrator.analysis.rules import ERROR, OFF, WARN, Rule, fits_engine, rules
 from orchestrator.analysis.sizes import size_of, weighed
 from orchestrator.engines import dialect
 from orchestrator.errors import InvalidError, InvalidGroup, OrchError, UsageError
@@ -63,6 +63,18 @@ def lint(request: Request) -> Report:
         found = list(map(judge, assembly.databases))
     told = tuple(one for told, _, _ in found for one in told)
     return Report(told, len(assembly.databases), sum(files for _, files, _ in found), sum(one for _, _, one in found))
+
+
+def rule_named(code: str) -> Rule:
+    """Return the rule with this code, in whatever case; UsageError if there is none, with one that looks like it."""
+    from difflib import get_close_matches
+
+    rule = rules().get(code.upper())
+    if rule is None:
+        near = get_close_matches(code.upper(), rules(), n=1)
+        hint = f"did you mean {near[0]}?" if near else f"the rules are {', '.join(rules())}"
+        raise UsageError(f"there is no lint rule {code!r}", hint=hint)
+    return rule
 
 
 def _is_large(databases: Sequence[Database]) -> bool:

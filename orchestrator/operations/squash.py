@@ -1,19 +1,56 @@
-"""Write one pair of migration files in place of many: the texts, and which files they replace. Reads; writes nothing."""
+"""Write one pair of migration files in place of many: the texts, and which files they replace."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 
 from orchestrator.engines import dialect
 from orchestrator.errors import UsageError
+from orchestrator.events import Sink
 from orchestrator.execution.run import Run
+from orchestrator.files.changes import change
+from orchestrator.files.scaffold import snake
+from orchestrator.hints import Command, Hint
+from orchestrator.manifest.names import resolve_name
 from orchestrator.model import Database, File, Migration, Script
+from orchestrator.operations.project import Changes, changes, open_project
+from orchestrator.operations.scope import Scope
 from orchestrator.planning.squash import joined, written
 from orchestrator.scratch.clones import Cloner
+
+
+def squash_files(scope: Scope, name: str, to: int, description: str, sink: Sink, *, snapshot: bool = False) -> Changes:
+    """Return the changes that replace all migrations of one database up to version `to`. Nothing is changed yet.
+
+    `description` becomes part of the names of the new files. Without `snapshot` no server is asked and no variable read;
+    with it, a scratch database is made and dropped. UsageError for a name that is unknown, a version that does not exist or
+    an engine that cannot; InvalidError for files that cannot be read, or that would be no migration when joined.
+    """
+    project = open_project(scope.file)
+    database = resolve_name(project.manifest.databases, name)
+    chosen = replace(scope, env_file=scope.env_file if snapshot else None, only=[database.id], no_deps=True)
+    assembly = chosen.assemble()
+    write_snapshot = partial(snapshot_of, chosen.run(assembly, sink), database.id) if snapshot else None
+    migrations = assembly.catalogs()[database.id]
+    squashed = squash(
+        database, migrations, to, snake(description), partial(assembly.read_script, database), write_snapshot
+    )
+    for path, text in squashed.new.items():  # what is written must be a migration
+        shown = str(path.relative_to(project.root)) if project.holds(path) else str(path)
+        assembly.engine(database.engine).parse(File(shown, path, ""), text)
+    root = project.root if project.holds(database.directory) else database.directory
+    found = [change(path, text.encode()) for path, text in squashed.new.items()]
+    found += [change(path, None) for path in squashed.removed]
+    after = Hint(Command("verify", name), f"; before you deploy it, bring every database to version {to}")
+    notes = (
+        [f"{squashed.without_down} has no down file, so the new migration has none."] if squashed.without_down else []
+    )
+    return changes(found, root, after, notes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +104,7 @@ def squash(
 
 
 def snapshot_of(run: Run, id: str, migrations: Sequence[Migration]) -> str:
-    """Return the text of a file that makes what these migrations make, from a scratch database that is dropped again.
+    """Return the text of a file that makes what these migrations make, by a scratch database that is dropped afterwards.
 
     UsageError for an engine without such files, or where the program that writes them is missing.
     """

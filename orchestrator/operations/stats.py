@@ -2,46 +2,53 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
-from orchestrator.analysis.sizes import WRITE, document, read_document
+from orchestrator.analysis.sizes import WRITE, Sizes, read_document
 from orchestrator.engines import dialect
 from orchestrator.errors import InvalidError, OrchError
-from orchestrator.events import Failure
-from orchestrator.execution.run import Run
-from orchestrator.model import Mark, Size
+from orchestrator.events import Failure, Sink
+from orchestrator.model import Mark
+from orchestrator.operations.scope import Scope
 
 _MAX_BYTES = 64 * 1024 * 1024
 
 
-def live_sizes(run: Run) -> tuple[dict[str, dict[str, Size]], list[tuple[str, Failure]]]:
-    """Ask the servers for the sizes of all databases of a run; return them, and why some could not be asked.
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """The sizes of tables, by databases, and why some databases could not be asked. `at` is when: an ISO 8601 time, UTC."""
 
-    A database of an engine that counts nothing is left out.
+    sizes: Mapping[str, Sizes]
+    failed: tuple[tuple[str, Failure], ...]
+    at: str
+
+
+def measure(scope: Scope, sink: Sink) -> Measured:
+    """Ask the servers how large the tables of these databases are. Changes nothing.
+
+    A database of an engine that counts nothing is left out. InvalidError and UsageError for a manifest, options or DSNs
+    that are wrong.
     """
-    found: dict[str, dict[str, Size]] = {}
+    run = scope.run(scope.assemble(), sink)
+    sizes: dict[str, Sizes] = {}
     failed: list[tuple[str, Failure]] = []
     for id, target in run.targets.items():
         if not (module := dialect(target.engine).sizes):
             continue
         try:
             with run.engines[target.engine].connect(target) as session:
-                found[id] = import_module(module).sizes(session)
+                sizes[id] = import_module(module).sizes(session)
                 session.keep()
         except OrchError as error:
             failed.append((id, Failure.of(error, run.redact)))
-    return found, failed
+    return Measured(sizes, tuple(failed), datetime.now(UTC).isoformat(timespec="seconds"))
 
 
-def stats_document(found: dict[str, dict[str, Size]]) -> dict[str, Any]:
-    """Return the document of sizes that were asked for just now."""
-    return document(found, datetime.now(UTC).isoformat(timespec="seconds"))
-
-
-def read_sizes(path: str) -> dict[str, dict[str, Size]]:
+def read_sizes(path: str) -> Mapping[str, Sizes]:
     """Return the sizes that `orch stats` has written to a file; InvalidError if it has not."""
     import json
 

@@ -9,6 +9,12 @@ from typing import Any
 FORMATS: Mapping[str, Mapping[str, str]] = {
     "baseline": {"text": "repair:baseline_text"},
     "clone": {"text": "clone:clone_text", "json": "clone:clone_document"},
+    "drift": {
+        "text": "drift:drift_text",
+        "json": "drift:drift_document",
+        "github": "drift:drift_commands",
+        "junit": "drift:drift_junit",
+    },
     "graph": {
         "text": "graph_text:graph_tree",
         "mermaid": "graph_text:graph_mermaid",
@@ -32,9 +38,12 @@ FORMATS: Mapping[str, Mapping[str, str]] = {
     "plan": {"text": "text:plan_text", "json": "text:plan_document", "markdown": "markdown:plan_markdown"},
     "recorded": {"text": "repair:recorded_text", "json": "repair:recorded_document"},
     "repair": {"text": "repair:offered_text", "json": "repair:offered_document"},
+    "rule": {"text": "lint:rule_text", "json": "lint:rule_document"},
     "servers": {"text": "dev:servers_text", "json": "dev:servers_document"},
     "servers stopped": {"text": "dev:stopped_text"},
     "status": {"text": "status:status_text", "json": "status:status_document"},
+    "stats": {"json": "stats:stats_document"},
+    "validate": {"text": "validate:validated_text", "json": "validate:validated_document"},
     "verify": {"text": "verify:verify_text", "json": "verify:verify_document"},
     "wait": {"text": "wait:wait_text", "json": "wait:wait_document"},
 }

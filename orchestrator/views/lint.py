@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from typing import Any
+
 from orchestrator.analysis.lint_report import Report, Told
 from orchestrator.analysis.rules import ERROR, WARN, Rule
 from orchestrator.analysis.sizes import shown
@@ -65,6 +68,11 @@ def rule_text(rule: Rule) -> str:
     elif rule.code.startswith("MG"):
         lines.append(f'To allow it for one command: "comment": {{"orch": {{"allow": {{"{rule.code}": "REASON"}}}}}}')
     return "\n".join(lines).rstrip()
+
+
+def rule_document(rule: Rule) -> dict[str, Any]:
+    """Return a rule as plain data."""
+    return {"format": 1, **asdict(rule), "safe": [{"file": name, "text": text} for name, text in rule.safe]}
 
 
 def rule_markdown(rule: Rule) -> str:

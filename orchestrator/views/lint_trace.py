@@ -7,7 +7,7 @@ from typing import Any
 
 from orchestrator.analysis.measured import STOPS_WRITERS, Compared
 from orchestrator.analysis.sizes import Sizes, shown, size_of
-from orchestrator.scratch.trace import Traced
+from orchestrator.operations.trace import Traced
 from orchestrator.views.table import counted
 
 _SHOWN = 120

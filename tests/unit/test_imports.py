@@ -84,7 +84,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "cli": (
         *(*CORE, *RECORDS, "manifest", "operations", "files", "render", "views", "embedded", "cli"),
         # Defaults, and types of results.
-        *("execution.scheduler", "planning.graph", "planning.plan", "analysis", "scratch.trace"),
+        *("execution.scheduler", "planning.graph", "planning.plan", "analysis"),
     ),
     "api": (*CORE, "operations", "execution.scheduler", "planning.plan", "planning.status"),
     "testing": (*CORE, *RECORDS, "manifest", "operations", "embedded"),

@@ -58,24 +58,22 @@ def command(
         orch drift inventory --kept
         orch drift inventory --accept
     """
-    from pathlib import Path
-
-    from orchestrator.cli.console import out, out_json, pasteable, say, say_failures
-    from orchestrator.cli.streams import put
+    from orchestrator.cli.console import pasteable, say, say_failures
+    from orchestrator.cli.show import show, write
     from orchestrator.errors import UsageError
     from orchestrator.hints import NAME, Command, Hint
-    from orchestrator.manifest.redact import redactor
-    from orchestrator.operations.assembly import assemble
-    from orchestrator.operations.drift import Looker
-    from orchestrator.views.drift import drift_commands, drift_document, drift_junit, drift_text
-    from orchestrator.views.github import harmless
+    from orchestrator.operations.drift import accept_all, look
+    from orchestrator.operations.scope import Scope
+    from orchestrator.views.formats import view
     from orchestrator.views.plain import PlainView
 
     if accept and not names:
         raise UsageError("--accept needs the name of a database", hint=Hint(Command("drift", NAME, "--accept")))
-    assembly = assemble(file, env_file, names, no_deps=bool(names))
-    run = assembly.run(
-        PlainView(say),
+    scope = Scope(
+        file,
+        env_file,
+        names,
+        no_deps=bool(names),
         embedded=embedded,
         jobs=jobs,
         jobs_per_server=jobs_per_server,
@@ -83,24 +81,15 @@ def command(
         lock_timeout=lock_timeout,
     )
     if accept:
-        from orchestrator.operations.drift import accept as accepted
-
-        problems = {id: accepted(run, id) for id in run.databases}
-        for id, problem in problems.items():
-            say(pasteable(f"{id}: {redactor(problem) if problem else 'taken as it is now'}."))
-        return 1 if any(problems.values()) else 0
-    report = Looker(run, kept=kept).look()
+        refused = accept_all(scope, PlainView(say))
+        for id, why in refused.items():
+            say(pasteable(f"{id}: {why or 'taken as it is now'}."))
+        return 1 if any(refused.values()) else 0
+    report = look(scope, PlainView(say), kept=kept)
     if junit is not None:
-        try:
-            Path(junit).write_text(drift_junit(report.databases), encoding="utf-8")
-        except OSError as error:
-            raise UsageError(f"{junit} cannot be written: {error.strerror}") from None
-    if output is DriftOutput.json:
-        out_json(drift_document(report.databases))
-    elif output is DriftOutput.github:
-        say(harmless(drift_text(report.databases)))
-        put("".join(f"{line}\n" for line in drift_commands(report.databases)))
-    else:
-        out(drift_text(report.databases))
+        write(junit, view("drift", "junit")(report.databases))
+    if output is DriftOutput.github:
+        say(view("drift", "text")(report.databases))
+    show("drift", output, report.databases)
     say_failures((one.database, one.failure) for one in report.databases if one.failure)
     return report.exit_code

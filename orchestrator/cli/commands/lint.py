@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from orchestrator.analysis.lint_report import Report
-    from orchestrator.model import Size
-    from orchestrator.scratch.trace import Traced
+    from orchestrator.analysis.sizes import Sizes
+    from orchestrator.operations.scope import Scope
+    from orchestrator.operations.trace import Traced
 
 
 class LintOutput(StrEnum):
@@ -89,61 +90,44 @@ def command(
     if explain is not None:
         return _explain(explain, output)
     from orchestrator.analysis.rules import ERROR
+    from orchestrator.cli.console import say, say_failures
     from orchestrator.errors import UsageError
     from orchestrator.operations.lint import Request, lint
+    from orchestrator.operations.scope import Scope
+    from orchestrator.views.plain import PlainView
 
     if trace and (changed is not None or output not in (LintOutput.text, LintOutput.json)):
         raise UsageError("--trace goes with --output text or json, and not with --changed", hint="use --since VERSION")
     if stats is not None and live:
         raise UsageError("--stats and --live cannot be used together", hint="use one of them")
-    sizes = _sizes(file, names, env_file, stats, embedded=embedded) if stats is not None or live else {}
+    scope = Scope(file, env_file, names, no_deps=bool(names), embedded=embedded)
+    sizes = _sizes(scope, stats) if stats is not None or live else {}
     report = lint(Request(file, names or (), since, changed, server_version, sizes))
-    found = _traced(file, names, env_file, since, server_version, embedded=embedded) if trace else None
-    _show(report, output, found, sizes)
-    failed = any(one.failure for one in found or ())
+    traced = None
+    if trace:
+        from orchestrator.operations.trace import trace_files
+
+        traced = trace_files(scope, PlainView(say), since=since, server_version=server_version)
+        say_failures((one.database, one.failure) for one in traced if one.failure)
+    _show(report, output, traced, sizes)
+    failed = any(one.failure for one in traced or ())
     return 1 if report.count(ERROR) or failed else 0
 
 
-def _sizes(
-    file: str | None, names: list[str] | None, env_file: str | None, stats: str | None, *, embedded: bool
-) -> dict[str, dict[str, Size]]:
+def _sizes(scope: Scope, stats: str | None) -> Mapping[str, Sizes]:
     """Return the sizes of tables by databases, of the file or from the servers; one that cannot be asked is told."""
     from orchestrator.cli.console import say, say_failures
-    from orchestrator.operations.assembly import assemble
-    from orchestrator.operations.stats import live_sizes, read_sizes
+    from orchestrator.operations.stats import measure, read_sizes
     from orchestrator.views.plain import PlainView
 
     if stats is not None:
         return read_sizes(stats)
-    assembly = assemble(file, env_file, names, no_deps=bool(names))
-    found, failed = live_sizes(assembly.run(PlainView(say), embedded=embedded))
-    say_failures(failed)
-    return found
+    measured = measure(scope, PlainView(say))
+    say_failures(measured.failed)
+    return measured.sizes
 
 
-def _traced(
-    file: str | None,
-    names: list[str] | None,
-    env_file: str | None,
-    since: int | None,
-    server_version: int | None,
-    *,
-    embedded: bool,
-) -> list[Traced]:
-    from orchestrator.cli.console import say, say_failures
-    from orchestrator.operations.assembly import assemble
-    from orchestrator.scratch.trace import trace
-    from orchestrator.views.plain import PlainView
-
-    assembly = assemble(file, env_file, names, no_deps=bool(names))
-    found = trace(assembly.run(PlainView(say), embedded=embedded), since=since, version=server_version or 0)
-    say_failures((one.database, one.failure) for one in found if one.failure)
-    return found
-
-
-def _show(
-    report: Report, output: LintOutput, traced: Sequence[Traced] | None, sizes: Mapping[str, Mapping[str, Size]]
-) -> None:
+def _show(report: Report, output: LintOutput, traced: Sequence[Traced] | None, sizes: Mapping[str, Sizes]) -> None:
     from orchestrator import __version__
     from orchestrator.cli.console import out, pasteable
     from orchestrator.cli.machine import located
@@ -162,21 +146,8 @@ def _show(
 
 
 def _explain(code: str, output: LintOutput) -> int:
-    from dataclasses import asdict
-    from difflib import get_close_matches
+    from orchestrator.cli.show import show
+    from orchestrator.operations.lint import rule_named
 
-    from orchestrator.analysis.rules import rules
-    from orchestrator.cli.console import out, out_json
-    from orchestrator.errors import UsageError
-    from orchestrator.views.lint import rule_text
-
-    rule = rules().get(code.upper())
-    if rule is None:
-        near = get_close_matches(code.upper(), rules(), n=1)
-        hint = f"did you mean {near[0]}?" if near else f"the rules are {', '.join(rules())}"
-        raise UsageError(f"there is no lint rule {code!r}", hint=hint)
-    if output is LintOutput.json:
-        out_json({"format": 1, **asdict(rule), "safe": [{"file": name, "text": text} for name, text in rule.safe]})
-    else:
-        out(rule_text(rule))
+    show("rule", "json" if output is LintOutput.json else "text", rule_named(code))
     return 0

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from orchestrator.cli import options
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from orchestrator.model import Migration
 
 
 def command(
@@ -43,40 +38,11 @@ def command(
         orch squash inventory --to 60
         orch squash inventory --to 60 --snapshot
     """
-    from functools import partial
-
     from orchestrator.cli.console import say
     from orchestrator.cli.project import make
-    from orchestrator.files.changes import change
-    from orchestrator.files.scaffold import snake
-    from orchestrator.hints import Command, Hint
-    from orchestrator.manifest.names import resolve_name
-    from orchestrator.model import File, Script
-    from orchestrator.operations.assembly import assemble
-    from orchestrator.operations.project import changes, open_project
-    from orchestrator.operations.squash import snapshot_of, squash
+    from orchestrator.operations.scope import Scope
+    from orchestrator.operations.squash import squash_files
     from orchestrator.views.plain import PlainView
 
-    project = open_project(file)
-    database = resolve_name(project.manifest.databases, name)
-    assembly = assemble(file, env_file if snapshot else None, [database.id], None, no_deps=True)
-    migrations = assembly.catalogs()[database.id]
-
-    def read(one: File) -> Script:
-        return assembly.read_script(database, one)
-
-    picture: Callable[[Sequence[Migration]], str] | None = None
-    if snapshot:
-        run = assembly.run(PlainView(say), embedded=embedded, wait=wait)
-        picture = partial(snapshot_of, run, database.id)
-    squashed = squash(database, migrations, to, snake(description), read, picture)
-    for path, text in squashed.new.items():  # what is written must be a migration
-        shown = str(path.relative_to(project.root)) if project.holds(path) else str(path)
-        assembly.engine(database.engine).parse(File(shown, path, ""), text)
-    if squashed.without_down:
-        say(f"{squashed.without_down} has no down file, so the new migration has none.")
-    root = project.root if project.holds(database.directory) else database.directory
-    found = [change(path, text.encode()) for path, text in squashed.new.items()]
-    found += [change(path, None) for path in squashed.removed]
-    after = f"; before you deploy it, bring every database to version {to}"
-    return make(changes(found, root, Hint(Command("verify", name), after)), dry_run)
+    scope = Scope(file, env_file, embedded=embedded, wait=wait)
+    return make(squash_files(scope, name, to, description, PlainView(say), snapshot=snapshot), dry_run)

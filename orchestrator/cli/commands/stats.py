@@ -35,25 +35,22 @@ def command(
         orch stats -o sizes.json
         orch stats orders -o sizes.json && orch lint orders --stats sizes.json
     """
-    from pathlib import Path
-
     from orchestrator.cli.console import out_json, pasteable, say, say_failures
-    from orchestrator.errors import UsageError, exit_code_of
-    from orchestrator.operations.assembly import assemble
-    from orchestrator.operations.stats import live_sizes, stats_document
+    from orchestrator.cli.show import write
+    from orchestrator.errors import exit_code_of
+    from orchestrator.operations.scope import Scope
+    from orchestrator.operations.stats import measure
     from orchestrator.views.document import json_text
+    from orchestrator.views.formats import view
     from orchestrator.views.plain import PlainView
 
-    assembly = assemble(file, env_file, names, no_deps=bool(names))
-    found, failed = live_sizes(assembly.run(PlainView(say), embedded=embedded, wait=wait))
-    document = stats_document(found)
+    scope = Scope(file, env_file, names, no_deps=bool(names), embedded=embedded, wait=wait)
+    measured = measure(scope, PlainView(say))
+    document = view("stats", "json")(measured)
     if out_file is None:
         out_json(document)
     else:
-        try:
-            Path(out_file).write_text(json_text(document, indent=2) + "\n", encoding="utf-8")
-        except OSError as error:
-            raise UsageError(f"{out_file} cannot be written: {error.strerror}") from None
+        write(out_file, json_text(document, indent=2) + "\n")
         say(pasteable(f"The sizes are in {out_file}."))
-    say_failures(failed)
-    return exit_code_of(failure.exit_code for _, failure in failed)
+    say_failures(measured.failed)
+    return exit_code_of(failure.exit_code for _, failure in measured.failed)

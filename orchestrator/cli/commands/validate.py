@@ -18,26 +18,15 @@ def command(
         orch validate
         orch validate --only inventory --output json
     """
-    from orchestrator.cli.console import out, out_json, say
+    from orchestrator.cli.console import say
+    from orchestrator.cli.show import show
     from orchestrator.operations.assembly import assemble
     from orchestrator.operations.validate import validate
+    from orchestrator.views.validate import warning_lines
 
     valid = validate(assemble(file, None, only, exclude, no_deps=no_deps))
-    warnings = [{"database": one.database, "what": one.what} for one in valid.warnings]
-    if output is options.Output.json:
-        out_json({"format": 1, "databases": valid.databases, "files": valid.files, "warnings": warnings, "errors": []})
-    else:
-        alike: dict[tuple[str, str], list[str]] = {}
-        for one in valid.warnings:
-            alike.setdefault((one.database, one.kind), []).append(one.what)
-        for (id, _), told in alike.items():
-            for what in told[:3]:
-                say(f"warning: {id}{': ' if id else ''}{what}")
-            if len(told) > 3:
-                say(
-                    f"warning: {id}{': ' if id else ''}and {len(told) - 3:,} more like these (--output json lists them all)"
-                )
-        from orchestrator.views.table import counted
-
-        out(f"Valid: {counted(valid.databases, 'database')}, {counted(valid.files, 'migration file')}.")
+    if output is options.Output.text:
+        for line in warning_lines(valid):
+            say(line)
+    show("validate", output, valid)
     return 0
