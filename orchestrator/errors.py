@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from copy import copy
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Self
-from unicodedata import category, east_asian_width
 
 from orchestrator.hints import hint_of
 from orchestrator.model import Mark
 
 if TYPE_CHECKING:
     from orchestrator.model import ReadOnly, Statement
-
-
-EXCERPT = 100  # characters of a line
-_AROUND = 64 * 1024  # characters on both sides in which secrets are looked for
 
 
 class ExitCode(IntEnum):
@@ -41,68 +36,6 @@ def exit_code_of(codes: Iterable[int]) -> int:
     """
     different = set(codes) - {int(ExitCode.DONE)}
     return different.pop() if len(different) == 1 else int(ExitCode.FAILED if different else ExitCode.DONE)
-
-
-SHOWN = 5
-"""So many names stand in a sentence; what many databases share is one message."""
-
-
-def some(names: Sequence[str], shown: int = SHOWN) -> str:
-    """Return the names in a sentence: the first few, and how many more there are."""
-    return ", ".join(names[:shown]) + (f" and {len(names) - shown} more" if len(names) > shown else "")
-
-
-def either(words: Sequence[str]) -> str:
-    """Return the words as "a", "a or b", "a, b or c"."""
-    return " or ".join([*([", ".join(words[:-1])] if words[1:] else []), *words[-1:]])
-
-
-def did_you_mean(word: str, possible: Iterable[str]) -> str:
-    """Return "did you mean …?" with the nearest of `possible`, or an empty text."""
-    from difflib import get_close_matches
-
-    close = get_close_matches(word, list(dict.fromkeys(possible)), n=1)
-    return f"did you mean {close[0]!r}?" if close else ""
-
-
-def width(text: str) -> int:
-    """Return how many columns of a terminal a text takes.
-
-    Thai vowel signs and other marks stand over the letter before; a Chinese letter and most emoji take two.
-    """
-    if text.isascii():
-        return len(text)
-    letters = (character for character in text if category(character) not in ("Mn", "Me", "Cf"))
-    return sum(2 if east_asian_width(character) in "WF" else 1 for character in letters)
-
-
-def excerpt(text: str, offset: int, spans: Callable[[str], Sequence[tuple[int, int]]]) -> str:
-    """Return the line of a text at an offset (characters from 0), and below it a caret at that place.
-
-    `spans` tells where the secrets of a text are: they are hidden before the line is cut out, so that no part of one stays.
-    Of a long line, such as a file of JSON may be, only what is around the place.
-    """
-    first = max(0, offset - _AROUND)
-    text, at = text[first : offset + _AROUND], offset - first
-    start = text.rfind("\n", 0, at) + 1
-    end = text.find("\n", at)
-    end = len(text) if end < 0 else end
-    parts, done, caret = [], start, -1
-    for left, right in spans(text):
-        left, right = max(left, start), min(right, end)
-        if left < right:
-            parts += [text[done:left], "***"]
-            if done <= at < right and caret < 0:  # before the secret, or in it: then the caret is at its beginning
-                caret = sum(map(len, parts)) - 3 - max(0, left - at)
-            done = right
-    caret = sum(map(len, parts)) + at - done if caret < 0 else caret
-    line = "".join([*parts, text[done:end]]).rstrip("\r")
-    if len(line) > EXCERPT:
-        begin = max(0, min(caret - EXCERPT // 2, len(line) - EXCERPT))
-        before, after = "…" * (begin > 0), "…" * (begin + EXCERPT < len(line))
-        line, caret = before + line[begin : begin + EXCERPT] + after, caret - begin + len(before)
-    blanks = "".join(character if character == "\t" else " " * width(character) for character in line[:caret])
-    return f"{line}\n{blanks}^"
 
 
 class OrchError(Exception):

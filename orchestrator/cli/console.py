@@ -11,9 +11,9 @@ from importlib import import_module
 from typing import Any, TextIO
 
 from orchestrator.cli.streams import put, tell
-from orchestrator.errors import some
 from orchestrator.events import Failure
 from orchestrator.hints import Command, Hint
+from orchestrator.phrases import some
 
 _CODES = {"red": "31", "green": "32", "yellow": "33", "blue": "34", "bold": "1", "dim": "2"}
 # A terminal obeys these, whoever wrote them; a runner takes a line that begins after a bare \r for one of its own.

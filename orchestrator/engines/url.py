@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote, unquote, unquote_plus, unquote_to_bytes
 
-from orchestrator.errors import did_you_mean, either
+from orchestrator.phrases import did_you_mean, either
 
 IS_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.\0-]*://")
 HOLE = "\0"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from orchestrator.errors import StatementError, excerpt
+from orchestrator.errors import StatementError
 from orchestrator.events import Redact
+from orchestrator.execution.excerpt import excerpt
 from orchestrator.hints import Command, Hint
 from orchestrator.model import Attempt, Direction, Mark, Script
 

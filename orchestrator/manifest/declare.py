@@ -11,13 +11,14 @@ from typing import Any
 
 from orchestrator.engines import DIALECTS, dialect
 from orchestrator.engines.url import DsnError
-from orchestrator.errors import InvalidError, did_you_mean, either
+from orchestrator.errors import InvalidError
 from orchestrator.hints import NAME, Command, Hint
 from orchestrator.manifest.dsn import check_name_template, check_template
 from orchestrator.manifest.lint import NO_LINT, read_lint
 from orchestrator.manifest.names import NameIndex, control_problem, name_problem
 from orchestrator.manifest.source import Source, Steps, shown
 from orchestrator.model import Accepted, CreateOptions, Database, External, Settings
+from orchestrator.phrases import did_you_mean, either
 
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "": 1.0}
 _SHORTEST, _LONGEST = 0.001, 2_147_483.0  # what PostgreSQL counts in milliseconds, in 31 bits

@@ -8,12 +8,13 @@ from pathlib import Path
 
 from orchestrator.engines import dialect
 from orchestrator.engines.url import Address, DsnError
-from orchestrator.errors import InvalidError, InvalidGroup, some
+from orchestrator.errors import InvalidError, InvalidGroup
 from orchestrator.manifest.names import name_problem
 from orchestrator.manifest.redact import Redactor
 from orchestrator.manifest.template import DatabaseName, Piece, Variable, fill, parse, parse_override
 from orchestrator.manifest.variables import UnsetError, look_up, read_env_file, value_of
 from orchestrator.model import Database, Target
+from orchestrator.phrases import some
 from orchestrator.secret import Secret
 
 __all__ = [

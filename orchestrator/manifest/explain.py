@@ -7,10 +7,11 @@ from itertools import islice
 from typing import Any
 
 from orchestrator.engines import dialects
-from orchestrator.errors import InvalidError, did_you_mean, either
+from orchestrator.errors import InvalidError
 from orchestrator.hints import NAME, Command, Hint
 from orchestrator.manifest.source import Source, Steps
 from orchestrator.model import Mark
+from orchestrator.phrases import did_you_mean, either
 
 _ENOUGH = 1000  # violations; nobody reads more
 _KINDS = {

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from orchestrator.errors import did_you_mean
 from orchestrator.hints import Blank, Command, Hint
 from orchestrator.manifest.source import Steps
 from orchestrator.model import Lint
+from orchestrator.phrases import did_you_mean
 
 NO_LINT = Lint()
 

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 
 from orchestrator.engines import dialect
-from orchestrator.errors import UsageError, did_you_mean, either
+from orchestrator.errors import UsageError
 from orchestrator.model import Database
+from orchestrator.phrases import did_you_mean, either
 
 
 def name_problem(engine: str, name: str) -> str:

@@ -59,7 +59,8 @@ def add_db(
 
 def _server(project: Project, engine: str | None, server: str | None) -> tuple[str, str]:
     """Return the engine and the server that the new database goes to."""
-    from orchestrator.errors import UsageError, did_you_mean, either
+    from orchestrator.errors import UsageError
+    from orchestrator.phrases import did_you_mean, either
 
     if engine is not None and engine not in DIALECTS:
         raise UsageError(

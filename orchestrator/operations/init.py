@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.engines import DIALECTS
-from orchestrator.errors import UsageError, did_you_mean, either
+from orchestrator.errors import UsageError
 from orchestrator.files.changes import change
 from orchestrator.files.discovery import Found, find_migrations, servers_in, url_variables
 from orchestrator.files.scaffold import first_manifest
@@ -16,6 +16,7 @@ from orchestrator.hints import NAME, Command, Hint
 from orchestrator.manifest.load import FILE_NAME, load
 from orchestrator.model import Manifest
 from orchestrator.operations.project import Changes, changes
+from orchestrator.phrases import did_you_mean, either
 from orchestrator.render.settings import settings_of
 from orchestrator.render.targets import foreign
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from orchestrator import __version__
-from orchestrator.errors import ConflictError, UsageError, some
+from orchestrator.errors import ConflictError, UsageError
 from orchestrator.events import Sink
 from orchestrator.execution.survey import survey
 from orchestrator.hints import Blank, Command, Hint
@@ -15,6 +15,7 @@ from orchestrator.operations.assembly import assemble
 from orchestrator.operations.kept import with_kept_files
 from orchestrator.operations.plan import Planned, guarded
 from orchestrator.operations.scope import Scope
+from orchestrator.phrases import some
 from orchestrator.planning.graph import dependants
 from orchestrator.planning.history import reconcile
 from orchestrator.planning.plan import Request

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from orchestrator.errors import some
 from orchestrator.hints import NAME, Blank, Command, Hint, hint_of, joined
 from orchestrator.model import (
     Attempt,
@@ -14,6 +13,7 @@ from orchestrator.model import (
     Migration,
     VersionRow,
 )
+from orchestrator.phrases import some
 from orchestrator.planning.squash import (
     MANY,
     Squash,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from orchestrator.errors import ConflictError, UsageError, some
+from orchestrator.errors import ConflictError, UsageError
 from orchestrator.hints import Command, Hint
 from orchestrator.model import Attempt, Direction, History, Migration, Origin, VersionRow
+from orchestrator.phrases import some
 from orchestrator.planning.attempts import latest_effective
 from orchestrator.planning.history import State, reconcile, renumbered
 from orchestrator.planning.problems import Kind, Problem, row_key, spoken

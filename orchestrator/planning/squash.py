@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from orchestrator.errors import some
+from orchestrator.phrases import some
 
 Ranges = tuple[tuple[int, int], ...]
 """Versions, as ranges in ascending order that do not touch; both ends belong to them."""

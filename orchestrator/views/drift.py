@@ -7,7 +7,7 @@ from typing import Any
 from xml.sax.saxutils import escape, quoteattr
 
 from orchestrator.analysis.drift import Drift, details
-from orchestrator.errors import some
+from orchestrator.phrases import some
 from orchestrator.views.table import counted
 
 MAX_SHOWN = 50

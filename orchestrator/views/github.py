@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from orchestrator import events
-from orchestrator.errors import ExitCode, some
+from orchestrator.errors import ExitCode
 from orchestrator.events import Event, Failure, bounded
+from orchestrator.phrases import some
 from orchestrator.views.failures import shared
 
 SHOWN = 10

@@ -7,8 +7,8 @@ from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 from orchestrator.analysis.risks import Risk
-from orchestrator.errors import some
 from orchestrator.events import Failure, bounded
+from orchestrator.phrases import some
 from orchestrator.planning.plan import DatabasePlan, Plan
 from orchestrator.views.failures import shared
 from orchestrator.views.graph_text import mermaid

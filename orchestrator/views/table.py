@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from orchestrator.errors import width
+from orchestrator.phrases import width
 
 
 def counted(number: int, noun: str) -> str:

@@ -9,8 +9,8 @@ from typing import Any
 
 from orchestrator import events
 from orchestrator.analysis.risks import Risk
-from orchestrator.errors import some
 from orchestrator.events import Event
+from orchestrator.phrases import some
 from orchestrator.planning.plan import DatabasePlan, Plan
 from orchestrator.views.table import counted, table
 

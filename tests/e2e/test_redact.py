@@ -11,8 +11,9 @@ from estate import Estate
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.errors import EXCERPT, OrchError, excerpt
+from orchestrator.errors import OrchError
 from orchestrator.events import Failure, hidden
+from orchestrator.execution.excerpt import EXCERPT, excerpt
 from orchestrator.manifest.redact import Redactor
 
 SECRET = "Tr0ub4dor-and-3-horses'/é\\ battery"

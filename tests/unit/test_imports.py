@@ -11,10 +11,11 @@ import pytest
 ROOT = Path(__file__).parents[2] / "orchestrator"
 
 # Modules that begin so → what of ours they may import (a name serves for all that begins so, and for itself).
-CORE = ("errors", "hints", "model", "events", "secret")
+CORE = ("errors", "hints", "phrases", "model", "events", "secret")
 OF_EVERY_ENGINE = (
     "errors",
     "hints",
+    "phrases",
     "model",
     "engines.base",
     "engines.dialect",
@@ -27,6 +28,7 @@ PURE = (*CORE, *RECORDS, "planning", "analysis")
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "secret": (),
     "hints": (),
+    "phrases": (),
     "errors": ("model", "secret", "hints"),
     "model": ("secret",),
     "events": CORE,
@@ -38,11 +40,21 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "analysis.rules": (*CORE, *RECORDS, "analysis"),
     "analysis.words": (*CORE, "analysis", "engines.postgres.sql_reader"),  # its tokens: pure, no driver
     "analysis.findings": (*CORE, "analysis", "engines.postgres.sql_reader"),
-    "manifest": ("errors", "hints", "model", "secret", *RECORDS, "planning.graph", "analysis.rules", "manifest"),
-    "engines.base": ("errors", "hints", "model"),
+    "manifest": (
+        "errors",
+        "hints",
+        "phrases",
+        "model",
+        "secret",
+        *RECORDS,
+        "planning.graph",
+        "analysis.rules",
+        "manifest",
+    ),
+    "engines.base": ("errors", "hints", "phrases", "model"),
     "engines": ("engines.dialect", "engines.base", "errors", "hints"),
     "engines.dialect": ("model", "engines.url"),
-    "engines.url": ("errors", "engines.dialect"),
+    "engines.url": ("errors", "phrases", "engines.dialect"),
     "engines.names": (),
     "engines.checks": ("errors", "model"),
     "engines.identity": (),
@@ -64,7 +76,17 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "engines.checks",
     ),
     "engines.sqlite": (
-        *("errors", "hints", "model", "secret", "engines.base", "engines.dialect", "engines.names", "engines.url"),
+        *(
+            "errors",
+            "hints",
+            "phrases",
+            "model",
+            "secret",
+            "engines.base",
+            "engines.dialect",
+            "engines.names",
+            "engines.url",
+        ),
         "engines.sqlite",
         "engines.file_reader",
         "engines.checks",
@@ -76,13 +98,13 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         *(*PURE, "engines.base", "manifest", "execution", "scratch", "embedded"),
         *("files", "render", "operations"),  # what speaks, views and the command line, comes after it
     ),
-    "files": ("errors", "hints", "model", *RECORDS, "files", "manifest", "render.text"),
+    "files": ("errors", "hints", "phrases", "model", *RECORDS, "files", "manifest", "render.text"),
     "views": (*PURE, "views", "scratch", "operations"),  # the results of use cases
-    "render": ("errors", "hints", "model", *RECORDS, "planning.graph", "manifest", "files", "render"),
+    "render": ("errors", "hints", "phrases", "model", *RECORDS, "planning.graph", "manifest", "files", "render"),
     "embedded": ("errors", "hints", *RECORDS, "embedded"),
     # The face: commands and programs call use cases, which do the work.
     "cli": (
-        *(*CORE, *RECORDS, "manifest", "operations", "files", "render", "views", "embedded", "cli"),
+        *(*CORE, *RECORDS, "manifest", "operations", "files", "views", "cli"),
         # Defaults, and types of results.
         *("execution.scheduler", "planning.graph", "planning.plan", "analysis"),
     ),

@@ -20,7 +20,7 @@ from orchestrator.engines.url import (
     is_ours,
     put,
 )
-from orchestrator.errors import either
+from orchestrator.phrases import either
 
 _FORM = "write mysql://user:password@tcp(host:3306)/{database}, or unix(/path/of/the.sock) instead of tcp(…)"
 _NETWORK = re.compile(r"(?P<kind>[a-z0-9]*)(?:\((?P<address>.*)\))?", re.DOTALL)

@@ -25,7 +25,7 @@ from orchestrator.engines.url import (
     secrets_of,
     split,
 )
-from orchestrator.errors import did_you_mean, either
+from orchestrator.phrases import did_you_mean, either
 
 _LIBPQ = (  # one text: a list would stand here line by line
     "application_name authtype channel_binding client_encoding connect_timeout dbname fallback_application_name "

@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import quote, unquote, unquote_plus
 
 from orchestrator.engines.url import HOLE, Address, DsnError, Holes, check_parameters, check_scheme, is_ours, put
-from orchestrator.errors import either
+from orchestrator.phrases import either
 
 # What Go leaves as it is in a path; of everything else golang-migrate makes %XX, and looks for a file of that name.
 _SAME_IN_GO = "/!$&'()*+,;=:@[]%~"
