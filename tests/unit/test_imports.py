@@ -30,7 +30,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "hints": (),
     "phrases": (),
     "errors": ("model", "secret", "hints"),
-    "model": ("secret",),
+    "model": ("model", "secret"),
     "events": CORE,
     "planning": (*CORE, *RECORDS, "planning"),
     "planning.planner": PURE,
