@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from orchestrator.analysis.facts import Column, Constraint
 from orchestrator.analysis.types import SERIAL, Type, read_type
-from orchestrator.analysis.words import Words
+from orchestrator.analysis.words import Words, identifier
 
 _OPENING = ("CONSTRAINT", "CHECK", "UNIQUE", "EXCLUDE", "FOREIGN")
 _COLUMN_WORDS = frozenset(
@@ -64,7 +64,8 @@ def _table_constraint(words: Words, name: str) -> Constraint | None:
     if words.any_of("CHECK") and words.peek(1) == "(":
         words.i += 1
         start, end = words.group()
-        return Constraint("check", name, not_null_of=_not_null_of(words.words[start:end]))
+        inside = words.words[start:end]
+        return Constraint("check", name, not_null_of=_not_null_of(inside), mentions=frozenset(map(identifier, inside)))
     if words.take("FOREIGN", "KEY"):
         columns = _column_names(words)
         words.take("REFERENCES")
@@ -145,9 +146,10 @@ def read_column(words: Words) -> Column:
         elif words.take("CHECK"):
             start, end = words.group()
             unenforced = words.take("NOT", "ENFORCED")
-            what = _not_null_of(words.words[start:end])
+            inside = words.words[start:end]
+            check = Constraint("check", constraint_name, valid=not unenforced, enforced=not unenforced)
             constraints.append(
-                Constraint("check", constraint_name, valid=not unenforced, enforced=not unenforced, not_null_of=what)
+                replace(check, not_null_of=_not_null_of(inside), mentions=frozenset(map(identifier, inside)))
             )
         elif words.take("REFERENCES"):
             references = words.name()

@@ -11,7 +11,8 @@ from orchestrator.analysis.types import Type
 class Constraint:
     """A constraint of a table; `kind` is check, not null, foreign key, unique, primary key or exclude.
 
-    `valid`: old rows are checked, or were. `not_null_of` are the columns of which a CHECK says that they are not null.
+    `valid`: old rows are checked, or were. `not_null_of` are the columns of which a CHECK says that they are not null,
+    `mentions` all words of a CHECK, in which columns are as they are named.
     """
 
     kind: str
@@ -22,6 +23,7 @@ class Constraint:
     valid: bool = True
     enforced: bool = True
     not_null_of: frozenset[str] = frozenset()
+    mentions: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

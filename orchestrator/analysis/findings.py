@@ -9,6 +9,7 @@ from orchestrator.analysis.facts import Fact
 from orchestrator.analysis.hits import Hit, Unit
 from orchestrator.analysis.judge_mongo import Collections, judge_command
 from orchestrator.analysis.judge_postgres import judge, uses_new_value
+from orchestrator.analysis.search_path import located
 from orchestrator.analysis.statements import read_statement
 from orchestrator.analysis.table_locks import locked_together
 from orchestrator.analysis.world import World
@@ -59,6 +60,7 @@ class Story:
         self.world.number += 1
         self.collections.number = self.world.number
         self.world.utc = None
+        self.world.path = ()
         if any(not isinstance(statement.body, str) for statement in script.statements):
             for number, statement in enumerate(script.statements):
                 hits = judge_command(self.collections, statement.body)
@@ -77,9 +79,10 @@ class Story:
             if not script.atomic:
                 unit = Unit(1 if chosen else counted, self._version, created_later=later)
             if pending:
-                for hit in uses_new_value(statement.source, facts, unit):
+                for hit in uses_new_value(self.world, statement.source, facts, unit):
                     yield _finding(script, statement, number, hit)
-            for fact in facts:
+            for read_fact in facts:
+                fact = located(self.world, read_fact)
                 if pending:
                     for hit in judge(self.world, fact, unit):
                         yield _finding(script, statement, number, hit, fact.part)
@@ -87,8 +90,11 @@ class Story:
                     unit.made_types.add(fact.name)
                 self.world.apply(fact)
 
-        for number, what in locked_together(script, self.world.is_quiet) if pending else ():
+        for number, what in locked_together(script, self._is_quiet) if pending else ():
             yield _finding(script, script.statements[number], number, Hit("PG304", 0, what, lock="ACCESS EXCLUSIVE"))
+
+    def _is_quiet(self, table: str) -> bool:
+        return self.world.is_quiet(self.world.resolved(table))
 
 
 def part_of(statement: Statement, part: int) -> str:

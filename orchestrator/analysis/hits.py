@@ -27,13 +27,14 @@ class Hit(NamedTuple):
 class Unit:
     """What commits together: a file, or a statement or block of one that runs piece by piece.
 
-    `number` statements in it; `version` is the server's, 0 if it is not told.
+    `version` is the server's, 0 if it is not told. `values` are the enum values that it adds: whether using one is only
+    perhaps an error, and the type.
     """
 
     statements: int = 1
     version: int = 0
     invalid: dict[tuple[str, str], Constraint] = field(default_factory=dict)
-    values: dict[str, bool] = field(default_factory=dict)
+    values: dict[str, tuple[bool, str]] = field(default_factory=dict)
     made_types: set[str] = field(default_factory=set)
     created_later: frozenset[str] = frozenset()
 

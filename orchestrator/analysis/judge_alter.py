@@ -131,6 +131,17 @@ def _type(world: World, fact: Fact, _: Unit) -> Iterator[Hit]:
         found = world.table(fact.table)
         if found is None or not found.whole or world.indexes_of(fact.table, fact.name):
             yield Hit("PG203", fact.at, "builds indexes anew while nobody can read their table", fact.table, AE)
+    if cost in (Cost.NONE, Cost.INDEX) and _is_checked(world, fact):
+        yield Hit("PG202", fact.at, "checks every row again by a CHECK while nobody can read the table", fact.table, AE)
+
+
+def _is_checked(world: World, fact: Fact) -> bool:
+    """Whether a validated CHECK mentions the column: it is made anew with the new type, and reads the whole table."""
+    table, column = world.table(fact.table), world.column(fact.table, fact.name)
+    if table is None or column is None or column.type == fact.type:
+        return False
+    checks = [one for one, _ in table.constraints.values() if one.kind == "check" and one.valid]
+    return any(fact.name in one.mentions for one in checks)
 
 
 def _type_cost(world: World, fact: Fact, new: Type) -> Cost:
@@ -263,6 +274,9 @@ def _rename(world: World, fact: Fact, _: Unit) -> Iterator[Hit]:
     new = world.is_new(fact.table)
     if fact.what == "rename column":
         new = new or _added_now(world, fact)
+    known = world.constraint(fact.table, fact.name) if fact.what == "rename constraint" else None
+    if known and known[0].kind not in ("unique", "primary key", "exclude"):
+        return  # a program can name a constraint in ON CONFLICT alone, which takes one with an index
     if not new:
         yield Hit(
             "PG501",

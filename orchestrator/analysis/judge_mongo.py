@@ -79,6 +79,18 @@ def _out(collections: Collections, command: Command, target: str) -> Iterator[Hi
                 yield Hit("MG104", 0, f"replaces collection {into} by the result of an aggregation", str(into))
 
 
+def _map_reduce(collections: Collections, command: Command, target: str) -> Iterator[Hit]:
+    """mapReduce puts its result in the place of a collection, unless it merges or reduces into it."""
+    out = command.get("out")
+    into = out.get("replace", "") if isinstance(out, Mapping) else out
+    if (
+        isinstance(into, str)
+        and into
+        and (into == target or (into in collections.made and not collections.is_new(into)))
+    ):
+        yield Hit("MG104", 0, f"replaces collection {into} by the result of mapReduce", into)
+
+
 def _capped(collections: Collections, _: Command, target: str) -> Iterator[Hit]:
     if not collections.is_new(target):
         yield Hit("MG105", 0, f"drops the oldest documents of {target} beyond the limit", target)
@@ -94,11 +106,13 @@ def _create_indexes(collections: Collections, command: Command, target: str) -> 
     indexes = command.get("indexes") or ()
     if isinstance(indexes, list | tuple) and not collections.is_new(target):
         for index in indexes:
-            if isinstance(index, Mapping) and index.get("unique"):
-                yield Hit(
-                    "MG401", 0, "builds a unique index, which fails if two documents are alike", target, maybe=True
-                )
-                return
+            if not isinstance(index, Mapping):
+                continue
+            if index.get("unique"):
+                what = "builds a unique index, which fails if two documents are alike"
+                yield Hit("MG401", 0, what, target, maybe=True)
+            if "expireAfterSeconds" in index:
+                yield Hit("MG106", 0, f"makes the server delete older documents of {target}", target)
 
 
 def _coll_mod(collections: Collections, command: Command, target: str) -> Iterator[Hit]:
@@ -111,6 +125,8 @@ def _coll_mod(collections: Collections, command: Command, target: str) -> Iterat
     ):
         yield Hit("MG402", 0, "adds a validator that the next update of an old document may fail", target, maybe=True)
     index = command.get("index")
+    if isinstance(index, Mapping) and "expireAfterSeconds" in index:
+        yield Hit("MG106", 0, f"makes the server delete older documents of {target}", target)
     if isinstance(index, Mapping) and index.get("unique"):
         yield Hit("MG401", 0, "makes an index unique, which fails if two documents are alike", target, maybe=True)
 
@@ -137,6 +153,7 @@ _RULES: dict[str, Callable[[Collections, Command, str], Iterator[Hit]]] = {
     "delete": _delete,
     "update": _update,
     "aggregate": _out,
+    "mapReduce": _map_reduce,
     "convertToCapped": _capped,
     "validate": _validate,
     "createIndexes": _create_indexes,

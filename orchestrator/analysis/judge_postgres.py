@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from orchestrator.analysis.facts import Constraint, Fact
 from orchestrator.analysis.hits import AE, SHARE, SRE, Hit, Rule, Unit
 from orchestrator.analysis.judge_alter import ALTER_RULES, beside_default
-from orchestrator.analysis.words import calls
+from orchestrator.analysis.words import Words, calls
 from orchestrator.analysis.world import World
 
 _REWRITES = "rewrites a table while nobody can read it"
+_WRITES_LITERALS = re.compile(r"(?:INSERT\s+INTO|UPDATE(?:\s+ONLY)?)\s+(?P<table>[^\s(]+)", re.IGNORECASE)
+_LOOKS_ELSEWHERE = re.compile(r"\b(?:SELECT|FROM|CAST|WITH)\b|::", re.IGNORECASE)
 
 
 def judge(world: World, fact: Fact, unit: Unit) -> list[Hit]:
@@ -38,10 +41,12 @@ def _create_table(world: World, fact: Fact, _: Unit) -> Iterator[Hit]:
 
 
 def _create_index(world: World, fact: Fact, unit: Unit) -> Iterator[Hit]:
+    table = world.table(fact.table)
     if "concurrently" in fact.flags:
         yield from _concurrently(fact, unit)
+        if table is not None and table.partitioned and "only" not in fact.flags:
+            yield Hit("PG407", fact.at, "CREATE INDEX CONCURRENTLY fails on a partitioned table", fact.table)
         return
-    table = world.table(fact.table)
     if "if not exists" in fact.flags and fact.name in world.indexes:
         return
     empty = "only" in fact.flags and (table is None or table.partitioned)
@@ -59,6 +64,10 @@ def _concurrently(fact: Fact, unit: Unit) -> Iterator[Hit]:
 def _drop_index(world: World, fact: Fact, unit: Unit) -> Iterator[Hit]:
     if "concurrently" in fact.flags:
         yield from _concurrently(fact, unit)
+        indexes = filter(None, map(world.indexes.get, fact.others))
+        for owner in filter(None, (world.table(index.table) for index in indexes)):
+            if owner.partitioned:
+                yield Hit("PG407", fact.at, "DROP INDEX CONCURRENTLY fails on a partitioned table", owner.name)
         return
     for name in fact.others:
         index = world.indexes.get(name)
@@ -98,6 +107,13 @@ def _drop_container(world: World, fact: Fact, _: Unit) -> Iterator[Hit]:
             yield Hit(code, fact.at, f"drops {kind} {name} and what is in it", name, AE)
             if "cascade" in fact.flags:
                 yield Hit("PG103", fact.at, f"drops what depends on {kind} {name}", name, AE)
+
+
+def _drop_owned(_: World, fact: Fact, __: Unit) -> Iterator[Hit]:
+    for name in fact.others:
+        yield Hit("PG101", fact.at, f"drops everything in this database that {name} owns", "", AE)
+        if "cascade" in fact.flags:
+            yield Hit("PG103", fact.at, f"drops what depends on what {name} owns", "", AE)
 
 
 def _drop_type(world: World, fact: Fact, _: Unit) -> Iterator[Hit]:
@@ -153,24 +169,33 @@ def _domain(world: World, fact: Fact, unit: Unit) -> Iterator[Hit]:
 def _add_value(_: World, fact: Fact, unit: Unit) -> Iterator[Hit]:
     made = fact.name in unit.made_types  # from 17 on a value of a type of the same transaction can be used
     if fact.text and not (made and unit.version >= 17):
-        unit.values[fact.text] = made and not unit.version
+        unit.values[fact.text] = (made and not unit.version, fact.name)
     return iter(())
 
 
-def uses_new_value(source: str, facts: list[Fact], unit: Unit) -> list[Hit]:
+def uses_new_value(world: World, source: str, facts: list[Fact], unit: Unit) -> list[Hit]:
     """Return a hit if a statement uses an enum value that its own transaction has added."""
     if not unit.values or any(fact.what in ("add value", "create function") for fact in facts):
         return []
     head = source[:12].upper()
     if head.startswith(("COMMENT", "DO")):
         return []
-    for value, maybe in unit.values.items():
+    for value, (maybe, enum) in unit.values.items():
         quoted = "'" + value.replace("'", "''") + "'"
-        if quoted in source:
+        if quoted in source and not _only_other_types(world, source, enum):
             what = f"uses the enum value {quoted}, which can be used only after the transaction that adds it"
             what += " (before PostgreSQL 17)" if maybe else ""
             return [Hit("PG402", source.index(quoted), what, maybe=maybe)]
     return []
+
+
+def _only_other_types(world: World, source: str, enum: str) -> bool:
+    """Whether a statement writes literals to a table of which all columns are known, and none is of this type."""
+    found = _WRITES_LITERALS.match(source)
+    table = world.table(world.resolved(Words(found["table"]).name())) if found else None
+    if table is None or not table.whole or _LOOKS_ELSEWHERE.search(source):
+        return False
+    return all(column.type.built_in and column.type.name != enum for column in table.columns.values())
 
 
 # ---------------------------------------------------------------- rows, and the rest
@@ -224,7 +249,7 @@ def _refresh(world: World, fact: Fact, _: Unit) -> Iterator[Hit]:
 
 def _lock(world: World, fact: Fact, _: Unit) -> Iterator[Hit]:
     old = [name for name in fact.others if not world.is_quiet(name)]
-    if old and fact.text not in ("ACCESS SHARE", "ROW SHARE", "ROW EXCLUSIVE"):
+    if old and fact.text not in ("ACCESS SHARE", "ROW SHARE", "ROW EXCLUSIVE", "SHARE UPDATE EXCLUSIVE"):
         yield Hit("PG208", fact.at, "locks a table", old[0], fact.text)
 
 
@@ -269,10 +294,11 @@ _RULES: dict[str, Rule] = {
     "drop materialized view": _drop_table,
     "drop schema": _drop_container,
     "drop database": _drop_container,
+    "drop owned": _drop_owned,
     "drop type": _drop_type,
     "drop domain": _drop_type,
     **{f"drop {kind}": _drop_other for kind in ("view", "sequence", "function", "procedure", "routine", "aggregate",
-       "extension", "trigger", "rule", "policy", "owned", "collation", "operator", "server", "language", "cast")},
+       "extension", "trigger", "rule", "policy", "collation", "operator", "server", "language", "cast")},
     "domain add": _domain,
     "domain validate": _domain,
     "domain not null": _domain,

@@ -167,6 +167,22 @@ POSTGRES = (
         "Write it as the older release knows it, or correct lint.server_version.",
     ),
     Rule(
+        "PG407",
+        "CONCURRENTLY on a partitioned table",
+        ERROR,
+        "none",
+        "nobody",
+        "nothing",
+        "PostgreSQL refuses CREATE INDEX and DROP INDEX CONCURRENTLY for a partitioned table, which has no rows of its own.",
+        "CREATE TABLE events (at date) PARTITION BY RANGE (at);\nCREATE INDEX CONCURRENTLY events_at ON events (at);",
+        (
+            ("1_events_at.up.sql", "CREATE INDEX events_at ON ONLY events (at);\n"),
+            ("2_events_2026_at.up.sql", "CREATE INDEX CONCURRENTLY events_2026_at ON events_2026 (at);\n"),
+            ("3_events_at_attach.up.sql", "ALTER INDEX events_at ATTACH PARTITION events_2026_at;\n"),
+        ),
+        "Make the index of the partitioned table by ON ONLY, one CONCURRENTLY on each partition, and attach them.",
+    ),
+    Rule(
         "PG501",
         "renames what running programs use",
         WARN,

@@ -10,10 +10,10 @@ from itertools import pairwise
 from orchestrator.analysis.alter_table import read_alter_table
 from orchestrator.analysis.create_statements import read_create
 from orchestrator.analysis.facts import Fact
-from orchestrator.analysis.words import STRING, Words
+from orchestrator.analysis.words import STRING, Words, identifier
 
 _FIRST = re.compile(r"[A-Za-z]+")
-_WRITES_WITHIN = re.compile(r"\b(?:DELETE\s+FROM|UPDATE)\b", re.IGNORECASE)
+_WRITES_WITHIN = re.compile(r"\b(?:DELETE\s+FROM|UPDATE|MERGE)\b", re.IGNORECASE)
 _STARTS = ("BEGIN", "THEN", "ELSE", "LOOP", ";")  # after these a statement of a block begins
 
 
@@ -163,6 +163,7 @@ _COMPARES = frozenset(
     ("IS", "IN", "LIKE", "ILIKE", "BETWEEN", "EXISTS", "NOT", "ANY", "OR", "NULL", "TRUE", "FALSE", "<", ">", STRING)
 )
 _ENDS = ("RETURNING",)
+_LIMITS = frozenset(("LIMIT", "FETCH"))
 
 
 def _condition(words: Words, joins: tuple[str, ...]) -> frozenset[str]:
@@ -185,9 +186,30 @@ def _condition(words: Words, joins: tuple[str, ...]) -> frozenset[str]:
     condition = [word for word in words.words[where:end] if word not in "()"] if where >= 0 else []
     if where < 0 or condition in (["TRUE"], ["1", "=", "1"]):
         return frozenset(("all",)) if "joined" not in flags or where >= 0 else frozenset(("all", "joined"))
+    if flags and _LIMITS & set(words.words[:end]):
+        return frozenset(("joined",))  # a batch
     if "joined" in flags and not any(word in _COMPARES or word[0].isdigit() for word in condition):
         return frozenset(("joined", "joins alone"))
     return frozenset(flags)
+
+
+def _merge(words: Words, at: int) -> Iterator[Fact]:
+    """MERGE changes every row that it finds in the other table, unless WHEN MATCHED has a condition of its own."""
+    words.take("INTO")
+    words.take("ONLY")
+    table, rest = words.name(), words.rest()
+    changes = any(rest[i : i + 4] == ["WHEN", "MATCHED", "THEN", "UPDATE"] for i in range(len(rest)))
+    if changes and not _LIMITS & set(words.words[: words.size]):
+        yield Fact("update", at, table, flags=frozenset(("joined", "joins alone")))
+
+
+def _explain(words: Words, at: int) -> Iterator[Fact]:
+    """EXPLAIN ANALYZE runs its statement."""
+    runs = _bracket_has(words, "ANALYZE")
+    while word := words.take_one("ANALYZE", "ANALYSE", "VERBOSE"):
+        runs = runs or word != "VERBOSE"
+    if runs:
+        yield from (replace(fact, at=at) for fact in read_statement(words.source, words.at))
 
 
 def _with(words: Words, at: int) -> Iterator[Fact]:
@@ -198,10 +220,8 @@ def _with(words: Words, at: int) -> Iterator[Fact]:
         depth += (word == "(") - (word == ")")
         before = words.words[i - 1]
         begins = (depth and before == "(" and _is_with_part(words, i)) or (not depth and before == ")")
-        if not begins or word not in ("UPDATE", "DELETE"):
-            continue
-        part = words.within(i + 1, words.size)
-        yield from (_update if word == "UPDATE" else _delete)(part, at)
+        if begins and (read := {"UPDATE": _update, "DELETE": _delete, "MERGE": _merge}.get(word)):
+            yield from read(words.within(i + 1, words.size), at)
 
 
 def _is_with_part(words: Words, i: int) -> bool:
@@ -283,9 +303,20 @@ def _lock(words: Words, at: int) -> Iterator[Fact]:
 
 def _set(words: Words, at: int) -> Iterator[Fact]:
     words.take_one("LOCAL", "SESSION")
-    if words.take("TIME", "ZONE") or (words.take("TIMEZONE") and words.take_one("=", "TO")):
+    if words.take("SEARCH_PATH") and words.take_one("=", "TO"):
+        yield Fact("search path", at, others=tuple(_schemas(words)))
+    elif words.take("TIME", "ZONE") or (words.take("TIMEZONE") and words.take_one("=", "TO")):
         value = words.literal(words.i) if words.peek() == STRING else words.peek()
         yield Fact("time zone", at, text=value.upper())
+
+
+def _schemas(words: Words) -> Iterator[str]:
+    """Return the schemas of SET search_path, in which a name may also be a literal; none for DEFAULT."""
+    for first, last in words.parts(words.i, words.size):
+        name = identifier(f'"{words.literal(first)}"') if words.words[first] == STRING else ""
+        name = name or words.within(first, last).name()
+        if name not in ("default", '"$user"', '""'):
+            yield name
 
 
 def _do(words: Words, at: int) -> Iterator[Fact]:
@@ -325,6 +356,8 @@ _READERS: dict[str, Callable[[Words, int], Iterator[Fact]]] = {
     "WITH": _with,
     "INSERT": _with,
     "SELECT": _with,
+    "MERGE": _merge,
+    "EXPLAIN": _explain,
     "TRUNCATE": _truncate,
     "REINDEX": _reindex,
     "VACUUM": _vacuum,

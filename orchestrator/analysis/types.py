@@ -189,6 +189,10 @@ def changed(old: Type, new: Type, utc: bool | None) -> Cost:
         ("citext", "text"),
         ("varchar", "citext"),
         ("xml", "text"),
+        ("integer", "oid"),
+        ("oid", "integer"),
+        ("regclass", "oid"),
+        ("oid", "regclass"),
     ):
         return Cost.NONE
     if pair == ("text", "varchar"):

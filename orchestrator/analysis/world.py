@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -10,6 +11,7 @@ from orchestrator.analysis.functions import STEADY, VOLATILE
 from orchestrator.analysis.types import Type
 from orchestrator.analysis.words import calls
 
+UNQUALIFIED = re.compile(r'"(?:[^"]|"")*"|[^".]+')
 _ENDS = {"check": "check", "foreign key": "fkey", "unique": "key", "primary key": "pkey", "exclude": "excl"}
 
 
@@ -73,6 +75,7 @@ class World:
         self.others: dict[tuple[str, str], int] = {}
         self.new_columns: dict[tuple[str, str], int] = {}
         self.utc: bool | None = None
+        self.path: tuple[str, ...] = ()
 
     # ------------------------------------------------------------ questions
 
@@ -93,6 +96,16 @@ class World:
     def made_now(self, made: int) -> bool:
         """Whether what was made by the file of this number is new."""
         return made >= self.pending_from
+
+    def resolved(self, name: str) -> str:
+        """Return the name of a table as it is known here: by the search_path that the file has set, if it has no schema."""
+        if not self.path or not UNQUALIFIED.fullmatch(name):
+            return name
+        known = self.tables.get(name)
+        if known is not None and known.temp:
+            return name
+        places = [name if schema == "public" else f"{schema}.{name}" for schema in self.path]
+        return next((place for place in places if place in self.tables), places[0])
 
     def column(self, table: str, name: str) -> Column | None:
         """Return a column, if it is known."""
@@ -175,6 +188,9 @@ class World:
 
     def _drop_trigger(self, fact: Fact) -> None:
         self.triggers.pop((fact.table, fact.name), None)
+
+    def _set_search_path(self, fact: Fact) -> None:
+        self.path = fact.others
 
     def _set_time_zone(self, fact: Fact) -> None:
         self.utc = fact.text in ("UTC", "ETC/UTC", "GMT", "Z", "ZULU")
@@ -346,6 +362,7 @@ _CHANGES: dict[str, Callable[[World, Fact], None]] = {
     "drop trigger": World._drop_trigger,
     "rename other": World._rename_other,
     "time zone": World._set_time_zone,
+    "search path": World._set_search_path,
     "detach": World._detach,
     "attach": World._attach,
 }

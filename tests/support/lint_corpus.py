@@ -49,5 +49,6 @@ def script(text: str) -> Script:
     return parse_sql(File("f.up.sql", Path("f"), ""), text)
 
 
-POSTGRES = cases(DATA / "lint_corpus.txt")
-MONGO = cases(DATA / "lint_corpus_mongo.txt")
+# The second files were written by somebody who had not read the rules.
+POSTGRES = [*cases(DATA / "lint_corpus.txt"), *cases(DATA / "lint_corpus_more.txt")]
+MONGO = [*cases(DATA / "lint_corpus_mongo.txt"), *cases(DATA / "lint_corpus_mongo_more.txt")]

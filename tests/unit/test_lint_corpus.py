@@ -11,7 +11,7 @@ from orchestrator.analysis.findings import Story
 from orchestrator.analysis.rules import OFF, rules
 
 MEANINGS = {
-    "loses": "PG101 PG102 PG104 PG105 PG106 PG107 MG101 MG103 MG104 MG105",
+    "loses": "PG101 PG102 PG104 PG105 PG106 PG107 MG101 MG103 MG104 MG105 MG106",
     "cascade": "PG103",
     "rewrite": "PG201",
     "scan": "PG202",
@@ -23,7 +23,7 @@ MEANINGS = {
     "lock": "PG208",
     "parent": "PG301 PG302",
     "tables": "PG304",
-    "fails": "PG401 PG402 PG404 PG406 MG403",
+    "fails": "PG401 PG402 PG404 PG406 PG407 MG403",
     "may fail": "MG401 MG402",
     "mixed": "PG405",
     "renames": "PG501 MG501",

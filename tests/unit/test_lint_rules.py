@@ -147,7 +147,12 @@ def codes(text: str, *past: str, version: int = 0) -> list[str]:
         ("CREATE TABLE d (ts timestamp);", "ALTER TABLE d ALTER ts TYPE timestamptz;", ["PG201?"]),
         ("", "ALTER TABLE elsewhere ALTER a TYPE bigint;", ["PG201?"]),
         # enums
-        ("CREATE TYPE m AS ENUM ('a');" + T, "ALTER TYPE m ADD VALUE 'b'; UPDATE t SET v = 'b' WHERE id = 1;", ["PG402"]),
+        ("CREATE TYPE m AS ENUM ('a');" + T, "ALTER TYPE m ADD VALUE 'b'; UPDATE t SET v = 'b' WHERE id = 1;", []),
+        (
+            "CREATE TYPE m AS ENUM ('a'); CREATE TABLE e (id int, m m);",
+            "ALTER TYPE m ADD VALUE 'b'; UPDATE e SET m = 'b' WHERE id = 1;",
+            ["PG402"],
+        ),
         (T, "CREATE TYPE m AS ENUM ('a'); ALTER TYPE m ADD VALUE 'b'; SELECT 'b'::m;", ["PG402?"]),
         # dynamic SQL
         (T, "DO $$ BEGIN EXECUTE 'DROP TABLE t'; END $$;", ["PG101"]),
