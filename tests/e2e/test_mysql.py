@@ -133,7 +133,8 @@ def test_a_drop_of_several_tables_goes_on_where_it_stopped(shop: Shop) -> None:
     )
     failed = shop.orch("apply", code=1)
     assert "2_b.up.sql:1:15" in failed.text
-    assert "may be done in part" in failed.text
+    if shop.is_maria():  # MySQL drops all or none
+        assert "may be done in part" in failed.text
     shop.sql("CREATE TABLE missing (i int)")
     shop.orch("apply")
     assert shop.state()[0] == ()

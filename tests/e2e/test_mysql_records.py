@@ -92,7 +92,10 @@ def test_a_trigger_or_a_function_that_changes_records_lets_nothing_commit(shop: 
         ("INSERT INTO b VALUES (1);", "another set of migrations"),
         ("INSERT INTO b VALUES (5), (wipe());", "the records of orch or of golang-migrate"),
         ("CALL outer_one();", "another set of migrations"),
-        ("CREATE TABLE made AS SELECT wipe() AS w;", "the records of orch or of golang-migrate"),
+        (
+            "CREATE TABLE made AS SELECT wipe() AS w;",
+            "the records of orch or of golang-migrate" if shop.is_maria() else "",
+        ),
     ):
         before = shop.sql("SELECT * FROM schema_migrations"), shop.sql("SELECT checksum FROM orch_history")
         shop.estate.write("mysql-b", {"000002_bad.up.sql": text})
@@ -131,9 +134,10 @@ def test_what_another_set_commits_meanwhile_is_not_taken_for_the_files_doing(sho
     shop.orch("apply")
     shop.write({f"{n:06d}_a.up.sql": f"INSERT INTO log VALUES ({n});\n" for n in range(2, 12)})
     server = shop.estate.server("mysql").split('"')[1].replace("{database}", "shop")
+    isolation = "tx_isolation" if shop.is_maria() else "transaction_isolation"
     shop.estate.manifest(
-        f'  - {{name: shop, engine: mysql, dsn: "{server}?tx_isolation=%27READ-COMMITTED%27"}}\n'
-        f'  - {{name: b, engine: mysql, dsn: "{server}?x-migrations-table=b_versions&tx_isolation=%27READ-COMMITTED%27"}}\n'
+        f'  - {{name: shop, engine: mysql, dsn: "{server}?{isolation}=%27READ-COMMITTED%27"}}\n'
+        f'  - {{name: b, engine: mysql, dsn: "{server}?x-migrations-table=b_versions&{isolation}=%27READ-COMMITTED%27"}}\n'
     )
     shop.estate.write("mysql-b", {f"{n:06d}_b.up.sql": f"INSERT INTO log VALUES ({n});\n" for n in range(1, 11)})
     shop.orch("apply")

@@ -73,6 +73,7 @@ def test_the_pipeline_of_the_readme_on_servers_that_come_late(own: Estate) -> No
     [
         ("github-actions", "action.yml"),
         ("github-workflows", ".github/workflows/ci.yml"),
+        ("github-workflows", ".github/workflows/mysql.yml"),
         ("github-workflows", "examples/shop/.github/workflows/tests.yml"),
         ("gitlab-ci", "templates/orch.gitlab-ci.yml"),
     ],
@@ -88,7 +89,12 @@ def test_github_files_are_safe() -> None:
     tool = Path(ORCH).with_name("zizmor")
     files = [
         str(ROOT / name)
-        for name in ("action.yml", ".github/workflows/ci.yml", "examples/shop/.github/workflows/tests.yml")
+        for name in (
+            "action.yml",
+            ".github/workflows/ci.yml",
+            ".github/workflows/mysql.yml",
+            "examples/shop/.github/workflows/tests.yml",
+        )
     ]
     done = subprocess.run([tool, "--offline", "--no-progress", *files], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -33,6 +33,9 @@ class Shop:
     def create(self) -> None:
         self.estate.mysql("", f"CREATE DATABASE `{self.estate.prefix}shop` CHARACTER SET utf8mb4")
 
+    def is_maria(self) -> bool:
+        return "MariaDB" in str(self.estate.mysql("", "SELECT VERSION()"))
+
     def state(self) -> tuple[Any, ...]:
         tables = sorted(
             str(table) for (table,) in self.sql("SHOW TABLES") if not str(table).startswith(("orch_", "schema_"))

@@ -46,7 +46,8 @@ class MysqlCopies:
 
     def names(self, prefix: str) -> list[str]:
         """Return the names of the databases that begin so; of templates, the oldest first."""
-        query = f"SELECT SCHEMA_NAME FROM information_schema.SCHEMATA WHERE SCHEMA_NAME LIKE {text(prefix.translate(_LIKE))}"
+        like = text(prefix.translate(_LIKE) + "%")
+        query = f"SELECT SCHEMA_NAME FROM information_schema.SCHEMATA WHERE SCHEMA_NAME LIKE {like}"
         with self._server() as connection:
             names = [str(name) for (name,) in ask(connection, query)]
             made = {name: self._mark(connection, name, "made") for name in names}
@@ -86,19 +87,25 @@ class MysqlCopies:
         return {name: origin for name, origin in found.items() if origin is not None}
 
     def copy(self, template: str, name: str, wanted: str = "") -> None:
-        """Make a database of the template, called `wanted`, and marked as a clone, if that is given."""
-        made = wanted or name
+        """Make a database of the template, called `wanted`, and marked as a clone, if that is given.
+
+        DatabaseMissingError if the template is gone, UsageError if the wanted name is taken. A database of the first name
+        says who is making the wanted one, so that one half made is dropped with it.
+        """
         with self._server() as connection:
             if self._mark(connection, template, "origin") is None:
                 raise DatabaseMissingError(f"the template {template} is gone")
-            self._create(connection, template, made)
             try:
-                if wanted:  # first: whoever is killed leaves what `orch drop-clone` takes away
-                    self._put_mark(connection, made, "clone", name)
-                _Copying(connection, template, made).run()
+                if wanted:
+                    self._claim(connection, template, name, wanted)
+                else:
+                    self._create(connection, template, name)
+                _Copying(connection, template, wanted or name).run()
+                if wanted:  # nobody is making it any more: it is whole
+                    ask(connection, f"DROP DATABASE {quoted(name)}")
             except BaseException:
-                with suppress(pymysql.Error, OSError):
-                    ask(connection, f"DROP DATABASE IF EXISTS {quoted(made)}")
+                with suppress(pymysql.Error, OSError):  # else whoever comes next does it
+                    self._drop(connection, name)
                 raise
 
     def is_marked(self, name: str) -> bool:
@@ -109,11 +116,7 @@ class MysqlCopies:
     def drop(self, name: str) -> None:
         """Drop a clone or a template, whoever is connected to it. None of that name: nothing to do."""
         with self._server() as connection:
-            query = f"SELECT ID FROM information_schema.PROCESSLIST WHERE DB = {text(name)} AND ID <> CONNECTION_ID()"
-            for (id,) in ask(connection, query):
-                with suppress(pymysql.Error):  # it has gone by itself
-                    ask(connection, f"KILL {id}")
-            ask(connection, f"DROP DATABASE IF EXISTS {quoted(name)}")
+            self._drop(connection, name)
 
     # ------------------------------------------------------------ what stands behind the verbs
 
@@ -126,6 +129,39 @@ class MysqlCopies:
         finally:
             with suppress(pymysql.Error):
                 connection.close()
+
+    def _claim(self, connection: Any, template: str, name: str, wanted: str) -> None:
+        """Begin a database under a wanted name that nobody has."""
+        if ask(connection, f"SELECT 1 FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = {text(wanted)}"):
+            raise UsageError(f"there is a database called '{wanted}' already")
+        self._create(connection, template, name)
+        self._put_mark(connection, name, "wanted", wanted)
+        try:
+            self._create(connection, template, wanted)
+        except UsageError:  # somebody was quicker: theirs is not ours to drop
+            self._put_mark(connection, name, "wanted", "")
+            raise
+        self._put_mark(connection, wanted, "clone", name)
+
+    def _drop(self, connection: Any, name: str) -> None:
+        """Drop a database, and before it the one under a wanted name that it was making."""
+        if wanted := self._mark(connection, name, "wanted"):
+            query = (
+                "SELECT COUNT(*) FROM information_schema.TABLES "
+                f"WHERE TABLE_SCHEMA = {text(wanted)} AND TABLE_NAME <> '{MARKS}'"
+            )
+            # Without a mark it was only created: nothing is in it yet.
+            half = self._mark(connection, wanted, "clone") == name or ask(connection, query)[0][0] == 0
+            if half:
+                self._end(connection, wanted)
+        self._end(connection, name)
+
+    def _end(self, connection: Any, name: str) -> None:
+        query = f"SELECT ID FROM information_schema.PROCESSLIST WHERE DB = {text(name)} AND ID <> CONNECTION_ID()"
+        for (id,) in ask(connection, query):
+            with suppress(pymysql.Error):  # it has gone by itself
+                ask(connection, f"KILL {id}")
+        ask(connection, f"DROP DATABASE IF EXISTS {quoted(name)}")
 
     def _create(self, connection: Any, template: str, name: str) -> None:
         """Create an empty database like the template; UsageError if the name is taken."""

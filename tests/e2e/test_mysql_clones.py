@@ -1,0 +1,113 @@
+"""Copies of MySQL databases whose maker is killed: the next run drops what is left, and the name is free again."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from mysql_shop import Shop
+
+FILES = {
+    "000001_a.up.sql": (
+        "CREATE TABLE a (i int PRIMARY KEY, n int);\nINSERT INTO a VALUES (1, 1), (2, 2);\n"
+        "CREATE TABLE b (i int, FOREIGN KEY (i) REFERENCES a (i));\nCREATE VIEW v AS SELECT n FROM a;\n"
+        "CREATE TRIGGER t BEFORE INSERT ON a FOR EACH ROW SET NEW.n = NEW.n + 1;\n"
+    )
+}
+# Dies before or after the n-th statement of a copy.
+DYING = """
+import os, signal, sys
+from orchestrator.engines.mysql import copies
+ask, left = copies.ask, [int(sys.argv.pop(1))]
+def dying(connection, query):
+    left[0] -= 1
+    if left[0] == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return ask(connection, query)
+copy = copies.MysqlCopies.copy
+def counted(self, *arguments):
+    copies.ask = dying
+    try:
+        copy(self, *arguments)
+    finally:
+        copies.ask = ask
+        print("statements", -left[0], file=sys.stderr)
+copies.MysqlCopies.copy = counted
+from orchestrator.cli import main
+main()
+"""
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Iterator[Shop]:
+    made = Shop(tmp_path)
+    yield made
+    made.estate.drop()
+
+
+def clones(shop: Shop) -> set[str]:
+    query = "SELECT SCHEMA_NAME FROM information_schema.SCHEMATA WHERE SCHEMA_NAME LIKE 'orch\\_clone\\_%'"
+    return {str(name) for (name,) in shop.estate.mysql("", query)}
+
+
+def dying(shop: Shop, at: int, wanted: str) -> tuple[int, int, str]:
+    """Make a clone that is killed at a statement; return exit code, pid, and what it said."""
+    command = [sys.executable, "-c", DYING, str(at), "clone", "shop", "--as", wanted]
+    process = subprocess.Popen(command, cwd=shop.root, env=shop.estate.env, stdout=-1, stderr=-1, text=True)
+    _, said = process.communicate(timeout=60)
+    return process.returncode, process.pid, said
+
+
+def sweep(shop: Shop, points: int) -> int:
+    """Kill the maker of a copy at so many of its statements, spread over all of them; return how many there are."""
+    shop.declare(FILES)
+    wanted = f"{shop.estate.prefix}copy"
+    code, _, said = dying(shop, 0, wanted)
+    assert code == 0, said
+    statements = int(said.rpartition("statements")[2])
+    shop.orch("drop-clone", wanted)
+    for at in sorted({1 + round(n * (statements - 1) / (points - 1)) for n in range(points)}):
+        code, pid, said = dying(shop, at, wanted)
+        assert code == -signal.SIGKILL, said
+        again = shop.orch("clone", "shop", "--as", wanted, code=None)
+        assert again.code == 0, f"killed at {at} of {statements}: {again.text}"
+        assert not [name for name in clones(shop) if f"_{pid}_" in name], at
+        assert shop.estate.mysql("copy", "SELECT i, n FROM a") == [(1, 1), (2, 2)], at
+        assert shop.estate.mysql("copy", "SELECT n FROM v") == [(1,), (2,)], at
+        assert shop.estate.mysql("copy", "SHOW TRIGGERS"), at
+        shop.orch("drop-clone", wanted)
+    return statements
+
+
+def test_a_clone_half_made_under_a_wanted_name_is_dropped_by_the_next(shop: Shop) -> None:
+    assert sweep(shop, 6) > 20
+
+
+@pytest.mark.soak
+def test_a_clone_killed_at_every_statement_is_dropped_by_the_next(shop: Shop) -> None:
+    assert sweep(shop, 1000) > 20
+
+
+def test_a_name_that_somebody_has_is_not_touched(shop: Shop) -> None:
+    shop.declare(FILES)
+    shop.create()
+    shop.estate.mysql("", f"CREATE DATABASE `{shop.estate.prefix}mine`")
+    refused = shop.orch("clone", "shop", "--as", f"{shop.estate.prefix}mine", code=None)
+    assert "already" in refused.text
+    assert refused.code == 2
+    assert shop.estate.mysql("", f"SHOW DATABASES LIKE '{shop.estate.prefix}mine'")
+
+
+def test_clones_of_processes_that_are_gone_and_old_templates_are_dropped(shop: Shop) -> None:
+    """By the beginning of their names: of this project, and only what orch made."""
+    shop.declare(FILES)
+    code, pid, said = dying(shop, 9, f"{shop.estate.prefix}copy")
+    assert code == -signal.SIGKILL, said
+    assert [name for name in clones(shop) if f"_{pid}_" in name]
+    shop.orch("drop-clone", "--left-behind", "--templates")
+    assert not [name for name in clones(shop) if f"_{pid}_" in name]
+    assert shop.estate.mysql("", f"SHOW DATABASES LIKE '{shop.estate.prefix}%'") == []
