@@ -114,7 +114,7 @@ def validate(project: Project) -> Validated:
 
     Raises InvalidError for one thing that is wrong, and InvalidGroup (its `errors`) for several.
     """
-    return _validate.validate(project.scope.assemble())
+    return _validate.validate(project.scope.assemble(offline=True))
 
 
 def status(project: Project, *, sink: Sink = _ignore) -> Status:

@@ -127,7 +127,7 @@ class Estate:
     def __init__(
         self, path: Path, embedded: bool | None, wait: float = WAIT, tell: Callable[[str], None] | None = None
     ) -> None:
-        self._assembly = assemble(str(path))
+        self._assembly = assemble(str(path), offline=True)
         self._embedded = embedded
         self._wait = wait
         self._tell = tell

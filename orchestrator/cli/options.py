@@ -124,7 +124,7 @@ Only = Annotated[
     typer.Option(
         "--only",
         metavar="NAME",
-        help="Select this database and what it depends on: a name, a glob or label:NAME. Repeatable.",
+        help="Select this database and what it depends on: a name, a glob, label:NAME or group:NAME. Repeatable.",
         autocompletion=complete_pattern,
     ),
 ]
@@ -133,7 +133,7 @@ Exclude = Annotated[
     typer.Option(
         "--exclude",
         metavar="NAME",
-        help="Exclude these databases: a name, a glob or label:NAME. Repeatable.",
+        help="Exclude these databases: a name, a glob, label:NAME or group:NAME. Repeatable.",
         autocompletion=complete_pattern,
     ),
 ]

@@ -9,10 +9,11 @@ from contextlib import ExitStack, contextmanager, suppress
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from orchestrator.cli.console import is_terminal, out, out_json, readable, say, say_failures
+from orchestrator.cli.console import is_terminal, out, out_json, pasteable, readable, say, say_failures
 from orchestrator.cli.options import StreamOutput
 from orchestrator.errors import ExitCode
 from orchestrator.events import DatabaseFailed, Event, LockWaiting, RunFinished, ServerWaiting, Sink, Stopping
+from orchestrator.hints import Command, Hint
 from orchestrator.planning.plan import Plan
 
 if TYPE_CHECKING:
@@ -93,6 +94,14 @@ def execute(planned: Planned, broadcast: Broadcast, output: StreamOutput, *, ver
         say_failures((event.database, event.failure) for event in failed)
         say(summary(finished, {one.id for one in plan.databases if one.has_changes}))
     return ended(finished.exit_code, written)
+
+
+def not_yet(planned: Planned) -> int:
+    """Return exit code 8, with the command to run next, if there are databases that could not be planned yet; else 0."""
+    if not planned.later:
+        return int(ExitCode.DONE)
+    say(pasteable(Hint("Members that were not known are still to be migrated; next: ", Command("apply"))))
+    return int(ExitCode.NOT_YET)
 
 
 def ended(code: int, written: bool) -> int:

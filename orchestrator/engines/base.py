@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from orchestrator.model import (
     NO_CHECKS,
@@ -43,6 +43,13 @@ class Limits:
         """The limits for a statement behind which the readers of its table would wait."""
         limits = [limit for limit in (self.lock_timeout, self.lock_try) if limit]
         return replace(self, lock_timeout=min(limits)) if limits else self
+
+
+class Rows(NamedTuple):
+    """The answer to a query: names of columns, and rows of texts; None is NULL, or nothing."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str | None, ...], ...]
 
 
 MAX_MESSAGES = 100
@@ -149,6 +156,9 @@ class Session(Protocol):
 
     def ask(self, check: Statement, limits: Limits) -> None:
         """Ask a question of a file without changing anything; CheckError if the answer is not true."""
+
+    def select(self, query: Statement, limits: Limits, most: int) -> Rows:
+        """Return the answer to a query in a transaction that cannot change anything: at most `most` rows and one more."""
 
     def begin(self, attempt: Attempt, statements: Sequence[Statement], limits: Limits) -> None:
         """Get ready to run what is left of a file statement by statement; what is above it is done.

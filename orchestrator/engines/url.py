@@ -261,7 +261,9 @@ def fill_url(skeleton: str, holes: Holes) -> str:
     password = put(url.password, holes, _encoded)
     hosts = put(url.hosts, holes, _as_host)
     path = put(url.path, holes, _encoded)
-    query = put(url.query, holes, _encoded)
+    query = "&".join(
+        put(part, holes, as_option if part.startswith("options=") else _encoded) for part in url.query.split("&")
+    )
     return url._replace(scheme=scheme, user=user, password=password, hosts=hosts, path=path, query=query).text()
 
 
@@ -280,4 +282,19 @@ def _as_host(name: str, value: str) -> str:
             f"the value of {name or '{database}'} cannot be part of a host: it holds one of @ / ? # \\ or a space",
             "for a socket directory write ?host=… in the query",
         )
+    check_column(name, value, r"[,:%]", "a host")
     return value
+
+
+def as_option(name: str, value: str) -> str:
+    """Return a value encoded for `options`, where a space would begin another setting of the session."""
+    if not name:
+        name = "{database}"
+    check_column(name, value, r"[\s\\]", "the options of a session")
+    return quote(value, safe="")
+
+
+def check_column(name: str, value: str, forbidden: str, place: str) -> None:
+    """Raise DsnError if the value of a column, which comes from outside, would be more than one part of a DSN."""
+    if name.startswith("{") and (found := re.search(forbidden, value)):
+        raise DsnError(f"the value of {name} cannot be part of {place}: it holds {found[0]!r}")

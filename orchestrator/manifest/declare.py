@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Collection, Iterator, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,14 +15,17 @@ from orchestrator.engines.url import DsnError
 from orchestrator.errors import InvalidError
 from orchestrator.hints import NAME, Command, Hint
 from orchestrator.manifest.dsn import check_name_template, check_template
+from orchestrator.manifest.fleet import SAID, Member, expand, filled_for_comparison, used
+from orchestrator.manifest.for_each import Answer
 from orchestrator.manifest.lint import NO_LINT, read_lint
 from orchestrator.manifest.names import NameIndex, control_problem, name_problem
 from orchestrator.manifest.source import Source, Steps, shown
-from orchestrator.model import Accepted, CreateOptions, Database, External, Settings
+from orchestrator.model import Accepted, CreateOptions, Database, External, Fleet, Mark, Settings
 from orchestrator.phrases import did_you_mean, either
 
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "": 1.0}
 _SHORTEST, _LONGEST = 0.001, 2_147_483.0  # what PostgreSQL counts in milliseconds, in 31 bits
+_NO_ANSWERS: Mapping[int, Answer] = {}
 _MANY = 20  # near misses searched for; each costs milliseconds in a large estate
 
 
@@ -43,6 +47,15 @@ class _Entry:
     engine: str
     name: str
     values: Mapping[str, Any]
+    member: Member | None = None
+    fleet: Fleet | None = None
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that may stand in its templates."""
+        if self.member is None:
+            return ()
+        return tuple(self.member.columns) or used(self.values)
 
     @property
     def steps(self) -> Steps:
@@ -53,12 +66,26 @@ class Declarations:
     """Reads a manifest's values; `errors` collects what is wrong, `databases` what is declared.
 
     `broken` names the places of what does not conform to the schema; it is passed over, its names stay known.
-    `base` is the directory of the manifest; `directories` says whether those of the migrations must be there.
+    `base` is the directory of the manifest; `directories` says whether those of the migrations must be there. `answers`
+    are those to the queries of fleets, by the positions of their entries.
     """
 
-    def __init__(self, source: Source, broken: Collection[Steps], base: Path, directories: bool) -> None:
+    def __init__(
+        self,
+        source: Source,
+        broken: Collection[Steps],
+        base: Path,
+        directories: bool,
+        answers: Mapping[int, Answer] = _NO_ANSWERS,
+    ) -> None:
         self.errors: list[InvalidError] = []
         self.databases: tuple[Database, ...] = ()
+        self.fleets: list[Fleet] = []
+        self.unresolved: set[str] = set()
+        self._answers = answers
+        self._member: _Entry | None = None  # the one that errors are about
+        self._wrong: Counter[int] = Counter()  # errors about members, by entry
+        self._alike: dict[tuple[int, str], Database] = {}
         self._source = source
         self._base = base
         self._directories = directories
@@ -73,9 +100,21 @@ class Declarations:
             self.databases = tuple(self._declare(entry) for entry in sound)
             self._check_same_dsn(sound)
             self._check_cycles(sound)
+            for index, number in self._wrong.items():
+                if number > SAID:
+                    self._error(("databases", index), f"{number - SAID:,} more errors about members of this fleet")
 
     def _error(self, steps: Steps, what: str, hint: str = "", detail: str = "") -> None:
-        self.errors.append(InvalidError(what, where=self._source.mark(steps), hint=hint, detail=detail))
+        where = self._source.mark(steps)
+        if (entry := self._member) and entry.member and not entry.member.columns:
+            entry = None
+        if entry and entry.member:
+            self._wrong[entry.index] += 1
+            if self._wrong[entry.index] > SAID:
+                return
+            if entry.member.mark != where:
+                where, detail = entry.member.mark, detail or f"the entry of the fleet is at {where}"
+        self.errors.append(InvalidError(what, where=where, hint=hint, detail=detail))
 
     def _suggest(self, word: str, possible: Collection[str]) -> str:
         self._suggested += 1
@@ -139,30 +178,84 @@ class Declarations:
     def _identify(self, value: Mapping[str, Any]) -> Iterator[_Entry]:
         """Yield the entries whose engine and name are known; two with the same identity are an error."""
         self._all_known = True
-        first: dict[str, int] = {}
+        first: dict[str, _Entry] = {}
         given = value.get("databases")
         for index, values in enumerate(given if isinstance(given, list) else ()):
             values = values if isinstance(values, dict) else {}
-            name, engine = values.get("name"), self._engine(index, values)
-            if not (isinstance(name, str) and name and engine):
-                self._all_known = False
-                continue
-            entry = _Entry(index, f"{engine}-{name}", engine, name, values)
-            if entry.id in first:
-                place = self._source.mark(["databases", first[entry.id]])
-                hint = "an id is engine and name; the same name on a second server needs a manifest of its own"
-                self._error(
-                    ["databases", index],
-                    f"two databases are {entry.id!r}",
-                    hint=hint,
-                    detail=f"the first is at {place}",
-                )
-                continue
-            first[entry.id] = index
-            yield entry
+            for member in self._members_of(index, values):
+                own = member.values if member else values
+                name, engine = own.get("name"), self._engine(index, own, member)
+                if not (isinstance(name, str) and name and engine):
+                    self._all_known = False
+                    continue
+                fleet = self.fleets[-1] if member else None
+                entry = _Entry(index, f"{engine}-{name}", engine, name, own, member, fleet)
+                if entry.id in first:
+                    self._tell_twice(entry, first[entry.id])
+                    continue
+                first[entry.id] = entry
+                yield entry
 
-    def _engine(self, index: int, values: Mapping[str, Any]) -> str | None:
+    def _members_of(self, index: int, values: Mapping[str, Any]) -> Sequence[Member | None]:
+        """Return the members of an entry: [None] for one that is no fleet."""
+        if "for_each" not in values:
+            return [None]
+        steps: Steps = ("databases", index)
+        if steps in self._broken:
+            self._all_known = False
+            return []
+
+        def error(at: Steps, what: str, hint: str, row: Mark | None = None) -> None:
+            self._wrong[index] += 1
+            if self._wrong[index] <= SAID:
+                self.errors.append(InvalidError(what, where=row or self._source.mark(at), hint=hint))
+
+        try:
+            found = expand(values, steps, self._source, self._base, error, self._answers.get(index))
+        except InvalidError as wrong:
+            self.errors.append(wrong)
+            found = None
+        if found is None:
+            self._all_known = False
+            return []
+        fleet, members = found
+        if fleet.query and not (members and members[0].columns):
+            self._all_known = False  # other entries may depend on members that are not known
+        self.fleets.append(fleet)
+        return members
+
+    def _tell_twice(self, entry: _Entry, other: _Entry) -> None:
+        """Tell of two databases with the same identity."""
+        self._member = entry
+        place = other.member.mark if other.member else self._source.mark(other.steps)
+        hint = "an id is engine and name; the same name on a second server needs a manifest of its own"
+        if entry.member and other.member and entry.index == other.index:
+            hint = "remove one of them"
+            if entry.fleet and entry.fleet.query:
+                hint = "let the query return each once: select distinct …"
+        self._error(entry.steps, f"two databases are {entry.id!r}", hint=hint, detail=f"the first is at {place}")
+        self._member = None
+
+    def _engine(self, index: int, values: Mapping[str, Any], member: Member | None) -> str | None:
         """Return the engine of an entry, its own or its server's; errors only if the entry is not broken."""
+        if member and not member.columns and "{" in str(values.get("server", "")):
+            return self._engine_of_all(values)
+        self._member = _Entry(index, "", "", "", values, member) if member else None
+        try:
+            return self._engine_or_errors(index, values)
+        finally:
+            self._member = None
+
+    def _engine_of_all(self, values: Mapping[str, Any]) -> str | None:
+        """Return the engine of a fleet whose servers are not known: its own, or that of the servers that may be meant."""
+        if isinstance(own := values.get("engine"), str) and own in DIALECTS:
+            return own
+        fitting = re.escape(values["server"])
+        fitting = re.sub(r"\\\{\w+\\\}", ".+", fitting)
+        engines = {one.engine for name, one in self._servers.items() if one and re.fullmatch(fitting, name)}
+        return engines.pop() if len(engines) == 1 else None
+
+    def _engine_or_errors(self, index: int, values: Mapping[str, Any]) -> str | None:
         sound = ("databases", index) not in self._broken
         own, name = values.get("engine"), values.get("server")
         server = self._servers.get(name) if isinstance(name, str) else None
@@ -186,44 +279,71 @@ class Declarations:
         return "the servers are " + ", ".join(self._servers)
 
     def _declare(self, entry: _Entry) -> Database:
+        if entry.member is None:
+            return self._declared(entry)
+        self._member = entry
+        try:
+            server = str(entry.values.get("server", ""))
+            alike = self._alike.get((entry.index, server))
+            found = self._declared(entry, alike)
+            self._alike.setdefault((entry.index, server), found)
+            return found
+        finally:
+            self._member = None
+
+    def _declared(self, entry: _Entry, alike: Database | None = None) -> Database:
+        """Return the database of an entry. `alike` is another member of its fleet on the same server."""
         values, steps = entry.values, entry.steps
         about = f"database {entry.name!r}"
-        if problem := name_problem(entry.engine, entry.name):
+        named = re.sub(r"\{\w+\}", "x", entry.name) if entry.member and not entry.member.columns else entry.name
+        if problem := name_problem(entry.engine, named):
             self._error([*steps, "name"], f"the name {entry.name!r} {problem}")
         server = self._servers.get(values.get("server", ""))
+        common: dict[str, Any] = {
+            "id": entry.id,
+            "name": entry.name,
+            "depends_on": tuple(self._dependencies(entry)),
+            "labels": tuple(self._labels(entry)),
+            "create": self._create(entry, server),
+        }
+        if entry.member:
+            common |= {"columns": entry.member.columns, "member": entry.member.value, "mark": entry.member.mark}
+        if alike is not None:
+            return replace(alike, **common)
         dsn = values.get("dsn")
-        if dsn and "server" in values:
-            self._error([*steps, "dsn"], f"{about} has a server and a dsn of its own", hint="leave out one of them")
-        elif dsn:
-            self._check_template(dsn, entry.engine, [*steps, "dsn"], about)
-        elif "server" not in values and "engine" in values:
-            self._error(steps, f"{about} has no server and no dsn", hint=self._known_servers())
-        if (real := values.get("database")) and (full := dsn or (server.dsn if server else "")):
-            try:
-                check_name_template(real, full)
-            except DsnError as fault:
-                self._error([*steps, "database"], f"{about}: {fault.what}", hint=fault.hint)
+        self._check_dsn(entry, server, about)
         return Database(
-            id=entry.id,
+            **{"mark": self._source.mark(steps), **common},
             engine=entry.engine,
-            name=entry.name,
             dsn=dsn or (server.dsn if server else ""),
             directory=self._directory(entry),
             database=values.get("database", ""),
             server=values.get("server"),
-            depends_on=tuple(self._dependencies(entry)),
             external=tuple(self._external(entry)),
-            labels=tuple(self._labels(entry)),
-            create=self._create(entry, server),
             settings=self._settings(values, steps, server.settings if server else self._defaults),
             accepted=tuple(
                 Accepted(int(one["version"]), one.get("finding", ""))
                 for one in (values.get("verify") or {}).get("accept") or ()
             ),
-            mark=self._source.mark(steps),
             lint=read_lint(values, steps, self._lint, self._error),
             risks={**self._risks, **(values.get("risks") or {})},
+            fleet=entry.fleet,
         )
+
+    def _check_dsn(self, entry: _Entry, server: _Server | None, about: str) -> None:
+        """Check the templates of a DSN and of the name on the server; errors say what is wrong with them."""
+        values, steps, dsn = entry.values, entry.steps, entry.values.get("dsn")
+        if dsn and "server" in values:
+            self._error([*steps, "dsn"], f"{about} has a server and a dsn of its own", hint="leave out one of them")
+        elif dsn:
+            self._check_template(dsn, entry.engine, [*steps, "dsn"], about, entry.columns)
+        elif "server" not in values and "engine" in values:
+            self._error(steps, f"{about} has no server and no dsn", hint=self._known_servers())
+        if (real := values.get("database")) and (full := dsn or (server.dsn if server else "")):
+            try:
+                check_name_template(real, full, entry.columns)
+            except DsnError as fault:
+                self._error([*steps, "database"], f"{about}: {fault.what}", hint=fault.hint)
 
     def _labels(self, entry: _Entry) -> Mapping[str, None]:
         labels = entry.values.get("labels") or ()
@@ -232,9 +352,9 @@ class Declarations:
                 self._error([*entry.steps, "labels", place], f"database {entry.name!r}: the label {label!r} {problem}")
         return dict.fromkeys(labels)
 
-    def _check_template(self, dsn: str, engine: str, steps: Steps, about: str) -> None:
+    def _check_template(self, dsn: str, engine: str, steps: Steps, about: str, columns: tuple[str, ...] = ()) -> None:
         try:
-            check_template(dsn, engine)
+            check_template(dsn, engine, columns)
         except DsnError as fault:
             self._error(steps, f"{about}: {fault.what}", hint=fault.hint)
 
@@ -298,6 +418,8 @@ class Declarations:
                 self._suggested += 1
                 hint = self._index.suggestion(name) if self._suggested <= _MANY else ""
                 self._error(steps, f"database {entry.name!r} depends on {name!r}, which is not declared", hint=hint)
+            elif not found:
+                self.unresolved.add(entry.id)
             elif found == (entry.id,):
                 self._error(steps, f"database {entry.name!r} depends on itself", hint="remove this entry")
             elif found and found[0] not in seen:
@@ -316,7 +438,12 @@ class Declarations:
     def _check_same_dsn(self, entries: list[_Entry]) -> None:
         first: dict[str, Database] = {}
         for entry, database in zip(entries, self.databases, strict=True):
-            dsn = database.dsn.replace("{database}", database.database or database.name)
+            real = database.database or database.name
+            if database.columns:
+                real = filled_for_comparison(real, database.columns)
+            dsn = database.dsn.replace("{database}", real)
+            if database.columns and "{" in database.dsn:
+                dsn = filled_for_comparison(dsn, database.columns)
             other = first.setdefault(dsn, database)
             if dsn and other is not database:
                 steps = entry.steps

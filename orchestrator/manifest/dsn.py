@@ -11,7 +11,7 @@ from orchestrator.engines.url import Address, DsnError
 from orchestrator.errors import InvalidError, InvalidGroup
 from orchestrator.manifest.names import name_problem
 from orchestrator.manifest.redact import Redactor
-from orchestrator.manifest.template import DatabaseName, Piece, Variable, fill, parse, parse_override
+from orchestrator.manifest.template import Column, DatabaseName, Piece, Variable, fill, parse, parse_override
 from orchestrator.manifest.variables import UnsetError, look_up, read_env_file, value_of
 from orchestrator.model import Database, Target
 from orchestrator.phrases import some
@@ -100,10 +100,10 @@ def _address(database: Database, env: Mapping[str, str], base: Path | None) -> A
     about = ""
     try:
         override = look_up(variable, env)
-        pieces = parse_override(override) if override else parse(database.dsn)
+        pieces = parse_override(override) if override else parse(database.dsn, tuple(database.columns))
         name = _real_name(database, env) if any(isinstance(piece, DatabaseName) for piece in pieces) else ""
         about = f"{variable}: " if override else ""
-        text = fill(pieces, _values(pieces, env), name, database.engine)
+        text = fill(pieces, _values(pieces, env), name, database.engine, database.columns)
         return read_address(text, database.engine, base=base)
     except DsnError as fault:
         raise _FaultsError([DsnError(about + fault.what, fault.hint)]) from None
@@ -113,10 +113,14 @@ def _real_name(database: Database, env: Mapping[str, str]) -> str:
     """Return what stands for `{database}` in the DSN: the name in the manifest, or its `database` with all variables."""
     if not database.database:
         return database.name
-    pieces = parse(database.database)
+    pieces = parse(database.database, tuple(database.columns))
     values = iter(_values(pieces, env))
     name = "".join(
-        next(values) if isinstance(piece, Variable) else piece.text
+        next(values)
+        if isinstance(piece, Variable)
+        else database.columns[piece.name]
+        if isinstance(piece, Column)
+        else piece.text
         for piece in pieces
         if not isinstance(piece, DatabaseName)
     )
@@ -127,15 +131,16 @@ def _real_name(database: Database, env: Mapping[str, str]) -> str:
 
 def variables_of(database: Database) -> tuple[Variable, ...]:
     """Return the variables that its DSN and its name on the server need, each once, in order; DsnError if malformed."""
-    pieces = (*parse(database.dsn), *parse(database.database))
+    columns = tuple(database.columns)
+    pieces = (*parse(database.dsn, columns), *parse(database.database, columns))
     return tuple({piece.name: piece for piece in pieces if isinstance(piece, Variable)}.values())
 
 
-def check_name_template(template: str, dsn: str) -> None:
+def check_name_template(template: str, dsn: str, columns: tuple[str, ...] = ()) -> None:
     """Raise DsnError if `template` cannot be the name of a database on its server: malformed, or the DSN has no place for it."""
-    if any(isinstance(piece, DatabaseName) for piece in parse(template)):
+    if any(isinstance(piece, DatabaseName) for piece in parse(template, columns)):
         raise DsnError("'database' cannot hold {database}", "write the name, with ${VAR} where it differs")
-    if not any(isinstance(piece, DatabaseName) for piece in parse(dsn)):
+    if not any(isinstance(piece, DatabaseName) for piece in parse(dsn, columns)):
         raise DsnError("'database' has no effect: the dsn holds no {database}", "end the dsn with /{database}")
 
 
@@ -243,8 +248,9 @@ def read_address(text: str, engine: str, *, filled: bool = True, base: Path | No
     return address
 
 
-def check_template(template: str, engine: str) -> None:
+def check_template(template: str, engine: str, columns: tuple[str, ...] = ()) -> None:
     """Raise DsnError if no values can make a DSN of this template: malformed, for another engine, without database."""
-    pieces = parse(template)
+    pieces = parse(template, columns)
     if pieces and not isinstance(pieces[0], Variable):
-        read_address(fill(pieces, ["1"] * len(pieces), "1", engine), engine, filled=False)
+        filled = fill(pieces, ["1"] * len(pieces), "1", engine, dict.fromkeys(columns, "1"))
+        read_address(filled, engine, filled=False)

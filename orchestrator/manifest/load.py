@@ -11,6 +11,7 @@ from orchestrator.errors import InvalidError, InvalidGroup
 from orchestrator.hints import Command, Hint
 from orchestrator.manifest.conforms import conforms
 from orchestrator.manifest.declare import Declarations
+from orchestrator.manifest.for_each import Answer
 from orchestrator.manifest.schema import schema
 from orchestrator.manifest.source import Source, Steps, parse_yaml, read_yaml, shown
 from orchestrator.model import Manifest, Mark
@@ -43,24 +44,27 @@ def find_manifest(file: str | None, env: Mapping[str, str], cwd: Path) -> Path:
     )
 
 
-def load(path: Path, *, directories: bool = True, text: str | None = None) -> Manifest:
+def load(
+    path: Path, *, directories: bool = True, text: str | None = None, answers: Mapping[int, Answer] | None = None
+) -> Manifest:
     """Read and check a manifest; InvalidError, or a group of all of them in the order of the file.
 
     Without `directories` a missing migrations directory is no error, for commands that make it. `text` is what the
-    file is about to hold, for commands that edit it.
+    file is about to hold, for commands that edit it. `answers` are those to the queries of fleets, by the positions of
+    their entries; without its answer a fleet is one database that stands for all.
     """
     with _no_garbage_collection():
-        return _load(path, directories, text)
+        return _load(path, directories, text, answers or {})
 
 
-def _load(path: Path, directories: bool, text: str | None) -> Manifest:
+def _load(path: Path, directories: bool, text: str | None, answers: Mapping[int, Answer]) -> Manifest:
     source = read_yaml(path) if text is None else parse_yaml(text, shown(path))
     if source.value is None:
         hint = Hint(Command("init"), " writes a first databases.yaml")
         raise InvalidError(f"{shown(path)} is empty", where=Mark(source.path, 1, 1), hint=hint)
 
     violations = _violations(source)
-    declared = Declarations(source, [steps for steps, _ in violations], path.absolute().parent, directories)
+    declared = Declarations(source, [steps for steps, _ in violations], path.absolute().parent, directories, answers)
     told = {error.where for error in source.errors}  # what cannot be read is not wrong in another way, too
     further = (*(error for _, error in violations), *declared.errors)
     errors = [*source.errors, *(error for error in further if error.where not in told)]
@@ -74,7 +78,15 @@ def _load(path: Path, directories: bool, text: str | None) -> Manifest:
     once = {(error.where or Mark(source.path), error.what): error for error in errors}  # aliases repeat what is wrong
     InvalidGroup.raise_if(once[place] for place in sorted(once))
     dependents = tuple(dict.fromkeys(value.get("dependents") or ()))
-    return Manifest(path, declared.databases, history_name, value.get("render") or {}, dependents)
+    return Manifest(
+        path,
+        declared.databases,
+        history_name,
+        value.get("render") or {},
+        dependents,
+        tuple(declared.fleets),
+        frozenset(declared.unresolved),
+    )
 
 
 @contextmanager

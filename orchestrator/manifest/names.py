@@ -58,7 +58,8 @@ def select(
 ) -> tuple[Database, ...]:
     """Return the selected databases in declared order.
 
-    `only` and `exclude` hold full ids, bare names, globs over both, or `label:` with a label or glob. `only` brings
+    `only` and `exclude` hold full ids, bare names, globs over both, `label:` with a label or glob, or `group:` with the
+    group of a fleet or a glob. `only` brings
     along all that the database depends on, unless `no_deps`; `exclude` then drops exactly what it matches. Without
     `only`, all are selected. UsageError for a pattern that matches nothing, an ambiguous name, or if nothing is left.
     """
@@ -71,7 +72,7 @@ def select(
     elif not no_deps:
         chosen = _with_dependencies(databases, chosen)
     chosen -= {id for pattern in exclude for id in _matches(databases, index, pattern)}
-    if not chosen:
+    if not chosen and (only or exclude):
         raise UsageError("nothing is selected", hint="--exclude leaves out all that there is to select")
     return tuple(database for database in databases if database.id in chosen)
 
@@ -97,6 +98,14 @@ def _matches(databases: Sequence[Database], index: NameIndex, pattern: str) -> l
         if not found:
             labels = [label for database in databases for label in database.labels]
             raise UsageError(f"no database has the label {wanted!r}", hint=did_you_mean(wanted, labels))
+        return found
+    if pattern.startswith("group:"):
+        wanted = pattern.removeprefix("group:")
+        found = [d.id for d in databases if d.fleet and fnmatchcase(d.fleet.group, wanted)]
+        if not found:
+            groups = list(dict.fromkeys(d.fleet.group for d in databases if d.fleet))
+            hint = did_you_mean(wanted, groups) or ("the groups are " + ", ".join(groups[:10]) if groups else "")
+            raise UsageError(f"no database is in the group {wanted!r}", hint=hint)
         return found
     found = [d.id for d in databases if fnmatchcase(d.id, pattern) or fnmatchcase(d.name, pattern)]
     if not found:

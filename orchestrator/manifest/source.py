@@ -130,6 +130,11 @@ class Source:
         """Return the place of the key whose value is at `steps`; in a list, of the item itself."""
         return self._mark(self._nodes(steps)[0])
 
+    def text(self, steps: Steps) -> str:
+        """Return a value as it is written in the file; an empty text for a list or mapping."""
+        node = self._nodes(steps)[1]
+        return str(node.value) if node is not None and node.id == "scalar" else ""
+
     def _nodes(self, steps: Steps) -> tuple[Any, Any]:
         key = value = self._root
         for step in steps:

@@ -8,7 +8,7 @@ quoted in a key=value string. So any password works as it is. A variable at the 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -37,32 +37,45 @@ class DatabaseName:
     """`{database}`."""
 
 
-Piece = Literal | Variable | DatabaseName
+@dataclass(frozen=True, slots=True)
+class Column:
+    """`{tenant}`: a column of the source that the members of a fleet come from."""
+
+    name: str
+
+
+Piece = Literal | Variable | DatabaseName | Column
 
 _TOKEN = re.compile(
     r"""(?P<dollar>\$\$)
       | \$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?:(?P<operator>:[-?])(?P<argument>[^{}]*))?\}
       | (?P<database>\{database\})
+      | \{(?P<column>[A-Za-z_][A-Za-z0-9_]*)\}
       | (?P<text>[^${}]+)""",
     re.VERBOSE,
 )
 _FORMS = "the forms are ${VAR}, ${VAR:-default}, ${VAR:?message} and {database}; a plain $ is written $$"
 
 
+NO_COLUMNS: Mapping[str, str] = {}
+
+
 @lru_cache(maxsize=4096)
-def parse(template: str) -> tuple[Piece, ...]:
-    """Return the pieces of a template; DsnError if it is malformed."""
+def parse(template: str, columns: tuple[str, ...] = ()) -> tuple[Piece, ...]:
+    """Return the pieces of a template; DsnError if it is malformed. `columns` are those that may stand in it."""
     pieces: list[Piece] = []
     position = 0
     while position < len(template):
         token = _TOKEN.match(template, position)
-        if not token:
+        if not token or (token["column"] and token["column"] not in columns):
             raise DsnError(_what_is_wrong(template[position:]), _FORMS)
         position = token.end()
         if token["name"]:
             pieces.append(Variable(token["name"], token["operator"] or "", token["argument"] or ""))
         elif token["database"]:
             pieces.append(DatabaseName())
+        elif token["column"]:
+            pieces.append(Column(token["column"]))
         else:
             pieces.append(Literal("$" if token["dollar"] else token["text"]))
     return tuple(pieces)
@@ -90,18 +103,27 @@ def parse_override(text: str) -> tuple[Piece, ...]:
     )
 
 
-def fill(pieces: Sequence[Piece], values: Sequence[str], database: str, engine: str) -> str:
-    """Return the DSN of this engine: `values` (one for each Variable, in order) and the database name, encoded for their places.
+def fill(
+    pieces: Sequence[Piece], values: Sequence[str], database: str, engine: str, columns: Mapping[str, str] = NO_COLUMNS
+) -> str:
+    """Return the DSN of this engine: `values` (one for each Variable, in order), columns and name, encoded for their places.
 
     DsnError if the template has no structure that can be understood, or a value cannot stand in its place.
     """
     rest = iter(values)
     parts = [piece.text if isinstance(piece, Literal) else HOLE for piece in pieces]
-    held = [
-        (piece.name, next(rest)) if isinstance(piece, Variable) else ("", database)
-        for piece in pieces
-        if not isinstance(piece, Literal)
-    ]
+    held: list[tuple[str, str]] = []
+    for piece in pieces:
+        if isinstance(piece, Variable):
+            held.append((piece.name, next(rest)))
+        elif isinstance(piece, Column):
+            held.append((f"{{{piece.name}}}", columns[piece.name]))
+        elif isinstance(piece, DatabaseName):
+            held.append(("", database))
+    if pieces and isinstance(pieces[0], Column):
+        raise DsnError(
+            f"the DSN begins with {{{pieces[0].name}}}", "write its scheme: a column is only a part of a DSN"
+        )
     name = ""
     if pieces and isinstance(pieces[0], Variable):
         name, parts[0] = held.pop(0)

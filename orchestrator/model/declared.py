@@ -88,10 +88,37 @@ class External:
 
 
 @dataclass(frozen=True, slots=True)
+class MemberQuery:
+    """The query that tells the members of a fleet, and the database to ask, as they are written in the manifest."""
+
+    text: str
+    database: str
+    mark: Mark = Mark("databases.yaml")
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """What the members of one entry with `for_each` share.
+
+    `group` is what `group:` selects them by, `template` the name as it is written: `tenant_{tenant}`. `entry` is the
+    position of the entry in the manifest, `origin` where its members come from, for people.
+    """
+
+    group: str
+    template: str
+    entry: int
+    origin: str = ""
+    query: MemberQuery | None = None
+    mark: Mark = Mark("databases.yaml")
+
+
+@dataclass(frozen=True, slots=True)
 class Database:
     """One database of the estate. `dsn` is a template, never a resolved value; somebody may still write a password there.
 
-    `database` is the template of its name on the server, where that is not `name`.
+    `database` is the template of its name on the server, where that is not `name`. A member of a `fleet` has the value of
+    each column that may stand in its templates in `columns`, and `member` is its own value; without columns it is the one
+    that stands for all, because the query that tells the members was not run.
     `risks` says of each of `analysis.rules.RISKS` whether a plan may hold it: allow, ask or refuse, where it is not the default.
     """
 
@@ -111,13 +138,22 @@ class Database:
     lint: Lint = Lint()
     risks: Mapping[str, str] = field(default_factory=dict)
     mark: Mark = Mark("databases.yaml")
+    fleet: Fleet | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
+    member: str = ""
+
+    @property
+    def stands_for_all(self) -> bool:
+        """Whether this is no database: it stands for the members of a fleet that are not known."""
+        return self.fleet is not None and not self.columns
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
     """The whole of `databases.yaml`. `render` is the section of that name, as it stands.
 
-    `dependents` are paths of manifests whose databases may depend on databases of this one.
+    `dependents` are paths of manifests whose databases may depend on databases of this one. `fleets` are all entries
+    with `for_each`, also those without members. `unresolved` are ids of databases that depend on members which are not known.
     """
 
     path: Path
@@ -125,6 +161,8 @@ class Manifest:
     history_name: str = "orch_history"
     render: Mapping[str, Any] = field(default_factory=dict)
     dependents: tuple[str, ...] = ()
+    fleets: tuple[Fleet, ...] = ()
+    unresolved: frozenset[str] = frozenset()
 
     def database(self, id: str) -> Database:
         """Return the database with this full id; KeyError if there is none."""

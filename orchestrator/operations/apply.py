@@ -36,7 +36,7 @@ def prepare(
     _refuse_mixed(scope, to, late)
     assembly = replace(
         scope, only=[database.id for database in saved.databases], no_deps=bool(saved.databases)
-    ).assemble()
+    ).assemble(saved=True)
     assembly.permit(create=create)
     run = scope.run(assembly, sink, fail_fast=fail_fast)
     if not scope.embedded and any(one.external for one in assembly.databases):

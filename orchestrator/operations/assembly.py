@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator import __version__
 from orchestrator.errors import InvalidError, InvalidGroup
+from orchestrator.events import Notice
 from orchestrator.execution.run import Run, check_numbers
 from orchestrator.execution.scheduler import JOBS, JOBS_PER_SERVER
 from orchestrator.manifest.redact import redactor
@@ -29,7 +30,10 @@ MAX_KEPT_SCRIPT = 100_000  # characters; a larger file is parsed again rather th
 
 @dataclass
 class Assembly:
-    """The manifest and the selected databases, in an order that respects their dependencies."""
+    """The manifest and the selected databases, in an order that respects their dependencies.
+
+    `later` has a sentence for each fleet whose members are not known yet, `notes` all that is to be told of fleets.
+    """
 
     manifest: Manifest
     databases: tuple[Database, ...]
@@ -37,6 +41,8 @@ class Assembly:
     run_id: str = field(default_factory=lambda: os.urandom(4).hex())
     actor: str = field(default_factory=lambda: actor(os.environ))
     engines: dict[str, Engine] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    later: tuple[str, ...] = ()
     _scripts: dict[tuple[File, bool], Script] = field(default_factory=dict)
     _targets: Mapping[str, Target] = field(default_factory=dict)
 
@@ -135,6 +141,8 @@ class Assembly:
             self.databases = tuple(replace(one, settings=replace(one.settings, create=True)) for one in self.databases)
         catalogs = self.catalogs()
         targets = self.targets(embedded=embedded)
+        for note in self.notes:
+            sink(Notice("", note))
         return Run(
             run_id=self.run_id,
             actor=self.actor,
@@ -154,6 +162,17 @@ class Assembly:
         )
 
 
+def one_of_each(databases: Sequence[Database]) -> tuple[Database, ...]:
+    """Return the databases with one member of each fleet: what concerns files alone is the same for all of them."""
+    seen: set[int] = set()
+    found = []
+    for database in databases:
+        if database.fleet is None or database.fleet.entry not in seen:
+            found.append(database)
+            seen |= {database.fleet.entry} if database.fleet else set()
+    return tuple(found)
+
+
 def assemble(
     file: str | None,
     env_file: str | None = None,
@@ -161,8 +180,17 @@ def assemble(
     exclude: Sequence[str] | None = None,
     *,
     no_deps: bool = False,
+    offline: bool = False,
+    embedded: bool = False,
+    wait: float = 0.0,
+    saved: bool = False,
 ) -> Assembly:
-    """Load the manifest and select databases. Raise InvalidError or UsageError."""
+    """Load the manifest and select databases. Raise InvalidError or UsageError.
+
+    `saved`: `only` has the ids of a saved plan; one that a manifest with fleets has no more is left out.
+
+    The members of a fleet that a query tells are asked for, unless `offline`: then one database stands for all of them.
+    """
     from orchestrator.manifest.dsn import check_overrides
     from orchestrator.manifest.load import find_manifest, load
     from orchestrator.manifest.names import select
@@ -172,9 +200,29 @@ def assemble(
     path = find_manifest(file, os.environ, Path.cwd())
     env = environment(env_file, os.environ, path.parent)
     manifest = load(path)
+    patterns, left_out = list(only or ()), list(exclude or ())
+    engines: dict[str, Engine] = {}
+    later: Mapping[int, str] = {}
+    if manifest.fleets and not offline:
+        from orchestrator.operations import fleets
+
+        if fleets.are_needed(manifest, patterns, left_out, no_deps):
+            first = Assembly(manifest, (), env, engines=engines)
+            asked = fleets.ask_members(first, embedded=embedded, wait=wait)
+            manifest, later = load(path, answers=asked.answers), asked.later
     check_overrides(manifest.databases, env)
-    chosen = select(manifest.databases, list(only or ()), list(exclude or ()), no_deps)
+    saved = saved and bool(manifest.fleets)  # a tenant may leave at any time
+    if saved:
+        declared = {database.id for database in manifest.databases}
+        patterns = [id for id in patterns if id in declared]
+    chosen = () if saved and only and not patterns else select(manifest.databases, patterns, left_out, no_deps)
+    notes: list[str] = []
+    told: list[str] = []
+    if manifest.fleets and not offline:
+        waiting, told = fleets.not_yet(manifest, chosen, later)
+        chosen = tuple(one for one in chosen if one.id not in waiting)
+        notes = [*told, *(() if only else fleets.without_members(manifest, later))]
     needs = among({d.id: d.depends_on for d in manifest.databases}, [d.id for d in chosen])
     by_id = {database.id: replace(database, depends_on=needs[database.id]) for database in chosen}
     ordered = tuple(by_id[id] for id in order(needs))
-    return Assembly(manifest, ordered, env)
+    return Assembly(manifest, ordered, env, engines=engines, notes=tuple(notes), later=tuple(told))

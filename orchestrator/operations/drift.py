@@ -250,8 +250,11 @@ def guard(run: Run, plan: Plan) -> Plan:
     """
     databases = []
     for planned in plan.databases:
+        if planned.failure or planned.create or not planned.steps:  # one that failed may be no database of the run
+            databases.append(planned)
+            continue
         settings = run.databases[planned.id].settings
-        if settings.drift == "off" or planned.failure or planned.create or not planned.steps:
+        if settings.drift == "off":
             databases.append(planned)
             continue
         target = run.targets[planned.id]

@@ -32,7 +32,7 @@ class Graph:
 
 def graph(scope: Scope) -> Graph:
     """Return the graph of the chosen databases. InvalidError for a manifest that is wrong, such as one with a cycle."""
-    databases = scope.assemble().databases
+    databases = scope.assemble(offline=True).databases
     chosen = {database.id for database in databases}
     return Graph(
         {one.id: tuple(need for need in one.depends_on if need in chosen) for one in databases},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from orchestrator.analysis.sizes import size_of, weighed
 from orchestrator.engines import dialect
 from orchestrator.errors import InvalidError, InvalidGroup, OrchError, UsageError
 from orchestrator.model import Database, File, Mark, Migration, Script, Size
-from orchestrator.operations.assembly import Assembly, assemble
+from orchestrator.operations.assembly import Assembly, assemble, one_of_each
 from orchestrator.operations.side_by_side import side_by_side
 from orchestrator.planning.catalog import read_catalog
 
@@ -49,7 +49,7 @@ def lint(request: Request) -> Report:
     """
     if request.since is not None and request.changed is not None:
         raise UsageError("--since and --changed cannot be used together", hint="use one of them")
-    assembly = assemble(request.file, None, request.names or None, None, no_deps=bool(request.names))
+    assembly = assemble(request.file, None, request.names or None, None, no_deps=bool(request.names), offline=True)
     _check_version(request.server_version, assembly.databases)
     changed: Collection[Path] | None = None
     if request.changed is not None:
@@ -57,10 +57,11 @@ def lint(request: Request) -> Report:
 
         changed = changed_files(request.changed, assembly.manifest.path.parent)
     judge = partial(_judge, assembly, request, changed)
-    found = side_by_side(judge, assembly.databases) if _is_large(assembly.databases) else None
+    different = one_of_each(assembly.databases)  # the members of a fleet share their files
+    found = side_by_side(judge, different) if _is_large(different) else None
     if found is None:
-        assembly.catalogs()  # everything that is wrong with any directory is told
-        found = list(map(judge, assembly.databases))
+        replace(assembly, databases=different).catalogs()  # everything that is wrong with any directory is told
+        found = list(map(judge, different))
     told = tuple(one for told, _, _ in found for one in told)
     return Report(told, len(assembly.databases), sum(files for _, files, _ in found), sum(one for _, _, one in found))
 

@@ -28,11 +28,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Planned:
-    """A plan, with the run that can execute it. `checks` are the answers to its `require` checks, if they were asked."""
+    """A plan, with the run that can execute it. `checks` are the answers to its `require` checks, if they were asked.
+
+    `later` has a sentence for each fleet whose members are not known yet: they are no part of the plan.
+    """
 
     run: Run
     plan: Plan
     checks: tuple[Asked, ...] | None = None
+    later: tuple[str, ...] = ()
 
     @cached_property
     def risks(self) -> Mapping[str, Sequence[Risk]]:
@@ -89,11 +93,15 @@ def plan(
     if outside is not None and not at_once:
         made = _with_notes(made, outside.waits_for)
     made = guarded(run, made)
+    if assembly.manifest.fleets and not scope.only and not scope.embedded:
+        from orchestrator.operations.fleets import tell_vanished
+
+        tell_vanished(run, assembly)
     if not checks:
-        return Planned(run, made)
+        return Planned(run, made, later=assembly.later)
     from orchestrator.operations.checks import ask_checks
 
-    return Planned(run, made, tuple(ask_checks(run, made)))
+    return Planned(run, made, tuple(ask_checks(run, made)), assembly.later)
 
 
 def guarded(run: Run, made: Plan) -> Plan:
@@ -131,6 +139,7 @@ def _risks_of(run: Run, plan: Plan) -> dict[str, list[Risk]]:
             levels=run.databases[database.id].lint.levels,
         )
         for database in plan.databases
+        if database.id in run.databases
     }
     return {id: list(map(shown, dangers)) for id, dangers in found.items() if dangers}
 

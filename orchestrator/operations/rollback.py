@@ -11,7 +11,6 @@ from orchestrator.events import Sink
 from orchestrator.execution.survey import survey
 from orchestrator.hints import Blank, Command, Hint
 from orchestrator.model import Direction, Migration
-from orchestrator.operations.assembly import assemble
 from orchestrator.operations.kept import with_kept_files
 from orchestrator.operations.plan import Planned, guarded
 from orchestrator.operations.scope import Scope
@@ -75,7 +74,7 @@ def prepare(
 
 def _dependents(scope: Scope, chosen: set[str]) -> list[str]:
     """Return what depends on the chosen databases, and is not chosen itself."""
-    databases = assemble(scope.file, scope.env_file).databases
+    databases = replace(scope, only=None, exclude=None, no_deps=False).assemble().databases
     dependencies = {database.id: database.depends_on for database in databases}
     above = set().union(*(dependants(dependencies, id) for id in chosen)) - chosen
     return [database.id for database in databases if database.id in above]

@@ -31,9 +31,24 @@ class Scope:
     wait: float = 0.0
     lock_timeout: float | None = None
 
-    def assemble(self) -> Assembly:
-        """Load the manifest and choose databases; InvalidError and UsageError say what is wrong."""
-        return assemble(self.file, self.env_file, self.only, self.exclude, no_deps=self.no_deps)
+    def assemble(self, *, offline: bool = False, saved: bool = False) -> Assembly:
+        """Load the manifest and choose databases; InvalidError and UsageError say what is wrong.
+
+        `saved`: they are those of a saved plan, and the manifest may lack some of them.
+
+        Without servers (`offline`) one database stands for the members of a fleet that a query tells.
+        """
+        return assemble(
+            self.file,
+            self.env_file,
+            self.only,
+            self.exclude,
+            no_deps=self.no_deps,
+            offline=offline,
+            embedded=self.embedded,
+            wait=self.wait,
+            saved=saved,
+        )
 
     def run(self, assembly: Assembly, sink: Sink, *, fail_fast: bool = False) -> Run:
         """Return a run over these databases. InvalidError for files and DSNs that are wrong; no server is asked."""

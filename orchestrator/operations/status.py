@@ -26,5 +26,9 @@ def status(scope: Scope, sink: Sink, *, close: bool = False) -> Status:
     finally:
         if close:
             run.close()
+    if assembly.manifest.fleets and not scope.only and not scope.embedded:
+        from orchestrator.operations.fleets import tell_vanished
+
+        tell_vanished(run, assembly)
     found = tuple(status_of(d, run.catalogs[d.id], surveys[d.id], run.read_script) for d in assembly.databases)
     return Status(tuple(map(outside.told, found)) if outside else found)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from orchestrator.analysis.sessions import leaks, limited_effects
 from orchestrator.errors import InvalidError, InvalidGroup
 from orchestrator.model import Direction
-from orchestrator.operations.assembly import Assembly
+from orchestrator.operations.assembly import Assembly, one_of_each
 from orchestrator.planning.history import ONLY_DOWN
 from orchestrator.planning.places import unnamed, without_migrations
 
@@ -33,7 +33,7 @@ class Validated:
 
 def validate(assembly: Assembly) -> Validated:
     """Read and parse every file of the selected databases. Raise InvalidError for one fault, InvalidGroup for several."""
-    catalogs = assembly.catalogs()
+    catalogs = replace(assembly, databases=one_of_each(assembly.databases)).catalogs()
     errors: list[InvalidError] = []
     warnings: list[Warned] = []
     try:
@@ -41,7 +41,8 @@ def validate(assembly: Assembly) -> Validated:
     except InvalidGroup as group:
         errors.extend(group.errors)
     files = 0
-    for database in assembly.databases:
+    different = one_of_each(assembly.databases)
+    for database in different:
         if not catalogs[database.id]:
             warnings.append(Warned("no files", database.id, without_migrations(database)))
         for migration in catalogs[database.id]:
@@ -61,7 +62,7 @@ def validate(assembly: Assembly) -> Validated:
                 except InvalidError as error:
                     errors.append(error)
     InvalidGroup.raise_if(errors)
-    for database in assembly.databases:
+    for database in different:
         ups = (assembly.read_script(database, one.up) for one in catalogs[database.id] if one.up)
         warnings += [Warned("session", database.id, str(one)) for one in leaks(ups)]
     warnings += [Warned("unnamed", "", what) for what in unnamed(assembly.manifest)]

@@ -53,7 +53,7 @@ def command(
 
     from orchestrator.cli.consent import ask
     from orchestrator.cli.console import paint_dangers, say
-    from orchestrator.cli.stage import Broadcast, execute, planning, when_machines_read
+    from orchestrator.cli.stage import Broadcast, execute, not_yet, planning, when_machines_read
     from orchestrator.operations.apply import prepare
     from orchestrator.operations.risks import refuse
     from orchestrator.operations.scope import Scope
@@ -90,10 +90,10 @@ def command(
         from orchestrator.views.table import counted
 
         say(f"Nothing to do: {counted(len(plan.databases), 'database')} up to date.")
-        return 0
+        return not_yet(planned)
     if output not in (options.StreamOutput.json, options.StreamOutput.jsonl):
         say(paint_dangers(plan_text(plan, planned.risks), sys.stderr))
         say("")
     refuse(planned)
     ask(planned, yes=yes)
-    return execute(planned, broadcast, output, verbose=verbose)
+    return execute(planned, broadcast, output, verbose=verbose) or not_yet(planned)

@@ -24,7 +24,7 @@ def command(
     from orchestrator.operations.validate import validate
     from orchestrator.views.validate import warning_lines
 
-    valid = validate(assemble(file, None, only, exclude, no_deps=no_deps))
+    valid = validate(assemble(file, None, only, exclude, no_deps=no_deps, offline=True))
     if output is options.Output.text:
         for line in warning_lines(valid):
             say(line)

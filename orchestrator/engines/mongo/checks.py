@@ -6,11 +6,14 @@ sends the ping and knows nothing of the rest. What is counted can be asked insid
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bson.raw_bson import RawBSONDocument
 
+from orchestrator.engines.base import Rows
 from orchestrator.engines.checks import ENSURE, REQUIRE, refused
+from orchestrator.errors import StatementError
 from orchestrator.model import Statement
 
 EXAMPLE = {"orch": {REQUIRE: {"count": "orders", "query": {"total": None}}, "is": 0}}
@@ -57,6 +60,35 @@ def read_check(comment: dict[str, Any]) -> dict[str, Any]:
     extras = {key: command[key] for key in ("hint", "collation") if key in command}
     pipeline = [*stages, {"$count": "n"}]
     return {"aggregate": collection, "pipeline": pipeline, "cursor": {}, **extras, "is": int(wanted)}
+
+
+def read_query(query: Statement) -> dict[str, Any]:
+    """Return the aggregate command of a find or an aggregate that only reads; StatementError if it is none."""
+    command = query.body
+    name, collection = next(iter(command.items()))
+    stages = command.get("pipeline") if name == "aggregate" else _read_stages(command)
+    writes = isinstance(stages, list) and any(_WRITING & stage.keys() for stage in stages if isinstance(stage, dict))
+    if name not in ("find", "aggregate") or not isinstance(collection, str) or not isinstance(stages, list) or writes:
+        raise StatementError("the query of a fleet is a find or an aggregate that only reads", statement=query)
+    return {"aggregate": collection, "pipeline": stages}
+
+
+def _read_stages(command: dict[str, Any]) -> list[dict[str, Any]]:
+    stages = [{"$match": command.get("filter", {})}]
+    for key in ("sort", "skip", "limit"):
+        if command.get(key):
+            stages.append({f"${key}": command[key]})
+    return [*stages, {"$project": command["projection"]}] if command.get("projection") else stages
+
+
+def rows_of(documents: Sequence[Mapping[str, Any]]) -> Rows:
+    """Return documents as rows: their keys are the columns, without `_id` where there is another."""
+    keys = dict.fromkeys(key for document in documents for key in document)
+    columns = tuple(key for key in keys if key != "_id") or tuple(keys)
+    rows = (
+        tuple(None if document.get(key) is None else str(document[key]) for key in columns) for document in documents
+    )
+    return Rows(columns, tuple(rows))
 
 
 def _stages(command: dict[str, Any]) -> list[dict[str, Any]]:

@@ -14,9 +14,9 @@ from pymongo.collection import Collection
 from pymongo.database import Database as MongoDatabase
 from pymongo.errors import OperationFailure, PyMongoError, WriteConcernError
 
-from orchestrator.engines.base import Effect, Limits
+from orchestrator.engines.base import Effect, Limits, Rows
 from orchestrator.engines.mongo import errors
-from orchestrator.engines.mongo.checks import command_of, judge_reply
+from orchestrator.engines.mongo.checks import command_of, judge_reply, read_query, rows_of
 from orchestrator.engines.mongo.commands import DURABLE, RAW, Commands
 from orchestrator.engines.mongo.lease import Lease
 from orchestrator.engines.mongo.probe import probe
@@ -212,6 +212,20 @@ class MongoSession:
             except OperationFailure as error:
                 raise errors.statement_error(error, self._target, check) from None
             judge_reply(check, reply)
+
+    def select(self, query: Statement, limits: Limits, most: int) -> Rows:
+        """Read documents; their keys are the columns."""
+        command = read_query(query)
+        pipeline = [*command["pipeline"], {"$limit": most + 1}]
+        options: dict[str, Any] = {}
+        if limits.statement_timeout:
+            options["maxTimeMS"] = round(limits.statement_timeout * 1000)
+        with errors.mapped(self._target), errors.unless_cancelled(self._cancelled):
+            try:
+                found = list(self._database[command["aggregate"]].aggregate(pipeline, session=self._session, **options))
+            except OperationFailure as error:
+                raise errors.statement_error(error, self._target, query) from None
+        return rows_of(found)
 
     def probe(self, statement: Statement, limits: Limits) -> tuple[Effect, str]:  # noqa: ARG002 - PostgreSQL has debris
         """Look what became of a command."""

@@ -13,6 +13,7 @@ from orchestrator.engines.url import (
     Address,
     DsnError,
     Holes,
+    check_column,
     check_database,
     check_parameters,
     check_scheme,
@@ -261,6 +262,7 @@ def _encoded(_name: str, value: str) -> str:
 def _plain(name: str, value: str) -> str:
     if re.search(r"[@?#()\s]", value):
         raise DsnError(f"the value of {name or '{database}'} cannot be part of a host: it holds one of @ ? # ( )")
+    check_column(name, value, r"[,:/%]", "a host")
     return value
 
 

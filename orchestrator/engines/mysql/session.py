@@ -13,7 +13,7 @@ from typing import Any
 import pymysql
 from pymysql.constants import SERVER_STATUS
 
-from orchestrator.engines.base import MAX_MESSAGES, Effect, Limits
+from orchestrator.engines.base import MAX_MESSAGES, Effect, Limits, Rows
 from orchestrator.engines.checks import judge
 from orchestrator.engines.mysql import errors
 from orchestrator.engines.mysql.connection import Stopper, ask
@@ -195,6 +195,21 @@ class MysqlSession:
             ask(self.connection, "START TRANSACTION READ ONLY")
         try:
             self._judge(check, limits)
+        finally:
+            with suppress(pymysql.Error, OSError):
+                ask(self.connection, "ROLLBACK")
+
+    def select(self, query: Statement, limits: Limits, most: int) -> Rows:
+        """Read the rows of a query in a transaction that cannot change anything."""
+        with errors.mapped(self.target):
+            ask(self.connection, "START TRANSACTION READ ONLY")
+        try:
+            wrapped = f"SELECT * FROM (\n{query.body}\n) AS members LIMIT {most + 1}"  # noqa: S608 - the manifest's own
+            self._run(query, limits, wrapped)
+            result = self.connection._result
+            columns = tuple(field.name for field in (result.fields or ())) if result is not None else ()
+            rows = (result.rows or ()) if result is not None else ()
+            return Rows(columns, tuple(tuple(None if cell is None else _text(cell) for cell in row) for row in rows))
         finally:
             with suppress(pymysql.Error, OSError):
                 ask(self.connection, "ROLLBACK")
@@ -396,6 +411,10 @@ class MysqlSession:
                 f"SET SESSION lock_wait_timeout = {value}, SESSION innodb_lock_wait_timeout = {value}",
             )
         self._limits = limits
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
 
 
 def _answer(value: object) -> object:

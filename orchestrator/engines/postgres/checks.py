@@ -7,7 +7,7 @@ from typing import Any
 
 from psycopg.pq.abc import PGresult
 
-from orchestrator.engines.base import Limits
+from orchestrator.engines.base import Limits, Rows
 from orchestrator.engines.checks import judge
 from orchestrator.engines.postgres.message import Message, set_limits
 from orchestrator.model import Statement
@@ -28,6 +28,29 @@ def in_file(check: Statement) -> Message:
 def alone(check: Statement, limits: Limits) -> Message:
     """Return the message that asks a check in a transaction of its own."""
     return _asking(Message(f"{_ALONE}{set_limits('SET LOCAL', limits)}"), check, "ROLLBACK")
+
+
+def selecting(query: Statement, limits: Limits, most: int) -> Message:
+    """Return the message that reads at most `most` rows of a query, and one more."""
+    message = Message(_ALONE + set_limits("SET LOCAL", limits))
+    message.put("SELECT * FROM (")
+    message.add(query, terminator=f"\n) AS members LIMIT {most + 1};\n")  # several statements are a syntax error
+    message.put("ROLLBACK")
+    return message
+
+
+def rows_of(results: Sequence[PGresult]) -> Rows:
+    """Return the rows of the message above."""
+    result = results[-2]
+    columns = tuple((result.fname(place) or b"").decode() for place in range(result.nfields))
+    read = result.get_value
+    return Rows(
+        columns,
+        tuple(
+            tuple(None if (cell := read(row, place)) is None else cell.decode() for place in range(len(columns)))
+            for row in range(result.ntuples)
+        ),
+    )
 
 
 def judge_results(check: Statement, message: Message, results: Sequence[PGresult]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote, unquote, unquote_plus
 
@@ -16,6 +17,8 @@ from orchestrator.engines.url import (
     DsnError,
     Holes,
     UrlForm,
+    as_option,
+    check_column,
     check_database,
     check_parameters,
     host_and_port,
@@ -100,7 +103,9 @@ class LibpqForm(UrlForm):
         """Return a DSN with each HOLE filled, every value encoded for its place; None if this is no form of a DSN."""
         if IS_URL.match(skeleton) or "=" not in skeleton:
             return UrlForm.fill(self, skeleton, holes)
-        return conninfo({key: put(value, holes, lambda _, v: v) for key, value in parse_conninfo(skeleton).items()})
+        return conninfo(
+            {key: put(value, holes, partial(_plain, key)) for key, value in parse_conninfo(skeleton).items()}
+        )
 
     def retarget(self, url: str, name: str) -> str:
         """Return the DSN of another database of the same server and login."""
@@ -175,6 +180,15 @@ def _settings_as_options(
     kept = [(key, value) for key, value in kept if unquote(key) in known and unquote(key) != "options"]
     kept += [("options", quote(options, safe=""))] if options else []
     return kept, {unquote(key): unquote(value) for key, value in kept}
+
+
+def _plain(key: str, name: str, value: str) -> str:
+    """Return a value as it is, for a key=value string; what comes from outside must be one value of its key."""
+    if key in ("host", "hostaddr", "port"):
+        check_column(name, value, r"[,/@]", "a host")
+    elif key == "options":
+        as_option(name, value)
+    return value
 
 
 def _check_libpq(given: Mapping[str, str], *, filled: bool, shown: bool) -> None:

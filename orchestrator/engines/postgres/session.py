@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from orchestrator.engines.base import Effect, Limits
+from orchestrator.engines.base import Effect, Limits, Rows
 from orchestrator.engines.postgres import carried, errors
 from orchestrator.engines.postgres.history import literal, point, record
 from orchestrator.engines.postgres.lock import CONNECT_TIMEOUT, AdvisoryLock
@@ -205,6 +205,15 @@ class PostgresSession:
         message = alone(check, limits)
         with timed(limits):
             judge_results(check, message, self._wire.send(message))
+
+    def select(self, query: Statement, limits: Limits, most: int) -> Rows:
+        """Read the rows of a query in a read-only transaction of its own."""
+        from orchestrator.engines.postgres.checks import rows_of, selecting
+
+        self._wire.refuse_misread((query,), whole=True)
+        message = selecting(query, limits, most)
+        with timed(limits):
+            return rows_of(self._wire.send(message))
 
     def begin(self, attempt: Attempt, statements: Sequence[Statement], limits: Limits) -> None:
         """Make the session what the statements above these left; nothing to do if it is they that ran in it."""

@@ -8,7 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, unquote, unquote_plus
 
-from orchestrator.engines.url import HOLE, Address, DsnError, Holes, check_parameters, check_scheme, is_ours, put
+from orchestrator.engines.url import (
+    HOLE,
+    Address,
+    DsnError,
+    Holes,
+    check_column,
+    check_parameters,
+    check_scheme,
+    is_ours,
+    put,
+)
 from orchestrator.phrases import either
 
 # What Go leaves as it is in a path; of everything else golang-migrate makes %XX, and looks for a file of that name.
@@ -113,6 +123,7 @@ _NAMES = {
 def _part_of_path(name: str, value: str) -> str:
     if found := re.search(r"[?#&\0]", value):
         raise DsnError(f"the value of {name or '{database}'} holds {found[0]!r}, which cannot be in the path of a DSN")
+    check_column(name, value, r"[/\\%]|^\.\.?$", "the path of a file")
     return value
 
 

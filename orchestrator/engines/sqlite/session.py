@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote
 
-from orchestrator.engines.base import Effect, Limits
+from orchestrator.engines.base import Effect, Limits, Rows
 from orchestrator.engines.checks import judge
 from orchestrator.engines.sqlite import errors
 from orchestrator.engines.sqlite.dsn import options_of, path_of
@@ -214,6 +214,24 @@ class SqliteSession:
     def ask(self, check: Statement, limits: Limits) -> None:
         """Ask a check over a connection that cannot change anything, or that must not while it is asked."""
         self._reading(lambda connection: self._ask(connection, check, limits))
+
+    def select(self, query: Statement, limits: Limits, most: int) -> Rows:
+        """Read the rows of a query over a connection that must not change anything while it is asked."""
+
+        def read(connection: sqlite3.Connection) -> Rows:
+            connection.execute("PRAGMA query_only = 1")
+            try:
+                with errors.mapped(self.target, query):
+                    found = connection.execute(f"SELECT * FROM (\n{query.body}\n) LIMIT {most + 1}")  # noqa: S608
+                    columns = tuple(column[0] for column in found.description)
+                    rows = found.fetchall()
+            finally:
+                with suppress(sqlite3.Error):
+                    connection.execute("PRAGMA query_only = 0")
+            return Rows(columns, tuple(tuple(None if cell is None else str(cell) for cell in row) for row in rows))
+
+        del limits  # a file has no other waiter
+        return self._reading(read)
 
     def execute(self, statement: Statement, limits: Limits) -> None:
         """Run one statement that cannot be part of a transaction."""
