@@ -16,14 +16,14 @@ from typing import Any
 from orchestrator.analysis.findings import Finding, Story
 from orchestrator.analysis.measured import Compared, compare
 from orchestrator.engines import dialect
-from orchestrator.engines.base import Reach
+from orchestrator.engines.base import Limits, Reach
 from orchestrator.errors import InvalidError, OrchError
 from orchestrator.events import DatabaseFailed, Event, Failure
 from orchestrator.execution.executor import Executor
 from orchestrator.execution.run import Run
 from orchestrator.execution.survey import survey
 from orchestrator.hints import Command, Hint
-from orchestrator.model import Direction, Migration
+from orchestrator.model import Direction, Migration, Statement
 from orchestrator.planning.history import reconcile
 from orchestrator.planning.plan import Request
 from orchestrator.planning.planner import make_plan
@@ -118,6 +118,7 @@ class _Scratch:
                 continue
             script = run.read_script(database, migration.up)
             told = self._story.judge(script)
+            self._ask(run, script.checks.before)
             with self._session(run) as connection, self._session(run) as watcher:
                 old = tracer.tables(watcher) if old is None else old
                 for measured in tracer.trace(connection, watcher, script, old):
@@ -128,6 +129,14 @@ class _Scratch:
                     yield compare(migration.up.path, statement.line, source, measured, mine)
                     if measured.error:
                         return
+            self._ask(run, script.checks.after)
+
+    def _ask(self, run: Run, checks: Sequence[Statement]) -> None:
+        """Ask the checks of a file in the scratch database; OrchError with its place for one that is not met."""
+        target = run.targets[self._id]
+        for check in checks:
+            with run.engines[target.engine].connect(target) as session:
+                session.ask(check, Limits())
 
     @contextmanager
     def _session(self, run: Run) -> Iterator[Any]:

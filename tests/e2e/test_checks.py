@@ -107,6 +107,8 @@ def test_every_answer_but_true_stops_the_file(estate: Estate, kind: str) -> None
         ("require DELETE FROM orders", "require takes a query, and this is none"),
         ("require SELECT 'x", "unterminated string"),
         ("require SELECT pg_advisory_unlock_all() IS NULL", "pg_advisory_unlock_all cannot be used in a migration"),
+        ("require SELECT pg_terminate_backend(pid) FROM pg_stat_activity", "pg_terminate_backend() acts outside of"),
+        ("ensure SELECT public.dblink_exec('dbname=shop', 'DROP TABLE t') = ''", "dblink_exec() acts outside of"),
         ("requires SELECT true", "did you mean require?"),
     ],
 )

@@ -77,6 +77,27 @@ def test_a_file_that_fails_and_what_cannot_be_traced(pg_estate: Estate) -> None:
     assert pg_estate.sql("a", "SELECT rolname FROM pg_roles WHERE rolname = 'traced_by_mistake'") == []
 
 
+def test_checks_are_asked_in_the_scratch_database(pg_estate: Estate) -> None:
+    pg_estate.add("postgres", "a", {"1_a.up.sql": TABLES})
+    pg_estate.orch("apply")
+    pg_estate.write(
+        "postgres-a", {"2_b.up.sql": "-- orch: require SELECT count(*) = 7 FROM t\nALTER TABLE t ADD x int;"}
+    )
+    (database,) = traced(pg_estate, code=1)
+    assert "the check is not met: its query returned false" in database["error"] and database["statements"] == []
+    pg_estate.write(
+        "postgres-a", {"2_b.up.sql": "-- orch: ensure SELECT count(x) = 0 FROM t\nALTER TABLE t ADD x int;"}
+    )
+    (database,) = traced(pg_estate)
+    assert (database["error"], len(database["statements"])) == (None, 1)
+    # A function that a check calls would act on the real server from every copy.
+    away = "CREATE FUNCTION away() RETURNS boolean LANGUAGE sql AS $$ SELECT pg_reload_conf() $$;\n"
+    pg_estate.write("postgres-a", {"2_b.up.sql": away, "3_c.up.sql": "-- orch: require SELECT away()\nSELECT 1;"})
+    (database,) = traced(pg_estate, code=1)
+    assert "away() reaches beyond the database" in database["error"]
+    assert "away() reaches beyond the database" in pg_estate.orch("verify", "a", code=None).text
+
+
 LONG = {"rewrite", "scan", "index", "foreign key", "domain", "together", "refresh"}
 
 OTHERWISE = (

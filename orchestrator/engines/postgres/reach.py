@@ -142,7 +142,7 @@ def confine(script: Script) -> Confined:
     """Return the file as it is: PostgreSQL's files name no database that could be exchanged."""
     found: list[Finding] = []
     routines: list[Routine] = []
-    for statement in script.statements:
+    for statement in _all(script):
         if _MAKES_ROUTINE.match(statement.source) and (routine := _routine(statement)):
             routines.append(routine)
         if _FIRST.match(statement.source) or _TELLING.search(statement.source):
@@ -155,6 +155,19 @@ def confine(script: Script) -> Confined:
                 )
                 found.append(Finding(where, told, reach, hint))
     return Confined(script, tuple(found), tuple(routines), partial(_calls, script))
+
+
+def acts_outside(query: Statement) -> str:
+    """Return which function a query calls whose effect no ROLLBACK takes back; '' if none that is known."""
+    held = _held(_spell(query.source, query.offset), itself=False) if _TELLING.search(query.source) else ()
+    return next((what for what, reach, _, _ in held if reach is Reach.OTHER), "")
+
+
+def _all(script: Script) -> Iterator[Statement]:
+    """Yield the statements of a file and its checks, which call functions too."""
+    yield from script.checks.before
+    yield from script.checks.after
+    yield from script.statements
 
 
 def _routine(statement: Statement) -> Routine | None:
@@ -174,7 +187,7 @@ def _routine(statement: Statement) -> Routine | None:
 def _calls(script: Script, names: frozenset[str]) -> Iterator[Finding]:
     """Yield where a file calls one of these functions, or makes a trigger or default of it."""
     words = [name.strip('"').lower() for name in names]
-    for statement in script.statements:
+    for statement in _all(script):
         source = statement.source.lower()
         if not any(word in source for word in words) or _MAKES_ROUTINE.match(statement.source):
             continue

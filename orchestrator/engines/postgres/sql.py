@@ -302,7 +302,12 @@ def _check(reader: Reader, directive: re.Match[str], name: str) -> Statement:
         if pattern.match(words):
             raise reader.error(what, start, hint)
     source = line.text[start:end]
-    return Statement(source, source, start, before.count("\n") + 1, atomic=True)
+    check = Statement(source, source, start, before.count("\n") + 1, atomic=True)
+    from orchestrator.engines.postgres.reach import acts_outside  # only files with checks come here
+
+    if what := acts_outside(check):
+        raise reader.error(f"{name} must not change anything: {what} acts outside of the transaction", start, example)
+    return check
 
 
 def directives(reader: Reader) -> Iterator[re.Match[str]]:
