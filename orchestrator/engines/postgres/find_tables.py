@@ -1,0 +1,171 @@
+"""Find where the history and golang-migrate's version table of one database are, or are to be."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import psycopg
+
+from orchestrator.engines.postgres import errors, names
+from orchestrator.engines.postgres.history import SET_BY_DSN, identifier, literal
+from orchestrator.engines.postgres.writable import IN_RECOVERY, READ_ONLY, read_only
+from orchestrator.errors import ConflictError, ConnectError
+from orchestrator.model import ReadOnly, Target
+
+
+class Place(NamedTuple):
+    """Where both tables are, or are to be, and what the server said beside that.
+
+    `version_row` and `history` are the names of the tables in SQL. `version_kind` and `history_kind` are the kinds of
+    these relations as pg_class has them, with "!" after it if row level security hides rows from this login; None if there
+    is no such relation. `columns` are those of the history. `may_alter`: this login can add columns to it. `has_schema`:
+    `schema` exists. `moved`: the history is not in the current schema.
+
+    `server_pid` is the backend that answered, `server_start` when its server was started, and `system` SQL for the
+    server's system identifier, which is '' where this login may not read it.
+    """
+
+    schema: str
+    version_row: str
+    history: str
+    history_name: str
+    version_kind: str | None
+    history_kind: str | None
+    columns: Sequence[str]
+    may_alter: bool
+    has_schema: bool
+    read_only: ReadOnly | None
+    server_pid: int
+    server_start: str
+    system: str
+    moved: bool = False
+
+
+def find(connection: psycopg.Connection[Any], target: Target, *, elsewhere: bool = True) -> Place:
+    """Look for both tables in the current schema, or in the one that the DSN gives the version table.
+
+    With `elsewhere`, and if nothing decides on a schema, look for the history in others too: a migration may have made
+    another schema the current one. ConnectError if there is no current schema, ConflictError if it cannot be told which
+    history is meant.
+    """
+    place = _look_in(connection, target, "pg_catalog.current_schema()::text")
+    decided = place.history_kind is not None or set_by_dsn(connection) or names.version_table(target)[0] is not None
+    if elsewhere and not decided and (schema := _other_schema(connection, target, place)):
+        return _look_in(connection, target, literal(connection, schema))._replace(moved=True)
+    return place
+
+
+def ask(connection: psycopg.Connection[Any], target: Target, query: str) -> Any:
+    """Return the first row of a query about our tables."""
+    with errors.mapped(connection, target) as failing:
+        failing.reads = True
+        return connection.execute(query.encode()).fetchone()
+
+
+def set_by_dsn(connection: psycopg.Connection[Any]) -> bool:
+    """Whether the DSN sets the search_path."""
+    return "search_path" in connection.info.options.replace("-", "_")
+
+
+def _look_in(connection: psycopg.Connection[Any], target: Target, schema: str) -> Place:
+    """Look for the two tables in a schema, which is given as SQL, or in the one that the DSN gives the version table."""
+    version_schema, version_name = names.version_table(target)
+    own_name, shared_name = names.history_table(target), target.history_name
+    own, shared = literal(connection, identifier(own_name)), literal(connection, identifier(shared_name))
+    where = literal(connection, version_schema) if version_schema else "s"
+    there = f"pg_catalog.quote_ident({where}) || '.' || "
+    golang = f"pg_catalog.to_regclass({there}'{names.DEFAULT}')"
+    row = ask(
+        connection,
+        target,
+        f"SELECT pg_catalog.pg_backend_pid(), s, pg_catalog.quote_ident({where}), "
+        "pg_catalog.has_function_privilege("
+        "pg_catalog.to_regprocedure('pg_catalog.pg_control_system()'), 'EXECUTE'), "
+        f"pg_catalog.to_regnamespace(pg_catalog.quote_ident({where})) IS NOT NULL, "
+        f"{_kind(there + literal(connection, identifier(version_name)))}, {_kind(there + own)}, "
+        f"{_kind(there + shared)}, {_columns(there + own)}, {_columns(there + shared)}, "
+        f"EXISTS (SELECT FROM pg_catalog.pg_attribute WHERE attrelid = {golang} AND attname = 'dirty'), "
+        f"pg_catalog.pg_postmaster_start_time()::text, {IN_RECOVERY}, {READ_ONLY} "
+        f"FROM (SELECT {schema} AS s) AS schema",
+    )
+    if row[1] is None:
+        raise ConnectError(
+            f"{target.database_id} has no current schema",
+            detail="the search_path names no schema that exists and that this login may use",
+            hint=f"GRANT USAGE ON SCHEMA public TO {identifier(connection.info.user)}; "
+            "CREATE SCHEMA public; or set search_path in the DSN "
+            "(options=-csearch_path=...)",
+        )
+    pid, current, quoted, knows_system, has_schema, *found, started = row[:12]
+    version_kind, own_kind, shared_kind, own_columns, shared_columns, has_golang = found
+    standby, refuses = row[12:]
+    # Earlier releases called every history the same. One that has no other set to belong to stays where it is.
+    keeps = not own_kind and shared_kind and version_kind and not has_golang
+    history_name = shared_name if keeps else own_name
+    history_kind = shared_kind if keeps else own_kind
+    return Place(
+        schema=current,
+        version_row=f"{quoted}.{identifier(version_name)}",
+        history=f"{quoted}.{identifier(history_name)}",
+        history_name=history_name,
+        version_kind=version_kind and version_kind.removesuffix("-"),
+        history_kind=history_kind and history_kind.removesuffix("-"),
+        columns=(shared_columns if keeps else own_columns) or (),
+        may_alter=not (history_kind or "").endswith("-"),
+        has_schema=has_schema,
+        read_only=read_only(connection, target, standby=standby) if standby or refuses else None,
+        server_pid=pid,
+        server_start=started,
+        system="(SELECT system_identifier::text FROM pg_catalog.pg_control_system())" if knows_system else "''",
+    )
+
+
+def _kind(name: str) -> str:
+    """Return SQL for what a relation is; "!" after it: row level security hides rows from this login; "-": not its owner."""
+    return (
+        "(SELECT relkind::text || CASE WHEN pg_catalog.row_security_active(oid) THEN '!' ELSE '' END "
+        "|| CASE WHEN pg_catalog.pg_has_role(relowner, 'USAGE') THEN '' ELSE '-' END "
+        f"FROM pg_catalog.pg_class WHERE oid = pg_catalog.to_regclass({name}))"
+    )
+
+
+def _columns(name: str) -> str:
+    """Return SQL for the names of the columns of a table, NULL where there is none."""
+    return (
+        "(SELECT pg_catalog.array_agg(attname::text ORDER BY attnum) FROM pg_catalog.pg_attribute "
+        f"WHERE attnum > 0 AND NOT attisdropped AND attrelid = pg_catalog.to_regclass({name}))"
+    )
+
+
+def _other_schema(connection: psycopg.Connection[Any], target: Target, current: Place) -> str | None:
+    """Return the other schema where the history is, or else the version table, where the current one has none."""
+    version_row = literal(connection, names.version_table(target)[1])
+    history = literal(connection, names.history_table(target))
+    on_path = "nspname = ANY(pg_catalog.current_schemas(false))"
+    ours = "pg_catalog.pg_get_userbyid(relowner) = current_user"
+    with errors.mapped(connection, target) as failing:
+        failing.reads = True
+        elsewhere = connection.execute(
+            f"SELECT relname = {history}, nspname, {ours} AND {on_path} FROM pg_catalog.pg_class c "
+            "JOIN pg_catalog.pg_namespace n ON n.oid = relnamespace "
+            f"WHERE relname IN ({history}, {version_row}) AND relkind IN ('r', 'p') "
+            f"AND nspname <> {literal(connection, current.schema)} AND nspname !~ '^pg_' "
+            f"AND CASE WHEN relname = {history} THEN ({ours} OR {on_path}) "
+            f"AND pg_catalog.obj_description(c.oid, 'pg_class') IS DISTINCT FROM '{SET_BY_DSN}' "
+            f"ELSE {on_path} "
+            "AND EXISTS (SELECT FROM pg_catalog.pg_attribute WHERE attrelid = c.oid AND attname = 'dirty') END".encode()
+        ).fetchall()
+    found = [table for table in elsewhere if table[0]]
+    if not found and current.version_kind is None:
+        found = elsewhere
+    if not found:
+        return None
+    if len(found) == 1 and found[0][2]:
+        return str(found[0][1])
+    raise ConflictError(
+        f"{target.database_id} has no history in schema {current.schema}, which is the current one now, "
+        f"and one in {', '.join(sorted(schema for _, schema, _ in found))}",
+        detail="CREATE SCHEMA with the name of the login, and ALTER DATABASE or ROLE … SET search_path, change that schema",
+        hint="say in the DSN which it is: options=-csearch_path%3D<schema> (a new one there begins at nothing)",
+    )
