@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from contextlib import suppress
 
+from orchestrator.engines.base import Limits, Session
 from orchestrator.errors import OrchError
+from orchestrator.events import hidden
 from orchestrator.execution.run import Run
 from orchestrator.model import Attempt, Direction, History, Migration, Origin, Script, VersionRow
 from orchestrator.planning.attempts import latest_effective, next_attempt, pointer_during
 from orchestrator.planning.catalog import read_text
 from orchestrator.planning.history import State
 from orchestrator.planning.kept import Kept, pack
+
+MAX_ERROR_CHARACTERS = 2_000
 
 
 class HistoryWriter:
@@ -109,3 +113,16 @@ class HistoryWriter:
     def began(self, attempt: Attempt) -> bool:
         """Whether this run wrote anything of the attempt, and so moved the pointer."""
         return (attempt.version, attempt.number) in self._written
+
+    def record_failure(self, session: Session, attempt: Attempt, error: OrchError) -> None:
+        """Write the error of an attempt. If the attempt had no effect, the version table gets back what it said before.
+
+        A server that refuses this too is ignored: the first error is the one that a person must read.
+        """
+        what = f"{error.where}: {error.what}" if error.where else error.what
+        text = hidden(what, MAX_ERROR_CHARACTERS, self._run.redact)[:MAX_ERROR_CHARACTERS]
+        failed = attempt._replace(error=text)
+        effect = failed.applied or failed.in_flight
+        version_row = None if effect or not self.began(failed) else VersionRow(self.version)
+        with suppress(OrchError):  # the disk may be full
+            session.commit((), [failed], version_row, Limits())

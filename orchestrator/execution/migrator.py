@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from functools import partial
 
-from orchestrator.engines.base import MAX_MESSAGES, Limits, Session
+from orchestrator.engines.base import Limits, Session
 from orchestrator.errors import (
     ConnectError,
     ConnectionLostError,
@@ -32,7 +32,6 @@ from orchestrator.events import (
     DatabaseCreated,
     LockWaiting,
     Notice,
-    ServerMessage,
     StepFinished,
     StepRetrying,
     StepStarted,
@@ -43,13 +42,12 @@ from orchestrator.execution.file_errors import located, made_by_hand, what_next
 from orchestrator.execution.file_runner import FileRunner, limits_of
 from orchestrator.execution.history_writer import HistoryWriter
 from orchestrator.execution.run import Run, lock_wait
+from orchestrator.execution.server_messages import ServerMessages
 from orchestrator.execution.smaller_pieces import SmallerPieces
 from orchestrator.execution.tries import Tries
 from orchestrator.hints import Command, Hint, joined
-from orchestrator.model import Attempt, Direction, Mark, Script, VersionRow
-from orchestrator.planning.attempts import (
-    resumable,
-)
+from orchestrator.model import Direction, Mark, Script
+from orchestrator.planning.attempts import resumable
 from orchestrator.planning.history import State, reconcile
 from orchestrator.planning.plan import DatabasePlan, Step
 from orchestrator.planning.planner import remaining
@@ -57,7 +55,6 @@ from orchestrator.planning.planner import remaining
 RECONNECTS = 5
 RUNS_OF_A_FILE = 3  # in which the connection broke
 FIRST_PAUSE = 0.5  # seconds; doubled at every retry
-MAX_ERROR_CHARACTERS = 2_000
 
 
 class Migrator:
@@ -81,7 +78,7 @@ class Migrator:
         self._running: Step | None = None
         self._broken: dict[int, int] = {}  # version → how often the connection broke while its file ran
         self._tries: dict[int, Tries] = {}
-        self._told: dict[tuple[int, bool], int] = {}  # of each version: its WARNINGs, and the server's other messages
+        self._messages = ServerMessages(run, self._id)
         self._pieces = SmallerPieces()
         self._drift: Verdict | None = None
         self.version: int | None = planned.version
@@ -148,9 +145,7 @@ class Migrator:
             migration = self._files[step.version]
             file = migration.file(step.direction)
             script = self._run.read_script(self._database, file) if file else None
-            self._record_failure(
-                session, history_writer, history_writer.begin(migration, step.direction, script), error
-            )
+            history_writer.record_failure(session, history_writer.begin(migration, step.direction, script), error)
 
     def _create(self) -> None:
         if not self._settings.create and not self._target.scratch:
@@ -282,7 +277,7 @@ class Migrator:
                     Command("status"),
                 ),
             )
-        tell = partial(self._tell_messages, session)
+        tell = partial(self._messages.pass_on, session)
         runner = FileRunner(self._run, self._id, session, history_writer, self._pieces, tell)
         tries = self._tries.setdefault(step.version, Tries(self._run.redact))
         self._running = step
@@ -294,9 +289,9 @@ class Migrator:
                 break
             except StatementError as caught:
                 attempt = history_writer.latest(attempt)
-                self._tell_messages(session, step.version, step.path)
+                self._messages.pass_on(session, step.version, step.path)
                 if self._run.cancelled.is_set():  # then the server's words tell of that alone
-                    self._record_failure(session, history_writer, attempt, InterruptedRunError("cancelled by a signal"))
+                    history_writer.record_failure(session, attempt, InterruptedRunError("cancelled by a signal"))
                     raise InterruptedRunError("cancelled") from None
                 error = tries.explained(located(caught, script, self._run.redact))
                 ways = [error.hint, what_next(attempt, script), made_by_hand(self._id, attempt, error)]
@@ -308,7 +303,7 @@ class Migrator:
                     tries = self._tries[step.version] = Tries(self._run.redact)
                     continue
                 if pause is None or self._run.stop.is_set():
-                    self._record_failure(session, history_writer, attempt, error)
+                    history_writer.record_failure(session, attempt, error)
                     raise whole from caught
                 if error.contended:
                     turn = self._run.turns[self._target.server_key]
@@ -316,22 +311,10 @@ class Migrator:
                 if error.statement is not None and not session.commits(error.statement):
                     raise _LetGoError(pause) from None
                 self._run.stop.wait(pause)
-        self._tell_messages(session, step.version, step.path)
+        self._messages.pass_on(session, step.version, step.path)
         self._running = None
         seconds = time.monotonic() - started
         self._run.sink(StepFinished(self._id, step.version, step.name, step.direction, seconds))
-
-    def _tell_messages(self, session: Session, version: int, file: str) -> None:
-        """Pass on what the server said while the file ran, but not without bound."""
-        for severity, text in session.messages():
-            kind = version, severity == "WARNING"
-            told = self._told[kind] = self._told.get(kind, 0) + 1
-            if told <= MAX_MESSAGES:
-                said = hidden(text, MAX_WHAT, self._run.redact)
-                self._run.sink(ServerMessage(self._id, version, file, severity, said))
-            elif told == MAX_MESSAGES + 1:
-                said = f"further messages of this file are not shown (more than {MAX_MESSAGES})"
-                self._run.sink(ServerMessage(self._id, version, file, severity, said))
 
     def _goes_on(
         self, session: Session, step: Step, script: Script | None, error: StatementError, *, exhausted: bool
@@ -345,25 +328,9 @@ class Migrator:
             self._run.sink(Notice(self._id, hidden(why, MAX_WHAT, self._run.redact)))
         return bool(how)
 
-    def _record_failure(
-        self, session: Session, history_writer: HistoryWriter, attempt: Attempt, error: OrchError
-    ) -> None:
-        """Keep the error in the history. A try that had no effect gives the version table back what it said before."""
-        what = f"{error.where}: {error.what}" if error.where else error.what
-        text = hidden(what, MAX_ERROR_CHARACTERS, self._run.redact)[:MAX_ERROR_CHARACTERS]
-        failed = attempt._replace(error=text)
-        effect = failed.applied or failed.in_flight
-        version_row = (
-            None
-            if effect or not history_writer.began(failed)
-            else VersionRow(max(history_writer.applied, default=None))
-        )
-        with suppress(OrchError):  # the disk may be full: what went wrong first is what a person must read
-            session.commit((), [failed], version_row, Limits())
-
 
 class _LetGoError(Exception):
-    """Whoever waits for our lock may be what a CONCURRENTLY waits for: give it away for a moment, and come back."""
+    """Release the migration lock for `pause` seconds: a session that waits for it may itself block CREATE INDEX CONCURRENTLY."""
 
     def __init__(self, pause: float) -> None:
         super().__init__()

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from orchestrator.engines.base import Reach
 from orchestrator.errors import ExitCode, InterruptedRunError, InvalidError, InvalidGroup, OrchError, exit_code_of
@@ -23,31 +23,23 @@ from orchestrator.events import (
     DatabaseFinished,
     DatabaseSkipped,
     DatabaseStarted,
-    Event,
     Failure,
-    LockWaiting,
     Notice,
     RunFinished,
     RunStarted,
-    ServerMessage,
-    ServerWaiting,
-    StepRetrying,
     Stopping,
     Verified,
 )
 from orchestrator.execution.executor import Executor
 from orchestrator.execution.run import Run
 from orchestrator.execution.scheduler import walk
-from orchestrator.execution.survey import survey
 from orchestrator.hints import Command, Hint
-from orchestrator.model import Direction, File, Mark, Migration, SchemaObject, SchemaSnapshot
-from orchestrator.planning.plan import Request
-from orchestrator.planning.planner import make_plan
+from orchestrator.model import Direction, Migration
 from orchestrator.scratch.clone_names import clone_name
 from orchestrator.scratch.clones import Cloner
 from orchestrator.scratch.confine import BOTH, confined, reaching
-
-_TOLD = (LockWaiting, Notice, ServerMessage, ServerWaiting, StepRetrying)
+from orchestrator.scratch.round_trip import round_trip
+from orchestrator.scratch.scratch_database import ScratchDatabase, StepError
 
 
 class Verifier:
@@ -141,7 +133,7 @@ class Verifier:
             self._stopped.append(id)
             return False
         except Exception as error:  # noqa: BLE001 - one database's trouble is data, whatever it is
-            failure = error.failure if isinstance(error, _StepError) else Failure.of(error, run.redact)
+            failure = error.failure if isinstance(error, StepError) else Failure.of(error, run.redact)
             self._codes.add(failure.exit_code)
             run.sink(DatabaseFailed(id, failure))
             return False
@@ -182,7 +174,7 @@ class Verifier:
                 while usable and done < len(migrations):
                     migration = migrations[done]
                     started = time.monotonic()
-                    tried = scratch.verify(migration, before)
+                    tried = round_trip(scratch, migration, before)
                     before, usable = tried.after, tried.usable
                     done += 1
                     seconds = time.monotonic() - started
@@ -194,12 +186,12 @@ class Verifier:
                         return
 
     @contextmanager
-    def scratch(self, id: str, migrations: Sequence[Migration]) -> Iterator[_Scratch]:
+    def scratch(self, id: str, migrations: Sequence[Migration]) -> Iterator[ScratchDatabase]:
         """Lend a scratch database, and drop it."""
         name = clone_name(os.getpid())
         run = confined(self._run, id, name, migrations, BOTH)
         try:
-            yield _Scratch(run, id, self)
+            yield ScratchDatabase(run, id, self.working)
         finally:
             try:
                 self._cloner.drop(id, name)
@@ -217,141 +209,3 @@ class Verifier:
         finally:
             with self._mutex:
                 self._working.discard(executor)
-
-
-class _StepError(Exception):
-    """A file failed; why, as data."""
-
-    def __init__(self, failure: Failure) -> None:
-        super().__init__(failure.what)
-        self.failure = failure
-
-
-@dataclass(frozen=True, slots=True)
-class _Tried:
-    """What came of a migration. `usable`: the next can be tried in the same scratch database, which is as in `after`."""
-
-    after: SchemaSnapshot
-    went_up: bool = True
-    usable: bool = True
-    failure: Failure | None = None
-
-
-class _Scratch:
-    """One scratch database."""
-
-    def __init__(self, run: Run, id: str, verifier: Verifier) -> None:
-        self._run = run
-        self._id = id
-        self._verifier = verifier
-
-    def verify(self, migration: Migration, before: SchemaSnapshot) -> _Tried:
-        """Take a migration up, down and up, and compare."""
-        try:
-            self.go(Direction.UP, migration.version)
-        except _StepError as error:
-            return _Tried(before, went_up=False, usable=False, failure=error.failure)
-        after = self.schema_snapshot()
-        if migration.up is None or migration.down is None:
-            where = Mark(migration.up.path) if migration.up else None
-            hint = "write one; if there is nothing to undo, use an empty file ([] for MongoDB)"
-            return _Tried(after, failure=Failure("difference", 1, "it has no down file", where, hint=hint))
-        again = False
-        try:
-            self.go(Direction.DOWN, migration.version)
-            found = self._without_implied(before, self.schema_snapshot(), migration.up)
-            failure = compare(before, found, migration.down.path, "left behind", "after the down")
-            if failure is None:
-                again = True
-                self.go(Direction.UP, migration.version)
-                failure = compare(after, self.schema_snapshot(), migration.up.path, "there only", "after the second up")
-        except _StepError as error:
-            failure = error.failure
-            if again:
-                failure = replace(failure, what=f"the second up fails: {failure.what}")
-        return _Tried(after, usable=failure is None, failure=failure)
-
-    def create(self) -> None:
-        """Make the database, with what it has before its first migration."""
-        self._execute(replace(self._run, catalogs={self._id: ()}), Request(Direction.UP))
-
-    def go(self, direction: Direction, version: int) -> None:
-        """Go up to this version, or down from it; _StepError if that fails."""
-        up = direction is Direction.UP
-        self._execute(self._run, Request(direction, to=version) if up else Request(direction, steps=1))
-
-    def schema_snapshot(self) -> SchemaSnapshot:
-        """Return the schema as it is now."""
-        target = self._run.targets[self._id]
-        with self._run.engines[target.engine].connect(target) as session:
-            schema_snapshot = session.schema_snapshot()
-            session.keep()
-        return schema_snapshot
-
-    def _without_implied(self, before: SchemaSnapshot, found: SchemaSnapshot, up: File) -> SchemaSnapshot:
-        """Leave out what no command of the up file made, but the server by itself, and what is no more than its name."""
-        more = [schema_object for schema_object in found if schema_object not in before]
-        if not any(schema_object.kind == "collection" for schema_object in more):
-            return found
-        script = self._run.read_script(self._run.databases[self._id], up)
-        made = {one.body.get("create") for one in script.statements if isinstance(one.body, dict)}
-        target = self._run.targets[self._id]
-        with self._run.engines[target.engine].connect(target) as session:
-            implied = {
-                schema_object
-                for schema_object in more
-                if schema_object.name not in made and session.is_bare(schema_object)
-            }
-            session.keep()
-        return {
-            schema_object: definition for schema_object, definition in found.items() if schema_object not in implied
-        }
-
-    def _execute(self, run: Run, request: Request) -> None:
-        failures: list[Failure] = []
-
-        def sink(event: Event) -> None:
-            if isinstance(event, _TOLD):
-                self._run.sink(event)
-            elif isinstance(event, DatabaseFailed):
-                failures.append(event.failure)
-
-        run = replace(run, sink=sink)
-        databases = tuple(run.databases.values())
-        plan = make_plan(databases, run.catalogs, survey(run, keep=True), run.read_script, request, run.tool)
-        executor = Executor(run, plan)
-        with self._verifier.working(executor):
-            executor.execute()
-        if run.stop.is_set():
-            raise InterruptedRunError("stopped")
-        if failures:
-            raise _StepError(failures[0])
-
-
-def compare(expected: SchemaSnapshot, found: SchemaSnapshot, path: str, more: str, when: str) -> Failure | None:
-    """Return how two schema snapshots differ, as a failure of the file that should have made them equal; None if equal."""
-    extra, missing = _whole(expected, found), _whole(found, expected)
-    changed = [
-        schema_object
-        for schema_object, definition in expected.items()
-        if found.get(schema_object, definition) != definition
-    ]
-    parts = [
-        f"{what} {when}: {', '.join(map(str, sorted(schema_objects, key=str)))}"
-        for what, schema_objects in ((more, extra), ("missing", missing), ("different", changed))
-        if schema_objects
-    ]
-    if not parts:
-        return None
-    lines = [
-        f"{schema_object}\n  before  {expected[schema_object]}\n  now     {found[schema_object]}"
-        for schema_object in sorted(changed, key=str)
-    ]
-    return Failure("difference", int(ExitCode.FAILED), "; ".join(parts), Mark(path), "\n".join(lines))
-
-
-def _whole(less: SchemaSnapshot, more: SchemaSnapshot) -> list[SchemaObject]:
-    """Return what only the second has, without what belongs to something that only it has."""
-    only = [schema_object for schema_object in more if schema_object not in less]
-    names = {schema_object.name for schema_object in only if schema_object.name != schema_object.of}
-    return [schema_object for schema_object in only if schema_object.of not in names]

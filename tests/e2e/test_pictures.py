@@ -17,7 +17,7 @@ from orchestrator.engines import load_engine
 from orchestrator.engines.base import Engine
 from orchestrator.manifest.dsn import Redactor, resolve
 from orchestrator.model import Database, SchemaSnapshot, Target
-from orchestrator.scratch.verify import compare
+from orchestrator.scratch.round_trip import compare
 
 # What is done, what takes it back, and what is told where it is not taken back.
 POSTGRES = [
