@@ -15,7 +15,7 @@ import xmlschema
 from estate import ORCH, Estate
 
 from orchestrator.analysis.risks import Risk, risks
-from orchestrator.engines.mongo.extended_json import parse_commands
+from orchestrator.engines.mongo.migration_file import parse_commands
 from orchestrator.engines.postgres.sql import parse_sql
 from orchestrator.events import Event, bounded
 from orchestrator.model import File, Script

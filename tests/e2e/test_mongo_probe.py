@@ -13,7 +13,7 @@ from house import House
 from pymongo.database import Database
 
 from orchestrator.engines.base import Effect
-from orchestrator.engines.mongo.extended_json import parse_commands
+from orchestrator.engines.mongo.migration_file import parse_commands
 from orchestrator.engines.mongo.probe import probe
 from orchestrator.model import File
 

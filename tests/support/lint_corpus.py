@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator.engines.mongo.extended_json import parse_commands
+from orchestrator.engines.mongo.migration_file import parse_commands
 from orchestrator.engines.postgres.sql import parse_sql
 from orchestrator.model import File, Script
 

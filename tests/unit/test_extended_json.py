@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from bson import Binary, Code, DatetimeMS, Decimal128, Int64, MaxKey, MinKey, ObjectId, Regex, Timestamp
 
-from orchestrator.engines.mongo.extended_json import parse_commands
+from orchestrator.engines.mongo.migration_file import parse_commands
 from orchestrator.errors import InvalidError
 from orchestrator.model import File, Mark
 
@@ -189,3 +189,18 @@ def test_what_writes_to_our_records_is_refused_with_its_place(command: str) -> N
         parse_commands(FILE, f"[\n {command}]")
     assert caught.value.where is not None
     assert (caught.value.where.line, caught.value.where.column) == (2, 2)
+
+
+@pytest.mark.parametrize(
+    "comment",
+    [
+        '"x"',
+        '{"orch": "no-transaction"}',
+        '{"orch": {"replaces": "1-2"}}',
+        '{"orch": {"require": {"count": "a"}, "is": 0}}',
+    ],
+)
+def test_a_comment_without_a_command_is_refused(comment: str) -> None:
+    with pytest.raises(InvalidError, match="a comment and no command") as caught:
+        parse_commands(FILE, f'[\n {{"comment": {comment}}}]')
+    assert str(caught.value.where).endswith(":2:2")

@@ -10,7 +10,7 @@ from orchestrator.analysis.findings import Finding, Story
 from orchestrator.analysis.risks import risks
 from orchestrator.analysis.rules import rules
 from orchestrator.engines import load_engine
-from orchestrator.engines.mongo.extended_json import parse_commands
+from orchestrator.engines.mongo.migration_file import parse_commands
 from orchestrator.engines.postgres.sql import parse_sql
 from orchestrator.model import File
 from orchestrator.views.lint_docs import lint_page

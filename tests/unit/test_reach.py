@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from orchestrator.engines.base import Reach
-from orchestrator.engines.mongo.extended_json import parse_commands
+from orchestrator.engines.mongo.migration_file import parse_commands
 from orchestrator.engines.mongo.reach import confine as confine_mongo
 from orchestrator.engines.postgres.reach import confine as confine_postgres
 from orchestrator.engines.postgres.sql import parse_sql

@@ -16,8 +16,9 @@ from pymongo.errors import DocumentTooLarge, OperationFailure, PyMongoError
 
 from orchestrator.engines.base import Limits
 from orchestrator.engines.mongo import errors
+from orchestrator.engines.mongo.allowed_commands import ENTRIES, OWNED, OWNED_HINT, WRITE_COMMANDS, written
 from orchestrator.engines.mongo.command_names import SENT_TO_ADMIN
-from orchestrator.engines.mongo.extended_json import ENTRIES, OWNED, OWNED_HINT, WRITE_COMMANDS, entry_offset, written
+from orchestrator.engines.mongo.extended_json import entry_offset
 from orchestrator.engines.mongo.other_sets import is_record
 from orchestrator.errors import StatementError, StatementNotPermittedError
 from orchestrator.hints import Command, Hint

@@ -16,7 +16,7 @@ from pymongo.errors import PyMongoError
 
 from orchestrator.engines.base import Confined, Copies
 from orchestrator.engines.mongo import errors, first_contact
-from orchestrator.engines.mongo.extended_json import parse_commands
+from orchestrator.engines.mongo.migration_file import parse_commands
 from orchestrator.engines.mongo.records import ServerNames
 from orchestrator.engines.mongo.session import MongoSession
 from orchestrator.errors import ConnectError
