@@ -43,7 +43,7 @@ def walk(
     `abandon` says that nothing is lost by leaving it behind.
     """
     stop = stop or threading.Event()
-    queue = _Queue(dependencies, server_of, on_blocked)
+    queue = _Queue(dependencies, server_of, jobs_per_server, on_blocked)
     finished: SimpleQueue[tuple[str, bool | BaseException]] = SimpleQueue()
 
     def run(id: str) -> None:
@@ -57,7 +57,7 @@ def walk(
     try:
         while True:
             if not stop.is_set() and not (fail_fast and queue.result.failed):
-                for id in queue.take(jobs, jobs_per_server):
+                for id in queue.take(jobs):
                     pool.submit(run, id)
             if queue.running == 0:
                 break
@@ -79,17 +79,23 @@ def walk(
 
 
 class _Queue:
-    """The ids that are ready to start, by server, and those that wait for others. Used by one thread."""
+    """The ids that are ready to start, by server, and those that wait for others. Used by one thread.
+
+    `_free` are the servers that have both an id that is ready and room for it: the cost of a step does not grow with
+    the number of servers.
+    """
 
     def __init__(
         self,
         dependencies: Mapping[str, Sequence[str]],
         server_of: Mapping[str, str],
+        jobs_per_server: int,
         on_blocked: Callable[[str, tuple[str, ...]], None],
     ) -> None:
         self.result = Walked()
         self.running = 0
         self._server_of = server_of
+        self._jobs_per_server = jobs_per_server
         self._on_blocked = on_blocked
         self._waiting = {id: {need for need in needs if need in dependencies} for id, needs in dependencies.items()}
         self._dependants: dict[str, list[str]] = {id: [] for id in dependencies}
@@ -97,6 +103,7 @@ class _Queue:
             for need in needs:
                 self._dependants[need].append(id)
         self._ready: dict[str, deque[str]] = {}
+        self._free: dict[str, None] = {}
         self._busy: dict[str, int] = {}
         self._causes: dict[str, set[str]] = {}
         for id, needs in self._waiting.items():
@@ -104,20 +111,33 @@ class _Queue:
                 self._enqueue(id)
 
     def _enqueue(self, id: str) -> None:
-        self._ready.setdefault(self._server_of.get(id, ""), deque()).append(id)
+        server = self._server_of.get(id, "")
+        self._ready.setdefault(server, deque()).append(id)
+        self._look_at(server)
 
-    def take(self, jobs: int, jobs_per_server: int) -> Iterator[str]:
+    def _look_at(self, server: str) -> None:
+        """Note whether a server has work that may start now."""
+        if self._ready.get(server) and self._busy.get(server, 0) < self._jobs_per_server:
+            self._free.setdefault(server)
+        else:
+            self._free.pop(server, None)
+
+    def take(self, jobs: int) -> Iterator[str]:
         """Yield the ids that may start now, within both limits, and count them as running."""
-        for server, queue in self._ready.items():
-            while queue and self.running < jobs and self._busy.get(server, 0) < jobs_per_server:
-                self._busy[server] = self._busy.get(server, 0) + 1
-                self.running += 1
-                yield queue.popleft()
+        while self._free and self.running < jobs:
+            server = next(iter(self._free))
+            self._busy[server] = self._busy.get(server, 0) + 1
+            self.running += 1
+            id = self._ready[server].popleft()
+            self._look_at(server)
+            yield id
 
     def settle(self, id: str, good: bool) -> None:
         """Record the result of an id: its dependents become ready or blocked."""
         self.running -= 1
-        self._busy[self._server_of.get(id, "")] -= 1
+        server = self._server_of.get(id, "")
+        self._busy[server] -= 1
+        self._look_at(server)
         (self.result.done if good else self.result.failed).append(id)
         queue = [id]
         while queue:

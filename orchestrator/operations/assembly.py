@@ -47,18 +47,22 @@ class Assembly:
     _targets: Mapping[str, Target] = field(default_factory=dict)
 
     def catalogs(self) -> dict[str, tuple[Migration, ...]]:
-        """Read the migration directories. Raise InvalidGroup with all their errors."""
-        catalogs: dict[str, tuple[Migration, ...]] = {}
+        """Read the migration directories, each once however many databases share it. InvalidGroup with all errors."""
+        found: dict[tuple[str, Path], tuple[Migration, ...]] = {}
         errors: list[InvalidError] = []
         for database in self.databases:
+            place = database.engine, database.directory
+            if place in found:
+                continue
+            found[place] = ()
             try:
-                catalogs[database.id] = read_catalog(database)
+                found[place] = read_catalog(database)
             except InvalidGroup as group:
                 errors.extend(group.errors)
             except InvalidError as error:
                 errors.append(error)
         InvalidGroup.raise_if(errors)
-        return catalogs
+        return {database.id: found[database.engine, database.directory] for database in self.databases}
 
     def targets(self, *, embedded: bool = False) -> dict[str, Target]:
         """Resolve the DSNs of the selected databases. The credentials of others are not needed.

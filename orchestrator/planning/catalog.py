@@ -46,14 +46,14 @@ def read_catalog(database: Database) -> tuple[Migration, ...]:
             hint=f"create it: mkdir -p {_shown(directory)}" if isinstance(error, FileNotFoundError) else "",
         ) from None
     shown = _shown(directory)
+    extensions = dialect(database.engine).extensions
     for entry in entries:
-        path = f"{shown}/{entry}"
+        path, location = f"{shown}/{entry}", directory / entry
         try:
-            parsed = _parse_name(entry, directory / entry, path, dialect(database.engine).extensions)
+            parsed = _parse_name(entry, location, path, extensions)
             if parsed is None:
                 continue
             version, direction, name = parsed
-            location = directory / entry
             data = _read(location, path)
             file = File(path, location, _digest(data))
             if direction is Direction.UP and b"replaces" in data:
