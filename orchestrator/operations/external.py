@@ -17,7 +17,7 @@ from orchestrator.hints import Command, Hint, joined
 from orchestrator.manifest.dsn import override_variable
 from orchestrator.manifest.load import load
 from orchestrator.manifest.names import resolve_name
-from orchestrator.model import Database, External, Manifest, Migration
+from orchestrator.model import Database, External, Manifest
 from orchestrator.operations.assembly import Assembly
 from orchestrator.operations.waiting import look, missing_in
 from orchestrator.planning.status import DatabaseStatus, ExternalStatus
@@ -192,7 +192,7 @@ def watch(run: Run, assembly: Assembly) -> Watch:
     return Watch(run, needed_by(assembly.manifest, assembly.databases), assembly)
 
 
-def above(run: Run, assembly: Assembly) -> list[tuple[Needed, Sequence[Migration], Survey]]:
+def above(run: Run, assembly: Assembly) -> list[tuple[Needed, Survey]]:
     """Look at the databases of the manifests under `dependents` that need one of this run, directly or through others.
 
     InvalidError for a manifest that is missing or not valid, and DSNs that cannot be resolved.
@@ -204,11 +204,7 @@ def above(run: Run, assembly: Assembly) -> list[tuple[Needed, Sequence[Migration
         hint = joined("; or ", [error.hint, "if nothing there is up: --ignore-dependents"])
         raise error.completed(hint=hint) from None
     seen = {key: survey(theirs, reads=True) for key, theirs in runs.items()}
-    return [
-        (one, runs[key].catalogs[one.database.id], seen[key][one.database.id])
-        for one in found
-        for key in [_key(one.manifest.path)]
-    ]
+    return [(one, seen[key][one.database.id]) for one in found for key in [_key(one.manifest.path)]]
 
 
 def _runs(others: Iterable[Needed], run: Run, assembly: Assembly) -> dict[Path, Run]:

@@ -42,7 +42,7 @@ def history(
         found = _one(scope, sink, name)
         failures: tuple[tuple[str, Failure], ...] = ()
     else:
-        surveys = survey(scope.run(scope.assemble(), sink), reads=True)
+        surveys = survey(scope.run(scope.assemble(), sink), reads=True, whole=True)
         failures = tuple((id, seen.failure) for id, seen in surveys.items() if seen.failure)
         found = {id: seen.history for id, seen in surveys.items() if not seen.failure}
     return Histories({id: _chosen(one, begin, failed=failed) for id, one in found.items()}, failures)

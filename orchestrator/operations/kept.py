@@ -108,6 +108,8 @@ def with_kept_files(
         except OrchError as error:
             seen[id] = replace(survey, failure=Failure.of(error, run.redact))
         catalogs[id] = tuple(files[version] for version in sorted(files))
+        state = reconcile(catalogs[id], survey.history, out_of_order=database.settings.out_of_order)
+        seen[id] = replace(seen[id], state=state)
     return replace(run, catalogs=catalogs), seen
 
 
@@ -115,7 +117,7 @@ def _lacking(migrations: Iterable[Migration], survey: Survey, request: Request) 
     """Return the versions that would go down and have no down file, highest first."""
     if survey.failure or request.allow_missing_down:
         return []
-    state = reconcile(tuple(migrations), survey.history, out_of_order=True)
+    state = survey.state
     standing = sorted({*state.applied, *([state.partial.version] if state.partial else [])}, reverse=True)
     chosen = standing[: request.steps] if request.steps is not None else [v for v in standing if v > (request.to or 0)]
     have = {migration.version for migration in migrations if migration.down is not None}

@@ -114,7 +114,7 @@ def look_at_several(scope: Scope, sink: Sink) -> Looked:
     run = scope.run(assembly, sink)
     histories: dict[str, History] = {}
     failures: dict[str, Failure] = {}
-    for id, seen in survey(run, reads=True).items():
+    for id, seen in survey(run, reads=True, whole=True).items():
         if seen.failure:
             failures[id] = seen.failure
         elif not seen.history.exists:

@@ -10,13 +10,12 @@ from orchestrator.errors import ConflictError, UsageError
 from orchestrator.events import Sink
 from orchestrator.execution.survey import survey
 from orchestrator.hints import Blank, Command, Hint
-from orchestrator.model import Direction, Migration
+from orchestrator.model import Direction
 from orchestrator.operations.kept import with_kept_files
 from orchestrator.operations.plan import Planned, guarded
 from orchestrator.operations.scope import Scope
 from orchestrator.phrases import some
 from orchestrator.planning.graph import dependants
-from orchestrator.planning.history import reconcile
 from orchestrator.planning.plan import Request
 from orchestrator.planning.planner import make_plan
 from orchestrator.planning.problems import spoken
@@ -54,16 +53,16 @@ def prepare(
     others = [] if ignore_dependents else _dependents(scope, chosen)
     assembly = replace(scope, only=[*chosen, *others], no_deps=True).assemble()
     run = scope.run(assembly, sink)
-    surveys = survey(run)
+    surveys = survey(run, whole=True)
     below = some([database.id for database in databases])
     for other in others:
-        _refuse_while_up(below, run.catalogs[other], surveys[other], other, Command("rollback", other, *_NUMBER))
+        _refuse_while_up(below, surveys[other], other, Command("rollback", other, *_NUMBER))
     if assembly.manifest.dependents and not ignore_dependents and not scope.embedded:
         from orchestrator.operations.external import above
 
-        for one, migrations, found in above(run, assembly):
+        for one, found in above(run, assembly):
             command = Command("rollback", "-f", one.path, one.database.id, *_NUMBER)
-            _refuse_while_up(below, migrations, found, str(one), command)
+            _refuse_while_up(below, found, str(one), command)
     request = Request(Direction.DOWN, to=to, steps=steps, allow_missing_down=allow_missing_down)
     run, surveys = with_kept_files(assembly, run, {id: surveys[id] for id in chosen}, request)
     plan = guarded(run, make_plan(databases, run.catalogs, surveys, run.read_script, request, __version__))
@@ -80,7 +79,7 @@ def _dependents(scope: Scope, chosen: set[str]) -> list[str]:
     return [database.id for database in databases if database.id in above]
 
 
-def _refuse_while_up(below: str, migrations: Sequence[Migration], found: Survey, named: str, command: Command) -> None:
+def _refuse_while_up(below: str, found: Survey, named: str, command: Command) -> None:
     """Raise ConflictError if the dependent database `named` has applied migrations. `command` rolls it back."""
     hint = Hint(f"roll back {named} too: ", command, "; or --ignore-dependents")
     if found.failure:
@@ -89,6 +88,6 @@ def _refuse_while_up(below: str, migrations: Sequence[Migration], found: Survey,
             detail=found.failure.what,
             hint=hint,
         )
-    state = reconcile(migrations, found.history, out_of_order=True)
+    state = found.state
     if state.applied or state.partial:
         raise ConflictError(f"cannot roll back {below}: {named} depends on it (at {spoken(state.version)})", hint=hint)

@@ -12,7 +12,6 @@ from orchestrator.execution.run import Run
 from orchestrator.execution.survey import survey
 from orchestrator.model import Database, Direction, Migration
 from orchestrator.planning.half_done import UNDERWAY
-from orchestrator.planning.history import reconcile
 from orchestrator.planning.problems import Kind
 from orchestrator.planning.squash import holds, replaced_by, stands_for
 from orchestrator.planning.surveys import Survey
@@ -37,7 +36,7 @@ def missing_in(
     known = version is None or any(m.version == version or holds(m.replaces, version) for m in migrations)
     if not survey.history.exists and known and (migrations or dialect(database.engine).creates):
         return "does not exist yet"
-    state = reconcile(migrations, survey.history, out_of_order=database.settings.out_of_order)
+    state = survey.state
     believed = not any(problem.kind in (Kind.ELSEWHERE, Kind.SEVERAL_ROWS) for problem in state.problems)
     replaced = {migration.version: migration.replaces for migration in migrations if migration.replaces}
     if version is not None and stands_for(replaced, version, state.applied) and believed:

@@ -36,6 +36,7 @@ class State:
     `adopt` and `forget` are versions that golang-migrate applied or took back since we last looked (part of, and not
     part of, `applied`). `partial` is an attempt that stopped half way. `pointer_stale`: the version table needs rewriting.
     `squashed` are versions that count as applied, and whose file replaces others that were applied one by one.
+    `failed` are the newest attempts of pending versions, where they failed without a trace.
     """
 
     version: int | None = None
@@ -49,6 +50,7 @@ class State:
     squashed: tuple[int, ...] = ()
     problems: tuple[Problem, ...] = ()
     notes: tuple[str, ...] = ()
+    failed: tuple[Attempt, ...] = ()
 
     def blocked(self, direction: Direction) -> tuple[Problem, ...]:
         """Return the problems that forbid this direction."""
@@ -121,7 +123,19 @@ def reconcile(migrations: Sequence[Migration], history: History, *, out_of_order
         squashed=tuple(squash.version for squash in squashes if squash.inside and squash.version in applied),
         problems=tuple(found),
         notes=tuple(notes),
+        failed=tuple(_failed(history, pending)) if pending else (),
     )
+
+
+def _failed(history: History, pending: Sequence[int]) -> Iterator[Attempt]:
+    """Yield why a pending version is still pending, where the newest attempt of it failed without a trace."""
+    wanted = set(pending)
+    tries = [one for one in history.attempts if one.version in wanted]
+    newest = {one.version: one for one in sorted(tries, key=lambda one: one.number)}
+    for version in pending:
+        one = newest.get(version)
+        if one and one.error and not (one.done or one.applied or one.in_flight):
+            yield one
 
 
 def _follow(history: History, files: Mapping[int, Migration], applied: set[int], partial: Attempt | None) -> _Followed:

@@ -22,7 +22,7 @@ from orchestrator.planning.attempts import digest
 from orchestrator.planning.half_done import UNDERWAY, ReadScript, part_changed
 from orchestrator.planning.history import State, reconcile, unrecorded
 from orchestrator.planning.plan import DatabasePlan, Plan, Request, Step
-from orchestrator.planning.problems import Problem, spoken
+from orchestrator.planning.problems import Kind, Problem, spoken
 from orchestrator.planning.surveys import Survey, running
 
 
@@ -57,10 +57,10 @@ def make_plan(
         try:
             if request.direction is Direction.UP and (refused := survey.refused(database.id)):
                 raise refused
-            if busy := _underway(base, survey, catalogs[database.id], request):
+            if busy := _underway(base, survey, request):
                 plans.append(busy)
                 continue
-            planned = _plan_one(base, database, catalogs[database.id], survey.history, read_script, request)
+            planned = _plan_one(base, database, catalogs[database.id], survey, read_script, request)
             plans.append(replace(planned, notes=(running(survey.holder), *planned.notes)) if survey.holder else planned)
         except InvalidGroup as group:
             invalid.extend(group.errors)
@@ -75,19 +75,16 @@ def make_plan(
     return Plan(request.direction, tuple(ordered), tool)
 
 
-def _underway(
-    base: DatabasePlan, survey: Survey, migrations: Sequence[Migration], request: Request
-) -> DatabasePlan | None:
+def _underway(base: DatabasePlan, survey: Survey, request: Request) -> DatabasePlan | None:
     """Return the plan of a database that another run is migrating now, if that prevents a plan."""
     if survey.holder is None or not survey.holder.running:
         return None
-    state = reconcile(migrations, survey.history, out_of_order=True)
-    blocked = state.blocked(request.direction)
+    blocked = [one for one in survey.state.blocked(request.direction) if one.kind is not Kind.OUT_OF_ORDER]
     if not blocked or any(problem.kind not in UNDERWAY for problem in blocked):
         return None
     if request.direction is Direction.DOWN:
         raise ConflictError(f"{base.id} is locked: {running(survey.holder)}", hint="run again when that is done")
-    return replace(base, base=digest(survey.history), version=state.version, notes=(running(survey.holder),))
+    return replace(base, base=survey.base, version=survey.state.version, notes=(running(survey.holder),))
 
 
 def remaining(
@@ -138,11 +135,11 @@ def _plan_one(
     base: DatabasePlan,
     database: Database,
     migrations: Sequence[Migration],
-    history: History,
+    survey: Survey,
     read_script: ReadScript,
     request: Request,
 ) -> DatabasePlan:
-    state = reconcile(migrations, history, out_of_order=database.settings.out_of_order)
+    history, state = survey.history, survey.state
     direction = request.direction
     if blocked := state.blocked(direction):
         raise _conflict(database.id, blocked)
@@ -162,7 +159,7 @@ def _plan_one(
     wanted = database.create.extensions if direction is Direction.UP else ()
     return replace(
         base,
-        base=digest(history),
+        base=survey.base,
         create=not history.exists and dialect(database.engine).creates and direction is Direction.UP,
         extensions=tuple(name for name in wanted if name not in history.extensions),
         version=state.version,

@@ -11,7 +11,7 @@ from orchestrator.errors import ExitCode, exit_code_of
 from orchestrator.events import Failure
 from orchestrator.model import Attempt, Database, Direction, LockHolder, Migration
 from orchestrator.planning.half_done import UNDERWAY, ReadScript, held_against_file
-from orchestrator.planning.history import State, reconcile, unrecorded
+from orchestrator.planning.history import State, unrecorded
 from orchestrator.planning.surveys import Survey, running
 
 UP_TO_DATE, PENDING, RUNNING, MISSING = "up to date", "pending", "running", "to be created"
@@ -111,8 +111,7 @@ def status_of(
             *names, _word(failure.kind), problems=(problem,), failure=failure, exit_code=failure.exit_code
         )
     history = survey.history
-    state = reconcile(migrations, history, out_of_order=database.settings.out_of_order)
-    state = held_against_file(state, database, migrations, read_script)
+    state = held_against_file(survey.state, database, migrations, read_script)
     active = survey.holder if survey.holder and survey.holder.running else None
     problems = _problems(database, state, during_run=active is not None)
     code = int(ExitCode.CONFLICT) if any(problem.blocks for problem in problems) else 0
@@ -126,7 +125,7 @@ def status_of(
         *unrecorded(history, state, database.id),
         *state.notes,
         *_golang_migrate(state.adopt, state.forget),
-        *_failed_tries(history.attempts, state.pending),
+        *_failed_tries(state.failed),
     ]
     return DatabaseStatus(
         *names,
@@ -175,11 +174,10 @@ def _golang_migrate(adopt: Sequence[int], forget: Sequence[int]) -> list[str]:
     return notes
 
 
-def _failed_tries(attempts: Sequence[Attempt], pending: Sequence[int]) -> list[str]:
-    """Return why a pending version is still pending, where the newest try of it failed without a trace."""
-    newest = {r.version: r for r in sorted(attempts, key=lambda r: r.number)}
+def _failed_tries(failed: Sequence[Attempt]) -> list[str]:
+    """Return why versions are still pending."""
     return [
-        f"the last try of version {version} failed{f' on {r.started_at:%Y-%m-%d %H:%M:%S}' if r.started_at else ''}: {r.error}"
-        for version in pending
-        if (r := newest.get(version)) and r.error and not (r.done or r.applied or r.in_flight)
+        f"the last try of version {one.version} failed"
+        f"{f' on {one.started_at:%Y-%m-%d %H:%M:%S}' if one.started_at else ''}: {one.error}"
+        for one in failed
     ]

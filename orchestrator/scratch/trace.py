@@ -24,7 +24,6 @@ from orchestrator.execution.run import Run
 from orchestrator.execution.survey import survey
 from orchestrator.hints import Command, Hint
 from orchestrator.model import Direction, Migration, Statement
-from orchestrator.planning.history import reconcile
 from orchestrator.planning.plan import Request
 from orchestrator.planning.planner import make_plan
 from orchestrator.scratch.clone_names import clone_name
@@ -79,7 +78,7 @@ def _pending(run: Run) -> dict[str, tuple[int, ...]]:
             raise OrchError(
                 f"{id}: {one.failure.what}", detail=one.failure.detail, hint="--since VERSION asks no database"
             )
-        pending[id] = reconcile(run.catalogs[id], one.history, out_of_order=True).pending
+        pending[id] = one.state.pending
     return pending
 
 

@@ -27,7 +27,7 @@ from orchestrator.planning.attempts import digest, prefix_checksum
 from orchestrator.planning.plan import DatabasePlan, Request, Step
 from orchestrator.planning.planner import make_plan, remaining
 from orchestrator.planning.saved_plan import parse_plan
-from orchestrator.planning.surveys import Survey
+from orchestrator.planning.surveys import States, Survey
 
 UP, DOWN = Direction.UP, Direction.DOWN
 
@@ -67,8 +67,13 @@ FILES = [migration(1), migration(2), migration(3)]
 def plan_one(
     history: History, request: Request = ALL, files: list[Migration] = FILES, of: Database = A
 ) -> DatabasePlan:
-    plan = make_plan([of], {of.id: files}, {of.id: Survey("host:1", history)}, script, request, "1.0")
+    plan = make_plan([of], {of.id: files}, {of.id: surveyed("host:1", history, files, of)}, script, request, "1.0")
     return plan.databases[0]
+
+
+def surveyed(endpoint: str, history: History, files: list[Migration] = FILES, of: Database = A) -> Survey:
+    state, base = States().of(of, tuple(files), history)
+    return Survey(endpoint, history, state=state, base=base)
 
 
 def versions(planned: DatabasePlan) -> list[int]:
@@ -133,8 +138,10 @@ def test_a_half_done_file_continues() -> None:
 
 
 def test_conflicts_are_that_databases_failure_only() -> None:
-    dirty = Survey("h", History(version_row=VersionRow(2, True)))
-    plan = make_plan([A, B], {A.id: FILES, B.id: FILES}, {A.id: dirty, B.id: Survey("h", at())}, script, Request(), "1")
+    dirty = surveyed("h", History(version_row=VersionRow(2, True)))
+    plan = make_plan(
+        [A, B], {A.id: FILES, B.id: FILES}, {A.id: dirty, B.id: surveyed("h", at())}, script, Request(), "1"
+    )
     assert [bool(planned.failure) for planned in plan.databases] == [True, False]
     assert plan.failures[0].exit_code == 5
     assert "orch repair postgres-a" in plan.failures[0].hint
@@ -150,7 +157,7 @@ def test_a_survey_that_failed_is_passed_on() -> None:
 
 def test_files_that_do_not_parse_are_told_all_at_once() -> None:
     files = {A.id: [migration(99)], B.id: [migration(1), migration(99)]}
-    surveys = {A.id: Survey("h", at()), B.id: Survey("h", at())}
+    surveys = {A.id: surveyed("h", at(), files[A.id]), B.id: surveyed("h", at(), files[B.id])}
     with pytest.raises(InvalidGroup) as caught:
         make_plan([A, B], files, surveys, script, Request(), "1")
     assert len(caught.value.errors) == 2
@@ -194,7 +201,7 @@ def test_down_without_a_file() -> None:
 
 
 def test_down_runs_in_the_other_order() -> None:
-    surveys = {A.id: Survey("h", at(1)), B.id: Survey("h", at(1))}
+    surveys = {A.id: surveyed("h", at(1)), B.id: surveyed("h", at(1))}
     plan = make_plan([A, B], {A.id: FILES, B.id: FILES}, surveys, script, Request(DOWN, to=0), "1")
     assert [planned.id for planned in plan.databases] == ["postgres-b", "postgres-a"]
 
@@ -204,7 +211,7 @@ def test_down_runs_in_the_other_order() -> None:
 
 def test_a_plan_survives_being_saved() -> None:
     surveys = {
-        A.id: Survey("host:5432", History(exists=False)),
+        A.id: surveyed("host:5432", History(exists=False), [*FILES, migration(7)]),
         B.id: Survey("h", failure=Failure("locked", 6, "what", Mark("f", 1, 2), "detail", "hint ชื่อ", "42")),
     }
     plan = make_plan([A, B], {A.id: [*FILES, migration(7)], B.id: FILES}, surveys, script, Request(), "1.0")
@@ -227,7 +234,7 @@ def test_a_plan_survives_being_saved() -> None:
     ],
 )
 def test_a_plan_that_was_tampered_with(change: object) -> None:
-    plan = make_plan([A], {A.id: FILES}, {A.id: Survey("h", at())}, script, Request(), "1.0")
+    plan = make_plan([A], {A.id: FILES}, {A.id: surveyed("h", at())}, script, Request(), "1.0")
     document = json.loads(plan.to_json())
     change(document)  # type: ignore[operator]
     with pytest.raises(InvalidError) as caught:
