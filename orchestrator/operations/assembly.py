@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from orchestrator.events import Sink
 
 _MULTI_STATEMENT = re.compile(r"[?&\s]x-multi-statement=(\w+)")
-MAX_KEPT_SCRIPT = 100_000  # characters; a larger file is parsed again rather than kept
+MAX_KEPT = 64 * 1024 * 1024  # characters of all files that are kept; what comes after these is parsed again
 
 
 @dataclass
@@ -44,6 +44,7 @@ class Assembly:
     notes: tuple[str, ...] = ()
     later: tuple[str, ...] = ()
     _scripts: dict[tuple[File, bool], Script] = field(default_factory=dict)
+    _kept: int = 0
     _targets: Mapping[str, Target] = field(default_factory=dict)
 
     def catalogs(self) -> dict[str, tuple[Migration, ...]]:
@@ -97,7 +98,8 @@ class Assembly:
         if (script := self._scripts.get((file, piecewise))) is None:
             script = self.engine(database.engine).parse(file, read_text(file), piecewise=piecewise)
             refuse_both_directions(script)
-            if len(script.text) <= MAX_KEPT_SCRIPT:
+            self._kept += len(script.text)
+            if self._kept <= MAX_KEPT:
                 self._scripts[file, piecewise] = script
         return script
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from orchestrator.engines.postgres.sql_reader import Reader
 from orchestrator.errors import StatementError
@@ -29,13 +29,13 @@ _BACKSLASH_HINT = (
 _ENCODING_HINT = "remove what sets client_encoding: orch sends files as UTF-8, and the server converts them"
 
 
-def refuse_changed_literals(reader: Reader, statements: Sequence[Statement]) -> None:
+def refuse_changed_literals(reader: Reader, statements: Callable[[], Sequence[Statement]]) -> None:
     """Raise InvalidError for a literal below a statement of the file that changes how literals are read."""
     lowered = reader.text.lower()
     if "standard_conforming_strings" in lowered and "\\" in lowered:
-        _refuse_backslashes(reader, statements)
+        _refuse_backslashes(reader, statements())
     if ("client_encoding" in lowered or "names" in lowered) and not reader.text.isascii():
-        for statement in statements:
+        for statement in statements():
             value = _value(_ENCODING, statement)
             if value and value not in _OURS and not reader.text[statement.offset :].isascii():
                 raise reader.error(f"client_encoding is set to {value}", statement.offset, _ENCODING_HINT)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from array import array
 from collections.abc import Sequence
+from io import BytesIO
 
 from psycopg.pq.abc import PGresult
 
@@ -39,7 +41,8 @@ class Message:
         self._texts: list[str] = []  # one text that grows would be copied for each of a file's many statements
         self._length = 0
         self._before = 0  # statements of ours before the first of the file
-        self._parts: list[tuple[int, Statement]] = []
+        self._statements: list[Statement] = []
+        self._starts = array("q")  # where each begins; a file may have hundreds of thousands
         self._after_file = after_file
         self.committed = False  # something follows its COMMIT whose failure does not matter
         self.put(text)
@@ -49,10 +52,17 @@ class Message:
         """The whole message."""
         return "".join(self._texts)
 
+    def encoded(self) -> bytes:
+        """Return the whole message as it is sent, without a copy of all of it as text."""
+        data = BytesIO()
+        for text in self._texts:
+            data.write(text.encode())
+        return data.getvalue()
+
     @property
     def has_statements(self) -> bool:
         """Whether statements of a file are part of it."""
-        return self._after_file or bool(self._parts)
+        return self._after_file or bool(self._statements)
 
     def put(self, text: str) -> None:
         """Put SQL of ours at the end, each statement with its semicolon."""
@@ -61,10 +71,12 @@ class Message:
 
     def add(self, statement: Statement, terminator: str = "\n;\n", body: str = "") -> None:
         """Put a statement of the file at the end, or another text in its place."""
-        if not self._parts:
+        if not self._statements:
             self._before = self.text.count(";")
-        self._parts.append((self._length, statement))
-        self.put((body or statement.body) + terminator)
+        self._statements.append(statement)
+        self._starts.append(self._length)
+        self.put(body or statement.body)
+        self.put(terminator)
 
     def put_checks(self, conditions: Sequence[tuple[str, str]]) -> None:
         """Put the query at the end that fails with the marker of the first condition that is not true; what follows is ours."""
@@ -78,7 +90,7 @@ class Message:
     def role(self, failing: Statement) -> str | None:
         """Return the role that the file has set when this statement runs, None for the login's own."""
         texts = []
-        for _, statement in self._parts:
+        for statement in self._statements:
             texts += [statement.settings, statement.opening]
             if statement is failing:
                 break
@@ -90,7 +102,7 @@ class Message:
 
     def find(self, character: str) -> tuple[Statement, int] | None:
         """Return the first statement that holds a character, and the offset in it."""
-        for _, statement in self._parts:
+        for statement in self._statements:
             if (offset := statement.source.find(character)) >= 0:
                 return statement, offset
         return None
@@ -103,7 +115,7 @@ class Message:
         """
         if position is not None:
             offset = int(position) - 1
-            for start, statement in reversed(self._parts):
+            for start, statement in zip(reversed(self._starts), reversed(self._statements), strict=True):
                 if start <= offset <= start + len(statement.body):
                     put_before = len(statement.body) - len(statement.source)  # a SET TRANSACTION of ours
                     return statement, max(0, offset - start - put_before)
@@ -111,8 +123,8 @@ class Message:
         if any(result.nfields and result.fname(0) == _OURS.encode() for result in results):
             return None
         # A part alone may be a whole BEGIN … COMMIT block; of several each is one statement.
-        index = 0 if len(self._parts) == 1 else len(results) - self._before
-        return (self._parts[index][1], None) if 0 <= index < len(self._parts) else None
+        index = 0 if len(self._statements) == 1 else len(results) - self._before
+        return (self._statements[index], None) if 0 <= index < len(self._statements) else None
 
 
 def set_limits(command: str, limits: Limits) -> str:

@@ -118,6 +118,7 @@ _COMMENT = re.compile(r"/\*|--[^\n\r]*+")
 _DIRECTIVE = re.compile(
     r"--[ \t]*orch:[ \t]*(?P<name>[^\s=]*)[ \t]*(?P<equals>=?)[ \t]*(?P<value>[^\n\r]*)", re.IGNORECASE
 )
+_SHORTEST = len("--orch:")
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)[ \t]*(ms|s|m|min|h)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 _LONGEST = (2**31 - 1) / 1000  # the server counts milliseconds in 32 bits
@@ -169,7 +170,7 @@ def parse_sql(file: File, text: str, *, piecewise: bool = False) -> Script:
         raise reader.error("NUL character", nul, "save the file as UTF-8 text: PostgreSQL takes no NUL in a statement")
     directives, checks = _directives(reader)
     groups = list(_groups(reader))
-    refuse_changed_literals(reader, [one for group in groups for one in _flat(group)])
+    refuse_changed_literals(reader, lambda: [one for group in groups for one in _flat(group)])
     blocks = [group for group in groups if isinstance(group, _Block)]
     piecewise = piecewise or "no-transaction" in directives
     if len(groups) == len(blocks) == 1 and not piecewise:
@@ -216,9 +217,11 @@ def _groups(reader: Reader) -> Iterator[Statement | _Block]:
     text, block = reader.text, None
     lowered = text.lower()
     unlocks, concurrently = "pg_advisory_unlock_all" in lowered, "concurrently" in lowered
+    del lowered  # of a large file it is as large as the text
     line, counted, before = 1, 0, reader.first()
     for start, end in reader.statements():
-        _refuse_late_directive(reader, before, start)
+        if start - before > _SHORTEST:
+            _refuse_late_directive(reader, before, start)
         line, counted, before = line + text.count("\n", counted, start), start, end
         words = ""
         if unlocks or (

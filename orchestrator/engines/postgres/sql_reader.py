@@ -62,12 +62,18 @@ class Reader:
 
     def statements(self) -> Iterator[tuple[int, int]]:
         """Yield the bounds of each statement, from its first token to its last, without the semicolon."""
-        at = self.first()
-        while at < len(self.text):
+        text, at = self.text, self.first()
+        size = len(text)
+        while at < size:
             semicolon = at
-            if self.text[at] != ";":
+            if text[at] not in ";cC":  # most of the statements of a large file are plain up to their semicolon
+                found = _PLAIN.match(text, at)
+                semicolon = found.end() if found else at
+            if text[semicolon : semicolon + 1] != ";" or text[at] in "cC":
                 end, semicolon = self.end(at)
                 yield at, end
+            elif semicolon > at:
+                yield at, at + len(text[at:semicolon].rstrip(_SPACE))
             at = self.after_blank(semicolon + 1)
 
     def end(self, start: int) -> tuple[int, int]:

@@ -37,7 +37,7 @@ class Wire:
         pgconn = self._connection.pgconn
         with errors.mapped(self._connection, self._target) as failing:
             with self._connection.lock:
-                pgconn.send_query(message.text.encode())
+                pgconn.send_query(message.encoded())
                 results: list[PGresult] = self._connection.wait(execute(pgconn))
             last = next((result for result in results if result.status == ExecStatus.FATAL_ERROR), results[-1])
             if last.status == ExecStatus.FATAL_ERROR:
