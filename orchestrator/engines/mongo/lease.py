@@ -99,7 +99,11 @@ class Lease:
     def holder(self) -> LockHolder | None:
         """Return who the document names, if there is one."""
         document = self._collection.find_one({"locking_key": 0})
-        return self._describe(document) if document else None
+        return self.told(document) if document else None
+
+    def told(self, document: dict[str, Any]) -> LockHolder:
+        """Return whom a lock document names."""
+        return self._describe(document)
 
     def remove(self, holder: LockHolder) -> None:
         """Delete the document, if it still names this holder; LockError if it does not."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -16,12 +16,12 @@ from pymongo.errors import OperationFailure
 
 from orchestrator.engines.identity import Identity, document, told, written_elsewhere
 from orchestrator.engines.mongo import errors
+from orchestrator.engines.mongo.read_together import MAX_ROWS, read_together
 from orchestrator.errors import ConflictError
 from orchestrator.hints import Blank, Command, Hint
 from orchestrator.model import Attempt, History, Origin, Target, VersionRow, read_attempt
 
 _DEFAULT = "schema_migrations"
-MAX_ROWS = 10  # of golang-migrate's collection, which has one
 
 
 class ServerNames(NamedTuple):
@@ -62,17 +62,20 @@ class Records:
 
     def read(self, *, locked: bool) -> History:
         """Read history and version table. `locked`: nobody else writes to them meanwhile."""
+        return self.read_with_lock(locked=locked)[0]
+
+    def read_with_lock(self, *, locked: bool) -> tuple[History, dict[str, Any] | None]:
+        """Read history, version table and the document of the migration lock, in one command where the server can."""
         with errors.mapped(self._target):
-            documents = self._version_documents()
-            attempts = self._attempts()
+            found = read_together(self.versions, self.history, self.locks, self._session)
+            documents, last = found.before, found.after
+            attempts = self._attempts(found.history)
             if documents and not attempts and self._keep_shared_history():
                 attempts = self._attempts()
-            # Two reads: unless we hold the lock, a run may write between them. They fit if the version table is still the same.
-            while attempts and not locked:
-                before, documents = documents, self._version_documents()
-                if before == documents:
-                    break
-                attempts = self._attempts()
+            # Two reads: unless we hold the lock, a run may write between them. They fit if the version table is still the
+            # same after the history was read.
+            while attempts and not locked and documents != last:
+                documents, attempts, last = last, self._attempts(), self._version_documents()
             self._has_store = bool(attempts)
             rows = list(dict.fromkeys(map(self._read_version, documents)))
             self._several_rows = len(documents) > 1
@@ -80,7 +83,7 @@ class Records:
             if not rows and not attempts:
                 exists = self._exists()
                 others, emptied = self._unrecorded() if exists else (0, False)
-        return History(
+        history = History(
             exists,
             self._has_store,
             rows[0] if rows else None,
@@ -91,6 +94,7 @@ class Records:
             elsewhere=self._elsewhere(),
             place=self._place() if self._has_store else "",
         )
+        return history, found.lock
 
     def _keep_shared_history(self) -> bool:
         """Go on in the history of an earlier release, which called all the same, where no other set can have written it.
@@ -138,10 +142,11 @@ class Records:
             stored["took_over"] = [document(one) for one in written_elsewhere(self._stored, Identity((), "", ""))]
         return json.dumps(stored)
 
-    def _attempts(self) -> tuple[Attempt, ...]:
+    def _attempts(self, rows: Iterable[dict[str, Any]] | None = None) -> tuple[Attempt, ...]:
+        """Return the attempts in these documents of the history, which is read where they are None."""
         found = []
         stored: dict[str, None] = {}
-        for row in self.history.find({}, {"texts": 0}, session=self._session):
+        for row in self.history.find({}, {"texts": 0}, session=self._session) if rows is None else rows:
             if isinstance(whose := row.get("identity"), str):
                 stored[whose] = None
             try:

@@ -100,8 +100,10 @@ class MongoSession:
 
     def look(self, extensions: Sequence[str] = ()) -> tuple[History, LockHolder | None]:
         """Read the history, and the lock document."""
-        history = self.read_history(extensions)
-        return history, self.holder() if history.exists else None
+        del extensions
+        history, document = self._records.read_with_lock(locked=self._lease is not None)
+        with errors.mapped(self._target):
+            return history, self._new_lease().told(document) if document and history.exists else None
 
     def unlock(self, holder: LockHolder, *, terminate: bool = False) -> None:
         """Delete the lock document, if it still names this holder, and end what the server does for one of ours."""

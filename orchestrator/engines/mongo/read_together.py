@@ -1,0 +1,69 @@
+"""Read history, version table and lock of a database with one command: a fleet asks thousands of databases."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from pymongo.client_session import ClientSession
+from pymongo.collection import Collection
+from pymongo.errors import OperationFailure
+
+MAX_ROWS = 10  # of golang-migrate's collection, which has one
+_BATCH = 1_000  # documents that come with the first answer
+_NO_SUCH_STAGE = (40324, 40415)  # what servers say that do not know $unionWith, or its form
+
+
+class Found(NamedTuple):
+    """The documents as they were read, in this order: version table, history, version table again, lock."""
+
+    before: list[dict[str, Any]]
+    history: list[dict[str, Any]]
+    after: list[dict[str, Any]]
+    lock: dict[str, Any] | None
+
+
+def read_together(
+    versions: Collection[Any], history: Collection[Any], locks: Collection[Any], session: ClientSession
+) -> Found:
+    """Return what the three collections hold; those that are not there are empty. The texts of files are left out.
+
+    The server reads one collection after the other: `before` and `after` are the same unless a run wrote between them.
+    """
+    try:
+        cursor = versions.aggregate(_pipeline(versions, history, locks), batchSize=_BATCH, session=session)
+    except OperationFailure as error:
+        if error.code not in _NO_SUCH_STAGE:
+            raise
+        return _one_by_one(versions, history, locks, session)
+    parts: dict[str, list[dict[str, Any]]] = {"before": [], "history": [], "after": [], "lock": []}
+    for document in cursor:
+        ((part, found),) = document.items()
+        parts[part].append(found)
+    return Found(parts["before"], parts["history"], parts["after"], next(iter(parts["lock"]), None))
+
+
+def _pipeline(versions: Collection[Any], history: Collection[Any], locks: Collection[Any]) -> list[dict[str, Any]]:
+    def named(part: str) -> dict[str, Any]:
+        return {"$replaceWith": {part: "$$ROOT"}}
+
+    pointer: dict[str, Any] = {"$limit": MAX_ROWS}
+    return [
+        pointer,
+        named("before"),
+        _union(history, {"$project": {"texts": 0}}, named("history")),
+        _union(versions, pointer, named("after")),
+        _union(locks, {"$match": {"locking_key": 0}}, {"$limit": 1}, named("lock")),
+    ]
+
+
+def _union(collection: Collection[Any], *stages: dict[str, Any]) -> dict[str, Any]:
+    return {"$unionWith": {"coll": collection.name, "pipeline": list(stages)}}
+
+
+def _one_by_one(
+    versions: Collection[Any], history: Collection[Any], locks: Collection[Any], session: ClientSession
+) -> Found:
+    before = list(versions.find(session=session, limit=MAX_ROWS))
+    rows = list(history.find({}, {"texts": 0}, session=session))
+    after = list(versions.find(session=session, limit=MAX_ROWS)) if rows else before
+    return Found(before, rows, after, locks.find_one({"locking_key": 0}, session=session))
