@@ -74,7 +74,7 @@ def standalone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         pytest.skip("no mongod on this machine")
     data = tmp_path_factory.mktemp("standalone")
     port = free_port()
-    options = ["--dbpath", str(data), "--port", str(port), "--bind_ip", "127.0.0.1", "--journalCommitInterval", "1"]
+    options = ["--dbpath", str(data), "--port", str(port), "--bind_ip", "127.0.0.1", "--journalCommitInterval", "4"]
     process = subprocess.Popen([str(binary), *options, "--wiredTigerCacheSizeGB", "0.25"], stdout=subprocess.DEVNULL)
     try:
         password = secrets.token_hex(12)

@@ -67,8 +67,9 @@ class Mongod:
             key = home.path / "key"
             if not key.exists():
                 write_private(key, secrets.token_hex(64))  # base64 characters only
-            # Journal at once: makes indexes 10 and dropDatabase 40 times quicker.
-            options = ["--bind_ip", HOST, "--nounixsocket", "--replSet", "orch", "--journalCommitInterval", "1"]
+            # Journal every 4 ms. With the default of 100 ms an index takes twice as long and dropDatabase 12 times as
+            # long; with 1 ms the idle server uses 5 % of a core, with 4 ms 2 % (mongod 6.0).
+            options = ["--bind_ip", HOST, "--nounixsocket", "--replSet", "orch", "--journalCommitInterval", "4"]
             options += ["--setParameter", "diagnosticDataCollectionEnabled=false"]
             if os.environ.get("ORCH_MONGOD_TEST_COMMANDS") == "1":
                 options += ["--setParameter", "enableTestCommands=1"]

@@ -30,7 +30,7 @@ def mongod(data: Path, *options: str) -> Iterator[int]:
     data.mkdir()
     port = free_port()
     fixed = ["--dbpath", str(data), "--port", str(port), "--bind_ip", "127.0.0.1", "--nounixsocket"]
-    fixed += ["--journalCommitInterval", "1", "--wiredTigerCacheSizeGB", "0.25", "--oplogSize", "50"]
+    fixed += ["--journalCommitInterval", "4", "--wiredTigerCacheSizeGB", "0.25", "--oplogSize", "50"]
     fixed += ["--setParameter", "enableTestCommands=1", "--setParameter", "diagnosticDataCollectionEnabled=false"]
     log = (data.parent / f"{data.name}.log").open("w")
     process = subprocess.Popen([str(binary), *fixed, *options], stdout=log)
