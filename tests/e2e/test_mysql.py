@@ -186,6 +186,39 @@ def test_what_a_file_needs_of_its_own_session_is_not_guessed(shop: Shop) -> None
     assert shop.sql("SELECT * FROM a") == [(4, 1)]
 
 
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_mode_that_a_file_computes_changes_nothing_of_what_is_found_out(shop: Shop, forge: Forge, when: str) -> None:
+    """SHOW CREATE quotes names otherwise with ANSI_QUOTES: that is no sign that a statement was done."""
+    shop.declare(
+        {
+            "1_a.up.sql": (
+                "SET sql_mode = CONCAT(@@sql_mode, ',ANSI_QUOTES');\nCREATE TABLE a (i int);\n"
+                'ALTER TABLE "a" ADD COLUMN b int;\nCREATE TABLE "c" AS SELECT @@sql_mode AS mode;\n'
+            )
+        }
+    )
+    ended = forge.run(["apply"], shop.root, shop.estate.env, kill_at=3, label=f"{when} MysqlSession.execute")
+    assert ended.code is None, ended.output
+    shop.orch("apply")
+    assert [name for (name, *_) in shop.sql("SHOW COLUMNS FROM a")] == ["i", "b"]
+    assert "ANSI_QUOTES" in str(shop.sql("SELECT mode FROM c"))
+
+
+def test_a_setting_whose_value_is_not_the_same_again_is_not_guessed(shop: Shop) -> None:
+    shop.declare(
+        {
+            "1_a.up.sql": (
+                "CREATE TABLE a (i int);\nSET max_error_count = (SELECT 60 + count(*) FROM a);\nINSERT INTO a VALUES (1);\n"
+                "ALTER TABLE a ADD COLUMN b int;\nINSERT INTO a VALUES (2, bad);\n"
+            )
+        }
+    )
+    shop.orch("apply", code=1)
+    text = (shop.directory / "1_a.up.sql").read_text().replace("bad", "1")
+    shop.write({"1_a.up.sql": text})
+    assert "max_error_count went with the session" in shop.orch("apply", code=5).text
+
+
 def test_what_may_not_be_in_a_transaction_with_its_record(shop: Shop) -> None:
     """Rows of MyISAM stay whatever happens: their statements are not taken for transactional."""
     shop.declare({"1_a.up.sql": "CREATE TABLE m (i int) ENGINE=MyISAM;\n", "2_b.up.sql": "INSERT INTO m VALUES (1);\n"})

@@ -8,12 +8,14 @@ from typing import Any
 from estate import Estate, Result, start
 from golang import GolangMysql
 
+from orchestrator.embedded import Server
+
 
 class Shop:
     """A project with one database, `mysql-shop`."""
 
-    def __init__(self, root: Path) -> None:
-        self.estate = Estate(root, {"mysql": start("mariadb")})
+    def __init__(self, root: Path, server: Server | None = None) -> None:
+        self.estate = Estate(root, {"mysql": server or start("mariadb")})
         self.root = root
         self.directory = root / "migrations" / "mysql-shop" / "schema"
         self.golang = GolangMysql(self.estate.servers["mysql"], self.estate.prefix + "shop", self.directory)

@@ -24,7 +24,7 @@ TRY_EVERY = 0.1  # seconds
 MARKS = "orch_copy"
 """The table that tells what a copy is."""
 _THERE = 1007
-_LIKE = str.maketrans({"%": r"\%", "_": r"\_", "\\": r"\\"})
+_LIKE = str.maketrans({"%": "|%", "_": "|_", "|": "||"})  # a backslash means nothing with NO_BACKSLASH_ESCAPES
 _TABLES = """SELECT TABLE_NAME, TABLE_TYPE FROM information_schema.TABLES WHERE TABLE_SCHEMA = {database}
     ORDER BY TABLE_TYPE = 'VIEW', TABLE_NAME"""
 _ROUTINES = "SELECT ROUTINE_NAME, ROUTINE_TYPE FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA = {database}"
@@ -47,7 +47,7 @@ class MysqlCopies:
     def names(self, prefix: str) -> list[str]:
         """Return the names of the databases that begin so; of templates, the oldest first."""
         like = text(prefix.translate(_LIKE) + "%")
-        query = f"SELECT SCHEMA_NAME FROM information_schema.SCHEMATA WHERE SCHEMA_NAME LIKE {like}"
+        query = f"SELECT SCHEMA_NAME FROM information_schema.SCHEMATA WHERE SCHEMA_NAME LIKE {like} ESCAPE '|'"
         with self._server() as connection:
             names = [str(name) for (name,) in ask(connection, query)]
             made = {name: self._mark(connection, name, "made") for name in names}
@@ -208,7 +208,8 @@ class _Copying:
         connection = self._connection
         ask(connection, f"USE {quoted(self._made)}")
         ask(connection, "SET SESSION foreign_key_checks = 0, SESSION unique_checks = 0, SESSION sql_notes = 0")
-        ask(connection, "SET SESSION sql_mode = CONCAT(@@SESSION.sql_mode, ',NO_AUTO_VALUE_ON_ZERO')")
+        # Names in what is shown stand in backticks then, and rows are copied as they are.
+        ask(connection, "SET SESSION sql_mode = 'NO_AUTO_VALUE_ON_ZERO', SESSION sql_quote_show_create = 1")
         views = []
         for name, kind in self._ask(_TABLES):
             if name == MARKS:

@@ -51,6 +51,10 @@ _HINTS = {
     1419: "the server has log_bin_trust_function_creators off: an administrator can switch it on",
     1785: "a transaction cannot hold tables of InnoDB and of other engines on this server: give them files of their own",
     1786: "write CREATE TABLE and INSERT … SELECT as two statements, in two files",
+    1787: "this server takes no temporary tables in a transaction (enforce_gtid_consistency with binlog_format=STATEMENT): "
+    "use an ordinary table, or binlog_format=ROW",
+    1418: "say DETERMINISTIC, NO SQL or READS SQL DATA; or an administrator sets log_bin_trust_function_creators",
+    3750: "give the table a primary key: the server has sql_require_primary_key on",
     3098: "this server only takes tables of InnoDB with a primary key",
     3948: "write the rows as INSERT statements",
 }

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from itertools import pairwise
 from typing import Any
 
 import pymysql
@@ -23,6 +24,9 @@ _VARIABLES = (
     *("sql_mode", "foreign_key_checks", "unique_checks", "time_zone", "sql_safe_updates", "sql_notes"),
     *("character_set_client", "character_set_results", "collation_connection", "group_concat_max_len"),
     *("default_storage_engine", "lock_wait_timeout", "innodb_lock_wait_timeout", "autocommit", "max_error_count"),
+)
+_PLAIN_FUNCTIONS = frozenset(
+    {"concat", "concat_ws", "replace", "if", "ifnull", "coalesce", "nullif", "trim", "upper", "lower"}
 )
 _MAY_DO_ANYTHING = frozenset({"call", "execute", "begin"})
 
@@ -103,11 +107,15 @@ def to_replay(id: str, statements: Sequence[Statement]) -> list[str]:
     replayed: list[str] = []
     known: set[str] = set()
     settings = statements[0].settings
+    computed: list[str] = []
     for piece in split(settings):
-        computed = any(token.text in ("(", "select") for token in piece.tokens)
-        if piece.tokens[0].text == "set" and not computed:
+        if piece.tokens[0].text == "set" and _is_same_again(piece.tokens):
             replayed.append(settings[piece.start : piece.end])
             known |= {token.text.lower() for token in piece.tokens if _is_own_variable(token)}
+        elif piece.tokens[0].text == "set":
+            computed += [name for name in map(_system_variable, _assigned(piece.tokens)) if name]
+    if computed:
+        raise _cannot_go_on(id, computed, statements[0].line)
     prepared: set[str] = set()
     for statement in statements:
         tokens = tokens_of(statement.source)
@@ -126,12 +134,29 @@ def to_replay(id: str, statements: Sequence[Statement]) -> list[str]:
         if words[:1] == ["execute"] and words[1] not in prepared:
             lost.append(f"the prepared statement {words[1]}")
         if lost:
-            raise ConflictError(
-                f"{id} cannot go on in the middle of a file: {', '.join(lost)} went with the session that was cut off",
-                detail=f"line {statement.line} needs it",
-                hint=Hint("finish the file by hand, and then: ", Command("repair", id)),
-            )
+            raise _cannot_go_on(id, lost, statement.line)
     return replayed
+
+
+def _cannot_go_on(id: str, lost: Sequence[str], line: int) -> ConflictError:
+    return ConflictError(
+        f"{id} cannot go on in the middle of a file: {', '.join(lost)} went with the session that was cut off",
+        detail=f"line {line} needs it",
+        hint=Hint("finish the file by hand, and then: ", Command("repair", id)),
+    )
+
+
+def _is_same_again(tokens: Sequence[Token]) -> bool:
+    """Whether a SET gives the same values in a new session: it reads no table, and calls nothing but plain functions."""
+    if any(token.text == "select" for token in tokens):
+        return False
+    called = (left for left, right in pairwise(tokens) if right.text == "(" and left.kind in ("word", "quoted"))
+    return all(token.text in _PLAIN_FUNCTIONS for token in called)
+
+
+def _assigned(tokens: Sequence[Token]) -> list[Token]:
+    """Return what a SET assigns to."""
+    return [left for left, right in pairwise(tokens) if right.text in ("=", ":") and left.kind in ("word", "variable")]
 
 
 def leaves_marks(source: str) -> bool:

@@ -38,13 +38,15 @@ class NamedLock:
         self._who = who
         self.name = lock_name(target.database, records.version_table)
         self.held = False
+        self._folded = ""
 
     @contextmanager
     def taken(self, wait: float, on_wait: Callable[[LockHolder], None]) -> Iterator[None]:
         """Hold the lock; LockError after `wait` seconds."""
         with errors.mapped(self._target):
             self._refuse_cluster()
-            self._take(wait, on_wait)
+            self._take(self.name, wait, on_wait)
+            self._take_folded(wait, on_wait)
             self._tell()
         self.held = True
         try:
@@ -53,6 +55,8 @@ class NamedLock:
             self.held = False
             with suppress(pymysql.Error, OSError):  # closing the connection gives it away too
                 ask(self._connection, f"SELECT RELEASE_LOCK('{self.name}')")
+                if self._folded:
+                    ask(self._connection, f"SELECT RELEASE_LOCK('{self._folded}')")
 
     def is_ours(self) -> str:
         """Return SQL that tells whether this session holds the lock; 1 if it needs none."""
@@ -61,8 +65,7 @@ class NamedLock:
     def holder(self) -> LockHolder | None:
         """Return who holds the lock now."""
         with errors.mapped(self._target):
-            ((id, now),) = ask(self._connection, f"SELECT IS_USED_LOCK('{self.name}'), UTC_TIMESTAMP(6)")
-            return self._described(id, now.replace(tzinfo=UTC)) if id is not None else None
+            return self._holder_of(self.name)
 
     def unlock(self, holder: LockHolder, *, terminate: bool) -> None:
         """End the session of the holder: the lock goes with it, so there is never a dead one."""
@@ -83,10 +86,22 @@ class NamedLock:
                 )
             time.sleep(TRY_EVERY)
 
-    def _take(self, wait: float, on_wait: Callable[[LockHolder], None]) -> None:
+    def _holder_of(self, name: str) -> LockHolder | None:
+        ((id, now),) = ask(self._connection, f"SELECT IS_USED_LOCK('{name}'), UTC_TIMESTAMP(6)")
+        return self._described(id, now.replace(tzinfo=UTC)) if id is not None else None
+
+    def _take_folded(self, wait: float, on_wait: Callable[[LockHolder], None]) -> None:
+        """Take the lock of the name in lower case too, on a server where `Orders` and `orders` are one database."""
+        folded = lock_name(self._target.database.lower(), self._records.version_table.lower())
+        if folded == self.name or not ask(self._connection, "SELECT @@lower_case_table_names")[0][0]:
+            return
+        self._take(folded, wait, on_wait)
+        self._folded = folded
+
+    def _take(self, name: str, wait: float, on_wait: Callable[[LockHolder], None]) -> None:
         deadline = time.monotonic() + wait
-        while ask(self._connection, f"SELECT GET_LOCK('{self.name}', 0)")[0][0] != 1:
-            holder = self.holder() or LockHolder("somebody who has just let go")
+        while ask(self._connection, f"SELECT GET_LOCK('{name}', 0)")[0][0] != 1:
+            holder = self._holder_of(name) or LockHolder("somebody who has just let go")
             if time.monotonic() >= deadline:
                 raise LockError(
                     f"{self._target.database_id} is locked by {holder.description}",

@@ -19,8 +19,11 @@ from orchestrator.engines.base import Effect
 from orchestrator.engines.mysql import errors
 from orchestrator.engines.mysql.connection import ask
 from orchestrator.engines.mysql.named import Change, Named, change_of, quoted, what_is_left
+from orchestrator.engines.mysql.shown import plainly
 
 ABSENT, HIDDEN = "absent", "hidden"
+SERVER = "@server"
+"""Under this key a fingerprint keeps the release of the server: another one may show the same thing otherwise."""
 _COUNTER = re.compile(r" AUTO_INCREMENT=[0-9]+")
 _NO_SUCH_ACCOUNT = (1141, 1133, 1396)
 Fingerprint = Mapping[str, str]
@@ -36,7 +39,8 @@ class Intent:
 
     def take(self, connection: Any) -> None:
         """Look at what the statement names, before it runs."""
-        self.before = fingerprint(connection, self.change) if self.change else {}
+        now = fingerprint(connection, self.change) if self.change else {}
+        self.before = {**now, SERVER: _release(connection)} if now else {}
 
     def stored(self) -> str:
         """Return the fingerprint as it is recorded with the intent."""
@@ -58,7 +62,12 @@ class Intent:
             return Effect.UNKNOWN, "the server keeps no trace of whether it was done"
         if not self.change.things and not self.change.traceless:
             return Effect.NOT_DONE, "it can be made again with the same end"
-        if {*self.before} != {thing.key for thing in self.change.things}:
+        if self.before.get(SERVER, _release(connection)) != _release(connection):
+            return (
+                Effect.UNKNOWN,
+                "the server is of another release than when it began, and may show the same otherwise",
+            )
+        if {*self.before} - {SERVER} != {thing.key for thing in self.change.things}:
             return Effect.UNKNOWN, "what it looked like before was not recorded"
         if HIDDEN in self.before.values():
             return Effect.UNKNOWN, "this login may not see what it names"
@@ -83,7 +92,14 @@ class Intent:
 
 def fingerprint(connection: Any, change: Change) -> dict[str, str]:
     """Return what each thing looks like now."""
-    return {thing.key: _look(connection, thing) for thing in change.things}
+    if not change.things:
+        return {}
+    with plainly(connection):
+        return {thing.key: _look(connection, thing) for thing in change.things}
+
+
+def _release(connection: Any) -> str:
+    return str(connection.get_server_info())
 
 
 def _look(connection: Any, thing: Named) -> str:

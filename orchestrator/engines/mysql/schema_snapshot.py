@@ -8,24 +8,40 @@ from typing import Any
 
 from orchestrator.engines.mysql.connection import ask
 from orchestrator.engines.mysql.records import quoted
+from orchestrator.engines.mysql.shown import plainly
 from orchestrator.model import SchemaObject, SchemaSnapshot
 
 _TABLES = "SELECT TABLE_NAME, TABLE_TYPE FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() ORDER BY 1"
-_TRIGGERS = "SELECT TRIGGER_NAME, EVENT_OBJECT_TABLE FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = DATABASE()"
+# SHOW CREATE TRIGGER has the name of its table as it is spelled: otherwise after the table was renamed and back.
+_TRIGGERS = """SELECT TRIGGER_NAME, EVENT_OBJECT_TABLE, CONCAT_WS(' ', ACTION_TIMING, EVENT_MANIPULATION, 'ON',
+    EVENT_OBJECT_TABLE, 'FOR EACH', ACTION_ORIENTATION), CONCAT('order ', ACTION_ORDER), ACTION_STATEMENT, DEFINER, SQL_MODE,
+    CHARACTER_SET_CLIENT, COLLATION_CONNECTION FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = DATABASE()"""
 _ROUTINES = "SELECT ROUTINE_NAME, ROUTINE_TYPE FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA = DATABASE()"
-_EVENTS = "SELECT EVENT_NAME FROM information_schema.EVENTS WHERE EVENT_SCHEMA = DATABASE()"
+_EVENTS = "SELECT EVENT_NAME, STARTS <=> CREATED FROM information_schema.EVENTS WHERE EVENT_SCHEMA = DATABASE()"
+_STARTS = re.compile(r" STARTS '[^']*'")
 _DATABASE = """SELECT DEFAULT_CHARACTER_SET_NAME, DEFAULT_COLLATION_NAME FROM information_schema.SCHEMATA
     WHERE SCHEMA_NAME = DATABASE()"""
 _COUNTER = re.compile(r" AUTO_INCREMENT=[0-9]+")
 _NAME = re.compile(r"`((?:[^`]|``)*)`")
 _KEYS = ("PRIMARY KEY", "UNIQUE KEY", "KEY", "FULLTEXT KEY", "SPATIAL KEY", "VECTOR KEY")
 _MARKS = "orch_copy"  # what a scratch database is, see copies.py
-_SHOWN = {"sequence": 1, "view": 1, "trigger": 2, "procedure": 2, "function": 2, "event": 3}
-"""In which column of SHOW CREATE the definition stands."""
+_SHOWN = {
+    "sequence": (1,),
+    "view": (1, 2, 3),
+    "procedure": (2, 1, 3, 4),
+    "function": (2, 1, 3, 4),
+    "event": (3, 1, 2, 4, 5),
+}
+"""In which columns of SHOW CREATE the definition stands, and the settings of the session that it keeps."""
 
 
 def read_schema(connection: Any, ours: Sequence[str]) -> SchemaSnapshot:
     """Return everything in the database but the tables of the bookkeeping, with its definition."""
+    with plainly(connection):
+        return _read(connection, ours)
+
+
+def _read(connection: Any, ours: Sequence[str]) -> SchemaSnapshot:
     found: dict[SchemaObject, str] = {}
     hidden = {name.lower() for name in ours}
     ((database,),) = ask(connection, "SELECT DATABASE()")
@@ -37,12 +53,16 @@ def read_schema(connection: Any, ours: Sequence[str]) -> SchemaSnapshot:
             _read_table(connection, str(name), found)
         else:
             _read_other(connection, "sequence" if kind == "SEQUENCE" else "view", str(name), own, found)
-    for name, table in ask(connection, _TRIGGERS):
-        _read_other(connection, "trigger", str(name), own, found, str(SchemaObject("table", str(table))))
+    for name, table, *rest in ask(connection, _TRIGGERS):
+        trigger = SchemaObject("trigger", str(name), str(SchemaObject("table", str(table))))
+        found[trigger] = "\n".join(map(str, rest)).replace(own, "")
     for name, kind in ask(connection, _ROUTINES):
         _read_other(connection, str(kind).lower(), str(name), own, found)
-    for (name,) in ask(connection, _EVENTS):
+    for name, at_once in ask(connection, _EVENTS):
         _read_other(connection, "event", str(name), own, found)
+        if at_once:  # the server has put the time of its creation there
+            event = SchemaObject("event", str(name))
+            found[event] = _STARTS.sub("", found[event], count=1)
     for charset, collation in ask(connection, _DATABASE):
         found[SchemaObject("default", "character set")] = f"{charset} {collation}"
     return found
@@ -73,6 +93,6 @@ def _read_table(connection: Any, name: str, found: dict[SchemaObject, str]) -> N
     found[table] = "\n".join(options)
 
 
-def _read_other(connection: Any, kind: str, name: str, own: str, found: dict[SchemaObject, str], of: str = "") -> None:
+def _read_other(connection: Any, kind: str, name: str, own: str, found: dict[SchemaObject, str]) -> None:
     row = ask(connection, f"SHOW CREATE {kind} {quoted(name)}")[0]
-    found[SchemaObject(kind, name, of)] = str(row[_SHOWN[kind]]).replace(own, "")
+    found[SchemaObject(kind, name)] = "\n".join(str(row[at]) for at in _SHOWN[kind]).replace(own, "")

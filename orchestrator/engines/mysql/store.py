@@ -69,7 +69,7 @@ class Store:
             unrecorded=0 if store or pairs is not None else self._others(),
             emptied=store and not found,
             rows=rows if len({*rows}) > 1 else (),
-            read_only=self._read_only() if read_only else None,
+            read_only=None if str(read_only) in ("0", "OFF") else self._read_only(),
             elsewhere=self._records.elsewhere(self._target.database),
             place=f"{place}:{self._records.version_table}" if store else "",
         )

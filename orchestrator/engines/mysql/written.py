@@ -13,6 +13,24 @@ _INNER = frozenset({";", "begin", "then", "else", "do", "loop", "repeat"})
 _WITH_BODY = frozenset({"procedure", "function", "trigger", "event", "package"})
 _CHANGING = frozenset({"alter", "drop", "rename", "truncate"})
 _ADDING = frozenset({"insert", "replace", "load"})
+_BEFORE_NAME = frozenset(
+    {
+        "from",
+        "join",
+        "update",
+        "table",
+        "tables",
+        "into",
+        "insert",
+        "replace",
+        "delete",
+        "truncate",
+        "exists",
+        "to",
+        "on",
+    }
+    | {"ignore", ",", "."}
+)
 _BEFORE_BODY = 12  # tokens: CREATE OR REPLACE DEFINER = `a`@`b` … TRIGGER
 
 
@@ -85,7 +103,9 @@ def _target_ends(tokens: Sequence[Token]) -> int:
     """Return where INSERT and LOAD are over with the name of their table."""
     into = next((at for at, token in enumerate(tokens[:12]) if token.text in ("into", "table")), 0)
     ends = into + 1
-    while ends < len(tokens) and (tokens[ends].kind in ("word", "quoted") or tokens[ends].text == "."):
+    while ends < len(tokens) and (
+        tokens[ends].kind in ("word", "quoted") or _is_quoted(tokens[ends]) or tokens[ends].text == "."
+    ):
         if tokens[ends].text in ("select", "values", "value", "set", "with", "partition", "fields", "lines"):
             break
         ends += 1
@@ -128,4 +148,13 @@ def _in_prepared_text(tokens: Sequence[Token], tables: Collection[str]) -> Token
 
 
 def _named(tokens: Sequence[Token], tables: Collection[str]) -> Token | None:
-    return next((one for one in tokens if one.kind in ("word", "quoted") and name_of(one).lower() in tables), None)
+    for at, token in enumerate(tokens):
+        is_name = _is_quoted(token) and (not at or tokens[at - 1].text in _BEFORE_NAME)
+        if (is_name or token.kind in ("word", "quoted")) and name_of(token).lower() in tables:
+            return token
+    return None
+
+
+def _is_quoted(token: Token) -> bool:
+    """Whether it is a name where ANSI_QUOTES is on, and a text elsewhere."""
+    return token.kind == "text" and token.text.startswith('"')

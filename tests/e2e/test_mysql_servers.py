@@ -1,0 +1,140 @@
+"""MariaDB with settings that other servers have: letters folded, other modes, read-only, small character sets."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from unittest import mock
+
+import pytest
+from mysql_shop import Shop
+
+from orchestrator import embedded
+from orchestrator.embedded import Server
+
+MODES = "ANSI_QUOTES,NO_BACKSLASH_ESCAPES,PIPES_AS_CONCAT,STRICT_TRANS_TABLES,NO_ZERO_DATE,ONLY_FULL_GROUP_BY"
+OPTIONS = ("--lower-case-table-names=1", "--character-set-server=latin1", f"--sql-mode={MODES}", "--log-bin=log")
+
+
+@pytest.fixture(scope="module")
+def odd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server on which nearly everything is set otherwise."""
+    found = os.environ.get("ORCH_MYSQLD_BIN") or shutil.which("mariadbd", path=f"{os.environ['PATH']}:/usr/sbin")
+    if not found or "mariadb" not in found:
+        pytest.skip("no MariaDB on this machine")
+    root = tmp_path_factory.mktemp("odd")
+    program = root / "bin" / "mariadbd"
+    program.parent.mkdir()
+    program.write_text(
+        f'#!/bin/sh\ncase "$*" in *--bootstrap*|*--version*) exec {found} "$@";; esac\nexec {found} "$@" {" ".join(OPTIONS)}\n'
+    )
+    program.chmod(0o755)
+    with mock.patch.dict(os.environ, {"ORCH_MYSQLD_BIN": str(program)}):
+        yield embedded.up(root / "server", ["mysql"])["mysql"]
+    embedded.remove(root / "server")
+
+
+@pytest.fixture
+def shop(tmp_path: Path, odd: Server) -> Iterator[Shop]:
+    made = Shop(tmp_path, odd)
+    yield made
+    made.estate.mysql("", "SET GLOBAL read_only = 0, GLOBAL sql_safe_updates = 0")
+    made.estate.drop()
+
+
+FILES = {
+    "000001_a.up.sql": (
+        'CREATE TABLE "Orders" (id int PRIMARY KEY, note varchar(40));\n'
+        "INSERT INTO \"Orders\" VALUES (1, 'a'), (2, 'ä' || '€');\n"
+        'CREATE TRIGGER t BEFORE INSERT ON orders FOR EACH ROW BEGIN SET NEW.note = "note"; END;\n'
+    ),
+    "000001_a.down.sql": 'DROP TABLE "ORDERS";\n',
+    "000002_b.up.sql": 'ALTER TABLE oRDERS RENAME TO "Orders2";\nCREATE VIEW V AS SELECT note FROM "Orders2";\n',
+    "000002_b.down.sql": 'DROP VIEW v;\nRENAME TABLE orders2 TO "Orders";\n',
+    "000003_c.up.sql": "UPDATE orders2 SET note = concat(note, '!') WHERE id = 1;\n",
+    "000003_c.down.sql": "UPDATE orders2 SET note = 'a' WHERE id = 1;\n",
+}
+
+
+def test_everything_set_otherwise(shop: Shop) -> None:
+    """Up, verified, cloned, and down, with sql_safe_updates on too."""
+    shop.estate.mysql("", "SET GLOBAL sql_safe_updates = 1")
+    shop.declare(FILES)
+    shop.orch("apply")
+    assert shop.sql("SELECT note FROM orders2 ORDER BY id") == [("a!",), ("ä€",)]
+    shop.orch("verify")
+    shop.orch("drift")
+    wanted = f"{shop.estate.prefix}copy"
+    shop.orch("clone", "shop", "--as", wanted)
+    assert shop.estate.mysql("copy", "SELECT note FROM v ORDER BY note") == [("a!",), ("ä€",)]
+    shop.orch("drop-clone", wanted)
+    shop.orch("drop-clone", "--templates")
+    assert [name for (name,) in shop.estate.mysql("", "SHOW DATABASES") if "orch" in name] == []
+    shop.orch("rollback", "shop", "--to", "0", "--yes")
+    assert shop.state()[0] == ()
+    shop.orch("apply")
+
+
+def test_two_entries_whose_names_differ_by_the_case_of_letters(shop: Shop) -> None:
+    """They are one database here: nothing runs twice in it, and the second is told."""
+    files = {"000001_a.up.sql": "CREATE TABLE log (x int);\n", "000002_b.up.sql": "INSERT INTO log VALUES (1);\n"}
+    for name in ("Orders", "orders"):
+        shop.estate.add("mysql", name, files)
+    for folder in ("mysql-Orders", "mysql-orders"):
+        shop.estate.write(folder, files)
+    told = shop.orch("apply", code=None)
+    assert told.code != 0, told.text
+    assert shop.estate.mysql("orders", "SELECT * FROM log") == [(1,)]
+    assert len(shop.estate.mysql("orders", "SELECT * FROM orch_history")) == 2
+
+
+@pytest.mark.parametrize("table", ["Schema_Migrations", "select", "mein-ä"])
+def test_a_version_table_whose_name_must_be_quoted_or_is_folded(shop: Shop, table: str) -> None:
+    shop.declare({"000001_a.up.sql": "CREATE TABLE a (x int);\n", "000001_a.down.sql": "DROP TABLE a;\n"})
+    server = shop.estate.server("mysql").split('"')[1].replace("{database}", "shop")
+    shop.estate.manifest(f'  - {{name: shop, engine: mysql, dsn: "{server}?x-migrations-table={table}"}}\n')
+    shop.orch("apply")
+    assert shop.sql(f"SELECT version FROM `{table}`") == [(1,)]
+    assert "Nothing to do" in shop.orch("apply").text
+    shop.orch("rollback", "shop", "--steps", "1", "--yes")
+    assert shop.sql(f"SELECT version FROM `{table}`") == []
+
+
+def test_names_in_double_quotes_are_guarded_too(shop: Shop) -> None:
+    shop.declare({"000001_a.up.sql": "CREATE TABLE a (x int);\n"})
+    shop.orch("apply")
+    for text in (
+        'DROP TABLE "schema_migrations";',
+        'TRUNCATE TABLE "Orch_History";',
+        'DELETE FROM "schema_migrations";',
+    ):
+        shop.write({"000002_b.up.sql": f"CREATE TABLE b (x int);\n{text}\n"})
+        assert "000002_b.up.sql:2:" in shop.orch("apply", code=1).text, text
+        assert shop.sql("SHOW TABLES LIKE 'b'") == [], text
+    shop.write({"000002_b.up.sql": "DELETE FROM a WHERE x IN (SELECT 1) OR 'schema_migrations' = 'x';\n"})
+    shop.orch("apply")
+
+
+def test_a_text_that_ends_elsewhere_without_backslashes_is_refused(shop: Shop) -> None:
+    shop.declare({"000001_a.up.sql": "CREATE TABLE a (x varchar(9));\nINSERT INTO a VALUES ('it\\'s');\n"})
+    told = shop.orch("apply", code=1).text
+    assert "000001_a.up.sql:2:1" in told
+    assert "NO_BACKSLASH_ESCAPES" in told
+    assert [table for (table,) in shop.sql("SHOW TABLES") if table == "a"] == []
+
+
+def test_a_read_only_server_is_told_before_any_file_is_tried(shop: Shop) -> None:
+    """Also to a login that may write all the same: it may be a replica."""
+    shop.declare({"000001_a.up.sql": "CREATE TABLE a (x int);\n"})
+    shop.orch("apply")
+    shop.write({"000002_b.up.sql": "CREATE TABLE b (x int);\n"})
+    shop.estate.mysql("", "SET GLOBAL read_only = 1")
+    for command in ("plan", "apply"):
+        told = shop.orch(command, code=7).text
+        assert "read_only is on" in told, told
+        assert "the DSN of the primary" in told
+    assert shop.orch("status", code=None).code in (0, 7)
+    shop.estate.mysql("", "SET GLOBAL read_only = 0")
+    shop.orch("apply")
