@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable
 from importlib import import_module
 from types import FrameType
@@ -33,17 +34,27 @@ class Commands(typer.core.TyperGroup):
             return None
         module = import_module(f"orchestrator.cli.commands.{cmd_name.replace('-', '_')}")
         if hasattr(module, "app"):
-            return typer.main.get_group(module.app)
+            group = typer.main.get_group(module.app)
+            for one in group.commands.values():
+                _complete(one)
+            return group
         alone = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
         alone.command(name=cmd_name, cls=Command, no_args_is_help=False)(module.command)
         command = typer.main.get_command(alone)
-        if any(parameter.name == "env_file" for parameter in command.params):
-            command.params.append(options.no_env_file())
+        _complete(command)
         return command
 
     def get_help(self, ctx: Any) -> str:  # noqa: ARG002 - typer's signature
         """Return the text of `orch --help`."""
         return HELP.rstrip()
+
+
+def _complete(command: Any) -> None:
+    """Give a command the options that every command has."""
+    taken = {parameter.name for parameter in command.params}
+    if "env_file" in taken:
+        command.params.append(options.no_env_file())
+    command.params += options.of_every_command(taken)
 
 
 app = typer.Typer(
@@ -83,11 +94,14 @@ def run() -> int:
     _on_signals(_interrupted)
     if os.environ.get("_ORCH_COMPLETE") == "complete_bash":
         _take_label_of_bash()
+    began = time.monotonic()
     try:
         result = app(standalone_mode=False)
         if _came:  # typer turns the exception into an exit code
             raise KeyboardInterrupt  # noqa: TRY301 - reported below, like any error
         code = int(result or 0)
+        if os.environ.get(options.VERBOSE):
+            _tell_more(time.monotonic() - began)
     except BaseException as error:  # noqa: BLE001 - the outermost handler
         from orchestrator.cli.ends import report
 
@@ -96,6 +110,22 @@ def run() -> int:
     if signal.getsignal(signal.SIGINT) is _interrupted:  # otherwise the command handles signals itself
         _on_signals(_at_once)
     return code
+
+
+def _tell_more(seconds: float) -> None:
+    """Tell what --verbose adds to every command."""
+    from pathlib import Path
+
+    from orchestrator import __version__
+    from orchestrator.cli.console import given_file, say
+    from orchestrator.errors import OrchError
+    from orchestrator.manifest.load import find_manifest
+
+    try:
+        manifest = f", {find_manifest(given_file(), os.environ, Path.cwd())}"
+    except OrchError:
+        manifest = ""
+    say(f"orch {__version__}{manifest}, {seconds:.2f} s.")
 
 
 def _take_label_of_bash() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from orchestrator.cli.console import confirmed, is_terminal, paint, say
+from orchestrator.cli.console import confirmed, is_terminal, paint, warn
 from orchestrator.errors import InterruptedRunError
 from orchestrator.operations.risks import SHOWN, treated
 
@@ -22,8 +22,8 @@ def ask(planned: Planned, *, yes: bool) -> None:
     if yes or not found or not (is_terminal(sys.stdin) and is_terminal(sys.stderr)):
         return
     for id, risk, _ in found[:SHOWN]:
-        say(f"{paint('!', 'yellow', sys.stderr)} {id}: {risk.what}: {risk.where}\n    {risk.statement}")
+        warn(f"{paint('!', 'yellow', sys.stderr)} {id}: {risk.what}: {risk.where}\n    {risk.statement}")
     if len(found) > SHOWN:
-        say(f"and {len(found) - SHOWN} more")
+        warn(f"and {len(found) - SHOWN} more")
     if not confirmed("to run this"):
         raise InterruptedRunError("not confirmed: nothing was changed")

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from importlib import import_module
 from typing import Any, TextIO
 
-from orchestrator.cli.streams import put, tell
+from orchestrator.cli.streams import put, tell, without_secrets
 from orchestrator.events import Failure
 from orchestrator.hints import Command, Hint
 from orchestrator.phrases import some
@@ -26,20 +26,31 @@ def is_terminal(stream: TextIO) -> bool:
     return stream.isatty() and os.environ.get("TERM") != "dumb" and not os.environ.get("CI")
 
 
+COLOURS = "ORCH_COLOR"
+"""The environment variable that stands for --color: always, never or auto."""
+
+
 def paint(text: str, colour: str, stream: TextIO) -> str:
-    """Return the text in a colour, where the stream shows colours and NO_COLOR is not set."""
+    """Return the text in a colour, where the stream shows colours."""
     return f"\033[{_CODES[colour]}m{text}\033[0m" if _painted(stream) else text
 
 
 def _painted(stream: TextIO) -> bool:
+    """Whether colours are shown: as --color says, else on a terminal unless NO_COLOR is set."""
+    wanted = os.environ.get(COLOURS, "")
+    if wanted in ("always", "never"):
+        return wanted == "always"
     return is_terminal(stream) and not os.environ.get("NO_COLOR")
 
 
-def paint_dangers(plan: str, stream: TextIO) -> str:
-    """Return the text of a plan in which what to look at first is seen."""
-    return "\n".join(
-        paint(line, "yellow", stream) if line.lstrip().startswith("! ") else line for line in plan.splitlines()
-    )
+def _columns(stream: TextIO) -> int | None:
+    """Return how wide the terminal is; None for what is no terminal, where no line is too long."""
+    if not is_terminal(stream):
+        return None
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or 80
+    except (OSError, ValueError):
+        return 80
 
 
 def readable(text: str, *, painted: bool = False) -> str:
@@ -49,18 +60,34 @@ def readable(text: str, *, painted: bool = False) -> str:
 
 
 def _for_people(text: str, stream: TextIO) -> str:
-    """Return a text for a terminal or a log; for GitHub's runner, one in which it finds no commands."""
-    text = readable(text, painted=_painted(stream))
+    """Return a text for a terminal or a log: tables as wide as there is room, colours where they are shown.
+
+    For GitHub's runner it is one in which it finds no commands.
+    """
+    parts = text.parts if isinstance(text, Hint) else (text,)
+    whole = "".join(_part(part, stream) for part in parts)
     if os.environ.get("GITHUB_ACTIONS") != "true":
-        return text
+        return whole
     from orchestrator.views.github import harmless
 
-    return harmless(text)
+    return harmless(whole)
+
+
+def _part(part: str | Command, stream: TextIO) -> str:
+    if isinstance(part, Command) or type(part) is str:
+        return readable(str(part), painted=_painted(stream))
+    from orchestrator.views.table import Painted, Table
+
+    if isinstance(part, Table):  # secrets are hidden while their lines are whole
+        cells = part.mapped(lambda cell: readable(without_secrets(cell)))
+        return cells.fitted(_columns(stream), lambda text, colour: paint(text, colour, stream))
+    shown = readable(part, painted=_painted(stream))
+    return paint(shown, part.colour, stream) if isinstance(part, Painted) else shown
 
 
 def out(text: str) -> None:
     """Write a text to stdout."""
-    put(_for_people(text if text.endswith("\n") else text + "\n", sys.stdout))
+    put(_for_people(text, sys.stdout) + ("" if text.endswith("\n") else "\n"))
 
 
 def out_secret(text: str) -> None:
@@ -75,14 +102,31 @@ def out_json(document: Any) -> None:
     put(json_text(document, indent=2) + "\n")
 
 
+QUIET = "ORCH_QUIET"
+"""The environment variable that stands for --quiet."""
+
+
+def is_quiet() -> bool:
+    """Whether people want to see errors and warnings alone."""
+    return bool(os.environ.get(QUIET))
+
+
 def say(text: str) -> None:
-    """Write a line for people to stderr. Whether anybody reads it changes nothing of what is done."""
+    """Write a line for people to stderr, unless they asked for quiet. Whether anybody reads it changes nothing."""
+    if not is_quiet():
+        warn(text)
+
+
+def warn(text: str) -> None:
+    """Write an error, a warning or what a question is about to stderr."""
     tell(_for_people(text, sys.stderr) + "\n")
 
 
 def pasteable(text: str) -> str:
     """Return a text; of a hint, every command in it carries this call's --file, --env-file and --embedded."""
-    return text.text(_carried) if isinstance(text, Hint) and _given() else text
+    if not isinstance(text, Hint) or not _given():
+        return text
+    return Hint(*(part.text(_carried) if isinstance(part, Command) else part for part in text.parts))
 
 
 _CARRIED = {"-f": "file", "--file": "file", "--env-file": "env_file", "--embedded": "embedded"}
@@ -98,6 +142,11 @@ def _given() -> dict[str, list[str]]:
             argument = [] if option == "--embedded" else [value if equals else next(words, "")]
             given[_CARRIED[option]] = [option, *argument]
     return given
+
+
+def given_file() -> str | None:
+    """Return what the call says with --file."""
+    return next(iter(_given().get("file", ())[1:]), None)
 
 
 def _carried(command: Command) -> list[str]:
@@ -132,10 +181,10 @@ def say_failure(failure: Failure, *databases: str) -> None:
     place = f"{failure.where}: " if failure.where else ""
     alone = databases[0] if len(databases) == 1 else ""
     owner = f"{alone}: " if not failure.what.startswith(alone) else ""
-    say(f"{paint('error:', 'red', sys.stderr)} {place}{owner}{failure.what}")
+    warn(f"{paint('error:', 'red', sys.stderr)} {place}{owner}{failure.what}")
     if len(databases) > 1:
-        say(f"  {len(databases)} databases: {some(databases)}")
+        warn(f"  {len(databases)} databases: {some(databases)}")
     for line in failure.detail.splitlines():
-        say(f"  {line}")
+        warn(f"  {line}")
     for line in pasteable(failure.hint).splitlines():
-        say(f"  {paint('hint:', 'blue', sys.stderr)} {line}")
+        warn(f"  {paint('hint:', 'blue', sys.stderr)} {line}")

@@ -24,21 +24,21 @@ if TYPE_CHECKING:
 
 def report(error: BaseException) -> int:
     """Tell people and machines why the command ended; return the exit code."""
-    from orchestrator.cli.console import say, say_failure
+    from orchestrator.cli.console import say_failure, warn
 
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else 1
     if isinstance(error, typer.Exit):
         return error.exit_code
     if type(error).__name__ == "NoArgsIsHelpError":
-        say(str(error))
+        warn(str(error))
         return int(ExitCode.USAGE)
     if isinstance(error, BrokenPipeError):
         return 141
     failures = _failures(error)
     _report_to_machines(failures)
     if failures[0].kind == "interrupted":
-        say(failures[0].what)
+        warn(failures[0].what)
     else:
         for failure in failures:
             say_failure(failure)

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orchestrator.cli.console import readable, say
+from orchestrator.cli.console import readable, warn
 from orchestrator.cli.options import StreamOutput
 from orchestrator.cli.streams import put
 from orchestrator.errors import OrchError, UsageError, exit_code_of
@@ -112,7 +112,7 @@ class Reports:
         try:
             return _write(path, text(plan))
         except Exception as error:  # noqa: BLE001 - a report can fail, the run that it tells of is over
-            say(f"error: {path} cannot be written: its view failed ({type(error).__name__})")
+            warn(f"error: {path} cannot be written: its view failed ({type(error).__name__})")
             return False
 
 
@@ -192,7 +192,7 @@ def _write(path: str | None, text: str, mode: str = "w") -> bool:
             with Path(path).open(mode, encoding="utf-8", errors="backslashreplace") as file:
                 file.write(text)
     except OSError as error:
-        say(f"error: {path} cannot be written: {error.strerror}")
+        warn(f"error: {path} cannot be written: {error.strerror}")
         return False
     return True
 

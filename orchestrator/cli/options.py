@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Container
 from enum import StrEnum
 from math import isfinite
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,9 +12,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 import typer.core
 
+from orchestrator.cli.console import COLOURS, QUIET
+
 if TYPE_CHECKING:
     from orchestrator.model import Database
 
+
+VERBOSE = "ORCH_VERBOSE"
+"""The environment variable that stands for --verbose of commands that have no NOTICEs to show."""
 
 LABELS_ONLY = "_ORCH_COMPLETE_LABELS"
 """The environment variable that is set while a shell completes the text after `label:`."""
@@ -99,6 +105,49 @@ EnvFile = Annotated[
         help="Read environment variables from this dotenv file. Default: ORCH_ENV_FILE, or .env beside the manifest.",
     ),
 ]
+
+
+def of_every_command(taken: Container[str]) -> list[Any]:
+    """Return the options of every command; `taken` are the names of those that a command has itself."""
+
+    def keep(variable: str) -> Any:
+        def callback(_context: Any, _parameter: Any, wanted: bool) -> None:
+            if wanted:
+                os.environ[variable] = "1"
+
+        return callback
+
+    def choose_colours(_context: Any, _parameter: Any, when: str | None) -> None:
+        if when is not None and when not in ("auto", "always", "never"):
+            raise typer.BadParameter(f"{when!r} is not auto, always or never")
+        if when is not None:
+            os.environ[COLOURS] = when
+
+    color = typer.core.TyperOption(
+        param_decls=["--color"],
+        metavar="WHEN",
+        callback=choose_colours,
+        help="Show colours: auto, always or never. auto: on a terminal, unless NO_COLOR is set.",
+        expose_value=False,
+        is_eager=True,
+    )
+    quiet = typer.core.TyperOption(
+        param_decls=["--quiet", "-q"],
+        is_flag=True,
+        callback=keep(QUIET),
+        help="Show only errors, warnings and questions on stderr.",
+        expose_value=False,
+        is_eager=True,
+    )
+    verbose = typer.core.TyperOption(
+        param_decls=["--verbose", "-v"],
+        is_flag=True,
+        callback=keep(VERBOSE),
+        help="Also show which manifest was used, and how long it took.",
+        expose_value=False,
+        is_eager=True,
+    )
+    return [color, quiet] if "verbose" in taken else [verbose, color, quiet]
 
 
 def no_env_file() -> Any:

@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from orchestrator.cli.console import is_terminal, out, out_json, pasteable, readable, say, say_failures
+from orchestrator.cli.console import is_quiet, is_terminal, out, out_json, pasteable, readable, say, say_failures, warn
 from orchestrator.cli.options import StreamOutput
 from orchestrator.errors import ExitCode
 from orchestrator.events import DatabaseFailed, Event, LockWaiting, RunFinished, ServerWaiting, Sink, Stopping
@@ -36,7 +36,7 @@ class Broadcast:
                 with suppress(ValueError):  # another thread found out too
                     self.sinks.remove(sink)
                     if not isinstance(error, OSError):  # whoever read it did not just go away
-                        say(f"warning: {type(sink).__name__} failed and shows nothing more: {_told(error)}")
+                        warn(f"warning: {type(sink).__name__} failed and shows nothing more: {_told(error)}")
 
 
 def _told(error: Exception) -> str:
@@ -72,7 +72,7 @@ def execute(planned: Planned, broadcast: Broadcast, output: StreamOutput, *, ver
     with stopped_by_signals(executor.stop):  # also while the end is told: it must be whole
         with ExitStack() as stack:
             if output is not StreamOutput.jsonl:
-                if is_terminal(sys.stderr):
+                if is_terminal(sys.stderr) and not is_quiet():
                     from rich.console import Console
 
                     from orchestrator.views.live import LiveView

@@ -16,7 +16,7 @@ def open_closed() -> None:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115 - open until the end, and no pathlib this early
 
 
-def _without_secrets(text: str) -> str:
+def without_secrets(text: str) -> str:
     """Return a text without the secrets of this process: a process that has not loaded what keeps them has none."""
     loaded = sys.modules.get("orchestrator.manifest.redact")
     return loaded.redactor.once_more(text) if loaded else text
@@ -27,7 +27,7 @@ def put(text: str, *, now: bool = False, secret: bool = False) -> None:
     if _lost:
         return
     try:
-        sys.stdout.write(text if secret else _without_secrets(text))
+        sys.stdout.write(text if secret else without_secrets(text))
         if now:
             sys.stdout.flush()
     except OSError as error:
@@ -37,7 +37,7 @@ def put(text: str, *, now: bool = False, secret: bool = False) -> None:
 def tell(text: str) -> None:
     """Write to stderr, at once; nobody can be told that it cannot be written."""
     with suppress(OSError):
-        sys.stderr.write(_without_secrets(text))
+        sys.stderr.write(without_secrets(text))
         sys.stderr.flush()
 
 

@@ -59,13 +59,14 @@ def select(
     """Return the selected databases in declared order.
 
     `only` and `exclude` hold full ids, bare names, globs over both, `label:` with a label or glob, or `group:` with the
-    group of a fleet or a glob. `only` brings
-    along all that the database depends on, unless `no_deps`; `exclude` then drops exactly what it matches. Without
-    `only`, all are selected. UsageError for a pattern that matches nothing, an ambiguous name, or if nothing is left.
+    group of a fleet or a glob, each alone or several with commas between them. `only` brings along all that the database
+    depends on, unless `no_deps`; `exclude` then drops exactly what it matches. Without `only`, all are selected. UsageError
+    for a pattern that matches nothing, an ambiguous name, or if nothing is left.
     """
     if no_deps and not only:
         raise UsageError("--no-deps is for --only", hint="it runs exactly those databases, not what they depend on")
     index = _index(databases)
+    only, exclude = ([one for each in patterns for one in each.split(",")] for patterns in (only, exclude))
     chosen = {id for pattern in only for id in _matches(databases, index, pattern)}
     if not only:
         chosen = {database.id for database in databases}

@@ -41,7 +41,7 @@ class Planned:
     @cached_property
     def risks(self) -> Mapping[str, Sequence[Risk]]:
         """The risky statements among those that would run, by database."""
-        return _risks_of(self.run, self.plan)
+        return risks_of(self.run, self.plan)
 
     def executor(self) -> Executor:
         """Return what executes the plan; its `stop` is for a signal handler."""
@@ -123,7 +123,7 @@ def _with_notes(plan: Plan, notes: Callable[[str], Sequence[str]]) -> Plan:
     )
 
 
-def _risks_of(run: Run, plan: Plan) -> dict[str, list[Risk]]:
+def risks_of(run: Run, plan: Plan) -> dict[str, list[Risk]]:
     """Return the risky statements among those that would run, database by database."""
     from orchestrator.analysis.risks import risks
 

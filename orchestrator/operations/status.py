@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
 from orchestrator.events import Sink
+from orchestrator.execution.run import Run
 from orchestrator.execution.survey import survey
+from orchestrator.operations.assembly import Assembly
 from orchestrator.operations.scope import Scope
-from orchestrator.planning.status import Status, status_of
+from orchestrator.planning.listing import Listed
+from orchestrator.planning.status import DatabaseStatus, Status, status_of
+from orchestrator.planning.surveys import Survey
 
 
-def status(scope: Scope, sink: Sink, *, close: bool = False) -> Status:
+def status(scope: Scope, sink: Sink, *, close: bool = False, one_by_one: bool = False) -> Status:
     """Look at the chosen databases and return where they stand. A database that cannot be read has a failure.
 
     InvalidError for a manifest, files or DSNs that are wrong, UsageError for names that mean nothing. `sink` is told when
-    a server is waited for. With `close` nothing stays connected, for a process that goes on.
+    a server is waited for. With `close` nothing stays connected, for a process that goes on. `one_by_one`: each database
+    comes with the list of its migrations, and the pending ones with their risks.
     """
     assembly = scope.assemble()
     run = scope.run(assembly, sink)
@@ -30,5 +38,35 @@ def status(scope: Scope, sink: Sink, *, close: bool = False) -> Status:
         from orchestrator.operations.fleets import tell_vanished
 
         tell_vanished(run, assembly)
-    found = tuple(status_of(d, run.catalogs[d.id], surveys[d.id], run.read_script) for d in assembly.databases)
+    found = tuple(
+        status_of(d, run.catalogs[d.id], surveys[d.id], run.read_script, one_by_one=one_by_one)
+        for d in assembly.databases
+    )
+    if one_by_one:
+        found = _with_risks(run, assembly, surveys, found)
     return Status(tuple(map(outside.told, found)) if outside else found)
+
+
+def _with_risks(
+    run: Run, assembly: Assembly, surveys: Mapping[str, Survey], found: Sequence[DatabaseStatus]
+) -> tuple[DatabaseStatus, ...]:
+    """Return the databases with what is risky in their pending migrations."""
+    from orchestrator import __version__
+    from orchestrator.model import Direction
+    from orchestrator.operations.plan import risks_of
+    from orchestrator.planning.plan import Request
+    from orchestrator.planning.planner import make_plan
+
+    plan = make_plan(assembly.databases, run.catalogs, surveys, run.read_script, Request(Direction.UP), __version__)
+    risks = risks_of(run, plan)
+    paths = {(one.id, step.path): step.version for one in plan.databases for step in one.steps}
+    told: dict[tuple[str, int], list[str]] = {}
+    for id, dangers in risks.items():
+        for risk in dangers:
+            if (version := paths.get((id, risk.where.path))) is not None:
+                told.setdefault((id, version), []).append(risk.what)
+
+    def complete(id: str, one: Listed) -> Listed:
+        return replace(one, risks=tuple(dict.fromkeys(told.get((id, one.version), ()))))
+
+    return tuple(replace(one, migrations=tuple(complete(one.id, each) for each in one.migrations)) for one in found)

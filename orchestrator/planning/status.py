@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from orchestrator.engines import dialect
@@ -12,6 +12,7 @@ from orchestrator.events import Failure
 from orchestrator.model import Attempt, Database, Direction, LockHolder, Migration
 from orchestrator.planning.half_done import UNDERWAY, ReadScript, held_against_file
 from orchestrator.planning.history import State, unrecorded
+from orchestrator.planning.listing import APPLIED, Listed, listed
 from orchestrator.planning.surveys import Survey, running
 
 UP_TO_DATE, PENDING, RUNNING, MISSING = "up to date", "pending", "running", "to be created"
@@ -46,6 +47,7 @@ class DatabaseStatus:
 
     With a `failure` it could not be read: then `exists` and `dirty` are None. `state` is one of the words above, or the
     kind of the first problem. `exit_code` is what this database alone would make the exit code of `orch status`.
+    `migrations` lists each one of a database that was asked for by its name.
     """
 
     id: str
@@ -65,6 +67,7 @@ class DatabaseStatus:
     failure: Failure | None = None
     exit_code: int = 0
     external: tuple[ExternalStatus, ...] = ()
+    migrations: tuple[Listed, ...] = ()
 
     @property
     def running_since(self) -> datetime | None:
@@ -88,6 +91,17 @@ class Status:
         counts = ((UP_TO_DATE, resting), (RUNNING, active), (PENDING, pending), ("with problems", problems))
         object.__setattr__(self, "counts", counts)
 
+    def narrowed(self, *, pending: bool = False, problems: bool = False) -> Status:
+        """Return the databases with something pending, or with problems (with both, either); of lists, what is pending."""
+        if not (pending or problems):
+            return self
+        kept = [one for one in self.databases if (pending and one.pending) or (problems and one.problems)]
+        if pending and not problems:
+            kept = [
+                replace(one, migrations=tuple(each for each in one.migrations if each.state != APPLIED)) for one in kept
+            ]
+        return Status(tuple(kept))
+
     @property
     def failures(self) -> tuple[tuple[str, Failure], ...]:
         """Return which databases could not be read, and why."""
@@ -100,9 +114,17 @@ class Status:
 
 
 def status_of(
-    database: Database, migrations: Sequence[Migration], survey: Survey, read_script: ReadScript
+    database: Database,
+    migrations: Sequence[Migration],
+    survey: Survey,
+    read_script: ReadScript,
+    *,
+    one_by_one: bool = False,
 ) -> DatabaseStatus:
-    """Return where a database stands by what was found on its server. InvalidError for a file that cannot be read."""
+    """Return where a database stands by what was found on its server. InvalidError for a file that cannot be read.
+
+    `one_by_one`: with the list of its migrations.
+    """
     names = (database.id, database.engine, database.name, survey.endpoint, survey.name)
     if survey.failure:
         failure = survey.failure
@@ -139,6 +161,7 @@ def status_of(
         tuple(notes),
         active,
         exit_code=code,
+        migrations=listed(migrations, state, history.attempts) if one_by_one else (),
     )
 
 

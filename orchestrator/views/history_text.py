@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from orchestrator.hints import Command, Hint
 from orchestrator.model import Attempt, History
 from orchestrator.views.formats import Exact
-from orchestrator.views.table import table
+from orchestrator.views.table import Painted, table
 
 _EARLY = datetime.min.replace(tzinfo=UTC)
 _COLUMNS = (
@@ -76,12 +77,18 @@ def _entry(attempt: Attempt) -> dict[str, Any]:
     return {"version": entry.pop("version"), "attempt": entry.pop("number"), **entry, "result": _result(attempt)}
 
 
-def history_text(histories: Mapping[str, History], *, whole: bool, narrowed: bool) -> str:
-    """Return a table, the oldest attempt first. `whole`: the table has a column for the database."""
+def history_text(histories: Mapping[str, History], *, whole: bool, narrowed: bool, limit: int = 0) -> str:
+    """Return a table, the oldest attempt first. `whole`: the table has a column for the database.
+
+    Of more than `limit` attempts, the newest are shown; 0 means all.
+    """
     rows = []
-    for id, attempt in _in_time(histories):
+    attempts = _in_time(histories)
+    left_out = max(0, len(attempts) - limit) if limit else 0
+    for id, attempt in attempts[left_out:]:
         when = f"{attempt.started_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC" if attempt.started_at else "-"
-        seconds = "-" if attempt.seconds is None else f"{attempt.seconds:.2f} s"
+        seconds = "" if attempt.seconds is None else f"{attempt.seconds:.2f} s"
+        result = _result(attempt)
         rows.append(
             (
                 when,
@@ -89,7 +96,7 @@ def history_text(histories: Mapping[str, History], *, whole: bool, narrowed: boo
                 str(attempt.version),
                 attempt.name,
                 attempt.direction.value,
-                _result(attempt),
+                Painted(result, "green" if attempt.done else "red"),
                 seconds,
                 _who(attempt),
                 _remark(attempt),
@@ -100,7 +107,8 @@ def history_text(histories: Mapping[str, History], *, whole: bool, narrowed: boo
             return "No attempt matches."
         return "No history: orch has not migrated " + ("these databases yet." if whole else "this database yet.")
     database = ["DATABASE"] if whole else []
-    return table(("WHEN", *database, "VERSION", "NAME", "DIRECTION", "RESULT", "TIME", "BY", "NOTE"), rows)
+    shown = table(("WHEN", *database, "VERSION", "NAME", "DIRECTION", "RESULT", "TIME", "BY", "NOTE"), rows)
+    return Hint(shown, f"\n\n{left_out:,} older: ", Command("history", "--limit", 0)) if left_out else shown
 
 
 def _in_time(histories: Mapping[str, History]) -> list[tuple[str, Attempt]]:

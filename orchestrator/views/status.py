@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import UTC
 from typing import Any
 
 from orchestrator.hints import Hint, joined
-from orchestrator.planning.status import DatabaseStatus, Status, StatusProblem
-from orchestrator.views.table import table
-
-_EXISTS = {None: "?", True: "yes", False: "no"}
+from orchestrator.planning.listing import APPLIED, HELD, PARTIAL, Listed
+from orchestrator.planning.listing import PENDING as LISTED_PENDING
+from orchestrator.planning.status import (
+    MISSING,
+    PENDING,
+    RUNNING,
+    UP_TO_DATE,
+    DatabaseStatus,
+    Status,
+    StatusProblem,
+)
+from orchestrator.views.table import Painted, table
 
 
 def status_document(status: Status) -> dict[str, Any]:
@@ -35,6 +44,21 @@ def _entry(one: DatabaseStatus) -> dict[str, Any]:
         "problems": [_problem(problem) for problem in one.problems],
         "notes": list(one.notes),
         **({"external": [asdict(other) for other in one.external]} if one.external else {}),
+        **({"migrations": [_migration(each) for each in one.migrations]} if one.migrations else {}),
+    }
+
+
+def _migration(each: Listed) -> dict[str, Any]:
+    made = each.attempt
+    return {
+        "version": each.version,
+        "name": each.name,
+        "state": each.state,
+        "started_at": made.started_at.astimezone(UTC).isoformat() if made and made.started_at else None,
+        "seconds": made.seconds if made else None,
+        "actor": made.actor if made else None,
+        "note": each.note,
+        "risks": list(each.risks),
     }
 
 
@@ -49,27 +73,83 @@ def _problem(problem: StatusProblem) -> dict[str, Any]:
 
 
 def status_text(status: Status) -> Hint:
-    """Return a table, each problem with its hint, and the number of databases in each state."""
+    """Return a table, each problem with its hint, and the number of databases in each state.
+
+    Databases that were asked for by name come with the list of their migrations instead.
+    """
+    if any(one.migrations for one in status.databases):
+        lines: list[str] = []
+        for one in status.databases:
+            lines += [*_listing(one), *_remarks(one), ""]
+        return joined("\n", [*lines[:-1], *_counts(status)])
     rows = [
         (
             one.id,
             f"{one.endpoint}/{one.database}",
-            _EXISTS[one.exists],
-            "-" if one.version is None else f"{one.version}{' (dirty)' * bool(one.dirty)}",
-            str(len(one.applied)),
-            str(len(one.pending)),
-            one.state,
+            "?" if one.failure else "-" if one.version is None else f"{one.version}{' (dirty)' * bool(one.dirty)}",
+            "?" if one.failure else str(len(one.pending)),
+            _state(one),
         )
         for one in status.databases
     ]
-    lines = [table(("DATABASE", "PLACE", "EXISTS", "VERSION", "APPLIED", "PENDING", "STATE"), rows)]
+    lines = [table(("DATABASE", "PLACE", "VERSION", "PENDING", "STATE"), rows)] if rows else []
     for one in status.databases:
-        if one.failure:
-            continue  # the reason is reported as an error
-        for problem in one.problems:
-            lines.append(f"\n{one.id}: {problem.what}")
-            if problem.hint:
-                lines.append(Hint("  ", problem.hint))
-        lines.extend(Hint(f"\n{one.id}: ", note) for note in one.notes)
-    lines.append("\n" + ", ".join(f"{count} {what}" for what, count in status.counts if count) + ".")
-    return joined("\n", lines)
+        lines += _remarks(one)
+    return joined("\n", [*lines, *_counts(status)])
+
+
+def _counts(status: Status) -> list[str]:
+    text = ", ".join(f"{count} {what}" for what, count in status.counts if count)
+    return [f"\n{text}."] if text else []
+
+
+def _remarks(one: DatabaseStatus) -> Iterator[str]:
+    """Yield the problems of a database with their hints, and its notes."""
+    if one.failure:
+        return  # the reason is reported as an error
+    for problem in one.problems:
+        yield f"\n{one.id}: {problem.what}"
+        if problem.hint:
+            yield Hint("  ", problem.hint)
+    for note in one.notes:
+        yield Hint(f"\n{one.id}: ", note)
+
+
+_COLOURS = {UP_TO_DATE: "dim", PENDING: "yellow", MISSING: "yellow", RUNNING: "blue"}
+
+
+def _state(one: DatabaseStatus) -> Painted:
+    """Return the state in its colour; of one that is being migrated, since when."""
+    since = f" since {one.running_since.astimezone(UTC):%H:%M:%S} UTC" if one.running_since else ""
+    return Painted(f"{one.state}{since if one.state == RUNNING else ''}", _COLOURS.get(one.state, "red"))
+
+
+_BOXES = {APPLIED: ("[x]", "green"), LISTED_PENDING: ("[ ]", "yellow"), PARTIAL: ("[!]", "red"), HELD: ("[ ]", "dim")}
+
+
+def _listing(one: DatabaseStatus) -> Iterator[str]:
+    """Yield a database and its migrations: one line each, with when it was applied, how long that took, and by whom."""
+    where = f"  {one.endpoint}/{one.database}, "
+    standing = "unreachable" if one.failure else "no version" if one.version is None else f"version {one.version}"
+    yield Hint(Painted(one.id, "bold"), where + standing + ", ", _state(one))
+    rows = []
+    for each in one.migrations:
+        box, colour = _BOXES[each.state]
+        made = each.attempt if each.state == APPLIED else None
+        when = f"{made.started_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if made and made.started_at else ""
+        seconds = f"{made.seconds:.1f} s" if made and made.seconds is not None else ""
+        note = "; ".join(filter(None, (" ".join(each.note.split()), *each.risks)))
+        alarming = each.state == PARTIAL or bool(each.risks) or note.startswith("failed")
+        rows.append(
+            (
+                Painted(box, colour),
+                str(each.version),
+                each.name,
+                when,
+                seconds,
+                f"by {made.actor}" if made and made.actor else "",
+                Painted(note, "yellow" if each.risks else "red") if alarming else note,
+            )
+        )
+    if rows:
+        yield table(("", "VERSION", "NAME", "APPLIED", "TIME", "BY", "NOTE"), rows)

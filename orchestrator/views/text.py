@@ -10,15 +10,16 @@ from typing import Any
 from orchestrator import events
 from orchestrator.analysis.risks import Risk
 from orchestrator.events import Event
+from orchestrator.hints import Hint
 from orchestrator.phrases import some
 from orchestrator.planning.plan import DatabasePlan, Plan
-from orchestrator.views.table import counted, table
+from orchestrator.views.table import Painted, counted, lines_of, table
 
 FOLDED = 10
 """This many databases with the same text are shown as one entry."""
 
 
-def plan_text(plan: Plan, risks: Mapping[str, Sequence[Risk]]) -> str:
+def plan_text(plan: Plan, risks: Mapping[str, Sequence[Risk]]) -> Hint:
     """Return the plan as text, database by database in the order of the run; many with the same work are one entry.
 
     The reason why a database cannot be planned is not part of it: it is reported as an error.
@@ -36,15 +37,25 @@ def plan_text(plan: Plan, risks: Mapping[str, Sequence[Risk]]) -> str:
         kind = kinds[planned.id]
         others = alike[kind]
         if len(others) < FOLDED:
-            lines.append(f"{planned.id}  ({planned.place})")
-            lines += [f"    {line}" for line in work[planned.id]]
+            lines.append(Hint(Painted(planned.id, "bold"), f"  ({planned.place})"))
+            lines += map(_coloured, work[planned.id])
         elif planned is others[0]:
             places = list(dict.fromkeys(other.endpoint for other in others))
-            lines.append(f"{len(others)} databases: {some([other.id for other in others])}  ({some(places)})")
-            lines += [f"    {line}" for line in kind]
+            names = Painted(f"{len(others)} databases: {some([other.id for other in others])}", "bold")
+            lines.append(Hint(names, f"  ({some(places)})"))
+            lines += map(_coloured, kind)
     if failing := [planned.id for planned in plan.databases if planned.failure]:
         lines.append(f"cannot be planned: {some(failing)}")
-    return "\n".join([*lines, _sentence(plan, sum(map(len, risks.values())))])
+    return lines_of([*lines, _sentence(plan, sum(map(len, risks.values())))])
+
+
+_COLOURS = {"+": "green", "-": "red", "!": "yellow"}
+
+
+def _coloured(line: str) -> str:
+    """Return a line of a plan, indented, in the colour of its sign."""
+    colour = _COLOURS.get(line.lstrip()[:1])
+    return Painted(f"    {line}", colour) if colour else f"    {line}"
 
 
 def plan_document(plan: Plan, checks: Sequence[Mapping[str, Any]] | None = None) -> dict[str, Any]:
@@ -148,7 +159,10 @@ class OutcomeTable:
             groups += [(kind, ids)] if len(ids) >= FOLDED else [(kind, [id]) for id in ids]
         order = {planned.id: number for number, planned in enumerate(plan.databases)}
         groups.sort(key=lambda group: (_RANK[group[0][0].split()[0]], order[group[1][0]]))
-        rows = [(some(ids, 1), *kind, self._time(ids)) for kind, ids in groups]
+        rows = [
+            (some(ids, 1), Painted(kind[0], "green" if kind[0] == "done" else "red"), *kind[1:], self._time(ids))
+            for kind, ids in groups
+        ]
         return table(("DATABASE", "RESULT", "VERSION", "MIGRATIONS", "TIME"), rows)
 
     def _time(self, ids: Sequence[str]) -> str:

@@ -49,10 +49,8 @@ def command(
         orch apply --only 'label:core' --wait 60
         orch apply plan.json
     """
-    import sys
-
     from orchestrator.cli.consent import ask
-    from orchestrator.cli.console import paint_dangers, say
+    from orchestrator.cli.console import say
     from orchestrator.cli.stage import Broadcast, execute, not_yet, planning, when_machines_read
     from orchestrator.operations.apply import prepare
     from orchestrator.operations.risks import refuse
@@ -92,7 +90,7 @@ def command(
         say(f"Nothing to do: {counted(len(plan.databases), 'database')} up to date.")
         return not_yet(planned)
     if output not in (options.StreamOutput.json, options.StreamOutput.jsonl):
-        say(paint_dangers(plan_text(plan, planned.risks), sys.stderr))
+        say(plan_text(plan, planned.risks))
         say("")
     refuse(planned)
     ask(planned, yes=yes)

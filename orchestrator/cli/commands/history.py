@@ -37,6 +37,12 @@ def command(
             "--text", metavar="VERSION", help="Show the files of VERSION as the history keeps them; needs a NAME."
         ),
     ] = None,
+    limit: Annotated[
+        int,
+        typer.Option(
+            "--limit", "-n", min=0, metavar="N", help="Show only the newest N attempts as text; 0: all of them."
+        ),
+    ] = 100,
     failed: Annotated[bool, typer.Option("--failed", help="Show only attempts that failed or did not finish.")] = False,
     file: options.File = None,
     env_file: options.EnvFile = None,
@@ -45,10 +51,11 @@ def command(
 ) -> int:
     """Show the migration history of one database or of all, including failed attempts and repairs.
 
-    The oldest attempt comes first; times are in UTC.
+    The newest attempt comes last; times are in UTC.
 
     Examples:
         orch history inventory
+        orch history --limit 20
         orch history --since 7d --failed
         orch history --output csv
         orch history inventory --text 3
@@ -62,7 +69,8 @@ def command(
     if text is not None:
         return _show_text(name, text, Scope(file, env_file, embedded=embedded), output)
     found = history(Scope(file, env_file, embedded=embedded), PlainView(say), name, since=since, failed=failed)
-    show("history", output, found.found, whole=name is None, narrowed=failed or since is not None)
+    chosen = {"whole": name is None, "narrowed": failed or since is not None}
+    show("history", output, found.found, **chosen, **({"limit": limit} if output is HistoryOutput.text else {}))
     say_failures(found.failures)
     return found.exit_code
 

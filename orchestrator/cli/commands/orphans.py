@@ -28,7 +28,7 @@ def command(
         orch orphans --also ../platform/databases.yaml
         orch orphans --output json
     """
-    from orchestrator.cli.console import say
+    from orchestrator.cli.console import say, warn
     from orchestrator.cli.show import show
     from orchestrator.operations.assembly import assemble
     from orchestrator.operations.orphans import orphans
@@ -38,9 +38,9 @@ def command(
     others = [target for path in also or () for target in assemble(path, env_file).targets().values()]
     found = orphans(run, others)
     for place, failure in found.unread:
-        say(f"{place} could not be read: {failure.what}")
+        warn(f"{place} could not be read: {failure.what}")
         if failure.hint:
-            say(f"  {failure.hint}")
+            warn(f"  {failure.hint}")
     if found.found or output is options.Output.json:
         show("orphans", output, found)
     else:

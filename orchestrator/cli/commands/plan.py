@@ -54,10 +54,9 @@ def command(
         orch plan --exit-code
         orch plan --check
     """
-    import sys
     from pathlib import Path
 
-    from orchestrator.cli.console import paint_dangers, pasteable, say, say_failures
+    from orchestrator.cli.console import pasteable, say, say_failures
     from orchestrator.cli.show import show
     from orchestrator.cli.stage import ended
     from orchestrator.errors import ExitCode, UsageError
@@ -94,7 +93,7 @@ def command(
     elif output is options.PlanOutput.json:
         show("plan", output, planned.plan, [one.document() for one in planned.checks or ()] if check else None)
     else:
-        show("plan", output, planned.plan, planned.risks, finish=lambda text: paint_dangers(text, sys.stdout))
+        show("plan", output, planned.plan, planned.risks)
     say_failures(planned.failures)
     for one in planned.checks or ():
         say(pasteable(f"check: {one}"))

@@ -35,7 +35,7 @@ def command(
     """
     import sys
 
-    from orchestrator.cli.console import confirmed, is_terminal, paint_dangers, say
+    from orchestrator.cli.console import confirmed, is_terminal, say
     from orchestrator.cli.stage import Broadcast, execute, planning
     from orchestrator.errors import InterruptedRunError, UsageError
     from orchestrator.operations import apply, rollback
@@ -51,7 +51,7 @@ def command(
         down = rollback.prepare(scope, broadcast, steps=steps, ignore_dependents=ignore_dependents)
     if down.failures:
         return execute(down, broadcast, text)
-    say(paint_dangers(plan_text(down.plan, down.risks), sys.stderr))
+    say(plan_text(down.plan, down.risks))
     if not down.plan.has_changes:
         say("Nothing to redo.")
         return 0

@@ -56,7 +56,7 @@ def command(
     """
     import sys
 
-    from orchestrator.cli.console import confirmed, is_terminal, paint_dangers, say
+    from orchestrator.cli.console import confirmed, is_terminal, say
     from orchestrator.cli.stage import Broadcast, execute, planning, when_machines_read
     from orchestrator.errors import InterruptedRunError, UsageError
     from orchestrator.operations.rollback import check_request, prepare
@@ -80,7 +80,7 @@ def command(
         )
     if planned.failures:
         return execute(planned, broadcast, output)
-    say(paint_dangers(plan_text(planned.plan, planned.risks), sys.stderr))
+    say(plan_text(planned.plan, planned.risks))
     if not planned.plan.has_changes:
         say("Nothing to roll back.")
         return 0 if output is options.StreamOutput.text else execute(planned, broadcast, output)

@@ -18,7 +18,7 @@ def command(
         orch validate
         orch validate --only inventory --output json
     """
-    from orchestrator.cli.console import say
+    from orchestrator.cli.console import warn
     from orchestrator.cli.show import show
     from orchestrator.operations.assembly import assemble
     from orchestrator.operations.validate import validate
@@ -27,6 +27,6 @@ def command(
     valid = validate(assemble(file, None, only, exclude, no_deps=no_deps, offline=True))
     if output is options.Output.text:
         for line in warning_lines(valid):
-            say(line)
+            warn(line)
     show("validate", output, valid)
     return 0
