@@ -48,7 +48,7 @@ def _each(files: Mapping[int, Migration], state: State, attempts: Sequence[Attem
             last = newest.get(version)
             failed = last is not None and not last.done and last.direction is Direction.UP
             yield Listed(
-                version, name, PENDING, last if failed else None, f"failed: {last.error}" if failed and last else ""
+                version, name, PENDING, last if failed else None, "the last try failed" if failed else ""
             )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from orchestrator.hints import Command, Hint
 from orchestrator.model import Attempt, History
 from orchestrator.views.formats import Exact
-from orchestrator.views.table import Painted, table
+from orchestrator.views.table import TOGETHER, Painted, table
 
 _EARLY = datetime.min.replace(tzinfo=UTC)
 _COLUMNS = (
@@ -87,15 +87,15 @@ def history_text(histories: Mapping[str, History], *, whole: bool, narrowed: boo
     left_out = max(0, len(attempts) - limit) if limit else 0
     for id, attempt in attempts[left_out:]:
         when = f"{attempt.started_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC" if attempt.started_at else "-"
-        seconds = "" if attempt.seconds is None else f"{attempt.seconds:.2f} s"
+        seconds = "" if attempt.seconds is None else f"{attempt.seconds:.2f}{TOGETHER}s"
         result = _result(attempt)
+        if attempt.direction.value == "down" and not attempt.done:
+            result = f"{result} (rolling back)"
         rows.append(
             (
                 when,
                 *([id] if whole else []),
-                str(attempt.version),
-                attempt.name,
-                attempt.direction.value,
+                f"{attempt.version} {attempt.name}".rstrip(),
                 Painted(result, "green" if attempt.done else "red"),
                 seconds,
                 _who(attempt),
@@ -107,7 +107,7 @@ def history_text(histories: Mapping[str, History], *, whole: bool, narrowed: boo
             return "No attempt matches."
         return "No history: orch has not migrated " + ("these databases yet." if whole else "this database yet.")
     database = ["DATABASE"] if whole else []
-    shown = table(("WHEN", *database, "VERSION", "NAME", "DIRECTION", "RESULT", "TIME", "BY", "NOTE"), rows)
+    shown = table(("WHEN", *database, "MIGRATION", "RESULT", "TIME", "BY", "NOTE"), rows)
     return Hint(shown, f"\n\n{left_out:,} older: ", Command("history", "--limit", 0)) if left_out else shown
 
 

@@ -19,7 +19,7 @@ from orchestrator.planning.status import (
     Status,
     StatusProblem,
 )
-from orchestrator.views.table import Painted, table
+from orchestrator.views.table import TOGETHER, Painted, table
 
 
 def status_document(status: Status) -> dict[str, Any]:
@@ -137,9 +137,9 @@ def _listing(one: DatabaseStatus) -> Iterator[str]:
         box, colour = _BOXES[each.state]
         made = each.attempt if each.state == APPLIED else None
         when = f"{made.started_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if made and made.started_at else ""
-        seconds = f"{made.seconds:.1f} s" if made and made.seconds is not None else ""
+        seconds = f"{made.seconds:.1f}{TOGETHER}s" if made and made.seconds is not None else ""
         note = "; ".join(filter(None, (" ".join(each.note.split()), *each.risks)))
-        alarming = each.state == PARTIAL or bool(each.risks) or note.startswith("failed")
+        alarming = each.state == PARTIAL or bool(each.risks) or each.attempt is not made
         rows.append(
             (
                 Painted(box, colour),

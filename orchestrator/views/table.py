@@ -13,10 +13,14 @@ from orchestrator.phrases import width
 
 GAP = 2  # columns between two cells
 NARROW = 12  # columns: no word is broken into less; a table turns into one block for each row instead
+_WHITE = re.compile(r"[ \t\r\n]+")
 _NUMBER = re.compile(r"[\d,]+|[-?]|")
 # Thai: no line ends with a vowel that is written before its consonant, and none begins with one that is written after.
 _STAYS_WITH_NEXT, _STAYS_WITH_LAST = "เแโใไ([{", "ะาำๅๆฯ.,:;)]}"
 _BREAKS_AFTER = "-_/.,:@"
+
+TOGETHER = "\u00a0"
+"""Stands for a space at which no line is broken, as in a duration; shown as a space."""
 
 Paint = Callable[[str, str], str]
 """Takes a text and the name of a colour; returns what a terminal shows in that colour, or the text as it is."""
@@ -110,7 +114,7 @@ def _shrunk(header: Sequence[str], rows: Sequence[Sequence[str]], columns: int) 
     natural = _natural(header, rows)
     room = columns - GAP * (len(natural) - 1)
     words = [
-        max(max(map(width, re.split(r"\s+", line[n].strip())), default=0) for line in (header, *rows))
+        max(max(map(width, _WHITE.split(line[n].strip())), default=0) for line in (header, *rows))
         for n in range(len(header))
     ]
     heads = [width(name) for name in header]
@@ -168,10 +172,10 @@ def wrapped(text: str, wide: int) -> list[str]:
     Lines after the first are indented where there is room for that.
     """
     if "\n" not in text and width(text) <= wide:
-        return [str(text)]
+        return [text.replace(TOGETHER, " ")]
     indent = "  " if wide >= 16 else ""
     lines, line, used = [], "", 0
-    for word in text.split():
+    for word in filter(None, _WHITE.split(text)):
         long = width(word)
         if line.strip() and used + 1 + long <= wide:
             line, used = f"{line} {word}", used + 1 + long
@@ -185,7 +189,8 @@ def wrapped(text: str, wide: int) -> list[str]:
             line = indent
         line += word
         used = width(line)
-    return [*lines, line] if line.strip() or not lines else lines
+    lines += [line] if line.strip() or not lines else []
+    return [one.replace(TOGETHER, " ") for one in lines]
 
 
 def _pieces(word: str, first: int, others: int) -> list[str]:

@@ -188,10 +188,11 @@ def run(estate: Estate, line: str, *, terminal: bool, columns: int = COLUMNS) ->
 def play(name: str, estate: Estate, *, terminal: bool) -> str:
     begin, steps = SCENES[name]
     begin(estate)
-    text = run(estate, f"{name} --help", terminal=terminal)
+    columns = 200 if name == "history" else COLUMNS  # it has the name of this machine, which may be long
+    text = run(estate, f"{name} --help", terminal=terminal, columns=columns)
     for step in steps:
         if isinstance(step, str):
-            text += run(estate, step, terminal=terminal)
+            text += run(estate, step, terminal=terminal, columns=columns)
         else:
             text += f"({step.__name__.replace('_', ' ')})\n\n"
             step(estate)
@@ -214,7 +215,12 @@ def test_what_is_printed_on_terminals_of_several_widths(pg_estate: Estate) -> No
     text = run(pg_estate, "apply", terminal=True, columns=50)
     for columns in (50, 80, 140):
         text += f"({columns} columns)\n\n"
-        for line in ("plan", "status", "history", "validate"):
+        for line in (
+            "plan",
+            "status",
+            "status product",
+            "validate",
+        ):  # not history: it wraps as long as the host's name is
             text += run(pg_estate, line, terminal=True, columns=columns)
     compare("widths", text)
 

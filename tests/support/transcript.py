@@ -16,6 +16,7 @@ COLUMNS = 100
 # What differs between two runs → what stands for it.
 MASKS = (
     (r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z| UTC|\+00:00)?", "TIME"),
+    (r"\b\d{4}-\d\d-\d\d\b|\b\d\d:\d\d:\d\d\b", "TIME"),
     (r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b", "UUID"),
     (r"\b(?=[0-9a-f]*[a-f])(?=[0-9a-f]*\d)[0-9a-f]{12,64}\b", "HEX"),
     (r"(?<=\s)\d+:\d\d(?::\d\d)?(?=[\s│]|$)", "TIME"),
