@@ -47,9 +47,7 @@ def _each(files: Mapping[int, Migration], state: State, attempts: Sequence[Attem
         elif version in pending:
             last = newest.get(version)
             failed = last is not None and not last.done and last.direction is Direction.UP
-            yield Listed(
-                version, name, PENDING, last if failed else None, "the last try failed" if failed else ""
-            )
+            yield Listed(version, name, PENDING, last if failed else None, "the last try failed" if failed else "")
 
 
 def _and(note: str, error: str) -> str:
