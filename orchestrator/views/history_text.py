@@ -34,9 +34,11 @@ _COLUMNS = (
 )
 
 
-def histories_document(histories: Mapping[str, History], *, whole: bool, narrowed: bool) -> dict[str, Any]:
+def histories_document(
+    histories: Mapping[str, History], *, whole: bool, narrowed: bool, limit: int = 0
+) -> dict[str, Any]:
     """Return what `orch history --output json` shows; `whole`: of several databases, not of one that was named."""
-    del narrowed
+    del narrowed, limit  # all there is
     if whole:
         return _attempts_document(histories)
     id, history = next(iter(histories.items()))
@@ -56,9 +58,9 @@ def _attempts_document(histories: Mapping[str, History]) -> dict[str, Any]:
     return {"format": 1, "attempts": [{"id": id, **_entry(attempt)} for id, attempt in _in_time(histories)]}
 
 
-def attempts_csv(histories: Mapping[str, History], *, whole: bool, narrowed: bool) -> Exact:
+def attempts_csv(histories: Mapping[str, History], *, whole: bool, narrowed: bool, limit: int = 0) -> Exact:
     """Return the attempts as CSV with a line of names. A text that a spreadsheet would run is quoted with an apostrophe."""
-    del whole, narrowed  # the columns are always the same
+    del whole, narrowed, limit  # the columns are always the same, and the rows all there are
     written = io.StringIO()
     writer = csv.writer(written, lineterminator="\n")
     writer.writerow(_COLUMNS)

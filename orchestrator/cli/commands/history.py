@@ -69,8 +69,9 @@ def command(
     if text is not None:
         return _show_text(name, text, Scope(file, env_file, embedded=embedded), output)
     found = history(Scope(file, env_file, embedded=embedded), PlainView(say), name, since=since, failed=failed)
-    chosen = {"whole": name is None, "narrowed": failed or since is not None}
-    show("history", output, found.found, **chosen, **({"limit": limit} if output is HistoryOutput.text else {}))
+    shown = limit if output is HistoryOutput.text else 0
+    narrowed = failed or since is not None
+    show("history", output, found.found, whole=name is None, narrowed=narrowed, limit=shown)
     say_failures(found.failures)
     return found.exit_code
 
