@@ -13,6 +13,7 @@ from orchestrator.analysis.search_path import located
 from orchestrator.analysis.statements import read_statement
 from orchestrator.analysis.table_locks import locked_together
 from orchestrator.analysis.world import World
+from orchestrator.analysis.world_changes import apply
 from orchestrator.engines.postgres.sql_reader import Reader
 from orchestrator.model import Mark, Script, Statement
 
@@ -88,7 +89,7 @@ class Story:
                         yield _finding(script, statement, number, hit, fact.part)
                 if fact.what == "create type":
                     unit.made_types.add(fact.name)
-                self.world.apply(fact)
+                apply(self.world, fact)
 
         for number, what in locked_together(script, self._is_quiet) if pending else ():
             yield _finding(script, script.statements[number], number, Hit("PG304", 0, what, lock="ACCESS EXCLUSIVE"))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from itertools import pairwise
 
-from orchestrator.analysis.alter_table import read_alter_table
+from orchestrator.analysis.alter_and_drop import read_alter, read_drop
+from orchestrator.analysis.changed_rows import read_delete, read_merge, read_truncate, read_update, read_with
 from orchestrator.analysis.create_statements import read_create
 from orchestrator.analysis.facts import Fact
 from orchestrator.analysis.words import STRING, Words, identifier
@@ -36,179 +36,6 @@ def _writes_within(source: str, at: int) -> bool:
     return ("delete" in lowered or "update" in lowered) and _WRITES_WITHIN.search(source, at) is not None
 
 
-# ---------------------------------------------------------------- ALTER and DROP
-
-
-def _alter(words: Words, at: int) -> Iterator[Fact]:
-    if words.take("TABLE") or words.take("FOREIGN", "TABLE"):
-        yield from read_alter_table(words, at)
-    elif words.take("MATERIALIZED", "VIEW"):
-        yield from read_alter_table(words, at, "materialized view")
-    elif words.take("VIEW"):
-        yield from read_alter_table(words, at, "view")
-    elif words.take("DOMAIN"):
-        yield _alter_domain(words, at)
-    elif words.take("TYPE"):
-        yield from _alter_type(words, at)
-    elif kind := words.take_one(
-        "INDEX", "SEQUENCE", "SCHEMA", "FUNCTION", "PROCEDURE", "TRIGGER", "POLICY", "RULE", "DATABASE", "ROLE", "USER"
-    ):
-        words.take("IF", "EXISTS")
-        name = words.name()
-        rest = words.rest()
-        if "RENAME" in rest:
-            yield Fact(
-                "rename other",
-                at,
-                name=name,
-                text=kind.lower(),
-                others=(words.within(words.size - 1, words.size).name(),),
-            )
-        elif kind == "INDEX" and words.take("SET", "TABLESPACE"):
-            yield Fact("index tablespace", at, name=name)
-
-
-def _alter_domain(words: Words, at: int) -> Fact:
-    name = words.name()
-    if words.take("ADD"):
-        rest = words.rest()
-        valid = not any(pair == ("NOT", "VALID") for pair in pairwise(rest))
-        return Fact("domain add", at, name=name, flags=frozenset({"valid"} if valid else ()))
-    if words.take("VALIDATE"):
-        return Fact("domain validate", at, name=name)
-    if words.take("SET", "NOT", "NULL"):
-        return Fact("domain not null", at, name=name)
-    if words.take("RENAME", "TO"):
-        return Fact("rename other", at, name=name, text="domain", others=(words.name(),))
-    return Fact("domain other", at, name=name)
-
-
-def _alter_type(words: Words, at: int) -> Iterator[Fact]:
-    name = words.name()
-    if words.take("ADD", "VALUE"):
-        words.take("IF", "NOT", "EXISTS")
-        value = words.literal(words.i) if words.peek() == STRING else ""
-        yield Fact("add value", at, name=name, text=value)
-    elif words.take("RENAME"):
-        value = "type value" if words.take("VALUE") else "type attribute" if words.take("ATTRIBUTE") else "type"
-        yield Fact("rename other", at, name=name, text=value, others=())
-
-
-_DROPPED = [
-    "TABLE",
-    "SCHEMA",
-    "DATABASE",
-    "VIEW",
-    "SEQUENCE",
-    "INDEX",
-    "TYPE",
-    "DOMAIN",
-    "FUNCTION",
-    "PROCEDURE",
-    "ROUTINE",
-    "AGGREGATE",
-    "EXTENSION",
-    "TRIGGER",
-    "RULE",
-    "POLICY",
-    "OWNED",
-    "COLLATION",
-    "OPERATOR",
-    "SERVER",
-    "LANGUAGE",
-    "CAST",
-    "ROLE",
-    "USER",
-    "STATISTICS",
-    "PUBLICATION",
-]
-
-
-def _drop(words: Words, at: int) -> Iterator[Fact]:
-    if words.take("MATERIALIZED", "VIEW"):
-        kind = "materialized view"
-    else:
-        words.take("FOREIGN")
-        kind = words.take_one(*_DROPPED).lower()
-    if not kind:
-        return
-    flags = {"cascade"} if "CASCADE" in words.rest() else set()
-    if words.take("CONCURRENTLY"):
-        flags.add("concurrently")
-    if words.take("IF", "EXISTS"):
-        flags.add("if exists")
-    if kind == "owned":
-        words.take("BY")
-    if kind in ("trigger", "rule", "policy"):
-        name = words.name()
-        words.take("ON")
-        yield Fact(f"drop {kind}", at, words.name(), name, frozenset(flags))
-        return
-    yield Fact(f"drop {kind}", at, flags=frozenset(flags), others=tuple(words.names()))
-
-
-# ---------------------------------------------------------------- rows
-
-
-def _update(words: Words, at: int) -> Iterator[Fact]:
-    words.take("ONLY")
-    table = words.name()
-    words.take("*")
-    yield Fact("update", at, table, words=tuple(words.rest()), flags=_condition(words, ("FROM",)))
-
-
-def _delete(words: Words, at: int) -> Iterator[Fact]:
-    words.take("FROM")
-    words.take("ONLY")
-    table = words.name()
-    limited = "LIMIT" in words.rest()  # which MySQL and SQLite know
-    yield Fact("delete", at, table, flags=frozenset() if limited else _condition(words, ("USING",)))
-
-
-_COMPARES = frozenset(
-    ("IS", "IN", "LIKE", "ILIKE", "BETWEEN", "EXISTS", "NOT", "ANY", "OR", "NULL", "TRUE", "FALSE", "<", ">", STRING)
-)
-_ENDS = ("RETURNING",)
-_LIMITS = frozenset(("LIMIT", "FETCH"))
-
-
-def _condition(words: Words, joins: tuple[str, ...]) -> frozenset[str]:
-    """Say of an UPDATE or DELETE whether it changes `all` rows, or those that it `joins`."""
-    depth, where, flags, end = 0, -1, set(), words.size
-    for i in range(words.i, words.size):
-        word = words.words[i]
-        depth += (word == "(") - (word == ")")
-        if depth < 0:
-            end = min(end, i)
-            break
-        if depth:
-            continue
-        if word in joins:
-            flags.add("joined")
-        elif word == "WHERE" and where < 0:
-            where = i + 1
-        elif word in _ENDS:
-            end = min(end, i)
-    condition = [word for word in words.words[where:end] if word not in "()"] if where >= 0 else []
-    if where < 0 or condition in (["TRUE"], ["1", "=", "1"]):
-        return frozenset(("all",)) if "joined" not in flags or where >= 0 else frozenset(("all", "joined"))
-    if flags and _LIMITS & set(words.words[:end]):
-        return frozenset(("joined",))  # a batch
-    if "joined" in flags and not any(word in _COMPARES or word[0].isdigit() for word in condition):
-        return frozenset(("joined", "joins alone"))
-    return frozenset(flags)
-
-
-def _merge(words: Words, at: int) -> Iterator[Fact]:
-    """MERGE changes every row that it finds in the other table, unless WHEN MATCHED has a condition of its own."""
-    words.take("INTO")
-    words.take("ONLY")
-    table, rest = words.name(), words.rest()
-    changes = any(rest[i : i + 4] == ["WHEN", "MATCHED", "THEN", "UPDATE"] for i in range(len(rest)))
-    if changes and not _LIMITS & set(words.words[: words.size]):
-        yield Fact("update", at, table, flags=frozenset(("joined", "joins alone")))
-
-
 def _explain(words: Words, at: int) -> Iterator[Fact]:
     """EXPLAIN ANALYZE runs its statement."""
     runs = _bracket_has(words, "ANALYZE")
@@ -216,32 +43,6 @@ def _explain(words: Words, at: int) -> Iterator[Fact]:
         runs = runs or word != "VERBOSE"
     if runs:
         yield from (replace(fact, at=at) for fact in read_statement(words.source, words.at))
-
-
-def _with(words: Words, at: int) -> Iterator[Fact]:
-    """Find the UPDATE and DELETE of WITH, at the top level and as its parts."""
-    depth = 0
-    for i in range(1, words.size):
-        word = words.words[i]
-        depth += (word == "(") - (word == ")")
-        before = words.words[i - 1]
-        begins = (depth and before == "(" and _is_with_part(words, i)) or (not depth and before == ")")
-        if begins and (read := {"UPDATE": _update, "DELETE": _delete, "MERGE": _merge}.get(word)):
-            yield from read(words.within(i + 1, words.size), at)
-
-
-def _is_with_part(words: Words, i: int) -> bool:
-    before = [word for word in words.words[max(0, i - 4) : i - 1] if word not in ("NOT", "MATERIALIZED")]
-    return before[-1:] == ["AS"]
-
-
-def _truncate(words: Words, at: int) -> Iterator[Fact]:
-    words.take("TABLE")
-    flags = frozenset({"cascade"} if "CASCADE" in words.rest() else ())
-    yield Fact("truncate", at, others=tuple(words.names()), flags=flags)
-
-
-# ---------------------------------------------------------------- the rest
 
 
 def _bracket_has(words: Words, option: str) -> bool:
@@ -355,16 +156,16 @@ def _executed(inner: Words, n: int, at: int) -> Iterator[Fact]:
 
 _READERS: dict[str, Callable[[Words, int], Iterator[Fact]]] = {
     "CREATE": read_create,
-    "ALTER": _alter,
-    "DROP": _drop,
-    "UPDATE": _update,
-    "DELETE": _delete,
-    "WITH": _with,
-    "INSERT": _with,
-    "SELECT": _with,
-    "MERGE": _merge,
+    "ALTER": read_alter,
+    "DROP": read_drop,
+    "UPDATE": read_update,
+    "DELETE": read_delete,
+    "WITH": read_with,
+    "INSERT": read_with,
+    "SELECT": read_with,
+    "MERGE": read_merge,
     "EXPLAIN": _explain,
-    "TRUNCATE": _truncate,
+    "TRUNCATE": read_truncate,
     "REINDEX": _reindex,
     "VACUUM": _vacuum,
     "CLUSTER": _cluster,
