@@ -4,8 +4,6 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-TIMED := test_lock_queue test_locks test_streams test_read_only test_clones test_mongo_members test_mongo_transactions \
-	test_interrupts test_apply test_postgres_session test_disk_full
 RUNS ?= 20
 
 .PHONY: demo test flaky lint soak bench transcripts picture matrix clean
@@ -25,7 +23,7 @@ test: $(STAMP) ## Everything
 flaky: $(STAMP) ## The tests that have to do with time, RUNS times; every other run with both cores kept busy
 	@failed=0; for run in $$(seq $(RUNS)); do \
 		busy=; if [ $$((run % 2)) = 0 ]; then yes >/dev/null & busy=$$!; yes >/dev/null & busy="$$busy $$!"; fi; \
-		$(BIN)/pytest -q -n 2 --dist worksteal $(TIMED:%=tests/e2e/%.py) || failed=$$((failed + 1)); \
+		$(BIN)/pytest -n 3 --dist worksteal -m "timing and not soak" || failed=$$((failed + 1)); \
 		[ -z "$$busy" ] || kill $$busy; \
 	done; echo "$$failed of $(RUNS) runs failed"; [ $$failed = 0 ]
 

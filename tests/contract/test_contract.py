@@ -119,6 +119,7 @@ def test_a_broken_connection_is_told_as_such(bench: Bench) -> None:
         session.execute(bench.dialect.sever(session), NO_LIMITS)
 
 
+@pytest.mark.timing
 def test_no_connection_stays_open(bench: Bench) -> None:
     engine = bench.ready()
     with pytest.raises(ZeroDivisionError), engine.connect(bench.target) as session:
@@ -424,6 +425,7 @@ def test_a_statement_that_takes_longer_than_its_limit_is_ended(bench: Bench, slo
     assert not bench.dialect.running()
 
 
+@pytest.mark.timing
 def test_cancel_from_another_thread_ends_the_statement_and_leaves_the_session_usable(
     bench: Bench, slow: tuple[Engine, Statement]
 ) -> None:

@@ -378,6 +378,7 @@ def test_a_failure_at_any_step_leaves_every_file(
 BEGUN = "import sys; from orchestrator.cli import main; print('begun', flush=True); main()"
 
 
+@pytest.mark.timing
 def test_ctrl_c_at_any_moment(project: Path) -> None:
     before = snapshot(project)
     dice = random.Random(4)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from estate import Estate
 
 ONE = {"000001_one.up.sql": "CREATE TABLE one (id int);", "000001_one.down.sql": "DROP TABLE one;"}
@@ -121,6 +122,7 @@ def test_a_failure_of_the_first_statement_alone_is_as_if_it_never_ran(pg_estate:
     assert pg_estate.version_row("a") == [(2, False)]
 
 
+@pytest.mark.timing
 def test_a_statement_that_takes_too_long(pg_estate: Estate) -> None:
     pg_estate.add("postgres", "a", {"1_x.up.sql": "-- orch: statement_timeout=100ms\nSELECT pg_sleep(30);"})
     assert "57014" in pg_estate.orch("apply", code=1).stderr

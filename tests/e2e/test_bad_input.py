@@ -362,6 +362,7 @@ def test_a_server_that_accepts_and_never_answers(estate: Estate, engine: str) ->
     assert estate.snapshot() == {}
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize(
     ("engine", "parameter"),
     [("postgres", ""), ("postgres", "&connect_timeout=60"), ("postgres", "&connect_timeout=-1"), ("mongo", "")],

@@ -271,6 +271,7 @@ def test_what_is_dangerous_is_coloured(pg_estate: Estate) -> None:
     assert "\n      ! drops table one" in pg_estate.orch("rollback", "a", "--to", "0", "--yes").stderr
 
 
+@pytest.mark.timing
 def test_the_live_view(pg_estate: Estate) -> None:
     pg_estate.add("postgres", "a", {"1_slow.up.sql": "CREATE TABLE slow (id int); SELECT pg_sleep(0.6);"})
     pg_estate.add("postgres", "b", {"1_bad.up.sql": "SELECT * FROM nowhere"})
@@ -285,6 +286,7 @@ def test_the_live_view(pg_estate: Estate) -> None:
     assert not re.search(r"\033\[[0-9;]*3[0-9]m", uncoloured), "no colour, though the view may move the cursor"
 
 
+@pytest.mark.timing
 def test_the_live_view_shows_control_characters_and_obeys_none(pg_estate: Estate) -> None:
     pg_estate.add(
         "postgres", "a", {"1_title\033]0;owned\007.up.sql": "SELECT pg_sleep(0.6)", "2_b.up.sql": "SELECT 1 / 0"}
@@ -294,6 +296,7 @@ def test_the_live_view_shows_control_characters_and_obeys_none(pg_estate: Estate
     assert "\033]0;" not in seen
 
 
+@pytest.mark.timing
 def test_rollback_shows_its_plan_and_asks(pg_estate: Estate) -> None:
     pg_estate.add("postgres", "a", ONE)
     pg_estate.orch("apply")
@@ -305,6 +308,7 @@ def test_rollback_shows_its_plan_and_asks(pg_estate: Estate) -> None:
     assert pg_estate.tables("a") == set()
 
 
+@pytest.mark.timing
 def test_a_rollback_of_several_is_all_or_none_and_asks_before_it_is(pg_estate: Estate) -> None:
     for name in ("a", "b"):
         pg_estate.add("postgres", name, ONE)
@@ -377,6 +381,7 @@ def test_a_name_that_two_engines_have_is_completed_as_an_id(tmp_path: Path) -> N
     assert completed(Estate(tmp_path, {}), "orch history ") == ["postgres-product", "mongo-product", "logs"]
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize(("answer", "left"), [("yes\n", 0), ("no\n", 1)])
 def test_a_lock_that_grew_older_before_the_answer_is_still_the_same(
     mongo_estate: Estate, answer: str, left: int

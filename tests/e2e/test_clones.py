@@ -248,6 +248,7 @@ def test_a_template_is_built_anew_only_when_migrations_change(shop: Estate) -> N
     assert kept == set(built[-KEPT_TEMPLATES:])
 
 
+@pytest.mark.timing
 def test_a_failing_migration_is_told_with_its_place_and_not_tried_again(shop: Estate) -> None:
     shop.write("postgres-a", {"000004_broken.up.sql": "CREATE TABLE good (); SELECT pg_sleep(3);\nSELECT nonsense;\n"})
     texts, took = [], 0.0
@@ -431,6 +432,7 @@ def test_a_clone_that_fails_half_way_leaves_nothing(shop: Estate, name: str, mon
     assert not [made for made in databases(shop, "orch_clone_") if f"_{os.getpid()}_" in made]
 
 
+@pytest.mark.timing
 def test_a_builder_killed_half_way_is_continued(shop: Estate) -> None:
     shop.write("postgres-a", {"000004_slow.up.sql": "CREATE TABLE slow ();\nSELECT pg_sleep(2);\n"})
     process = subprocess.Popen([ORCH, "clone", "a"], cwd=shop.root, env=shop.env, stdout=-1, stderr=-1)

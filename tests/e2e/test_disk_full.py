@@ -100,6 +100,7 @@ def _schema_snapshot(estate: Estate, engine: str) -> dict[str, object]:
     return schema_snapshot
 
 
+@pytest.mark.timing
 def test_a_full_disk_loses_and_doubles_nothing(disk: SmallDisk, tmp_path: Path) -> None:
     engine = disk.engine
     expected, struck = None, 0

@@ -208,6 +208,7 @@ def test_a_wrong_password_and_none_are_refused(kept: Path, engine: str) -> None:
         mongo.shop.kept.insert_one({})
 
 
+@pytest.mark.timing
 def test_the_password_is_private(root: Path, engine: str) -> None:
     seen: list[bytes] = []
     done = threading.Event()
@@ -240,6 +241,7 @@ def test_two_callers_at_once_get_the_same_server(root: Path, engine: str) -> Non
     assert json.loads(answers[0])[0] == up(root, engine).pid
 
 
+@pytest.mark.timing
 def test_the_server_outlives_a_killed_owner(kept: Path, engine: str) -> None:
     embedded.down(kept)
     owner = child(f"up({engine!r}); time.sleep(60)", kept, start_new_session=True)
@@ -252,6 +254,7 @@ def test_the_server_outlives_a_killed_owner(kept: Path, engine: str) -> None:
     assert connects(server)
 
 
+@pytest.mark.timing
 def test_an_owner_killed_anywhere_on_the_way_leaves_nothing_that_hurts(root: Path, engine: str) -> None:
     for seconds in (0.15, 0.3, 0.45, 0.6):
         owner = child(f"up({engine!r}); time.sleep(60)", root, start_new_session=True)
@@ -283,6 +286,7 @@ def test_a_pid_file_that_names_a_living_stranger(kept_postgres: Path) -> None:
         stranger.wait()
 
 
+@pytest.mark.timing
 def test_a_backend_still_at_work_for_a_killed_server_is_ended(kept_postgres: Path) -> None:
     server = up(kept_postgres, "postgres")
     connection = psycopg.connect(server.dsn("postgres"))
@@ -309,6 +313,7 @@ def test_a_zombie_is_not_a_server(kept_postgres: Path) -> None:
     assert up(kept_postgres, "postgres").pid != server.pid
 
 
+@pytest.mark.timing
 def test_the_port_of_the_last_time_is_taken(kept: Path, engine: str) -> None:
     first = up(kept, engine)
     n = write(first)
@@ -354,6 +359,7 @@ def test_a_path_that_is_odd_and_long(tmp_path: Path, engine: str) -> None:
         clean(root)
 
 
+@pytest.mark.timing
 def test_down_stops_only_ours(root: Path, open_place: Path) -> None:
     other = open_place / ".orch"
     try:

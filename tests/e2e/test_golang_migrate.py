@@ -348,6 +348,7 @@ def test_a_living_run_of_ours_is_not_unlocked_unawares(mongo_house: House) -> No
     house.orch("apply", "--lock-timeout", "0", code=6)
 
 
+@pytest.mark.timing
 def test_golang_migrate_is_shut_out_while_we_run_and_we_while_it_runs(house: House, forge: Forge) -> None:
     slow = "SELECT pg_sleep(1.5);" if house.engine == "postgres" else '[{"aggregate": 1, "pipeline": [{"$documents": [{}]}, {"$project": {"x": {"$function": {"body": "function() {sleep(1500); return 1}", "args": [], "lang": "js"}}}}], "cursor": {}}]'  # fmt: skip  # noqa: E501
     extension = "sql" if house.engine == "postgres" else "json"
@@ -374,6 +375,7 @@ def test_golang_migrate_is_shut_out_while_we_run_and_we_while_it_runs(house: Hou
     house.orch("rollback", house.id, "--steps", "1", "--yes")
 
 
+@pytest.mark.timing
 def test_a_golang_migrate_that_waits_inside_a_statement_does_not_kill_our_concurrently(pg_house: House) -> None:
     """It holds a snapshot that our CREATE INDEX CONCURRENTLY waits for, while it waits for our lock."""
     house = pg_house

@@ -12,6 +12,8 @@ from estate import ORCH, Estate
 from gate import closed_gate, interrupted
 from processes import end, sleepers, until
 
+pytestmark = pytest.mark.timing
+
 ONE = {"000001_one.up.sql": "CREATE TABLE one (id int);", "000001_one.down.sql": "DROP TABLE one;"}
 TWO = {"000002_two.up.sql": "CREATE TABLE two (id int);", "000002_two.down.sql": "DROP TABLE two;"}
 

@@ -67,6 +67,7 @@ def applied(estate: Estate, id: str, wait: str = "60") -> str:
     return said
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("engine", ["postgres", "mongo"])
 def test_connections_are_refused_at_first(tmp_path: Path, own: Path, engine: str) -> None:
     server = embedded.up(own, [engine])[engine]
@@ -76,6 +77,7 @@ def test_connections_are_refused_at_first(tmp_path: Path, own: Path, engine: str
         assert "refused" in applied(estate, f"{engine}-a")
 
 
+@pytest.mark.timing
 def test_postgres_is_still_starting_up(tmp_path: Path, own: Path) -> None:
     """A standby that is not hot answers as any server in recovery does, for as long as the test wants."""
     server = embedded.up(own, ["postgres"])["postgres"]
@@ -116,6 +118,7 @@ def _until(true: Callable[[], object]) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("engine", ["postgres", "mongo"])
 def test_connections_are_closed_at_once_at_first(tmp_path: Path, postgres: Server, mongo: Server, engine: str) -> None:
     """As a port that is published before the server behind it listens."""
@@ -172,6 +175,7 @@ def connected(port: int) -> MongoClient[Any]:
     return MongoClient(port=port, directConnection=True)
 
 
+@pytest.mark.timing
 def test_a_replica_set_has_no_primary_yet(tmp_path: Path) -> None:
     binary = embedded_mongo._mongod()
     if binary is None:
@@ -206,6 +210,7 @@ def test_a_replica_set_has_no_primary_yet(tmp_path: Path) -> None:
     shutil.rmtree(data)
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("engine", ["postgres", "mongo"])
 def test_a_wrong_password_is_not_waited_for(tmp_path: Path, postgres: Server, mongo: Server, engine: str) -> None:
     estate = project(tmp_path, {"postgres": postgres, "mongo": mongo}[engine])
@@ -217,6 +222,7 @@ def test_a_wrong_password_is_not_waited_for(tmp_path: Path, postgres: Server, mo
     assert "wrong-password" not in refused.text
 
 
+@pytest.mark.timing
 def test_waiting_ends(tmp_path: Path, own: Path) -> None:
     server = embedded.up(own, ["postgres"])["postgres"]
     estate = project(tmp_path, server)
@@ -227,6 +233,7 @@ def test_waiting_ends(tmp_path: Path, own: Path) -> None:
     assert "waiting for the server" in refused.stderr and "refused" in refused.stderr
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("seconds", [3, 12])
 def test_waiting_for_mongo_is_told_and_ends_in_time(tmp_path: Path, mongo: Server, seconds: int) -> None:
     """Whoever connects waits by itself, five seconds long, and for each of several databases in turn."""

@@ -12,6 +12,8 @@ import psycopg
 import pytest
 from estate import Estate
 
+pytestmark = pytest.mark.timing
+
 ALTER = "ALTER TABLE t1 ADD COLUMN n int;\n"
 
 

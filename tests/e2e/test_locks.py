@@ -70,6 +70,7 @@ def _through(house: House, port: int) -> None:
     manifest.write_text(manifest.read_text().replace(f":{house.estate.servers['postgres'].port}/", f":{port}/"))
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("size", [1, 5])
 def test_a_pooler_in_transaction_mode_is_refused_and_explained(pg_house: House, tmp_path: Path, size: int) -> None:
     house = pg_house
@@ -85,6 +86,7 @@ def test_a_pooler_in_transaction_mode_is_refused_and_explained(pg_house: House, 
         assert held == [(0,)], "a lock was left behind in the pool"
 
 
+@pytest.mark.timing
 def test_a_pooler_in_session_mode_is_fine(pg_house: House, tmp_path: Path) -> None:
     house = pg_house
     with _pgbouncer(tmp_path, house.estate.servers["postgres"], "session", 5) as port:
@@ -134,6 +136,7 @@ def _altering(house: House, header: str = "") -> None:
     )
 
 
+@pytest.mark.timing
 def test_ddl_behind_a_foreign_lock_is_tried_again_visibly(pg_house: House) -> None:
     house = pg_house
     house.estate.manifest("  - {name: db, server: postgres, lock_timeout: 200ms}\n")
@@ -146,6 +149,7 @@ def test_ddl_behind_a_foreign_lock_is_tried_again_visibly(pg_house: House) -> No
     assert len(house.attempts()) == 2, "what passed by itself is no failed try"
 
 
+@pytest.mark.timing
 def test_ddl_that_never_gets_its_lock_fails_with_a_hint(pg_house: House) -> None:
     house = pg_house
     house.estate.manifest("  - {name: db, server: postgres, lock_timeout: 50ms}\n")
@@ -160,6 +164,7 @@ def test_ddl_that_never_gets_its_lock_fails_with_a_hint(pg_house: House) -> None
     assert house.tables() == [1, 2]
 
 
+@pytest.mark.timing
 def test_the_header_of_a_file_sets_its_own_lock_timeout(pg_house: House) -> None:
     house = pg_house
     house.estate.manifest("  - {name: db, server: postgres, lock_timeout: 50ms}\n")
@@ -170,6 +175,7 @@ def test_the_header_of_a_file_sets_its_own_lock_timeout(pg_house: House) -> None
     assert house.tables() == [1, 2]
 
 
+@pytest.mark.timing
 def test_the_statement_timeout_of_a_header(pg_house: House) -> None:
     house = pg_house
     house.estate.write(house.id, {"000002_t2.up.sql": "-- orch: statement_timeout=100ms\nSELECT pg_sleep(20);"})
@@ -183,6 +189,7 @@ def test_the_statement_timeout_of_a_header(pg_house: House) -> None:
 # ---------------------------------------------------------------- holders that live, die, or sleep
 
 
+@pytest.mark.timing
 def test_the_backend_of_a_killed_run_is_waited_for(pg_house: House) -> None:
     """The server goes on with the file; the next run waits for its end, tells so, and does not race it."""
     house = pg_house
@@ -215,6 +222,7 @@ STALLS = [
 ]
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize(("label", "number"), STALLS)
 def test_a_holder_that_slept_through_its_lease_writes_nothing_more(
     mongo_house: House, forge: Forge, label: str, number: int
@@ -261,6 +269,7 @@ def _stopped(pid: int) -> bool:
         return False
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("engine", ["postgres", "mongo"])
 def test_a_file_that_is_being_run_is_not_taken_for_one_that_was_cut_off(estate: Estate, engine: str) -> None:
     gate = Gate(estate.servers["postgres"])

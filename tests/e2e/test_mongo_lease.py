@@ -34,6 +34,7 @@ def target(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Target]:
     estate.drop()
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize(
     "where", ["another host", "this host", "another host, and its heir was killed too", "unlocked"]
 )

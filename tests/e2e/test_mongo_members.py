@@ -142,6 +142,7 @@ def test_what_a_dsn_says_of_reading_is_for_applications(members: Members, projec
     assert members.database(f"{project.prefix}a")["c"].find_one() == {"_id": 1, "n": 1}
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("marked", [False, True])
 def test_what_a_step_down_interrupts_is_tried_again(members: Members, project: Estate, marked: bool) -> None:
     update: dict[str, Any] = {
@@ -169,6 +170,7 @@ def test_what_a_step_down_interrupts_is_tried_again(members: Members, project: E
     assert schema_objects.count_documents({"done": True}) == 120
 
 
+@pytest.mark.timing
 def test_members_that_lag_are_told_while_their_majority_is_waited_for(members: Members, project: Estate) -> None:
     declare(project, members.hosts, "replicaSet=three", {"1_x.up.js": '[{"create": "c"}]'})
     lagging = members.secondaries()
@@ -234,6 +236,7 @@ def tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, Path]]:
         yield port, root
 
 
+@pytest.mark.timing
 def test_a_certificate_that_is_not_trusted_is_no_server_that_is_starting(
     tls: tuple[int, Path], project: Estate
 ) -> None:

@@ -188,6 +188,7 @@ def test_wait_only_reads(pg_estate: Estate) -> None:
     assert pg_estate.sql("a", "SELECT relname FROM pg_class ORDER BY 1") == before
 
 
+@pytest.mark.timing
 def test_wait_stops_at_once_on_what_waiting_cannot_mend(pg_estate: Estate) -> None:
     two(pg_estate)
     pg_estate.orch("apply")

@@ -35,6 +35,7 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Estate]:
     embedded.remove(tmp_path / "own")
 
 
+@pytest.mark.timing
 def test_the_pipeline_of_the_readme_on_servers_that_come_late(own: Estate) -> None:
     own.manifest("  - {name: order, server: postgres}\n  - {name: logs, server: mongo, depends_on: [order]}\n")
     own.write("postgres-order", {"000001_a.up.sql": "CREATE TABLE a ();", "000001_a.down.sql": "DROP TABLE a;"})

@@ -87,6 +87,7 @@ def test_an_invalid_index_of_golang_migrate_is_built_anew(house: House, clause: 
     assert valid(house, "i")
 
 
+@pytest.mark.timing
 def test_an_index_that_another_session_is_building_is_left_to_it(house: House) -> None:
     write(house, "CREATE INDEX CONCURRENTLY IF NOT EXISTS i ON t1 (id);")
     errors: list[BaseException] = []
@@ -152,6 +153,7 @@ def test_a_partition_that_was_half_detached(house: House, point: str) -> None:
     assert house.status()["applied"] == [1, 2]
 
 
+@pytest.mark.timing
 def test_concurrently_behind_an_open_transaction_fails_in_bounded_time_and_converges(house: House) -> None:
     write(house, "-- orch: lock_timeout=300ms\nCREATE INDEX CONCURRENTLY i ON t1 (id);")
     with open_transaction(house):
@@ -166,6 +168,7 @@ def test_concurrently_behind_an_open_transaction_fails_in_bounded_time_and_conve
     assert house.status()["applied"] == [1, 2]
 
 
+@pytest.mark.timing
 def test_a_detach_that_was_finished_on_its_way_out_is_done(house: House) -> None:
     """It ran into its time limit while a reader went on; clearing up afterwards finishes it."""
     house.estate.sql(
@@ -183,6 +186,7 @@ def test_a_detach_that_was_finished_on_its_way_out_is_done(house: House) -> None
     assert house.status()["problems"] == []
 
 
+@pytest.mark.timing
 def test_a_second_interrupt_does_not_wait_for_what_it_interrupts(house: House) -> None:
     write(house, "-- orch: lock_timeout=none\nCREATE INDEX CONCURRENTLY i ON t1 (id);")
     with open_transaction(house):

@@ -59,6 +59,7 @@ def test_a_login_that_may_only_connect_to_the_maintenance_database_creates_the_o
     assert own.status("postgres-a")["applied"] == [1]
 
 
+@pytest.mark.timing
 def test_a_database_that_came_after_the_servers_list_is_there(own: Estate) -> None:
     """Another run makes one while the answer of which there are is on its way."""
     server = own.servers["postgres"]

@@ -287,6 +287,7 @@ def test_a_history_in_a_schema_that_is_on_no_path_is_not_taken_for_ours(house: H
 # ---------------------------------------------------------------- what a file leaves behind
 
 
+@pytest.mark.timing
 def test_what_a_file_left_is_cleared_before_the_next_one_runs_and_undoes_nothing(house: House) -> None:
     """Its temporary table is held by another session, so that clearing it has to wait, longer than may be waited."""
     house.estate.manifest("  - {name: db, server: postgres, lock_timeout: none}\n")

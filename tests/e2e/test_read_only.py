@@ -15,6 +15,7 @@ FILES: dict[str, str | bytes] = {"1_t.up.sql": "CREATE TABLE t ();", "1_t.down.s
 MORE: dict[str, str | bytes] = {"2_u.up.sql": "CREATE TABLE u ();", "2_u.down.sql": "DROP TABLE u;"}
 
 
+@pytest.mark.timing
 def test_a_hot_standby_is_told_with_its_primary(tmp_path: Path, pair: tuple[Server, int]) -> None:
     primary, port = pair
     estate = Estate(tmp_path, {"postgres": primary})

@@ -79,6 +79,7 @@ def test_a_server_that_is_down_is_told_as_such(pg_estate: Estate) -> None:
     assert "cannot connect to 127.0.0.1:1,127.0.0.1:2" in result.stderr and "is the server up?" in result.stderr
 
 
+@pytest.mark.timing
 def test_a_role_with_such_a_name_is_refused_and_not_waited_for(pg_estate: Estate) -> None:
     role = pg_estate.prefix + "timeout"
     pg_estate.add("postgres", "a", FILES)

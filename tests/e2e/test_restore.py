@@ -106,6 +106,7 @@ def test_a_dump_under_another_name_is_noticed_and_declared_once(dumped: tuple[Ho
     assert house.tables() == [1, 2, 3, 4], "the first one goes on for itself"
 
 
+@pytest.mark.timing
 def test_a_restore_in_the_middle_of_a_run_is_noticed(dumped: tuple[House, Path]) -> None:
     """The records are compared before each COMMIT: a file does not commit on top of a restored database."""
     house, dump = dumped
@@ -142,6 +143,7 @@ def publisher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve
     embedded.remove(root)
 
 
+@pytest.mark.timing
 def test_a_logical_replica_does_not_claim_what_it_never_ran(
     publisher: Server, postgres: Server, tmp_path: Path
 ) -> None:
@@ -190,6 +192,7 @@ def test_a_logical_replica_does_not_claim_what_it_never_ran(
         here.drop()
 
 
+@pytest.mark.timing
 def test_a_failover_in_the_middle_of_an_apply(tmp_path: Path, pair: tuple[Server, int]) -> None:
     """The standby is promoted while a file runs: the run or the next one goes on there, and needs no --here."""
     primary, port = pair

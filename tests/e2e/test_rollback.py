@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from estate import Estate
 
 ONE = {"000001_one.up.sql": "CREATE TABLE one (id int);", "000001_one.down.sql": "DROP TABLE one;"}
@@ -35,6 +36,7 @@ def test_rollback_takes_back_exactly_as_many(pg_estate: Estate) -> None:
     pg_estate.orch("rollback", "a", "--to", "2", "--yes", code=2)
 
 
+@pytest.mark.timing
 def test_several_go_down_in_order_also_past_one_that_is_not_named(chain: Estate) -> None:
     chain.orch("apply")
     chain.orch("rollback", "b", "--to", "0", "--yes", "--ignore-dependents")

@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 
 import psycopg
+import pytest
 from estate import Estate
 from house import House
 from test_cli import on_a_terminal
@@ -147,6 +148,7 @@ def test_a_wait_for_the_lock_is_told_once(pg_house: House) -> None:
     assert told.count("waiting for the lock") == 1
 
 
+@pytest.mark.timing
 def test_the_live_view_names_the_statement_that_runs(pg_estate: Estate) -> None:
     pg_estate.add("postgres", "a", {"1_t.up.sql": "CREATE TABLE t ();"}, **PATIENT)
     pg_estate.orch("apply")

@@ -135,6 +135,7 @@ def test_many_open_files_are_no_matter(postgres: Server, engine: Postgres) -> No
         assert [with_keys(engine, there) for _ in range(WORTH_IT + 1)] == [False] * WORTH_IT + [True]
 
 
+@pytest.mark.timing
 @NEEDS_KEYS
 @pytest.mark.parametrize("patient", [False, True])
 def test_who_comes_while_keys_are_learnt_waits_a_moment_for_them(

@@ -26,6 +26,7 @@ def execute(estate: Estate, *statements: str) -> None:
             connection.execute(statement.encode())
 
 
+@pytest.mark.timing
 def test_a_role_that_all_databases_make_and_change_at_once(pg_estate: Estate) -> None:
     role = pg_estate.prefix + "shared"
     names = [f"p{number}" for number in range(8)]
@@ -80,6 +81,7 @@ def test_a_file_that_ends_its_own_session_runs_once_and_is_recorded(
     assert shown["version"] == 1
 
 
+@pytest.mark.timing
 def test_a_limit_of_a_transaction_that_database_or_role_sets_is_lifted(pg_estate: Estate) -> None:
     pg_estate.add("postgres", "a", {"1_t.up.sql": "CREATE TABLE t ();"})
     pg_estate.orch("apply")
@@ -96,6 +98,7 @@ def test_a_limit_of_a_transaction_that_database_or_role_sets_is_lifted(pg_estate
     assert pg_estate.status("postgres-a")["version"] == 4
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("key", ["statement_timeout", "lock_timeout"])
 def test_none_lifts_what_role_or_database_sets(pg_estate: Estate, key: str) -> None:
     pg_estate.add("postgres", "a", {"1_t.up.sql": "CREATE TABLE t ();"})
@@ -186,6 +189,7 @@ def test_a_server_without_a_free_connection_is_told_as_such(pg_estate: Estate) -
         execute(pg_estate, f"DROP ROLE {role}")
 
 
+@pytest.mark.timing
 def test_a_role_that_several_processes_make_and_change_at_once(pg_estate: Estate) -> None:
     """As with one Job for each database: no process knows of the others, and all succeed the first time."""
     role = pg_estate.prefix + "among"

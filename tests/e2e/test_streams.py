@@ -160,6 +160,7 @@ def taken(listener: socket.socket) -> socket.socket:
     return connection
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize(
     ("number", "output", "state"),
     [
@@ -240,6 +241,7 @@ def test_interrupted_queries(pg_estate: Estate, command: str) -> None:
     assert json.loads(stdout)["errors"][0]["kind"] == "interrupted"
 
 
+@pytest.mark.timing
 def test_a_signal_at_any_moment_of_the_start(pg_estate: Estate) -> None:
     """Also while modules are loaded and the manifest is read."""
     pg_estate.add("postgres", "a", ONE)

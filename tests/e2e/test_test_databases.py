@@ -265,6 +265,7 @@ def test_a_server_that_is_down_is_told_at_once_and_waited_for_as_long_as_said(sh
     assert "orch_wait is 'soon'; it is a number of seconds" in text
 
 
+@pytest.mark.timing
 def test_an_embedded_server_that_is_killed_is_started_again(tmp_path: Path) -> None:
     directory = tmp_path / "migrations/postgres-a/schema"
     directory.mkdir(parents=True)

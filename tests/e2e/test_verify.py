@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 
 import jsonschema
 import psycopg
+import pytest
 from estate import Estate, start
 from project import PROJECT
 
@@ -275,6 +276,7 @@ def _sleeping(estate: Estate) -> bool:
     return bool(one) and any("$function" in str(operation.get("command")) for operation in operations)
 
 
+@pytest.mark.timing
 def test_an_interrupt_ends_what_runs_and_drops_the_scratch_databases(estate: Estate) -> None:
     process = slow(estate)
     started = time.monotonic()
@@ -286,6 +288,7 @@ def test_an_interrupt_ends_what_runs_and_drops_the_scratch_databases(estate: Est
     assert not of_process(clones(estate), process.pid)
 
 
+@pytest.mark.timing
 def test_what_a_killed_one_left_is_dropped_by_the_next(estate: Estate) -> None:
     process = slow(estate)
     left = of_process(clones(estate), process.pid)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 
 import psycopg
+import pytest
 from estate import Estate
 from processes import end
 
@@ -15,6 +16,7 @@ TWO = {"000002_two.up.sql": "CREATE TABLE two (id int);", "000002_two.down.sql":
 # ---------------------------------------------------------------- with others
 
 
+@pytest.mark.timing
 def test_four_at_once_all_succeed_and_each_migration_runs_once(estate: Estate) -> None:
     once = {f"{n:06d}_x.up.sql": f"CREATE TABLE t{n} (id int); SELECT pg_sleep(0.1);" for n in range(1, 4)}
     estate.add("postgres", "a", dict(once))
