@@ -32,6 +32,7 @@ NOT_COVERED = (
     "the order of columns",
     "the table type of CREATE TABLE … OF, where its columns are the same and it was set later",
     "documents, users, roles and profiling of MongoDB",
+    "users, roles and privileges of MySQL",
 )
 _PARTITION = re.compile(r"partition of (\S+|\"[^\"]*\")")
 
