@@ -136,8 +136,14 @@ def test_every_single_change_is_seen_or_documented(shop: Shop) -> None:
         pytest.skip("the statements are those of MariaDB")
     shop.create()
     server = shop.estate.servers["mysql"]
-    login = {"host": server.host, "port": server.port, "user": server.user, "password": server.password}
-    connection = pymysql.connect(**login, database=f"{shop.estate.prefix}shop", autocommit=True)  # type: ignore[arg-type]
+    connection = pymysql.connect(
+        host=server.host,
+        port=server.port,
+        user=server.user,
+        password=server.password,
+        database=f"{shop.estate.prefix}shop",
+        autocommit=True,
+    )
 
     def read() -> SchemaSnapshot:
         return read_schema(connection, ())
