@@ -15,11 +15,11 @@ from orchestrator.execution.smaller_pieces import SmallerPieces
 from orchestrator.hints import Command, Hint
 from orchestrator.model import Attempt, Checks, Mark, Script, Statement, VersionRow
 from orchestrator.planning.attempts import (
-    pointer_after,
-    pointer_during,
     prefix_checksum,
     prefix_in_flight,
     prefix_landed,
+    version_row_after,
+    version_row_during,
 )
 from orchestrator.planning.problems import IN_DOUBT
 
@@ -50,7 +50,7 @@ class FileRunner:
 
     def run_file(self, attempt: Attempt, script: Script | None) -> Attempt:
         """Run what is left of a file and return its finished attempt."""
-        after = pointer_after(self.history_writer.applied, attempt.version, attempt.direction)
+        after = version_row_after(self.history_writer.applied, attempt.version, attempt.direction)
         if script is None or not (script.statements or any(script.checks)):
             return self._commit((), attempt._replace(done=True, in_flight=False), after, Limits())
         limits = limits_of(self.run, self.id, script)
@@ -72,7 +72,7 @@ class FileRunner:
         limits: Limits,
         after: VersionRow,
     ) -> Attempt:
-        during = pointer_during(self.history_writer.applied, attempt.version, attempt.direction)
+        during = version_row_during(self.history_writer.applied, attempt.version, attempt.direction)
         total = len(script.statements)
         if not attempt.applied and not attempt.in_flight:
             for check in script.checks.before:

@@ -9,7 +9,7 @@ from orchestrator.errors import OrchError
 from orchestrator.events import hidden
 from orchestrator.execution.run import Run
 from orchestrator.model import Attempt, Direction, History, Migration, Origin, Script, VersionRow
-from orchestrator.planning.attempts import latest_effective, next_attempt, pointer_during
+from orchestrator.planning.attempts import latest_effective, next_attempt, version_row_during
 from orchestrator.planning.catalog import read_text
 from orchestrator.planning.history import State
 from orchestrator.planning.kept import Kept, pack
@@ -46,7 +46,7 @@ class HistoryWriter:
         """Return what the version table should say before any step."""
         if state.partial is None:
             return VersionRow(self.version)
-        return pointer_during(self.applied, state.partial.version, state.partial.direction)
+        return version_row_during(self.applied, state.partial.version, state.partial.direction)
 
     def begin(self, migration: Migration, direction: Direction, script: Script | None) -> Attempt:
         """Return the attempt to go on with: the one that was cut off half way, or a new attempt.
@@ -111,7 +111,7 @@ class HistoryWriter:
         return self._attempts.get((attempt.version, attempt.number), attempt)
 
     def began(self, attempt: Attempt) -> bool:
-        """Whether this run wrote anything of the attempt, and so moved the pointer."""
+        """Whether this run wrote anything of the attempt, and so changed the version table."""
         return (attempt.version, attempt.number) in self._written
 
     def record_failure(self, session: Session, attempt: Attempt, error: OrchError) -> None:

@@ -2,7 +2,7 @@
 
 First, create the database if it is missing, connect and take the lock. Then read the history again: what it says, not what
 the plan remembers, decides what is still to do. Write down what golang-migrate did meanwhile. Then run the files one by
-one. A file that can be one transaction commits together with its record and the pointer. Of any other, each statement
+one. A file that can be one transaction commits together with its record and the version table. Of any other, each statement
 that can commits with its progress; for one that cannot, the intent is recorded before and the end after it, and a later
 run asks the database what became of it.
 """
@@ -254,8 +254,10 @@ class Migrator:
         attempts += [history_writer.forgotten(version) for version in state.forget]
         for attempt in attempts:
             history_writer.note(attempt)
-        if attempts or state.pointer_stale:
-            session.commit((), attempts, history_writer.version_row(state) if state.pointer_stale else None, Limits())
+        if attempts or state.version_row_stale:
+            session.commit(
+                (), attempts, history_writer.version_row(state) if state.version_row_stale else None, Limits()
+            )
         for versions, direction in ((state.adopt, Direction.UP), (state.forget, Direction.DOWN)):
             if versions:
                 self._run.sink(Adopted(self._id, versions, direction))

@@ -41,16 +41,16 @@ def next_attempt(attempts: Iterable[Attempt], version: int) -> int:
     return max((r.number for r in attempts if r.version == version), default=0) + 1
 
 
-def pointer_during(applied: Iterable[int], version: int, direction: Direction) -> VersionRow:
+def version_row_during(applied: Iterable[int], version: int, direction: Direction) -> VersionRow:
     """Return the version table while a file is half done: the version that is being reached, dirty.
 
     For a down that is the version below, and -1 below the first: golang-migrate's own convention (read from its source).
     """
-    after = pointer_after(applied, version, direction).version
+    after = version_row_after(applied, version, direction).version
     return VersionRow(-1 if after is None else after, dirty=True)
 
 
-def pointer_after(applied: Iterable[int], version: int, direction: Direction) -> VersionRow:
+def version_row_after(applied: Iterable[int], version: int, direction: Direction) -> VersionRow:
     """Return the version table once a version has gone in this direction, given what else is applied."""
     others = set(applied) - {version}
     return VersionRow(max(others | {version} if direction is Direction.UP else others, default=None))

@@ -16,7 +16,7 @@ from orchestrator.model import (
     VersionRow,
 )
 from orchestrator.planning import problems
-from orchestrator.planning.attempts import latest_effective, pointer_after, pointer_during
+from orchestrator.planning.attempts import latest_effective, version_row_after, version_row_during
 from orchestrator.planning.problems import FOLDED, VERSION, Problem
 from orchestrator.planning.squash import (
     Squash,
@@ -34,7 +34,7 @@ class State:
     """The state of a database: what is applied, pending or wrong.
 
     `adopt` and `forget` are versions that golang-migrate applied or took back since we last looked (part of, and not
-    part of, `applied`). `partial` is an attempt that stopped half way. `pointer_stale`: the version table needs rewriting.
+    part of, `applied`). `partial` is an attempt that stopped half way. `version_row_stale`: the version table needs rewriting.
     `squashed` are versions that count as applied, and whose file replaces others that were applied one by one.
     `failed` are the newest attempts of pending versions, where they failed without a trace.
     """
@@ -46,7 +46,7 @@ class State:
     adopt: tuple[int, ...] = ()
     forget: tuple[int, ...] = ()
     partial: Attempt | None = None
-    pointer_stale: bool = False
+    version_row_stale: bool = False
     squashed: tuple[int, ...] = ()
     problems: tuple[Problem, ...] = ()
     notes: tuple[str, ...] = ()
@@ -92,10 +92,10 @@ def reconcile(migrations: Sequence[Migration], history: History, *, out_of_order
     if followed.problem:
         found.append(followed.problem)
     applied = (recorded | followed.adopt) - followed.forget
-    pointer_stale = followed.stale
+    version_row_stale = followed.stale
     if (followed.adopt or followed.forget) and history.version_row is not None:
         # golang-migrate passes over what is out of order; we do not
-        pointer_stale = history.version_row.version != max(applied, default=None)
+        version_row_stale = history.version_row.version != max(applied, default=None)
 
     # Then, are the files of what is applied still what ran?
     ours = {version: latest[version] for version in sorted(applied - followed.adopt)}
@@ -119,7 +119,7 @@ def reconcile(migrations: Sequence[Migration], history: History, *, out_of_order
         adopt=tuple(sorted(followed.adopt)),
         forget=tuple(sorted(followed.forget)),
         partial=partial,
-        pointer_stale=pointer_stale,
+        version_row_stale=version_row_stale,
         squashed=tuple(squash.version for squash in squashes if squash.inside and squash.version in applied),
         problems=tuple(found),
         notes=tuple(notes),
@@ -157,7 +157,7 @@ def _follow(history: History, files: Mapping[int, Migration], applied: set[int],
         return _Followed(forget=frozenset(applied))
     if version not in files:
         replaced = replaced_by({m.version: m.replaces for m in files.values()}, version)
-        return _Followed(problem=problems.pointer_without_file(version, replaced))
+        return _Followed(problem=problems.version_without_file(version, replaced))
     if top is None or version > top:
         return _Followed(adopt=frozenset(v for v in files if (top is None or v > top) and v <= version))
     if version not in applied:
@@ -279,12 +279,12 @@ def unrecorded(history: History, state: State, id: str) -> Iterator[Hint]:
 def _explains(partial: Attempt, applied: set[int], version_row: VersionRow) -> bool:
     """Whether our own partial attempt explains the version table, at whichever write it stopped."""
     if version_row.dirty:
-        return version_row == pointer_during(applied, partial.version, partial.direction)
+        return version_row == version_row_during(applied, partial.version, partial.direction)
     if partial.applied == partial.total and not partial.in_flight:
-        return version_row == pointer_after(applied, partial.version, partial.direction)
+        return version_row == version_row_after(applied, partial.version, partial.direction)
     if partial.applied == 0:
         opposite = Direction.DOWN if partial.direction is Direction.UP else Direction.UP
-        return version_row == pointer_after(applied, partial.version, opposite)
+        return version_row == version_row_after(applied, partial.version, opposite)
     return False
 
 

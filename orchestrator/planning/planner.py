@@ -165,7 +165,7 @@ def _plan_one(
         version=state.version,
         adopt=state.adopt,
         forget=state.forget,
-        pointer_stale=state.pointer_stale,
+        pointer_stale=state.version_row_stale,
         steps=tuple(steps),
         notes=(
             *unrecorded(history, state, database.id),

@@ -185,7 +185,7 @@ def lacking(squash: Squash, migration: Migration) -> Problem:
     )
 
 
-def pointer_without_file(version: int, replaced: int | None) -> Problem:
+def version_without_file(version: int, replaced: int | None) -> Problem:
     """Return the problem of a version table that is at a version without a file."""
     if replaced is not None:
         lacking = spoken_versions(range(version + 1, replaced + 1)) if replaced - version <= MANY else "the rest"

@@ -7,7 +7,13 @@ from dataclasses import dataclass
 
 from orchestrator.hints import Command
 from orchestrator.model import Attempt, Direction, History, Migration, Origin, VersionRow
-from orchestrator.planning.attempts import latest_effective, next_attempt, pointer_after, pointer_during, prefix_landed
+from orchestrator.planning.attempts import (
+    latest_effective,
+    next_attempt,
+    prefix_landed,
+    version_row_after,
+    version_row_during,
+)
 from orchestrator.planning.problems import row_key, spoken
 
 
@@ -155,7 +161,7 @@ def continued(history: History, partial: Attempt, by: Signature) -> Resolution:
         "continue",
         f"version {partial.version} is as it was when it stopped: continue at statement {partial.applied + 1} of {partial.total}",
         (going_on(history, partial, by),),
-        pointer_during(applied, partial.version, partial.direction),
+        version_row_during(applied, partial.version, partial.direction),
     )
 
 
@@ -185,7 +191,7 @@ def renumber(migrations: Sequence[Migration], history: History, version: int, nu
 
 def _before(history: History, partial: Attempt) -> VersionRow:
     opposite = Direction.DOWN if partial.direction is Direction.UP else Direction.UP
-    return pointer_after(applied_versions(history), partial.version, opposite)
+    return version_row_after(applied_versions(history), partial.version, opposite)
 
 
 def applied_versions(history: History) -> set[int]:

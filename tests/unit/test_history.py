@@ -16,12 +16,12 @@ from orchestrator.planning.attempts import (
     digest,
     latest_effective,
     next_attempt,
-    pointer_after,
-    pointer_during,
     prefix_checksum,
     prefix_in_flight,
     prefix_landed,
     resumable,
+    version_row_after,
+    version_row_during,
 )
 from orchestrator.planning.history import State, reconcile
 from orchestrator.planning.problems import Kind
@@ -66,7 +66,7 @@ def facts(state: State) -> dict[str, Any]:
         "pending": state.pending,
         "adopt": state.adopt,
         "forget": state.forget,
-        "stale": state.pointer_stale,
+        "stale": state.version_row_stale,
         "partial": state.partial.version if state.partial else None,
         "problems": tuple(problem.kind for problem in state.problems),
     }
@@ -264,7 +264,7 @@ def test_half_done(direction: Direction, applied: int, in_flight: bool, version_
     explained = version_row in EXPLAINED[direction, applied, in_flight]
     kind = Kind.IN_FLIGHT if in_flight else Kind.PARTIAL
     assert [problem.kind for problem in state.problems] == ([kind] if explained else [Kind.FORCED, kind])
-    assert state.pointer_stale is (version_row is None)
+    assert state.version_row_stale is (version_row is None)
     assert bool(state.blocked(direction)) is not explained, "its own direction continues it, unless somebody forced"
     other = DOWN if direction is UP else UP
     assert state.blocked(other), "the other direction waits until it is finished"
@@ -357,8 +357,8 @@ def test_version_zero_is_a_version() -> None:
 def test_pointers(
     applied: list[int], version: int, direction: Direction, during: VersionRow, after: VersionRow
 ) -> None:
-    assert pointer_during(applied, version, direction) == during
-    assert pointer_after(applied, version, direction) == after
+    assert version_row_during(applied, version, direction) == during
+    assert version_row_after(applied, version, direction) == after
 
 
 # ---------------------------------------------------------------- records
@@ -492,13 +492,15 @@ def test_invariants(migrations: list[Migration], history: History, out_of_order:
         assert state.partial is not None
         assert state.partial.version == version, "a file is applied, pending or half way down"
     if history.version_row and not state.problems:
-        assert state.pointer_stale or history.version_row == VersionRow(state.version)
+        assert state.version_row_stale or history.version_row == VersionRow(state.version)
 
     # Once what golang-migrate did is written down, there is nothing more of it to write, and nothing else has changed.
     written = [up(v, 9, origin=Origin.ADOPTED) for v in adopt] + [down(v, 9, origin=Origin.ADOPTED) for v in forget]
-    version_row = VersionRow(state.version) if state.pointer_stale and state.partial is None else history.version_row
+    version_row = (
+        VersionRow(state.version) if state.version_row_stale and state.partial is None else history.version_row
+    )
     followed = history._replace(version_row=version_row, attempts=(*history.attempts, *written))
     again = reconcile(migrations, followed, out_of_order=out_of_order)
     assert (again.adopt, again.forget) == ((), ())
     assert (again.applied, again.pending, again.version) == (state.applied, state.pending, state.version)
-    assert not again.pointer_stale or state.partial is not None
+    assert not again.version_row_stale or state.partial is not None

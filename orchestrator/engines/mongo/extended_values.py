@@ -204,7 +204,7 @@ def _code(document: Mapping[str, Any]) -> Code:
     return Code(code, scope)
 
 
-def _version_row(document: Mapping[str, Any]) -> DBRef:
+def _db_pointer(document: Mapping[str, Any]) -> DBRef:
     value = _only(document, "$dbPointer")
     if isinstance(value, dict) and list(value) == ["$ref", "$id"] and isinstance(value["$ref"], str):
         return DBRef(value["$ref"], value["$id"])
@@ -242,7 +242,7 @@ _READERS: dict[str, Callable[[Mapping[str, Any]], Any]] = {
     "$code": _code,
     "$timestamp": _timestamp,
     "$regularExpression": _regular_expression,
-    "$dbPointer": _version_row,
+    "$dbPointer": _db_pointer,
     "$date": _date,
     "$minKey": _key("$minKey", MinKey()),
     "$maxKey": _key("$maxKey", MaxKey()),
