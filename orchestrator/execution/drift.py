@@ -81,18 +81,26 @@ def refusal(id: str, drift: Drift) -> DriftError:
 
 
 def keep(session: Session, version: int | None, verdict: Verdict | None = None) -> str:
-    """Keep how the database looks now, in place of what was kept before. Returns why that was not possible, or ''.
-
-    What `verdict` found changed before the run stays told: where the run left it alone, what was kept of it is kept again.
-    """
+    """Keep how the database looks now, in place of what was kept before. Returns why that was not possible, or ''."""
     try:
-        base = digest(session.read_history())
-        snapshot = session.schema_snapshot()
-        if verdict is not None and verdict.kept is not None and verdict.found is not None:
-            snapshot = carried(verdict.kept, verdict.found, snapshot)
-        session.keep_snapshot(write_kept(KeptSnapshot(session.server(), version, base, snapshot)))
-    except ValueError as error:
-        return str(error)
+        keep_or_raise(session, version, verdict)
     except OrchError as error:
         return error.what
     return ""
+
+
+def keep_or_raise(session: Session, version: int | None, verdict: Verdict | None = None) -> None:
+    """Keep how the database looks now, in place of what was kept before.
+
+    What `verdict` found changed before the run stays told: where the run left it alone, what was kept of it is kept again.
+    Raises the error of the server, or OrchError for a schema that cannot be kept.
+    """
+    base = digest(session.read_history())
+    snapshot = session.schema_snapshot()
+    if verdict is not None and verdict.kept is not None and verdict.found is not None:
+        snapshot = carried(verdict.kept, verdict.found, snapshot)
+    try:
+        text = write_kept(KeptSnapshot(session.server(), version, base, snapshot))
+    except ValueError as error:
+        raise OrchError(str(error)) from None
+    session.keep_snapshot(text)

@@ -17,10 +17,10 @@ from orchestrator.analysis.drift import Drift, checksum, compare, packed, unpack
 from orchestrator.engines.base import Reach, Session
 from orchestrator.errors import DatabaseMissingError, ExitCode, OrchError, exit_code_of
 from orchestrator.events import Failure, Sink
-from orchestrator.execution.drift import against_kept, keep, refusal
+from orchestrator.execution.drift import against_kept, keep_or_raise, refusal
 from orchestrator.execution.run import Run, lock_wait
 from orchestrator.execution.scheduler import walk
-from orchestrator.hints import Command
+from orchestrator.hints import Command, Hint
 from orchestrator.model import Direction, History, Migration, Origin, SchemaSnapshot
 from orchestrator.operations.scope import Scope
 from orchestrator.planning.attempts import latest_effective
@@ -224,23 +224,32 @@ def look(scope: Scope, sink: Sink, *, kept: bool = False) -> Report:
     return Looker(scope.run(scope.assemble(), sink), kept=kept).look()
 
 
-def accept_all(scope: Scope, sink: Sink) -> dict[str, str]:
-    """Keep how each database looks now: from here on it is compared with that. Return why one could not be kept, or ''.
+def accept_all(scope: Scope, sink: Sink) -> dict[str, Failure | None]:
+    """Keep how each database looks now: from here on it is compared with that. Return why not, or None, by id.
 
-    LockError if another run holds the lock of a database, and other errors of a server. Databases before it are kept.
+    One that cannot be accepted does not stop the others. InvalidError and UsageError as `look`.
     """
     run = scope.run(scope.assemble(), sink)
-    return {id: run.redact(_accept(run, id)) for id in run.databases}
+    outcome: dict[str, Failure | None] = {}
+    for id in run.databases:
+        outcome[id] = None
+        try:
+            _accept(run, id)
+        except Exception as error:  # noqa: BLE001 - one database's trouble is data, whatever it is
+            outcome[id] = Failure.of(error, run.redact)
+    return outcome
 
 
-def _accept(run: Run, id: str) -> str:
+def _accept(run: Run, id: str) -> None:
     target = run.targets[id]
     with (
         run.engines[target.engine].connect(target) as session,
         session.lock(lock_wait(target, run.lock_timeout), lambda _: None),
     ):
-        state = reconcile(run.catalogs[id], session.read_history(), out_of_order=True)
-        return keep(session, state.version)
+        history = session.read_history()
+        if not history.exists:
+            raise DatabaseMissingError(f"{id} does not exist yet", hint=Hint(Command("apply", "--only", id)))
+        keep_or_raise(session, reconcile(run.catalogs[id], history, out_of_order=True).version)
 
 
 def guard(run: Run, plan: Plan) -> Plan:

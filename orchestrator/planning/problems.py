@@ -128,8 +128,8 @@ def elsewhere(told: str) -> Problem:
     """The rows may be true, as after a restore, or not, as where logical replication carries them to a subscriber."""
     return Problem(
         Kind.ELSEWHERE,
-        f"{told}: it was restored or copied, or receives orch's tables by logical replication, or the DSN leads "
-        "somewhere else than it should",
+        f"{told}: it was restored or copied, moved by pg_upgrade, or receives orch's tables by logical replication, or the "
+        "DSN leads somewhere else than it should",
         Hint(
             "if what these records say is true of this database: ",
             Command("repair", NAME, "--here"),

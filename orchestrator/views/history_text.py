@@ -114,8 +114,18 @@ def history_text(histories: Mapping[str, History], *, whole: bool, narrowed: boo
 
 
 def _in_time(histories: Mapping[str, History]) -> list[tuple[str, Attempt]]:
-    found = [(id, attempt) for id, history in histories.items() for attempt in history.attempts]
-    return sorted(found, key=lambda f: (f[1].started_at or _EARLY, f[0], f[1].version, f[1].number))
+    """Return all attempts in the order of their times. Those of one version keep the order of their numbers.
+
+    A server's clock may have been set back between two of them: the later one then counts as no earlier than the first.
+    """
+    found: list[tuple[datetime, str, int, int, Attempt]] = []
+    for id, history in histories.items():
+        latest: dict[int, datetime] = {}
+        for attempt in sorted(history.attempts, key=lambda one: one.number):
+            at = max(attempt.started_at or _EARLY, latest.get(attempt.version, _EARLY))
+            latest[attempt.version] = at
+            found.append((at, id, attempt.version, attempt.number, attempt))
+    return [(id, attempt) for _, id, _, _, attempt in sorted(found, key=lambda one: one[:4])]
 
 
 def _who(attempt: Attempt) -> str:

@@ -250,3 +250,14 @@ def test_the_docs_name_every_command(pg_estate: Estate) -> None:
     grants = DOCS.partition("## Grants")[2]
     missing = {name for name in listed if not re.search(rf"\b{name}\b", grants)}
     assert listed and not missing, missing
+
+
+@pytest.mark.parametrize("lacking", [None, len(LOOK)])
+def test_accepting_a_changed_schema(login: Login, lacking: int | None) -> None:
+    login.needs([*LOOK, "GRANT CREATE ON SCHEMA public TO orch;"], lacking, "drift", "a", "--accept")
+    login.estate.orch("drift", "a", "--kept", env=login.env)
+    login.estate.sql("a", "CREATE TABLE extra ()")
+    login.estate.orch("drift", "a", "--kept", code=3, env=login.env)
+    login.admin(f"REVOKE CREATE ON SCHEMA public FROM {login.name}", database=f"{login.estate.prefix}a")
+    login.estate.orch("drift", "a", "--accept", env=login.env)  # the table is there: only the first time creates it
+    login.estate.orch("drift", "a", "--kept", env=login.env)

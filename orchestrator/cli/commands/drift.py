@@ -58,9 +58,9 @@ def command(
         orch drift inventory --kept
         orch drift inventory --accept
     """
-    from orchestrator.cli.console import pasteable, say, say_failures
+    from orchestrator.cli.console import say, say_failures
     from orchestrator.cli.show import show, write
-    from orchestrator.errors import UsageError
+    from orchestrator.errors import UsageError, exit_code_of
     from orchestrator.hints import NAME, Command, Hint
     from orchestrator.operations.drift import accept_all, look
     from orchestrator.operations.scope import Scope
@@ -81,10 +81,13 @@ def command(
         lock_timeout=lock_timeout,
     )
     if accept:
-        refused = accept_all(scope, PlainView(say))
-        for id, why in refused.items():
-            say(pasteable(f"{id}: {why or 'taken as it is now'}."))
-        return 1 if any(refused.values()) else 0
+        outcome = accept_all(scope, PlainView(say))
+        for id, failure in outcome.items():
+            if failure is None:
+                say(f"{id}: taken as it is now.")
+        failures = {id: failure for id, failure in outcome.items() if failure}
+        say_failures(failures.items())
+        return exit_code_of(failure.exit_code for failure in failures.values())
     report = look(scope, PlainView(say), kept=kept)
     if junit is not None:
         write(junit, view("drift", "junit")(report.databases))

@@ -23,6 +23,7 @@ from pymongo.client_session import ClientSession
 from pymongo.collection import Collection
 from pymongo.errors import DuplicateKeyError, OperationFailure, PyMongoError
 
+from orchestrator.engines.mongo.read_together import LOCK, SERVER_NOW
 from orchestrator.errors import LockError
 from orchestrator.hints import Command, Hint
 from orchestrator.model import LockHolder
@@ -97,12 +98,11 @@ class Lease:
                 _abandoned.add(self._token)
 
     def holder(self) -> LockHolder | None:
-        """Return who the document names, if there is one."""
-        document = self._collection.find_one({"locking_key": 0})
-        return self.told(document) if document else None
+        """Return who the document names, if there is one. Whether its lease is over is asked of the server's clock."""
+        return next((self._describe(document) for document in self._collection.aggregate(LOCK)), None)
 
     def told(self, document: dict[str, Any]) -> LockHolder:
-        """Return whom a lock document names."""
+        """Return whom a lock document names that was read by the stages of `LOCK`."""
         return self._describe(document)
 
     def remove(self, holder: LockHolder) -> None:
@@ -167,8 +167,12 @@ class Lease:
                 {"$and": [{"$ne": [{"$type": "$expires_at"}, "missing"]}, over]},
             ]
         }
+        # No holder of ours writes more than this: such a lease is of before the server's clock was set back, and one who is
+        # at work writes another within seconds. golang-migrate's document has none.
+        kept = {"$cond": [{"$eq": [{"$type": "$expires_at"}, "missing"]}, "$$REMOVE", _at_most("$expires_at")]}
         # One `$set` reads the document as it was before the stage, so all these conditions see the same.
-        update = [{"$set": {name: {"$cond": [free, value, f"${name}"]} for name, value in document.items()}}]
+        stays = {name: f"${name}" for name in document} | {"expires_at": kept}
+        update = [{"$set": {name: {"$cond": [free, value, stays[name]]} for name, value in document.items()}}]
         try:
             return self._collection.find_one_and_update(
                 {"locking_key": 0},
@@ -227,8 +231,12 @@ class Lease:
 
     def _heartbeat(self) -> None:
         while not self._over.wait(HEARTBEAT_EVERY):
-            with suppress(PyMongoError, LockError):  # the next write of the holder finds out and says so
+            try:
                 self.renew()
+            except LockError:  # the next write of the holder asks again, and says so
+                self._fresh_until = 0.0
+            except PyMongoError:  # what is not renewed is not relied on for long
+                pass
 
     def _describe(self, document: dict[str, Any] | None) -> LockHolder:
         if document is None:
@@ -236,9 +244,10 @@ class Lease:
         since = document.get("created_at")
         ours = "run_id" in document
         who = f"orch/{document['run_id']} {document.get('actor', '')}" if ours else "golang-migrate"
-        over = ours and _is_over(document.get("expires_at"))
+        now = _aware(document.get(SERVER_NOW, datetime.now(UTC)))
+        over = ours and _is_over(document.get("expires_at"), now)
         return LockHolder(
-            f"{who} (pid {document.get('pid')} on {document.get('hostname')}, since {_clock(since)})",
+            f"{who} (pid {document.get('pid')} on {document.get('hostname')}, since {_clock(since, now)})",
             since if hasattr(since, "tzinfo") else None,
             _key(document),
             alive=not over and _is_here(document),
@@ -254,11 +263,13 @@ class Lease:
         return not Path(f"/proc/{document.get('pid')}").exists()
 
 
-def _is_over(expires_at: Any) -> bool:
-    """Whether a lease is over. By our own clock: it decides nothing, and is told to people only."""
-    if not isinstance(expires_at, datetime):
-        return True
-    return (expires_at if expires_at.tzinfo else expires_at.replace(tzinfo=UTC)) < datetime.now(UTC)
+def _is_over(expires_at: Any, now: datetime) -> bool:
+    """Whether a lease is over, as people are told. Who takes it has the server decide."""
+    return not isinstance(expires_at, datetime) or _aware(expires_at) < now
+
+
+def _aware(moment: datetime) -> datetime:
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _is_here(document: dict[str, Any]) -> bool:
@@ -279,6 +290,11 @@ def _expiry() -> dict[str, Any]:
     return {"$add": ["$$NOW", LEASE_SECONDS * 1000]}
 
 
+def _at_most(expires_at: str) -> dict[str, Any]:
+    """Return this field, or the latest end that a lease can have, whichever is sooner."""
+    return {"$cond": [{"$gt": [{"$toLong": expires_at}, {"$toLong": _expiry()}]}, _expiry(), expires_at]}
+
+
 # What tells one holding of the lock from the next; the rest changes while it is held, as its age does.
 _IDENTITY = ("_id", "pid", "hostname", "created_at", "owner")
 
@@ -292,10 +308,10 @@ def _key(document: dict[str, Any]) -> str:
     return repr([document.get(name) for name in _IDENTITY])
 
 
-def _clock(since: Any) -> str:
+def _clock(since: Any, now: datetime) -> str:
     if not isinstance(since, datetime):
         return str(since)
-    age = max(timedelta(), datetime.now(UTC) - (since if since.tzinfo else since.replace(tzinfo=UTC)))
+    age = max(timedelta(), now - _aware(since))
     hours, minutes = age.seconds // 3600, age.seconds // 60 % 60
     parts = ((age.days, "days"), (hours, "h"), (minutes, "min"), (age.seconds % 60, "s"))
     first = next((i for i, (number, _) in enumerate(parts) if number), len(parts) - 1)

@@ -12,6 +12,11 @@ MAX_ROWS = 10  # of golang-migrate's collection, which has one
 _BATCH = 1_000  # documents that come with the first answer
 _NO_SUCH_STAGE = (40324, 40415)  # what servers say that do not know $unionWith, or its form
 
+SERVER_NOW = "server_now"
+"""Stands in a lock document that was read, never in what is stored: the time of the server."""
+LOCK: list[dict[str, Any]] = [{"$match": {"locking_key": 0}}, {"$limit": 1}, {"$addFields": {SERVER_NOW: "$$NOW"}}]
+"""Reads the lock document."""
+
 
 class Found(NamedTuple):
     """The documents as they were read, in this order: version table, history, version table again, lock."""
@@ -52,7 +57,7 @@ def _pipeline(versions: Collection[Any], history: Collection[Any], locks: Collec
         named("before"),
         _union(history, {"$project": {"texts": 0}}, named("history")),
         _union(versions, pointer, named("after")),
-        _union(locks, {"$match": {"locking_key": 0}}, {"$limit": 1}, named("lock")),
+        _union(locks, *LOCK, named("lock")),
     ]
 
 
@@ -66,4 +71,4 @@ def _one_by_one(
     before = list(versions.find(session=session, limit=MAX_ROWS))
     rows = list(history.find({}, {"texts": 0}, session=session))
     after = list(versions.find(session=session, limit=MAX_ROWS)) if rows else before
-    return Found(before, rows, after, locks.find_one({"locking_key": 0}, session=session))
+    return Found(before, rows, after, next(locks.aggregate(LOCK, session=session), None))

@@ -289,6 +289,6 @@ class Records:
         milliseconds = {"$subtract": [{"$toLong": "$$NOW"}, {"$toLong": began}]}
         document["started_at"] = began
         document["finished_at"] = "$$NOW" if finished else None
-        document["seconds"] = {"$divide": [milliseconds, 1000]} if finished else None
+        document["seconds"] = {"$max": [0, {"$divide": [milliseconds, 1000]}]} if finished else None
         key = f"{attempt.version}.{attempt.number}"
         self.history.update_one({"_id": key}, [{"$set": document}], upsert=True, session=session)

@@ -209,7 +209,7 @@ class Records:
             if name == "texts" and not attempt.texts:
                 continue
             if name == "seconds" and attempt.done:
-                value = f"TIMESTAMPDIFF(MICROSECOND, `started_at`, {now}) / 1000000"
+                value = f"GREATEST(0, TIMESTAMPDIFF(MICROSECOND, `started_at`, {now})) / 1000000"
             updates.append(f"`{name}` = IF(`done`, `{name}`, {value})")
         names = ", ".join(f"`{name}`" for name in values)
         return (

@@ -110,7 +110,7 @@ def record(
         "origin": text(attempt.origin.value),
         "started_at": "now()",
         "finished_at": finished,
-        "seconds": f"extract(epoch FROM {finished} - now())" if attempt.done else "NULL",
+        "seconds": f"greatest(0, extract(epoch FROM {finished} - now()))" if attempt.done else "NULL",
         "actor": text(attempt.actor),
         "run_id": text(attempt.run_id),
         "tool": text(attempt.tool),
@@ -125,7 +125,9 @@ def record(
     values = {name: value for name, value in known.items() if name in columns}
     kept = ("version", "attempt", "started_at", "seconds", *(() if attempt.texts else ("texts",)))
     updates = [f"{c} = EXCLUDED.{c}" for c in values if c not in kept]
-    updates.append(f"seconds = extract(epoch FROM {finished} - h.started_at)" if attempt.done else "seconds = NULL")
+    updates.append(
+        f"seconds = greatest(0, extract(epoch FROM {finished} - h.started_at))" if attempt.done else "seconds = NULL"
+    )
     return (
         f"INSERT INTO {table} AS h ({', '.join(values)}) VALUES ({', '.join(values.values())}) "
         f"ON CONFLICT (version, attempt) DO UPDATE SET {', '.join(updates)} WHERE NOT h.done; "

@@ -303,10 +303,13 @@ class PostgresSession:
     def keep_snapshot(self, text: str) -> None:
         """Make the table beside the history, and write its one row. A table that is another's has no such column."""
         table = self._tables.snapshot
+        # IF NOT EXISTS asks for the right to create even where the table is there.
+        there = self._tables.ask(f"SELECT pg_catalog.to_regclass({self._literal(table)}) IS NOT NULL")[0]
+        create = "" if there else f"CREATE TABLE IF NOT EXISTS {table} (snapshot text NOT NULL); "
         self._wire.send(
             Message(
-                "BEGIN; SET LOCAL client_min_messages = warning; SET LOCAL lock_timeout = '2s'; "
-                f"CREATE TABLE IF NOT EXISTS {table} (snapshot text NOT NULL); DELETE FROM {table} WHERE snapshot IS NOT NULL; "
+                f"BEGIN; SET LOCAL client_min_messages = warning; SET LOCAL lock_timeout = '2s'; {create}"
+                f"DELETE FROM {table} WHERE snapshot IS NOT NULL; "
                 f"INSERT INTO {table} (snapshot) VALUES ({self._literal(text)}); COMMIT"
             )
         )
