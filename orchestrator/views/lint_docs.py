@@ -64,10 +64,11 @@ databases:
 
 ## Large and small tables
 
-`orch stats -o sizes.json` writes rows, bytes and writes a second of every PostgreSQL table; whoever may look at the servers runs
-it. `orch lint --stats sizes.json` judges with these numbers, and `--live` asks the servers itself. What a rule says of locks and
-work (PG2xx, PG3xx, PG6xx) is a warning for a table of at most 20,000 rows and 10 MB that is written to at most 50 times a second,
-and an error for one of 5 million rows or 1 GB. Lost data is never weighed, and a table that is not in the file changes nothing.
+`orch stats -o sizes.json` writes rows, bytes and writes a second of every PostgreSQL table, and documents and bytes of every
+MongoDB collection; whoever may look at the servers runs it. `orch lint --stats sizes.json` judges with these numbers, and
+`--live` asks the servers itself. What a rule says of locks and work (PG2xx, PG3xx, PG6xx, MG2xx, MG6xx) is a warning for a
+table of at most 20,000 rows and 10 MB that is written to at most 50 times a second, and an error for one of 5 million rows or
+1 GB. Lost data is never weighed, and a table that is not in the file changes nothing.
 
 ## What really happens
 

@@ -93,6 +93,7 @@ DIALECT = Dialect(
     ),
     client="orchestrator.engines.mongo.client",
     lint_rules=("MG",),
+    sizes="orchestrator.engines.mongo.sizes",
     lint_versions=(4, 8),
     slow_drop=True,  # 100 ms
     shell=shell,

@@ -7,9 +7,11 @@ from typing import Any
 
 from bson import json_util
 from pymongo.database import Database
+from pymongo.errors import OperationFailure
 
 from orchestrator.model import SchemaObject, SchemaSnapshot
 
+_MANY = 5  # collections; for fewer it is not worth the while
 # What collMod leaves where an option was taken back says the same as no option.
 _NONE: dict[str, Any] = {
     "validator": {},
@@ -22,7 +24,9 @@ _NONE: dict[str, Any] = {
 def schema_snapshot(database: Database[Any], bookkeeping: Collection[str]) -> SchemaSnapshot:
     """Return what is in the database but the bookkeeping. Documents, users and roles are not looked at."""
     found: dict[SchemaObject, str] = {}
-    for info in database.list_collections():
+    infos = list(database.list_collections())
+    indexes = _all_indexes(database) if len(infos) > _MANY else None
+    for info in infos:
         name, kind = info["name"], info.get("type", "collection")
         if name in bookkeeping or name.startswith("system."):
             continue
@@ -30,11 +34,28 @@ def schema_snapshot(database: Database[Any], bookkeeping: Collection[str]) -> Sc
         for option, value in _options(info.get("options", {})).items():
             found[SchemaObject("option", f"{name}.{option}", name)] = _text(value, ordered=option == "pipeline")
         if kind != "view":
-            for index in database[name].list_indexes():
+            of_collection = indexes.get(name) if indexes is not None else None
+            for index in database[name].list_indexes() if of_collection is None else of_collection:
                 facts = {key: value for key, value in index.items() if key not in ("v", "ns", "name")}
                 if index["name"] != "_id_":  # it goes with its collection
                     found[SchemaObject("index", f"{name}.{index['name']}", name)] = _text(dict(sorted(facts.items())))
     return found
+
+
+def _all_indexes(database: Database[Any]) -> dict[str, list[dict[str, Any]]] | None:
+    """Return the indexes of all collections, asked for at once; None where this login may not, or the server cannot.
+
+    Before 6.0, and without the right to list all collections of all databases, each collection is asked.
+    """
+    stages: list[dict[str, Any]] = [
+        {"$listCatalog": {}},
+        {"$match": {"db": database.name, "md.indexes": {"$exists": True}}},
+    ]
+    try:
+        catalog = list(database.client.admin.aggregate([*stages, {"$project": {"name": 1, "md.indexes": 1}}]))
+    except OperationFailure:
+        return None
+    return {one["name"]: [index["spec"] for index in one["md"]["indexes"] if index.get("ready")] for one in catalog}
 
 
 def _options(options: dict[str, Any]) -> dict[str, Any]:

@@ -245,6 +245,16 @@ class MongoSession:
 
         yield lambda: lagging(self._client)
 
+    @property
+    def target(self) -> Target:
+        """Where the database is."""
+        return self._target
+
+    @property
+    def database(self) -> MongoDatabase[Any]:
+        """The database, for those who only look."""
+        return self._database
+
     def schema_snapshot(self) -> SchemaSnapshot:
         """Read the collections, their options and their indexes."""
         bookkeeping = {

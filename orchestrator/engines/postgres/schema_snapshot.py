@@ -17,6 +17,7 @@ from typing import Any
 from psycopg import Connection
 
 from orchestrator.engines.postgres.rare_objects import OPTIONS, rare_objects
+from orchestrator.errors import OrchError
 from orchestrator.model import SchemaObject, SchemaSnapshot
 
 _ACL = "(SELECT string_agg(a::text, ' ' ORDER BY a::text) FROM unnest({}) AS a)"
@@ -29,6 +30,13 @@ _SETTINGS = (
     "SET LOCAL intervalstyle TO 'postgres'; SET LOCAL quote_all_identifiers TO off; SET LOCAL bytea_output TO hex; "
     "SET LOCAL extra_float_digits TO 1; SET LOCAL jit TO off"
 )
+MAX_BYTES = 256 * 2**20
+"""About so many bytes of definitions are read: they are held in memory, with as much again while they are compared."""
+# What makes a schema large: bodies, comments, views, and the number of columns. The server knows lengths without reading texts.
+_SIZE = """SELECT (SELECT coalesce(sum(octet_length(prosrc)), 0) FROM pg_proc WHERE oid >= 16384)
+    + (SELECT coalesce(sum(octet_length(description)), 0) FROM pg_description WHERE objoid >= 16384)
+    + (SELECT coalesce(sum(pg_column_size(ev_action)), 0) FROM pg_rewrite WHERE oid >= 16384)
+    + (SELECT count(*) * 200 FROM pg_attribute WHERE attrelid >= 16384 AND attnum > 0)"""
 _TABLESPACE = (
     "CASE WHEN {0}.reltablespace <> 0 THEN 'tablespace ' || "
     "(SELECT spcname FROM pg_tablespace s WHERE s.oid = {0}.reltablespace) END"
@@ -199,8 +207,14 @@ def _spelled(definition: str) -> str:
 
 
 def schema_snapshot(connection: Connection[Any], bookkeeping: Sequence[str]) -> SchemaSnapshot:
-    """Return what is in the database but these tables."""
+    """Return what is in the database but these tables. OrchError for a schema of more than MAX_BYTES, which is not read."""
     with connection.transaction():
-        connection.execute(_SETTINGS)
+        asked = connection.execute(f"{_SETTINGS}; {_SIZE}".encode())
+        while asked.nextset():
+            pass
+        size = int(asked.fetchall()[0][0])
+        if size > MAX_BYTES:
+            what = f"the schema is too large to be compared: about {size / 2**20:,.0f} MiB, and {MAX_BYTES / 2**20:,.0f} are read"
+            raise OrchError(what, hint="move data out of the bodies of functions, or use drift: off for this database")
         rows = connection.execute(_query(connection.info.server_version), (list(bookkeeping),)).fetchall()
     return {SchemaObject(kind, name, of): _spelled(definition or "") for kind, name, of, definition in rows}
