@@ -271,9 +271,10 @@ class DatabaseBlocked(NamedTuple):
 
 
 class DatabaseSkipped(NamedTuple):
-    """Not begun, because the run was stopped."""
+    """Not begun, because the run was stopped; or `why`, if a rollout has ended or is paused."""
 
     database: str
+    why: str = ""
 
 
 class Stopping(NamedTuple):

@@ -8,6 +8,7 @@ GROUPS = {
         "plan": "Show what apply would do.",
         "status": "Show version, pending migrations and problems of each.",
         "history": "Show the migration history, including failed attempts.",
+        "rollout": "Continue a rollout that is paused.",
         "rollback": "Roll back applied migrations.",
         "redo": "Roll back the newest migrations and apply them again.",
         "validate": "Check the manifest, migration files and dependency graph.",

@@ -170,9 +170,9 @@ def confirmed(question: str) -> bool:
 
 def say_failures(failures: Iterable[tuple[str, Failure]]) -> None:
     """Show the errors of databases; those that several share (a server that is down) once."""
-    from orchestrator.views.failures import shared
+    from orchestrator.views.failures import alike
 
-    for databases, failure in shared(failures):
+    for databases, failure in alike(failures):
         say_failure(failure, *databases)
 
 

@@ -58,6 +58,30 @@ def planning(broadcast: Broadcast, output: StreamOutput) -> Iterator[None]:
         broadcast.sinks.remove(view)
 
 
+def carry_out(
+    planned: Planned, broadcast: Broadcast, output: StreamOutput, *, yes: bool, verbose: bool, junit: str | None
+) -> int:
+    """Show a plan, ask before something is lost, and execute it; return the exit code."""
+    from orchestrator.cli.consent import ask
+    from orchestrator.operations.risks import refuse
+    from orchestrator.views.text import plan_text
+
+    plan = planned.plan
+    if output is StreamOutput.text and not junit and not plan.has_changes and not plan.failures:
+        if any(one.notes for one in plan.databases):
+            say(plan_text(plan, {}))
+        from orchestrator.views.table import counted
+
+        say(f"Nothing to do: {counted(len(plan.databases), 'database')} up to date.")
+        return not_yet(planned)
+    if output not in (StreamOutput.json, StreamOutput.jsonl):
+        say(plan_text(plan, planned.risks))
+        say("")
+    refuse(planned)
+    ask(planned, yes=yes)
+    return execute(planned, broadcast, output, verbose=verbose) or not_yet(planned)
+
+
 def execute(planned: Planned, broadcast: Broadcast, output: StreamOutput, *, verbose: bool = False) -> int:
     """Execute a plan and show it; return the exit code. `verbose`: with the NOTICEs of the servers."""
     from orchestrator.views.document import DocumentView

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 from orchestrator.errors import ConnectionLostError, ExitCode, InterruptedRunError, StatementError, exit_code_of
 from orchestrator.events import (
@@ -16,17 +17,20 @@ from orchestrator.events import (
     RunStarted,
 )
 from orchestrator.execution.migrator import Migrator
+from orchestrator.execution.rollout import Rollouts
 from orchestrator.execution.run import Run
 from orchestrator.execution.scheduler import walk
 from orchestrator.execution.sessions import Sessions
 from orchestrator.model import Direction
 from orchestrator.planning.plan import Plan
+from orchestrator.planning.rollout import FleetRollout
 
 
 class Executor:
     """Execute one plan exactly. Run nothing on a database whose history has changed since the plan was made."""
 
-    def __init__(self, run: Run, plan: Plan) -> None:
+    def __init__(self, run: Run, plan: Plan, rollouts: Sequence[FleetRollout] = ()) -> None:
+        self._rollouts = Rollouts(run, rollouts, self._has_ended)
         self._run = run
         self._plan = plan
         self._plans = {planned.id: planned for planned in plan.databases}
@@ -41,8 +45,9 @@ class Executor:
         run = self._run
         changing = [p for p in self._plan.databases if p.has_changes or p.failure]
         run.sink(RunStarted(run.run_id, tuple(p.id for p in changing), sum(len(p.steps) for p in changing)))
+        gates = self._rollouts.gates
         walked = walk(
-            self._dependencies(),
+            self._rollouts.with_gates(self._dependencies()),
             self._database,
             server_of=run.server_of,
             jobs=run.jobs,
@@ -50,15 +55,18 @@ class Executor:
             stop=run.stop,
             fail_fast=run.fail_fast,
             on_blocked=self._blocked,
+            after=self._rollouts.after,
+            gates=gates,
         )
         for id in walked.skipped:
-            self._not_reached(id)
-        beside = {*self._stopped, *self._unreached}
+            if id not in gates:
+                self._not_reached(id)
+        beside = {*self._stopped, *self._unreached, *gates}
         finished = RunFinished(
             run.run_id,
             time.monotonic() - run.started,
             self._exit_code(),
-            (*walked.done, *self._unreached),
+            (*(id for id in walked.done if id not in gates), *self._unreached),
             tuple(id for id in walked.failed if id not in beside),
             tuple(id for id in walked.blocked if id not in beside),
             tuple(self._stopped),
@@ -85,7 +93,12 @@ class Executor:
     def _exit_code(self) -> int:
         if self._run.stop.is_set() and self._stopped:
             return int(ExitCode.INTERRUPTED)
-        return exit_code_of(failure.exit_code for failure in self._failures)
+        code = exit_code_of(failure.exit_code for failure in self._failures)
+        return code or int(ExitCode.NOT_YET if self._rollouts.paused else ExitCode.DONE)
+
+    def _has_ended(self) -> bool:
+        """Whether nothing new starts any more."""
+        return self._run.stop.is_set() or (self._run.fail_fast and bool(self._failures))
 
     def _database(self, id: str) -> bool:
         """Migrate one database as planned. Return whether it succeeded; never raise."""
@@ -97,11 +110,15 @@ class Executor:
                 return False
             if not planned.has_changes:
                 return True
+            if self._rollouts.halted(id):
+                self._skip(id)
+                return False
             if self._plan.direction is Direction.UP:
                 run.ready(id)
             run.sink(DatabaseStarted(id, len(planned.steps)))
             migrator = Migrator(run, planned, self._sessions.registered)
             migrator.migrate()
+            self._rollouts.worked(id)
             run.sink(DatabaseFinished(id, migrator.version, migrator.applied, time.monotonic() - started))
         except Exception as error:  # noqa: BLE001 - one database's trouble is data, whatever it is
             if isinstance(error, InterruptedRunError) or (
@@ -115,7 +132,7 @@ class Executor:
 
     def _blocked(self, id: str, by: tuple[str, ...]) -> None:
         """Report a database that cannot be reached any more: blocked, or unchanged if it has no work."""
-        causes = tuple(cause for cause in by if cause not in self._stopped)
+        causes = tuple(cause for cause in by if cause not in self._stopped and cause not in self._rollouts.gates)
         if causes and id not in self._idle:
             self._run.sink(DatabaseBlocked(id, causes))
         else:
@@ -129,8 +146,9 @@ class Executor:
 
     def _skip(self, id: str) -> None:
         self._stopped.append(id)
-        self._run.sink(DatabaseSkipped(id))
+        self._run.sink(DatabaseSkipped(id, self._rollouts.why(id)))
 
     def _fail(self, id: str, failure: Failure) -> None:
         self._failures.append(failure)
+        self._rollouts.failed(id)
         self._run.sink(DatabaseFailed(id, failure))

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from queue import SimpleQueue
 
 JOBS = 16
@@ -23,6 +24,14 @@ class Walked:
     skipped: list[str] = field(default_factory=list)
 
 
+Settle = Callable[[bool], None]
+"""Tells whether a gate is open; may be called from any thread, once."""
+Gate = Callable[[Settle], None]
+"""Begins to wait for something outside of this walk, and returns at once."""
+_NO_GATES: Mapping[str, Gate] = {}
+_NOTHING: Mapping[str, Sequence[str]] = {}
+
+
 def walk(
     dependencies: Mapping[str, Sequence[str]],
     work: Callable[[str], bool],
@@ -34,6 +43,8 @@ def walk(
     fail_fast: bool = False,
     abandon: bool = False,
     on_blocked: Callable[[str, tuple[str, ...]], None] = lambda _id, _by: None,
+    after: Mapping[str, Sequence[str]] = _NOTHING,
+    gates: Mapping[str, Gate] = _NO_GATES,
 ) -> Walked:
     """Call `work(id)` for every id as soon as its dependencies are done, and return the results.
 
@@ -41,9 +52,12 @@ def walk(
     After `stop` is set (or a failure with `fail_fast`) nothing new starts, and what runs is waited for. Dependencies that
     are not keys are taken as done. The mapping must have no cycle. A KeyboardInterrupt waits for what runs, too, unless
     `abandon` says that nothing is lost by leaving it behind.
+
+    `after` has ids that must have come to an end before an id starts, whatever that end is. An id among `gates` is no
+    work: it takes no thread and no room, and settles when its gate says so. A gate must settle soon after `stop` is set.
     """
     stop = stop or threading.Event()
-    queue = _Queue(dependencies, server_of, jobs_per_server, on_blocked)
+    queue = _Queue(dependencies, server_of, jobs_per_server, on_blocked, after, gates)
     finished: SimpleQueue[tuple[str, bool | BaseException]] = SimpleQueue()
 
     def run(id: str) -> None:
@@ -57,9 +71,11 @@ def walk(
     try:
         while True:
             if not stop.is_set() and not (fail_fast and queue.result.failed):
+                for id in queue.gates():
+                    gates[id](partial(_settle, finished, id))
                 for id in queue.take(jobs):
                     pool.submit(run, id)
-            if queue.running == 0:
+            if queue.running == 0 and queue.waiting == 0:
                 break
             id, outcome = finished.get()
             if isinstance(outcome, BaseException):
@@ -78,6 +94,10 @@ def walk(
     return result
 
 
+def _settle(finished: SimpleQueue[tuple[str, bool | BaseException]], id: str, is_open: bool) -> None:
+    finished.put((id, is_open))
+
+
 class _Queue:
     """The ids that are ready to start, by server, and those that wait for others. Used by one thread.
 
@@ -91,9 +111,19 @@ class _Queue:
         server_of: Mapping[str, str],
         jobs_per_server: int,
         on_blocked: Callable[[str, tuple[str, ...]], None],
+        after: Mapping[str, Sequence[str]],
+        gates: Mapping[str, Gate],
     ) -> None:
         self.result = Walked()
         self.running = 0
+        self.waiting = 0  # for gates
+        self._gates = gates
+        self._to_begin: list[str] = []
+        self._after = {id: {other for other in others if other in dependencies} for id, others in after.items()}
+        self._followers: dict[str, list[str]] = {}
+        for id, others in self._after.items():
+            for other in others:
+                self._followers.setdefault(other, []).append(id)
         self._server_of = server_of
         self._jobs_per_server = jobs_per_server
         self._on_blocked = on_blocked
@@ -107,10 +137,13 @@ class _Queue:
         self._busy: dict[str, int] = {}
         self._causes: dict[str, set[str]] = {}
         for id, needs in self._waiting.items():
-            if not needs:
+            if not needs and not self._after.get(id):
                 self._enqueue(id)
 
     def _enqueue(self, id: str) -> None:
+        if id in self._gates:
+            self._to_begin.append(id)
+            return
         server = self._server_of.get(id, "")
         self._ready.setdefault(server, deque()).append(id)
         self._look_at(server)
@@ -132,25 +165,44 @@ class _Queue:
             self._look_at(server)
             yield id
 
+    def gates(self) -> list[str]:
+        """Return the gates that may begin to wait, and count them as waiting."""
+        begun, self._to_begin = self._to_begin, []
+        self.waiting += len(begun)
+        return begun
+
     def settle(self, id: str, good: bool) -> None:
         """Record the result of an id: its dependents become ready or blocked."""
-        self.running -= 1
-        server = self._server_of.get(id, "")
-        self._busy[server] -= 1
-        self._look_at(server)
+        if id in self._gates:
+            self.waiting -= 1
+        else:
+            self.running -= 1
+            server = self._server_of.get(id, "")
+            self._busy[server] -= 1
+            self._look_at(server)
         (self.result.done if good else self.result.failed).append(id)
         queue = [id]
         while queue:
             current = queue.pop()
+            for follower in self._followers.get(current, ()):
+                self._after[follower].discard(current)
+                if self._is_due(follower):
+                    queue += self._start_or_block(follower)
             for dependant in self._dependants[current]:
                 self._waiting[dependant].discard(current)
                 if current in self._causes or not good:
                     self._causes.setdefault(dependant, set()).update(self._causes.get(current, {id}))
-                if self._waiting[dependant]:
-                    continue
-                if dependant not in self._causes:
-                    self._enqueue(dependant)
-                else:
-                    self.result.blocked.append(dependant)
-                    self._on_blocked(dependant, tuple(sorted(self._causes[dependant])))
-                    queue.append(dependant)
+                if self._is_due(dependant):
+                    queue += self._start_or_block(dependant)
+
+    def _is_due(self, id: str) -> bool:
+        return not self._waiting[id] and not self._after.get(id)
+
+    def _start_or_block(self, id: str) -> list[str]:
+        """Put an id in its queue; or return it, as one that is blocked and has settled too."""
+        if id not in self._causes:
+            self._enqueue(id)
+            return []
+        self.result.blocked.append(id)
+        self._on_blocked(id, tuple(sorted(self._causes[id])))
+        return [id]

@@ -198,9 +198,11 @@ class Declarations:
 
     def _members_of(self, index: int, values: Mapping[str, Any]) -> Sequence[Member | None]:
         """Return the members of an entry: [None] for one that is no fleet."""
-        if "for_each" not in values:
-            return [None]
         steps: Steps = ("databases", index)
+        if "for_each" not in values:
+            if "rollout" in values and steps not in self._broken:
+                self._error([*steps, "rollout"], "'rollout' is for a fleet", hint="it needs 'for_each'")
+            return [None]
         if steps in self._broken:
             self._all_known = False
             return []

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from orchestrator.manifest.for_each import Answer, Members, Report, Row, only, read_members, value_problem
+from orchestrator.manifest.rollout import read_rollout
 from orchestrator.manifest.source import Source, Steps
 from orchestrator.model import Fleet, Mark
 from orchestrator.phrases import did_you_mean, either
@@ -66,6 +67,7 @@ def expand(
         int(steps[1]),
         members.origin,
         members.query,
+        read_rollout(values, steps, error),
         source.key_mark(steps),
     )
     if members.rows is None:

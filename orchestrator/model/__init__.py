@@ -10,6 +10,8 @@ from orchestrator.model.declared import (
     Manifest,
     Mark,
     MemberQuery,
+    Rollout,
+    RolloutStep,
     Settings,
     Target,
 )
@@ -48,6 +50,8 @@ __all__ = [
     "Migration",
     "Origin",
     "ReadOnly",
+    "Rollout",
+    "RolloutStep",
     "SchemaObject",
     "SchemaSnapshot",
     "Script",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from orchestrator.secret import Secret
 
@@ -96,6 +96,29 @@ class MemberQuery:
     mark: Mark = Mark("databases.yaml")
 
 
+class RolloutStep(NamedTuple):
+    """How large a wave is: so many members, so many percent of all, or those that match a name, glob or label."""
+
+    size: int = 0
+    percent: float = 0.0
+    match: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """How a fleet is migrated: the members that match `canary` first, then waves; the last of `then` is repeated.
+
+    More than `max_failures` failures end it (percent of the members with `rate`). `pause` is the time between two waves
+    in seconds; infinite: until somebody resumes it.
+    """
+
+    canary: tuple[str, ...] = ()
+    then: tuple[RolloutStep, ...] = ()
+    max_failures: float = 0
+    rate: bool = False
+    pause: float = 0.0
+
+
 @dataclass(frozen=True, slots=True)
 class Fleet:
     """What the members of one entry with `for_each` share.
@@ -109,6 +132,7 @@ class Fleet:
     entry: int
     origin: str = ""
     query: MemberQuery | None = None
+    rollout: Rollout | None = None
     mark: Mark = Mark("databases.yaml")
 
 

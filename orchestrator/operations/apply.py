@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,8 +10,9 @@ from orchestrator.errors import InvalidError, StalePlanError, UsageError
 from orchestrator.events import Failure, Sink
 from orchestrator.execution.run import Run
 from orchestrator.hints import NAME, Blank, Command, Hint
-from orchestrator.operations.plan import Planned, guarded, plan
+from orchestrator.operations.plan import Planned, guarded, plan, rollouts_of
 from orchestrator.operations.scope import Scope
+from orchestrator.phrases import did_you_mean
 from orchestrator.planning.plan import DatabasePlan, Plan
 
 _MAX_BYTES = 64 * 1024 * 1024
@@ -25,15 +27,17 @@ def prepare(
     create: bool = True,
     late: bool = False,
     fail_fast: bool = False,
+    failed: bool = False,
 ) -> Planned:
     """Return what will be executed: the plan in a file, or one that is made now, as `plan` makes it.
 
-    A database that a saved plan was not made for has a failure. UsageError for options that would narrow a saved plan.
+    `failed` is that of `plan`. A database that a saved plan was not made for has a failure. UsageError for options that
+    would narrow a saved plan.
     """
     if plan_file is None:
-        return plan(scope, sink, to=to, create=create, late=late, at_once=True, fail_fast=fail_fast)
+        return plan(scope, sink, to=to, create=create, late=late, at_once=True, fail_fast=fail_fast, failed=failed)
     saved = _read_plan(plan_file)
-    _refuse_mixed(scope, to, late)
+    _refuse_mixed(scope, to, late or failed)
     assembly = replace(
         scope, only=[database.id for database in saved.databases], no_deps=bool(saved.databases)
     ).assemble(saved=True)
@@ -43,7 +47,22 @@ def prepare(
         from orchestrator.operations.external import watch
 
         run = replace(run, ready=watch(run, assembly).ready)
-    return Planned(run, guarded(run, _for_these_servers(saved, run)))
+    made = guarded(run, _for_these_servers(saved, run))
+    return Planned(run, made, rollouts=rollouts_of(assembly, made, None))
+
+
+def resume(scope: Scope, sink: Sink, groups: Collection[str]) -> Planned:
+    """Return the plan of `apply` whose rollouts go on without the pause before their next wave: of these groups, or of all.
+
+    UsageError for a group that is no fleet with a rollout.
+    """
+    manifest = scope.assemble(offline=True).manifest
+    known = [fleet.group for fleet in manifest.fleets if fleet.rollout]
+    for group in groups:
+        if group not in known:
+            hint = did_you_mean(group, known) or ("those are " + ", ".join(known) if known else "")
+            raise UsageError(f"no fleet with a rollout has the group {group!r}", hint=hint)
+    return plan(scope, sink, at_once=True, resumed=groups or known)
 
 
 def _read_plan(path: str) -> Plan:

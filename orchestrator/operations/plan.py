@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from orchestrator import __version__
 from orchestrator.errors import ExitCode, OrchError, UsageError, exit_code_of
-from orchestrator.events import Failure, Sink
+from orchestrator.events import Failure, Notice, Sink
 from orchestrator.execution.run import Run
 from orchestrator.execution.survey import survey
 from orchestrator.hints import Blank, Command, Hint
-from orchestrator.model import Direction, Script
+from orchestrator.model import Database, Direction, Script
 from orchestrator.operations.assembly import Assembly
 from orchestrator.operations.scope import Scope
 from orchestrator.planning.plan import DatabasePlan, Plan, Request
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from orchestrator.analysis.risks import Risk
     from orchestrator.execution.executor import Executor
     from orchestrator.operations.checks import Asked
+    from orchestrator.planning.rollout import FleetRollout
+    from orchestrator.planning.surveys import Survey
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,7 @@ class Planned:
     plan: Plan
     checks: tuple[Asked, ...] | None = None
     later: tuple[str, ...] = ()
+    rollouts: tuple[FleetRollout, ...] = ()
 
     @cached_property
     def risks(self) -> Mapping[str, Sequence[Risk]]:
@@ -47,7 +51,7 @@ class Planned:
         """Return what executes the plan; its `stop` is for a signal handler."""
         from orchestrator.execution.executor import Executor
 
-        return Executor(self.run, self.plan)
+        return Executor(self.run, self.plan, self.rollouts)
 
     @property
     def failures(self) -> tuple[tuple[str, Failure], ...]:
@@ -71,11 +75,14 @@ def plan(
     checks: bool = False,
     at_once: bool = False,
     fail_fast: bool = False,
+    failed: bool = False,
+    resumed: Collection[str] = (),
 ) -> Planned:
     """Return the plan of what is pending on the chosen databases. What is wrong with one of them is its failure.
 
     `to` is the last version to apply, for the one database that `scope.only` means. Without `create` a missing database is
     a failure. `late` permits versions below one that is applied. `checks` asks the `require` checks of the files.
+    `failed` narrows it to what the last run left behind, `resumed` are groups whose rollout goes on without its pause.
     `at_once`: the plan is executed next, so that connections may be kept, with `fail_fast` until the first failure.
     InvalidError for a manifest, files or DSNs that are wrong, UsageError for names and versions that mean nothing.
     """
@@ -89,7 +96,10 @@ def plan(
         outside = watch(run, assembly)
         run = replace(run, ready=outside.ready)
     request = _up_to(assembly, to, scope.only)
-    made = make_plan(assembly.databases, run.catalogs, survey(run, keep=at_once), run.read_script, request, __version__)
+    rolled = any(one.fleet and one.fleet.rollout for one in assembly.databases)
+    surveys = survey(run, keep=at_once, whole=failed or rolled)
+    databases = _left_behind(run, assembly.databases, surveys) if failed else assembly.databases
+    made = make_plan(databases, run.catalogs, surveys, run.read_script, request, __version__)
     if outside is not None and not at_once:
         made = _with_notes(made, outside.waits_for)
     made = guarded(run, made)
@@ -97,11 +107,53 @@ def plan(
         from orchestrator.operations.fleets import tell_vanished
 
         tell_vanished(run, assembly)
+    waves = rollouts_of(assembly, made, surveys, resumed)
     if not checks:
-        return Planned(run, made, later=assembly.later)
+        return Planned(run, made, None, assembly.later, waves)
     from orchestrator.operations.checks import ask_checks
 
-    return Planned(run, made, tuple(ask_checks(run, made)), assembly.later)
+    return Planned(run, made, tuple(ask_checks(run, made)), assembly.later, waves)
+
+
+def _left_behind(run: Run, databases: Sequence[Database], surveys: Mapping[str, Survey]) -> tuple[Database, ...]:
+    """Return the databases that the last run left behind, with what they depend on; tells which run that was."""
+    from orchestrator.planning.left_behind import left_behind
+
+    left = left_behind(databases, surveys)
+    needs = {one.id: one.depends_on for one in databases}
+    reached, queue = set[str](), list(left.databases)
+    while queue:
+        id = queue.pop()
+        if id not in reached:
+            reached.add(id)
+            queue += needs[id]
+    if left.at is None:
+        what = "no database has a record of a run"
+    else:
+        what = f"the last run ({left.run_id}, {left.at:%Y-%m-%d %H:%M} UTC) left {_counted(len(left.databases))} behind"
+    run.sink(Notice("", what))
+    return tuple(one for one in databases if one.id in reached)
+
+
+def _counted(number: int) -> str:
+    return f"{number:,} database{'s' * (number != 1)}"
+
+
+def rollouts_of(
+    assembly: Assembly, plan: Plan, surveys: Mapping[str, Survey] | None, resumed: Collection[str] = ()
+) -> tuple[FleetRollout, ...]:
+    """Return the waves of the fleets of a plan. InvalidError if two rollouts wait for each other."""
+    members: dict[str, list[Database]] = {}
+    for one in assembly.manifest.databases:
+        if one.fleet and one.fleet.rollout and not one.stands_for_all:
+            members.setdefault(one.fleet.group, []).append(one)
+    if not members:
+        return ()
+    from orchestrator.planning.rollout import refuse_cycles, rollouts
+
+    found = rollouts(members, plan, surveys, datetime.now(UTC), resumed=resumed)
+    refuse_cycles(found, plan)
+    return tuple(found)
 
 
 def guarded(run: Run, made: Plan) -> Plan:

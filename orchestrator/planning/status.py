@@ -46,7 +46,8 @@ class DatabaseStatus:
     """Where one database stands. `endpoint` is its server, `database` its name there.
 
     With a `failure` it could not be read: then `exists` and `dirty` are None. `state` is one of the words above, or the
-    kind of the first problem. `exit_code` is what this database alone would make the exit code of `orch status`.
+    kind of the first problem. `group` is that of its fleet. `exit_code` is what this database alone would make the exit
+    code of `orch status`.
     `migrations` lists each one of a database that was asked for by its name.
     """
 
@@ -68,6 +69,7 @@ class DatabaseStatus:
     exit_code: int = 0
     external: tuple[ExternalStatus, ...] = ()
     migrations: tuple[Listed, ...] = ()
+    group: str = ""
 
     @property
     def running_since(self) -> datetime | None:
@@ -126,11 +128,17 @@ def status_of(
     `one_by_one`: with the list of its migrations.
     """
     names = (database.id, database.engine, database.name, survey.endpoint, survey.name)
+    group = database.fleet.group if database.fleet else ""
     if survey.failure:
         failure = survey.failure
         problem = StatusProblem(failure.kind, failure.what, failure.hint, (Direction.UP, Direction.DOWN))
         return DatabaseStatus(
-            *names, _word(failure.kind), problems=(problem,), failure=failure, exit_code=failure.exit_code
+            *names,
+            _word(failure.kind),
+            problems=(problem,),
+            failure=failure,
+            exit_code=failure.exit_code,
+            group=group,
         )
     history = survey.history
     state = held_against_file(survey.state, database, migrations, read_script)
@@ -162,6 +170,7 @@ def status_of(
         active,
         exit_code=code,
         migrations=listed(migrations, state, history.attempts) if one_by_one else (),
+        group=group,
     )
 
 

@@ -110,8 +110,9 @@ class GithubView:
                 self._failures.append((id, failure))
             case events.DatabaseBlocked(id, by):
                 self._warnings.append(command("warning", f"{id} is blocked by {', '.join(by)}", title=f"{id}: blocked"))
-            case events.DatabaseSkipped(id):
-                self._warnings.append(command("warning", f"{id} was not done: the run was stopped", title=id))
+            case events.DatabaseSkipped(id, why):
+                text = f"{id} was not done: {why or 'the run was stopped'}"
+                self._warnings.append(command("warning", text, title=id))
             case events.Notice(id, text):
                 self._notices.append(command("notice", bounded(text, MAX_MESSAGE), title=id))
             case events.ServerMessage(id, _, file, "WARNING", text):

@@ -58,8 +58,8 @@ class JUnitView:
                 self._of(id).cases.append(_Case(f"{version} {name}", seconds, failure, left_out))
             case events.DatabaseBlocked(id, by):
                 self._of(id).rest = f"blocked by {', '.join(by)}"
-            case events.DatabaseSkipped(id):
-                self._of(id).rest = "the run was stopped"
+            case events.DatabaseSkipped(id, why):
+                self._of(id).rest = why or "the run was stopped"
             case events.RunFinished(_, seconds, _, succeeded):
                 self._seconds = seconds
                 for id in succeeded:

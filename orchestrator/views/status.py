@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC
 from typing import Any
 
 from orchestrator.hints import Hint, joined
+from orchestrator.phrases import some
 from orchestrator.planning.listing import APPLIED, HELD, PARTIAL, Listed
 from orchestrator.planning.listing import PENDING as LISTED_PENDING
 from orchestrator.planning.status import (
@@ -21,6 +23,9 @@ from orchestrator.planning.status import (
 )
 from orchestrator.views.table import TOGETHER, Painted, table
 
+FOLDED = 10
+"""So many members of a fleet are one row."""
+
 
 def status_document(status: Status) -> dict[str, Any]:
     """Return what `orch status --output json` shows."""
@@ -33,6 +38,7 @@ def _entry(one: DatabaseStatus) -> dict[str, Any]:
         "id": one.id,
         "engine": one.engine,
         "name": one.name,
+        **({"group": one.group} if one.group else {}),
         "endpoint": one.endpoint,
         "database": one.database,
         "running": {"by": one.running.description, "since": since} if one.running else None,
@@ -75,27 +81,72 @@ def _problem(problem: StatusProblem) -> dict[str, Any]:
 def status_text(status: Status) -> Hint:
     """Return a table, each problem with its hint, and the number of databases in each state.
 
-    Databases that were asked for by name come with the list of their migrations instead.
+    Many members of a fleet are one row. Databases that were asked for by name come with the list of their migrations instead.
     """
     if any(one.migrations for one in status.databases):
         lines: list[str] = []
         for one in status.databases:
             lines += [*_listing(one), *_remarks(one), ""]
         return joined("\n", [*lines[:-1], *_counts(status)])
-    rows = [
-        (
-            one.id,
-            f"{one.endpoint}/{one.database}",
-            "?" if one.failure else "-" if one.version is None else f"{one.version}{' (dirty)' * bool(one.dirty)}",
-            "?" if one.failure else str(len(one.pending)),
-            _state(one),
-        )
-        for one in status.databases
-    ]
+    members: dict[str, list[DatabaseStatus]] = {}
+    for one in status.databases:
+        if one.group:
+            members.setdefault(one.group, []).append(one)
+    groups = {group: ones for group, ones in members.items() if len(ones) >= FOLDED}
+    rows = []
+    for one in status.databases:
+        if one.group not in groups:
+            rows.append(_row(one))
+        elif one is groups[one.group][0]:
+            rows.append(_group_row(one.group, groups[one.group]))
     lines = [table(("DATABASE", "PLACE", "VERSION", "PENDING", "STATE"), rows)] if rows else []
     for one in status.databases:
-        lines += _remarks(one)
+        if one.group not in groups:
+            lines += _remarks(one)
+    for ones in groups.values():
+        lines += _remarks_of_many(ones)
     return joined("\n", [*lines, *_counts(status)])
+
+
+def _row(one: DatabaseStatus) -> tuple[str, ...]:
+    return (
+        one.id,
+        f"{one.endpoint}/{one.database}",
+        "?" if one.failure else "-" if one.version is None else f"{one.version}{' (dirty)' * bool(one.dirty)}",
+        "?" if one.failure else str(len(one.pending)),
+        _state(one),
+    )
+
+
+def _group_row(group: str, members: Sequence[DatabaseStatus]) -> tuple[str, ...]:
+    """Return one row for all members of a group: how many there are, and how many in each state."""
+    versions = sorted({-1 if one.version is None else one.version for one in members if not one.failure}) or [-1]
+    first, last = ("-" if version < 0 else str(version) for version in (versions[0], versions[-1]))
+    states = Counter(one.state for one in members).most_common()
+    worst = next((one for one in members if one.problems), members[0])
+    told = ", ".join(f"{count:,} {state}" for state, count in states) if len(states) > 1 else states[0][0]
+    return (
+        f"group:{group} ({len(members):,})",
+        some(list(dict.fromkeys(one.endpoint for one in members)), 2),
+        first if first == last else f"{first} to {last}",
+        f"{sum(len(one.pending) for one in members):,}",
+        Painted(told, _COLOURS.get(worst.state, "red")),
+    )
+
+
+def _remarks_of_many(members: Sequence[DatabaseStatus]) -> Iterator[str]:
+    """Yield the problems and notes of members; what they have in common is told once."""
+    alike: dict[tuple[str, ...], list[DatabaseStatus]] = {}
+    texts: dict[tuple[str, ...], list[str]] = {}
+    for one in members:
+        if text := list(_remarks(one)):
+            key = tuple(line.replace(one.id, "").replace(one.name, "") for line in text)
+            alike.setdefault(key, []).append(one)
+            texts.setdefault(key, text)
+    for key, ones in alike.items():
+        yield from texts[key]
+        if len(ones) > 1:
+            yield f"  the same holds for {len(ones) - 1:,} more: {some([one.id for one in ones[1:]])}"
 
 
 def _counts(status: Status) -> list[str]:

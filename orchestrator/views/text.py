@@ -15,6 +15,8 @@ from orchestrator.phrases import some
 from orchestrator.planning.plan import DatabasePlan, Plan
 from orchestrator.views.table import Painted, counted, lines_of, table
 
+MANY, SLOWEST = 50, 3
+"""After a run of so many databases, so many that took the longest are named."""
 FOLDED = 10
 """This many databases with the same text are shown as one entry."""
 
@@ -138,8 +140,8 @@ class OutcomeTable:
                 self._rows[id] = ("failed", "", str(self._steps[id] or ""), 0.0)
             case events.DatabaseBlocked(id, by):
                 self._rows[id] = (f"blocked by {some(by)}", "", "", 0.0)
-            case events.DatabaseSkipped(id):
-                self._rows[id] = ("not done: the run was stopped", "", str(self._steps[id] or ""), 0.0)
+            case events.DatabaseSkipped(id, why):
+                self._rows[id] = (f"not done: {why or 'the run was stopped'}", "", str(self._steps[id] or ""), 0.0)
             case _:
                 pass
 
@@ -163,7 +165,13 @@ class OutcomeTable:
             (some(ids, 1), Painted(kind[0], "green" if kind[0] == "done" else "red"), *kind[1:], self._time(ids))
             for kind, ids in groups
         ]
-        return table(("DATABASE", "RESULT", "VERSION", "MIGRATIONS", "TIME"), rows)
+        shown = table(("DATABASE", "RESULT", "VERSION", "MIGRATIONS", "TIME"), rows)
+        return f"{shown}\n{self._slowest()}" if len(self._rows) >= MANY else shown
+
+    def _slowest(self) -> str:
+        """Return the databases that took the longest, in a sentence."""
+        slow = sorted(self._rows, key=lambda id: -self._rows[id][3])[:SLOWEST]
+        return "Slowest: " + ", ".join(f"{id} {self._rows[id][3]:.2f} s" for id in slow) + "."
 
     def _time(self, ids: Sequence[str]) -> str:
         longest = max(self._rows[id][3] for id in ids)

@@ -153,3 +153,26 @@ def test_every_id_has_exactly_one_end(nodes: list[tuple[set[int], bool]], jobs: 
         assert (id in walked.blocked) is bool(roots(id))
         if id in causes:
             assert set(causes[id]) == roots(id)
+
+
+def test_after_waits_for_the_end_whatever_it_is_and_a_gate_takes_no_room() -> None:
+    seen: list[str] = []
+    opened = threading.Event()
+
+    def work(id: str) -> bool:
+        seen.append(id)
+        if id == "other":
+            opened.set()
+        return id != "bad"
+
+    def gate(settle: Callable[[bool], None]) -> None:
+        threading.Thread(target=lambda: settle(opened.wait(20))).start()
+
+    needs = {"bad": (), "hurt": ("bad",), "gate": (), "next": ("gate",), "other": ()}
+    walked = walk(needs, work, server_of={}, jobs=1, after={"gate": ("bad", "hurt")}, gates={"gate": gate})
+    assert seen == ["bad", "other", "next"]  # one at a time, and the gate is no work
+    assert (walked.failed, walked.blocked) == (["bad"], ["hurt"])
+    closed = walk(needs, work, server_of={}, after={"gate": ("bad",)}, gates={"gate": lambda settle: settle(False)})
+    assert sorted(closed.failed) == ["bad", "gate"]
+    assert sorted(closed.blocked) == ["hurt", "next"]
+    assert walk({"a": ()}, work, server_of={}, after={"a": ("elsewhere",)}).done == ["a"]

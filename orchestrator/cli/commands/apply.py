@@ -36,6 +36,10 @@ def command(
     lock_timeout: options.LockTimeout = None,
     embedded: options.Embedded = False,
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Start nothing new after the first failure.")] = False,
+    failed: Annotated[
+        bool,
+        typer.Option("--failed", help="Only the databases that the last run left behind: failed, or not begun."),
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before something is lost.")] = False,
     output: options.StreamOption = options.StreamOutput.text,
     junit: options.JUnit = None,
@@ -48,14 +52,11 @@ def command(
         orch apply --only inventory
         orch apply --only 'label:core' --wait 60
         orch apply plan.json
+        orch apply --failed
     """
-    from orchestrator.cli.consent import ask
-    from orchestrator.cli.console import say
-    from orchestrator.cli.stage import Broadcast, execute, not_yet, planning, when_machines_read
+    from orchestrator.cli.stage import Broadcast, carry_out, planning, when_machines_read
     from orchestrator.operations.apply import prepare
-    from orchestrator.operations.risks import refuse
     from orchestrator.operations.scope import Scope
-    from orchestrator.views.text import plan_text
 
     broadcast = Broadcast()
     when_machines_read(output, broadcast, junit, file)
@@ -80,18 +81,6 @@ def command(
             create=not no_create,
             late=allow_out_of_order,
             fail_fast=fail_fast,
+            failed=failed,
         )
-    plan = planned.plan
-    if output is options.StreamOutput.text and not junit and not plan.has_changes and not plan.failures:
-        if any(one.notes for one in plan.databases):
-            say(plan_text(plan, {}))
-        from orchestrator.views.table import counted
-
-        say(f"Nothing to do: {counted(len(plan.databases), 'database')} up to date.")
-        return not_yet(planned)
-    if output not in (options.StreamOutput.json, options.StreamOutput.jsonl):
-        say(plan_text(plan, planned.risks))
-        say("")
-    refuse(planned)
-    ask(planned, yes=yes)
-    return execute(planned, broadcast, output, verbose=verbose) or not_yet(planned)
+    return carry_out(planned, broadcast, output, yes=yes, verbose=verbose, junit=junit)

@@ -1,0 +1,117 @@
+"""Hold back the waves of a rollout until those before them are done, and end it after too many failures."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+
+from orchestrator.events import Notice
+from orchestrator.execution.run import Run
+from orchestrator.execution.scheduler import Gate, Settle
+from orchestrator.hints import Command, Hint
+from orchestrator.planning.rollout import NEVER, FleetRollout, Wave
+
+LOOK_EVERY = 0.2  # seconds
+
+
+class Rollouts:
+    """The rollouts of one run. Between two waves stands a gate, which the walk over the graph passes as it would a database.
+
+    `ended` tells whether nothing new starts any more in the run as a whole.
+    """
+
+    def __init__(self, run: Run, rollouts: Sequence[FleetRollout], ended: Callable[[], bool]) -> None:
+        self._run = run
+        self._ended = ended
+        self._fleets = {one.group: one for one in rollouts}
+        self._group_of = {id: one.group for one in rollouts for id in one.members}
+        self._failures: dict[str, int] = {}
+        self._halted: dict[str, str] = {}
+        self._closed: set[str] = set()
+        self._worked: set[str] = set()  # groups in which something was migrated
+        self._mutex = threading.Lock()
+        self._waves = [wave for one in rollouts for wave in one.waves]
+        self.paused: list[str] = []
+
+    @property
+    def gates(self) -> Mapping[str, Gate]:
+        """What the walk begins to wait for, by the id of the gate."""
+        return {wave.id: partial(self._begin, wave) for wave in self._waves}
+
+    @property
+    def after(self) -> Mapping[str, Sequence[str]]:
+        """What must have come to its end before a gate is looked at."""
+        return {wave.id: wave.before for wave in self._waves}
+
+    def with_gates(self, dependencies: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
+        """Return the dependencies of all databases with the gates among them."""
+        found = {id: tuple(needs) for id, needs in dependencies.items()}
+        for wave in self._waves:
+            found[wave.id] = ()
+            for id in wave.members:
+                if id in found:
+                    found[id] = (*found[id], wave.id)
+        return found
+
+    def worked(self, id: str) -> None:
+        """Take note that a database was migrated."""
+        if group := self._group_of.get(id):
+            self._worked.add(group)
+
+    def failed(self, id: str) -> None:
+        """Count a failure; too many of them, or one of a canary, end the rollout of its fleet."""
+        group = self._group_of.get(id)
+        if group is None:
+            return
+        fleet = self._fleets[group]
+        with self._mutex:
+            self._failures[group] = failures = self._failures.get(group, 0) + 1
+            self._worked.add(group)
+            if group in self._halted or not (id in fleet.canaries or failures > fleet.most):
+                return
+            why = f"the canary {id} failed" if id in fleet.canaries else f"{failures:,} failed, {fleet.most:,} may"
+            self._halted[group] = f"the rollout of group:{group} has ended: {why}"
+        again = Hint(f"{self._halted[group]}; what is left over is migrated by: ", Command("apply", "--failed"))
+        self._run.sink(Notice("", again))
+
+    def halted(self, id: str) -> str:
+        """Return why no member of the fleet of a database is begun any more, or an empty text."""
+        return self._halted.get(self._group_of.get(id, ""), "")
+
+    def why(self, id: str) -> str:
+        """Return why a member was not begun."""
+        return self.halted(id) or next(iter(self._told_paused(id)), "")
+
+    def _told_paused(self, id: str) -> Iterator[str]:
+        group = self._group_of.get(id, "")
+        if group in self._closed:
+            yield f"the rollout of group:{group} is paused"
+
+    def _begin(self, wave: Wave, settle: Settle) -> None:
+        """Wait for the pause before a wave, and open it; or leave it closed."""
+        fleet = self._fleets[wave.group]
+        if wave.group in self._halted or wave.group in self._closed:
+            settle(False)
+            return
+        pause = fleet.pause if wave.group in self._worked else wave.rest
+        if pause == NEVER:
+            self._closed.add(wave.group)
+            left = sum(len(one.members) for one in fleet.waves if one.number >= wave.number)
+            what = f"the rollout of group:{wave.group} is paused before wave {wave.number} of {wave.of}; {left:,} left; next: "
+            self.paused.append(what)
+            self._run.sink(Notice("", Hint(what, Command("rollout", "resume"))))
+            settle(False)
+        elif not pause:
+            settle(True)
+        else:
+            what = f"group:{wave.group}: wave {wave.number} of {wave.of} begins in {pause:.0f} s"
+            self._run.sink(Notice("", what))
+            threading.Thread(target=self._wait, args=(wave, pause, settle), daemon=True).start()
+
+    def _wait(self, wave: Wave, pause: float, settle: Settle) -> None:
+        until = time.monotonic() + pause
+        while time.monotonic() < until and not self._ended():
+            self._run.stop.wait(min(LOOK_EVERY, max(0.0, until - time.monotonic())))
+        settle(not self._ended() and wave.group not in self._halted)
