@@ -29,6 +29,7 @@ GROUPS = {
         "verify": "Try every up and down file in a scratch database.",
         "stats": "Print the sizes of tables, for lint --stats.",
         "clone": "Create a fresh migrated copy of a database for a test.",
+        "clones": "List clones and templates on the servers.",
         "drop-clone": "Drop clones.",
     },
     "Repair": {

@@ -24,13 +24,17 @@ class File(NamedTuple):
 
 
 class Migration(NamedTuple):
-    """A versioned pair of files; either may be missing. `replaces` are ranges of versions that it stands for."""
+    """A versioned pair of files; either may be missing. `replaces` are ranges of versions that it stands for.
+
+    `unwritten`: it is among the newest, and its up file is still exactly what `orch new` wrote.
+    """
 
     version: int
     name: str
     up: File | None = None
     down: File | None = None
     replaces: tuple[tuple[int, int], ...] = ()
+    unwritten: bool = False
 
     def file(self, direction: Direction) -> File | None:
         """Return the file that runs in this direction."""

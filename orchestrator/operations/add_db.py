@@ -9,9 +9,10 @@ from orchestrator.engines import DIALECTS, dialect
 from orchestrator.errors import InvalidError, InvalidGroup
 from orchestrator.files.changes import change
 from orchestrator.files.scaffold import first_pair
-from orchestrator.hints import Command, Hint, joined
+from orchestrator.hints import Blank, Command, Hint, joined
 from orchestrator.manifest.edit import insert
 from orchestrator.manifest.source import shown
+from orchestrator.model import Database
 from orchestrator.operations.project import Changes, Project, changes, open_project, renamed_notes, the_new
 
 
@@ -24,9 +25,12 @@ def add_db(
     depends_on: Sequence[str] = (),
     labels: Sequence[str] = (),
     create: Sequence[str] = (),
+    migrations: str | None = None,
 ) -> Changes:
     """Return the changes that add a database. `create` are KEY=VALUE pairs for CREATE DATABASE.
 
+    `migrations` is a directory with migrations that are there already. Those in the usual directory are taken over too;
+    otherwise a first pair is written.
     UsageError for a name, an engine, a server or an option that does not fit; InvalidError for a manifest that is wrong.
     """
     project = open_project(file)
@@ -35,6 +39,8 @@ def add_db(
     entry: dict[str, Any] = {"name": name, "server": on}
     if depends_on:
         entry["depends_on"] = list(dict.fromkeys(depends_on))
+    if migrations is not None:
+        entry["migrations"] = migrations
     if labels:
         entry["labels"] = list(dict.fromkeys(labels))
     if create:
@@ -48,12 +54,20 @@ def add_db(
         whole = [InvalidError(one.what, detail=one.detail, hint=joined("; ", [nothing, one.hint])) for one in errors]
         raise (whole[0] if len(whole) == 1 else InvalidGroup(whole)) from None
     database = the_new(project, after)
-    _check_directory(database.directory)
-    files = first_pair(chosen, name)
+    taken = _taken_over(database, asked=migrations is not None)
+    files = {} if taken else first_pair(chosen, name)
     found = [change(database.directory / one, content.encode()) for one, content in files.items()]
     # The manifest comes last: what stops us before leaves at most files that nothing refers to.
     found += [*after.render_changes(), project.manifest_change(text)]
-    following = Hint(Command("apply", "--only", _shortest(after, database.id)))
+    name = _shortest(after, database.id)
+    if taken:
+        have = (
+            f"took over {taken} migration{'s' * (taken > 1)} of {shown(database.directory)}; if the database exists: "
+        )
+        following = Hint(have, Command("baseline", name, "--version", Blank("VERSION")), ", then: ", Command("plan"))
+    else:
+        edit = " and ".join(shown(database.directory / one) for one in files)
+        following = Hint(f"edit these two files: {edit}, then: ", Command("apply", "--only", name))
     return changes(found, project.root, following, renamed_notes(project, after))
 
 
@@ -128,18 +142,32 @@ def _create_options(engine: str, given: list[str]) -> dict[str, Any]:
     return found
 
 
-def _check_directory(directory: Any) -> None:
+def _taken_over(database: Database, *, asked: bool) -> int:
+    """Return how many migrations the directory of the new database has; 0 if it is empty or missing.
+
+    UsageError for a directory that holds something else, InvalidError for migrations that cannot be read.
+    """
     from orchestrator.errors import UsageError
     from orchestrator.manifest.source import shown
+    from orchestrator.planning.catalog import read_catalog
 
+    directory = database.directory
     try:
-        if directory.exists() and any(directory.iterdir()):
-            what = f"{shown(directory)} is there already, and is not empty"
-            raise UsageError(
-                what, hint="take it over by an entry in the manifest, or move it away; nothing was written"
-            )
+        if asked and not directory.is_dir():
+            raise UsageError(f"there is no directory {shown(directory)}", hint="nothing was written")
+        if not asked and not (directory.exists() and any(directory.iterdir())):
+            return 0
+        found = len(read_catalog(database))
     except OSError as error:
         raise UsageError(f"{shown(directory)} cannot be used: {error.strerror}") from None
+    if not found:
+        what = (
+            f"{shown(directory)} has no migrations"
+            if asked
+            else f"{shown(directory)} is there already, and is not empty"
+        )
+        raise UsageError(what, hint="it has no migrations that could be taken over; nothing was written")
+    return found
 
 
 def _shortest(project: Project, id: str) -> str:

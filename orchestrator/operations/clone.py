@@ -13,9 +13,9 @@ from orchestrator.manifest.retarget import without_password
 from orchestrator.model import Database, Target
 from orchestrator.operations.assembly import Assembly
 from orchestrator.operations.scope import Scope, the_one
-from orchestrator.scratch.clones import Cloner
+from orchestrator.scratch.clones import Cloner, Copy
 
-__all__ = ["Clone", "Cloner", "clone", "cloner", "drop"]
+__all__ = ["Clone", "Cloner", "clone", "cloner", "clones", "drop"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,21 +57,43 @@ def cloner(
     return Cloner(alone.run(sink, embedded=embedded, wait=wait), seeds)
 
 
+def clones(scope: Scope, sink: Sink) -> list[Copy]:
+    """Return the clones and templates on the servers of the chosen databases."""
+    assembly = scope.assemble()
+    cloner = Cloner(scope.run(assembly, sink))
+    return cloner.listed([database.id for database in assembly.databases])
+
+
 def drop(
-    scope: Scope, sink: Sink, names: Sequence[str] = (), *, left_behind: bool = False, templates: bool = False
+    scope: Scope,
+    sink: Sink,
+    names: Sequence[str] = (),
+    *,
+    left_behind: bool = False,
+    templates: bool = False,
+    every: bool = False,
 ) -> Iterator[str]:
     """Drop copies, and yield the name of each that is dropped: those named, those of processes that are gone, templates.
 
+    `every`: every clone on the servers of the manifest, also one that is in use.
+
     UsageError if none of these is asked for, or a name is no copy.
     """
-    if not names and not left_behind and not templates:
-        raise UsageError("no clone given", hint=Hint(Command("drop-clone", NAME), ", --left-behind or --templates"))
+    if not (names or left_behind or templates or every):
+        hint = Hint(
+            Command("drop-clone", NAME), ", --left-behind, --all or --templates; ", Command("clones"), " lists them"
+        )
+        raise UsageError("no clone given", hint=hint)
     assembly = scope.assemble()
     cloner = Cloner(scope.run(assembly, sink))
     ids = [database.id for database in assembly.databases]
     for name in names:
         cloner.drop_on_any(ids, name)
         yield name
+    for one in cloner.listed(ids) if every else ():
+        if not one.template:
+            cloner.drop_on_any(ids, one.name)
+            yield one.name
     yield from cloner.drop_left_behind(ids) if left_behind else ()
     yield from cloner.drop_templates(ids) if templates else ()
 

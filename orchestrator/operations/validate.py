@@ -9,7 +9,7 @@ from orchestrator.analysis.sessions import leaks, limited_effects
 from orchestrator.errors import InvalidError, InvalidGroup
 from orchestrator.model import Direction
 from orchestrator.operations.assembly import Assembly, one_of_each
-from orchestrator.planning.history import ONLY_DOWN
+from orchestrator.planning.history import ONLY_DOWN, UNWRITTEN
 from orchestrator.planning.places import unnamed, without_migrations
 
 
@@ -46,6 +46,10 @@ def validate(assembly: Assembly) -> Validated:
         if not catalogs[database.id]:
             warnings.append(Warned("no files", database.id, without_migrations(database)))
         for migration in catalogs[database.id]:
+            if migration.unwritten:
+                warnings.append(
+                    Warned("unwritten", database.id, f"version {migration.version} {migration.name} {UNWRITTEN}")
+                )
             for direction in Direction:
                 found = migration.file(direction)
                 if found is None:

@@ -19,6 +19,7 @@ from orchestrator.planning.squash import Ranges, check_ranges, parse_ranges
 
 MAX_FILE_BYTES = 64 * 1024 * 1024
 MAX_LOOKED_AT = 1024 * 1024  # bytes of a file whose name is none of ours, to see whose it is
+MAX_UNWRITTEN = 1_000  # bytes of a file that nobody has written yet
 MAX_VERSION = 2**63 - 1  # golang-migrate's version table column is a signed bigint
 
 _NAME = re.compile(r"([0-9]+)_(.*)\.(down|up)\.(.*)")
@@ -36,6 +37,7 @@ def read_catalog(database: Database) -> tuple[Migration, ...]:
     errors: list[InvalidError] = []
     found: dict[tuple[int, Direction], tuple[str, File]] = {}
     replaces: dict[int, Ranges] = {}
+    unwritten: set[int] = set()
     try:
         entries = sorted(os.listdir(directory))  # noqa: PTH208 - names alone, and thousands of them
     except OSError as error:
@@ -56,6 +58,8 @@ def read_catalog(database: Database) -> tuple[Migration, ...]:
             version, direction, name = parsed
             data = _read(location, path)
             file = File(path, location, _digest(data))
+            if direction is Direction.UP and _is_unwritten(database.engine, name, data):
+                unwritten.add(version)
             if direction is Direction.UP and b"replaces" in data:
                 replaces |= _replaced(database.engine, version, path, data)
         except InvalidError as error:
@@ -78,11 +82,26 @@ def read_catalog(database: Database) -> tuple[Migration, ...]:
         name = (up or down or ("",))[0]
         pair = up[1] if up else None, down[1] if down else None
         migrations.append(Migration(version, name, *pair, replaces.get(version, ())))
+    for place in reversed(range(len(migrations))):
+        if migrations[place].version not in unwritten:
+            break  # below one that was written it is a migration that does nothing, as in golang-migrate
+        migrations[place] = migrations[place]._replace(unwritten=True)
     errors += _contradictions(migrations)
     InvalidGroup.raise_if(_folded(errors))
     if not migrations:
         refuse_subdirectories(database, shown)
     return tuple(migrations)
+
+
+def _is_unwritten(engine: str, name: str, data: bytes) -> bool:
+    """Whether an up file is exactly what `orch new` writes for this name."""
+    before, asked, after = dialect(engine).scaffold.next_up.partition("{description}")
+    if len(data) > MAX_UNWRITTEN or not data.startswith(before.encode()) or not data.endswith(after.encode()):
+        return False
+    if not asked:
+        return data == before.encode()
+    described = data[len(before.encode()) : len(data) - len(after.encode())].decode("utf-8", errors="replace")
+    return "\n" not in described and re.sub(r"[^0-9a-z]+", "_", described.lower()).strip("_") == name
 
 
 def _folded(errors: list[InvalidError]) -> list[InvalidError]:

@@ -26,6 +26,7 @@ from orchestrator.planning.squash import (
 
 ONLY_DOWN = "has only a down file: nothing runs for it on the way up, and it counts as applied, as in golang-migrate"
 PASSED_OVER = "has only a down file and is below the current version: nothing runs for it, as in golang-migrate"
+UNWRITTEN = "is still as orch new wrote it: it is not applied until its up file says what to do"
 """What completes "version 3 …"."""
 
 
@@ -183,6 +184,9 @@ def _ahead(
             found.append(problems.missing(partial))
     newest = max(applied, default=None)
     notes = [_without_up_file(v, newest) for v in pending if files[v].up is None and v not in started]
+    held = [v for v in pending if files[v].unwritten and v not in started]
+    notes += [f"version {v} {files[v].name} {UNWRITTEN}" for v in held]
+    pending = tuple(v for v in pending if v not in held)
     pending = tuple(v for v in pending if files[v].up or newest is None or v > newest)
     row = history.version_row
     if history.emptied and pending and newest is None and not (row and row.version is not None):

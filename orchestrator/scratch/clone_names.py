@@ -92,6 +92,19 @@ def is_left_behind(name: str) -> bool:
     return _started(int(pid)) != int(started)
 
 
+def owner(name: str) -> tuple[str, int | None]:
+    """Return whose clone this is, and when it was made (seconds of Unix), as far as its name tells."""
+    match = _CLONE.fullmatch(name)
+    if match is None:
+        return "", None
+    machine, pid, _, made = match.groups()
+    if pid == "0":
+        return "", int(made, 16)
+    if machine != _machine():
+        return f"pid {pid} on another machine", int(made, 16)
+    return f"pid {pid}{', which has exited' if is_left_behind(name) else ''}", int(made, 16)
+
+
 def _hash(facts: object, digits: int) -> str:
     return hashlib.sha256(json.dumps(facts, ensure_ascii=False).encode()).hexdigest()[:digits]
 

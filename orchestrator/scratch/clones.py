@@ -37,6 +37,7 @@ from orchestrator.scratch.clone_names import (
     is_left_behind,
     is_orphan,
     origin,
+    owner,
     template_name,
 )
 from orchestrator.scratch.confine import UP, confined, reaching
@@ -57,6 +58,18 @@ class TemplateError(OrchError):
         super().__init__(f"{id}: {failure.what}", where=failure.where, detail=failure.detail, hint=failure.hint)
         self.failure = failure
         self.exit_code = failure.exit_code  # type: ignore[assignment]
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """A clone or a template on a server. `owner` is whose a clone is, '' if nobody's; `made` is when, in seconds of Unix."""
+
+    name: str
+    engine: str
+    endpoint: str
+    template: bool
+    owner: str = ""
+    made: int | None = None
 
 
 def is_seed(migration: Migration) -> bool:
@@ -112,6 +125,20 @@ class Cloner:
                 copies.drop(name)
                 return
         raise UsageError(f"there is no clone called '{name}'", hint="only what `orch clone` made is dropped")
+
+    def listed(self, ids: Iterable[str]) -> list[Copy]:
+        """Return the clones and templates on the servers of these databases, by server and name."""
+        found = []
+        declared = {(target.server_key, target.database) for target in self.run.targets.values()}
+        for id in self._one_of_each_server(ids):
+            copies, target = self._of(id), self.run.targets[id]
+            for name in sorted(self.run.when_ready(id, partial(copies.names, ""))):
+                template = name.startswith(TEMPLATES)
+                if (target.server_key, name) in declared:
+                    continue
+                if template or is_clone(name) or copies.is_marked(name):
+                    found.append(Copy(name, target.engine, target.endpoint, template, *owner(name)))
+        return found
 
     def drop_left_behind(self, ids: Iterable[str]) -> list[str]:
         """Drop the clones on the servers of these databases whose process is gone; return their names."""

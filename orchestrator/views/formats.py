@@ -8,6 +8,7 @@ from typing import Any
 
 FORMATS: Mapping[str, Mapping[str, str]] = {
     "baseline": {"text": "repair:baseline_text"},
+    "clones": {"text": "clone:clones_text", "json": "clone:clones_document"},
     "clone": {"text": "clone:clone_text", "json": "clone:clone_document"},
     "drift": {
         "text": "drift:drift_text",

@@ -42,14 +42,21 @@ def command(
             "--create", metavar="KEY=VALUE", help="For CREATE DATABASE: owner=app, extensions=a,b. Repeatable."
         ),
     ] = None,
+    migrations: Annotated[
+        str | None,
+        typer.Option("--migrations", metavar="PATH", help="Take over the migrations of this directory."),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be written, but write nothing.")] = False,
     file: options.File = None,
 ) -> int:
     """Add a database: manifest entry, first migration and rendered files. All or nothing; needs no server.
 
+    A directory that already has migrations is taken over, and no first migration is written.
+
     Examples:
         orch add-db inventory --depends-on order
         orch add-db logs --engine mongo
+        orch add-db billing --migrations services/billing/migrations
     """
     from orchestrator.cli.project import make
     from orchestrator.operations.add_db import add_db
@@ -62,5 +69,6 @@ def command(
         depends_on=depends_on or (),
         labels=label or (),
         create=create or (),
+        migrations=migrations,
     )
     return make(added, dry_run)

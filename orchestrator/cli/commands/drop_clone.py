@@ -15,6 +15,9 @@ def command(
         bool,
         typer.Option("--left-behind", help="Drop clones whose process has exited, on every server of the manifest."),
     ] = False,
+    every: Annotated[
+        bool, typer.Option("--all", help="Drop every clone on every server of the manifest, also those in use.")
+    ] = False,
     templates: Annotated[
         bool,
         typer.Option(
@@ -33,7 +36,7 @@ def command(
     Examples:
         orch drop-clone order_test
         orch drop-clone --left-behind
-        orch drop-clone --templates
+        orch drop-clone --all --templates
     """
     from orchestrator.cli.console import out, say
     from orchestrator.operations.clone import drop
@@ -41,6 +44,6 @@ def command(
     from orchestrator.views.plain import PlainView
 
     scope = Scope(file, env_file, embedded=embedded, wait=wait)
-    for name in drop(scope, PlainView(say), names or (), left_behind=left_behind, templates=templates):
+    for name in drop(scope, PlainView(say), names or (), left_behind=left_behind, templates=templates, every=every):
         out(name)
     return 0

@@ -8,7 +8,7 @@ import typer
 
 from orchestrator.cli import options
 from orchestrator.execution.scheduler import JOBS, JOBS_PER_SERVER
-from orchestrator.hints import Command, Hint
+from orchestrator.hints import NAME, Command, Hint
 
 if TYPE_CHECKING:
     from orchestrator.operations.plan import Planned
@@ -22,7 +22,19 @@ def command(
     no_deps: options.NoDeps = False,
     to: Annotated[
         int | None,
-        typer.Option("--to", min=0, metavar="VERSION", help="Plan up to this version. Needs --only with one database."),
+        typer.Option(
+            "--to",
+            min=0,
+            metavar="VERSION",
+            help="Plan up to this version, or with --down back to it. Needs --only with one database.",
+        ),
+    ] = None,
+    down: Annotated[
+        bool,
+        typer.Option("--down", help="Plan the rollback of the databases of --only, by --steps or --to."),
+    ] = False,
+    steps: Annotated[
+        int | None, typer.Option("--steps", min=1, metavar="N", help="With --down: the last N migrations.")
     ] = None,
     out_file: Annotated[
         str | None, typer.Option("-o", "--out", metavar="FILE", help="Write the plan for `orch apply FILE`.")
@@ -52,6 +64,7 @@ def command(
         orch plan
         orch plan -o plan.json && orch apply plan.json
         orch plan --exit-code
+        orch plan --down --only inventory --steps 1
         orch plan --check
     """
     from pathlib import Path
@@ -60,6 +73,7 @@ def command(
     from orchestrator.cli.show import show
     from orchestrator.cli.stage import ended
     from orchestrator.errors import ExitCode, UsageError
+    from orchestrator.operations import rollback
     from orchestrator.operations.plan import plan
     from orchestrator.operations.risks import refuse
     from orchestrator.operations.scope import Scope
@@ -80,7 +94,13 @@ def command(
         jobs_per_server=jobs_per_server,
         wait=wait,
     )
-    planned = plan(scope, PlainView(say), to=to, create=not no_create, late=allow_out_of_order, checks=check)
+    if down:
+        _check_down(only, out_file, check=check)
+        planned = rollback.prepare(scope, PlainView(say), steps=steps, to=to)
+    elif steps is not None:
+        raise UsageError("--steps needs --down", hint=Hint(Command("plan", "--down", "--only", NAME, "--steps", steps)))
+    else:
+        planned = plan(scope, PlainView(say), to=to, create=not no_create, late=allow_out_of_order, checks=check)
     if out_file is not None:
         try:
             Path(out_file).write_text(planned.plan.to_json(), encoding="utf-8")
@@ -102,6 +122,18 @@ def command(
     if code := ended(planned.exit_code, written):
         return code
     return int(ExitCode.CHANGES) if exit_code and planned.plan.has_changes else 0
+
+
+def _check_down(only: list[str] | None, out_file: str | None, *, check: bool) -> None:
+    """Raise UsageError for what makes no sense on the way down."""
+    from orchestrator.errors import UsageError
+
+    if not only:
+        what = "--down needs --only with the databases to roll back"
+        raise UsageError(what, hint=Hint(Command("plan", "--down", "--only", NAME, "--steps", 1)))
+    if out_file is not None or check:
+        what = f"{'--check' if check else '--out'} is not for --down"
+        raise UsageError(what, hint=Hint("roll back: ", Command("rollback", only[0], "--steps", 1)))
 
 
 def _report(planned: Planned) -> bool:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from orchestrator.cli import options
+
+if TYPE_CHECKING:
+    from orchestrator.operations.plan import Planned
 
 
 def command(
@@ -30,6 +33,9 @@ def command(
             help="Roll back every migration above this version. A migration with version 0 stays with --to 0.",
         ),
     ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would be rolled back, and change nothing.")
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     allow_missing_down: Annotated[
         bool, typer.Option("--allow-missing-down", help="If a down file is missing, change only the history.")
@@ -52,6 +58,7 @@ def command(
 
     Examples:
         orch rollback inventory --steps 1
+        orch rollback inventory --steps 1 --dry-run
         orch rollback inventory order --to 0 --yes
     """
     import sys
@@ -66,7 +73,7 @@ def command(
     broadcast = Broadcast()
     when_machines_read(output, broadcast, None, file)
     check_request(names, steps, to)
-    if not yes and not (is_terminal(sys.stdin) and is_terminal(sys.stderr)):
+    if not (yes or dry_run) and not (is_terminal(sys.stdin) and is_terminal(sys.stderr)):
         raise UsageError("rollback asks before it runs, and there is no terminal to ask on", hint="give --yes")
     scope = Scope(file, env_file, names, embedded=embedded, wait=wait, lock_timeout=lock_timeout)
     with planning(broadcast, output):
@@ -78,6 +85,8 @@ def command(
             allow_missing_down=allow_missing_down,
             ignore_dependents=ignore_dependents,
         )
+    if dry_run:
+        return _show(planned, output)
     if planned.failures:
         return execute(planned, broadcast, output)
     say(plan_text(planned.plan, planned.risks))
@@ -87,3 +96,17 @@ def command(
     if not yes and not confirmed("to run this"):
         raise InterruptedRunError("not confirmed: nothing was changed")
     return execute(planned, broadcast, output, verbose=verbose)
+
+
+def _show(planned: Planned, output: options.StreamOutput) -> int:
+    """Show what would be rolled back; the exit code is that of what stands in the way."""
+    from orchestrator.cli.console import say, say_failures
+    from orchestrator.cli.show import show
+
+    if output is options.StreamOutput.json:
+        show("plan", "json", planned.plan)
+    elif output is options.StreamOutput.text:
+        show("plan", "text", planned.plan, planned.risks)
+    say_failures(planned.failures)
+    say("Nothing was changed (--dry-run).")
+    return planned.exit_code

@@ -1,0 +1,34 @@
+"""`orch clones`: the clones and templates on the servers of the manifest."""
+
+from __future__ import annotations
+
+from orchestrator.cli import options
+
+
+def command(
+    file: options.File = None,
+    env_file: options.EnvFile = None,
+    wait: options.Wait = 0.0,
+    embedded: options.Embedded = False,
+    output: options.OutputOption = options.Output.text,
+) -> int:
+    """List clones and templates on the servers of the manifest, with the process that each belongs to. Only reads.
+
+    `orch drop-clone` drops them.
+
+    Examples:
+        orch clones
+        orch clones --output json
+    """
+    from orchestrator.cli.console import say
+    from orchestrator.cli.show import show
+    from orchestrator.operations.clone import clones
+    from orchestrator.operations.scope import Scope
+    from orchestrator.views.plain import PlainView
+
+    found = clones(Scope(file, env_file, embedded=embedded, wait=wait), PlainView(say))
+    if found or output is options.Output.json:
+        show("clones", output, found)
+    else:
+        say("There are no clones, and no templates.")
+    return 0
