@@ -191,6 +191,16 @@ class StepStarted(NamedTuple):
     total: int
 
 
+class StatementStarted(NamedTuple):
+    """One statement of a file that cannot run in one transaction begins: `first` of `total`, from 0; `text` is its beginning."""
+
+    database: str
+    version: int
+    first: int
+    total: int
+    text: str
+
+
 class StatementDone(NamedTuple):
     """One statement of a file that cannot run in one transaction is done and recorded."""
 
@@ -304,6 +314,7 @@ Event = (
     | LockWaiting
     | Adopted
     | StepStarted
+    | StatementStarted
     | StatementDone
     | StepRetrying
     | StepFinished

@@ -32,10 +32,10 @@ COLOURS = "ORCH_COLOR"
 
 def paint(text: str, colour: str, stream: TextIO) -> str:
     """Return the text in a colour, where the stream shows colours."""
-    return f"\033[{_CODES[colour]}m{text}\033[0m" if _painted(stream) else text
+    return f"\033[{_CODES[colour]}m{text}\033[0m" if is_painted(stream) else text
 
 
-def _painted(stream: TextIO) -> bool:
+def is_painted(stream: TextIO) -> bool:
     """Whether colours are shown: as --color says, else on a terminal unless NO_COLOR is set."""
     wanted = os.environ.get(COLOURS, "")
     if wanted in ("always", "never"):
@@ -75,13 +75,13 @@ def _for_people(text: str, stream: TextIO) -> str:
 
 def _part(part: str | Command, stream: TextIO) -> str:
     if isinstance(part, Command) or type(part) is str:
-        return readable(str(part), painted=_painted(stream))
+        return readable(str(part), painted=is_painted(stream))
     from orchestrator.views.table import Painted, Table
 
     if isinstance(part, Table):  # secrets are hidden while their lines are whole
         cells = part.mapped(lambda cell: readable(without_secrets(cell)))
         return cells.fitted(_columns(stream), lambda text, colour: paint(text, colour, stream))
-    shown = readable(part, painted=_painted(stream))
+    shown = readable(part, painted=is_painted(stream))
     return paint(shown, part.colour, stream) if isinstance(part, Painted) else shown
 
 

@@ -9,7 +9,18 @@ from contextlib import ExitStack, contextmanager, suppress
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from orchestrator.cli.console import is_quiet, is_terminal, out, out_json, pasteable, readable, say, say_failures, warn
+from orchestrator.cli.console import (
+    is_painted,
+    is_quiet,
+    is_terminal,
+    out,
+    out_json,
+    pasteable,
+    readable,
+    say,
+    say_failures,
+    warn,
+)
 from orchestrator.cli.options import StreamOutput
 from orchestrator.errors import ExitCode
 from orchestrator.events import DatabaseFailed, Event, LockWaiting, RunFinished, ServerWaiting, Sink, Stopping
@@ -96,18 +107,7 @@ def execute(planned: Planned, broadcast: Broadcast, output: StreamOutput, *, ver
     with stopped_by_signals(executor.stop):  # also while the end is told: it must be whole
         with ExitStack() as stack:
             if output is not StreamOutput.jsonl:
-                if is_terminal(sys.stderr) and not is_quiet():
-                    from rich.console import Console
-
-                    from orchestrator.views.live import LiveView
-
-                    broadcast.sinks.append(
-                        stack.enter_context(LiveView(Console(stderr=True), readable, verbose=verbose))
-                    )
-                else:
-                    from orchestrator.views.plain import PlainView
-
-                    broadcast.sinks.append(_but_planned(plan, PlainView(say, verbose=verbose)))
+                stack.enter_context(shown_to_people(broadcast, verbose=verbose, told=_told_already(plan)))
             finished = executor.execute()
         broadcast.sinks.clear()
         written = write_reports(plan)
@@ -171,10 +171,35 @@ def record(recording: Recording, what: str, output: str, *, following: bool = Tr
     return recorded.exit_code
 
 
-def _but_planned(plan: Plan, view: Sink) -> Sink:
-    """Return the view without the failures that the plan has told already."""
-    told = {planned.id for planned in plan.databases if planned.failure}
-    return lambda event: None if isinstance(event, DatabaseFailed) and event.database in told else view(event)
+def _told_already(plan: Plan) -> frozenset[str]:
+    """Return the databases whose failures the plan has told already."""
+    return frozenset(planned.id for planned in plan.databases if planned.failure)
+
+
+@contextmanager
+def shown_to_people(
+    broadcast: Broadcast, *, verbose: bool = False, told: frozenset[str] = frozenset()
+) -> Iterator[None]:
+    """Show a run while it is at work: on a terminal as it stands now, else line by line.
+
+    The failures of the databases in `told` are not told again.
+    """
+    if is_terminal(sys.stderr) and not is_quiet():
+        from rich.console import Console
+
+        from orchestrator.views.live import LiveView
+
+        with LiveView(Console(stderr=True, no_color=not is_painted(sys.stderr)), readable, verbose=verbose) as live:
+            broadcast.sinks.append(live)
+            yield
+        return
+    from orchestrator.views.plain import PlainView
+
+    with PlainView(say, verbose=verbose) as plain:
+        broadcast.sinks.append(
+            lambda event: None if isinstance(event, DatabaseFailed) and event.database in told else plain(event)
+        )
+        yield
 
 
 def write_reports(plan: Plan | None) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from orchestrator.engines.base import Effect, Limits, Session
 from orchestrator.errors import ConflictError, InterruptedRunError, OrchError, StatementError, TransactionRefusedError
-from orchestrator.events import Notice, StatementDone
+from orchestrator.events import Notice, StatementDone, StatementStarted
 from orchestrator.execution.history_writer import HistoryWriter
 from orchestrator.execution.run import Run, number
 from orchestrator.execution.smaller_pieces import SmallerPieces
@@ -22,6 +22,9 @@ from orchestrator.planning.attempts import (
     version_row_during,
 )
 from orchestrator.planning.problems import IN_DOUBT
+
+MAX_BEGINNING = 200
+"""So many characters of a statement are told when it begins."""
 
 
 def limits_of(run: Run, id: str, script: Script | None) -> Limits:
@@ -83,6 +86,8 @@ class FileRunner:
             if self.run.cancelled.is_set():
                 raise InterruptedRunError("cancelled between two statements")
             statement = script.statements[index]
+            beginning = " ".join(statement.source[:MAX_BEGINNING].split())
+            self.run.sink(StatementStarted(self.id, attempt.version, index, total, beginning))
             progress = attempt._replace(
                 applied=index + 1,
                 in_flight=False,

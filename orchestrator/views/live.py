@@ -1,11 +1,13 @@
-"""The live view on a terminal: a row for every database that has work, totals, and the time."""
+"""The live view on a terminal: what fails, what runs now and since when; the rest as numbers."""
 
 from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from types import TracebackType
 
 from rich.console import Console, Group
@@ -18,7 +20,27 @@ from orchestrator import events
 from orchestrator.events import Event
 from orchestrator.views.plain import line
 
-MAX_ROWS = 20  # running databases first; the totals include the others
+MAX_ROWS = 20  # the numbers below them include all others
+OTHER_LINES = 5  # of a terminal: what is not a row
+# State → its sign and colour, in the order of the rows: what a person has to look at comes first.
+_STATES = {
+    "failed": ("✗", "red"),
+    "running": ("▶", "yellow"),
+    "blocked": ("⊘", "red"),
+    "done": ("✓", "green"),
+    "waiting": ("…", "dim"),
+}
+_ORDER = {state: number for number, state in enumerate(_STATES)}
+
+
+@dataclass(slots=True)
+class _Row:
+    """One database: what it does, and since when (monotonic time); `seconds` is how long it took in all."""
+
+    state: str = "waiting"
+    what: str = ""
+    since: float = 0.0
+    seconds: float | None = None
 
 
 class LiveView:
@@ -28,11 +50,11 @@ class LiveView:
         self._verbose = verbose
         self._readable = readable
         self._mutex = threading.RLock()  # reentrant: a signal may interrupt the thread that holds it
-        self._rows: dict[str, tuple[str, str]] = {}
+        self._rows: dict[str, _Row] = {}
         self._steps = 0
         self._total = 0
         self._began = time.monotonic()
-        self._live = Live(console=console, get_renderable=self._draw_safely, refresh_per_second=8, transient=True)
+        self._live = Live(console=console, get_renderable=self._draw_safely, refresh_per_second=4, transient=True)
         self._console = console
 
     def __enter__(self) -> LiveView:
@@ -58,32 +80,30 @@ class LiveView:
         match event:
             case events.RunStarted(_, databases, steps):
                 self._total = steps
-                self._rows = dict.fromkeys(databases, ("waiting", ""))
-            case events.DatabaseStarted(id):
-                self._rows[id] = ("running", "connecting")
-            case events.DatabaseCreated(id):
-                self._rows[id] = ("running", "created")
-            case events.LockWaiting(id, holder):
-                self._rows[id] = ("running", f"waiting for the lock: {holder}")
-            case events.ServerWaiting(id, reason):
-                self._rows[id] = ("running", f"waiting for the server: {reason}")
-            case events.StepStarted(id, version, name, _, first, total):
-                place = f": statement {first + 1} of {total}" if first else ""
-                self._rows[id] = ("running", f"{version} {name}{place}")
-            case events.StatementDone(id, version, applied, total) if applied < total:
-                self._rows[id] = ("running", f"{version}: statement {applied + 1} of {total}")
-            case events.StepRetrying(id, version, reason):
-                self._rows[id] = ("running", f"{version} tried again: {reason}")
+                self._rows = {id: _Row() for id in databases}
             case events.StepFinished():
                 self._steps += 1
+            case events.Verified(id, version, name):
+                self._steps += 1
+                self._rows[id].what = f"{version} {name} verified"
             case events.DatabaseFinished(id, version, _, seconds):
-                self._rows[id] = ("done", f"version {version} in {seconds:.2f} s")
+                self._rows[id] = _Row("done", "" if version is None else f"version {version}", seconds=seconds)
             case events.DatabaseFailed(id, failure):
-                self._rows[id] = ("failed", failure.what)
+                row = self._rows.setdefault(id, _Row())
+                took = time.monotonic() - row.since if row.since else None
+                where = f"{failure.where}: " if failure.where else ""
+                self._rows[id] = _Row("failed", f"{where}{failure.what}", seconds=took)
             case events.DatabaseBlocked(id, by):
-                self._rows[id] = ("blocked", f"by {', '.join(by)}")
+                self._rows[id] = _Row("blocked", f"by {', '.join(by)}")
             case _:
-                pass
+                if (now := _now(event)) is not None:
+                    self._runs(*now)
+
+    def _runs(self, id: str, what: str) -> None:
+        row = self._rows.setdefault(id, _Row())
+        if row.state != "running":
+            row.state, row.since = "running", time.monotonic()
+        row.what = what
 
     def _draw_safely(self) -> Group:
         try:
@@ -92,25 +112,85 @@ class LiveView:
             return Group(Text(f"this view cannot be drawn: {type(error).__name__}"))
 
     def _draw(self) -> Group:
-        order = {"running": 0, "failed": 1, "blocked": 2, "done": 3, "waiting": 4}
-        styles = {"running": "yellow", "failed": "red", "blocked": "red", "done": "green", "waiting": "dim"}
         with self._mutex:
-            rows = sorted(self._rows.items(), key=lambda row: order[row[1][0]])
-            steps, total = self._steps, self._total
-        if not rows:  # the run has not begun
+            counts = Counter(row.state for row in self._rows.values())
+            rows = sorted(self._rows.items(), key=lambda row: _ORDER[row[1].state])[:MAX_ROWS]
+            shown = [(id, row.state, row.what, row.since, row.seconds) for id, row in rows]
+            steps, total, all_rows = self._steps, self._total, len(self._rows)
+        if not shown:  # the run has not begun
             return Group()
-        grid = Table.grid(padding=(0, 2))
-        for id, (state, text) in rows[:MAX_ROWS]:
-            what = self._readable(text.split("\n")[0])
+        shown = shown[: max(1, self._console.size.height - OTHER_LINES)]
+        now = time.monotonic()
+        grid = Table.grid(padding=(0, 2), expand=True)
+        for _ in range(3):
+            grid.add_column(no_wrap=True)
+        grid.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
+        grid.add_column(justify="right", no_wrap=True)
+        for id, state, what, since, seconds in shown:
+            sign, colour = _STATES[state]
+            took = now - since if state == "running" else seconds
             grid.add_row(
-                Text(self._readable(id)),
-                Text(state, style=styles[state]),
-                Text(what, overflow="ellipsis", no_wrap=True),
+                Text(sign, style=colour),
+                Text(self._readable(id), overflow="ellipsis"),
+                Text(state, style=colour),
+                Text(self._readable(what.split("\n")[0])),
+                Text("" if took is None else spoken(took), style="dim"),
             )
-        done = sum(state == "done" for _, (state, _) in rows)
-        summary = (
-            f"{done} of {len(rows)} databases, {steps} of {total} migrations, {time.monotonic() - self._began:.1f} s"
-        )
+        parts: list[Table | Text] = [grid]
+        if left := _left(counts, Counter(state for _, state, *_ in shown)):
+            parts.append(_one_line(Text(f"and {all_rows - len(shown):,} more: {left}", style="dim")))
         bar = Table.grid()  # in a grid: the bar alone does not end its line
         bar.add_row(ProgressBar(total=max(total, 1), completed=steps, width=40))
-        return Group(grid, bar, Text(summary, overflow="ellipsis", no_wrap=True))
+        return Group(*parts, bar, _one_line(self._summary(counts, steps, total, now)))
+
+    def _summary(self, counts: Counter[str], steps: int, total: int, now: float) -> Text:
+        summary = Text()
+        for state in ("done", "running", "failed", "blocked", "waiting"):
+            sign, colour = _STATES[state]
+            if counts[state]:
+                summary.append(f"{sign} {counts[state]:,}  ", style=colour)
+        summary.append(f" {steps:,} of {total:,} migrations  {spoken(now - self._began)}")
+        return summary
+
+
+def _now(event: Event) -> tuple[str, str] | None:
+    """Return the database that an event shows at work, and what it does now."""
+    match event:
+        case events.DatabaseStarted(id):
+            return id, "connecting"
+        case events.DatabaseCreated(id):
+            return id, "created"
+        case events.LockWaiting(id, holder):
+            return id, f"waits for the migration lock: {holder}"
+        case events.ServerWaiting(id, reason):
+            return id, f"waits for the server: {reason}"
+        case events.StepStarted(id, version, name, _, first, total):
+            place = f"  {first + 1}/{total}" if first else ""
+            return id, f"{version} {name}{place}"
+        case events.StatementStarted(id, version, first, total, text):
+            return id, f"{version}  {first + 1}/{total} {text}"
+        case events.StepRetrying(id, version, reason):
+            return id, f"{version} tried again: {reason}"
+        case _:
+            return None
+
+
+def _left(counts: Counter[str], shown: Counter[str]) -> str:
+    """Return what there is beside the rows that are shown."""
+    left = {state: counts[state] - shown[state] for state in _STATES}
+    return ", ".join(f"{count:,} {state}" for state, count in left.items() if count)
+
+
+def _one_line(text: Text) -> Text:
+    text.no_wrap, text.overflow = True, "ellipsis"
+    return text
+
+
+def spoken(seconds: float) -> str:
+    """Return a duration as people read it at a glance: 0.4 s, 12 s, 3 min 5 s, 2 h 4 min."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

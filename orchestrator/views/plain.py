@@ -1,4 +1,5 @@
-"""Plain lines for pipes, logs and CI: one for each finished database and one for each unusual event.
+"""Plain lines for pipes, logs and CI: one for each finished database, one for each unusual event, and while something takes
+long, what that is.
 
 The plan before the run lists the steps, and the end of the run lists the errors: they are not repeated here. The time of a
 step is shown if it took a second or more, so that the log of an ordinary run is the same every time.
@@ -7,26 +8,78 @@ step is shown if it took a second or more, so that the log of an ordinary run is
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from orchestrator import events
 from orchestrator.events import Event
 from orchestrator.views.table import counted
 
 SLOW = 1.0  # seconds
+FIRST_TOLD, TOLD_AGAIN = 10.0, 60.0
+"""Seconds after which a database that is still at work is told of, and told of again."""
+MAX_AT_WORK = 5  # databases with a line of their own, those that take longest
 
 
 class PlainView:
-    """Write a line for each event that matters to a person. Repeated waiting is reported once."""
+    """Write a line for each event that matters to a person. Repeated waiting is reported once.
+
+    While its context is entered, it also tells what takes long.
+    """
 
     def __init__(self, say: Callable[[str], None], *, verbose: bool = False) -> None:
         self._say = say
         self._verbose = verbose
         self._mutex = threading.RLock()  # reentrant: a signal may interrupt the thread that holds it
         self._told: set[tuple[str, str]] = set()
+        self._at_work: dict[str, tuple[float, str]] = {}  # database → since when, and what it does now
+        self._over = threading.Event()
+
+    def __enter__(self) -> PlainView:
+        threading.Thread(target=self._tell_what_is_long, name="orch-long", daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+
+    def _tell_what_is_long(self) -> None:
+        pause = FIRST_TOLD
+        while not self._over.wait(pause):
+            pause = TOLD_AGAIN
+            with self._mutex, suppress(Exception):  # a view can never fail a run
+                self._say_what_is_long(time.monotonic())
+
+    def _say_what_is_long(self, now: float) -> None:
+        long = sorted((since, id, what) for id, (since, what) in self._at_work.items() if now - since >= FIRST_TOLD)
+        for since, id, what in long[:MAX_AT_WORK]:
+            self._say(f"{id}: still at work after {now - since:.0f} s: {what}")
+        if len(long) > MAX_AT_WORK:
+            self._say(f"and {len(long) - MAX_AT_WORK:,} more at work for {now - long[-1][0]:.0f} s or longer")
+
+    def _note(self, event: Event) -> None:
+        """Remember what is at work."""
+        match event:
+            case events.DatabaseStarted(id):
+                self._at_work[id] = (time.monotonic(), "connecting")
+            case events.StepStarted(id, version, name, _, first, total):
+                self._now(id, f"{version} {name}" + (f", statement {first + 1} of {total}" if first else ""))
+            case events.StatementStarted(id, version, first, total, text):
+                self._now(id, f"version {version}, statement {first + 1} of {total}: {text}")
+            case events.LockWaiting(id, holder):
+                self._now(id, f"waits for the migration lock, held by {holder}")
+            case events.DatabaseFinished() | events.DatabaseFailed():
+                self._at_work.pop(event.database, None)
+            case _:
+                pass
+
+    def _now(self, id: str, what: str) -> None:
+        self._at_work[id] = (self._at_work.get(id, (time.monotonic(), ""))[0], what)
 
     def __call__(self, event: Event) -> None:
         """Take one event; may be called from any thread."""
+        with self._mutex:
+            self._note(event)
         text = line(event, verbose=self._verbose)
         if text is None:
             return

@@ -62,7 +62,7 @@ def test_a_transactional_file_that_runs_is_seen(pg_estate: Estate) -> None:
     assert "orch/" in seen["running"]["by"]
     age = datetime.now(UTC) - datetime.fromisoformat(seen["running"]["since"])
     assert timedelta() < age < timedelta(minutes=5)
-    assert re.search(r"^postgres-a .* running$", text, re.MULTILINE)
+    assert re.search(r"^postgres-a .* running since \d\d:\d\d:\d\d UTC$", text, re.MULTILINE)
     assert re.search(r"being migrated now, by orch/.*backend \d+ .*since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", text)
     assert "1 running." in text
     assert "being migrated now" in plan

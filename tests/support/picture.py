@@ -17,7 +17,7 @@ STATES = ("done", "running", "failed", "blocked", "waiting")
 
 def frames(received: str) -> list[str]:
     """Return the frames of a live view, with colours, from all that a terminal has received."""
-    return [frame.replace("\r\n", "\n") for frame in NEXT_FRAME.split(received) if " databases, " in frame]
+    return [frame.replace("\r\n", "\n") for frame in NEXT_FRAME.split(received) if " migrations  " in frame]
 
 
 def states(frame: str) -> set[str]:

@@ -51,6 +51,7 @@ def command(
     from orchestrator.cli.stage import (
         Broadcast,
         ended,
+        shown_to_people,
         stopped_by_signals,
         summary,
         when_machines_read,
@@ -58,16 +59,16 @@ def command(
     )
     from orchestrator.operations.scope import Scope
     from orchestrator.operations.verify import prepare
-    from orchestrator.views.plain import PlainView
     from orchestrator.views.verify import VerifyView
 
     broadcast, view = Broadcast(), VerifyView()
     when_machines_read(options.StreamOutput.text, broadcast, junit, file)
-    broadcast.sinks += [PlainView(say), view]
+    broadcast.sinks.append(view)
     scope = Scope(file, env_file, names, embedded=embedded, jobs=jobs, jobs_per_server=jobs_per_server, wait=wait)
     verifier = prepare(scope, broadcast, since)
     with stopped_by_signals(verifier.stop):  # also while the end is told: it must be whole
-        finished = verifier.verify()
+        with shown_to_people(broadcast):
+            finished = verifier.verify()
         written = write_reports(None)
         show("verify", output, view)
         say_failures(view.failures)
