@@ -189,6 +189,7 @@ class Dialect:
             without waiting, and `url(id, dsn, driver)`.
         lint_rules: how the codes of the lint rules begin that are true of its files.
         lint_versions: the oldest and the newest major version that these rules know; none: (0, 0).
+        error_code: what people read of the code of a server's error; `{}` stands for the code.
         slow_drop: whether dropping a database takes so long that a test does not wait for it.
         sizes: the module that asks a session how large the tables are, for `orch stats`; '' where nothing counts that.
         tracer: the module that runs a file and tells what each statement did, as `orch lint --trace` does; '' for none.
@@ -216,6 +217,7 @@ class Dialect:
     client: str
     lint_rules: tuple[str, ...] = ()
     lint_versions: tuple[int, int] = (0, 0)
+    error_code: str = "code {}"
     slow_drop: bool = False
     extra: str = ""
     squash: str = ""

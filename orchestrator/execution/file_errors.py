@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from orchestrator.engines import dialect
 from orchestrator.errors import StatementError
 from orchestrator.events import Redact
 from orchestrator.execution.excerpt import excerpt
@@ -32,20 +33,21 @@ def what_next(attempt: Attempt, script: Script | None) -> str:
     return f"{done}: leave those as they are, correct the file from line {line} on, and run again"
 
 
-def located(error: StatementError, script: Script | None, redact: Redact) -> StatementError:
-    """Return what the server said with file, line, column and the line itself with a caret."""
+def located(error: StatementError, script: Script | None, engine: str, redact: Redact) -> StatementError:
+    """Return what the server said with file, line, column, the line itself with a caret, and the code of the error."""
     statement = error.statement
+    code = dialect(engine).error_code.format(error.code) if error.code else ""
     if script is None or error.where is not None:
         return error
     if statement is None:  # at its end: a deferred constraint, or our own records
-        detail = "\n".join(filter(None, (error.code, error.detail)))
+        detail = "\n".join(filter(None, (code, error.detail)))
         return error.completed(where=Mark(script.file.path), detail=detail)
     offset = statement.offset + (error.offset or 0)
     offsets = [one.offset for one in script.statements]
     place = (
         f"statement {offsets.index(statement.offset) + 1} of {len(offsets)}" if statement.offset in offsets else "check"
     )
-    number = place + (f", {error.code}" if error.code else "")
+    number = ", ".join(filter(None, (place, code)))
     facts = [excerpt(script.text, offset, redact.spans), number]
     detail = "\n".join([*facts, error.detail] if error.detail else facts)
     return error.completed(where=Mark.at(script.file.path, script.text, offset), detail=detail)

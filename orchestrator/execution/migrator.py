@@ -295,7 +295,7 @@ class Migrator:
                 if self._run.cancelled.is_set():  # then the server's words tell of that alone
                     history_writer.record_failure(session, attempt, InterruptedRunError("cancelled by a signal"))
                     raise InterruptedRunError("cancelled") from None
-                error = tries.explained(located(caught, script, self._run.redact))
+                error = tries.explained(located(caught, script, self._target.engine, self._run.redact))
                 ways = [error.hint, what_next(attempt, script), made_by_hand(self._id, attempt, error)]
                 whole = error.completed(hint=joined("\n", ways))
                 if isinstance(error, SessionEndedError):

@@ -148,7 +148,7 @@ def test_mongo_continues_at_the_failed_command(mongo_estate: Estate) -> None:
     mongo_estate.add("mongo", "m", {"1_x.up.js": text})
     result = mongo_estate.orch("apply", code=1)
     assert "migrations/mongo-m/schema/1_x.up.js:4:3: " in result.stderr
-    assert "statement 3 of 4, 67 CannotCreateIndex" in result.stderr
+    assert "statement 3 of 4, code 67 CannotCreateIndex" in result.stderr
     assert (
         "2 of 4 statements are done and recorded: leave those as they are, correct the file from line 4"
         in result.stderr

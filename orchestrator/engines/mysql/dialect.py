@@ -71,6 +71,7 @@ DIALECT = Dialect(
     client="orchestrator.engines.mysql.client",
     extra="mysql",
     lint_rules=("PG101", "PG102", "PG105", "PG106", "PG107"),  # lost data; what the others say of locks is not so here
+    error_code="error {}",
     slow_drop=True,
     shell=shell,
 )

@@ -51,6 +51,7 @@ DIALECT = Dialect(
     engine="orchestrator.engines.sqlite.engine:Sqlite",
     dsn=DSN,
     extensions=("sql",),
+    error_code="{}",
     name_problem=_name_problem,
     server_databases=(),
     creates=True,
