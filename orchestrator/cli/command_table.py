@@ -40,6 +40,7 @@ GROUPS = {
     },
     "Generate": {
         "render": "Write compose, Kubernetes and other files.",
+        "report": "Write one HTML page with everything known of all databases.",
         "graph": "Show the dependency graph as text, Mermaid, DOT or JSON.",
         "squash": "Write one migration that replaces many old ones.",
         "schema": "Print the JSON Schema of the manifest or of an output.",

@@ -1,6 +1,6 @@
-"""Check a value against our JSON Schema, yes or no, without importing jsonschema.
+"""Check a value against one of our JSON Schemas, yes or no, without importing jsonschema.
 
-Makes one function of a schema, from exactly the keywords that ours uses. jsonschema is imported when the answer is
+Makes one function of a schema, from exactly the keywords that ours use. jsonschema is imported when the answer is
 no, to explain; the tests prove that both always agree.
 """
 
@@ -15,7 +15,7 @@ Schema = Mapping[str, Any]
 Test = Callable[[Any], bool]
 Make = Callable[[Schema], Test]
 
-ANNOTATIONS = frozenset({"$schema", "$defs", "title", "description", "default", "examples"})
+ANNOTATIONS = frozenset({"$schema", "$defs", "title", "description", "default", "examples", "format"})
 """Keywords that say nothing about a value."""
 
 
@@ -77,6 +77,10 @@ def _items(part: Schema, make: Make) -> Test:
     return lambda value: not isinstance(value, list) or all(map(test, value))
 
 
+def _one_of(tests: list[Test]) -> Test:
+    return lambda value: sum(test(value) for test in tests) == 1
+
+
 def _equal(option: Any, value: Any) -> bool:
     return bool(option == value) and isinstance(option, bool) == isinstance(value, bool)
 
@@ -86,6 +90,7 @@ KEYWORDS: dict[str, Callable[[Schema, Make], Test]] = {
     "properties": _mapping,
     "additionalProperties": lambda s, make: (lambda _: True) if "properties" in s else _mapping(s, make),
     "items": _items,
+    "oneOf": lambda s, make: _one_of([make(part) for part in s["oneOf"]]),
     "required": lambda s, _: lambda v: not isinstance(v, dict) or all(key in v for key in s["required"]),
     "const": lambda s, _: lambda v: _equal(s["const"], v),
     "enum": lambda s, _: lambda v: any(_equal(option, v) for option in s["enum"]),

@@ -24,16 +24,26 @@ def status(scope: Scope, sink: Sink, *, close: bool = False, one_by_one: bool = 
     """
     assembly = scope.assemble()
     run = scope.run(assembly, sink)
+    try:
+        found, surveys = surveyed(scope, assembly, run, one_by_one=one_by_one)
+    finally:
+        if close:
+            run.close()
+    if not one_by_one:
+        return found
+    return replace(found, databases=_with_risks(run, assembly, surveys, found.databases))
+
+
+def surveyed(
+    scope: Scope, assembly: Assembly, run: Run, *, one_by_one: bool = False
+) -> tuple[Status, Mapping[str, Survey]]:
+    """Return where the databases of a run stand, and what was found on their servers."""
     outside = None
     if not scope.embedded and not scope.no_deps and any(one.external for one in assembly.databases):
         from orchestrator.operations.external import watch
 
         outside = watch(run, assembly)
-    try:
-        surveys = survey(run)
-    finally:
-        if close:
-            run.close()
+    surveys = survey(run)
     if assembly.manifest.fleets and not scope.only and not scope.embedded:
         from orchestrator.operations.fleets import tell_vanished
 
@@ -42,9 +52,7 @@ def status(scope: Scope, sink: Sink, *, close: bool = False, one_by_one: bool = 
         status_of(d, run.catalogs[d.id], surveys[d.id], run.read_script, one_by_one=one_by_one)
         for d in assembly.databases
     )
-    if one_by_one:
-        found = _with_risks(run, assembly, surveys, found)
-    return Status(tuple(map(outside.told, found)) if outside else found)
+    return Status(tuple(map(outside.told, found)) if outside else found), surveys
 
 
 def _with_risks(

@@ -76,7 +76,7 @@ def _entry(attempt: Attempt) -> dict[str, Any]:
     del entry["texts"]  # they are not read with the history
     for key in ("started_at", "finished_at"):
         entry[key] = entry[key].astimezone(UTC).isoformat() if entry[key] else None
-    return {"version": entry.pop("version"), "attempt": entry.pop("number"), **entry, "result": _result(attempt)}
+    return {"version": entry.pop("version"), "attempt": entry.pop("number"), **entry, "result": result_of(attempt)}
 
 
 def history_text(histories: Mapping[str, History], *, whole: bool, narrowed: bool, limit: int = 0) -> str:
@@ -90,7 +90,7 @@ def history_text(histories: Mapping[str, History], *, whole: bool, narrowed: boo
     for id, attempt in attempts[left_out:]:
         when = f"{attempt.started_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC" if attempt.started_at else "-"
         seconds = "" if attempt.seconds is None else f"{attempt.seconds:.2f}{TOGETHER}s"
-        result = _result(attempt)
+        result = result_of(attempt)
         if attempt.direction.value == "down" and not attempt.done:
             result = f"{result} (rolling back)"
         rows.append(
@@ -135,7 +135,8 @@ def _who(attempt: Attempt) -> str:
     return f"{attempt.actor}{where}{role}".strip() or "-"
 
 
-def _result(attempt: Attempt) -> str:
+def result_of(attempt: Attempt) -> str:
+    """Return in a few words how an attempt ended."""
     if attempt.done:
         return attempt.origin.value if attempt.direction.value == "up" else f"{attempt.origin.value} (rolled back)"
     if attempt.applied or attempt.in_flight:

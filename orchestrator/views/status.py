@@ -29,10 +29,11 @@ FOLDED = 10
 
 def status_document(status: Status) -> dict[str, Any]:
     """Return what `orch status --output json` shows."""
-    return {"format": 1, "databases": [_entry(one) for one in status.databases]}
+    return {"format": 1, "databases": [status_entry(one) for one in status.databases]}
 
 
-def _entry(one: DatabaseStatus) -> dict[str, Any]:
+def status_entry(one: DatabaseStatus) -> dict[str, Any]:
+    """Return where one database stands as plain data."""
     since = one.running_since.astimezone(UTC).isoformat() if one.running_since else None
     return {
         "id": one.id,

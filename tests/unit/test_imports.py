@@ -122,7 +122,7 @@ ONLY_IN = {
     "pymongo": ("engines.mongo", "embedded.mongo"),  # a replica set must be initiated
     "bson": ("engines.mongo", "embedded.mongo"),
     "gridfs": (),
-    "jsonschema": ("manifest", "planning.saved_plan"),  # a saved plan is held against the published schema
+    "jsonschema": ("manifest", "planning.saved_plan", "operations.report_file"),  # documents against published schemas
     "yaml": ("manifest", "render"),
     "rich": ("views", "cli"),
     "typer": ("cli",),

@@ -18,6 +18,7 @@ class Document(StrEnum):
     apply = "apply"
     verify = "verify"
     drift = "drift"
+    report = "report"
 
 
 def command(
