@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 
 RUNS ?= 20
 
-.PHONY: demo test flaky lint soak bench transcripts picture matrix clean
+.PHONY: demo test flaky lint soak bench transcripts picture page matrix clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo ## The main job on embedded servers, from nothing
@@ -42,6 +42,9 @@ transcripts: $(STAMP) ## Write tests/e2e/transcripts again: what every command p
 
 picture: $(STAMP) ## Write docs/live.svg again: the live view of a real run, for the README
 	ORCH_PICTURE=write $(BIN)/pytest -n 0 tests/e2e/test_live_picture.py
+
+page: ## Build the script of the page of `orch report` again, from web/; needs npm
+	cd web && npm ci --no-audit --no-fund && npm run --silent build
 
 bench: $(STAMP) ## Ratios against raw drivers, on an installed wheel; clones against running all migrations again
 	$(BIN)/python benchmarks/run.py

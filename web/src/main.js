@@ -6,6 +6,7 @@ import { KINDS, linkOf, read } from "./estate.js";
 import { graphSection } from "./graph.js";
 import { listSection } from "./list.js";
 
+const MOST_RUNNING = 20;
 const estate = read(JSON.parse(document.getElementById("data").textContent));
 const main = h("main", { id: "main", tabindex: -1 });
 document.body.append(main);
@@ -30,8 +31,8 @@ function overview() {
 function now() {
   const running = estate.databases.filter((one) => one.running);
   return running.length > 0 && h("section", { "aria-labelledby": "now" }, h("h2", { id: "now" }, "Running now"),
-    h("ul", {}, running.slice(0, 100).map((one) => h("li", {}, h("a", { href: linkOf(one.id) }, one.id), `: ${one.running.by}`, one.running.since ? `, since ${moment(one.running.since)}` : ""))),
-    running.length > 100 && h("p", {}, `and ${number(running.length - 100)} more`));
+    h("ul", {}, running.slice(0, MOST_RUNNING).map((one) => h("li", {}, h("a", { href: linkOf(one.id) }, one.id), `: ${one.running.by}`, one.running.since ? `, since ${moment(one.running.since)}` : ""))),
+    running.length > MOST_RUNNING && h("p", {}, `and ${number(running.length - MOST_RUNNING)} more`));
 }
 
 let shown;

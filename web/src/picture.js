@@ -6,6 +6,7 @@ import { zoom, zoomIdentity } from "d3-zoom";
 import { h, s } from "./dom.js";
 
 const GAP = 16;
+const WIDE = 1500;
 const measure = document.createElement("canvas").getContext("2d");
 
 /** Return how wide a text is, in pixels, in the font of the page at 13 pixels. */
@@ -22,45 +23,67 @@ export function fitted(text, room, bold = false) {
   return `${text.slice(0, end)}…`;
 }
 
-/** Lay out boxes `{id, width, height}` and lines `{from, to}`; boxes without lines are put in rows below the others. */
+/**
+ * Lay out boxes `{id, width, height}` and lines `{from, to}`: each set of boxes that hang together by dagre, downwards or
+ * `across`, and these sets in rows. Returns the place of each box by id and the points of each line by its number.
+ */
 export function placed(boxes, lines, { across = false } = {}) {
-  const tied = new Set(lines.filter((line) => line.from !== line.to).flatMap((line) => [line.from, line.to]));
-  const graph = new Graph({ multigraph: true });
-  graph.setGraph({ rankdir: across ? "LR" : "TB", nodesep: 14, ranksep: 44, marginx: GAP, marginy: GAP });
-  graph.setDefaultEdgeLabel(() => ({}));
-  for (const box of boxes) if (tied.has(box.id)) graph.setNode(box.id, { width: box.width, height: box.height });
-  lines.forEach((line, index) => {
-    if (line.from !== line.to) graph.setEdge(line.from, line.to, {}, String(index));
+  const sets = connected(boxes, lines).map((set) => {
+    if (set.boxes.length === 1 && !set.lines.length) return { ...set.boxes[0], alone: true, places: new Map([[set.boxes[0].id, { x: 0, y: 0 }]]), paths: new Map() };
+    const drawn = laid(set, across);
+    return !across && drawn.width > WIDE ? laid(set, true) : drawn;
   });
-  const places = new Map();
-  const paths = new Map();
-  let size = { width: 0, height: 0 };
-  if (tied.size) {
-    layout(graph);
-    for (const id of graph.nodes()) {
-      const node = graph.node(id);
-      places.set(id, { x: node.x - node.width / 2, y: node.y - node.height / 2 });
-    }
-    for (const edge of graph.edges()) paths.set(Number(edge.name), graph.edge(edge).points);
-    size = { width: graph.graph().width, height: graph.graph().height };
-  }
-  return rows(boxes.filter((box) => !tied.has(box.id)), places, paths, size);
-}
-
-function rows(boxes, places, paths, size) {
-  const area = boxes.reduce((sum, box) => sum + (box.width + GAP) * (box.height + GAP), 0);
-  const room = Math.max(size.width, Math.sqrt(area * 2.2), 320);
-  let [x, y, high, far] = [GAP, size.height || GAP, 0, size.width];
-  for (const box of boxes) {
-    if (x > GAP && x + box.width + GAP > room) {
-      [x, y, high] = [GAP, y + high + GAP, 0];
-    }
-    places.set(box.id, { x, y });
-    x += box.width + GAP;
-    high = Math.max(high, box.height);
+  sets.sort((one, other) => (one.alone ?? false) - (other.alone ?? false));
+  const area = sets.reduce((sum, set) => sum + (set.width + GAP) * (set.height + GAP), 0);
+  const room = Math.min(WIDE, Math.max(320, Math.sqrt(area * 2.2), ...sets.map((set) => set.width)));
+  const [places, paths] = [new Map(), new Map()];
+  let [x, y, high, far] = [GAP, GAP, 0, 0];
+  for (const set of sets) {
+    if (x > GAP && x + set.width > room) [x, y, high] = [GAP, y + high + GAP, 0];
+    for (const [id, at] of set.places) places.set(id, { x: at.x + x, y: at.y + y });
+    for (const [index, points] of set.paths) paths.set(index, points.map((point) => ({ x: point.x + x, y: point.y + y })));
+    x += set.width + GAP;
+    high = Math.max(high, set.height);
     far = Math.max(far, x);
   }
-  return { places, paths, width: far, height: boxes.length ? y + high + GAP : size.height };
+  return { places, paths, width: far, height: y + high + GAP };
+}
+
+/** Return the sets of boxes that lines connect, with these lines and their numbers. */
+function connected(boxes, lines) {
+  const parent = new Map(boxes.map((box) => [box.id, box.id]));
+  const root = (id) => {
+    let at = id;
+    while (parent.get(at) !== at) {
+      parent.set(at, parent.get(parent.get(at)));
+      at = parent.get(at);
+    }
+    return at;
+  };
+  for (const line of lines) parent.set(root(line.from), root(line.to));
+  const sets = new Map();
+  for (const box of boxes) {
+    const id = root(box.id);
+    if (!sets.has(id)) sets.set(id, { boxes: [], lines: [] });
+    sets.get(id).boxes.push(box);
+  }
+  lines.forEach((line, index) => line.from !== line.to && sets.get(root(line.from)).lines.push({ ...line, index }));
+  return [...sets.values()];
+}
+
+function laid(set, across) {
+  const graph = new Graph({ multigraph: true });
+  graph.setGraph({ rankdir: across ? "LR" : "TB", nodesep: 14, ranksep: 44 });
+  graph.setDefaultEdgeLabel(() => ({}));
+  for (const box of set.boxes) graph.setNode(box.id, { width: box.width, height: box.height });
+  for (const line of set.lines) graph.setEdge(line.from, line.to, {}, String(line.index));
+  layout(graph);
+  const places = new Map(set.boxes.map((box) => {
+    const node = graph.node(box.id);
+    return [box.id, { x: node.x - node.width / 2, y: node.y - node.height / 2 }];
+  }));
+  const paths = new Map(graph.edges().map((edge) => [Number(edge.name), graph.edge(edge).points]));
+  return { places, paths, width: graph.graph().width, height: graph.graph().height };
 }
 
 /** Return a smooth line through points, as the path of an SVG. */

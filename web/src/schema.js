@@ -43,8 +43,11 @@ function drawn(tables, name) {
   ]);
 }
 
+const SHORT = [["character varying", "varchar"], ["timestamp with time zone", "timestamptz"], [" without time zone", ""], ["double precision", "double"]];
+const short = (definition) => SHORT.reduce((text, [long, brief]) => text.replace(long, brief), definition);
+
 function boxOf(table) {
-  const columns = table.columns.slice(0, MOST_COLUMNS).map((column) => ({ ...column, text: fitted(column.name, ROOM / 2), type: fitted(column.definition, ROOM / 2) }));
+  const columns = table.columns.slice(0, MOST_COLUMNS).map((column) => ({ ...column, text: fitted(column.name, ROOM / 2), type: fitted(short(column.definition), ROOM / 1.6) }));
   const left = Math.max(0, ...columns.map((column) => width(column.text)));
   const right = Math.max(0, ...columns.map((column) => width(column.type)));
   const title = fitted(table.name, ROOM, true);
