@@ -80,7 +80,7 @@ def report(scope: Scope, sink: Sink) -> Report:
     assembly = scope.assemble()
     run = scope.run(assembly, sink)
     made_at = datetime.now(UTC)
-    status, surveys = surveyed(scope, assembly, run)
+    status, surveys = surveyed(scope, assembly, run, whole=True)
     plan = make_plan(assembly.databases, run.catalogs, surveys, run.read_script, Request(Direction.UP), __version__)
     planned = {one.id: one for one in plan.databases}
     risks = Planned(run, plan).risks

@@ -35,15 +35,15 @@ def status(scope: Scope, sink: Sink, *, close: bool = False, one_by_one: bool = 
 
 
 def surveyed(
-    scope: Scope, assembly: Assembly, run: Run, *, one_by_one: bool = False
+    scope: Scope, assembly: Assembly, run: Run, *, one_by_one: bool = False, whole: bool = False
 ) -> tuple[Status, Mapping[str, Survey]]:
-    """Return where the databases of a run stand, and what was found on their servers."""
+    """Return where the databases of a run stand, and what was found on their servers; `whole`: with all attempts."""
     outside = None
     if not scope.embedded and not scope.no_deps and any(one.external for one in assembly.databases):
         from orchestrator.operations.external import watch
 
         outside = watch(run, assembly)
-    surveys = survey(run)
+    surveys = survey(run, whole=whole or one_by_one)
     if assembly.manifest.fleets and not scope.only and not scope.embedded:
         from orchestrator.operations.fleets import tell_vanished
 
