@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from orchestrator.analysis.facts import Fact
 from orchestrator.analysis.hits import Hit, Unit
 from orchestrator.analysis.judge_mongo import Collections, judge_command
+from orchestrator.analysis.judge_mysql import Tables, judge_sql
 from orchestrator.analysis.judge_postgres import judge, uses_new_value
+from orchestrator.analysis.rules import is_of_mysql
 from orchestrator.analysis.search_path import located
 from orchestrator.analysis.statements import read_statement
 from orchestrator.analysis.table_locks import locked_together
@@ -35,12 +37,14 @@ class Finding:
 class Story:
     """The files of one database, one after the other. `version` is the server's major version; 0 if it is not told.
 
-    `complete`: the story begins at the first file of the database, so that what is not in it was made by somebody else.
+    `engine`: whose files they are; those of MySQL are read in a way of their own. `complete`: the story begins at the first
+    file of the database, so that what is not in it was made by somebody else.
     """
 
-    def __init__(self, *, version: int = 0, complete: bool = True) -> None:
+    def __init__(self, *, version: int = 0, complete: bool = True, engine: str = "") -> None:
         self.world = World(complete=complete)
         self.collections = Collections()
+        self.tables = Tables() if is_of_mysql(engine) else None
         self._version = version
 
     def past(self, script: Script) -> None:
@@ -52,6 +56,8 @@ class Story:
     def now_applied(self) -> None:
         """Take all files so far as applied: what comes next is a plan of its own."""
         self.world.pending_from = self.collections.pending_from = self.world.number + 1
+        if self.tables is not None:
+            self.tables.pending_from = self.world.number + 1
 
     def judge(self, script: Script) -> list[Finding]:
         """Take a file as part of the plan, and return what there is to say of its statements, in their order."""
@@ -68,7 +74,17 @@ class Story:
                 for hit in hits if pending else ():
                     yield _finding(script, statement, number, hit)
             return
+        if self.tables is not None:
+            yield from self._read_mysql(self.tables, script, pending=pending)
+            return
         yield from self._read_sql(script, pending=pending)
+
+    def _read_mysql(self, tables: Tables, script: Script, *, pending: bool) -> Iterator[Finding]:
+        tables.number = self.world.number
+        for number, statement in enumerate(script.statements):
+            for hit in judge_sql(tables, statement.source):
+                if pending:
+                    yield _finding(script, statement, number, hit)
 
     def _read_sql(self, script: Script, *, pending: bool) -> Iterator[Finding]:
         read = [_facts(statement) for statement in script.statements]

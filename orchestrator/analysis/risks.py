@@ -11,7 +11,7 @@ from orchestrator.analysis.rules import LOSES_DATA, OFF, fits_engine, risk_of
 from orchestrator.analysis.rules import rules as all_rules
 from orchestrator.model import Mark, Script
 
-_OTHERS_LOSE = "PG107"  # what a plan can take from somebody even where it makes everything itself
+_OTHERS_LOSE = frozenset({"PG107", "MY105"})  # what a plan can take from somebody even where it makes everything itself
 _TOGETHER = "PG304"  # it is about a transaction, so it stands by itself
 _SHOWN = 160  # characters of a statement
 
@@ -49,11 +49,11 @@ def risks(
     ahead = list(scripts)
     told = {code for code, rule in all_rules().items() if (levels or {}).get(code, rule.level) != OFF}
     told |= {code for code in all_rules() if risk_of(code) == LOSES_DATA}
-    told &= {_OTHERS_LOSE} if fresh else told
+    told &= _OTHERS_LOSE if fresh else told
     told = {code for code in told if not engine or fits_engine(code, engine)}
-    found = list(_told(Story(complete=False), ahead, told))
+    found = list(_told(Story(complete=False, engine=engine), ahead, told))
     if found and past is not None and not fresh:
-        story = Story()
+        story = Story(engine=engine)
         for script in past():
             story.past(script)
         found = list(_told(story, ahead, told))

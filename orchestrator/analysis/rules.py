@@ -41,10 +41,14 @@ class Rule:
 def rules() -> dict[str, Rule]:
     """Return all rules by their codes, in order."""
     from orchestrator.analysis.rules_mongo import MONGO
+    from orchestrator.analysis.rules_mysql import MYSQL
     from orchestrator.analysis.rules_postgres import POSTGRES
     from orchestrator.analysis.rules_postgres_locks import LOCKS
 
-    return {rule.code: rule for rule in sorted((*POSTGRES, *LOCKS, *ABOUT_FILES, *MONGO), key=lambda rule: rule.code)}
+    return {
+        rule.code: rule
+        for rule in sorted((*POSTGRES, *LOCKS, *ABOUT_FILES, *MONGO, *MYSQL), key=lambda rule: rule.code)
+    }
 
 
 def risk_of(code: str) -> str:
@@ -55,6 +59,11 @@ def risk_of(code: str) -> str:
 def fits_engine(code: str, engine: str) -> bool:
     """Whether a rule can speak of files of this engine."""
     return code.startswith(("LT", *dialect(engine).lint_rules))
+
+
+def is_of_mysql(engine: str) -> bool:
+    """Whether files of this engine are read as MySQL reads them."""
+    return bool(engine) and "MY" in dialect(engine).lint_rules
 
 
 def _about_file(code: str, title: str, level: str, why: str, example: str, advice: str) -> Rule:

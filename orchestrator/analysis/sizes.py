@@ -14,7 +14,7 @@ from orchestrator.model import Mark, Size
 FORMAT = 1
 SMALL, SMALL_ROWS, CALM = 10_000_000, 20_000, 50.0  # bytes, rows, writes a second: work is done before anybody notices
 LARGE, LARGE_ROWS = 1_000_000_000, 5_000_000  # bytes, rows: work takes minutes
-_WORK = ("PG2", "PG3", "PG6", "MG2", "MG6")  # what these tell of takes as long as the table is large
+_WORK = ("PG2", "PG3", "PG6", "MG2", "MG6", "MY2", "MY6")  # what these tell of takes as long as the table is large
 _UNITS = ((10**12, "TB"), (10**9, "GB"), (10**6, "MB"), (10**3, "kB"))
 
 Sizes = Mapping[str, Size]

@@ -130,7 +130,7 @@ class _Judged:
         self._sizes = request.sizes.get(database.id, {})
         self._alone = request.since is None and request.changed is None
         version = request.server_version or database.lint.server_version or 0
-        self._story = Story(version=version)
+        self._story = Story(version=version, engine=database.engine)
 
     def take(self, script: Script, pending: bool) -> None:
         """Judge a file if it is pending, else only take note of what it makes."""

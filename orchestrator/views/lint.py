@@ -63,7 +63,7 @@ def rule_text(rule: Rule) -> str:
     ]
     for name, text in rule.safe:
         lines += [f"  {name}", *(f"    {line}" for line in text.rstrip("\n").splitlines()), ""]
-    if rule.code.startswith("PG"):
+    if rule.code.startswith(("PG", "MY")):
         lines.append(f"To allow it in one file, write above its first statement: -- orch: allow {rule.code} REASON")
     elif rule.code.startswith("MG"):
         lines.append(f'To allow it for one command: "comment": {{"orch": {{"allow": {{"{rule.code}": "REASON"}}}}}}')

@@ -8,7 +8,7 @@ from orchestrator.views.lint import rule_markdown
 _HEAD = """\
 # orch lint
 
-`orch lint` judges the up files of PostgreSQL and MongoDB migrations before they run: what loses data, what stops readers
+`orch lint` judges the up files of PostgreSQL, MongoDB and MySQL migrations before they run: what loses data, what stops readers
 or writers for long, what will fail, and what breaks programs that are still running. It asks no server and needs no credentials.
 
 ```sh
@@ -107,9 +107,9 @@ risk, for all databases and for one:
 
 ```yaml
 risks:
-  loses-data: ask         # PG1xx, MG1xx; the default. allow, ask or refuse
-  blocks-writes: allow    # PG2xx, PG6xx, MG2xx, MG6xx; the default
-  breaks-readers: allow   # PG5xx, MG5xx; the default
+  loses-data: ask         # PG1xx, MG1xx, MY1xx; the default. allow, ask or refuse
+  blocks-writes: allow    # PG2xx, PG6xx, and the same of MG and MY; the default
+  breaks-readers: allow   # PG5xx, MG5xx, MY5xx; the default
 databases:
   - {name: ledger, server: main, risks: {loses-data: refuse}}
 ```
@@ -122,7 +122,8 @@ loses data.
 
 ## Rules
 
-The locks were measured on PostgreSQL 15 and 18, and the waits of clients on MongoDB 6.0.
+The locks were measured on PostgreSQL 15 and 18, and the waits of clients on MongoDB 6.0. What a change of a
+table needs on MySQL 9.7 and MariaDB 10.11 was measured by asking for less (`ALGORITHM=INPLACE, LOCK=NONE`), which they refuse.
 """
 
 

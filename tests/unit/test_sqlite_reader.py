@@ -86,3 +86,8 @@ def test_the_time_is_linear(text: str) -> None:
     began = time.process_time()
     list(split(text))
     assert time.process_time() - began < 5
+
+
+def test_a_permission_of_orch_lint_is_no_unknown_directive() -> None:
+    text = "-- orch: allow PG101 nobody has read it for a year\nDROP TABLE t;\n"
+    assert len(read_script(File("1_a.up.sql", Path("1_a.up.sql"), ""), text).statements) == 1

@@ -70,7 +70,7 @@ DIALECT = Dialect(
     embedded=EmbeddedServers(programs=("orchestrator.embedded.mysql:Mysql",), address="tcp({host}:{port})"),
     client="orchestrator.engines.mysql.client",
     extra="mysql",
-    lint_rules=("PG101", "PG102", "PG105", "PG106", "PG107"),  # lost data; what the others say of locks is not so here
+    lint_rules=("MY",),
     error_code="error {}",
     slow_drop=True,
     shell=shell,

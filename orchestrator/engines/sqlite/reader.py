@@ -37,7 +37,7 @@ _COLUMNS = {"explain": 2, "create": 3, "temp": 4, "temporary": 4, "trigger": 5, 
 
 _DIRECTIVE = re.compile(r"--[ \t]*orch:[ \t]*(?P<name>[^\s=]*)[ \t]*=?[ \t]*(?P<value>[^\n\r]*)", re.IGNORECASE)
 REPLACES = "replaces"
-_DIRECTIVES = ("lock_timeout", "lock_try", "statement_timeout", REPLACES, REQUIRE, ENSURE)
+_DIRECTIVES = ("lock_timeout", "lock_try", "statement_timeout", "allow", REPLACES, REQUIRE, ENSURE)
 _EXAMPLE = "SELECT count(*) = 0 FROM orders"
 _QUERY = ("select", "with", "values")
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)[ \t]*(ms|s|m|min|h)")
@@ -266,6 +266,8 @@ def _directives(reader: FileReader, first: int) -> tuple[dict[str, float], Check
             near = get_close_matches(name, _DIRECTIVES, n=1)
             hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(_DIRECTIVES)}"
             raise reader.error(f"unknown directive '{name}'", place, hint)
+        if name == "allow":  # read and judged by orch lint: a migration runs whatever it says
+            continue
         if name == REPLACES:
             continue  # versions, which whoever reads all files of a database understands
         if name in asked:
