@@ -85,7 +85,7 @@ def first_manifest(entries: Sequence[Mapping[str, Any]], engine: str = "") -> st
 
     Files need no server that must be there first: an engine whose databases are files comes where it is named or found.
     """
-    from orchestrator.render.text import Flow, to_yaml
+    from orchestrator.files.yaml_text import Flow, to_yaml
 
     head = _MANIFEST.format(servers="".join(_servers(entries, engine)))
     if not entries:

@@ -111,7 +111,7 @@ def _entry(
 
 def _with_servers(text: str, images: Mapping[str, str], variables: Mapping[str, str]) -> str:
     """Return the manifest with the variables and images that a compose file has."""
-    from orchestrator.render.text import to_yaml
+    from orchestrator.files.yaml_text import to_yaml
 
     for ours, theirs in variables.items():
         text = re.sub(rf"\$\{{{ours}(?=[:}}])", f"${{{theirs}", text)

@@ -6,10 +6,11 @@ import json
 from typing import Any
 
 from orchestrator.errors import InvalidError, InvalidGroup
+from orchestrator.files.yaml_text import to_yaml
 from orchestrator.model import Manifest
 from orchestrator.render.jobs import CANNOT_MEND, POD_SECURITY, Jobs, merged, pod_metadata, pod_settings
 from orchestrator.render.settings import Settings
-from orchestrator.render.text import header, to_yaml
+from orchestrator.render.text import header
 
 _DAY = 24 * 60 * 60
 # Of a container, never of the whole: a retried DAG has no exit code, and would run what had succeeded again.

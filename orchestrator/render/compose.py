@@ -10,12 +10,13 @@ from typing import Any
 
 from orchestrator.engines import dialect
 from orchestrator.engines.dialect import ContainerLogin
+from orchestrator.files.yaml_text import Flow, to_yaml
 from orchestrator.model import Manifest
 from orchestrator.render.fitting import check, container_of, inside, secret_file
 from orchestrator.render.names import slugs
 from orchestrator.render.servers import Server, servers_of, shell_default
 from orchestrator.render.settings import Settings
-from orchestrator.render.text import Flow, header, to_yaml
+from orchestrator.render.text import header
 
 IMAGE_SERVICE = "migrate-image"
 """The one service that builds the image: several that build the same one get into each other's way."""

@@ -7,13 +7,14 @@ import shlex
 from typing import Any
 
 from orchestrator.errors import InvalidError
+from orchestrator.files.yaml_text import Flow, to_yaml
 from orchestrator.manifest.load import FILE_NAME
 from orchestrator.model import Manifest, Mark
 from orchestrator.render.package import requirement
 from orchestrator.render.servers import all_variables, servers_of
 from orchestrator.render.settings import Settings
 from orchestrator.render.sources import watched
-from orchestrator.render.text import Flow, header, to_yaml
+from orchestrator.render.text import header
 
 # Pinned, with the version beside it, which tools that bring them up to date read and write.
 _CHECKOUT = "actions/checkout@08c6903cd8c0fde910a37f88322edcfb5dd907a8"

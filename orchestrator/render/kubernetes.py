@@ -6,12 +6,13 @@ import json
 from typing import Any
 
 from orchestrator.errors import ExitCode
+from orchestrator.files.yaml_text import to_yaml
 from orchestrator.model import Database, Manifest
 from orchestrator.planning.graph import waves
 from orchestrator.render.jobs import CANNOT_MEND, POD_SECURITY, Jobs, merged, pod_metadata, pod_settings
 from orchestrator.render.names import digest
 from orchestrator.render.settings import Settings
-from orchestrator.render.text import header, to_yaml
+from orchestrator.render.text import header
 
 _DAY = 24 * 60 * 60
 _DISRUPTED = {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
