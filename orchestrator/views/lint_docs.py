@@ -100,6 +100,13 @@ hundred files: most were written for tables that were small or not used yet); as
 hundred; 5 for Concourse). Of 34 drawn at random 33 were right; the other, DROP INDEX IF EXISTS of an index that no file
 makes, is no longer told.
 
+## Fixes
+
+`orch lint --fix` changes only what keeps its meaning: in the newest migration each CONCURRENTLY gets a file of its own
+(PG405), with the numbers that follow. A down file is shared out if it undoes each index by name. The servers are asked first:
+a migration that any database with this directory has run, wholly or in part, is left as it is, and so is a file with
+directives, session settings or transactions of its own; the reason is told.
+
 ## Before something is lost
 
 On a terminal, `orch apply` asks before it runs a statement that loses data, and shows it. The manifest says so for each kind of

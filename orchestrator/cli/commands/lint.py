@@ -71,6 +71,13 @@ def command(
         typer.Option("--stats", metavar="FILE", help="Weigh findings by the sizes that `orch stats -o FILE` wrote."),
     ] = None,
     live: Annotated[bool, typer.Option("--live", help="Weigh findings by sizes that the servers tell now.")] = False,
+    fix: Annotated[
+        bool,
+        typer.Option(
+            "--fix",
+            help="Put each CONCURRENTLY of the newest migration into a file of its own, if no database has run it yet.",
+        ),
+    ] = False,
     env_file: options.EnvFile = None,
     embedded: options.Embedded = False,
     output: Annotated[LintOutput, typer.Option("--output", help="Format of stdout.")] = LintOutput.text,
@@ -86,6 +93,7 @@ def command(
         orch lint --explain PG203
         orch lint orders --trace
         orch lint --stats sizes.json
+        orch lint orders --fix
     """
     if explain is not None:
         return _explain(explain, output)
@@ -102,7 +110,10 @@ def command(
         raise UsageError("--stats and --live cannot be used together", hint="use one of them")
     scope = Scope(file, env_file, names, no_deps=bool(names), embedded=embedded)
     sizes = _sizes(scope, stats) if stats is not None or live else {}
-    report = lint(Request(file, names or (), since, changed, server_version, sizes))
+    request = Request(file, names or (), since, changed, server_version, sizes)
+    report = lint(request)
+    if fix and _fixed(scope, report):
+        report = lint(request)
     traced = None
     if trace:
         from orchestrator.operations.trace import trace_files
@@ -112,6 +123,20 @@ def command(
     _show(report, output, traced, sizes)
     failed = any(one.failure for one in traced or ())
     return 1 if report.count(ERROR) or failed else 0
+
+
+def _fixed(scope: Scope, report: Report) -> bool:
+    """Split what can be split, tell of it and of what is left as it is, and return whether any file changed."""
+    from orchestrator.cli.console import pasteable, say
+    from orchestrator.operations.lint_fix import fix
+    from orchestrator.views.plain import PlainView
+
+    fixed = fix(scope, PlainView(say), report)
+    for path, names in fixed.split.items():
+        say(pasteable(f"fixed: {path} is now {', '.join(names)}"))
+    for path, why in fixed.left.items():
+        say(pasteable(f"not fixed: {path}: {why}"))
+    return bool(fixed.split)
 
 
 def _sizes(scope: Scope, stats: str | None) -> Mapping[str, Sizes]:
