@@ -40,6 +40,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "analysis.rules": (*CORE, *RECORDS, "analysis"),
     "analysis.words": (*CORE, "analysis", "engines.postgres.sql_reader"),  # its tokens: pure, no driver
     "analysis.findings": (*CORE, "analysis", "engines.postgres.sql_reader"),
+    "analysis.splitting": (*CORE, "analysis", "engines.postgres.sql_reader"),
     "analysis.judge_mysql": (*CORE, "analysis", "engines.mysql.lexer"),  # the same
     "analysis.columns_mysql": (*CORE, "analysis", "engines.mysql.lexer"),
     "manifest": (
