@@ -33,6 +33,7 @@ GROUPS = {
         "drop-clone": "Drop clones.",
     },
     "Repair": {
+        "doctor": "Check servers: reached, rights, clock, poolers, replicas.",
         "repair": "Show what is wrong with a database, and resolve it.",
         "unlock": "Show who holds the migration lock and remove it.",
         "drift": "Show schema changes that no migration made.",

@@ -24,6 +24,7 @@ from orchestrator.model import (
     Statement,
     Target,
     VersionRow,
+    Vitals,
 )
 
 
@@ -195,6 +196,9 @@ class Session(Protocol):
 
     def server(self) -> str:
         """Return the engine and the major version of the server, as `postgres 15`."""
+
+    def vitals(self) -> Vitals:
+        """Return the server's clock, and what would stop a migration here. Only reads."""
 
     def kept_snapshot(self) -> str:
         """Return what `keep_snapshot` stored last; '' if nothing."""

@@ -77,7 +77,7 @@ class HistoryWriter:
         if migration.down is not None:
             with suppress(OrchError):  # a file that cannot be read is told when it is to run
                 down = read_text(migration.down)
-        return pack(Kept(script.text, down))
+        return pack(Kept(script.template or script.text, down))
 
     def adopted(self, migration: Migration, direction: Direction) -> Attempt:
         """Return the record that golang-migrate applied a migration."""

@@ -306,6 +306,7 @@ class Declarations:
             "name": entry.name,
             "depends_on": tuple(self._dependencies(entry)),
             "labels": tuple(self._labels(entry)),
+            "variables": self._variables(entry),
             "create": self._create(entry, server),
         }
         if entry.member:
@@ -346,6 +347,17 @@ class Declarations:
                 check_name_template(real, full, entry.columns)
             except DsnError as fault:
                 self._error([*steps, "database"], f"{about}: {fault.what}", hint=fault.hint)
+
+    def _variables(self, entry: _Entry) -> Mapping[str, str]:
+        given: Mapping[str, str] = entry.values.get("variables") or {}
+        for name, value in given.items():
+            if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+                what = f"database {entry.name!r}: the name {name!r} of a variable is invalid: use letters, digits and _"
+                self._errors_at_key([*entry.steps, "variables", name], what)
+            elif not value.isprintable():
+                what = f"database {entry.name!r}: the value of {name} has a line break or another control character"
+                self._error([*entry.steps, "variables", name], what)
+        return given
 
     def _labels(self, entry: _Entry) -> Mapping[str, None]:
         labels = entry.values.get("labels") or ()

@@ -25,7 +25,7 @@ from orchestrator.model.history import (
     VersionRow,
     read_attempt,
 )
-from orchestrator.model.server import Blocking, LockHolder, Measured, SchemaObject, SchemaSnapshot, Size
+from orchestrator.model.server import Blocking, LockHolder, Measured, SchemaObject, SchemaSnapshot, Size, Vitals
 
 __all__ = [
     "HISTORY_FORMAT",
@@ -60,5 +60,6 @@ __all__ = [
     "Statement",
     "Target",
     "VersionRow",
+    "Vitals",
     "read_attempt",
 ]

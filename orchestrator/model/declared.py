@@ -143,6 +143,7 @@ class Database:
     `database` is the template of its name on the server, where that is not `name`. A member of a `fleet` has the value of
     each column that may stand in its templates in `columns`, and `member` is its own value; without columns it is the one
     that stands for all, because the query that tells the members was not run.
+    `variables` are what stands in migration files that are templates.
     `risks` says of each of `analysis.rules.RISKS` whether a plan may hold it: allow, ask or refuse, where it is not the default.
     """
 
@@ -161,6 +162,7 @@ class Database:
     accepted: tuple[Accepted, ...] = ()
     lint: Lint = Lint()
     risks: Mapping[str, str] = field(default_factory=dict)
+    variables: Mapping[str, str] = field(default_factory=dict)
     mark: Mark = Mark("databases.yaml")
     fleet: Fleet | None = None
     columns: Mapping[str, str] = field(default_factory=dict)

@@ -79,7 +79,10 @@ NO_CHECKS = Checks()
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """A parsed file. `atomic`: all of it commits in one transaction, with its record. `notes`: what to know of it."""
+    """A parsed file. `atomic`: all of it commits in one transaction, with its record. `notes`: what to know of it.
+
+    `template` is the text of the file before variables were put into it, where that is not `text`.
+    """
 
     file: File
     text: str
@@ -90,3 +93,4 @@ class Script:
     statement_timeout: float | None = None
     notes: tuple[str, ...] = ()
     checks: Checks = NO_CHECKS
+    template: str = ""

@@ -24,6 +24,16 @@ SchemaSnapshot = Mapping[SchemaObject, str]
 """The schema of a database, without its data: every thing in it, and how that is defined."""
 
 
+class Vitals(NamedTuple):
+    """What `orch doctor` asks a server beside its history. `clock` is its time, None if it has none of its own.
+
+    `problems` are sentences about what stops a migration: missing rights, a pooler that mixes sessions.
+    """
+
+    clock: datetime | None = None
+    problems: tuple[str, ...] = ()
+
+
 class Blocking(NamedTuple):
     """Which sessions hold a lock that another session waits for.
 

@@ -18,6 +18,7 @@ from orchestrator.manifest.redact import redactor
 from orchestrator.model import Database, File, Manifest, Migration, Script, Settings, Target
 from orchestrator.operations.actor import actor
 from orchestrator.planning.catalog import read_catalog, read_text
+from orchestrator.planning.fill import filled
 from orchestrator.planning.other_tools import refuse_both_directions
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class Assembly:
     engines: dict[str, Engine] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     later: tuple[str, ...] = ()
-    _scripts: dict[tuple[File, bool], Script] = field(default_factory=dict)
+    _scripts: dict[tuple[File, bool, tuple[tuple[str, str], ...]], Script] = field(default_factory=dict)
     _kept: int = 0
     _targets: Mapping[str, Target] = field(default_factory=dict)
 
@@ -95,18 +96,27 @@ class Assembly:
     def read_script(self, database: Database, file: File) -> Script:
         """Parse a migration file, once for the plan and its execution. Raise InvalidError with line and column."""
         piecewise = self._is_piecewise(database)
-        if (script := self._scripts.get((file, piecewise))) is None:
-            script = self.engine(database.engine).parse(file, read_text(file), piecewise=piecewise)
+        key = file, piecewise, tuple(database.variables.items())
+        if (script := self._scripts.get(key)) is None:
+            script = self._parse(database, file, read_text(file), piecewise=piecewise)
             refuse_both_directions(script)
             self._kept += len(script.text)
             if self._kept <= MAX_KEPT:
-                self._scripts[file, piecewise] = script
+                self._scripts[key] = script
         return script
+
+    def _parse(self, database: Database, file: File, text: str, *, piecewise: bool) -> Script:
+        """Parse a text, with the variables of its database if it is a template."""
+        body = filled(file.path, text, database.variables)
+        if body is None:
+            return self.engine(database.engine).parse(file, text, piecewise=piecewise)
+        return replace(self.engine(database.engine).parse(file, body, piecewise=piecewise), template=text)
 
     def hold(self, database: Database, file: File, text: str) -> None:
         """Parse a text that is in no file, so that `read_script` returns it. Raise InvalidError if it is not a migration."""
         piecewise = self._is_piecewise(database)
-        self._scripts[file, piecewise] = self.engine(database.engine).parse(file, text, piecewise=piecewise)
+        key = file, piecewise, tuple(database.variables.items())
+        self._scripts[key] = self._parse(database, file, text, piecewise=piecewise)
 
     def _is_piecewise(self, database: Database) -> bool:
         """Whether the DSN, or its template before it is resolved, sets golang-migrate's multi-statement mode."""

@@ -93,6 +93,10 @@ def squash(
     extension = rest.rpartition(".")[2]
     if (squashing := dialect(database.engine).squashing) is None:
         raise UsageError(f"migrations of {dialect(database.engine).title} cannot be squashed")
+    for file in (*ups, *downs):
+        if read_script(file).template:
+            what = f"{database.id}: {file.path} is a template: what it yields for one database is not what it is for another"
+            raise UsageError(what, hint="squash up to a version below it")
     write = squashing.squash
     stem = ups[-1].location.parent / f"{digits}_{name}"
     up = f"{squashing.head(written(ranges))}{snapshot(old)}" if snapshot else ""

@@ -46,6 +46,7 @@ def template_name(database: Database, target: Target, login: str, migrations: Se
         asdict(database.create),
         sorted(target.parameters.items()),
         target.history_name,
+        *([sorted(database.variables.items())] if database.variables else []),
     ]
     return f"{family(database, target)}{_hash(facts, 16)}"
 

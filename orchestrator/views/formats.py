@@ -10,6 +10,7 @@ FORMATS: Mapping[str, Mapping[str, str]] = {
     "baseline": {"text": "repair:baseline_text"},
     "clones": {"text": "clone:clones_text", "json": "clone:clones_document"},
     "clone": {"text": "clone:clone_text", "json": "clone:clone_document"},
+    "doctor": {"text": "doctor:health_text", "json": "doctor:health_document"},
     "drift": {
         "text": "drift:drift_text",
         "json": "drift:drift_document",

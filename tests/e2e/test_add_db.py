@@ -42,7 +42,7 @@ def test_add_and_apply_at_once_with_only_added_lines(estate: Estate) -> None:
     subprocess.run(["git", "init", "-q"], cwd=estate.root, check=True)
     subprocess.run(["git", "add", "databases.yaml"], cwd=estate.root, check=True)
     done = estate.orch("add-db", "logs2", "--engine", "mongo")
-    assert "Next: orch apply --only logs2" in done.stderr
+    assert "then: orch apply --only logs2" in done.stderr
     assert "000001_create_logs2_collections.up.js  (new)" in done.stdout
     estate.orch("validate")
     estate.orch("apply", "--only", "logs2")
@@ -240,7 +240,7 @@ def _read_only(root: Path) -> None:
 
 def _full_directory(root: Path) -> None:
     (root / "migrations/postgres-c/schema").mkdir(parents=True)
-    (root / "migrations/postgres-c/schema/000001_x.up.sql").write_text("")
+    (root / "migrations/postgres-c/schema/README.md").write_text("")
 
 
 def _file_in_the_way(root: Path) -> None:

@@ -129,6 +129,7 @@ SCENES: dict[str, tuple[Change, list[Step]]] = {
     ),
     "unlock": (shop, ["unlock product", "apply --only product", "unlock product", "unlock nobody"]),
     "clone": (shop, ["clone", "clone product --as x --output json", "clone product --as x", "clone nobody"]),
+    "doctor": (shop, ["doctor --only nobody"]),  # how long an answer takes differs
     "clones": (shop, ["clones --output nothing"]),  # what it lists depends on the other tests that use the server
     "drop-clone": (shop, ["drop-clone", "clone product --as x", "drop-clone x", "drop-clone x", "drop-clone --every"]),
     "wait": (

@@ -26,6 +26,7 @@ from orchestrator.model import (
     Statement,
     Target,
     VersionRow,
+    Vitals,
 )
 
 
@@ -190,6 +191,9 @@ class MemorySession:
 
     def server(self) -> str:
         return "memory 1"
+
+    def vitals(self) -> Vitals:
+        return Vitals()
 
     def kept_snapshot(self) -> str:
         return ""

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from datetime import UTC
 from typing import Any
 
 from pymongo import MongoClient
@@ -41,6 +42,7 @@ from orchestrator.model import (
     Statement,
     Target,
     VersionRow,
+    Vitals,
 )
 
 COMMIT_RETRIES = 3
@@ -274,6 +276,12 @@ class MongoSession:
         """Return the major version."""
         with errors.mapped(self._target):
             return f"mongo {self._client.server_info()['versionArray'][0]}"
+
+    def vitals(self) -> Vitals:
+        """Ask for the server's time."""
+        with errors.mapped(self._target):
+            now = self._client.admin.command("hello").get("localTime")
+        return Vitals(now.replace(tzinfo=UTC) if now and now.tzinfo is None else now)
 
     def kept_snapshot(self) -> str:
         """Read the document of the collection beside the history."""

@@ -55,7 +55,17 @@ def read_script(file: File, text: str) -> Script:
     if not atomic:
         _refuse_savepoints(reader, kept)
     limits, checks = _directives(reader, pieces[0].start if pieces else len(text))
-    return Script(file, text, tuple(statements), atomic, notes=tuple(notes), checks=checks, **limits)
+    return Script(
+        file,
+        text,
+        tuple(statements),
+        atomic,
+        limits.get("lock_timeout"),
+        limits.get("lock_try"),
+        limits.get("statement_timeout"),
+        tuple(notes),
+        checks,
+    )
 
 
 def words_of(source: str) -> list[str]:

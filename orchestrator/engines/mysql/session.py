@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from datetime import UTC
 from typing import Any
 
 import pymysql
@@ -40,6 +41,7 @@ from orchestrator.model import (
     Statement,
     Target,
     VersionRow,
+    Vitals,
 )
 
 _CERTAIN = frozenset({1064, 1146, 1305, 1370, 1142, 1143, 1227, 1054, 1318})
@@ -96,6 +98,13 @@ class MysqlSession:
         told = str(self.connection.get_server_info())
         kind = "mariadb" if "mariadb" in told.lower() else "mysql"
         return f"{kind} {'.'.join(told.removeprefix('5.5.5-').split('.')[:2])}"
+
+    def vitals(self) -> Vitals:
+        """Ask for the server's time."""
+        with errors.mapped(self.target), self.connection.cursor() as cursor:
+            cursor.execute("SELECT UTC_TIMESTAMP(6)")
+            (now,) = cursor.fetchone() or (None,)
+        return Vitals(now.replace(tzinfo=UTC) if now else None)
 
     def kept_snapshot(self) -> str:
         """Return what `keep_snapshot` stored last; '' if nothing."""

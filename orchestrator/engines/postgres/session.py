@@ -34,6 +34,7 @@ from orchestrator.model import (
     Statement,
     Target,
     VersionRow,
+    Vitals,
 )
 
 _NO_LOCK = "true"
@@ -290,6 +291,13 @@ class PostgresSession:
     def server(self) -> str:
         """Return the major version."""
         return f"postgres {self.connection.info.server_version // 10_000}"
+
+    def vitals(self) -> Vitals:
+        """Ask for the time, the right to create tables, and whether two questions reach the same backend."""
+        from orchestrator.engines.postgres.vitals import vitals
+
+        with errors.mapped(self.connection, self.target):
+            return vitals(self.connection)
 
     def kept_snapshot(self) -> str:
         """Read the row of the table beside the history."""

@@ -39,6 +39,7 @@ from orchestrator.model import (
     Statement,
     Target,
     VersionRow,
+    Vitals,
 )
 
 BUSY_SECONDS = 5.0  # golang-migrate's drivers wait so long
@@ -105,6 +106,10 @@ class SqliteSession:
     def server(self) -> str:
         """Return the major version: the schema of a file is the same in all releases of it."""
         return f"sqlite {sqlite3.sqlite_version_info[0]}"
+
+    def vitals(self) -> Vitals:
+        """Return nothing: a file has no clock, and whether it can be written is told with the history."""
+        return Vitals()
 
     def kept_snapshot(self) -> str:
         """Read the row of the table beside the history."""

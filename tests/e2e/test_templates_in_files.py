@@ -1,0 +1,110 @@
+"""Files that say they are templates get the variables of their database; all others run as they are."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from estate import Estate
+
+from orchestrator.errors import InvalidError
+from orchestrator.planning.fill import filled
+
+HEAD = "-- a comment\n-- orch: template\n"
+UP = (
+    HEAD
+    + "CREATE TABLE {prefix}_t (n int, v text);\nINSERT INTO ${prefix}_t VALUES (1, '{{literal}} {{ .greeting }}');\n"
+)
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> Estate:
+    """Two databases with the same migrations and different variables."""
+    estate = Estate(tmp_path, {})
+    entry = "  - {{name: {0}, server: files, migrations: m, variables: {{prefix: {0}, greeting: \"it''s {0}\"}}}}\n"
+    head = "version: 1\nservers:\n  files: {engine: sqlite, dsn: 'sqlite3://{database}.db'}\ndatabases:\n"
+    (tmp_path / "databases.yaml").write_text(head + entry.format("aa") + entry.format("bb"))
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m/1_t.up.sql").write_text(UP)
+    (tmp_path / "m/1_t.down.sql").write_text(HEAD + "DROP TABLE {prefix}_t;\n")
+    (tmp_path / "m/2_plain.up.sql").write_text("CREATE TABLE plain (v text DEFAULT '{prefix} ${greeting}');\n")
+    (tmp_path / "m/2_plain.down.sql").write_text("DROP TABLE plain;\n")
+    return estate
+
+
+def rows(path: Path, query: str) -> list[tuple[Any, ...]]:
+    with closing(sqlite3.connect(path)) as connection:
+        return connection.execute(query).fetchall()
+
+
+def test_each_database_gets_its_own_values_and_the_history_the_file_as_it_is(two: Estate) -> None:
+    two.orch("validate")
+    two.orch("apply")
+    for name in ("aa", "bb"):
+        path = two.root / f"{name}.db"
+        assert rows(path, f"SELECT * FROM {name}_t") == [(1, f"{{literal}} it's {name}")]
+        assert "'{prefix} ${greeting}'" in rows(path, "SELECT sql FROM sqlite_master WHERE name = 'plain'")[0][0]
+    assert two.orch("history", "aa", "--text", "1").stdout.strip().startswith("-- version 1")
+    assert "CREATE TABLE {prefix}_t" in two.orch("history", "aa", "--text", "1").stdout
+
+    # Another value changes nothing of what is applied, and no file was edited.
+    manifest = two.root / "databases.yaml"
+    manifest.write_text(manifest.read_text().replace("it''s aa", "hello"))
+    assert "2 up to date." in two.orch("status").stdout
+    two.orch("verify")
+
+    # Nor does the history need the file to roll back by its text.
+    for file in ("1_t.up.sql", "1_t.down.sql", "2_plain.up.sql", "2_plain.down.sql"):
+        (two.root / "m" / file).unlink()
+    two.orch("rollback", "bb", "--to", "0", "--yes")
+    assert rows(two.root / "bb.db", "SELECT name FROM sqlite_master WHERE name LIKE '%_t' OR name = 'plain'") == []
+
+
+def test_what_is_wrong_is_told_before_anything_runs(two: Estate) -> None:
+    file = two.root / "m/3_x.up.sql"
+    file.write_text(HEAD + "SELECT 1;\nSELECT '{greting}';\n")
+    refused = two.orch("apply", code=4).stderr
+    assert "m/3_x.up.sql:4:9: " in refused
+    assert "no value for {greting}" in refused
+    assert "did you mean 'greeting'?" in refused
+    assert not (two.root / "aa.db").exists()
+    file.unlink()
+    refused = two.orch("squash", "aa", "--to", "2", code=2).stderr
+    assert "m/1_t.up.sql is a template" in refused
+    manifest = two.root / "databases.yaml"
+    manifest.write_text(
+        manifest.read_text().replace("prefix: aa", 'prefix: "a\\nb"').replace("greeting: \"it''s b", '9x: "b')
+    )
+    refused = two.orch("validate", code=4).stderr
+    assert "the value of prefix has a line break" in refused
+    assert "the name '9x' of a variable is invalid" in refused
+
+
+@pytest.mark.parametrize(
+    ("text", "right"),
+    [
+        ("SELECT '{a}';\n-- orch: template\n", None),
+        ("SELECT '-- orch: template {a}';", None),
+        ("-- about templates: {a}\nSELECT '{a}';", None),
+        ("/* x */\n-- orch: template\nSELECT '{a}';", None),
+        ("-- orch: template\r\nSELECT '{a}';", "--               \r\nSELECT '7';"),
+        (
+            "\n-- x\n  --orch:template\nSELECT '{a}{0}[x]{3} {{a}} {{ .a}} ${a}';",
+            "\n-- x\n  --             \nSELECT '7{0}[x]{3} {a} 7 7';",
+        ),
+        (
+            "-- orch: template\nSELECT '{4}' ~ '[0-9]{4}' || '{a}';",
+            "--               \nSELECT '{4}' ~ '[0-9]{4}' || '7';",
+        ),
+    ],
+)
+def test_a_file_is_a_template_only_if_its_head_says_so(text: str, right: str | None) -> None:
+    made = filled("x.sql", text, {"a": "7"})
+    assert made == right
+    if made is not None:
+        assert made.count("\n") == text.count("\n")
+        with pytest.raises(InvalidError, match="no value for"):
+            filled("x.sql", text, {})
