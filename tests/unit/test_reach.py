@@ -113,6 +113,8 @@ SQL = {
         "DO $$ BEGIN EXECUTE 'ALTER DATABASE shop SET x.y TO 1'; END $$",
         "DO $$ BEGIN EXECUTE 'ALTER DATABASE ' || 'shop' || ' SET x.y TO 1'; END $$",
         "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET x.y TO 1', 'shop'); END $$",
+        "DO $$ BEGIN EXECUTE 'SELECT dbl' || 'ink_exec(''dbname=shop'', ''x'')'; END $$",
+        "DO $$ BEGIN EXECUTE 'ALTER ' || 'SYS' /* a */ || 'TEM RESET ALL'; END $$",
         "DO $$ DECLARE me text := current_database(); BEGIN ALTER DATABASE shop SET x.y TO 1; END $$",
         "DO $$ BEGIN EXECUTE format('SELECT 1; ALTER SYSTEM RESET %I', 'x'); END $$",
     ],
@@ -217,6 +219,9 @@ HARMLESS = "CREATE FUNCTION f() RETURNS int LANGUAGE sql RETURN length('wipe()')
     [
         ([WIPES, "SELECT app.wipe()"], ["wipe()"]),
         ([WIPES, SWEEPS, HARMLESS, "SELECT f()"], []),
+        ([WIPES, 'SELECT app.U&"w\\0069pe"()'], ["wipe()"]),
+        ([WIPES, "DO $$ BEGIN EXECUTE 'SELECT app.wi' || 'pe()'; END $$"], ["wipe()"]),
+        ([WIPES, "DO $$ BEGIN EXECUTE 'SELECT app.wipe()'; RAISE NOTICE 'wipe()'; END $$"], ["wipe()"]),
         ([WIPES, SWEEPS, "CALL Sweep (1)"], ["sweep()"]),
         ([SWEEPS, WIPES, "DO $$ BEGIN IF true THEN CALL sweep(1); END IF; END $$"], ["sweep()"]),
         ([WIPES, 'CREATE TRIGGER t AFTER INSERT ON a FOR EACH ROW EXECUTE FUNCTION app."wipe"()'], ["wipe()"]),

@@ -112,6 +112,7 @@ _CALLED = re.compile(r'("[^"]*"|[^\s"(),.;]+) (?=\()')
 _ROUTINE_NAME = re.compile(rf'{_ROUTINE.pattern} (?:(?:"[^"]*"|[^\s"(),.;]+) \. )?("[^"]*"|[^\s"(),.;]+) (?=\()')
 _BLOCK = re.compile(r"do\b")
 LOOK_BACK = 200  # characters before a place that tell what stands there
+_JOIN = re.compile(r"'' \| ?\| ")  # between two texts, as they are spelled
 _RAISE = re.compile(r"\braise (?:[a-z]+ )?$")
 # What begins with none of these words, INSERT above all, can only reach further by what it calls or writes to.
 _FIRST = re.compile(
@@ -154,7 +155,7 @@ def confine(script: Script) -> Confined:
                     else f"{what} reaches beyond the database"
                 )
                 found.append(Finding(where, told, reach, hint))
-    return Confined(script, tuple(found), tuple(routines), partial(_calls, script))
+    return Confined(script, tuple(dict.fromkeys(found)), tuple(routines), partial(_calls, script))
 
 
 def acts_outside(query: Statement) -> str:
@@ -189,15 +190,13 @@ def _calls(script: Script, names: frozenset[str]) -> Iterator[Finding]:
     words = [name.strip('"').lower() for name in names]
     for statement in _all(script):
         source = statement.source.lower()
-        if not any(word in source for word in words) or _MAKES_ROUTINE.match(statement.source):
+        if not any(word in source for word in (*words, 'u&"', "||")) or _MAKES_ROUTINE.match(statement.source):
             continue
         spelled = _spell(statement.source, statement.offset)
         if _NAMES_ONLY.match(spelled.text):
             continue
-        for part in (
-            spelled,
-            *(_spell(body, offset) for _, offset, body in spelled.texts if _BLOCK.match(spelled.text)),
-        ):
+        bodies = [_spell(body, at) for _, at, body in spelled.texts] if _BLOCK.match(spelled.text) else []
+        for part in (spelled, *bodies, *(text for body in bodies for text in _executed(body))):
             for call in _CALLED.finditer(part.text):
                 before = part.text[max(0, call.start() - LOOK_BACK) : call.start()]
                 if (name := _plain(call[1])) in names and not _NO_ROUTINE.search(before):
@@ -230,10 +229,18 @@ def _findings(statement: Statement) -> Iterator[tuple[str, Reach, str, int]]:
 
 
 def _executed(part: _Spelled) -> Iterator[_Spelled]:
-    """Yield the texts in a body that may be executed: all but those of RAISE."""
+    """Yield the texts in a body that may be executed: all but those of RAISE. Texts that `||` joins count as one, too."""
+    joined, first, next_at = "", 0, -1
     for position, offset, text in part.texts:
         if not _RAISE.search(part.text[max(0, position - LOOK_BACK) : position]):
             yield _spell(text, offset)
+        if position == next_at:
+            joined += text
+            yield _spell(joined, first)
+        else:
+            joined, first = text, offset
+        join = _JOIN.match(part.text, position)
+        next_at = join.end() if join else -1
 
 
 def _held(part: _Spelled, itself: bool) -> Iterator[tuple[str, Reach, str, int]]:
