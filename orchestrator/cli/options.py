@@ -186,6 +186,14 @@ Exclude = Annotated[
         autocompletion=complete_pattern,
     ),
 ]
+Names = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[NAME]...",
+        help="The databases: names, globs, label:NAME or group:NAME. Default: all.",
+        autocompletion=complete_pattern,
+    ),
+]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The database.", autocompletion=complete_name)]
 NoDeps = Annotated[
     bool, typer.Option("--no-deps", help="With --only: exclude the dependencies of the selected databases.")

@@ -20,14 +20,7 @@ class DriftOutput(StrEnum):
 
 
 def command(
-    names: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[NAME]...",
-            help="The databases: names, globs or label:NAME. Default: all.",
-            autocompletion=options.complete_pattern,
-        ),
-    ] = None,
+    names: options.Names = None,
     accept: Annotated[
         bool,
         typer.Option(

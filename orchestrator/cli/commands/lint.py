@@ -30,14 +30,7 @@ class LintOutput(StrEnum):
 
 
 def command(
-    names: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[NAME]...",
-            help="The databases: names, globs or label:NAME. Default: all.",
-            autocompletion=options.complete_pattern,
-        ),
-    ] = None,
+    names: options.Names = None,
     file: options.File = None,
     since: Annotated[
         int | None,

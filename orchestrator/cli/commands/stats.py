@@ -10,14 +10,7 @@ from orchestrator.cli import options
 
 
 def command(
-    names: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[NAME]...",
-            help="The databases: names, globs or label:NAME. Default: all.",
-            autocompletion=options.complete_pattern,
-        ),
-    ] = None,
+    names: options.Names = None,
     file: options.File = None,
     env_file: options.EnvFile = None,
     out_file: Annotated[

@@ -11,10 +11,7 @@ from orchestrator.execution.scheduler import JOBS, JOBS_PER_SERVER
 
 
 def command(
-    names: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[NAME]...", help="The databases: names, globs or label:NAME. Default: all."),
-    ] = None,
+    names: options.Names = None,
     since: Annotated[
         int,
         typer.Option(
