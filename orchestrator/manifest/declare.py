@@ -3,63 +3,30 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from orchestrator.engines import DIALECTS, dialect
 from orchestrator.engines.url import DsnError
 from orchestrator.errors import InvalidError
-from orchestrator.hints import NAME, Command, Hint
+from orchestrator.manifest.between import check_cycles, check_same_dsn, internal
+from orchestrator.manifest.directories import directory_of
 from orchestrator.manifest.dsn import check_name_template, check_template
-from orchestrator.manifest.fleet import SAID, Member, expand, filled_for_comparison, used
+from orchestrator.manifest.entry import Entry, Server
+from orchestrator.manifest.fleet import SAID, Member, expand
 from orchestrator.manifest.for_each import Answer
 from orchestrator.manifest.lint import NO_LINT, read_lint
 from orchestrator.manifest.names import NameIndex, control_problem, name_problem
-from orchestrator.manifest.source import Source, Steps, shown
-from orchestrator.model import Accepted, CreateOptions, Database, External, Fleet, Mark, Settings
+from orchestrator.manifest.settings import read_create_options, read_settings
+from orchestrator.manifest.source import Source, Steps
+from orchestrator.model import Accepted, Database, External, Fleet, Mark, Settings
 from orchestrator.phrases import did_you_mean, either
 
-_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "": 1.0}
-_SHORTEST, _LONGEST = 0.001, 2_147_483.0  # what PostgreSQL counts in milliseconds, in 31 bits
 _NO_ANSWERS: Mapping[int, Answer] = {}
 _MANY = 20  # near misses searched for; each costs milliseconds in a large estate
-
-
-@dataclass(frozen=True, slots=True)
-class _Server:
-    name: str
-    engine: str
-    dsn: str
-    settings: Settings
-    maintenance_database: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    """An entry of `databases` whose identity is known."""
-
-    index: int
-    id: str
-    engine: str
-    name: str
-    values: Mapping[str, Any]
-    member: Member | None = None
-    fleet: Fleet | None = None
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """The columns that may stand in its templates."""
-        if self.member is None:
-            return ()
-        return tuple(self.member.columns) or used(self.values)
-
-    @property
-    def steps(self) -> Steps:
-        return ("databases", self.index)
 
 
 class Declarations:
@@ -83,7 +50,7 @@ class Declarations:
         self.fleets: list[Fleet] = []
         self.unresolved: set[str] = set()
         self._answers = answers
-        self._member: _Entry | None = None  # the one that errors are about
+        self._member: Entry | None = None  # the one that errors are about
         self._wrong: Counter[int] = Counter()  # errors about members, by entry
         self._alike: dict[tuple[int, str], Database] = {}
         self._source = source
@@ -98,8 +65,8 @@ class Declarations:
             self._index = NameIndex((entry.id, entry.name) for entry in entries)
             sound = [entry for entry in entries if ("databases", entry.index) not in self._broken]
             self.databases = tuple(self._declare(entry) for entry in sound)
-            self._check_same_dsn(sound)
-            self._check_cycles(sound)
+            check_same_dsn(sound, self.databases, self._error)
+            check_cycles(sound, self.databases, self._index, self._error)
             for index, number in self._wrong.items():
                 if number > SAID:
                     self._error(("databases", index), f"{number - SAID:,} more errors about members of this fleet")
@@ -122,11 +89,11 @@ class Declarations:
 
     # ------------------------------------------------------------ servers and settings
 
-    def _read_servers(self, value: Mapping[str, Any]) -> dict[str, _Server | None]:
+    def _read_servers(self, value: Mapping[str, Any]) -> dict[str, Server | None]:
         """Return the servers by name; None for one that is broken."""
         defaults = Settings()
         if ("defaults",) not in {steps[:1] for steps in self._broken}:
-            defaults = self._settings(value.get("defaults") or {}, ["defaults"], defaults)
+            defaults = read_settings(value.get("defaults") or {}, ["defaults"], defaults, self._error)
         self._defaults = defaults
         self._lint = (
             NO_LINT
@@ -135,7 +102,7 @@ class Declarations:
         )
         self._risks = {} if ("risks",) in {steps[:1] for steps in self._broken} else value.get("risks") or {}
         given = value.get("servers") or {}
-        servers: dict[str, _Server | None] = {}
+        servers: dict[str, Server | None] = {}
         for name, values in given.items() if isinstance(given, dict) else ():
             steps = ["servers", name]
             if tuple(steps) in self._broken:
@@ -150,35 +117,16 @@ class Declarations:
                 self._error(
                     [*steps, "maintenance_database"], f"server {name!r}: {known.title} has no maintenance database"
                 )
-            settings = self._settings(values, steps, defaults)
-            servers[name] = _Server(name, values["engine"], values["dsn"], settings, maintenance)
+            settings = read_settings(values, steps, defaults, self._error)
+            servers[name] = Server(name, values["engine"], values["dsn"], settings, maintenance)
         return servers
-
-    def _settings(self, values: Mapping[str, Any], steps: Steps, inherited: Settings) -> Settings:
-        changes: dict[str, Any] = {}
-        for key in ("lock_timeout", "lock_try", "statement_timeout"):
-            if key in values:
-                changes[key] = seconds = _seconds(values[key])
-                if values[key] != "none" and not _SHORTEST <= seconds <= _LONGEST:
-                    self._error([*steps, key], f"{key!r} must be from 1ms to {_LONGEST:.0f}s", hint="no limit is none")
-        if "out_of_order" in values:
-            changes["out_of_order"] = values["out_of_order"] == "apply"
-        if "keep_text" in values:
-            changes["keep_text"] = values["keep_text"]
-        if "drift" in values:
-            changes["drift"] = values["drift"] or "off"  # YAML reads off as false
-        if "drift_ignore" in values:
-            changes["drift_ignore"] = (*inherited.drift_ignore, *(values["drift_ignore"] or ()))
-        if isinstance(values.get("create"), str):
-            changes["create"] = values["create"] != "never"
-        return replace(inherited, **changes) if changes else inherited
 
     # ------------------------------------------------------------ databases
 
-    def _identify(self, value: Mapping[str, Any]) -> Iterator[_Entry]:
+    def _identify(self, value: Mapping[str, Any]) -> Iterator[Entry]:
         """Yield the entries whose engine and name are known; two with the same identity are an error."""
         self._all_known = True
-        first: dict[str, _Entry] = {}
+        first: dict[str, Entry] = {}
         given = value.get("databases")
         for index, values in enumerate(given if isinstance(given, list) else ()):
             values = values if isinstance(values, dict) else {}
@@ -189,7 +137,7 @@ class Declarations:
                     self._all_known = False
                     continue
                 fleet = self.fleets[-1] if member else None
-                entry = _Entry(index, f"{engine}-{name}", engine, name, own, member, fleet)
+                entry = Entry(index, f"{engine}-{name}", engine, name, own, member, fleet)
                 if entry.id in first:
                     self._tell_twice(entry, first[entry.id])
                     continue
@@ -226,7 +174,7 @@ class Declarations:
         self.fleets.append(fleet)
         return members
 
-    def _tell_twice(self, entry: _Entry, other: _Entry) -> None:
+    def _tell_twice(self, entry: Entry, other: Entry) -> None:
         """Tell of two databases with the same identity."""
         self._member = entry
         place = other.member.mark if other.member else self._source.mark(other.steps)
@@ -242,7 +190,7 @@ class Declarations:
         """Return the engine of an entry, its own or its server's; errors only if the entry is not broken."""
         if member and not member.columns and "{" in str(values.get("server", "")):
             return self._engine_of_all(values)
-        self._member = _Entry(index, "", "", "", values, member) if member else None
+        self._member = Entry(index, "", "", "", values, member) if member else None
         try:
             return self._engine_or_errors(index, values)
         finally:
@@ -280,7 +228,7 @@ class Declarations:
             return "declare it under 'servers', or give the database its own 'engine' and 'dsn'"
         return "the servers are " + ", ".join(self._servers)
 
-    def _declare(self, entry: _Entry) -> Database:
+    def _declare(self, entry: Entry) -> Database:
         if entry.member is None:
             return self._declared(entry)
         self._member = entry
@@ -293,7 +241,7 @@ class Declarations:
         finally:
             self._member = None
 
-    def _declared(self, entry: _Entry, alike: Database | None = None) -> Database:
+    def _declared(self, entry: Entry, alike: Database | None = None) -> Database:
         """Return the database of an entry. `alike` is another member of its fleet on the same server."""
         values, steps = entry.values, entry.steps
         about = f"database {entry.name!r}"
@@ -307,7 +255,7 @@ class Declarations:
             "depends_on": tuple(self._dependencies(entry)),
             "labels": tuple(self._labels(entry)),
             "variables": self._variables(entry),
-            "create": self._create(entry, server),
+            "create": read_create_options(entry, server, self._errors_at_key),
         }
         if entry.member:
             common |= {"columns": entry.member.columns, "member": entry.member.value, "mark": entry.member.mark}
@@ -319,11 +267,11 @@ class Declarations:
             **{"mark": self._source.mark(steps), **common},
             engine=entry.engine,
             dsn=dsn or (server.dsn if server else ""),
-            directory=self._directory(entry),
+            directory=directory_of(entry, self._base, self._error, must_exist=self._directories),
             database=values.get("database", ""),
             server=values.get("server"),
             external=tuple(self._external(entry)),
-            settings=self._settings(values, steps, server.settings if server else self._defaults),
+            settings=read_settings(values, steps, server.settings if server else self._defaults, self._error),
             accepted=tuple(
                 Accepted(int(one["version"]), one.get("finding", ""))
                 for one in (values.get("verify") or {}).get("accept") or ()
@@ -333,7 +281,7 @@ class Declarations:
             fleet=entry.fleet,
         )
 
-    def _check_dsn(self, entry: _Entry, server: _Server | None, about: str) -> None:
+    def _check_dsn(self, entry: Entry, server: Server | None, about: str) -> None:
         """Check the templates of a DSN and of the name on the server; errors say what is wrong with them."""
         values, steps, dsn = entry.values, entry.steps, entry.values.get("dsn")
         if dsn and "server" in values:
@@ -348,7 +296,7 @@ class Declarations:
             except DsnError as fault:
                 self._error([*steps, "database"], f"{about}: {fault.what}", hint=fault.hint)
 
-    def _variables(self, entry: _Entry) -> Mapping[str, str]:
+    def _variables(self, entry: Entry) -> Mapping[str, str]:
         given: Mapping[str, str] = entry.values.get("variables") or {}
         for name, value in given.items():
             if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
@@ -359,7 +307,7 @@ class Declarations:
                 self._error([*entry.steps, "variables", name], what)
         return given
 
-    def _labels(self, entry: _Entry) -> Mapping[str, None]:
+    def _labels(self, entry: Entry) -> Mapping[str, None]:
         labels = entry.values.get("labels") or ()
         for place, label in enumerate(labels):
             if problem := control_problem(label):
@@ -372,57 +320,14 @@ class Declarations:
         except DsnError as fault:
             self._error(steps, f"{about}: {fault.what}", hint=fault.hint)
 
-    def _directory(self, entry: _Entry) -> Path:
-        steps, given = entry.steps, entry.values.get("migrations")
-        if given is None and "/" in entry.name:
-            self._error(
-                steps, f"database {entry.name!r}: its name cannot be a directory's", hint="give it 'migrations'"
-            )
-            return self._base
-        directory = self._base / (given or f"migrations/{entry.id}/schema")
-        if self._directories and (state := _directory_problem(directory)):
-            self._error(
-                [*steps, "migrations"] if given else steps,
-                f"database {entry.name!r}: its migrations directory {shown(directory)} {state}",
-                hint=Hint(f"mkdir -p {shlex.quote(shown(directory))}, or: ", Command("new", entry.id, NAME)),
-            )
-        return directory
-
-    def _create(self, entry: _Entry, server: _Server | None) -> CreateOptions:
-        given = entry.values.get("create") or {}
-        if isinstance(given, str):  # whether it is created at all is among the settings
-            given = {}
-        known = dialect(entry.engine)
-        if given and not known.create_options:
-            what = f"database {entry.name!r}: 'create' does not apply to {known.title}: a new database has no options"
-            self._errors_at_key([*entry.steps, "create"], what)
-            return CreateOptions()
-        for key in given:
-            if key not in known.create_options:
-                what = f"database {entry.name!r}: {known.title} has no 'create' option {key!r}"
-                self._errors_at_key([*entry.steps, "create", key], what)
-        inherited = server.maintenance_database if server else None
-        if not given:
-            return CreateOptions(maintenance_database=inherited) if inherited else _NO_OPTIONS
-        return CreateOptions(
-            owner=given.get("owner"),
-            encoding=given.get("encoding"),
-            locale=given.get("locale"),
-            collation=given.get("collation"),
-            template=given.get("template"),
-            extensions=tuple(dict.fromkeys(given.get("extensions") or ())),
-            connection_limit=None if given.get("connection_limit") is None else int(given["connection_limit"]),
-            maintenance_database=given.get("maintenance_database", inherited),
-        )
-
     def _errors_at_key(self, steps: Steps, what: str) -> None:
         self.errors.append(InvalidError(what, where=self._source.key_mark(steps)))
 
-    # ------------------------------------------------------------ between databases
+    # ------------------------------------------------------------ dependencies
 
-    def _dependencies(self, entry: _Entry) -> Iterator[str]:
+    def _dependencies(self, entry: Entry) -> Iterator[str]:
         seen = {entry.id}
-        for place, name in _internal(entry):
+        for place, name in internal(entry):
             steps = [*entry.steps, "depends_on", place]
             found = self._index.find(name)
             if len(found) > 1:
@@ -440,7 +345,7 @@ class Declarations:
                 seen.add(found[0])
                 yield found[0]
 
-    def _external(self, entry: _Entry) -> Iterator[External]:
+    def _external(self, entry: Entry) -> Iterator[External]:
         """Yield the databases of other manifests that this one depends on; whether they are there is asked elsewhere."""
         given = entry.values.get("depends_on") or ()
         for place, one in enumerate([given] if isinstance(given, dict) else given):
@@ -448,76 +353,3 @@ class Declarations:
                 steps = [*entry.steps, "depends_on", *(() if isinstance(given, dict) else (place,)), "external"]
                 external = one["external"]
                 yield External(external["manifest"], external["database"], self._source.mark(steps))
-
-    def _check_same_dsn(self, entries: list[_Entry]) -> None:
-        first: dict[str, Database] = {}
-        for entry, database in zip(entries, self.databases, strict=True):
-            real = database.database or database.name
-            if database.columns:
-                real = filled_for_comparison(real, database.columns)
-            dsn = database.dsn.replace("{database}", real)
-            if database.columns and "{" in database.dsn:
-                dsn = filled_for_comparison(dsn, database.columns)
-            other = first.setdefault(dsn, database)
-            if dsn and other is not database:
-                steps = entry.steps
-                self._error(
-                    [*steps, "dsn"] if "dsn" in entry.values else steps,
-                    f"{database.id} and {other.id} have the same DSN",
-                    hint="end the DSN with /{database}",
-                    detail=f"{other.id} is at {other.mark}",
-                )
-
-    def _check_cycles(self, entries: list[_Entry]) -> None:
-        order = {database.id: position for position, database in enumerate(self.databases)}
-        needs = {database.id: tuple(id for id in database.depends_on if id in order) for database in self.databases}
-        if all(order[need] < order[id] for id, ids in needs.items() for need in ids):
-            return  # everything comes after what it needs: there can be no cycle
-        from orchestrator.planning.graph import cycle
-
-        while found := cycle(needs):
-            ring = found[:-1] if found[0] == found[-1] else found
-            start = min(range(len(ring)), key=lambda place: order[ring[place]])
-            ring = ring[start:] + ring[:start]
-            here, there = (ring[0], ring[1]) if ring[1] in needs[ring[0]] else (ring[0], ring[-1])
-            path = [*ring, here] if there == ring[1] else [here, *reversed(ring)]
-            self._error(
-                self._dependency_steps(entries[order[here]], there),
-                f"the dependencies form a cycle: {' → '.join(path)}",
-                hint="each depends on the next; remove one of these dependencies",
-            )
-            needs[here] = tuple(id for id in needs[here] if id != there)
-
-    def _dependency_steps(self, entry: _Entry, id: str) -> Steps:
-        place = next(place for place, name in _internal(entry) if self._index.find(name) == (id,))
-        return [*entry.steps, "depends_on", place]
-
-
-_NO_OPTIONS = CreateOptions()
-
-
-def _internal(entry: _Entry) -> Iterator[tuple[int, str]]:
-    """Yield the dependencies within the manifest, each with its place in the list."""
-    given = entry.values.get("depends_on")
-    for place, name in enumerate(given if isinstance(given, list) else ()):
-        if isinstance(name, str):
-            yield place, name
-
-
-def _directory_problem(path: Path) -> str:
-    try:
-        if path.is_dir():
-            return ""
-        return "is not a directory" if path.exists() else "is missing"
-    except OSError as error:
-        return f"cannot be read: {error.strerror}"
-
-
-def _seconds(value: float | str) -> float:
-    if not isinstance(value, str):
-        return float(value)
-    if value == "none":
-        return 0.0
-    number = re.match(r"[0-9.]+", value)
-    amount = number[0] if number else "0"
-    return float(amount) * _SECONDS[value[len(amount) :]]
