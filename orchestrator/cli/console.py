@@ -7,6 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from importlib import import_module
 from typing import Any, TextIO
 
@@ -172,8 +173,22 @@ def say_failures(failures: Iterable[tuple[str, Failure]]) -> None:
     """Show the errors of databases; those that several share (a server that is down) once."""
     from orchestrator.views.failures import alike
 
+    unreached = False
     for databases, failure in alike(failures):
         say_failure(failure, *databases)
+        unreached |= failure.kind in ("unreachable", "not_permitted")
+    if unreached and "--embedded" not in sys.argv:
+        _tell_stale_variables()
+
+
+def _tell_stale_variables() -> None:
+    """Say that this shell still has the variables of an older embedded server, if that is so."""
+    from orchestrator.errors import OrchError
+    from orchestrator.operations.dev import stale_variables
+
+    with suppress(OrchError):
+        if hint := stale_variables(given_file(), os.environ):
+            warn(Hint(f"{paint('hint:', 'blue', sys.stderr)} ", pasteable(hint)))
 
 
 def say_failure(failure: Failure, *databases: str) -> None:

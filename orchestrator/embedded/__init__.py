@@ -21,11 +21,11 @@ from pathlib import Path
 
 from orchestrator.embedded import postgres
 from orchestrator.embedded.home import Home, Server, exclusive
-from orchestrator.embedded.process import Program, described, ensure, find, stop
+from orchestrator.embedded.process import PORTS, Program, described, ensure, find, stop
 from orchestrator.engines import DIALECTS, dialect, load
 from orchestrator.errors import OrchError, UsageError
 
-__all__ = ["Server", "down", "dsns", "environment", "remove", "status", "up"]
+__all__ = ["Server", "down", "dsns", "environment", "is_address", "remove", "status", "up"]
 
 
 def up(root: Path, engines: Iterable[str], *, durable: bool = False) -> dict[str, Server]:
@@ -122,6 +122,11 @@ def environment(servers: Mapping[str, Server] | Iterable[Server]) -> dict[str, s
         }
         variables |= dialect(server.engine).embedded.variables
     return variables
+
+
+def is_address(host: str, port: str) -> bool:
+    """Whether a server at this address can be an embedded one."""
+    return host == "127.0.0.1" and port.isdecimal() and int(port) in PORTS
 
 
 def _homes(root: Path) -> Iterator[tuple[Program, Home]]:

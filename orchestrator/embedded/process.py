@@ -32,7 +32,7 @@ STOP_SECONDS = 30.0
 """How long a clean stop may take before the hard one."""
 NEEDED_BYTES = 64_000_000
 """A new PostgreSQL cluster takes 40 MB, and more than that is needed to start one. Nothing starts with less."""
-_PORTS = range(20_000, 27_000)
+PORTS = range(20_000, 27_000)
 """Below those that Linux gives to outgoing connections (32768 on; ip(7)): one of them would take a stopped server's."""
 
 # Servers started by this very process; kept so that one that ends does not stay as a zombie.
@@ -177,11 +177,11 @@ def launch(
 
 
 def free_port(wished: int = 0) -> int:
-    """Return the port of the last time if it is free, so that what was noted down stays true; else one of _PORTS.
+    """Return the port of the last time if it is free, so that what was noted down stays true; else one of PORTS.
 
     Raises OrchError when none is free.
     """
-    others = random.SystemRandom().sample(_PORTS, 100)  # whoever has seeded the other one, a test perhaps
+    others = random.SystemRandom().sample(PORTS, 100)  # whoever has seeded the other one, a test perhaps
     for port in [wished, *others] if wished else others:
         with contextlib.suppress(OSError), socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

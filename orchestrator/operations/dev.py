@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from orchestrator import embedded
 from orchestrator.embedded import Server
+from orchestrator.engines import DIALECTS
 from orchestrator.errors import OrchError
 from orchestrator.hints import Command, Hint
 from orchestrator.manifest.load import find_manifest, load
 from orchestrator.manifest.source import shown
 
-__all__ = ["Server", "down", "environment", "status", "up"]
+__all__ = ["Server", "down", "environment", "stale_variables", "status", "up"]
 
 
 def _root(file: str | None) -> Path:
@@ -53,3 +54,28 @@ def environment(file: str | None) -> dict[str, str]:
     if not servers:
         raise OrchError("no embedded server is running", hint=Hint(Command("dev", "up")))
     return embedded.environment(servers)
+
+
+def stale_variables(file: str | None, env: Mapping[str, str]) -> Hint | None:
+    """Return what to do where `env` still has the variables of an embedded server that was started earlier, else None.
+
+    That is known by an address that only embedded servers have, in a project that has such servers.
+    """
+    root = _root(file)
+    theirs = {
+        name: env[name]
+        for prefix in (engine.upper() for engine in DIALECTS)
+        for name in (f"{prefix}_PORT", f"{prefix}_PASSWORD")
+        if name in env and embedded.is_address(env.get(f"{prefix}_HOST", ""), env.get(f"{prefix}_PORT", ""))
+    }
+    if not theirs or not root.is_dir():
+        return None
+    now = embedded.environment(embedded.status(root))
+    old = [name for name, value in theirs.items() if now.get(name) != value]
+    if not old:
+        return None
+    what = (
+        f"{' and '.join(old)} of this shell {'is' if len(old) == 1 else 'are'} of an embedded server that ran earlier: "
+    )
+    start = () if now else (Command("dev", "up"), " && ")
+    return Hint(what, *start, 'eval "$(', Command("dev", "env"), ')"')

@@ -40,7 +40,19 @@ def test_the_commands_of_orch_dev(open_place: Path) -> None:
         applied = f'set -e; eval "$({ORCH} dev env)"; {ORCH} apply'
         assert subprocess.run(["bash", "-c", applied], cwd=open_place, env=estate.env, timeout=60).returncode == 0
 
+        old = {
+            "POSTGRES_HOST": "127.0.0.1",
+            "POSTGRES_PORT": "26999",
+            "POSTGRES_USER": "orch",
+            "POSTGRES_PASSWORD": "old",
+        }
+        told = estate.orch("status", env=old, code=7).stderr
+        assert "POSTGRES_PORT and POSTGRES_PASSWORD of this shell are of an embedded server that ran earlier" in told
+        assert 'earlier: eval "$(orch dev env)"' in told
+        assert "ran earlier" not in estate.orch("status", env=old | {"POSTGRES_PORT": "1"}, code=7).stderr
+
         assert estate.orch("dev", "down").stdout.startswith("stopped PostgreSQL ")
+        assert 'orch dev up && eval "$(orch dev env)"' in estate.orch("status", env=old, code=7).stderr
         estate.orch("dev", "up")
         assert "Nothing to do" in estate.orch("apply", "--embedded").stderr  # its data was kept
         assert "their data under .orch is deleted" in estate.orch("dev", "down", "--delete").stdout
