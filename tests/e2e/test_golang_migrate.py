@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
 from estate import Estate
+from gate import closed_gate
 from golang import NIL, Crash, Crashed, GolangError
 from house import House
 from kill import Ended, Forge
+from processes import sleepers, until
 from schema_snapshot import difference
 
 # ---------------------------------------------------------------- taking over
@@ -350,24 +352,28 @@ def test_a_living_run_of_ours_is_not_unlocked_unawares(mongo_house: House) -> No
 
 @pytest.mark.timing
 def test_golang_migrate_is_shut_out_while_we_run_and_we_while_it_runs(house: House, forge: Forge) -> None:
-    slow = "SELECT pg_sleep(1.5);" if house.engine == "postgres" else '[{"aggregate": 1, "pipeline": [{"$documents": [{}]}, {"$project": {"x": {"$function": {"body": "function() {sleep(1500); return 1}", "args": [], "lang": "js"}}}}], "cursor": {}}]'  # fmt: skip  # noqa: E501
-    extension = "sql" if house.engine == "postgres" else "json"
-    house.estate.write(house.id, {f"000002_t2.up.{extension}": slow})
+    sleeping = '[{"aggregate": 1, "pipeline": [{"$documents": [{}]}, {"$project": {"x": {"$function": {"body": "function() {sleep(1500); return 1}", "args": [], "lang": "js"}}}}], "cursor": {}}]'  # fmt: skip  # noqa: E501
     ours = threading.Thread(target=house.orch, args=("apply",))
-    ours.start()
-    deadline = time.monotonic() + 20
-    while house.tables() != [1]:  # then version 2 runs, and sleeps
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
     if house.engine == "postgres":
-        began = time.monotonic()
-        house.golang.up()  # waits for us, and then finds nothing to do
-        assert time.monotonic() - began > 0.5
-        ours.join()
+        server = house.estate.servers["postgres"]
+        with ThreadPoolExecutor(1) as pool, closed_gate(server) as gate:
+            house.estate.write(house.id, {"000002_t2.up.sql": gate.sql})
+            ours.start()
+            until(lambda: sleepers(server, gate.name), 60)
+            theirs = pool.submit(house.golang.up)  # waits for us, and then finds nothing to do
+            until(
+                lambda: house.estate.sql("db", "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"), 60
+            )
+            assert not theirs.done()
+            gate.open()
+            theirs.result()
     else:
+        house.estate.write(house.id, {"000002_t2.up.json": sleeping})
+        ours.start()
+        until(lambda: house.tables() == [1], 60)  # then version 2 runs, and sleeps
         with pytest.raises(GolangError, match="lock"):
             house.golang.up()
-        ours.join()
+    ours.join()
     assert house.version_row() == (4, False)
     with house.golang._locked(None):
         told = house.orch("rollback", house.id, "--steps", "1", "--yes", "--lock-timeout", "0.5", code=6).output
@@ -401,10 +407,7 @@ def test_a_golang_migrate_that_waits_inside_a_statement_does_not_kill_our_concur
     waiter = threading.Thread(target=wait_inside_a_statement)
     ours = threading.Thread(target=lambda: outcome.append(house.orch("apply")))
     ours.start()
-    deadline = time.monotonic() + 20
-    while 2 not in house.tables():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    until(lambda: 2 in house.tables(), 60)
     waiter.start()
     ours.join(60)
     waiter.join(60)

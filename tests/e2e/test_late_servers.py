@@ -10,22 +10,20 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 from estate import SERVERS, Estate
+from processes import end, until
 from pymongo import MongoClient
 
 from orchestrator import embedded
 from orchestrator.embedded import Server
 from orchestrator.embedded import mongo as embedded_mongo
 from orchestrator.embedded.process import free_port
-
-LATE = 3.0  # seconds
-LATE_MONGO = 5.0  # pymongo itself waits for a second, and says nothing
 
 
 @pytest.fixture
@@ -47,21 +45,19 @@ def project(tmp_path: Path, server: Server) -> Estate:
     return estate
 
 
-@contextmanager
-def later(act: Callable[[], object], seconds: float = LATE) -> Iterator[None]:
-    timer = threading.Timer(seconds, act)
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.join()
-
-
-def applied(estate: Estate, id: str, wait: str = "60") -> str:
-    """Apply on a server that is late, and return what was said."""
-    started = time.monotonic()
-    said = estate.orch("apply", "--wait", wait).stderr
-    assert LATE - 1 <= time.monotonic() - started < 40
+def applied_once(act: Callable[[], object], estate: Estate, id: str) -> str:
+    """Apply on a server that is late: `act` brings it up once the run says that it waits. Return what was said."""
+    with estate.start("apply", "--wait", "60") as process:
+        assert process.stderr
+        said = ""
+        while "waiting for the server: " not in said:
+            line = process.stderr.readline()
+            assert line, said
+            said += line
+        act()
+        code, _, more = end(process, 90)
+    said += more
+    assert code == 0, said
     assert said.count(f"{id}: waiting for the server: ") == 1, said
     assert estate.status(id)["version"] == 1
     return said
@@ -73,8 +69,7 @@ def test_connections_are_refused_at_first(tmp_path: Path, own: Path, engine: str
     server = embedded.up(own, [engine])[engine]
     estate = project(tmp_path, server)
     embedded.down(own)
-    with later(lambda: embedded.up(own, [engine]), LATE if engine == "postgres" else LATE_MONGO):
-        assert "refused" in applied(estate, f"{engine}-a")
+    assert "refused" in applied_once(lambda: embedded.up(own, [engine]), estate, f"{engine}-a")
 
 
 @pytest.mark.timing
@@ -90,7 +85,7 @@ def test_postgres_is_still_starting_up(tmp_path: Path, own: Path) -> None:
     os.chown(signal_file, server.data.stat().st_uid, server.data.stat().st_gid)
     starting = threading.Thread(target=lambda: embedded.up(own, ["postgres"]))  # waits until it takes connections
     starting.start()
-    _until(lambda: "the database system is" in _answer(server))
+    until(lambda: "the database system is" in _answer(server))
 
     def promote() -> None:
         promotion = server.data / "promote"
@@ -98,8 +93,7 @@ def test_postgres_is_still_starting_up(tmp_path: Path, own: Path) -> None:
         os.chown(promotion, server.data.stat().st_uid, server.data.stat().st_gid)
         os.kill(int((server.data / "postmaster.pid").read_text().split()[0]), signal.SIGUSR1)
 
-    with later(promote):
-        assert "the database system is" in applied(estate, "postgres-a")
+    assert "the database system is" in applied_once(promote, estate, "postgres-a")
     starting.join()
 
 
@@ -109,13 +103,6 @@ def _answer(server: Server) -> str:
     except psycopg.Error as error:
         return str(error)
     return ""
-
-
-def _until(true: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 20
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 @pytest.mark.timing
@@ -128,8 +115,7 @@ def test_connections_are_closed_at_once_at_first(tmp_path: Path, postgres: Serve
             server.engine, server.product, server.host, door.port, server.user, server.password, 0, server.data
         )
         estate = project(tmp_path, shut)
-        with later(door.open, LATE if engine == "postgres" else LATE_MONGO):
-            applied(estate, f"{engine}-a")
+        applied_once(door.open, estate, f"{engine}-a")
         estate.drop()
 
 
@@ -200,11 +186,10 @@ def test_a_replica_set_has_no_primary_yet(tmp_path: Path) -> None:
                     client.admin.command("replSetInitiate", {"_id": "late", "members": members})
 
             with connected(port) as client:
-                _until(lambda: client.admin.command("ping")["ok"])
+                until(lambda: client.admin.command("ping")["ok"])
             refused = estate.orch("apply", code=7)
             assert "is not ready" in refused.stderr
-            with later(initiate):
-                applied(estate, "mongo-a")
+            applied_once(initiate, estate, "mongo-a")
         finally:
             process.kill()
     shutil.rmtree(data)

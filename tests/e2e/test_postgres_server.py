@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -59,12 +58,11 @@ def test_a_login_that_may_only_connect_to_the_maintenance_database_creates_the_o
     assert own.status("postgres-a")["applied"] == [1]
 
 
-@pytest.mark.timing
 def test_a_database_that_came_after_the_servers_list_is_there(own: Estate) -> None:
     """Another run makes one while the answer of which there are is on its way."""
     server = own.servers["postgres"]
     with proxied(server.host, server.port) as proxy, ThreadPoolExecutor(1) as pool:
-        slow = Rule(b"FROM pg_catalog.pg_database", 1, "delay")
+        slow = Rule(b"FROM pg_catalog.pg_database", 1, "hold")
         proxy.spoil(slow)
 
         def connect(name: str) -> bool:
@@ -74,12 +72,11 @@ def test_a_database_that_came_after_the_servers_list_is_there(own: Estate) -> No
 
         engine = Postgres("tester@here", "run")
         missing = pool.submit(connect, "missing")
-        while not slow.struck and not missing.done():
-            time.sleep(0.001)
-        time.sleep(0.2)  # the server has answered
+        assert slow.answered.wait(60)
         _execute(server, "CREATE DATABASE just_made")
         assert connect("just_made")
         assert not missing.done()
+        slow.released.set()
         with pytest.raises(DatabaseMissingError):
             missing.result()
         assert connect("just_made")

@@ -9,10 +9,10 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
-Harm = Literal["cut before", "cut after", "half close", "deaf", "delay"]
+Harm = Literal["cut before", "cut after", "half close", "deaf", "delay", "hold"]
 HARMS: tuple[Harm, ...] = ("cut before", "cut after", "half close", "deaf", "delay")
 
 
@@ -22,7 +22,8 @@ class Rule:
 
     cut before: the message never reaches the server. cut after: it does, and its reply never comes back. half close: the
     server gets the message and then the end of the stream. deaf: the client gets the end of the stream at once, while the
-    server works on. delay: the reply is a second late. `down` seconds long nobody gets a connection after that.
+    server works on. delay: the reply is a second late. hold: the reply is there (`answered`) and comes on when the test
+    sets `released`, or after a minute. `down` seconds long nobody gets a connection after that.
     """
 
     mark: bytes
@@ -31,6 +32,8 @@ class Rule:
     down: float = 0.0
     seen: int = 0
     struck: bool = False
+    answered: threading.Event = field(default_factory=threading.Event)
+    released: threading.Event = field(default_factory=threading.Event)
 
 
 class Proxy:
@@ -84,7 +87,7 @@ class Proxy:
                     data = end.recv(1 << 20)
                     if end is client and (rule := self._strikes(data)):
                         self._strike(rule, client, server, data)
-                        if rule.harm != "delay":
+                        if rule.harm not in ("delay", "hold"):
                             return
                     elif data:
                         ends[end].sendall(data)
@@ -111,6 +114,10 @@ class Proxy:
         server.sendall(data)
         if rule.harm == "delay":
             time.sleep(1)
+        elif rule.harm == "hold":
+            select.select([server], [], [], 60)
+            rule.answered.set()
+            rule.released.wait(60)
         elif rule.harm == "half close":
             server.shutdown(socket.SHUT_WR)
             time.sleep(0.3)

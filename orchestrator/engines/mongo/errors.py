@@ -175,7 +175,8 @@ def refuse_unready(hello: dict[str, Any], target: Target) -> None:
     """Raise a ConnectError for a member that is not the primary; a transient one if its replica set has none (yet)."""
     if hello.get("isWritablePrimary", True):
         return
-    if hello.get("secondary") and hello.get("primary"):
+    # A member that is being elected calls itself the primary, and a secondary still.
+    if hello.get("secondary") and hello.get("primary", hello.get("me")) != hello.get("me"):
         raise ConnectError(
             f"{target.endpoint} is a secondary of the replica set '{hello.get('setName', '')}', and orch needs its primary",
             detail=f"the primary is {hello['primary']}",
