@@ -20,7 +20,7 @@ from orchestrator.manifest.fleet import SAID, Member, expand
 from orchestrator.manifest.for_each import Answer
 from orchestrator.manifest.lint import NO_LINT, read_lint
 from orchestrator.manifest.names import NameIndex, control_problem, name_problem
-from orchestrator.manifest.settings import read_create_options, read_settings
+from orchestrator.manifest.settings import read_create_options, read_settings, read_variables
 from orchestrator.manifest.source import Source, Steps
 from orchestrator.model import Accepted, Database, External, Fleet, Mark, Settings
 from orchestrator.phrases import did_you_mean, either
@@ -254,7 +254,7 @@ class Declarations:
             "name": entry.name,
             "depends_on": tuple(self._dependencies(entry)),
             "labels": tuple(self._labels(entry)),
-            "variables": self._variables(entry),
+            "variables": read_variables(entry, self._error, self._errors_at_key),
             "create": read_create_options(entry, server, self._errors_at_key),
         }
         if entry.member:
@@ -295,17 +295,6 @@ class Declarations:
                 check_name_template(real, full, entry.columns)
             except DsnError as fault:
                 self._error([*steps, "database"], f"{about}: {fault.what}", hint=fault.hint)
-
-    def _variables(self, entry: Entry) -> Mapping[str, str]:
-        given: Mapping[str, str] = entry.values.get("variables") or {}
-        for name, value in given.items():
-            if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
-                what = f"database {entry.name!r}: the name {name!r} of a variable is invalid: use letters, digits and _"
-                self._errors_at_key([*entry.steps, "variables", name], what)
-            elif not value.isprintable():
-                what = f"database {entry.name!r}: the value of {name} has a line break or another control character"
-                self._error([*entry.steps, "variables", name], what)
-        return given
 
     def _labels(self, entry: Entry) -> Mapping[str, None]:
         labels = entry.values.get("labels") or ()

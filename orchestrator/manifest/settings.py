@@ -1,4 +1,4 @@
-"""Read how migrations run, and how databases are created."""
+"""Read how migrations run, how databases are created, and the variables of their files."""
 
 from __future__ import annotations
 
@@ -67,6 +67,19 @@ def read_create_options(
         connection_limit=None if given.get("connection_limit") is None else int(given["connection_limit"]),
         maintenance_database=given.get("maintenance_database", inherited),
     )
+
+
+def read_variables(entry: Entry, error: Tell, error_at_key: Callable[[Steps, str], None]) -> Mapping[str, str]:
+    """Return the variables that a database has for its files; both callbacks take note of what is wrong with one."""
+    given: Mapping[str, str] = entry.values.get("variables") or {}
+    for name, value in given.items():
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+            what = f"database {entry.name!r}: the name {name!r} of a variable is invalid: use letters, digits and _"
+            error_at_key([*entry.steps, "variables", name], what)
+        elif not value.isprintable():
+            what = f"database {entry.name!r}: the value of {name} has a line break or another control character"
+            error([*entry.steps, "variables", name], what)
+    return given
 
 
 def _seconds(value: float | str) -> float:
