@@ -30,9 +30,10 @@ from orchestrator.model import (
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How long a statement may wait for a table's lock, and run; seconds. 0 means no limit, None the one of the server.
+    """How long a statement may wait for the lock of a table, and how long it may run. In seconds.
 
-    `lock_try` is how long it may wait at a time if others queue behind it.
+    0 means no limit; None means the limit of the server. `lock_try` is the longest single wait for a lock behind which
+    other sessions queue; the statement may be tried again until `lock_timeout` is over.
     """
 
     lock_timeout: float | None = None
@@ -41,7 +42,7 @@ class Limits:
 
     @property
     def in_queue(self) -> Limits:
-        """The limits for a statement behind which the readers of its table would wait."""
+        """The limits for one try of a statement that makes the readers of its table wait while it waits itself."""
         limits = [limit for limit in (self.lock_timeout, self.lock_try) if limit]
         return replace(self, lock_timeout=min(limits)) if limits else self
 
@@ -54,7 +55,7 @@ class Rows(NamedTuple):
 
 
 MAX_MESSAGES = 100
-"""So many messages of the server, and so many WARNINGs, are told of one file."""
+"""At most this many WARNINGs of a server, and this many of its other messages, are shown for one file."""
 
 
 class Effect(Enum):
@@ -66,14 +67,14 @@ class Effect(Enum):
 
 
 class Reach(Enum):
-    """How far a statement reaches that is not confined to the database in which it runs."""
+    """How far a statement reaches beyond the database in which it runs."""
 
     OTHER = "other"
     """It changes another database or the server, or reads another database: no copy of a database may run it."""
     SERVER = "server"
-    """It adds to the server what all databases share, such as a role: a copy runs it once more."""
+    """It creates something that all databases of the server share, such as a role. A copy runs it again."""
     MAY = "may"
-    """It may reach further, or reaches what it cannot change: a copy runs it, and that is told."""
+    """It may reach further, or it reaches something that it cannot change. A copy runs it, and a notice says so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,10 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Routine:
-    """A function that a file makes: what it does that no copy may, '' for nothing, and the names of what it calls."""
+    """A function that a file creates.
+
+    `what` is what it does that no copy may do, or ''. `calls` are the names of the functions that it calls.
+    """
 
     name: str
     what: str
@@ -97,7 +101,11 @@ class Routine:
 
 @dataclass(frozen=True, slots=True)
 class Confined:
-    """A file as it runs in a copy of its database, and what in it reaches further than the copy."""
+    """A file as it runs in a copy of its database.
+
+    `findings` are the statements that reach beyond the copy. `routines` are the functions that the file creates. `calls`
+    returns a finding for each call of a function with one of the given names.
+    """
 
     script: Script
     findings: tuple[Finding, ...] = ()
@@ -112,16 +120,16 @@ class Session(Protocol):
     """
 
     watched_after: float | None
-    """Seconds after which it is worth looking with `watch` what a first try waits for; None: only a later one."""
+    """Look with `watch` what the first try waits for after so many seconds; None: look only at later tries."""
 
     def read_history(self, extensions: Sequence[str] = ()) -> History:
-        """Return what the database remembers. Creates nothing. Of `extensions`, those installed are told."""
+        """Return the history and the version table. Creates nothing. The result names those of `extensions` that exist."""
 
     def look(self, extensions: Sequence[str] = ()) -> tuple[History, LockHolder | None]:
         """Return what `read_history` does, and who holds the migration lock now."""
 
     def keep(self) -> None:
-        """Say that another session on this database follows within seconds: it may have this one's connection."""
+        """Hint that the engine may keep this connection open for the next session on the same database."""
 
     def lock(self, wait: float, on_wait: Callable[[LockHolder], None]) -> AbstractContextManager[None]:
         """Hold the migration lock that golang-migrate takes too; LockError after `wait` seconds."""
@@ -130,9 +138,9 @@ class Session(Protocol):
         """Return who holds the migration lock now."""
 
     def unlock(self, holder: LockHolder, *, terminate: bool = False) -> None:
-        """Remove the lock of this holder, which a person knows to be gone; `terminate`: end their session first.
+        """Remove the lock of a holder that no longer exists. With `terminate`, first end the session of the holder.
 
-        LockError if somebody else holds it by now, or if it cannot be removed as long as they live.
+        LockError if another holder has the lock by now, or if the lock cannot be removed while its holder is running.
         """
 
     def prepare(self, extensions: Sequence[str]) -> None:
@@ -146,14 +154,14 @@ class Session(Protocol):
         limits: Limits,
         checks: Checks = NO_CHECKS,
     ) -> None:
-        """Run statements and write records and version table: all of it or nothing. Creates an absent history store.
+        """Run statements, and write attempts and the version row, all in one transaction. Creates missing tables first.
 
-        Without statements it only records. `version table` None leaves the version table as it is. `checks` are asked
-        in the same transaction, before and after the statements; CheckError undoes all of it.
+        Without statements it only writes records. If `version_row` is None, the version table stays as it is. `checks`
+        are asked in the same transaction, before and after the statements; CheckError rolls everything back.
         """
 
     def kept_texts(self, version: int | None = None) -> Mapping[tuple[int, int], str]:
-        """Return what the history keeps of the text of files, by version and attempt: of one version, or of all."""
+        """Return the texts of files that the history keeps, by (version, attempt): of one version, or of all."""
 
     def ask(self, check: Statement, limits: Limits) -> None:
         """Ask a question of a file without changing anything; CheckError if the answer is not true."""
@@ -162,16 +170,19 @@ class Session(Protocol):
         """Return the answer to a query in a transaction that cannot change anything: at most `most` rows and one more."""
 
     def begin(self, attempt: Attempt, statements: Sequence[Statement], limits: Limits) -> None:
-        """Get ready to run what is left of a file statement by statement; what is above it is done.
+        """Prepare to run these last statements of a file one by one. The statements above them are done.
 
-        Until all is done or has failed, whatever a statement does to its session lasts for the next.
+        Until the file is finished or has failed, the session keeps what its statements set.
         """
 
     def execute(self, statement: Statement, limits: Limits) -> None:
         """Run one statement that cannot be part of a transaction."""
 
     def probe(self, statement: Statement, limits: Limits) -> tuple[Effect, str]:
-        """Find out whether what a statement does is done, with the facts seen. May clear the debris of one cut off."""
+        """Find out whether an interrupted statement took effect. Return that, and the facts in words.
+
+        May remove what the interrupted statement left behind, such as an invalid index.
+        """
 
     def commits(self, statement: Statement) -> bool:
         """Whether this statement can commit together with its record on this server."""
@@ -180,19 +191,19 @@ class Session(Protocol):
         """Whether a whole file can commit in one transaction, with its record, on this server."""
 
     def messages(self) -> list[tuple[str, str]]:
-        """Return what the server has said beside its answers since this was asked last, each once: severity and text.
+        """Return the server's messages since the last call, each once, as (severity, text).
 
-        At most `MAX_MESSAGES` and one more of WARNINGs, and of all others.
+        At most MAX_MESSAGES + 1 WARNINGs, and as many others.
         """
 
     def watch(self) -> AbstractContextManager[Callable[[], Blocking | None]]:
-        """Watch this session from a second connection: the function tells whom it waits for now.
+        """Watch this session over a second connection. The function returns which sessions it waits for now.
 
-        Both may be called from another thread. A server that does not tell, or cannot be asked, is no error.
+        Both may be called from another thread. The function returns None if it waits for none, or if that is unknown.
         """
 
     def schema_snapshot(self) -> SchemaSnapshot:
-        """Return the schema as it is now, without the bookkeeping."""
+        """Return the schema as it is now, without the tables of orch and golang-migrate."""
 
     def server(self) -> str:
         """Return the engine and the major version of the server, as `postgres 15`."""
@@ -204,48 +215,48 @@ class Session(Protocol):
         """Return what `keep_snapshot` stored last; '' if nothing."""
 
     def keep_snapshot(self, text: str) -> None:
-        """Store a text beside the history, in place of the one before."""
+        """Store a text beside the history. It replaces the text stored before."""
 
     def is_bare(self, schema_object: SchemaObject) -> bool:
         """Whether a schema object is nothing but its name: the server creates such an object by itself when it is used."""
 
     def cancel(self) -> None:
-        """End the running statement on the server. The one verb for other threads."""
+        """Cancel the running statement on the server. This is the only verb that other threads may call."""
 
 
 class Copies(Protocol):
-    """Whole databases of one server as templates, and copies of these: what clones for tests are made with."""
+    """Templates on one server, and clones copied from them."""
 
     def names(self, prefix: str) -> list[str]:
-        """Return the names of the databases that begin so; of templates, the oldest first."""
+        """Return the names of the databases that begin with `prefix`; templates oldest first."""
 
     def building(self, template: str, wait: float) -> AbstractContextManager[None]:
-        """Be the only one who builds or drops this template; LockError after `wait` seconds."""
+        """Hold the lock under which a template is built or dropped; LockError after `wait` seconds."""
 
     def is_finished(self, template: str) -> bool:
-        """Whether the template is there and whole."""
+        """Whether the template exists and is complete."""
 
     def finish(self, template: str, origin: str) -> None:
-        """Say that the template that this process is building is whole: from now on it is only copied.
+        """Mark the template that this process builds as complete. From now on it is only copied.
 
-        `origin` is kept with it.
+        `origin` is stored with it.
         """
 
     def origins(self, prefix: str) -> dict[str, str]:
-        """Return the origins of the whole templates whose names begin so; '' where none was kept."""
+        """Return name → origin of the complete templates whose names begin with `prefix`; '' where none is stored."""
 
     def copy(self, template: str, name: str, wanted: str = "") -> None:
-        """Make a database of the template, called `wanted`, and marked as a clone, if that is given.
+        """Copy the template into a new database. With `wanted`, that is its final name, and it is marked as a clone.
 
-        Until it is whole, `name` is what tells whose it is: what a killed process leaves goes with that.
-        DatabaseMissingError if the template is gone, UsageError if the wanted name is taken.
+        While it is being copied it is called `name`, which says which process makes it, so that the copy of a killed
+        process can be dropped. DatabaseMissingError if the template does not exist, UsageError if `wanted` exists.
         """
 
     def is_marked(self, name: str) -> bool:
         """Whether a database with a name of its own was made as a clone."""
 
     def drop(self, name: str) -> None:
-        """Drop a clone or a template, whoever is connected to it. None of that name: nothing to do."""
+        """Drop a clone or a template, even if sessions are connected to it. Does nothing if it does not exist."""
 
 
 class Engine(Protocol):
@@ -254,27 +265,27 @@ class Engine(Protocol):
     name: str
 
     def parse(self, file: File, text: str, *, piecewise: bool = False) -> Script:
-        """Return a file's statements; InvalidError with file, line and column if it is not one of ours.
+        """Return a file's statements; InvalidError with file, line and column if it is not a valid migration.
 
-        `piecewise`: each statement commits by itself, as golang-migrate's `x-multi-statement=true` has it.
+        `piecewise`: each statement commits by itself, as with golang-migrate's `x-multi-statement=true`.
         """
 
     def confine(self, script: Script, database: str, scratch: str) -> Confined:
-        """Return a file of `database` as it runs in its copy `scratch`, and what in it reaches beyond that.
+        """Return a file of `database` as it runs in its copy `scratch`, and what in it reaches beyond the copy.
 
-        Where the file names its own database, and that is exact, the copy is named instead. Asks no server.
+        Where the file names its own database, the result names the copy, if the replacement is exact. Asks no server.
         """
 
     def check(self, target: Target) -> None:
-        """Raise InvalidError for a DSN that the driver would mistake. Asks no server."""
+        """Raise InvalidError for a DSN that the driver would misread. Asks no server."""
 
     def create(self, target: Target, options: CreateOptions) -> bool:
-        """Create a missing database. Returns False if somebody else was quicker."""
+        """Create a missing database. Returns False if another session has created it meanwhile."""
 
     def connect(self, target: Target, until: float | None = None) -> AbstractContextManager[Session]:
-        """Open a session; ConnectError, NotPermittedError, or DatabaseMissingError if the server has none of that name.
+        """Open a session. ConnectError, NotPermittedError, or DatabaseMissingError if there is no such database.
 
-        `until` (monotonic time): the caller tries again until then, so that one try need not be patient.
+        `until` (time.monotonic): the caller tries again until then, so this try may give up quickly.
         """
 
     def copies(self, target: Target, options: CreateOptions) -> Copies:

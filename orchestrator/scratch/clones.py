@@ -1,9 +1,9 @@
 """Create fresh migrated databases: migrate a template once, then copy it.
 
-First, name the template by the content of the migrations. If it is not there, migrate it: look, plan, execute, as for any
-other database, under its migration lock, so that several processes may want it at once and one that was killed is
-continued. Then close it. A clone is a copy of a closed template, and its name says which process it belongs to: whoever
-comes later removes those whose process is gone.
+First, derive the template's name from the content of the migrations. If there is no such template, create and migrate it as any
+other database: survey, plan, execute, under its migration lock. So several processes can ask for it at once, and the work of
+a killed process is continued. Then mark the template as complete. A clone is a copy of a complete template. Its name says
+which process it belongs to; the next run drops the clones of processes that no longer exist.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ from orchestrator.scratch.clone_names import (
 )
 from orchestrator.scratch.confine import UP, confined, reaching
 
-BUILD_WAIT = 600.0  # seconds; a lock goes with whoever held it, so whoever holds it is at work
+BUILD_WAIT = 600.0  # seconds; the lock ends with its process, so its holder is at work
 KEPT_TEMPLATES = 4
-"""So many templates of one database stay: those of other branches, and of seeds left out."""
+"""This many templates of one database are kept, such as those of other branches and those without seeds."""
 TRIES = 3
 _SEED = re.compile(r"(?<![a-z])seed(s|ed|ing)?(?![a-z])", re.IGNORECASE)
 
@@ -62,7 +62,10 @@ class TemplateError(OrchError):
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """A clone or a template on a server. `owner` is whose a clone is, '' if nobody's; `made` is when, in seconds of Unix."""
+    """A clone or a template on a server.
+
+    `owner` is the process to which a clone belongs, or ''. `made` is when it was made, in seconds since 1970 (Unix time).
+    """
 
     name: str
     engine: str
@@ -73,7 +76,7 @@ class Copy:
 
 
 def is_seed(migration: Migration) -> bool:
-    """Whether a migration only brings rows: its name has the word `seed`, as `000002_seed_inventory`."""
+    """Whether a migration only inserts rows. Its name then has the word `seed`, as in `000002_seed_inventory`."""
     return bool(_SEED.search(migration.name))
 
 
@@ -93,10 +96,14 @@ class Cloner:
     _mutex: threading.Lock = field(default_factory=threading.Lock)
 
     def clone(self, id: str, wanted: str = "", *, pid: int | None = None) -> Target:
-        """Return a fresh migrated copy of a database, under the wanted name or one that says it belongs to `pid`."""
+        """Make a fresh migrated copy of a database, and return where it is.
+
+        It is called `wanted`, or else has a name that ties it to the process `pid`. TemplateError if a migration fails,
+        UsageError if `wanted` exists.
+        """
         copies = self._of(id)
         for left in reversed(range(TRIES)):
-            # One that is to stay has a name that goes with this process until it is whole.
+            # A clone that is to outlive this process has this process in its name until the copy is complete.
             name = clone_name(pid or os.getpid())
             lasting = wanted or ("" if pid else clone_name(None))
             target = retarget(self.run.targets[id], lasting or name)

@@ -1,8 +1,8 @@
 """Keep statements inside a scratch database. Every template, clone and verification asks this module first.
 
-Migration files run unchanged in another database than theirs, so a name in them still means the real one. Before anything
-runs, each file is read: where it names its own database and the scratch one can stand there exactly, that is done. Whatever
-else would reach the server or another database is refused, with its place.
+A migration file that runs in a copy can still name its real database. So each file is read before anything runs. Where it
+names its own database, and the replacement is exact, the name of the scratch database takes its place. Anything else that
+would reach the server or another database is refused, with its place.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from orchestrator.model import Database, Direction, File, Migration, Script
 UP = (Direction.UP,)
 BOTH = (Direction.UP, Direction.DOWN)
 TOLD = 20
-"""So many findings are told one by one."""
+"""At most this many findings are reported one by one."""
 
 
 def confined(
@@ -28,8 +28,8 @@ def confined(
 ) -> Run:
     """Return a run of these migrations in the database `scratch` on the server of `id`, and in nothing else.
 
-    InvalidError, or a group of them, if a file cannot be confined to it: nothing has run then. What acts on the whole
-    server and is harmless enough to run again is told as a notice.
+    InvalidError, or InvalidGroup for several, if a file cannot be confined to it; nothing has run then. A notice tells of
+    each statement that acts on the whole server but may be run again.
     """
     database = run.databases[id]
 
@@ -54,7 +54,7 @@ def confined(
 def reaching(
     run: Run, id: str, migrations: Sequence[Migration], directions: Sequence[Direction], scratch: str
 ) -> Iterator[tuple[Migration, Finding]]:
-    """Yield what in these files reaches beyond a database called `scratch`; InvalidGroup if some do not parse."""
+    """Yield the statements of these files that reach beyond a database called `scratch`; InvalidGroup if files do not parse."""
     invalid: list[InvalidError] = []
     read: list[tuple[Migration, Confined]] = []
     for migration in migrations:
@@ -76,7 +76,7 @@ def reaching(
 
 
 def reaching_routines(files: Sequence[Confined]) -> frozenset[str]:
-    """Return the names of functions that reach further, by themselves or by what they call."""
+    """Return the names of the functions that reach beyond the database, themselves or through functions that they call."""
     routines = [routine for confined in files for routine in confined.routines]
     names = {routine.name for routine in routines if routine.what}
     while more := {routine.name for routine in routines if routine.calls & names} - names:
