@@ -16,6 +16,7 @@ from orchestrator.events import (
     RunFinished,
     RunStarted,
 )
+from orchestrator.execution.elsewhere import NOTHING, Elsewhere
 from orchestrator.execution.migrator import Migrator
 from orchestrator.execution.rollout import Rollouts
 from orchestrator.execution.run import Run
@@ -29,7 +30,10 @@ from orchestrator.planning.rollout import FleetRollout
 class Executor:
     """Execute one plan exactly. Run nothing on a database whose history has changed since the plan was made."""
 
-    def __init__(self, run: Run, plan: Plan, rollouts: Sequence[FleetRollout] = ()) -> None:
+    def __init__(
+        self, run: Run, plan: Plan, rollouts: Sequence[FleetRollout] = (), elsewhere: Elsewhere = NOTHING
+    ) -> None:
+        self._elsewhere = elsewhere
         self._rollouts = Rollouts(run, rollouts, self._has_ended)
         self._run = run
         self._plan = plan
@@ -45,9 +49,9 @@ class Executor:
         run = self._run
         changing = [p for p in self._plan.databases if p.has_changes or p.failure]
         run.sink(RunStarted(run.run_id, tuple(p.id for p in changing), sum(len(p.steps) for p in changing)))
-        gates = self._rollouts.gates
+        gates = {**self._rollouts.gates, **self._elsewhere.gates}
         walked = walk(
-            self._rollouts.with_gates(self._dependencies()),
+            self._rollouts.with_gates({**self._elsewhere.needs, **self._dependencies()}),
             self._database,
             server_of=run.server_of,
             jobs=run.jobs,
@@ -80,7 +84,8 @@ class Executor:
 
     def _dependencies(self) -> dict[str, tuple[str, ...]]:
         """Return the order of databases: up after their dependencies, down before them."""
-        up = {planned.id: planned.depends_on for planned in self._plan.databases}
+        before = self._elsewhere.before
+        up = {one.id: tuple(dict.fromkeys((*one.depends_on, *before.get(one.id, ())))) for one in self._plan.databases}
         if self._plan.direction is Direction.UP:
             return up
         down: dict[str, list[str]] = {id: [] for id in up}
@@ -94,7 +99,7 @@ class Executor:
         if self._run.stop.is_set() and self._stopped:
             return int(ExitCode.INTERRUPTED)
         code = exit_code_of(failure.exit_code for failure in self._failures)
-        return code or int(ExitCode.NOT_YET if self._rollouts.paused else ExitCode.DONE)
+        return code or int(ExitCode.NOT_YET if self._rollouts.paused or self._elsewhere.unmet else ExitCode.DONE)
 
     def _has_ended(self) -> bool:
         """Whether nothing new starts any more."""

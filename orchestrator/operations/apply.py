@@ -47,6 +47,12 @@ def prepare(
         from orchestrator.operations.external import watch
 
         run = replace(run, ready=watch(run, assembly).ready)
+    if scope.shard:
+        from orchestrator.operations.shards import elsewhere, narrowed, refuse_rollouts
+
+        refuse_rollouts(run)
+        part, awaited = narrowed(saved, scope.shard)
+        return Planned(run, guarded(run, _for_these_servers(part, run)), elsewhere=elsewhere(run, awaited))
     made = guarded(run, _for_these_servers(saved, run))
     return Planned(run, made, rollouts=rollouts_of(assembly, made, None))
 

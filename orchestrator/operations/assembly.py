@@ -24,6 +24,7 @@ from orchestrator.planning.other_tools import refuse_both_directions
 if TYPE_CHECKING:
     from orchestrator.engines.base import Engine
     from orchestrator.events import Sink
+    from orchestrator.planning.shards import Shard
 
 _MULTI_STATEMENT = re.compile(r"[?&\s]x-multi-statement=(\w+)")
 MAX_KEPT = 64 * 1024 * 1024  # characters of all files that are kept; what comes after these is parsed again
@@ -132,6 +133,16 @@ class Assembly:
 
             self.engines[name] = load_engine(name, self.actor, self.run_id)
         return self.engines[name]
+
+    def divide(self, shard: Shard) -> dict[str, tuple[str, ...]]:
+        """Keep the databases of a shard, and those of others that they wait for; return the latter with their dependencies."""
+        from orchestrator.planning.shards import split
+
+        needs = {one.id: one.depends_on for one in self.databases}
+        mine, awaited = split(needs, shard)
+        kept = {*mine, *awaited}
+        self.databases = tuple(one for one in self.databases if one.id in kept)
+        return {id: needs[id] for id in awaited}
 
     def permit(self, *, create: bool = True, late: bool = False) -> None:
         """Override the manifest for this run: create no database, or apply late versions."""

@@ -23,6 +23,7 @@ from orchestrator.planning.planner import make_plan
 
 if TYPE_CHECKING:
     from orchestrator.analysis.risks import Risk
+    from orchestrator.execution.elsewhere import Elsewhere
     from orchestrator.execution.executor import Executor
     from orchestrator.operations.checks import Asked
     from orchestrator.planning.rollout import FleetRollout
@@ -41,6 +42,7 @@ class Planned:
     checks: tuple[Asked, ...] | None = None
     later: tuple[str, ...] = ()
     rollouts: tuple[FleetRollout, ...] = ()
+    elsewhere: Elsewhere | None = None
 
     @cached_property
     def risks(self) -> Mapping[str, Sequence[Risk]]:
@@ -49,9 +51,10 @@ class Planned:
 
     def executor(self) -> Executor:
         """Return what executes the plan; its `stop` is for a signal handler."""
+        from orchestrator.execution.elsewhere import NOTHING
         from orchestrator.execution.executor import Executor
 
-        return Executor(self.run, self.plan, self.rollouts)
+        return Executor(self.run, self.plan, self.rollouts, self.elsewhere or NOTHING)
 
     @property
     def failures(self) -> tuple[tuple[str, Failure], ...]:
@@ -88,6 +91,7 @@ def plan(
     """
     assembly = scope.assemble()
     assembly.permit(create=create, late=late)
+    awaited = assembly.divide(scope.shard) if scope.shard else {}
     run = scope.run(assembly, sink, fail_fast=fail_fast)
     outside = None
     if not scope.embedded and not scope.no_deps and any(one.external for one in assembly.databases):
@@ -99,15 +103,21 @@ def plan(
     rolled = any(one.fleet and one.fleet.rollout for one in assembly.databases)
     surveys = survey(run, keep=at_once, whole=failed or rolled)
     databases = _left_behind(run, assembly.databases, surveys) if failed else assembly.databases
+    databases = tuple(one for one in databases if one.id not in awaited)
     made = make_plan(databases, run.catalogs, surveys, run.read_script, request, __version__)
     if outside is not None and not at_once:
         made = _with_notes(made, outside.waits_for)
     made = guarded(run, made)
-    if assembly.manifest.fleets and not scope.only and not scope.embedded:
+    if assembly.manifest.fleets and not (scope.only or scope.embedded or scope.shard):
         from orchestrator.operations.fleets import tell_vanished
 
         tell_vanished(run, assembly)
     waves = rollouts_of(assembly, made, surveys, resumed)
+    if scope.shard:
+        from orchestrator.operations.shards import elsewhere, refuse_rollouts
+
+        refuse_rollouts(run)
+        return Planned(run, made, None, assembly.later, waves, elsewhere(run, awaited))
     if not checks:
         return Planned(run, made, None, assembly.later, waves)
     from orchestrator.operations.checks import ask_checks

@@ -10,6 +10,7 @@ from orchestrator.events import Sink
 from orchestrator.execution.run import Run
 from orchestrator.execution.scheduler import JOBS, JOBS_PER_SERVER
 from orchestrator.operations.assembly import Assembly, assemble
+from orchestrator.planning.shards import Shard
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +19,7 @@ class Scope:
 
     `file` is the manifest (default: ORCH_FILE, or the nearest databases.yaml). `only` and `exclude` are names, globs and
     labels, as --only takes them; nothing in `only` means all. `embedded` uses the servers of `orch dev` instead of the DSNs.
+    `shard`: only the databases of this one, while others run at the same time; the limit for a server is divided among them.
     """
 
     file: str | None = None
@@ -30,6 +32,7 @@ class Scope:
     jobs_per_server: int = JOBS_PER_SERVER
     wait: float = 0.0
     lock_timeout: float | None = None
+    shard: Shard | None = None
 
     def assemble(self, *, offline: bool = False, saved: bool = False) -> Assembly:
         """Load the manifest and choose databases; InvalidError and UsageError say what is wrong.
@@ -56,7 +59,7 @@ class Scope:
             sink,
             embedded=self.embedded,
             jobs=self.jobs,
-            jobs_per_server=self.jobs_per_server,
+            jobs_per_server=self.shard.share(self.jobs_per_server) if self.shard else self.jobs_per_server,
             wait=self.wait,
             lock_timeout=self.lock_timeout,
             fail_fast=fail_fast,

@@ -109,7 +109,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "cli": (
         *(*CORE, *RECORDS, "manifest", "operations", "files", "views", "cli"),
         # Defaults, and types of results.
-        *("execution.scheduler", "planning.graph", "planning.plan", "analysis"),
+        *("execution.scheduler", "planning.graph", "planning.plan", "planning.shards", "analysis"),
     ),
     "api": (*CORE, "operations", "execution.scheduler", "planning.plan", "planning.status"),
     "testing": (*CORE, *RECORDS, "manifest", "operations", "embedded"),

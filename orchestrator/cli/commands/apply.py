@@ -40,6 +40,14 @@ def command(
         bool,
         typer.Option("--failed", help="Only the databases that the last run left behind: failed, or not begun."),
     ] = False,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            "--shard",
+            metavar="I/N",
+            help="Be one of N runs at the same time: migrate a part of the databases. auto: as Kubernetes or GitLab says.",
+        ),
+    ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before something is lost.")] = False,
     output: options.StreamOption = options.StreamOutput.text,
     junit: options.JUnit = None,
@@ -54,9 +62,12 @@ def command(
         orch apply plan.json
         orch apply --failed
     """
+    import os
+
     from orchestrator.cli.stage import Broadcast, carry_out, planning, when_machines_read
     from orchestrator.operations.apply import prepare
     from orchestrator.operations.scope import Scope
+    from orchestrator.planning.shards import read_shard
 
     broadcast = Broadcast()
     when_machines_read(output, broadcast, junit, file)
@@ -71,6 +82,7 @@ def command(
         jobs_per_server=jobs_per_server,
         wait=wait,
         lock_timeout=lock_timeout,
+        shard=read_shard(shard, os.environ) if shard else None,
     )
     with planning(broadcast, output):
         planned = prepare(

@@ -1,0 +1,93 @@
+"""Which databases of an estate are migrated by which of several runs at the same time. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+
+from orchestrator.errors import UsageError
+
+MAX_SHARDS = 10_000
+AUTO = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """One of `count` runs; `index` counts from 0."""
+
+    index: int
+    count: int
+
+    def __str__(self) -> str:
+        return f"{self.index + 1}/{self.count}"
+
+    def share(self, limit: int) -> int:
+        """Return this run's part of a limit that holds for all of them together; at least 1."""
+        return max(1, limit // self.count + (self.index < limit % self.count))
+
+
+def read_shard(text: str, env: Mapping[str, str]) -> Shard:
+    """Return the shard that `I/N` means, or `auto`: where the environment says which it is. UsageError for anything else."""
+    if text == AUTO:
+        return _from_environment(env)
+    found = re.fullmatch(r"([0-9]{1,5})/([0-9]{1,5})", text)
+    if not found:
+        raise UsageError(f"--shard {text!r} is not I/N", hint="for example --shard 1/4, or --shard auto")
+    return _checked(int(found[1]) - 1, int(found[2]), f"--shard {text}")
+
+
+def _from_environment(env: Mapping[str, str]) -> Shard:
+    """Read what Kubernetes says to the pods of an Indexed Job, and GitLab to the jobs of `parallel`."""
+    if "JOB_COMPLETION_INDEX" in env:
+        if "ORCH_SHARDS" not in env:
+            raise UsageError(
+                "JOB_COMPLETION_INDEX is set, and ORCH_SHARDS is not",
+                hint="set it to the number of completions of the Job",
+            )
+        first, count, names = env["JOB_COMPLETION_INDEX"], env["ORCH_SHARDS"], "JOB_COMPLETION_INDEX and ORCH_SHARDS"
+        offset = 0
+    elif "CI_NODE_INDEX" in env and "CI_NODE_TOTAL" in env:
+        first, count, names = env["CI_NODE_INDEX"], env["CI_NODE_TOTAL"], "CI_NODE_INDEX and CI_NODE_TOTAL"
+        offset = 1
+    else:
+        raise UsageError(
+            "--shard auto: nothing says which shard this is",
+            hint="it reads JOB_COMPLETION_INDEX with ORCH_SHARDS, or CI_NODE_INDEX with CI_NODE_TOTAL; or give --shard I/N",
+        )
+    if not (
+        first.isdecimal() and first.isascii() and count.isdecimal() and count.isascii() and len(first + count) < 11
+    ):
+        raise UsageError(f"{names} are not two numbers")
+    return _checked(int(first) - offset, int(count), names)
+
+
+def _checked(index: int, count: int, named: str) -> Shard:
+    if not 0 < count <= MAX_SHARDS:
+        raise UsageError(f"{named}: there must be from 1 to {MAX_SHARDS:,} shards")
+    if not 0 <= index < count:
+        raise UsageError(
+            f"{named}: shard {index + 1} of {count} does not exist", hint=f"they are 1/{count} to {count}/{count}"
+        )
+    return Shard(index, count)
+
+
+def shard_of(id: str, count: int) -> int:
+    """Return the index of the shard that a database belongs to: the same on every machine, for ever."""
+    return int.from_bytes(sha256(id.encode(errors="surrogatepass")).digest()[:8]) % count
+
+
+def split(needs: Mapping[str, Sequence[str]], shard: Shard) -> tuple[list[str], list[str]]:
+    """Return the databases of a shard, and those of other shards that must be migrated before one of them.
+
+    The latter are all on which one of the former depends, directly or not: one in between may have nothing to do.
+    """
+    mine = [id for id in needs if shard_of(id, shard.count) == shard.index]
+    own, reached, queue = set(mine), set[str](), list(mine)
+    while queue:
+        for need in needs[queue.pop()]:
+            if need not in reached and need in needs:
+                reached.add(need)
+                queue.append(need)
+    return mine, [id for id in needs if id in reached and id not in own]
