@@ -11,7 +11,16 @@ from orchestrator.engines.url import Address, DsnError
 from orchestrator.errors import InvalidError, InvalidGroup
 from orchestrator.manifest.names import name_problem
 from orchestrator.manifest.redact import Redactor
-from orchestrator.manifest.template import Column, DatabaseName, Piece, Variable, fill, parse, parse_override
+from orchestrator.manifest.template import (
+    Column,
+    DatabaseName,
+    Piece,
+    Variable,
+    columns_in,
+    fill,
+    parse,
+    parse_override,
+)
 from orchestrator.manifest.variables import UnsetError, look_up, read_env_file, value_of
 from orchestrator.model import Database, Target
 from orchestrator.phrases import some
@@ -131,8 +140,10 @@ def _real_name(database: Database, env: Mapping[str, str]) -> str:
 
 def variables_of(database: Database) -> tuple[Variable, ...]:
     """Return the variables that its DSN and its name on the server need, each once, in order; DsnError if malformed."""
-    columns = tuple(database.columns)
-    pieces = (*parse(database.dsn, columns), *parse(database.database, columns))
+    pieces = (
+        *parse(database.dsn, columns_in(database.dsn)),
+        *parse(database.database, columns_in(database.database)),
+    )
     return tuple({piece.name: piece for piece in pieces if isinstance(piece, Variable)}.values())
 
 

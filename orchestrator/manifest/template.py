@@ -81,6 +81,12 @@ def parse(template: str, columns: tuple[str, ...] = ()) -> tuple[Piece, ...]:
     return tuple(pieces)
 
 
+def columns_in(template: str) -> tuple[str, ...]:
+    """Return the columns of a fleet that stand in a template, each once."""
+    names = (token["column"] for token in _TOKEN.finditer(template))
+    return tuple(dict.fromkeys(name for name in names if name))
+
+
 def _what_is_wrong(rest: str) -> str:
     if rest.startswith("${"):
         if "}" not in rest:

@@ -31,6 +31,12 @@ def render(manifest: Manifest, settings: Settings) -> dict[str, str]:
     """Return the workflow, for `argo submit`; nothing for an empty estate. InvalidError for a name that Argo would change."""
     if not manifest.databases:
         return {}
+    if manifest.fleets:
+        raise InvalidError(
+            f"the Argo workflow has a task for each database, and {manifest.fleets[0].template} is a fleet",
+            where=manifest.fleets[0].mark,
+            hint="render k8s: one Job whatever the number of members; or write a withSequence as in docs/fleets.md",
+        )
     InvalidGroup.raise_if(
         InvalidError(
             f"Argo would replace what is between the braces in the name of {database.id}",

@@ -92,7 +92,11 @@ def _plan(manifest: Manifest, settings: Settings) -> dict[str, Any]:
 
 
 def _apply(manifest: Manifest, settings: Settings) -> dict[str, Any]:
-    command = _run("Apply", "orch apply --wait 60 --output github")
+    shards = settings.shards
+    part = f" --shard ${{{{ matrix.shard }}}}/{shards}" if shards > 1 else ""
+    command = _run("Apply", f"orch apply --wait 60 --output github{part}")
+    matrix = {"strategy": {"fail-fast": False, "matrix": {"shard": Flow([*range(1, shards + 1)])}}} if part else {}
+    group = "databases-${{ matrix.shard }}" if part else "databases"
     return {
         "name": "Apply",
         "needs": Flow(["check"]),
@@ -100,7 +104,8 @@ def _apply(manifest: Manifest, settings: Settings) -> dict[str, Any]:
         "runs-on": "ubuntu-24.04",
         "timeout-minutes": 60,
         "environment": "production",
-        "concurrency": {"group": "databases", "cancel-in-progress": False},
+        **matrix,
+        "concurrency": {"group": group, "cancel-in-progress": False},
         "steps": [*_setup("", settings), {**command, "env": _variables(manifest)}],
     }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from orchestrator.errors import InvalidError
@@ -66,6 +67,22 @@ def pod_settings(settings: Settings) -> dict[str, Any]:
     return {key: value for key, value in settings.pod.items() if key not in (*_METADATA, *_CONTAINER)}
 
 
+def representatives(manifest: Manifest) -> Manifest:
+    """Return the manifest with one member of each fleet on each server: all that a Job for the whole needs to know."""
+    seen: set[tuple[int, str | None]] = set()
+    databases = []
+    for one in manifest.databases:
+        key = (one.fleet.entry, one.server) if one.fleet else None
+        if key is None or key not in seen:
+            databases.append(one)
+            seen |= {key} if key else set()
+    kept = {one.id for one in databases}
+    return replace(
+        manifest,
+        databases=tuple(replace(one, depends_on=tuple(id for id in one.depends_on if id in kept)) for one in databases),
+    )
+
+
 class Jobs:
     """The names and containers of every database of a manifest."""
 
@@ -102,10 +119,13 @@ class Jobs:
         command = ["apply", "--only", database.id, "--no-deps", "--wait", "60", "--output", "jsonl"]
         return self._container("migrator", command, [database], self._settings.secret)
 
-    def apply_all(self) -> dict[str, Any]:
-        """Return the container that migrates every database, each after what it depends on."""
-        command = ["apply", "--wait", "60", "--output", "jsonl"]
-        return self._container("migrator", command, list(self._databases.values()), self._settings.secret)
+    def apply_all(self, shards: int = 1) -> dict[str, Any]:
+        """Return the container that migrates every database, each after what it depends on; or its part of them."""
+        command = ["apply", "--wait", "60", "--output", "jsonl", *(["--shard", "auto"] if shards > 1 else [])]
+        container = self._container("migrator", command, list(self._databases.values()), self._settings.secret)
+        if shards > 1:  # JOB_COMPLETION_INDEX is set by Kubernetes
+            container["env"] = [*container.get("env", ()), {"name": "ORCH_SHARDS", "value": str(shards)}]
+        return container
 
     def drift(self) -> dict[str, Any]:
         """Return the container that looks for what was changed in any database behind its migrations."""

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from orchestrator.errors import ExitCode
 from orchestrator.files.yaml_text import to_yaml
 from orchestrator.model import Database, Manifest
 from orchestrator.planning.graph import waves
-from orchestrator.render.jobs import CANNOT_MEND, POD_SECURITY, Jobs, merged, pod_metadata, pod_settings
+from orchestrator.render.jobs import (
+    CANNOT_MEND,
+    POD_SECURITY,
+    Jobs,
+    merged,
+    pod_metadata,
+    pod_settings,
+    representatives,
+)
 from orchestrator.render.names import digest
 from orchestrator.render.settings import Settings
 from orchestrator.render.text import header
@@ -29,8 +38,12 @@ def render(manifest: Manifest, settings: Settings) -> dict[str, str]:
     """Return the Jobs and a kustomization.yaml for `kubectl apply -k`; nothing for an empty estate."""
     if not manifest.databases:
         return {}
+    if manifest.fleets:
+        manifest, settings = representatives(manifest), replace(settings, secrets="server")
     jobs = Jobs(manifest, settings)
-    if settings.shape == "one":
+    if manifest.fleets:
+        files = {"job-migrate-fleet.yaml": _indexed(jobs, settings)}
+    elif settings.shape == "one":
         files = {"job-migrate-all.yaml": _job("migrate-all", jobs.apply_all(), None, settings, {})}
     else:
         files = _each(manifest, jobs, settings)
@@ -59,6 +72,27 @@ def _each(manifest: Manifest, jobs: Jobs, settings: Settings) -> dict[str, Any]:
         waiter = _waiter(database, jobs)
         files[f"job-{name}.yaml"] = _job(name, jobs.apply(database), waiter, settings, annotations)
     return files
+
+
+def _indexed(jobs: Jobs, settings: Settings) -> dict[str, Any]:
+    """Return one Job whose pods are shards of all databases, however many there are."""
+    job = _job("migrate-fleet", jobs.apply_all(settings.shards), None, settings, {})
+    if settings.shards == 1:
+        return job
+    spec = job["spec"]
+    del spec["backoffLimit"]
+    indexed = {
+        "completionMode": "Indexed",
+        "completions": settings.shards,
+        "parallelism": settings.shards,
+        "backoffLimitPerIndex": 3,
+        "maxFailedIndexes": settings.shards,  # what one shard cannot do must not stop the others
+    }
+    hopeless = {**_HOPELESS, "action": "FailIndex"}
+    rules = [hopeless if rule is _HOPELESS else rule for rule in spec["podFailurePolicy"]["rules"]]
+    job["spec"] = {**indexed, **spec, "podFailurePolicy": {"rules": rules}}
+    job["metadata"]["name"] = _name("migrate-fleet", job["spec"], settings)
+    return job
 
 
 def _waiter(database: Database, jobs: Jobs) -> dict[str, Any] | None:
@@ -116,16 +150,19 @@ def _job(
         "podFailurePolicy": {"rules": [*([_NOT_YET] if waiter else []), _HOPELESS, _DISRUPTED]},
         "template": {"metadata": merged({"labels": labels}, pod_metadata(settings)), "spec": pod},
     }
-    # A Job's template cannot be changed: whatever changes it makes another Job.
-    again = f" {settings.generation}" if settings.generation else ""
-    mark = digest(json.dumps(spec, sort_keys=True) + again)
     if settings.argocd == "presync":
         annotations = {
             "argocd.argoproj.io/hook": "PreSync",
             "argocd.argoproj.io/hook-delete-policy": "BeforeHookCreation",
             **annotations,
         }
-    metadata = {"name": f"{name}-db-{mark}", "namespace": settings.namespace, "labels": labels}
+    metadata = {"name": _name(name, spec, settings), "namespace": settings.namespace, "labels": labels}
     if annotations:
         metadata["annotations"] = annotations
     return {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": spec}
+
+
+def _name(name: str, spec: dict[str, Any], settings: Settings) -> str:
+    """Return the name of a Job. Its template cannot be changed: whatever changes it makes another Job."""
+    again = f" {settings.generation}" if settings.generation else ""
+    return f"{name}-db-{digest(json.dumps(spec, sort_keys=True) + again)}"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from orchestrator.engines import dialect
 from orchestrator.manifest.dsn import variables_of
-from orchestrator.manifest.template import Variable, fill, parse
+from orchestrator.manifest.template import Variable, columns_in, fill, parse
 from orchestrator.model import Database, Manifest
 from orchestrator.render.names import slugs
 
@@ -60,7 +60,7 @@ def servers_of(manifest: Manifest) -> tuple[Server, ...]:
 
 def _server(name: str, service: str, databases: tuple[Database, ...]) -> Server:
     first = databases[0]
-    pieces = parse(first.dsn)
+    pieces = parse(first.dsn, columns_in(first.dsn))
     variables = tuple({one.name: one for database in databases for one in variables_of(database)}.values())
     parts, alone, secrets = dict[str, Value](), False, set()
     if pieces and isinstance(pieces[0], Variable):
@@ -88,9 +88,11 @@ def _server(name: str, service: str, databases: tuple[Database, ...]) -> Server:
 
 def _parts(dsn: str, engine: str) -> tuple[dict[str, Value], bool]:
     """Return host, port, user, password and the parameters, and whether the host is a single one."""
-    pieces = parse(dsn)
+    columns = columns_in(dsn)
+    pieces = parse(dsn, columns)
     marks = {f"zz{number}zz": piece for number, piece in enumerate(pieces) if isinstance(piece, Variable)}
-    fields, alone = dialect(engine).dsn.parts(fill(pieces, list(marks), "zzdatabasezz", engine))
+    filled = fill(pieces, list(marks), "zzdatabasezz", engine, dict.fromkeys(columns, "zzcolumnzz"))
+    fields, alone = dialect(engine).dsn.parts(filled)
 
     def value(part: str) -> Value:
         if part in marks:

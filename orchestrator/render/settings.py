@@ -17,8 +17,8 @@ class Settings:
     """How files are rendered. Patterns hold `{name}` (or the id where several share it) and `{id}`.
 
     `targets` are those declared; without any, those on disk are meant. `extras` of the package bring the drivers of the
-    databases' engines. `told_image` is the image that the command line
-    names: what is rendered says so in its first line.
+    databases' engines. `shards` is the number of runs at the same time that migrate fleets. `told_image` is the image that
+    the command line names: what is rendered says so in its first line.
     """
 
     image: str
@@ -42,6 +42,7 @@ class Settings:
     requirements: str
     branch: str
     plan_environment: str
+    shards: int = 4
     extras: tuple[str, ...] = ()
     told_image: str = field(default="", compare=False)
 
@@ -106,6 +107,14 @@ def settings_of(manifest: Manifest, image: str | None = None) -> Settings:
         requirements=docker.get("requirements", ""),
         branch=github.get("branch", "main"),
         plan_environment=github.get("plan_environment", ""),
+        shards=_shards(manifest, given.get("shards", 4)),
         extras=tuple(sorted({dialect(one.engine).extra for one in manifest.databases} - {""})),
         told_image=image or "",
     )
+
+
+def _shards(manifest: Manifest, wanted: int) -> int:
+    """Return by how many runs at the same time the databases are migrated: one, if no fleet or a rollout is among them."""
+    if not manifest.fleets or any(fleet.rollout for fleet in manifest.fleets):
+        return 1
+    return wanted

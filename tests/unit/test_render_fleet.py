@@ -1,0 +1,55 @@
+"""What is rendered for a manifest with fleets: one Job and a matrix, whatever the number of members."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from manifests import read
+
+from orchestrator.errors import InvalidError
+from orchestrator.render.settings import settings_of
+from orchestrator.render.targets import files_of
+
+TEXT = """\
+version: 1
+{extra}servers:
+  pg: {{engine: postgres, dsn: "postgres://${{U}}:${{P}}@${{H}}/{{database}}"}}
+databases:
+  - {{name: core, server: pg, migrations: m}}
+  - {{name: "t_{{n}}", server: pg, migrations: m, depends_on: [core], for_each: {{range: 1..3000}}{rollout}}}
+  - {{name: "own_{{n}}", engine: postgres, dsn: "postgres://{{n}}.h/{{database}}", migrations: m, for_each: {{values: [a, b]}}}}
+"""
+
+
+@pytest.fixture(autouse=True)
+def in_tmp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_one_indexed_job_for_thousands_of_members() -> None:
+    manifest = read(TEXT.format(extra="render: {shards: 7}\n", rollout=""))
+    files = files_of("k8s", manifest, settings_of(manifest))
+    job = yaml.safe_load(files["k8s/job-migrate-fleet.yaml"])
+    spec = job["spec"]
+    assert (spec["completionMode"], spec["completions"], spec["parallelism"]) == ("Indexed", 7, 7)
+    assert (spec["backoffLimitPerIndex"], spec["maxFailedIndexes"], "backoffLimit" in spec) == (3, 7, False)
+    assert spec["podFailurePolicy"]["rules"][0]["action"] == "FailIndex"
+    (container,) = spec["template"]["spec"]["containers"]
+    assert container["command"] == ["orch", "apply", "--wait", "60", "--output", "jsonl", "--shard", "auto"]
+    assert container["env"] == [{"name": "ORCH_SHARDS", "value": "7"}]
+    assert container["envFrom"] == [{"secretRef": {"name": "pg-db-credentials"}}]
+    workflow = yaml.safe_load(files_of("github", manifest, settings_of(manifest))[".github/workflows/databases.yml"])
+    apply = workflow["jobs"]["apply"]
+    assert apply["strategy"]["matrix"]["shard"] == [1, 2, 3, 4, 5, 6, 7]
+    assert apply["steps"][-1]["run"].endswith("--shard ${{ matrix.shard }}/7")
+    with pytest.raises(InvalidError, match="is a fleet"):
+        files_of("argo", manifest, settings_of(manifest))
+
+
+def test_a_rollout_is_not_divided() -> None:
+    manifest = read(TEXT.format(extra="", rollout=", rollout: {then: 5%}"))
+    job = yaml.safe_load(files_of("k8s", manifest, settings_of(manifest))["k8s/job-migrate-fleet.yaml"])
+    assert job["spec"]["backoffLimit"] == 3
+    assert "--shard" not in job["spec"]["template"]["spec"]["containers"][0]["command"]
