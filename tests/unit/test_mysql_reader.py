@@ -166,3 +166,13 @@ def test_what_reaches_beyond_a_copy(text: str, body: str | None, found: int) -> 
     assert len(confined.findings) == found
     if body:
         assert confined.script.statements[0].body == body
+
+
+def test_what_a_dump_hides_from_every_server_is_a_comment() -> None:
+    """The first line of each dump of MariaDB would keep its client from running commands of the shell."""
+    text = "/*M!999999\\- enable the sandbox mode */ \nSELECT 1 /*!99999 ; it's */;\n/*!50001 SELECT 2 */;\n"
+    script = read_script(File("1_x.up.sql", Path("1_x.up.sql"), "sha256:0"), text)
+    assert [statement.source for statement in script.statements] == [
+        "SELECT 1 /*!99999 ; it's */",
+        "/*!50001 SELECT 2 */",
+    ]

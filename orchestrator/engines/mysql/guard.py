@@ -24,6 +24,7 @@ from orchestrator.model import Attempt, Statement, Target, VersionRow
 
 _HISTORY = ("version", "attempt", "direction", "checksum", "done")
 _VERSIONS = ("version", "dirty")
+_TRIES = 10
 _NOT_READABLE = (1142, 1143, 1146, 1356)
 # golang-migrate's table has two columns and no other one, if nobody added one; a history is told by five of its own.
 _FIND = f"""SELECT c.TABLE_NAME, SUM(c.COLUMN_NAME IN ({", ".join(map(text, _HISTORY))})) = {len(_HISTORY)}
@@ -127,7 +128,7 @@ class Guard:
         if statement is not None:  # it has committed: what other sets did meanwhile looks the same
             changed = [name for name in changed if name.lower() in self._ours]
         elif any(name in self._others for name in changed):
-            changed = self._not_of_others(changed, now)
+            changed = self._not_of_others(changed)
         if changed:
             error = self._refused(changed[0], statement, None, other=changed[0] in self._others)
             error.partly = statement is not None
@@ -213,15 +214,29 @@ class Guard:
                     raise
                 del self._others[name]
 
-    def _not_of_others(self, changed: list[str], now: Marks) -> list[str]:
-        """Leave out what another session has committed: it sees the same as this one does."""
+    def _not_of_others(self, changed: list[str]) -> list[str]:
+        """Leave out the tables of other sets that are as another session sees them: what changed there is committed."""
         other = open_connection(self._target)
         try:
-            committed = self._marks(other)
+            return [name for name in changed if name not in self._others or self._is_ours(name, other)]
         finally:
             with suppress(pymysql.Error):
                 other.close()
-        return [name for name in changed if name not in self._others or committed.get(name) != now.get(name)]
+
+    def _is_ours(self, name: str, other: Any) -> bool:
+        """Whether this transaction changed a table: the newest rows that it sees are not what is committed."""
+        columns = ", ".join(map(quoted, self._others[name]))
+        query = f"SELECT COUNT(*), COALESCE(SUM(CRC32(CONCAT_WS(',', {columns}))), 0) FROM {quoted(name)}"
+        # A locking read sees what is committed by now, which a plain one need not. Its set may be writing all the same.
+        now = ask(self._connection, f"{query} LOCK IN SHARE MODE")
+        for _ in range(_TRIES):
+            committed = ask(other, query)
+            if committed == now:
+                return False
+            before, now = now, ask(self._connection, f"{query} LOCK IN SHARE MODE")
+            if before == now:
+                return True
+        return True
 
     def _refused(self, name: str, statement: Statement | None, offset: int | None, *, other: bool) -> StatementError:
         if other:

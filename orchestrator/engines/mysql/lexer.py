@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 # A comment with `!` is code for the server, if that is new enough: its marks are blank, and what is inside is read.
+# No server is as new as 99999 and 999999, by which dumps hide a line from all of them.
 _TOKEN = re.compile(
-    r"""(?P<blank>\s+|\#[^\n]*|--(?=[\s\x00-\x1f]|\Z)[^\n]*|/\*M?!(?:[0-9]{5,6})?|\*/|/\*(?!M?!)(?:[^*]|\*(?!/))*+(?:\*/)?)
+    r"""(?P<blank>\s+|\#[^\n]*|/\*M?!9{5,6}(?:[^*]|\*(?!/))*+(?:\*/)?|--(?=[\s\x00-\x1f]|\Z)[^\n]*|/\*M?!(?:[0-9]{5,6})?|\*/|/\*(?!M?!)(?:[^*]|\*(?!/))*+(?:\*/)?)
       | (?P<text>[nN]?'(?:[^'\\]|\\.|'')*+'?|"(?:[^"\\]|\\.|"")*+"?)
       | (?P<quoted>`(?:[^`]|``)*+`?)
       | (?P<number>(?:0x[0-9A-Fa-f]+|[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)(?![A-Za-z_$0-9\x80-\U0010ffff]))
@@ -106,7 +107,7 @@ def split(text: str, *, raw: bool = False) -> list[Piece]:
         if found[0] == "*/" and not conditional:  # 2*/* a comment */3
             kind, place, found = "other", start + 1, pattern.match("*") or found
         if kind == "blank":
-            if found[0].startswith(("/*!", "/*M!")):
+            if found[0].startswith(("/*!", "/*M!")) and not found[0].endswith("*/"):
                 conditional += 1
                 piece = piece or Piece(start, place)
             elif found[0] == "*/":
