@@ -76,7 +76,7 @@ class Home:
 
     @property
     def log(self) -> Path:
-        """What the server says; the file of the run before is `log.old`."""
+        """The log of the server; that of the run before is `log.old`."""
         return self.path / "log"
 
     def make(self) -> None:
@@ -92,7 +92,7 @@ class Home:
             self.write(Record(password=secrets.token_urlsafe(24)))
 
     def check_owner(self) -> None:
-        """Raise OrchError unless the directory belongs to the user who runs us; mixed owners lock each other out."""
+        """Raise OrchError unless the directory belongs to the user who runs us; otherwise users would lock each other out."""
         if self.path.stat().st_uid != os.geteuid():
             raise OrchError(
                 f"{self.path} belongs to another user",
@@ -131,7 +131,7 @@ class Home:
 
 @contextlib.contextmanager
 def exclusive(root: Path) -> Iterator[None]:
-    """Be the only one who starts or stops servers of this root; the kernel lets go if we are killed.
+    """Hold the lock under which servers of this root are started and stopped; the kernel releases it if we are killed.
 
     Raises OrchError after LOCK_SECONDS.
     """

@@ -55,9 +55,9 @@ class Program(Protocol):
     data_option: str
     port_option: str
     signals: tuple[signal.Signals, signal.Signals]
-    """The clean stop, and the hard one that follows when it takes too long."""
+    """The signal for a clean stop, and the one that follows if that takes too long."""
     needs_nudge: bool
-    """Whether it notices a signal only when the next client knocks."""
+    """Whether it notices a signal only when the next client connects."""
 
     def installed(self) -> bool:
         """Return whether the program is here and can be run."""
@@ -73,7 +73,7 @@ class StartError(OrchError):
 
 
 def described(program: Program, home: Home, running: Running) -> Server:
-    """Return what there is to know of a running server."""
+    """Return the record of a running server: its address, login and process."""
     record = home.read()
     product = record.product or program.name
     return Server(program.engine, product, HOST, running.port, USER, record.password, running.pid, data=home.data)
@@ -253,7 +253,7 @@ def _knock(port: int) -> bool:
 
 
 def alive(pid: int) -> bool:
-    """Return whether a process runs. A zombie does not; if it is our own child, it is laid to rest.
+    """Return whether a process runs. A zombie does not; if it is our own child, it is reaped.
 
     A process whose first thread is a zombie holds its port and its files until its last thread has ended.
     """
@@ -269,7 +269,7 @@ def alive(pid: int) -> bool:
 
 
 def plain_environment() -> dict[str, str]:
-    """Return the environment of a server: not ours, whose secrets and PG* settings are none of its business."""
+    """Return the environment of a server: a few variables of ours, without secrets and PG* settings."""
     kept = ("PATH", "LD_LIBRARY_PATH", "PYTHONPATH", "TMPDIR", "TZ")
     return {name: os.environ[name] for name in kept if name in os.environ} | {"LC_ALL": "C.UTF-8"}
 
@@ -280,7 +280,7 @@ def _now() -> int:
 
 
 def _is_killed(pid: int) -> bool:
-    """Return whether SIGKILL is on its way to a process: it may look alive for a moment, and serves nobody any more."""
+    """Return whether a process is about to end by SIGKILL: it may look alive for a moment, but serves no client."""
     status = Path(f"/proc/{pid}/status").read_text(errors="replace")
     pending = re.findall(r"^(?:SigPnd|ShdPnd):\s*([0-9a-f]+)", status, re.MULTILINE)
     return any(int(mask, 16) & 1 << (signal.SIGKILL - 1) for mask in pending)

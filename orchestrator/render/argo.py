@@ -28,7 +28,10 @@ _OWN = (
 
 
 def render(manifest: Manifest, settings: Settings) -> dict[str, str]:
-    """Return the workflow, for `argo submit`; nothing for an empty estate. InvalidError for a name that Argo would change."""
+    """Return path → text of the workflow; empty for a manifest without databases.
+
+    InvalidError for a name that Argo would change.
+    """
     if not manifest.databases:
         return {}
     if manifest.fleets:

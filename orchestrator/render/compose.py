@@ -19,11 +19,14 @@ from orchestrator.render.settings import Settings
 from orchestrator.render.text import header
 
 IMAGE_SERVICE = "migrate-image"
-"""The one service that builds the image: several that build the same one get into each other's way."""
+"""The one service that builds the image. If several services built the same image, they would disturb each other."""
 
 
 def render(manifest: Manifest, settings: Settings) -> dict[str, str]:
-    """Return the file; nothing for an empty estate. InvalidError where containers cannot be what the manifest says."""
+    """Return path → text of the file; empty for a manifest without databases.
+
+    InvalidError if containers cannot replace its servers.
+    """
     if not manifest.databases:
         return {}
     servers = servers_of(manifest)
@@ -75,12 +78,12 @@ def _build(settings: Settings) -> str | dict[str, str]:
 
 
 def _literal(text: str) -> str:
-    """Return a text so that Compose leaves it as it is: it replaces $NAME and ${NAME}, and reads $$ as $."""
+    """Return a text in which Compose replaces nothing: each $ doubled."""
     return text.replace("$", "$$")
 
 
 def _ready(servers: Iterable[Server]) -> dict[str, Any]:
-    """Return what has to be there before anything can be migrated on these servers."""
+    """Return the services that must be healthy before databases on these servers are migrated."""
     needs = {IMAGE_SERVICE: {"condition": "service_completed_successfully"}}
     return needs | {server.service: {"condition": "service_healthy"} for server in servers if server.ours}
 

@@ -51,7 +51,7 @@ _SOURCES = ("pyproject.toml", "README.md", "LICENSE", "orchestrator")
 
 
 def render(manifest: Manifest, settings: Settings) -> dict[str, str]:
-    """Return the Dockerfile, and a list beside it of what the build may see: secrets lie about in a project."""
+    """Return the Dockerfile and its .dockerignore, which lets the build see only what it needs: a project may hold secrets."""
     if not manifest.databases:
         return {}
     install, sources = _install(manifest, settings)
@@ -107,7 +107,7 @@ def _inside(path: str, key: str, manifest: Manifest) -> PurePosixPath:
 
 
 def _refuse_signs(path: str, manifest: Manifest) -> None:
-    """Raise InvalidError for a path that a Dockerfile would read as a pattern or replace parts of."""
+    """Raise InvalidError for a path that a Dockerfile would read as a pattern, or in which it would replace variables."""
     if found := re.search(r"[$*?\[\]\\\"\x00-\x1f]|^[#!]|^\s|\s\Z", path):
         raise InvalidError(
             f"a Dockerfile does not read the path {path!r} as it is, because of {found[0]!r}",

@@ -12,11 +12,11 @@ from orchestrator.model import Manifest
 from orchestrator.render.servers import Server, shell_default
 
 CONTAINERS = ("compose", "k8s", "argo")
-"""What runs migrations in containers of its own."""
+"""The targets that run migrations in containers of their own."""
 
 
 def inside(server: Server) -> dict[str, str | None]:
-    """Return what the variables of a server's DSN are in a container; None is what they are outside."""
+    """Return the values that the variables of a server's DSN have in a container; None for the value that they have outside."""
     values: dict[str, str | None] = {variable.name: None for variable in server.variables}
     if server.ours:
         known, container = dialect(server.engine), container_of(server)
@@ -33,7 +33,7 @@ _OTHERS = "; and render the others from a manifest of their own"
 
 
 def container_of(server: Server) -> Container:
-    """Return what a container of a server is; InvalidError where there is no server, and a database is a file."""
+    """Return the container record of a server's engine; InvalidError if its databases are files."""
     if container := dialect(server.engine).container:
         return container
     raise _error(
@@ -80,7 +80,7 @@ def secret_file(server: Server) -> str:
 
 
 def check(servers: Sequence[Server], others: Sequence[str]) -> None:
-    """Refuse servers that no container can be; `others` are the names of the other services. InvalidError, or a group."""
+    """Refuse servers that no container can replace; `others` are names of other services. InvalidError or InvalidGroup."""
     ours = [server for server in servers if server.ours]
     errors = [error for server in ours for error in _alone(server)]
     for server in ours:
@@ -91,7 +91,7 @@ def check(servers: Sequence[Server], others: Sequence[str]) -> None:
 
 
 def published(server: Server) -> str:
-    """Return the port of this machine at which a server is published, where no variable says another."""
+    """Return the port of this machine at which a server is published, unless a variable sets another one."""
     variable = server.port.variable
     given = variable.argument if variable and variable.operator == ":-" else server.port.text
     return given or dialect(server.engine).dsn.port
@@ -146,7 +146,7 @@ def _ports(servers: Sequence[Server]) -> Iterator[InvalidError]:
 
 
 def _variables(servers: Sequence[Server]) -> Iterator[InvalidError]:
-    """Yield what one container for all servers could not have: a variable with two values."""
+    """Yield the variables that would need two values in one container for all servers."""
     owners: dict[str, tuple[Server, str | None]] = {}
     for server in servers:
         for name, value in inside(server).items():

@@ -30,7 +30,10 @@ gh pr comment "$PULL_REQUEST" --repo "$GITHUB_REPOSITORY" --edit-last --create-i
 
 
 def render(manifest: Manifest, settings: Settings) -> dict[str, str]:
-    """Return the workflow; nothing for an empty estate. InvalidError for a name that GitHub would replace."""
+    """Return path → text of the workflow; empty for a manifest without databases.
+
+    InvalidError for a name that GitHub would replace.
+    """
     if not manifest.databases:
         return {}
     for text in (manifest.path.name, settings.package, settings.plan_environment):
@@ -75,7 +78,7 @@ def _check(settings: Settings) -> dict[str, Any]:
 
 
 def _plan(manifest: Manifest, settings: Settings) -> dict[str, Any]:
-    """Return the job that says in a pull request what applying it would run. One from a fork has no secrets to do it."""
+    """Return the job that shows in a pull request what it would apply. It does not run for forks: they get no secrets."""
     environment = {**_variables(manifest), "GH_TOKEN": "${{ github.token }}"}
     environment["PULL_REQUEST"] = "${{ github.event.pull_request.number }}"
     return {

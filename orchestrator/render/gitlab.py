@@ -20,7 +20,7 @@ _PATTERN = re.compile(r"[*?\[\]{}\\]")
 
 
 def render(manifest: Manifest, settings: Settings) -> dict[str, str]:
-    """Return the file; nothing for an empty estate."""
+    """Return path → text of the pipeline; empty for a manifest without databases."""
     if not manifest.databases:
         return {}
     path = settings.files["gitlab"]
@@ -70,7 +70,7 @@ def _when(manifest: Manifest, settings: Settings) -> dict[str, Any]:
 
 
 def _plain(text: str, manifest: Manifest) -> str:
-    """Return a text that GitLab leaves as it is; InvalidError for one in which it would replace variables."""
+    """Return a text in which GitLab replaces nothing; InvalidError for one in which it would replace variables."""
     if "$" in text:
         raise InvalidError(
             f"GitLab would take {text!r} for a variable from the $ on",

@@ -16,7 +16,7 @@ from orchestrator.render.settings import Settings
 
 USER = 65532  # nobody's; the image has the same
 CANNOT_MEND = [2, 4, 5]
-"""Exit codes that trying again does not change: usage, invalid files, a history conflict."""
+"""Exit codes after which another try is useless: usage, invalid files, a history conflict."""
 
 # A pod asks for the most that any of its containers does, while it waits as well: waiters that ask for much keep out the
 # very Job that they wait for.
@@ -39,7 +39,7 @@ _SECRET_NAME = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[
 
 
 def renamed(before: Manifest, after: Manifest, settings: Settings) -> dict[str, tuple[str, str, str]]:
-    """Return id → the Job, the Secret before and the Secret now, of databases that are called otherwise than before."""
+    """Return id → (Job, old Secret, new Secret) of the databases whose names in the cluster changed."""
     old, new = Jobs(before, settings), Jobs(after, settings)
     return {
         id: (f"migrate-{name}", old.secret(id, settings.secret), new.secret(id, settings.secret))
@@ -49,7 +49,7 @@ def renamed(before: Manifest, after: Manifest, settings: Settings) -> dict[str, 
 
 
 def merged(ours: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return both mappings as one: mappings are merged key by key, of everything else what is given counts."""
+    """Return both mappings merged: mappings in them key by key; of any other value, the given one wins."""
     result = dict(ours)
     for key, value in given.items():
         old = result.get(key)
@@ -63,7 +63,7 @@ def pod_metadata(settings: Settings) -> dict[str, dict[str, str]]:
 
 
 def pod_settings(settings: Settings) -> dict[str, Any]:
-    """Return what the manifest says of every pod besides its metadata and its containers."""
+    """Return what the manifest sets for every pod, without metadata and containers."""
     return {key: value for key, value in settings.pod.items() if key not in (*_METADATA, *_CONTAINER)}
 
 
@@ -101,7 +101,7 @@ class Jobs:
         return pattern.replace("{name}", self.names[id]).replace("{id}", id)
 
     def ancestors(self, database: Database) -> list[Database]:
-        """Return all that a database depends on, also through others, in the order of the manifest.
+        """Return all dependencies of a database, direct and indirect, in the order of the manifest.
 
         Waiting for those named alone is not enough: one in between may have nothing to do, and be ready at once.
         """
@@ -128,12 +128,12 @@ class Jobs:
         return container
 
     def drift(self) -> dict[str, Any]:
-        """Return the container that looks for what was changed in any database behind its migrations."""
+        """Return the container that runs `orch drift` on all databases."""
         databases = list(self._databases.values())
         return self._container("drift", ["drift", "--wait", "60"], databases, self._settings.secret)
 
     def wait(self, databases: Sequence[Database]) -> dict[str, Any]:
-        """Return the container that ends when these are migrated. It only reads."""
+        """Return the container that ends once these databases are migrated. It only reads."""
         command = ["wait", *(part for database in databases for part in ("--for", database.id))]
         command += ["--timeout", str(self._settings.wait_timeout)]
         return self._container("wait", command, databases, self._settings.wait_secret)

@@ -1,4 +1,4 @@
-"""`k8s/`: a Job for each database, or one for all. Applied all at once they keep the order: each waits for what it needs."""
+"""`k8s/`: a Job for each database, or one for all. All can be applied at once: each Job waits for its dependencies."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _NOT_YET = {
 
 
 def render(manifest: Manifest, settings: Settings) -> dict[str, str]:
-    """Return the Jobs and a kustomization.yaml for `kubectl apply -k`; nothing for an empty estate."""
+    """Return path → text of the Jobs and a kustomization.yaml, for `kubectl apply -k`; empty for a manifest without databases."""
     if not manifest.databases:
         return {}
     if manifest.fleets:
@@ -101,7 +101,7 @@ def _waiter(database: Database, jobs: Jobs) -> dict[str, Any] | None:
 
 
 def _drift(jobs: Jobs, settings: Settings) -> dict[str, Any]:
-    """Return the CronJob that fails where a database is not what its migrations made it."""
+    """Return the CronJob that fails if the schema of a database has drifted from its migrations."""
     labels = {"app.kubernetes.io/name": "database-drift", "app.kubernetes.io/managed-by": "orch"}
     pod = {
         "restartPolicy": "Never",

@@ -48,7 +48,7 @@ class Settings:
 
 
 def has_own_tag(image: str) -> bool:
-    """Whether an image names its content: by a digest, or by a tag that is not `latest`."""
+    """Whether an image reference has a digest, or a tag that is not `latest`."""
     tag = image.rpartition("/")[2].partition(":")[2]
     return "@" in image or tag not in ("", "latest")
 
@@ -65,7 +65,7 @@ _FILES = {
 
 
 def settings_of(manifest: Manifest, image: str | None = None) -> Settings:
-    """Return the settings of a manifest; `image` is told by a deployment that knows better."""
+    """Return the settings of a manifest. `image` replaces the image in the manifest, as --image does."""
     given = {key: value for key, value in manifest.render.items() if value is not None}
 
     def section(name: str) -> Mapping[str, Any]:

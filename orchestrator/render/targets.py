@@ -25,7 +25,7 @@ TARGETS: Mapping[str, str] = {
     "gitlab": "gitlab",
 }
 DEFAULT = ("compose", "k8s", "dockerfile")
-"""What is rendered where nothing is declared and nothing is there."""
+"""What is rendered if the manifest names no targets and no rendered file exists."""
 
 
 def files_of(target: str, manifest: Manifest, settings: Settings) -> dict[str, str]:
@@ -50,9 +50,9 @@ def as_rendered(target: str, manifest: Manifest, settings: Settings, root: Path)
 
 
 def stale(targets: Iterable[str], manifest: Manifest, settings: Settings, root: Path) -> list[Change]:
-    """Return what has to change under `root`: files to write, and files of ours that nothing asks for any more.
+    """Return the changes to make under `root`: files to write, and rendered files to remove because nothing needs them now.
 
-    A file that we did not make is never written over: OrchError.
+    A file that orch did not make is never overwritten: OrchError.
     """
     changes: list[Change] = []
     for target in targets:
@@ -73,12 +73,12 @@ def stale(targets: Iterable[str], manifest: Manifest, settings: Settings, root: 
 
 
 def present(settings: Settings, root: Path) -> list[str]:
-    """Return the targets of which a file that we made is on disk."""
+    """Return the targets of which a rendered file is on disk."""
     return [target for target in TARGETS if _leftover(target, settings, root)]
 
 
 def foreign(manifest: Manifest, settings: Settings, root: Path) -> dict[str, str]:
-    """Return file → target for what is in the place of a rendered file and that we did not make."""
+    """Return file → target of the files that orch did not make, and that are where a rendered file would be."""
     found = {}
     for target in DEFAULT:
         try:
@@ -93,7 +93,7 @@ def foreign(manifest: Manifest, settings: Settings, root: Path) -> dict[str, str
 
 
 def _leftover(target: str, settings: Settings, root: Path) -> list[str]:
-    """Return the files of a target that are on disk and ours."""
+    """Return the files of a target that are on disk and were made by orch."""
     place = root / settings.files[target]
     if target == "k8s":
         candidates = sorted(place.glob("*.yaml"))

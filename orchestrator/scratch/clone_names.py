@@ -32,12 +32,12 @@ _CLONE = re.compile(r"orch_clone_([0-9a-f]{8})_(\d+)_(\d+)_([0-9a-f]{8})[0-9a-f]
 
 
 def is_clone(name: str) -> bool:
-    """Whether a database of this name was made as a clone."""
+    """Whether this is the name of a clone."""
     return bool(_CLONE.fullmatch(name))
 
 
 def template_name(database: Database, target: Target, login: str, migrations: Sequence[Migration], tool: str) -> str:
-    """Return the name of the template of exactly these migrations, made by this release and login with these options."""
+    """Return the name of the template for these migrations, create options, login, and this release of orch."""
     facts = [
         HISTORY_FORMAT,
         tool,
@@ -52,12 +52,12 @@ def template_name(database: Database, target: Target, login: str, migrations: Se
 
 
 def family(database: Database, target: Target) -> str:
-    """Return how the names of all templates of this database begin: of this checkout of the project, and no other."""
+    """Return the prefix of the names of all templates of this database, in this checkout of the project only."""
     return f"{TEMPLATES}{_hash([target.engine, database.id, target.database, _directory(database)], 8)}_"
 
 
 def origin(database: Database) -> str:
-    """Return what a template remembers of where it comes from, for `is_orphan`."""
+    """Return what is stored with a template about its project, for `is_orphan`."""
     return json.dumps({"directory": _directory(database), "machine": _lasting_machine(), "at": int(time.time())})
 
 
@@ -77,7 +77,7 @@ def is_orphan(origin: str) -> bool:
 
 
 def clone_name(pid: int | None) -> str:
-    """Return a new name for a clone that belongs to this process; None: it stays until somebody drops it."""
+    """Return a new name for a clone that belongs to the process `pid`; None: the clone stays until a person drops it."""
     owner = f"{pid}_{_started(pid)}" if pid else "0_0"
     return f"{CLONES}{_machine()}_{owner}_{int(time.time()):08x}{secrets.token_hex(4)}"
 
@@ -94,7 +94,7 @@ def is_left_behind(name: str) -> bool:
 
 
 def owner(name: str) -> tuple[str, int | None]:
-    """Return whose clone this is, and when it was made (seconds of Unix), as far as its name tells."""
+    """Return the owner of a clone, and when it was made (Unix time in seconds), as far as its name tells."""
     match = _CLONE.fullmatch(name)
     if match is None:
         return "", None
@@ -116,7 +116,7 @@ def _directory(database: Database) -> str:
 
 @cache
 def _lasting_machine() -> str:
-    """Name this machine, also after it was started again."""
+    """Return a name of this machine that stays the same after a reboot."""
     try:
         return _hash(Path("/etc/machine-id").read_text(), 8)
     except OSError:
@@ -125,7 +125,7 @@ def _lasting_machine() -> str:
 
 @cache
 def _machine() -> str:
-    """Name this boot and pid namespace: only there does a pid mean something."""
+    """Return a name of this boot and pid namespace: a pid is valid only there."""
     try:
         here = Path("/proc/sys/kernel/random/boot_id").read_text() + str(Path("/proc/self/ns/pid").stat().st_ino)
     except OSError:

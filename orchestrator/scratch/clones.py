@@ -227,7 +227,7 @@ class Cloner:
         return family(self.run.databases[id], self.run.targets[id])
 
     def _drop_template(self, copies: Copies, name: str) -> bool:
-        """Drop a template; returns False, and leaves it, where somebody builds or copies it at this moment."""
+        """Drop a template; returns False and leaves it if another process builds or copies it now."""
         try:
             with copies.building(name, 0):
                 copies.drop(name)
@@ -250,7 +250,7 @@ class Cloner:
             copies.finish(template, origin(self.run.databases[id]))
 
     def _migrate(self, run: Run, id: str, template: str) -> None:
-        """Bring the template where `orch apply` would bring it, by the same road."""
+        """Migrate the template as `orch apply` would."""
         failures: list[Failure] = []
 
         def sink(event: Event) -> None:

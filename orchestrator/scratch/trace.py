@@ -1,4 +1,4 @@
-"""`orch lint --trace`: run pending files in a scratch database, and hold what they did against what the rules say.
+"""`orch lint --trace`: run pending files in a scratch database, and compare what they did with what the rules say.
 
 The scratch database is made beside the real one, which is only asked which files are pending, and dropped in the end.
 Its tables have no rows but those that migrations insert: locks, rewrites and reads are the same, times are not.
@@ -33,7 +33,7 @@ from orchestrator.scratch.confine import UP, confined, reaching
 
 @dataclass(frozen=True, slots=True)
 class Traced:
-    """What was traced of one database. `failure` is why it could not be, or not to its end."""
+    """The traced statements of one database. `failure` says why tracing failed or stopped."""
 
     database: str
     statements: tuple[Compared, ...] = ()
@@ -70,7 +70,7 @@ def trace(run: Run, *, since: int | None = None, version: int = 0) -> list[Trace
 
 
 def _pending(run: Run) -> dict[str, tuple[int, ...]]:
-    """Return the versions that the real databases do not have; of one that is missing, all."""
+    """Return the versions that are not applied in the real databases: all, if a database does not exist."""
     surveys = survey(run)
     pending = {}
     for id, one in surveys.items():
@@ -90,7 +90,7 @@ class _Scratch:
         self._story = Story(version=version)
 
     def compared(self, before: Sequence[Migration], ahead: Sequence[Migration]) -> Iterator[Compared]:
-        """Yield each statement of the files ahead, after those before have run."""
+        """Run the files `before`, then yield each statement of the files `ahead` with what it did."""
         name = clone_name(os.getpid())
         for _, beyond in reaching(self._run, self._id, [*before, *ahead], UP, name):
             if beyond.reach is not Reach.MAY:  # it would act on the real server
