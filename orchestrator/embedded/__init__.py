@@ -28,6 +28,9 @@ from orchestrator.errors import OrchError, UsageError
 __all__ = ["Server", "down", "dsns", "environment", "is_address", "remove", "status", "up"]
 
 
+PROC = Path("/proc/self")
+
+
 def up(root: Path, engines: Iterable[str], *, durable: bool = False) -> dict[str, Server]:
     """Start the servers that these engines need and do not run yet; return them by engine, ready to be used.
 
@@ -40,6 +43,12 @@ def up(root: Path, engines: Iterable[str], *, durable: bool = False) -> dict[str
     start (with the end of its log) or runs without the durability that is asked for.
     """
     wanted = sorted(engine for engine in set(engines) if not (engine in DIALECTS and dialect(engine).embedded.files))
+    if wanted and not PROC.is_dir():
+        raise OrchError(
+            "the embedded servers need Linux: they are recognised by what /proc says",
+            hint="start servers of your own, for example with Docker (orch render compose), "
+            "and set the variables of the manifest",
+        )
     with _told(root):
         base = _make_root(root)
         with exclusive(base):

@@ -19,7 +19,8 @@ from orchestrator.render.text import header
 # Pinned, with the version beside it, which tools that bring them up to date read and write.
 _CHECKOUT = "actions/checkout@08c6903cd8c0fde910a37f88322edcfb5dd907a8"
 _PYTHON = "actions/setup-python@e797f83bcb11b83ae66e0230d6156d7c80228e7c"
-_VERSIONS = {_CHECKOUT: "v5.0.0", _PYTHON: "v6.0.0"}
+_UPLOAD = "actions/upload-artifact@ea165f8d65b6e75b540449e92b4886f43607fa02"
+_VERSIONS = {_CHECKOUT: "v5.0.0", _PYTHON: "v6.0.0", _UPLOAD: "v4.6.2"}
 _PATTERN = re.compile(r"[*?+\[\]!\\]")
 # One comment in each pull request: the next plan takes the place of the one before.
 _COMMENT = """\
@@ -109,8 +110,38 @@ def _apply(manifest: Manifest, settings: Settings) -> dict[str, Any]:
         "environment": "production",
         **matrix,
         "concurrency": {"group": group, "cancel-in-progress": False},
-        "steps": [*_setup("", settings), {**command, "env": _variables(manifest)}],
+        "steps": [
+            *_setup("", settings),
+            {**command, "env": _variables(manifest)},
+            *_report(manifest, "estate-${{ matrix.shard }}" if part else "estate"),
+        ],
     }
+
+
+def _report(manifest: Manifest, artifact: str) -> list[dict[str, Any]]:
+    """Return the steps that keep the page of `orch report`, also of a failed run, and link it in the job summary. Each shard keeps its own."""
+    written = "${{ !cancelled() && hashFiles('estate.html') != '' }}"
+    link = {"REPORT": "${{ steps.report.outputs.artifact-url }}"}
+    return [
+        {
+            **_run("Report", "orch report -o estate.html"),
+            "if": "${{ !cancelled() }}",
+            "continue-on-error": True,
+            "env": _variables(manifest),
+        },
+        {
+            "name": "Keep the report",
+            "id": "report",
+            "if": written,
+            "uses": _UPLOAD,
+            "with": {"name": artifact, "path": "estate.html"},
+        },
+        {
+            **_run("Link the report", 'echo "[Report of all databases]($REPORT)" >> "$GITHUB_STEP_SUMMARY"'),
+            "if": written,
+            "env": link,
+        },
+    ]
 
 
 def _variables(manifest: Manifest) -> dict[str, str]:

@@ -336,7 +336,13 @@ def test_the_workflow_applies_the_branch_of_the_manifest_and_comments_its_plan(t
     jobs = workflow["jobs"]
     assert workflow["on"]["push"]["branches"] == ["release/1"]
     assert "refs/heads/release/1'" in jobs["apply"]["if"]
-    assert jobs["apply"]["steps"][-1]["run"] == "orch apply --wait 60 --output github"
+    apply, report, keep, link = jobs["apply"]["steps"][-4:]
+    assert apply["run"] == "orch apply --wait 60 --output github"
+    assert (
+        report["run"] == "orch report -o estate.html" and report["env"] == apply["env"] and report["continue-on-error"]
+    )
+    assert keep["uses"].startswith("actions/upload-artifact@") and keep["with"]["path"] == "estate.html"
+    assert "$REPORT" in link["run"] and link["env"]["REPORT"] == "${{ steps.report.outputs.artifact-url }}"
     assert "orch verify --embedded" in [step.get("run") for step in jobs["check"]["steps"]]
     plan = jobs["plan"]
     assert plan["environment"] == "readers" and plan["permissions"]["pull-requests"] == "write"
