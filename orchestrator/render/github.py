@@ -119,7 +119,7 @@ def _apply(manifest: Manifest, settings: Settings) -> dict[str, Any]:
 
 
 def _report(manifest: Manifest, artifact: str) -> list[dict[str, Any]]:
-    """Return the steps that keep the page of `orch report`, also of a failed run, and link it in the job summary. Each shard keeps its own."""
+    """Return the steps that keep the page of `orch report`, also of a failed run, and link it in the job summary."""
     written = "${{ !cancelled() && hashFiles('estate.html') != '' }}"
     link = {"REPORT": "${{ steps.report.outputs.artifact-url }}"}
     return [
