@@ -60,8 +60,10 @@ def lint(request: Request) -> Report:
     different = one_of_each(assembly.databases)  # the members of a fleet share their files
     found = side_by_side(judge, different) if _is_large(different) else None
     if found is None:
-        replace(assembly, databases=different).catalogs()  # everything that is wrong with any directory is told
-        found = list(map(judge, different))
+        catalogs = replace(
+            assembly, databases=different
+        ).catalogs()  # everything that is wrong with any directory is told
+        found = [judge(database, catalogs[database.id]) for database in different]
     told = tuple(one for told, _, _ in found for one in told)
     return Report(told, len(assembly.databases), sum(files for _, files, _ in found), sum(one for _, _, one in found))
 
@@ -86,11 +88,17 @@ def _is_large(databases: Sequence[Database]) -> bool:
 
 
 def _judge(
-    assembly: Assembly, request: Request, changed: Collection[Path] | None, database: Database
+    assembly: Assembly,
+    request: Request,
+    changed: Collection[Path] | None,
+    database: Database,
+    catalog: Sequence[Migration] | None = None,
 ) -> tuple[list[Told], int, int]:
     """Return findings, files and permitted findings of one database; InvalidError if its directory cannot be read."""
     judged = _Judged(database, request)
-    for script in _scripts(assembly.read_script, database, read_catalog(database), judged):
+    for script in _scripts(
+        assembly.read_script, database, read_catalog(database) if catalog is None else catalog, judged
+    ):
         judged.take(script, _is_pending(request, changed, judged.version, script.file))
     return judged.told, judged.files, judged.allowed
 
