@@ -195,7 +195,7 @@ def hidden(target: Target, table: str, user: str) -> ConflictError:
 
 _NO_SETTING = "42704"  # undefined_object
 # undefined_column, datatype_mismatch, not_null_violation, invalid_column_reference
-_WRONG_SHAPE = {"42703", "42804", "23502", "42P10"}
+_WRONG_SHAPE = {"42703", "42804", "42883", "23502", "42P10"}
 _LEAVE_OUT = "leave the tables in which orch and golang-migrate record versions out of what it does to all tables"
 _FAILED_CHECKS = {
     LOCK_LOST: (
