@@ -96,7 +96,7 @@ def graph_dot(graph: Graph) -> str:
 
 
 def graph_document(graph: Graph) -> dict[str, Any]:
-    """Return what `orch graph --format json` shows."""
+    """Return what `orch graph --output json` shows."""
     outside = {
         id: {"external": [{"manifest": one.manifest, "database": one.database} for one in ones]}
         for id, ones in graph.external.items()

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from datetime import UTC
 from typing import Any
 
-from orchestrator.hints import Hint, joined
+from orchestrator.hints import Command, Hint, joined
 from orchestrator.phrases import some
 from orchestrator.planning.listing import APPLIED, HELD, PARTIAL, Listed
 from orchestrator.planning.listing import PENDING as LISTED_PENDING
@@ -23,6 +23,8 @@ from orchestrator.planning.status import (
 )
 from orchestrator.views.table import TOGETHER, Painted, table
 
+MAX_ALIKE = 4
+"""So many problems of one kind are told of a database; of more, the first ones and their number."""
 FOLDED = 10
 """So many members of a fleet are one row."""
 
@@ -159,7 +161,16 @@ def _remarks(one: DatabaseStatus) -> Iterator[str]:
     """Yield the problems of a database with their hints, and its notes."""
     if one.failure:
         return  # the reason is reported as an error
+    kinds = Counter(problem.kind for problem in one.problems)
+    told: Counter[str] = Counter()
     for problem in one.problems:
+        told[problem.kind] += 1
+        left = kinds[problem.kind] - MAX_ALIKE + 1
+        if left > 1 and told[problem.kind] >= MAX_ALIKE:
+            if told[problem.kind] == MAX_ALIKE:
+                more = f"and {left:,} more that are {problem.kind.replace('_', ' ')}; all of them: "
+                yield Hint(f"\n{one.id}: {more}", Command("repair", one.id))
+            continue
         yield f"\n{one.id}: {problem.what}"
         if problem.hint:
             yield Hint("  ", problem.hint)

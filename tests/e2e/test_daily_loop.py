@@ -113,3 +113,16 @@ def test_clones_are_listed_and_dropped(shop: Estate) -> None:
     shop.orch("drop-clone", "--templates")
     assert shop.orch("clones", "--output", "json").json["clones"] == []
     assert shop.status("sqlite-shop")["version"] == 1
+
+
+def test_many_edited_files_are_told_as_a_few_and_a_number(shop: Estate) -> None:
+    for version in range(2, 12):
+        shop.write("sqlite-shop", {f"{version:06}_x.up.sql": f"CREATE TABLE t{version} (n int);"})
+    shop.orch("apply")
+    for file in (shop.root / SCHEMA).glob("*.up.sql"):
+        file.write_text("-- SPDX-License-Identifier: Apache-2.0\n" + file.read_text())
+    shown = shop.orch("status", code=5).stdout
+    assert shown.count("was edited after") == 3
+    assert "sqlite-shop: and 8 more that are edited; all of them: orch repair sqlite-shop" in shown
+    shop.orch("repair", "shop", "--accept", str(SCHEMA / "*.up.sql"))
+    assert "1 up to date." in shop.orch("status").stdout

@@ -24,14 +24,14 @@ def command(
     only: options.Only = None,
     exclude: options.Exclude = None,
     no_deps: options.NoDeps = False,
-    format: Annotated[Format, typer.Option("--format", help="Format of the graph.")] = Format.text,
+    format: Annotated[Format, typer.Option("--output", "--format", help="Format of stdout.")] = Format.text,
 ) -> int:
     """Show the dependency graph as text, Mermaid, DOT or JSON. Needs no server.
 
     Examples:
         orch graph
-        orch graph --format mermaid
-        orch graph --format dot | dot -Tsvg
+        orch graph --output mermaid
+        orch graph --output dot | dot -Tsvg
     """
     from orchestrator.cli.show import show
     from orchestrator.operations.graph import graph
