@@ -244,4 +244,11 @@ StreamOption = Annotated[
     ),
 ]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Also show NOTICE and INFO messages of the server.")]
+ShowTimings = Annotated[bool, typer.Option("--timings", help="At the end, show on stderr where the time went.")]
+Prometheus = Annotated[
+    str | None,
+    typer.Option(
+        "--prometheus", metavar="FILE", help="Also write metrics to FILE, for Prometheus's textfile collector."
+    ),
+]
 JUnit = Annotated[str | None, typer.Option("--junit", metavar="FILE", help="Also write a JUnit report to FILE.")]

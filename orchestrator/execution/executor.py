@@ -50,18 +50,19 @@ class Executor:
         changing = [p for p in self._plan.databases if p.has_changes or p.failure]
         run.sink(RunStarted(run.run_id, tuple(p.id for p in changing), sum(len(p.steps) for p in changing)))
         gates = {**self._rollouts.gates, **self._elsewhere.gates}
-        walked = walk(
-            self._rollouts.with_gates({**self._elsewhere.needs, **self._dependencies()}),
-            self._database,
-            server_of=run.server_of,
-            jobs=run.jobs,
-            jobs_per_server=run.jobs_per_server,
-            stop=run.stop,
-            fail_fast=run.fail_fast,
-            on_blocked=self._blocked,
-            after=self._rollouts.after,
-            gates=gates,
-        )
+        with run.timings.stage("execution"):
+            walked = walk(
+                self._rollouts.with_gates({**self._elsewhere.needs, **self._dependencies()}),
+                self._database,
+                server_of=run.server_of,
+                jobs=run.jobs,
+                jobs_per_server=run.jobs_per_server,
+                stop=run.stop,
+                fail_fast=run.fail_fast,
+                on_blocked=self._blocked,
+                after=self._rollouts.after,
+                gates=gates,
+            )
         for id in walked.skipped:
             if id not in gates:
                 self._not_reached(id)

@@ -172,7 +172,10 @@ class Migrator:
 
     def _connected(self) -> None:
         try:
+            started = time.monotonic()
             with self._engine.connect(self._target) as session, self._registered(session):
+                self._run.timings.add("  connect, to migrate", started)
+                started = time.monotonic()
                 taken = False
                 try:
                     with ExitStack() as held:
@@ -182,6 +185,7 @@ class Migrator:
                             wait = lock_wait(self._target, self._run.lock_timeout)
                             held.enter_context(session.lock(wait, self._on_wait))
                         taken = True
+                        self._run.timings.add("  lock", started)
                         self._locked(session)
                 except LockError:
                     if taken or not self._is_done(session):

@@ -15,7 +15,9 @@ from orchestrator.errors import ConnectError, InvalidError
 from orchestrator.events import Redact, ServerWaiting, Sink
 from orchestrator.execution.scheduler import JOBS, JOBS_PER_SERVER
 from orchestrator.execution.sinks import redacting, tolerant
-from orchestrator.model import Database, File, Migration, Script, Target
+from orchestrator.execution.timings import Timings
+from orchestrator.model import Database, File, Hook, Migration, Script, Target
+from orchestrator.secret import Secret
 
 RETRY_EVERY = 0.5  # seconds
 LOCK_TIMEOUT = 60.0  # seconds
@@ -58,7 +60,8 @@ class Run:
 
     Without a `lock_timeout` the DSN's `x-advisory-lock-timeout` holds, or a minute. After `stop` nothing new begins, after
     `cancelled` what runs ends too. `turns` has a lock for each server: files that were in each other's way take turns.
-    `ready` returns when what a database needs of other manifests is migrated, or raises.
+    `ready` returns when what a database needs of other manifests is migrated, or raises. `hooks` are webhooks with their
+    URLs, None where these are not set.
     """
 
     run_id: str
@@ -81,6 +84,8 @@ class Run:
     started: float = field(default_factory=time.monotonic)
     turns: Mapping[str, threading.Lock] = field(default_factory=lambda: defaultdict(threading.Lock))
     ready: Callable[[str], None] = lambda _id: None
+    timings: Timings = field(default_factory=Timings)
+    hooks: tuple[tuple[Hook, Secret | None], ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sink", tolerant(redacting(self.sink, self.redact)))

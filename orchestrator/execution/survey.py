@@ -34,15 +34,16 @@ def survey(run: Run, *, keep: bool = False, reads: bool = False, whole: bool = F
         One entry for each database id. A database that could not be read has a `failure`; it never stops the others.
     """
     surveyor = _Surveyor(run, keep=keep, reads=reads, whole=whole)
-    walk(
-        dict.fromkeys(run.databases, ()),
-        surveyor.look,
-        server_of=run.server_of,
-        jobs=run.jobs,
-        jobs_per_server=run.jobs_per_server,
-        stop=run.stop,
-        abandon=True,  # it only reads; and a server that does not answer is what people interrupt
-    )
+    with run.timings.stage("survey"):
+        walk(
+            dict.fromkeys(run.databases, ()),
+            surveyor.look,
+            server_of=run.server_of,
+            jobs=run.jobs,
+            jobs_per_server=run.jobs_per_server,
+            stop=run.stop,
+            abandon=True,  # it only reads; and a server that does not answer is what people interrupt
+        )
     surveys = surveyor.surveys()
     return surveys | _twins(surveys)
 
@@ -84,7 +85,9 @@ class _Surveyor:
 
     def _read(self, id: str) -> Survey:
         run, target, extensions = self._run, self._run.targets[id], self._run.databases[id].create.extensions
+        started = time.monotonic()
         with run.engines[target.engine].connect(target, run.until) as session:
+            run.timings.add("  connect, to look", started)
             if not self._keep:
                 history, holder = session.look(extensions)
                 self._refuse_read_only(history.read_only)

@@ -6,6 +6,7 @@ import gc
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from orchestrator.errors import InvalidError, InvalidGroup
 from orchestrator.hints import Command, Hint
@@ -14,7 +15,7 @@ from orchestrator.manifest.declare import Declarations
 from orchestrator.manifest.for_each import Answer
 from orchestrator.manifest.schema import schema
 from orchestrator.manifest.source import Source, Steps, parse_yaml, read_yaml, shown
-from orchestrator.model import Manifest, Mark
+from orchestrator.model import Hook, Manifest, Mark
 
 FILE_NAME = "databases.yaml"
 _TAKEN = ("schema_migrations", "migrate_advisory_lock")  # golang-migrate's own
@@ -86,7 +87,13 @@ def _load(path: Path, directories: bool, text: str | None, answers: Mapping[int,
         dependents,
         tuple(declared.fleets),
         frozenset(declared.unresolved),
+        tuple(_hook(entry) for entry in value.get("notify") or ()),
     )
+
+
+def _hook(entry: Mapping[str, Any]) -> Hook:
+    given = {name: value for name, value in entry.items() if value is not None}
+    return Hook(**{**given, "events": tuple(given["events"])} if "events" in given else given)
 
 
 @contextmanager

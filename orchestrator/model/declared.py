@@ -175,6 +175,18 @@ class Database:
 
 
 @dataclass(frozen=True, slots=True)
+class Hook:
+    """A webhook that is told of runs. `variable` is the environment variable with its URL, `format` json or slack.
+
+    `events` are what it is told: failed, drifted, finished.
+    """
+
+    variable: str
+    format: str = "json"
+    events: tuple[str, ...] = ("failed", "drifted")
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
     """The whole of `databases.yaml`. `render` is the section of that name, as it stands.
 
@@ -189,6 +201,7 @@ class Manifest:
     dependents: tuple[str, ...] = ()
     fleets: tuple[Fleet, ...] = ()
     unresolved: frozenset[str] = frozenset()
+    notify: tuple[Hook, ...] = ()
 
     def database(self, id: str) -> Database:
         """Return the database with this full id; KeyError if there is none."""

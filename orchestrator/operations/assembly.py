@@ -14,8 +14,9 @@ from orchestrator.errors import InvalidError, InvalidGroup
 from orchestrator.events import Notice
 from orchestrator.execution.run import Run, check_numbers
 from orchestrator.execution.scheduler import JOBS, JOBS_PER_SERVER
+from orchestrator.execution.timings import Timings
 from orchestrator.manifest.redact import redactor
-from orchestrator.model import Database, File, Manifest, Migration, Script, Settings, Target
+from orchestrator.model import Database, File, Hook, Manifest, Migration, Script, Settings, Target
 from orchestrator.operations.actor import actor
 from orchestrator.planning.catalog import read_catalog, read_text
 from orchestrator.planning.fill import filled
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from orchestrator.engines.base import Engine
     from orchestrator.events import Sink
     from orchestrator.planning.shards import Shard
+    from orchestrator.secret import Secret
 
 _MULTI_STATEMENT = re.compile(r"[?&\s]x-multi-statement=(\w+)")
 MAX_KEPT = 64 * 1024 * 1024  # characters of all files that are kept; what comes after these is parsed again
@@ -162,12 +164,16 @@ class Assembly:
         wait: float = 0.0,
         lock_timeout: float | None = None,
         fail_fast: bool = False,
+        timings: Timings | None = None,
     ) -> Run:
         """Return the data that all stages of a run share. Files are read first, so that their errors come before a connection."""
         if embedded:  # these servers begin empty, whatever holds for the real ones
             self.databases = tuple(replace(one, settings=replace(one.settings, create=True)) for one in self.databases)
-        catalogs = self.catalogs()
-        targets = self.targets(embedded=embedded)
+        timings = timings or Timings()
+        with timings.stage("catalog"):
+            catalogs = self.catalogs()
+        with timings.stage("DSNs and drivers"):
+            targets = self.targets(embedded=embedded)
         for note in self.notes:
             sink(Notice("", note))
         return Run(
@@ -186,7 +192,16 @@ class Assembly:
             wait=wait,
             lock_timeout=lock_timeout,
             fail_fast=fail_fast,
+            timings=timings,
+            hooks=self._hooks(),
         )
+
+    def _hooks(self) -> tuple[tuple[Hook, Secret | None], ...]:
+        if not self.manifest.notify:
+            return ()
+        from orchestrator.operations.notify import url_of
+
+        return tuple((hook, url_of(hook, self.env)) for hook in self.manifest.notify)
 
 
 def one_of_each(databases: Sequence[Database]) -> tuple[Database, ...]:

@@ -104,7 +104,8 @@ def plan(
     surveys = survey(run, keep=at_once, whole=failed or rolled)
     databases = _left_behind(run, assembly.databases, surveys) if failed else assembly.databases
     databases = tuple(one for one in databases if one.id not in awaited)
-    made = make_plan(databases, run.catalogs, surveys, run.read_script, request, __version__)
+    with run.timings.stage("plan"):
+        made = make_plan(databases, run.catalogs, surveys, run.read_script, request, __version__)
     if outside is not None and not at_once:
         made = _with_notes(made, outside.waits_for)
     made = guarded(run, made)

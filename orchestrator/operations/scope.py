@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from orchestrator.errors import UsageError
 from orchestrator.events import Sink
 from orchestrator.execution.run import Run
 from orchestrator.execution.scheduler import JOBS, JOBS_PER_SERVER
+from orchestrator.execution.timings import Timings
 from orchestrator.operations.assembly import Assembly, assemble
 from orchestrator.planning.shards import Shard
 
@@ -33,6 +34,7 @@ class Scope:
     wait: float = 0.0
     lock_timeout: float | None = None
     shard: Shard | None = None
+    timings: Timings = field(default_factory=Timings)
 
     def assemble(self, *, offline: bool = False, saved: bool = False) -> Assembly:
         """Load the manifest and choose databases; InvalidError and UsageError say what is wrong.
@@ -41,17 +43,18 @@ class Scope:
 
         Without servers (`offline`) one database stands for the members of a fleet that a query tells.
         """
-        return assemble(
-            self.file,
-            self.env_file,
-            self.only,
-            self.exclude,
-            no_deps=self.no_deps,
-            offline=offline,
-            embedded=self.embedded,
-            wait=self.wait,
-            saved=saved,
-        )
+        with self.timings.stage("manifest"):
+            return assemble(
+                self.file,
+                self.env_file,
+                self.only,
+                self.exclude,
+                no_deps=self.no_deps,
+                offline=offline,
+                embedded=self.embedded,
+                wait=self.wait,
+                saved=saved,
+            )
 
     def run(self, assembly: Assembly, sink: Sink, *, fail_fast: bool = False) -> Run:
         """Return a run over these databases. InvalidError for files and DSNs that are wrong; no server is asked."""
@@ -63,6 +66,7 @@ class Scope:
             wait=self.wait,
             lock_timeout=self.lock_timeout,
             fail_fast=fail_fast,
+            timings=self.timings,
         )
 
 

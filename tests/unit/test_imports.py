@@ -96,6 +96,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     ),
     "execution": (*PURE, "engines.base", "execution"),
     "execution.scheduler": (),
+    "execution.timings": (),
     "scratch": (*PURE, "engines.base", "execution", "scratch", "manifest.retarget"),
     "operations": (
         *(*PURE, "engines.base", "manifest", "execution", "scratch", "embedded"),
@@ -109,7 +110,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "cli": (
         *(*CORE, *RECORDS, "manifest", "operations", "files", "views", "cli"),
         # Defaults, and types of results.
-        *("execution.scheduler", "planning.graph", "planning.plan", "planning.shards", "analysis"),
+        *("execution.scheduler", "execution.timings", "planning.graph", "planning.plan", "planning.shards", "analysis"),
     ),
     "api": (*CORE, "operations", "execution.scheduler", "planning.plan", "planning.status"),
     "testing": (*CORE, *RECORDS, "manifest", "operations", "embedded"),
@@ -128,6 +129,7 @@ ONLY_IN = {
     "jsonschema": ("manifest", "planning.saved_plan", "operations.report_file"),  # documents against published schemas
     "yaml": ("manifest", "files"),
     "rich": ("views", "cli"),
+    "opentelemetry": ("views.otel",),
     "typer": ("cli",),
     "click": (),
 }

@@ -52,6 +52,8 @@ def command(
     output: options.StreamOption = options.StreamOutput.text,
     junit: options.JUnit = None,
     verbose: options.Verbose = False,
+    timings: options.ShowTimings = False,
+    prometheus: options.Prometheus = None,
 ) -> int:
     """Create missing databases and apply all pending migrations, in the order of the dependencies.
 
@@ -65,6 +67,7 @@ def command(
     import os
 
     from orchestrator.cli.stage import Broadcast, carry_out, planning, when_machines_read
+    from orchestrator.cli.watch import watch_for
     from orchestrator.operations.apply import prepare
     from orchestrator.operations.scope import Scope
     from orchestrator.planning.shards import read_shard
@@ -84,15 +87,17 @@ def command(
         lock_timeout=lock_timeout,
         shard=read_shard(shard, os.environ) if shard else None,
     )
-    with planning(broadcast, output):
-        planned = prepare(
-            scope,
-            broadcast,
-            plan_file=plan_file,
-            to=to,
-            create=not no_create,
-            late=allow_out_of_order,
-            fail_fast=fail_fast,
-            failed=failed,
-        )
-    return carry_out(planned, broadcast, output, yes=yes, verbose=verbose, junit=junit)
+    with watch_for(broadcast, scope, timings=timings, prometheus=prometheus) as watch:
+        with planning(broadcast, output):
+            planned = prepare(
+                scope,
+                broadcast,
+                plan_file=plan_file,
+                to=to,
+                create=not no_create,
+                late=allow_out_of_order,
+                fail_fast=fail_fast,
+                failed=failed,
+            )
+        watch.plan_is_made(planned)
+        return watch.ended(carry_out(planned, broadcast, output, yes=yes, verbose=verbose, junit=junit))

@@ -23,6 +23,7 @@ from orchestrator.engines.postgres.refusals import MANY_CONNECTIONS, NO_CONNECT,
 from orchestrator.engines.postgres.scram import ScramKeys
 from orchestrator.engines.postgres.session import PostgresSession
 from orchestrator.engines.postgres.slots import Slots
+from orchestrator.engines.postgres.tables import Usual
 from orchestrator.engines.postgres.writable import DATABASES, read_only
 from orchestrator.errors import ConnectError, DatabaseMissingError, InvalidError, OrchError
 from orchestrator.hints import Command, Hint
@@ -52,6 +53,7 @@ class Postgres:
         self._room: dict[str, int] = {}
         self._scram = ScramKeys()
         self._slots = Slots()
+        self._usual: dict[str, Usual] = {}
 
     def parse(self, file: File, text: str, *, piecewise: bool = False) -> Script:
         """Return the statements of an SQL file."""
@@ -87,7 +89,8 @@ class Postgres:
                 # It is there, perhaps only since a moment ago: what a killed run, or another one, was creating.
                 connection = self._open(target)
             self._met[target.server_key, target.database] = time.monotonic()
-            session = PostgresSession(connection, target, pristine=target.url.id in self._pristine)
+            usual = self._usual.setdefault(target.server_key, Usual())
+            session = PostgresSession(connection, target, usual, pristine=target.url.id in self._pristine)
             self._pristine.discard(target.url.id)
             if target.url.id in self._copied:
                 session.take_over()

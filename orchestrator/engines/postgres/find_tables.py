@@ -13,6 +13,8 @@ from orchestrator.engines.postgres.writable import IN_RECOVERY, READ_ONLY, read_
 from orchestrator.errors import ConflictError, ConnectError
 from orchestrator.model import ReadOnly, Target
 
+_CURRENT = "pg_catalog.current_schema()::text"
+
 
 class Place(NamedTuple):
     """Where both tables are, or are to be, and what the server said beside that.
@@ -49,11 +51,16 @@ def find(connection: psycopg.Connection[Any], target: Target, *, elsewhere: bool
     another schema the current one. ConnectError if there is no current schema, ConflictError if it cannot be told which
     history is meant.
     """
-    place = _look_in(connection, target, "pg_catalog.current_schema()::text")
+    place = _look_in(connection, target, _CURRENT)
     decided = place.history_kind is not None or set_by_dsn(connection) or names.version_table(target)[0] is not None
     if elsewhere and not decided and (schema := _other_schema(connection, target, place)):
         return _look_in(connection, target, literal(connection, schema))._replace(moved=True)
     return place
+
+
+def current_query(connection: psycopg.Connection[Any], target: Target) -> str:
+    """Return the query that `find` begins with; `place_of` reads its row."""
+    return _look_query(connection, target, _CURRENT)
 
 
 def ask(connection: psycopg.Connection[Any], target: Target, query: str) -> Any:
@@ -70,15 +77,17 @@ def set_by_dsn(connection: psycopg.Connection[Any]) -> bool:
 
 def _look_in(connection: psycopg.Connection[Any], target: Target, schema: str) -> Place:
     """Look for the two tables in a schema, which is given as SQL, or in the one that the DSN gives the version table."""
+    return place_of(connection, target, ask(connection, target, _look_query(connection, target, schema)))
+
+
+def _look_query(connection: psycopg.Connection[Any], target: Target, schema: str) -> str:
     version_schema, version_name = names.version_table(target)
     own_name, shared_name = names.history_table(target), target.history_name
     own, shared = literal(connection, identifier(own_name)), literal(connection, identifier(shared_name))
     where = literal(connection, version_schema) if version_schema else "s"
     there = f"pg_catalog.quote_ident({where}) || '.' || "
     golang = f"pg_catalog.to_regclass({there}'{names.DEFAULT}')"
-    row = ask(
-        connection,
-        target,
+    return (
         f"SELECT pg_catalog.pg_backend_pid(), s, pg_catalog.quote_ident({where}), "
         "pg_catalog.has_function_privilege("
         "pg_catalog.to_regprocedure('pg_catalog.pg_control_system()'), 'EXECUTE'), "
@@ -87,8 +96,14 @@ def _look_in(connection: psycopg.Connection[Any], target: Target, schema: str) -
         f"{_kind(there + shared)}, {_columns(there + own)}, {_columns(there + shared)}, "
         f"EXISTS (SELECT FROM pg_catalog.pg_attribute WHERE attrelid = {golang} AND attname = 'dirty'), "
         f"pg_catalog.pg_postmaster_start_time()::text, {IN_RECOVERY}, {READ_ONLY} "
-        f"FROM (SELECT {schema} AS s) AS schema",
+        f"FROM (SELECT {schema} AS s) AS schema"
     )
+
+
+def place_of(connection: psycopg.Connection[Any], target: Target, row: Sequence[Any]) -> Place:
+    """Return the place that the row of a look tells; ConnectError if there is no current schema."""
+    version_name = names.version_table(target)[1]
+    own_name, shared_name = names.history_table(target), target.history_name
     if row[1] is None:
         raise ConnectError(
             f"{target.database_id} has no current schema",

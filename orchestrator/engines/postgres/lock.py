@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 
 from orchestrator.engines.postgres import errors
-from orchestrator.engines.postgres.lock_holder import TERMINATE, holder_of, lock_holder
+from orchestrator.engines.postgres.lock_holder import TERMINATE, asks_holder, holder_of
 from orchestrator.engines.postgres.tables import Tables
 from orchestrator.errors import LockError
 from orchestrator.hints import Command, Hint
@@ -67,7 +67,7 @@ class AdvisoryLock:
 
     def holder(self, key: int) -> LockHolder | None:
         """Return who holds the lock."""
-        row = self._tables.ask(f"SELECT (SELECT row_to_json(h) FROM ({lock_holder(key)}) h)")  # noqa: S608 - ours alone
+        row = self._tables.ask(asks_holder(key))
         return holder_of(row[0])
 
     def end(self, holder: LockHolder, *, terminate: bool) -> None:

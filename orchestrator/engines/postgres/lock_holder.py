@@ -20,9 +20,9 @@ _HOLDER = """SELECT l.pid, a.usename AS user, a.application_name AS application,
         (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()) LIMIT 1"""
 
 
-def lock_holder(key: int) -> str:
-    """Return the query for the session that holds the advisory lock of this key; no row: nobody."""
-    return _HOLDER.format(key=int(key))
+def asks_holder(key: int) -> str:
+    """Return the query for the session that holds the advisory lock of this key, as JSON; NULL: nobody."""
+    return f"SELECT (SELECT row_to_json(h) FROM ({_HOLDER.format(key=int(key))}) h)"  # noqa: S608 - ours alone
 
 
 def holder_of(row: Mapping[str, Any] | None) -> LockHolder | None:

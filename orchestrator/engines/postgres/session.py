@@ -14,11 +14,11 @@ from orchestrator.engines.base import Effect, Limits, Rows
 from orchestrator.engines.postgres import carried, errors
 from orchestrator.engines.postgres.history import literal, point, record
 from orchestrator.engines.postgres.lock import CONNECT_TIMEOUT, AdvisoryLock
-from orchestrator.engines.postgres.lock_holder import holder_of, lock_holder
+from orchestrator.engines.postgres.lock_holder import asks_holder, holder_of
 from orchestrator.engines.postgres.lock_queue import limits_alone, limits_together, timed, watching
 from orchestrator.engines.postgres.message import RESET, RESET_SESSION, Message, set_limits
 from orchestrator.engines.postgres.own_settings import own_settings
-from orchestrator.engines.postgres.tables import Tables
+from orchestrator.engines.postgres.tables import Tables, Usual
 from orchestrator.engines.postgres.wire import Wire
 from orchestrator.errors import ConnectionLostError, NotPermittedError, OrchError, StatementError
 from orchestrator.model import (
@@ -45,11 +45,13 @@ class PostgresSession:
 
     watched_after: float | None = None  # a wait for a lock ends soon, and is tried again
 
-    def __init__(self, connection: psycopg.Connection[Any], target: Target, *, pristine: bool = False) -> None:
+    def __init__(
+        self, connection: psycopg.Connection[Any], target: Target, usual: Usual | None = None, *, pristine: bool = False
+    ) -> None:
         self.connection = connection
         self.target = target
         self.kept = False
-        self._tables = Tables(connection, target, pristine=pristine)
+        self._tables = Tables(connection, target, usual, pristine=pristine)
         self._lock = AdvisoryLock(connection, target, self._tables)
         self._wire = Wire(connection, target, self._tables)
         self._held = _NO_LOCK
@@ -72,6 +74,8 @@ class PostgresSession:
         if read is not None and not extensions:
             return read
         if not looked:
+            if found := self._tables.look_and_read(extensions):
+                return found[1]
             self._tables.look()
         return self._tables.read(extensions)
 
@@ -109,13 +113,13 @@ class PostgresSession:
 
     def look(self, extensions: Sequence[str] = ()) -> tuple[History, LockHolder | None]:
         """Read the history and the holder of the lock in one round trip."""
+        if found := self._tables.look_and_read(extensions, asks_holder):
+            return found[1], holder_of(found[0])
         self._tables.look()
         key = self._tables.lock_key()
         if not self._tables.complete:
             return self._tables.read(extensions), self._lock.holder(key)
-        row, history = self._tables.read_after(
-            f"SELECT (SELECT row_to_json(h) FROM ({lock_holder(key)}) h)", extensions
-        )
+        row, history = self._tables.read_after(asks_holder(key), extensions)
         return history, holder_of(row)
 
     def unlock(self, holder: LockHolder, *, terminate: bool = False) -> None:

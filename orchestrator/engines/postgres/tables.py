@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, cast
 
 import psycopg
 
 from orchestrator.engines.identity import Identity, document, read_identity, told, written_elsewhere
 from orchestrator.engines.postgres import errors, names
-from orchestrator.engines.postgres.find_tables import Place, ask, find, set_by_dsn
+from orchestrator.engines.postgres.find_tables import Place, ask, current_query, find, place_of, set_by_dsn
 from orchestrator.engines.postgres.foreign_tables import attempts_of, empty_version_row, refuse_hidden, version_row_of
 from orchestrator.engines.postgres.history import (
     COLUMNS,
@@ -27,6 +27,23 @@ from orchestrator.engines.postgres.unchanged import KnownRecords, points_conditi
 from orchestrator.model import Attempt, History, Origin, Target, VersionRow
 
 
+class Usual:
+    """The query that read the tables of the last database of a server, as most of them are alike.
+
+    It can be sent together with the look: if it is the right one, that saves a round trip. A query that fails leaves a line
+    in the log of the server, so after one that did, no other is sent on trust.
+    """
+
+    def __init__(self) -> None:
+        self.query: str | None = None
+        self.schema = ""
+
+    def learn(self, query: str, schema: str) -> None:
+        """Take note of the query of a database that was read, '' if its tables are not in their usual place."""
+        if query and self.query != "":
+            self.query, self.schema = query, schema
+
+
 class Tables:
     """The history and golang-migrate's version table, as seen over one connection.
 
@@ -34,8 +51,11 @@ class Tables:
     noticed if a file changes them.
     """
 
-    def __init__(self, connection: psycopg.Connection[Any], target: Target, *, pristine: bool) -> None:
+    def __init__(
+        self, connection: psycopg.Connection[Any], target: Target, usual: Usual | None = None, *, pristine: bool = False
+    ) -> None:
         self._connection = connection
+        self._usual = usual or Usual()
         self._target = target
         self._pristine = pristine  # no history can be in another schema
         self._version_schema, self._version_name = names.version_table(target)
@@ -148,7 +168,40 @@ class Tables:
 
     def look(self, *, elsewhere: bool = True) -> None:
         """Learn where history and version table are, or are to be: in the current schema, unless a migration moved that away."""
-        place = find(self._connection, self._target, elsewhere=elsewhere and not self._pristine)
+        self._take(find(self._connection, self._target, elsewhere=elsewhere and not self._pristine))
+
+    def look_and_read(
+        self, extensions: Sequence[str] = (), holder: Callable[[int], str] | None = None
+    ) -> tuple[Any, History] | None:
+        """Do what `look` and `read` do, in one round trip; with `holder`, the query about a lock, also what that tells.
+
+        The query is that of the last database of this server. Where it turns out not to be the one for this database,
+        return None: look, and then read.
+        """
+        query = self._usual.query
+        if not query or self._pristine:
+            return None
+        key = names.lock_key(self._target, self._usual.schema)
+        between = f"BEGIN; {holder(key)}; COMMIT; " if holder else ""
+        answers: list[list[Any]] = []
+        try:
+            cursor = self._connection.execute(
+                f"{current_query(self._connection, self._target)}; {between}{query}".encode()
+            )
+            answers.append(cursor.fetchall())
+            while cursor.nextset():
+                if cursor.description:
+                    answers.append(cursor.fetchall())
+        except psycopg.Error:
+            self._usual.query = ""  # the tables are not everywhere the same: ask no other database of this server so
+            return None
+        self._take(place_of(self._connection, self._target, answers[0][0]))
+        if not self.complete or self._query(extensions) != query or self.lock_key() != key:
+            return None
+        refuse_hidden(self.place, self._target, self._connection.info.user)
+        return answers[1][0][0] if holder else None, self._history_of(answers[-1], extensions)
+
+    def _take(self, place: Place) -> None:
         self._place = place
         self._has_pointer, self._has_history = place.version_kind is not None, place.history_kind is not None
         self._may_alter = place.may_alter
@@ -161,7 +214,9 @@ class Tables:
         refuse_hidden(self.place, self._target, self._connection.info.user)
         with errors.mapped(self._connection, self._target) as failing:
             failing.reads = True
-            rows = self._connection.execute(self._query(extensions).encode()).fetchall()
+            query = self._query(extensions)
+            rows = self._connection.execute(query.encode()).fetchall()
+        self._usual.learn(query if self.complete and not self.moved else "", self.schema or "")
         return self._history_of(rows, extensions)
 
     def _read_unrecorded(self, extensions: Sequence[str]) -> History:
