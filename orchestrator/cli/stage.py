@@ -73,18 +73,20 @@ def carry_out(
     planned: Planned, broadcast: Broadcast, output: StreamOutput, *, yes: bool, verbose: bool, junit: str | None
 ) -> int:
     """Show a plan, ask before something is lost, and execute it; return the exit code."""
-    from orchestrator.cli.consent import ask
-    from orchestrator.operations.risks import refuse
-    from orchestrator.views.text import plan_text
-
     plan = planned.plan
     if output is StreamOutput.text and not junit and not plan.has_changes and not plan.failures:
         if any(one.notes for one in plan.databases):
+            from orchestrator.views.text import plan_text
+
             say(plan_text(plan, {}))
         from orchestrator.views.table import counted
 
         say(f"Nothing to do: {counted(len(plan.databases), 'database')} up to date.")
         return not_yet(planned)
+    from orchestrator.cli.consent import ask
+    from orchestrator.operations.risks import refuse
+    from orchestrator.views.text import plan_text
+
     if output not in (StreamOutput.json, StreamOutput.jsonl):
         say(plan_text(plan, planned.risks))
         say("")

@@ -5,15 +5,17 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from orchestrator import events
-from orchestrator.analysis.risks import Risk
 from orchestrator.events import Event
 from orchestrator.hints import Hint
 from orchestrator.phrases import some
 from orchestrator.planning.plan import DatabasePlan, Plan
 from orchestrator.views.table import Painted, counted, lines_of, table
+
+if TYPE_CHECKING:
+    from orchestrator.analysis.risks import Risk
 
 MANY, SLOWEST = 50, 3
 """After a run of so many databases, so many that took the longest are named."""
