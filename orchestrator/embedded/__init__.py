@@ -24,6 +24,7 @@ from orchestrator.embedded.home import Home, Server, exclusive
 from orchestrator.embedded.process import PORTS, Program, described, ensure, find, stop
 from orchestrator.engines import DIALECTS, dialect, load
 from orchestrator.errors import OrchError, UsageError
+from orchestrator.hints import Command, Hint
 
 __all__ = ["Server", "down", "dsns", "environment", "is_address", "remove", "status", "up"]
 
@@ -46,8 +47,11 @@ def up(root: Path, engines: Iterable[str], *, durable: bool = False) -> dict[str
     if wanted and not PROC.is_dir():
         raise OrchError(
             "the embedded servers need Linux: they are recognised by what /proc says",
-            hint="start servers of your own, for example with Docker (orch render compose), "
-            "and set the variables of the manifest",
+            hint=Hint(
+                "start servers of your own, for example with Docker (",
+                Command("render", "compose"),
+                "), and set the variables of the manifest",
+            ),
         )
     with _told(root):
         base = _make_root(root)

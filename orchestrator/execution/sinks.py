@@ -15,6 +15,8 @@ _TEXTS: dict[type, tuple[str, ...]] = {
     events.ServerWaiting: ("reason",),
     events.LockWaiting: ("holder",),
     events.StepRetrying: ("reason",),
+    events.StatementStarted: ("text",),
+    events.DatabaseSkipped: ("why",),
     events.Notice: ("text",),
     events.ServerMessage: ("message",),
     events.DatabaseFailed: ("failure",),

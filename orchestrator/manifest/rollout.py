@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from orchestrator.hints import Command, Hint
 from orchestrator.manifest.for_each import Report
 from orchestrator.manifest.source import Steps
 from orchestrator.model import Rollout, RolloutStep
@@ -64,5 +65,5 @@ def _pause(given: Any, at: Steps, error: Report) -> float:
     found = _DURATION.fullmatch(given)
     if found:
         return float(found[1]) * _SECONDS[found[2]]
-    error(at, f"{given!r} is no pause", f"for example 10m, or '{RESUMED}': until orch rollout resume")
+    error(at, f"{given!r} is no pause", Hint(f"for example 10m, or '{RESUMED}': until ", Command("rollout", "resume")))
     return 0.0

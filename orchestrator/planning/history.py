@@ -26,7 +26,7 @@ from orchestrator.planning.squash import (
 
 ONLY_DOWN = "has only a down file: nothing runs for it on the way up, and it counts as applied, as in golang-migrate"
 PASSED_OVER = "has only a down file and is below the current version: nothing runs for it, as in golang-migrate"
-UNWRITTEN = "is still as orch new wrote it: it is not applied until its up file says what to do"
+UNWRITTEN = "is still as `orch new` wrote it: it is not applied until its up file says what to do"
 """What completes "version 3 …"."""
 
 

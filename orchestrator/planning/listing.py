@@ -49,7 +49,7 @@ def _each(files: Mapping[int, Migration], state: State, attempts: Sequence[Attem
             failed = last is not None and not last.done and last.direction is Direction.UP
             yield Listed(version, name, PENDING, last if failed else None, "the last try failed" if failed else "")
         elif version in files and files[version].unwritten:
-            yield Listed(version, name, HELD, note="as orch new wrote it")
+            yield Listed(version, name, HELD, note="as `orch new` wrote it")
 
 
 def _and(note: str, error: str) -> str:

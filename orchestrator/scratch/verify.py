@@ -109,7 +109,7 @@ class Verifier:
                 invalid.append(error)
         InvalidGroup.raise_if(invalid)
         for id, migrations in self._run.catalogs.items():
-            found[id] |= {one.version: "as orch new wrote it" for one in migrations if one.unwritten}
+            found[id] |= {one.version: "as `orch new` wrote it" for one in migrations if one.unwritten}
         return found
 
     def _database(self, id: str, left_out: dict[int, str]) -> bool:

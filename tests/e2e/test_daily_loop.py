@@ -27,7 +27,7 @@ def shop(tmp_path: Path) -> Estate:
 def test_a_file_that_is_as_orch_new_wrote_it_is_not_applied(shop: Estate) -> None:
     shop.orch("new", "shop", "add note")
     shop.orch("new", "shop", "add more")
-    told = "version 2 add_note is still as orch new wrote it"
+    told = "version 2 add_note is still as `orch new` wrote it"
     assert told in shop.orch("plan", "--exit-code").stdout, "nothing is pending"
     applied = shop.orch("apply").stderr
     assert told in applied
@@ -36,7 +36,7 @@ def test_a_file_that_is_as_orch_new_wrote_it_is_not_applied(shop: Estate) -> Non
     assert "[ ]" in shop.orch("status", "shop").stdout
     assert shop.status("sqlite-shop")["pending"] == []
     shop.orch("wait", "--timeout", "1")
-    assert "skipped: as orch new wrote it" in shop.orch("verify").stderr
+    assert "skipped: as `orch new` wrote it" in shop.orch("verify").stderr
 
     (shop.root / SCHEMA / "000002_add_note.up.sql").write_text("ALTER TABLE a ADD COLUMN note text;")
     assert "version 3 add_more is still" in shop.orch("apply").stderr

@@ -174,7 +174,15 @@ def test_a_call_that_is_not_understood(
 
 
 # What these write is a file or a page for people, or a name in a report: nothing of it is a hint.
-NO_HINTS = ("render/", "analysis/rules", "files/scaffold", "cli/command_table", "views/lint_docs", "views/lint_reports")
+NO_HINTS = (
+    "render/",
+    "analysis/rules",
+    "files/scaffold",
+    "cli/command_table",
+    "cli/reference",
+    "views/lint_docs",
+    "views/lint_reports",
+)
 NO_COMMANDS = {"orch clone": "engines/postgres/copies.py"}  # a mark in a comment of a database
 
 

@@ -313,7 +313,7 @@ def test_a_manifest_of_another_name_is_named_wherever_it_is_needed(tmp_path: Pat
     pipeline = read((root / ".gitlab/databases.gitlab-ci.yml").read_text())
     assert all(job["variables"] == {"ORCH_FILE": "other.yaml"} for job in pipeline.values())
     done = orch(root, "add-db", "c", "-f", "other.yaml")
-    assert "Next: orch apply -f other.yaml --only c" in done.stderr
+    assert done.stderr.endswith(", then: orch apply -f other.yaml --only c\n")
     assert "orch apply -f other.yaml --only c" in orch(root, "new", "c", "more", "-f", "other.yaml").stderr
     (root / "Dockerfile").unlink()
     done = orch(root, "render", "dockerfile", "--check", "-f", "other.yaml", code=3)
