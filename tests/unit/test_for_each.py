@@ -220,3 +220,8 @@ def test_ten_thousand_members_share_what_is_the_same() -> None:
     first, last = manifest.databases[0], manifest.databases[-1]
     assert len(manifest.databases) == 10_000
     assert (first.settings is last.settings, first.lint is last.lint, first.directory is last.directory) == (True,) * 3
+
+
+def test_the_example_is_valid() -> None:
+    manifest = load(Path(__file__).parents[2] / "examples" / "fleet" / "databases.yaml")
+    assert [one.name for one in manifest.databases] == ["core", "tenant_acme", "tenant_globex", "tenant_initech"]
