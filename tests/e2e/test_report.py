@@ -141,7 +141,7 @@ def test_five_thousand_databases(tmp_path: Path, pg_estate: Estate) -> None:
         assert page.locator(".node").count() <= 250
         assert "script" in page.inner_text("main") and watched.said == []
         print(f"ready after {ready:.0f} ms, filtered in {took:.0f} ms")
-        assert ready < 20_000 and took < 3_000  # 0.6 s and 40 ms where nothing else runs
+        assert ready < 20_000 and took < 3_000
 
 
 @pytest.mark.parametrize("command", ["status", "plan", "apply"])

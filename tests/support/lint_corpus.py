@@ -49,6 +49,7 @@ def script(text: str) -> Script:
     return parse_sql(File("f.up.sql", Path("f"), ""), text)
 
 
-# The second files were written by somebody who had not read the rules.
+# The second files were written by somebody who had not read the code of the rules, but knew the table of rules and the
+# design notes. The rules were then corrected on them.
 POSTGRES = [*cases(DATA / "lint_corpus.txt"), *cases(DATA / "lint_corpus_more.txt")]
 MONGO = [*cases(DATA / "lint_corpus_mongo.txt"), *cases(DATA / "lint_corpus_mongo_more.txt")]
