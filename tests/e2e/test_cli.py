@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -212,11 +213,16 @@ def test_errors_as_json(tmp_path: Path) -> None:
 
 
 def on_a_terminal(
-    estate: Estate, *arguments: str, env: dict[str, str] | None = None, typed: str = "", pause: float = 0
+    estate: Estate,
+    *arguments: str,
+    env: dict[str, str] | None = None,
+    typed: str = "",
+    pause: float = 0,
+    watch: Callable[[bytes], None] | None = None,
 ) -> str:
     """Run the command with its stderr on a terminal where a person types this; return what the terminal got.
 
-    Who thinks for a `pause` types so many seconds after the question.
+    Who thinks for a `pause` types so many seconds after the question. `watch` gets all that the terminal has so far.
     """
     ours, theirs = pty.openpty()
     plain = {k: v for k, v in estate.env.items() if k not in ("CI", "NO_COLOR")} | {"TERM": "xterm-256color"}
@@ -240,6 +246,8 @@ def on_a_terminal(
             if not chunk:
                 break
             seen += chunk
+            if watch:
+                watch(seen)
             if pause and b"Type 'yes'" in seen:
                 time.sleep(pause)
                 os.write(ours, typed.encode())

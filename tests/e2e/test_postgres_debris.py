@@ -177,7 +177,12 @@ def test_a_detach_that_was_finished_on_its_way_out_is_done(house: House) -> None
     write(house, "-- orch: statement_timeout=1s\nALTER TABLE p DETACH PARTITION p1 CONCURRENTLY;")
     with psycopg.connect(house.dsn) as reader, house.estate.start("apply") as run:
         reader.execute("SELECT * FROM p")
-        time.sleep(2.2)
+        waits = "SELECT 1 FROM pg_stat_activity WHERE query LIKE 'ALTER TABLE p DETACH%' AND wait_event_type = 'Lock'"
+        deadline = time.monotonic() + 20
+        for seen in (True, False):  # it waits, and no longer does: its time is up
+            while bool(house.estate.sql("db", waits)) is not seen:
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
         reader.rollback()
         run.communicate(timeout=60)
     house.orch("apply")

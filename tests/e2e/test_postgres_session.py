@@ -308,7 +308,11 @@ def test_what_a_file_left_is_cleared_before_the_next_one_runs_and_undoes_nothing
             other.rollback()
             time.sleep(0.02)
         other.execute(f"LOCK TABLE {found[0]} IN ACCESS SHARE MODE")
-        time.sleep(3)
+        clearing = "SELECT state, wait_event_type FROM pg_stat_activity WHERE application_name LIKE 'orch/%'"
+        for seen in [("active", "Lock"), ("idle", "Client"), ("active", "Lock")]:  # in vain once, then it waits again
+            while seen not in house.estate.sql("db", clearing):
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
         other.rollback()
         run.communicate(timeout=60)
     house.orch("apply")

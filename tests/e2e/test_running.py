@@ -155,11 +155,15 @@ def test_the_live_view_names_the_statement_that_runs(pg_estate: Estate) -> None:
     pg_estate.write(
         "postgres-a", {"2_x.up.sql": f"-- orch: no-transaction\nCREATE TABLE a ();\n{LOCK}\nCREATE TABLE b ();\n"}
     )
-    seen: list[str] = []
+    shown = threading.Event()
+
+    def watch(seen: bytes) -> None:
+        if b"2  2/3 SELECT pg_advisory" in seen:
+            shown.set()
+
     with _gate(pg_estate.servers["postgres"].dsn(pg_estate.prefix + "a")):
-        thread = threading.Thread(target=lambda: seen.append(on_a_terminal(pg_estate, "apply", typed="")))
+        thread = threading.Thread(target=lambda: on_a_terminal(pg_estate, "apply", watch=watch))
         thread.start()
-        _until_running(pg_estate, "a")
-        time.sleep(1)
+        assert shown.wait(60), "the statement that runs was not shown while it ran"
     thread.join(60)
-    assert "2: statement 2 of 3" in seen[0]
+    assert pg_estate.tables("a") == {"t", "a", "b"}
