@@ -40,7 +40,7 @@ soak: $(STAMP) ## An hour of kills, races, cut lines and random lives; prints wh
 transcripts: $(STAMP) ## Write tests/e2e/transcripts again: what every command prints. Review the diff
 	ORCH_TRANSCRIPTS=write $(BIN)/pytest -n 2 tests/e2e/test_transcripts.py
 
-picture: $(STAMP) ## Write docs/live.svg again: the live view of a real run, for the README
+picture: $(STAMP) ## Write the pictures of the README again, from a real run: the live view, and the page of `orch report` (needs Chromium)
 	ORCH_PICTURE=write $(BIN)/pytest -n 0 tests/e2e/test_live_picture.py
 
 page: ## Build the script of the page of `orch report` again, from web/; needs npm

@@ -91,8 +91,8 @@ class LiveView:
             case events.DatabaseFailed(id, failure):
                 row = self._rows.setdefault(id, _Row())
                 took = time.monotonic() - row.since if row.since else None
-                where = f"{failure.where}: " if failure.where else ""
-                self._rows[id] = _Row("failed", f"{where}{failure.what}", seconds=took)
+                where = f"  {failure.where}" if failure.where else ""  # last: a line that is cut keeps what went wrong
+                self._rows[id] = _Row("failed", failure.what.split("\n")[0] + where, seconds=took)
             case events.DatabaseBlocked(id, by):
                 self._rows[id] = _Row("blocked", f"by {', '.join(by)}")
             case _:

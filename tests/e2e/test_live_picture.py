@@ -1,4 +1,7 @@
-"""The picture of the live view in the README: a frame of a real run. `make picture` writes docs/live.svg again."""
+"""The pictures in the README, of a real run: a frame of the live view, and the page of `orch report` about its databases.
+
+`make picture` writes docs/live.svg and docs/report.png again; the second needs Chromium.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,12 @@ import os
 from pathlib import Path
 from xml.etree import ElementTree
 
+from browser import opened
 from estate import ORCH, Estate
-from picture import picture
+from picture import SIGNS, picture
 
-PICTURE = Path(__file__).parents[2] / "docs" / "live.svg"
+DOCS = Path(__file__).parents[2] / "docs"
+PICTURE, PAGE = DOCS / "live.svg", DOCS / "report.png"
 SLOW = "CREATE INDEX ON {0} (id);\nSELECT pg_sleep({1});\n"
 
 
@@ -34,8 +39,26 @@ def test_the_live_view_is_drawn_from_a_real_run(pg_estate: Estate) -> None:
     svg, states = picture([ORCH, "apply"], pg_estate.root, env)
     assert {"done", "running", "failed", "blocked"} <= states
     assert pg_estate.prefix not in svg
+    assert "column&#160;&quot;amount&quot;" in svg  # what went wrong comes before the place
     ElementTree.fromstring(svg)
     if os.environ.get("ORCH_PICTURE") == "write":
         PICTURE.write_text(svg)
-    ElementTree.parse(PICTURE)
+        photograph(pg_estate)
     assert len(svg) < 40_000
+
+
+def test_the_pictures_show_what_the_views_look_like_now() -> None:
+    words = "".join(ElementTree.parse(PICTURE).getroot().itertext())
+    assert [sign for sign in SIGNS if sign not in words] == []
+    assert PAGE.read_bytes().startswith(b"\x89PNG")
+    readme = (DOCS.parent / "README.md").read_text()
+    assert all(f"(docs/{one.name})" in readme for one in (PICTURE, PAGE))
+
+
+def photograph(estate: Estate) -> None:
+    """Write a picture of the page about all databases, under the names that they have in the manifest."""
+    page = estate.root / "estate.html"
+    estate.orch("report", "-o", page.name)
+    page.write_text(page.read_text().replace(estate.prefix, "").replace(estate.root.name, "shop"))
+    with opened(page, viewport={"width": 1200, "height": 1140}, color_scheme="light") as watched:
+        watched.page.screenshot(path=PAGE)

@@ -13,6 +13,7 @@ from transcript import received_on_a_terminal
 
 NEXT_FRAME = re.compile(r"\r\x1b\[2K(?:\x1b\[1A\x1b\[2K)*")  # what rich sends before it draws the view again
 STATES = ("done", "running", "failed", "blocked", "waiting")
+SIGNS = ("✓", "▶", "✗", "⊘")  # of the first four
 
 
 def frames(received: str) -> list[str]:

@@ -42,7 +42,7 @@ def test_failures_come_first_and_the_rest_is_counted() -> None:
     view(events.StatementStarted("db-0000", 4, 1, 3, "CREATE INDEX orders_note_idx ON orders (note)"))
     view(events.LockWaiting("db-0001", "migrate pid 811 on ci-7 since 14:02:11 UTC"))
     lines = drawn(view, console).splitlines()
-    assert lines[0].startswith("✗  db-0020  failed   12_split.up.sql:4:1: column")
+    assert lines[0].startswith('✗  db-0020  failed   column "amount" does not exist  12_split.up.sql:4:1 ')
     assert "4  2/3 CREATE INDEX orders_note_idx" in lines[1]
     assert "waits for the migration lock: migrate pid 811 on ci-7 since 14:02:11 UTC" in lines[2]
     assert "and 21 more: 4 running, 1 blocked, 7 done, 9 waiting" in (line.rstrip() for line in lines)
