@@ -67,7 +67,35 @@ def test_a_newcomer_types_it_in_an_empty_directory(directory: Path, env: dict[st
         return {entry["id"]: entry["version"] for entry in entries}
 
     assert versions(1) == {"postgres-product": 1, "postgres-order": None}
-    assert versions(2) == {"postgres-product": 1, "postgres-order": 1, "postgres-inventory": 2}
+    assert versions(2) == {"postgres-product": 1, "postgres-order": 1, "postgres-inventory": 1}, "nobody wrote version 2"
+
+
+def test_the_tutorial_from_top_to_bottom(directory: Path, env: dict[str, str]) -> None:
+    tutorial = (ROOT / "docs/tutorial.md").read_text().partition("\n## ")[0]
+    install, look, new, go_on = re.findall(r"```sh\n(.*?)```", tutorial, re.DOTALL)
+    texts = re.findall(r"```sql\n(.*?)```", tutorial, re.DOTALL)
+
+    def typed(commands: str) -> str:
+        done = shell(commands, directory, env)
+        assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    def write(database: str, stem: str, texts: list[str]) -> None:
+        for way, text in zip(("up", "down"), texts, strict=True):
+            path = directory / f"migrations/postgres-{database}/schema/{stem}.{way}.sql"
+            assert path.is_file()
+            path.write_text(text)
+
+    typed("".join(line for line in install.splitlines(keepends=True) if line.startswith("orch ")))
+    write("product", "000001_create_product_tables", texts[:2])
+    write("order", "000001_create_order_tables", [text.replace("products", "orders") for text in texts[:2]])
+    assert "2 up to date." in typed(look)
+    assert (directory / "estate.html").is_file()
+    typed(new)
+    write("order", "000002_add_note", texts[2:])
+    shown = typed(go_on.replace("--steps 1", "--steps 1 --yes"))
+    assert "verified: 2 migrations up, down, up" in shown
+    assert re.search(r"^postgres-order +done +1 ", shown, re.MULTILINE), shown
 
 
 def test_the_manifest_and_the_embedded_servers_work_as_written(

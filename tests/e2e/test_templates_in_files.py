@@ -108,3 +108,29 @@ def test_a_file_is_a_template_only_if_its_head_says_so(text: str, right: str | N
         assert made.count("\n") == text.count("\n")
         with pytest.raises(InvalidError, match="no value for"):
             filled("x.sql", text, {})
+
+
+def test_templates_on_postgresql(pg_estate: Estate) -> None:
+    """Statement by statement too: a run that failed goes on where it stopped, with other values from then on."""
+    function = "CREATE FUNCTION {schema}.f(int[] DEFAULT '{1,2}') RETURNS int LANGUAGE sql AS $$ SELECT $1[2] $$;\n"
+    files = {
+        "1_make.up.sql": HEAD + "CREATE SCHEMA {{ .schema }};\nCREATE TABLE {schema}.t (n int);\n" + function,
+        "1_make.down.sql": HEAD + "DROP SCHEMA {schema} CASCADE;\n",
+        "2_index.up.sql": "-- orch: template\n-- orch: no-transaction\nCREATE INDEX CONCURRENTLY {schema}_n ON ${schema}.t (n);\n"
+        "SELECT 1 / {divisor};\n",
+        "2_index.down.sql": HEAD + "DROP INDEX {schema}.{schema}_n;\n",
+    }
+    for name in ("one", "two"):
+        pg_estate.add("postgres", name, files, variables={"schema": f"s_{name}", "divisor": "0"})
+    failed = pg_estate.orch("apply", code=1)
+    assert "2_index.up.sql:4" in failed.stderr and "division by zero" in failed.stderr
+    assert pg_estate.sql("one", "SELECT s_one.f()") == [(2,)]
+
+    manifest = pg_estate.root / "databases.yaml"
+    manifest.write_text(manifest.read_text().replace('"divisor": "0"', '"divisor": "1"'))
+    pg_estate.orch("apply")
+    assert "2 up to date." in pg_estate.orch("status").stdout
+    assert pg_estate.sql("two", "SELECT indexname FROM pg_indexes WHERE schemaname = 's_two'") == [("s_two_n",)]
+    pg_estate.orch("verify", "one")
+    pg_estate.orch("rollback", "two", "--to", "0", "--yes")
+    assert pg_estate.sql("two", "SELECT 1 FROM pg_namespace WHERE nspname = 's_two'") == []
