@@ -82,7 +82,14 @@ def _cell(text: str) -> str:
 def manifest_page() -> str:
     """Return docs/reference/manifest.md, from the JSON Schema of the manifest."""
     schema = json.loads(files("orchestrator.manifest").joinpath("databases.schema.json").read_text(encoding="utf-8"))
-    lines = [_MADE, "# Keys of databases.yaml", "", "`orch schema manifest` prints the JSON Schema.", ""]
+    lines = [
+        _MADE,
+        "# Keys of databases.yaml",
+        "",
+        "`orch schema manifest` prints the JSON Schema.",
+        "",
+        *_editors(schema["$id"]),
+    ]
     places = [("The manifest", schema), *((name, part) for name, part in schema.get("$defs", {}).items())]
     for name, part in places:
         if rows := list(_keys(part)):
@@ -90,6 +97,37 @@ def manifest_page() -> str:
             lines += [f"## {name.capitalize() if part is not schema else name}", "", *([about] if about else [])]
             lines += ["| key | kind | what |", "|---|---|---|", *rows, ""]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _editors(address: str) -> list[str]:
+    """Return how editors find the schema."""
+    return [
+        "## In an editor",
+        "",
+        "An editor that knows the schema completes keys, explains them and marks mistakes. `orch init` writes the line that the",
+        "YAML language server reads (VS Code, Neovim, Helix, JetBrains):",
+        "",
+        "```yaml",
+        f"# yaml-language-server: $schema={address}",
+        "```",
+        "",
+        "Without a network, let it name a file: `orch schema > databases.schema.json`, `$schema=./databases.schema.json`. The entry for the",
+        "catalog of [SchemaStore](https://www.schemastore.org/), which has none yet; other programs may have a `databases.yaml` too, so the",
+        "line above stays the sure way:",
+        "",
+        "```json",
+        json.dumps(
+            {
+                "name": "orch databases.yaml",
+                "description": "Every database of an estate, for the orchestrator orch",
+                "fileMatch": ["databases.yaml"],
+                "url": address,
+            },
+            indent=2,
+        ),
+        "```",
+        "",
+    ]
 
 
 def _keys(part: dict[str, Any], before: str = "") -> Iterator[str]:

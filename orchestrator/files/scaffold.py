@@ -70,6 +70,7 @@ def snake(text: str) -> str:
 
 
 _MANIFEST = """\
+# yaml-language-server: $schema={schema}
 # Every database of this project. `orch apply` creates what is missing and migrates it, each after what it depends on.
 # The migrations of a database are in migrations/{{engine}}-{{name}}/schema. Secrets come from the environment, or from the
 # file that a variable such as POSTGRES_PASSWORD_FILE names.
@@ -80,14 +81,14 @@ servers:
 """
 
 
-def first_manifest(entries: Sequence[Mapping[str, Any]], engine: str = "") -> str:
+def first_manifest(entries: Sequence[Mapping[str, Any]], engine: str, schema: str) -> str:
     """Return a manifest with these databases, and a server of each engine: of the named one, or of all that have servers.
 
-    Files need no server that must be there first: an engine whose databases are files comes where it is named or found.
+    `schema` is the address of the JSON Schema; editors take it from the first line. Files need no server that must be there first: an engine whose databases are files comes where it is named or found.
     """
     from orchestrator.files.yaml_text import Flow, to_yaml
 
-    head = _MANIFEST.format(servers="".join(_servers(entries, engine)))
+    head = _MANIFEST.format(schema=schema, servers="".join(_servers(entries, engine)))
     if not entries:
         return head + "databases: # add one: orch add-db NAME\n"
     listed = [{key: Flow(value) if key == "depends_on" else value for key, value in entry.items()} for entry in entries]

@@ -15,7 +15,7 @@ Schema = Mapping[str, Any]
 Test = Callable[[Any], bool]
 Make = Callable[[Schema], Test]
 
-ANNOTATIONS = frozenset({"$schema", "$defs", "title", "description", "default", "examples", "format"})
+ANNOTATIONS = frozenset({"$schema", "$id", "$defs", "title", "description", "default", "examples", "format"})
 """Keywords that say nothing about a value."""
 
 

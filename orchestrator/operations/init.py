@@ -14,6 +14,7 @@ from orchestrator.files.discovery import Found, find_migrations, servers_in, url
 from orchestrator.files.scaffold import first_manifest
 from orchestrator.hints import NAME, Command, Hint
 from orchestrator.manifest.load import FILE_NAME, load
+from orchestrator.manifest.schema import schema
 from orchestrator.model import Manifest
 from orchestrator.operations.project import Changes, changes
 from orchestrator.phrases import did_you_mean, either
@@ -46,7 +47,7 @@ def init(directory: str = ".", *, compose: str | None = None, engine: str | None
     needs = _needs(services, found)
     urls = url_variables(root)
     entries = [_entry(id, found, needs.get(id, []), urls) for id in _ordered(list(found), needs, source)]
-    text = _with_servers(first_manifest(entries, engine or ""), *servers_in(services))
+    text = _with_servers(first_manifest(entries, engine or "", schema()["$id"]), *servers_in(services))
     manifest = load(path, text=text) if found else Manifest(path, ())
     following = Hint(Command("validate") if found else Command("add-db", NAME))
     notes: list[str] = []

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import yaml
+from jsonschema import Draft202012Validator
 from project import orch
 
 from orchestrator.manifest import load
@@ -107,3 +109,16 @@ def test_a_single_database_takes_its_dsn_from_the_variable_of_the_example(tmp_pa
         tmp_path / "migrations",
     )
     assert "s3cr3t" not in (tmp_path / "databases.yaml").read_text()
+
+
+def test_an_editor_finds_the_schema(tmp_path: Path) -> None:
+    tree(tmp_path, "db/product/1_a.up.sql")
+    orch(tmp_path, "init")
+    printed = json.loads(orch(tmp_path, "schema").stdout)
+    first = (tmp_path / "databases.yaml").read_text().splitlines()[0]
+    assert first == f"# yaml-language-server: $schema={printed['$id']}"
+    Draft202012Validator.check_schema(printed)
+    Draft202012Validator(printed).validate(yaml.safe_load((tmp_path / "databases.yaml").read_text()))
+    page = (Path(__file__).parents[2] / "docs/reference/manifest.md").read_text()
+    assert first in page and f'"url": "{printed["$id"]}"' in page
+    assert printed["$id"].endswith("/orchestrator/manifest/databases.schema.json")
