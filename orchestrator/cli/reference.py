@@ -111,9 +111,9 @@ def _editors(address: str) -> list[str]:
         f"# yaml-language-server: $schema={address}",
         "```",
         "",
-        "Without a network, let it name a file: `orch schema > databases.schema.json`, `$schema=./databases.schema.json`. The entry for the",
-        "catalog of [SchemaStore](https://www.schemastore.org/), which has none yet; other programs may have a `databases.yaml` too, so the",
-        "line above stays the sure way:",
+        "Without a network, let it name a file: `orch schema > databases.schema.json`, `$schema=./databases.schema.json`. The",
+        "entry for the catalog of [SchemaStore](https://www.schemastore.org/), which has none yet; other programs may have a",
+        "`databases.yaml` too, so the line above stays the sure way:",
         "",
         "```json",
         json.dumps(

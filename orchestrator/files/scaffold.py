@@ -84,7 +84,8 @@ servers:
 def first_manifest(entries: Sequence[Mapping[str, Any]], engine: str, schema: str) -> str:
     """Return a manifest with these databases, and a server of each engine: of the named one, or of all that have servers.
 
-    `schema` is the address of the JSON Schema; editors take it from the first line. Files need no server that must be there first: an engine whose databases are files comes where it is named or found.
+    `schema` is the address of the JSON Schema; editors take it from the first line.
+    Files need no server that must be there first: an engine whose databases are files comes where it is named or found.
     """
     from orchestrator.files.yaml_text import Flow, to_yaml
 

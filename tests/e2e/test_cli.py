@@ -80,7 +80,9 @@ def test_help_names_every_command_and_exit_code(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "command",
-    [name for name in COMMANDS if name != "dev"] + [f"dev {name}" for name in ("up", "down", "status", "env")],
+    [name for name in COMMANDS if name not in ("dev", "rollout")]
+    + [f"dev {name}" for name in ("up", "down", "status", "env")]
+    + ["rollout resume"],
 )
 def test_the_help_of_every_command_has_an_example(tmp_path: Path, command: str) -> None:
     text = Estate(tmp_path, {}).orch(*command.split(), "--help").stdout

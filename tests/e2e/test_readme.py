@@ -67,7 +67,9 @@ def test_a_newcomer_types_it_in_an_empty_directory(directory: Path, env: dict[st
         return {entry["id"]: entry["version"] for entry in entries}
 
     assert versions(1) == {"postgres-product": 1, "postgres-order": None}
-    assert versions(2) == {"postgres-product": 1, "postgres-order": 1, "postgres-inventory": 1}, "nobody wrote version 2"
+    assert versions(2) == {"postgres-product": 1, "postgres-order": 1, "postgres-inventory": 1}, (
+        "nobody wrote version 2"
+    )
 
 
 def test_the_tutorial_from_top_to_bottom(directory: Path, env: dict[str, str]) -> None:
