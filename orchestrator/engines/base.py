@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
 from enum import Enum
 from typing import NamedTuple, Protocol
 
@@ -28,8 +27,7 @@ from orchestrator.model import (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(NamedTuple):
     """How long a statement may wait for the lock of a table, and how long it may run. In seconds.
 
     0 means no limit; None means the limit of the server. `lock_try` is the longest single wait for a lock behind which
@@ -44,7 +42,7 @@ class Limits:
     def in_queue(self) -> Limits:
         """The limits for one try of a statement that makes the readers of its table wait while it waits itself."""
         limits = [limit for limit in (self.lock_timeout, self.lock_try) if limit]
-        return replace(self, lock_timeout=min(limits)) if limits else self
+        return self._replace(lock_timeout=min(limits)) if limits else self
 
 
 class Rows(NamedTuple):
@@ -77,8 +75,7 @@ class Reach(Enum):
     """It may reach further, or it reaches something that it cannot change. A copy runs it, and a notice says so."""
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(NamedTuple):
     """A statement that reaches beyond its database: where it is, what it does, and what to do about it."""
 
     where: Mark
@@ -87,8 +84,7 @@ class Finding:
     hint: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Routine:
+class Routine(NamedTuple):
     """A function that a file creates.
 
     `what` is what it does that no copy may do, or ''. `calls` are the names of the functions that it calls.
@@ -99,8 +95,7 @@ class Routine:
     calls: frozenset[str]
 
 
-@dataclass(frozen=True, slots=True)
-class Confined:
+class Confined(NamedTuple):
     """A file as it runs in a copy of its database.
 
     `findings` are the statements that reach beyond the copy. `routines` are the functions that the file creates. `calls`

@@ -7,17 +7,16 @@ a database driver: the records are read at every start.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol, cast
+from types import MappingProxyType
+from typing import Any, NamedTuple, Protocol, cast
 
 from orchestrator.engines.url import Address, Holes
 from orchestrator.model import CreateOptions, Script
 
 
-@dataclass(frozen=True, slots=True)
-class Scaffold:
+class Scaffold(NamedTuple):
     """The texts that `orch init`, `orch add-db` and `orch new` write.
 
     In `first_up` and `first_down`, `{name}` is the database and `{word}` its name in a file name. In `next_up` and
@@ -33,8 +32,7 @@ class Scaffold:
     server: str
 
 
-@dataclass(frozen=True, slots=True)
-class ContainerLogin:
+class ContainerLogin(NamedTuple):
     """How a container gets its login, for `Container.service`.
 
     `host` is the name of the service, `user` is text that Compose may still interpolate, `password_file` is empty for a
@@ -46,8 +44,7 @@ class ContainerLogin:
     password_file: str
 
 
-@dataclass(frozen=True, slots=True)
-class Container:
+class Container(NamedTuple):
     """A server of this engine as a service of a compose file.
 
     Attributes:
@@ -75,8 +72,7 @@ class Container:
     create_statement: Callable[[str, CreateOptions], str] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class EmbeddedServers:
+class EmbeddedServers(NamedTuple):
     """How real servers of this engine run without Docker, for development and tests.
 
     `programs` are the classes that start one, the best first, as `module:Class`. `query` is the part of the DSN after
@@ -88,7 +84,7 @@ class EmbeddedServers:
     programs: tuple[str, ...]
     query: str = ""
     address: str = "{host}:{port}"
-    variables: Mapping[str, str] = field(default_factory=dict)
+    variables: Mapping[str, str] = MappingProxyType({})
     files: str = ""
 
 
@@ -150,8 +146,7 @@ class Squashing(Protocol):
         """
 
 
-@dataclass(frozen=True, slots=True)
-class ShellCall:
+class ShellCall(NamedTuple):
     """How a person gets to the prompt of a database.
 
     `program` is what to run, `arguments` hold no secret, for every user of the machine can read them; `environment` does.
@@ -164,8 +159,7 @@ class ShellCall:
     package: str
 
 
-@dataclass(frozen=True, slots=True)
-class Dialect:
+class Dialect(NamedTuple):
     """What an engine is, without its driver.
 
     Attributes:

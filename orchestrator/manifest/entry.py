@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from orchestrator.manifest.fleet import Member, used
 from orchestrator.manifest.source import Steps
@@ -18,8 +18,7 @@ class Tell(Protocol):
         """Take note of one error; `hint` says what to do, `detail` has further facts."""
 
 
-@dataclass(frozen=True, slots=True)
-class Server:
+class Server(NamedTuple):
     """A declared server, with the settings that its databases inherit."""
 
     name: str

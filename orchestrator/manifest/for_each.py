@@ -7,7 +7,6 @@ import io
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -43,8 +42,7 @@ class Answer(NamedTuple):
     rows: Sequence[Sequence[str | None]]
 
 
-@dataclass(frozen=True, slots=True)
-class Members:
+class Members(NamedTuple):
     """The members of a fleet. `rows` is None as long as the `query` was not run. `origin` names the source for people."""
 
     origin: str

@@ -14,11 +14,15 @@ SCHEMA_FILE = Path(__file__).with_name("databases.schema.json")
 
 
 @cache
-def schema() -> dict[str, Any]:
-    """Return the schema as plain data; do not change it."""
+def schema(*, rendered: bool = True) -> dict[str, Any]:
+    """Return the schema as plain data; do not change it.
+
+    Not `rendered`: for a manifest without the section `render`. Then the records of the engines need not be loaded.
+    """
     data: dict[str, Any] = json.loads(SCHEMA_FILE.read_bytes())
     data["$defs"]["engine"]["enum"] = list(DIALECTS)
     render, text = data["properties"]["render"]["properties"], {"$ref": "#/$defs/text"}
-    render["compose"]["properties"] |= {f"{one.name}_image": text for one in dialects() if one.container}
+    if rendered:
+        render["compose"]["properties"] |= {f"{one.name}_image": text for one in dialects() if one.container}
     render["k8s"]["properties"]["keys"]["properties"] = dict.fromkeys(DIALECTS, text)
     return data

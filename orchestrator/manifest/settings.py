@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 from orchestrator.engines import dialect
@@ -35,7 +34,7 @@ def read_settings(values: Mapping[str, Any], steps: Steps, inherited: Settings, 
         changes["drift_ignore"] = (*inherited.drift_ignore, *(values["drift_ignore"] or ()))
     if isinstance(values.get("create"), str):
         changes["create"] = values["create"] != "never"
-    return replace(inherited, **changes) if changes else inherited
+    return inherited._replace(**changes) if changes else inherited
 
 
 def read_create_options(

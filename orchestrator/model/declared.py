@@ -27,8 +27,7 @@ class Mark:
         return ":".join([self.path, *(str(n) for n in (self.line, self.column) if n)])
 
 
-@dataclass(frozen=True, slots=True)
-class CreateOptions:
+class CreateOptions(NamedTuple):
     """What CREATE DATABASE and a database's first minutes need; `Dialect.create_options` says which an engine has."""
 
     owner: str | None = None
@@ -41,8 +40,7 @@ class CreateOptions:
     collation: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(NamedTuple):
     """How migrations run; times in seconds. 0 means no limit, None the one that the server sets.
 
     `lock_timeout` is how long a file may wait for the locks of tables, all its tries together, and `lock_try` how long
@@ -62,8 +60,7 @@ class Settings:
     drift_ignore: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Accepted:
+class Accepted(NamedTuple):
     """What `orch verify` may find in a version without failing; an empty `finding` stands for whatever it finds."""
 
     version: int
@@ -87,8 +84,7 @@ class External:
     mark: Mark = Mark("databases.yaml")
 
 
-@dataclass(frozen=True, slots=True)
-class MemberQuery:
+class MemberQuery(NamedTuple):
     """The query that tells the members of a fleet, and the database to ask, as they are written in the manifest."""
 
     text: str
@@ -104,8 +100,7 @@ class RolloutStep(NamedTuple):
     match: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Rollout:
+class Rollout(NamedTuple):
     """How a fleet is migrated: the members that match `canary` first, then waves; the last of `then` is repeated.
 
     More than `max_failures` failures end it (percent of the members with `rate`). `pause` is the time between two waves
@@ -157,8 +152,8 @@ class Database:
     depends_on: tuple[str, ...] = ()
     external: tuple[External, ...] = ()
     labels: tuple[str, ...] = ()
-    create: CreateOptions = CreateOptions()
-    settings: Settings = Settings()
+    create: CreateOptions = CreateOptions()  # noqa: RUF009 - it is immutable
+    settings: Settings = Settings()  # noqa: RUF009 - so is this
     accepted: tuple[Accepted, ...] = ()
     lint: Lint = Lint()
     risks: Mapping[str, str] = field(default_factory=dict)
@@ -174,8 +169,7 @@ class Database:
         return self.fleet is not None and not self.columns
 
 
-@dataclass(frozen=True, slots=True)
-class Hook:
+class Hook(NamedTuple):
     """A webhook that is told of runs. `variable` is the environment variable with its URL, `format` json or slack.
 
     `events` are what it is told: failed, drifted, finished.

@@ -71,8 +71,7 @@ class Size(NamedTuple):
     writes: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Measured:
+class Measured(NamedTuple):
     """What one statement did: new locks on tables as (table, mode), tables that it rewrote, tables that it read.
 
     `old` are those of these tables that were there before the plan, under the name that they have now.

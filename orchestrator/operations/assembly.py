@@ -150,7 +150,7 @@ class Assembly:
         """Override the manifest for this run: create no database, or apply late versions."""
 
         def settings(own: Settings) -> Settings:
-            return replace(own, create=own.create and create, out_of_order=own.out_of_order or late)
+            return own._replace(create=own.create and create, out_of_order=own.out_of_order or late)
 
         self.databases = tuple(replace(one, settings=settings(one.settings)) for one in self.databases)
 
@@ -168,7 +168,7 @@ class Assembly:
     ) -> Run:
         """Return the data that all stages of a run share. Files are read first, so that their errors come before a connection."""
         if embedded:  # these servers begin empty, whatever holds for the real ones
-            self.databases = tuple(replace(one, settings=replace(one.settings, create=True)) for one in self.databases)
+            self.databases = tuple(replace(one, settings=one.settings._replace(create=True)) for one in self.databases)
         timings = timings or Timings()
         with timings.stage("catalog"):
             catalogs = self.catalogs()

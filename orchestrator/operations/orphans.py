@@ -12,7 +12,7 @@ from orchestrator.events import Failure
 from orchestrator.execution.run import Run
 from orchestrator.execution.survey import survey
 from orchestrator.manifest.retarget import retarget
-from orchestrator.model import CreateOptions, Target
+from orchestrator.model import Target
 from orchestrator.planning.history import reconcile
 from orchestrator.scratch.clone_names import CLONES, TEMPLATES
 
@@ -48,7 +48,7 @@ def orphans(run: Run, others: Sequence[Target]) -> Orphans:
     for id, target in servers.values():
         engine = run.engines[target.engine]
         try:
-            names = engine.copies(target, run.databases[id].create or CreateOptions()).names("")
+            names = engine.copies(target, run.databases[id].create).names("")
         except OrchError as error:
             unread.append((target.endpoint, Failure.of(error, run.redact)))
             continue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from orchestrator.errors import UsageError
 from orchestrator.events import Sink
@@ -11,7 +12,9 @@ from orchestrator.execution.run import Run
 from orchestrator.execution.scheduler import JOBS, JOBS_PER_SERVER
 from orchestrator.execution.timings import Timings
 from orchestrator.operations.assembly import Assembly, assemble
-from orchestrator.planning.shards import Shard
+
+if TYPE_CHECKING:
+    from orchestrator.planning.shards import Shard
 
 
 @dataclass(frozen=True, slots=True)

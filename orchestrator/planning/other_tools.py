@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import PurePath
 from shlex import quote
+from typing import NamedTuple
 
 from orchestrator.errors import OtherToolError
 from orchestrator.hints import NAME, Command, Hint, hint_of
@@ -42,8 +42,7 @@ _NAMES = tuple(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(NamedTuple):
     """Where a marker stands in a text, whether what follows goes up or down, and whose marker it is."""
 
     offset: int

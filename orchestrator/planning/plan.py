@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from orchestrator.events import Failure
 from orchestrator.model import Direction
@@ -96,8 +96,7 @@ class Plan:
         return json.dumps(self.document(), indent=2, ensure_ascii=False) + "\n"
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """What is asked for: up to `to` (or all), or down by `steps` or to `to` (0: everything).
 
     `to_of` is the one database that `to` is meant for; the others go all the way.

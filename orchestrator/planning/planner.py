@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from orchestrator.analysis.sessions import leaks, limited_effects
 from orchestrator.engines import dialect
 from orchestrator.errors import (
     ConflictError,
@@ -187,6 +186,10 @@ def _worth_knowing(state: State, direction: Direction, steps: Sequence[Step]) ->
 def _of_files(database: Database, found: Sequence[File | None], read_script: ReadScript) -> Iterator[str]:
     """Yield notes on the files that would run, such as unknown commands and statements that change the session."""
     scripts = [read_script(database, file) for file in found if file is not None]
+    if not scripts:
+        return
+    from orchestrator.analysis.sessions import leaks, limited_effects  # its patterns take long to compile
+
     for script in scripts:
         yield from script.notes
         yield from map(str, limited_effects(script))

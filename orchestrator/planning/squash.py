@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from orchestrator.phrases import some
 
@@ -63,8 +63,7 @@ def holds(ranges: Ranges, version: int) -> bool:
     return any(low <= version <= high for low, high in ranges)
 
 
-@dataclass(frozen=True, slots=True)
-class Squash:
+class Squash(NamedTuple):
     """What a file that replaces others means for one database.
 
     `inside` are the versions that it replaces and that are applied there by files of their own. `lacking` says in words

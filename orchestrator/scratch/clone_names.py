@@ -14,7 +14,6 @@ import re
 import secrets
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 
@@ -43,7 +42,7 @@ def template_name(database: Database, target: Target, login: str, migrations: Se
         tool,
         login,
         [(m.version, m.name, m.up.checksum if m.up else "") for m in migrations],
-        asdict(database.create),
+        database.create._asdict(),
         sorted(target.parameters.items()),
         target.history_name,
         *([sorted(database.variables.items())] if database.variables else []),

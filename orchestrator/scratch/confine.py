@@ -44,7 +44,7 @@ def confined(
         run.sink(Notice(id, f"{finding.where}: {finding.what}; it runs for this copy too"))
     return replace(
         run,
-        databases={id: replace(database, create=replace(database.create, connection_limit=None))},
+        databases={id: replace(database, create=database.create._replace(connection_limit=None))},
         targets={id: retarget(run.targets[id], scratch)},
         catalogs={id: tuple(migrations)},
         read_script=read,

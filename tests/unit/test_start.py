@@ -48,3 +48,32 @@ def test_help_and_version_import_nothing_heavy() -> None:
         )
         done = subprocess.run([sys.executable, "-c", program, option], capture_output=True, text=True)
         assert "[] 0\n" in done.stdout, done.stdout + done.stderr
+
+
+def test_everyday_commands_import_only_what_they_use(tmp_path: Path) -> None:
+    (tmp_path / "databases.yaml").write_text(
+        "version: 1\ndatabases:\n  - {name: shop, engine: sqlite, dsn: 'sqlite://shop.db', migrations: migrations}\n"
+    )
+    (tmp_path / "migrations").mkdir()
+    (tmp_path / "migrations/000001_a.up.sql").write_text("CREATE TABLE a (id INTEGER PRIMARY KEY);\n")
+    unused = (
+        *("psycopg", "pymongo", "jsonschema", "networkx", "rich.live", "opentelemetry"),
+        *(f"orchestrator.engines.{name}" for name in ("postgres", "mongo", "mysql")),
+        *("orchestrator.analysis.rules", "orchestrator.analysis.sessions", "orchestrator.planning.shards"),
+        *(
+            "orchestrator.planning.rollout",
+            "orchestrator.views.report",
+            "orchestrator.views.otel",
+            "orchestrator.render",
+        ),
+    )
+    program = (
+        "import os, sys; import orchestrator.cli as cli\n"
+        f"os._exit = lambda code: print([name for name in {unused} if name in sys.modules], code)\n"
+        "cli.main()"
+    )
+    subprocess.run([sys.executable, "-m", "orchestrator", "apply"], cwd=tmp_path, check=True, capture_output=True)
+    for command in ("apply", "status", "validate"):
+        done = subprocess.run([sys.executable, "-c", program, command], cwd=tmp_path, capture_output=True, text=True)
+        expected = "['orchestrator.analysis.sessions'] 0" if command == "validate" else "[] 0"  # it reads every file
+        assert expected in done.stdout, done.stdout + done.stderr

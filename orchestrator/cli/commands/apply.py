@@ -70,10 +70,14 @@ def command(
     from orchestrator.cli.watch import watch_for
     from orchestrator.operations.apply import prepare
     from orchestrator.operations.scope import Scope
-    from orchestrator.planning.shards import read_shard
 
     broadcast = Broadcast()
     when_machines_read(output, broadcast, junit, file)
+    one_of = None
+    if shard:
+        from orchestrator.planning.shards import read_shard
+
+        one_of = read_shard(shard, os.environ)
     scope = Scope(
         file,
         env_file,
@@ -85,7 +89,7 @@ def command(
         jobs_per_server=jobs_per_server,
         wait=wait,
         lock_timeout=lock_timeout,
-        shard=read_shard(shard, os.environ) if shard else None,
+        shard=one_of,
     )
     with watch_for(broadcast, scope, timings=timings, prometheus=prometheus) as watch:
         with planning(broadcast, output):
