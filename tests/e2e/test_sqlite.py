@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-import stat
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -242,15 +241,6 @@ def test_a_directory_a_missing_directory_and_what_is_no_database(files: Files) -
     missing = files.orch("apply", code=7)
     assert f"{files.root}/nowhere does not exist" in missing.text and "mkdir -p" in missing.text
     assert not (files.root / "nowhere").exists()
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everything")
-def test_a_file_and_a_directory_that_cannot_be_written(files: Files) -> None:
-    files.orch("apply")
-    files.write({"000004_x.up.sql": "CREATE TABLE x (a);"})
-    files.path.chmod(stat.S_IRUSR)
-    assert "cannot be written by this user" in files.orch("apply", code=7).text
-    assert files.status()["version"] == 3
 
 
 def test_a_full_disk_leaves_nothing_of_the_file(files: Files) -> None:

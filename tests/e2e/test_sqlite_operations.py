@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
+import subprocess
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -95,3 +97,54 @@ def test_orphans_of_sqlite(shop: Estate) -> None:
     assert "lost.db" in told.stdout
     assert "not looked at" not in told.stderr, "other files are passed over"
     assert {one.name: one.read_bytes() for one in shop.root.iterdir() if one.is_file()} == before
+
+
+SHOP = """
+PRAGMA foreign_keys = ON;
+CREATE TABLE c (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL DEFAULT 'a;b',
+    g TEXT GENERATED ALWAYS AS (upper(name)) STORED, h TEXT AS (name || ';') VIRTUAL, CHECK (name <> '--'));
+CREATE TABLE o (id INTEGER PRIMARY KEY, c INTEGER REFERENCES c (id), bytes BLOB);
+CREATE TABLE w (k TEXT PRIMARY KEY, v) WITHOUT ROWID;
+CREATE INDEX i ON c (name) WHERE name <> 'x;';
+CREATE VIEW v AS SELECT c.name, count(*) FROM c JOIN o ON o.c = c.id GROUP BY 1;
+CREATE TRIGGER t AFTER INSERT ON c WHEN NEW.name = 'end;' BEGIN
+    UPDATE c SET name = CASE WHEN 1 THEN 'x;y' ELSE name END WHERE id = NEW.id; DELETE FROM o WHERE c IS NULL; END;
+CREATE TRIGGER tv INSTEAD OF INSERT ON v BEGIN SELECT RAISE(ABORT, 'no; end;'); END;
+INSERT INTO c (name) VALUES ('a'), ('line\nbreak;'), ('ü''ber; /* x');
+INSERT INTO o VALUES (1, 1, x'00ff3b'), (2, 2, NULL);
+INSERT INTO w VALUES ('k;', 1);
+"""
+
+
+@pytest.mark.parametrize("by", ["sqlite3", "python"])
+def test_a_dump_is_a_migration(shop: Estate, by: str) -> None:
+    source, made = shop.root / "source.db", shop.root / "shop.db"
+    with closing(sqlite3.connect(source)) as connection:
+        connection.executescript(SHOP)
+        dump = "\n".join(connection.iterdump())
+    if by == "sqlite3":
+        if not (program := shutil.which("sqlite3")):
+            pytest.skip("no sqlite3 here")
+        dump = subprocess.run([program, source, ".dump"], check=True, capture_output=True, text=True).stdout
+    for one in (shop.root / "migrations" / "sqlite-shop" / "schema").iterdir():
+        one.unlink()
+    shop.write("sqlite-shop", {"1_dump.up.sql": dump})
+    shop.orch("apply", "--only", "shop")
+    names = "('c', 'o', 'w', 'i', 'v', 't', 'tv')"
+    queries = [f"SELECT type, name, sql FROM sqlite_master WHERE name IN {names} ORDER BY 2"]
+    queries += [
+        "SELECT * FROM c",
+        "SELECT * FROM o",
+        "SELECT * FROM w",
+        "SELECT * FROM v",
+        "SELECT * FROM sqlite_sequence",
+    ]
+    for query in queries:
+        assert rows(made, query) == rows(source, query)
+
+    with closing(sqlite3.connect(source)) as connection:
+        connection.execute("CREATE VIRTUAL TABLE f USING fts5 (title)")
+        dump = "\n".join(connection.iterdump())
+    shop.write("sqlite-shop", {"1_dump.up.sql": dump})
+    refused = shop.orch("validate", code=4).text
+    assert "PRAGMA writable_schema does not belong in a migration" in refused and "CREATE VIRTUAL TABLE" in refused

@@ -13,7 +13,7 @@ from orchestrator.engines.sqlite.dsn import path_of
 from orchestrator.engines.sqlite.reader import read_script
 from orchestrator.engines.sqlite.records import PLAIN_NAME
 from orchestrator.engines.sqlite.session import SqliteSession
-from orchestrator.errors import InvalidError, NotPermittedError
+from orchestrator.errors import ConnectError, InvalidError, NotPermittedError
 from orchestrator.model import CreateOptions, File, Script, Target
 
 
@@ -48,15 +48,22 @@ class Sqlite:
         """Create the file, which is empty then and a whole database; its directory must be there."""
         del options
         path = Path(path_of(target.url.reveal()))
-        if not path.parent.is_dir() or path.is_dir():
-            raise errors.cannot_open(target)
         try:
+            if not path.parent.is_dir() or path.is_dir():
+                raise errors.cannot_open(target)
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o644))
         except FileExistsError:
             return False
-        except OSError as error:
+        except PermissionError:
+            if not os.access(path.parent, os.X_OK):
+                raise errors.cannot_open(target) from None
             raise NotPermittedError(
-                f"{path} cannot be created: {error.strerror}", hint="its user needs the right to write the directory"
+                f"{path} cannot be created: this user cannot write its directory",
+                hint="give this user the right to write it: SQLite keeps its journal there too",
+            ) from None
+        except OSError as error:
+            raise ConnectError(
+                f"{path} cannot be created: {error.strerror or error}", hint="look at its directory, or correct the DSN"
             ) from None
         return True
 
@@ -64,7 +71,7 @@ class Sqlite:
     def connect(self, target: Target, until: float | None = None) -> Iterator[SqliteSession]:
         """Open a session; DatabaseMissingError where there is no file."""
         del until
-        if not Path(path_of(target.url.reveal())).is_file():
+        if not os.path.isfile(path_of(target.url.reveal())):  # noqa: PTH113 - the method of a path may raise
             raise errors.cannot_open(target)
         session = SqliteSession(target, self._who)
         try:

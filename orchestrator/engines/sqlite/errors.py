@@ -27,6 +27,9 @@ _PRIMARY = (
     *("SQLITE_BUSY", "SQLITE_CANTOPEN", "SQLITE_CONSTRAINT", "SQLITE_CORRUPT", "SQLITE_FULL", "SQLITE_INTERRUPT"),
     *("SQLITE_IOERR", "SQLITE_LOCKED", "SQLITE_NOTADB", "SQLITE_PERM", "SQLITE_READONLY"),
 )
+# The file system of a network, or one of a container, often has no locks, or none of the memory that WAL shares.
+_NO_LOCKS = ("LOCK", "UNLOCK", "RDLOCK", "CHECKRESERVEDLOCK", "SHMLOCK", "SHMMAP")
+_BESIDE = ("", "-journal", "-wal", "-shm")
 _MANY = 50  # places of one token that are tried
 
 
@@ -82,7 +85,9 @@ def translated(error: sqlite3.Error | sqlite3.Warning, target: Target, statement
             transient=True,
             hint="let it finish, or raise lock_timeout",
         )
-    if code == "SQLITE_FULL":
+    if code.removeprefix("SQLITE_IOERR_") in _NO_LOCKS:
+        return no_locks(path, code)
+    if code in ("SQLITE_FULL", "SQLITE_IOERR_SHMSIZE"):
         return StatementError(
             "the disk is full", code=code, statement=statement, hint="make room; nothing of this transaction is left"
         )
@@ -91,22 +96,45 @@ def translated(error: sqlite3.Error | sqlite3.Warning, target: Target, statement
     )
 
 
+def no_locks(path: str, code: str) -> OrchError:
+    """Return that the file system of a file takes no locks, on which everything rests that orch promises."""
+    return ConnectError(
+        f"the file system of {path} takes no locks",
+        hint="keep the file on a disk of this machine: two writers would destroy it, and that of a network often "
+        "has no locks, or none for WAL",
+        code=code,
+    )
+
+
 def cannot_open(target: Target) -> OrchError:
     """Return why a file cannot be opened."""
     path = Path(path_of(target.url.reveal()))
     directory = path.parent
-    if path.is_dir():
+    if _is_dir(path):
         return ConnectError(f"{path} is a directory, not a database", hint="name a file in the DSN")
-    if not directory.is_dir():
-        what = "is not a directory" if directory.exists() else "does not exist"
-        return ConnectError(
-            f"the directory {directory} {what}", hint=f"make it: mkdir -p {directory}; or correct the DSN"
+    if closed := next((one for one in reversed(path.parents) if _is_dir(one) and not os.access(one, os.X_OK)), None):
+        return NotPermittedError(
+            f"the directory {closed} cannot be entered by this user", hint="give this user the right to enter it"
         )
-    if not os.access(directory, os.X_OK):
-        return NotPermittedError(f"the directory {directory} cannot be entered", hint="give its user the right to")
+    if not _is_dir(directory):
+        if os.path.lexists(directory):
+            return ConnectError(f"the directory {directory} is not a directory", hint="correct the DSN")
+        return ConnectError(
+            f"the directory {directory} does not exist", hint=f"make it: mkdir -p {directory}; or correct the DSN"
+        )
     if not os.path.lexists(path):
         return DatabaseMissingError(f"there is no database {path}", hint=Hint(Command("apply"), " creates it"))
-    return NotPermittedError(f"{path} cannot be opened", hint="its user needs the right to read and write it")
+    if not path.exists():
+        return ConnectError(f"{path} is a link to a file that does not exist", hint="correct or remove the link")
+    if not path.is_file():
+        return ConnectError(f"{path} is no ordinary file", hint="name a file in the DSN")
+    beside = [f"{path}{suffix}" for suffix in _BESIDE if os.path.lexists(f"{path}{suffix}")]
+    shut = next((one for one in beside if not os.access(one, os.R_OK | os.W_OK)), str(path))
+    return NotPermittedError(f"{shut} cannot be opened", hint="give this user the right to read and write it")
+
+
+def _is_dir(path: Path) -> bool:
+    return os.path.isdir(path)  # noqa: PTH112 - the method of a path raises where it may not look
 
 
 def _place(text: str, statement: Statement | None) -> int | None:

@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from orchestrator.errors import LockError, NotPermittedError
+from orchestrator.errors import ConnectError, LockError, NotPermittedError
 from orchestrator.model import LockHolder
 
 TRY_EVERY = 0.05  # seconds
@@ -73,27 +73,43 @@ class FileLock:
         try:
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError as error:
-            raise NotPermittedError(
-                f"the directory of {self._id} cannot be written: {error.strerror}",
-                hint="SQLite itself needs the right to write the directory of a database",
+            if isinstance(error, PermissionError):
+                there = os.path.lexists(self._path)
+                raise NotPermittedError(
+                    f"{self._path if there else f'the directory of {self._id}'} cannot be written by this user",
+                    hint="orch writes it while it works: give this user the right to"
+                    if there
+                    else "SQLite itself needs the right to write the directory of a database",
+                ) from None
+            raise ConnectError(
+                f"{self._path} cannot be written: {error.strerror}", hint="make room, or look at its directory"
             ) from None
+        try:
+            if not self._locked(descriptor):
+                os.close(descriptor)
+                return None
+            told = {"who": self._who, "pid": os.getpid(), "since": datetime.now(UTC).isoformat()}
+            os.ftruncate(descriptor, 0)
+            with suppress(OSError):  # a full disk: then nobody knows who it is, and the lock holds
+                os.pwrite(descriptor, json.dumps(told).encode(), 0)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return descriptor
+
+    def _locked(self, descriptor: int) -> bool:
+        """Whether this descriptor now holds the lock. ConnectError where nothing can be locked."""
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # Whoever held it has removed the file: then this is not the one that others open.
-            if Path(self._path).stat().st_ino == os.fstat(descriptor).st_ino:
-                told = {"who": self._who, "pid": os.getpid(), "since": datetime.now(UTC).isoformat()}
-                os.ftruncate(descriptor, 0)
-                os.pwrite(descriptor, json.dumps(told).encode(), 0)
-                return descriptor
-        except FileNotFoundError:
-            pass
-        except BlockingIOError:
-            pass
-        except OSError:
-            os.close(descriptor)
-            raise
-        os.close(descriptor)
-        return None
+            return Path(self._path).stat().st_ino == os.fstat(descriptor).st_ino
+        except (BlockingIOError, FileNotFoundError):
+            return False
+        except OSError as error:
+            raise ConnectError(
+                f"the file system of {self._path} takes no locks: {error.strerror or error}",
+                hint="keep the database on a disk of this machine: that of a network often has no locks",
+            ) from None
 
 
 def _read(content: bytes) -> LockHolder:

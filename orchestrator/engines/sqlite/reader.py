@@ -51,12 +51,17 @@ _REFUSED = {
     "synchronous": "a transaction cannot change it, and it ends with the connection of this file",
     "locking_mode": "it would keep applications out, and ends with the connection of this file",
     "encoding": "it has an effect only before anything is in a database, and the history is there before",
-    "writable_schema": "a slip in it destroys the database; a virtual table is made by CREATE VIRTUAL TABLE",
+    "writable_schema": "a slip in it destroys the database",
     "schema_version": "a slip in it destroys the database",
     "query_only": "orch could not write its records",
     "busy_timeout": "it ends with the connection of this file: _busy_timeout in the DSN sets it",
     "temp_store_directory": "it is of the process, not of the database",
 }
+# A dump makes virtual tables so, and their hidden tables by hand.
+_OF_A_DUMP = (
+    "remove it; in a dump, write the CREATE VIRTUAL TABLE that it inserts as a statement of its own, fill that table, and "
+    "leave out the tables behind it, such as NAME_data and NAME_content"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +201,8 @@ def _refuse(reader: FileReader, piece: Piece) -> None:
     if not value:
         return
     if name in _REFUSED:
-        raise reader.error(f"PRAGMA {name} does not belong in a migration", piece.start, "remove it", _REFUSED[name])
+        hint = _OF_A_DUMP if name == "writable_schema" else "remove it"
+        raise reader.error(f"PRAGMA {name} does not belong in a migration", piece.start, hint, _REFUSED[name])
     if name == "journal_mode" and value not in _JOURNALS:
         hint = f"use one of {', '.join(_JOURNALS)}; journals that are off or in memory lose the database in a crash"
         raise reader.error(f"PRAGMA journal_mode = {value} does not belong in a migration", piece.start, hint)

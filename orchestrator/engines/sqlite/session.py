@@ -20,7 +20,7 @@ from orchestrator.engines.base import Effect, Limits, Rows
 from orchestrator.engines.checks import judge
 from orchestrator.engines.sqlite import errors
 from orchestrator.engines.sqlite.dsn import options_of, path_of
-from orchestrator.engines.sqlite.lock import FileLock
+from orchestrator.engines.sqlite.lock import SUFFIX, FileLock
 from orchestrator.engines.sqlite.reader import is_session, pragma, value_of, words_of
 from orchestrator.engines.sqlite.records import Raw, Records
 from orchestrator.engines.sqlite.schema_snapshot import read_schema
@@ -333,7 +333,7 @@ class SqliteSession:
                 connection.execute("ROLLBACK")
 
     def _refuse_no_file(self) -> None:
-        if not Path(self._path).is_file():
+        if not os.path.isfile(self._path):  # noqa: PTH113 - the method of a path raises where it may not look
             raise errors.cannot_open(self.target)
 
     def _write(self) -> sqlite3.Connection:
@@ -480,11 +480,14 @@ class SqliteSession:
         return {suffix for suffix in ("-wal", "-shm") if Path(self._path + suffix).exists()}
 
     def _read_only(self) -> ReadOnly | None:
-        for place in (self._path, Path(self._path).parent):
+        beside = [self._path + suffix for suffix in ("-wal", "-shm", "-journal", SUFFIX)]  # of another user, perhaps
+        for place in (self._path, str(Path(self._path).parent), *filter(os.path.lexists, beside)):
             if not os.access(place, os.W_OK):
+                if not os.path.lexists(place):  # it went away in between
+                    continue
                 return ReadOnly(
                     f"{self.target.database_id} takes no writes: {place} cannot be written by this user",
-                    "SQLite writes the file and, beside it, its journal: give this user the right to write both",
+                    "SQLite writes the file and, beside it, its journal: give this user the right to write all of them",
                 )
         return None
 
