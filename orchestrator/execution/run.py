@@ -48,8 +48,14 @@ def number(target: Target, parameter: str, default: float) -> float:
     return value
 
 
-def check_numbers(target: Target) -> None:
-    """Raise InvalidError if a number among golang-migrate's DSN parameters is none."""
+def check_parameters(target: Target) -> None:
+    """Raise InvalidError if a number among golang-migrate's DSN parameters is none, or a switch neither true nor false."""
+    for parameter in ("x-multi-statement", "x-migrations-table-quoted"):
+        if target.parameters.get(parameter, "").lower() not in ("", "1", "t", "true", "0", "f", "false"):
+            raise InvalidError(
+                f"{target.database_id}: {parameter} in the DSN is neither true nor false",
+                hint=f"for example {parameter}=true, or leave it out",
+            )
     for parameter in ("x-advisory-lock-timout", "x-advisory-lock-timeout", "x-statement-timeout"):
         number(target, parameter, 0.0)
 

@@ -23,6 +23,8 @@ class RoundTrip:
 def round_trip(scratch: ScratchDatabase, migration: Migration, before: SchemaSnapshot) -> RoundTrip:
     """Take a migration up, down and up again; `before` is the schema without it. Return what came of it.
 
+    Of a version with only a down file nothing runs on the way up; its down file is tried, as a rollback runs it.
+
     Raises InterruptedRunError if the run is stopped, and what a server raises that cannot be asked for its schema.
     """
     try:
@@ -30,7 +32,7 @@ def round_trip(scratch: ScratchDatabase, migration: Migration, before: SchemaSna
     except StepError as error:
         return RoundTrip(before, went_up=False, usable=False, failure=error.failure)
     after = scratch.schema_snapshot()
-    if migration.up is None or migration.down is None:
+    if migration.down is None:
         where = Mark(migration.up.path) if migration.up else None
         hint = "write one; if there is nothing to undo, use an empty file ([] for MongoDB)"
         return RoundTrip(after, failure=Failure("difference", 1, "it has no down file", where, hint=hint))
@@ -42,7 +44,8 @@ def round_trip(scratch: ScratchDatabase, migration: Migration, before: SchemaSna
         if failure is None:
             again = True
             scratch.go(Direction.UP, migration.version)
-            failure = compare(after, scratch.schema_snapshot(), migration.up.path, "there only", "after the second up")
+            path = (migration.up or migration.down).path
+            failure = compare(after, scratch.schema_snapshot(), path, "there only", "after the second up")
     except StepError as error:
         failure = error.failure
         if again:
@@ -51,11 +54,11 @@ def round_trip(scratch: ScratchDatabase, migration: Migration, before: SchemaSna
 
 
 def _without_implied(
-    scratch: ScratchDatabase, before: SchemaSnapshot, found: SchemaSnapshot, up: File
+    scratch: ScratchDatabase, before: SchemaSnapshot, found: SchemaSnapshot, up: File | None
 ) -> SchemaSnapshot:
     """Leave out what no command of the up file made, but the server by itself, and what is no more than its name."""
     more = [schema_object for schema_object in found if schema_object not in before]
-    if not any(schema_object.kind == "collection" for schema_object in more):
+    if up is None or not any(schema_object.kind == "collection" for schema_object in more):
         return found
     script = scratch.run.read_script(scratch.run.databases[scratch.id], up)
     made = {one.body.get("create") for one in script.statements if isinstance(one.body, dict)}

@@ -147,6 +147,14 @@ def test_a_block_of_the_file_is_never_run_without_its_transaction(house: House) 
     assert rows(house, "SELECT id FROM t1") == [1]
 
 
+@pytest.mark.parametrize("head", ["", "-- orch: no-transaction\n"])
+def test_what_no_function_can_run_is_not_sent_into_a_file_of_its_own_again(house: House, head: str) -> None:
+    write(house, PARTITIONED, head + "-- again\nDO $$ BEGIN EXECUTE 'REINDEX TABLE p'; END $$;")
+    told = house.orch("apply", code=1).output
+    assert "no function, procedure or DO block can run this command: write it as a statement" in told
+    assert "or begin the file with" not in told
+
+
 BATCHES = "DO $$\nBEGIN\n  FOR k IN 2..4 LOOP\n    INSERT INTO t1 VALUES (k);\n    COMMIT;\n  END LOOP;\nEND $$;\n"
 FILL = "CREATE PROCEDURE fill(n int) LANGUAGE plpgsql AS $$ BEGIN INSERT INTO t1 VALUES (n); COMMIT; END $$;"
 
@@ -191,6 +199,14 @@ def test_multi_statement_mode_commits_statement_by_statement(house: House) -> No
     assert "not transactional" in house.orch("plan", code=None).output
     house.orch("apply")
     assert rows(house, "SELECT m::text FROM people") == ["glad"]
+
+
+@pytest.mark.parametrize("parameter", ["x-multi-statement=ture", "x-migrations-table-quoted=yes"])
+def test_a_switch_that_is_neither_true_nor_false_is_refused(house: House, parameter: str) -> None:
+    with_parameter(house, parameter)
+    told = house.orch("plan", code=4).output
+    assert f"{parameter.partition('=')[0]} in the DSN is neither true nor false" in told
+    assert "databases.yaml:" in told
 
 
 @pytest.mark.parametrize("value", ["false", "0"])

@@ -55,6 +55,17 @@ def test_the_last_version_has_only_a_down_file(house: House) -> None:
     assert house.version_row() == (4, False)
 
 
+def test_verify_tries_a_version_with_only_a_down_file(house: House) -> None:
+    """Nothing runs for it on the way up; its down file runs in a rollback, and there is what it would take away."""
+    without_up(house, 4)
+    down = next(house.directory.glob("000004_*.down.*"))
+    assert "4 t4 FAILED" in house.orch("verify", house.id, code=1).output
+    down.write_text("[]" if house.engine == "mongo" else "")
+    told = house.orch("verify", house.id).output
+    assert "4 t4 verified" in told
+    assert "it has no down file" not in told
+
+
 def test_only_a_down_file_below_the_current_version(house: House) -> None:
     text = without_up(house, 2)
     down = next(house.directory.glob("000002_*.down.*"))

@@ -116,7 +116,7 @@ def statement_error(error: psycopg.Error, target: Target, user: str, failing: Fa
         return TransactionRefusedError(
             what,
             detail=detail,
-            hint=hint or _HINTS[code],
+            hint=hint or _advice(code, statement),
             code=code,
             statement=statement,
             offset=offset,
@@ -127,7 +127,7 @@ def statement_error(error: psycopg.Error, target: Target, user: str, failing: Fa
     return StatementError(
         what,
         detail=detail,
-        hint="\n".join(filter(None, (hint, _HINTS["55P04"]))) if code == "55P04" else hint or _HINTS.get(code, ""),
+        hint="\n".join(filter(None, (hint, _HINTS["55P04"]))) if code == "55P04" else hint or _advice(code, statement),
         code=code,
         statement=statement,
         offset=offset,
@@ -139,6 +139,13 @@ def statement_error(error: psycopg.Error, target: Target, user: str, failing: Fa
         and not statement.atomic
         and bool(_PROCEDURAL.match(statement.source) and diag.context),
     )
+
+
+def _advice(code: str, statement: Statement | None) -> str | Hint:
+    """Return what to do about an SQLSTATE, or '' where we know nothing."""
+    if code == "25001" and statement is not None and _CALLS.match(statement.source):
+        return _BY_ITSELF
+    return _HINTS.get(code, "")
 
 
 def untranslatable(connection: psycopg.Connection[Any], error: psycopg.Error) -> str:
@@ -221,6 +228,9 @@ _FAILED_CHECKS = {
     ),
 }
 _PROCEDURAL = re.compile(r"(?:CALL|DO)\b", re.IGNORECASE)
+# What calls a function or is one: a command that refuses a transaction never runs in there, however the file is run.
+_CALLS = re.compile(r"(?:CALL|DO|SELECT|WITH|VALUES|INSERT|UPDATE|DELETE|MERGE|EXECUTE)\b", re.IGNORECASE)
+_BY_ITSELF = "no function, procedure or DO block can run this command: write it as a statement, in a file of its own"
 _TEMPORARY_HINT = "make it again in what is left of the file, in one BEGIN … COMMIT with what needs it"
 # A command that must run outside of a transaction block (REINDEX or CLUSTER of a partitioned table: only the server knows
 # that it is one), and a procedure or DO block that commits.
