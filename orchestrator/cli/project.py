@@ -11,7 +11,9 @@ from orchestrator.operations.project import Changes
 def make(changes: Changes, dry_run: bool) -> int:
     """Make the changes together, and show them as a tree with the command to run next; or show what they would be."""
     if dry_run:
-        out(changes.diff() or "Nothing to change.")
+        from orchestrator.views.table import diff_text
+
+        out(diff_text(changes.diff()) or "Nothing to change.")
         say("Nothing was written (--dry-run).")
     else:
         changes.commit()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 from xml.sax.saxutils import escape, quoteattr
 
 from orchestrator.analysis.drift import Drift, details
+from orchestrator.hints import Hint
 from orchestrator.phrases import some
-from orchestrator.views.table import counted
+from orchestrator.views.table import counted, diff_of, lines_of
 
 MAX_SHOWN = 50
 _AGAINST = {
@@ -19,14 +20,14 @@ _AGAINST = {
 }
 
 
-def drift_text(databases: Sequence[Any]) -> str:
+def drift_text(databases: Sequence[Any]) -> Hint:
     """Return what was found, object by object; databases with the same differences are told together."""
     lines: list[str] = []
     for same in _alike(one for one in databases if one.state == "drift"):
         first = same[0]
         names = some([one.database for one in same])
         lines.append(f"{names}: {counted(len(first.drift.differences), 'difference')} from {_AGAINST[first.against]}")
-        lines += [f"  {line}" for line in _differences(first.drift)]
+        lines += _painted(first.drift)
         lines += _aside(first)
     for one in databases:
         if one.state == "same" and (aside := _aside(one)):
@@ -38,7 +39,7 @@ def drift_text(databases: Sequence[Any]) -> str:
     parts += [f"{states.count(state)} {state}" for state in ("unknown", "failed") if state in states]
     by = {one.against for one in databases if one.against and one.state == "same"}
     beside = f" (compared with {' or '.join(_AGAINST[against] for against in sorted(by))})" if by else ""
-    return "\n".join([*lines, "", f"{', '.join(parts)}{beside}."]).lstrip("\n")
+    return lines_of([*lines, *([""] if lines else []), f"{', '.join(parts)}{beside}."])
 
 
 def drift_document(databases: Sequence[Any]) -> dict[str, Any]:
@@ -129,6 +130,12 @@ def _by_reason(databases: Sequence[Any]) -> dict[str, list[str]]:
 
 def _differences(drift: Drift) -> list[str]:
     return details(drift, MAX_SHOWN).splitlines()
+
+
+def _painted(drift: Drift) -> Iterator[str]:
+    """Yield the differences, indented: their names as they are, and what belongs to each as a diff."""
+    for line in _differences(drift):
+        yield from diff_of([line[2:]], "    ") if line.startswith("  ") else [f"  {line}"]
 
 
 def _aside(one: Any) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.hints import Command, Hint, joined
+from orchestrator.views.table import diff_of, lines_of
 
 if TYPE_CHECKING:
     from orchestrator.operations.recording import Recorded
@@ -17,7 +18,7 @@ def offered_text(offered: Offered) -> Hint:
     lines: list[str] = [f"{id}: {problem.what}" for problem in offered.problems]
     lines = lines or [f"{id}: nothing is wrong."]
     diffs = [line for diff in offered.diffs.values() for line in diff.splitlines()]
-    lines += ["\n" + "\n".join(diffs)] if diffs else []
+    lines += [Hint("\n", lines_of(diff_of(diffs)))] if diffs else []
     if offered.resolutions:
         lines += ["\nWhat you can do (with --reason TEXT, the reason is kept in the history):"]
         lines += [Hint("  ", one.command(id), f"\n      {one.what}") for one in offered.resolutions]

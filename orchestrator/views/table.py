@@ -95,6 +95,27 @@ def lines_of(lines: Iterable[str]) -> Hint:
     return Hint(*parts)
 
 
+_SIGNS = {"+": "green", "-": "red", "@": "blue"}
+
+
+def diff_of(lines: Sequence[str], indent: str = "") -> list[str]:
+    """Return the lines of a diff, indented, in the colours of their signs. The names of files above it are bold."""
+    made: list[str] = []
+    for number, line in enumerate(lines):
+        colour = _SIGNS.get(line[:1])
+        # a comment of SQL that is gone looks like the name of a file: `--- old`
+        first = number if line.startswith("--- ") else number - 1 if line.startswith("+++ ") else None
+        if first is not None and [one[:3] for one in lines[max(first, 0) : first + 3]] == ["---", "+++", "@@ "]:
+            colour = "bold"
+        made.append(Painted(indent + line, colour) if colour else indent + line)
+    return made
+
+
+def diff_text(text: str) -> Hint:
+    """Return unified diffs with their colours; the text is the same."""
+    return lines_of(diff_of(text.split("\n")))
+
+
 def _plain(text: str, _colour: str) -> str:
     return text
 

@@ -96,6 +96,17 @@ def test_colours_are_where_they_are_wanted(shop: Estate) -> None:
     assert "not auto, always or never" in shop.orch("status", "--color", "red", code=2).stderr
 
 
+def test_diffs_have_colours(shop: Estate) -> None:
+    added = shop.orch("add-db", "extra", "--dry-run", "--color", "always")
+    assert "\x1b[1m--- a/databases.yaml\x1b[0m\n\x1b[1m+++ b/databases.yaml\x1b[0m\n\x1b[34m@@ " in added.stdout
+    assert re.search(r"\x1b\[32m\+  - .*extra.*\x1b\[0m\n", added.stdout)
+    assert shop.orch("add-db", "extra", "--dry-run").stdout == re.sub(r"\x1b\[\d*m", "", added.stdout)
+    shop.write("postgres-order", {"000001_create_orders.up.sql": "CREATE TABLE orders (id bigint);"})
+    edited = shop.orch("repair", "order", "--color", "always").stdout
+    assert "\x1b[31m-CREATE TABLE orders (id int, legacy int);\x1b[0m" in edited
+    assert "\x1b[32m+CREATE TABLE orders (id bigint);\x1b[0m" in edited
+
+
 def test_a_narrow_terminal_wraps_at_words_and_keeps_commands_whole(shop: Estate) -> None:
     env = {key: value for key, value in shop.env.items() if key != "CI"}
     for columns in (50, 80):

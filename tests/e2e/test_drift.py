@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from importlib.resources import files
@@ -60,6 +61,9 @@ def test_a_change_by_hand_is_told_refused_before_anything_runs_and_ended_by_acce
     }
     text = estate.orch("drift", "shop", code=3).stdout
     assert "    -  RETURN 1;\n    +  RETURN 2;" in text
+    painted = estate.orch("drift", "shop", "--color", "always", code=3).stdout
+    assert "\x1b[31m    -  RETURN 1;\x1b[0m\n\x1b[32m    +  RETURN 2;\x1b[0m" in painted
+    assert re.sub(r"\x1b\[\d*m", "", painted) == text
     secret = estate.servers["postgres"].password
     estate.sql("shop", f"CREATE FUNCTION s() RETURNS text LANGUAGE sql AS $$SELECT '{secret}'$$")
     for form in ("json", "text", "github"):  # the estate looks for the password in every output

@@ -8,7 +8,7 @@ import pickle
 import pytest
 
 from orchestrator.phrases import width
-from orchestrator.views.table import Painted, Table, table, wrapped
+from orchestrator.views.table import Painted, Table, diff_text, table, wrapped
 
 THAI = "เชื่อมต่อเซิร์ฟเวอร์ไม่ได้เพราะเครื่องปิดอยู่ในขณะนี้"
 HEADER = ("DATABASE", "VERSION", "EMPTY", "STATE", "NOTE")
@@ -76,3 +76,18 @@ def test_a_table_can_be_handed_to_another_process() -> None:
     for other in (copy.deepcopy(made), pickle.loads(pickle.dumps(made))):
         assert (other.header, other.rows, str(other)) == (made.header, made.rows, str(made))
         assert getattr(other.rows[0][0], "colour", "") == "red"
+
+
+def test_a_diff_has_the_colours_of_its_signs_and_a_removed_comment_is_no_name_of_a_file() -> None:
+    text = "--- a/1.sql\n+++ b/1.sql\n@@ -1,3 +1,2 @@\n SELECT 1;\n--- a comment of SQL\n++ x\n-DROP TABLE a;\n"
+    shown = diff_text(text)
+    assert shown == text
+    colours = {str(part): part.colour for part in shown.parts if isinstance(part, Painted)}
+    assert colours == {
+        "--- a/1.sql": "bold",
+        "+++ b/1.sql": "bold",
+        "@@ -1,3 +1,2 @@": "blue",
+        "--- a comment of SQL": "red",
+        "++ x": "green",
+        "-DROP TABLE a;": "red",
+    }

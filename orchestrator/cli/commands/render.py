@@ -52,6 +52,7 @@ def command(
     from orchestrator.errors import ExitCode
     from orchestrator.files.changes import tree
     from orchestrator.operations.render import Request, render
+    from orchestrator.views.table import diff_text
 
     names = [target.value for target in targets or ()]
     rendering = render(Request(file, names, output or "", image, check))
@@ -65,7 +66,7 @@ def command(
         return 0
     if check:
         number = len(rendering.changes)
-        out(rendering.diff())
+        out(diff_text(rendering.diff()))
         behind = "1 file is" if number == 1 else f"{number:,} files are"
         say(pasteable(Hint(f"{behind} out of date. To write: ", joined("; ", rendering.again))))
         return int(ExitCode.CHANGES)
