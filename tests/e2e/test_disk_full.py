@@ -6,17 +6,20 @@ import os
 import secrets
 import subprocess
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from unittest import mock
 
+import pymysql
 import pytest
 from estate import SERVERS, Estate
 from schema_snapshot import difference, mongo_picture, postgres_picture
 
 from orchestrator import embedded
+from orchestrator.embedded.mysql import Mysql
 
 MIB = 1024 * 1024
-KINDS = {"postgres-wheel": 1536, "mongod": 1024}  # MiB that the empty server fits in with room to work
+KINDS = {"postgres-wheel": 1536, "mongod": 1024, "mariadb": 512}  # MiB that the empty server fits in with room to work
 
 
 class SmallDisk:
@@ -54,6 +57,8 @@ def disk(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     for folder in (root, *root.parents):
         if folder.stat().st_uid == os.geteuid() and folder != Path("/"):
             folder.chmod(folder.stat().st_mode | 0o011)  # a server that does not run as root walks through
+    if request.param == "mariadb" and not Mysql().installed():
+        pytest.skip("no MariaDB or MySQL on this machine")
     size = f"size={KINDS[request.param]}m,mode=0711"
     if os.geteuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", size, "tmpfs", root], check=False).returncode:
         pytest.skip("a file system of its own needs root")
@@ -68,6 +73,13 @@ def disk(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 
 FILL = {
+    "mysql": {
+        "1_small.up.sql": "CREATE TABLE small (id int PRIMARY KEY);\nINSERT INTO small VALUES (1);",
+        "2_large.up.sql": "CREATE TABLE large (n int PRIMARY KEY, text longtext);\nUPDATE small SET id = id + 1;\n"
+        "INSERT INTO large WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 900) "
+        "SELECT i, REPEAT(MD5(i), 1000) FROM n;\nUPDATE small SET id = id + 1;",
+        "3_last.up.sql": "CREATE TABLE last (n int);\nUPDATE small SET id = id + 1;",
+    },
     "postgres": {
         "1_small.up.sql": "CREATE TABLE small (id int PRIMARY KEY); INSERT INTO small VALUES (1);",
         "2_large.up.sql": "CREATE TABLE large AS SELECT n, repeat(md5(n::text), 20) AS text FROM generate_series(1, 30000) n;",
@@ -90,6 +102,8 @@ FILL = {
 
 
 def _schema_snapshot(estate: Estate, engine: str) -> dict[str, object]:
+    if engine == "mysql":
+        return _mysql_picture(estate)
     if engine == "postgres":
         schema_snapshot = postgres_picture(estate.servers["postgres"].dsn(estate.prefix + "a"), history=False)
         schema_snapshot.pop("rows of public.large")  # of the same size anyway
@@ -98,6 +112,24 @@ def _schema_snapshot(estate: Estate, engine: str) -> dict[str, object]:
     schema_snapshot.pop("migrate_advisory_lock", None)
     schema_snapshot["large"]["documents"] = len(schema_snapshot["large"]["documents"])
     return schema_snapshot
+
+
+def _mysql_picture(estate: Estate) -> dict[str, object]:
+    server, seen = estate.servers["mysql"], dict[str, object]()
+    login = pymysql.connect(
+        host=server.host, port=server.port, user=server.user, password=server.password, database=estate.prefix + "a"
+    )
+    with closing(login) as connection, connection.cursor() as cursor:
+        cursor.execute("SHOW TABLES")
+        for (name,) in cursor.fetchall():
+            if name in ("small", "large", "last"):
+                cursor.execute(f"SELECT COUNT(*) FROM `{name}`")
+                seen[name] = cursor.fetchall()
+        cursor.execute("SELECT id FROM small")
+        seen["small"] = cursor.fetchall()
+        cursor.execute("SELECT version, dirty FROM schema_migrations")
+        seen["version"] = cursor.fetchall()
+    return seen
 
 
 @pytest.mark.timing

@@ -176,3 +176,9 @@ def test_what_a_dump_hides_from_every_server_is_a_comment() -> None:
         "SELECT 1",
         "/*!50001 SELECT 2 */",
     ]
+
+
+def test_one_file_in_place_of_many_is_refused_with_the_reason() -> None:
+    with pytest.raises(InvalidError, match="replaces does not apply to MySQL") as refused:
+        read_script(FILE, "-- orch: replaces 1-3\nCREATE TABLE a (b int);\n")
+    assert "stop half-way" in refused.value.hint

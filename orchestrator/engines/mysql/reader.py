@@ -255,6 +255,10 @@ def _directives(reader: FileReader, first: int) -> tuple[dict[str, float], Check
         if name == "no-transaction":
             what = "no-transaction does not apply to MySQL"
             raise reader.error(what, place, "remove it: each statement that changes tables commits by itself")
+        if name == "replaces":
+            what = "replaces does not apply to MySQL"
+            hint = "keep the files that it names: a file in place of many could stop half-way, where each of them stops whole"
+            raise reader.error(what, place, hint)
         if name not in _DIRECTIVES:
             near = get_close_matches(name, _DIRECTIVES, n=1)
             hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(_DIRECTIVES)}"
