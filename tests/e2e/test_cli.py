@@ -134,7 +134,6 @@ def test_up_to_a_version_is_for_the_one_database_that_is_selected(pg_estate: Est
 @pytest.mark.parametrize(
     ("arguments", "hint"),
     [
-        (["status", "order"], "orch status --only order"),
         (["plan", "order", "user"], "orch plan --only order --only user"),
         (["apply", "order"], "for one database: orch apply --only order"),
         (["apply", "--dry-run"], "orch plan shows what apply would do"),
@@ -286,9 +285,9 @@ def test_the_live_view(pg_estate: Estate) -> None:
     pg_estate.add("postgres", "a", {"1_slow.up.sql": "CREATE TABLE slow (id int); SELECT pg_sleep(0.6);"})
     pg_estate.add("postgres", "b", {"1_bad.up.sql": "SELECT * FROM nowhere"})
     seen = on_a_terminal(pg_estate, "apply", env={"COLUMNS": "80"})
-    assert "of 2 databases" in seen
-    assert "of 0 databases" not in seen, "it begins when there is something to see"
-    assert not re.search(r"\u2501[^\n]*of 2 databases", seen), "the bar has a line of its own"
+    assert "of 2 migrations" in seen
+    assert "of 0 migrations" not in seen, "it begins when there is something to see"
+    assert not re.search(r"\u2501[^\n]*of 2 migrations", seen), "the bar has a line of its own"
     assert "1 slow" in seen
     assert 'relation "nowhere" does not exist' in seen
     pg_estate.write("postgres-b", {"1_bad.up.sql": "SELECT 1"})

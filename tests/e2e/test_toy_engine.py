@@ -57,13 +57,15 @@ def test_a_toy_engine_goes_through_every_command(project: Project) -> None:
         "000001_create_shelf_toys.up.toy",
     ]
     project.orch("new", "shelf", "blocks")
+    (folder / "000002_blocks.up.toy").write_text("add blocks\nadd cubes\n")
+    (folder / "000002_blocks.down.toy").write_text("remove blocks\nremove cubes\n")
     project.orch("validate")
     planned = json.loads(project.orch("plan", "--output", "json", code=0))
     assert [step["version"] for step in planned["databases"][0]["steps"]] == [1, 2]
     assert planned["databases"][0]["endpoint"] == "localhost:7777"
     assert not list(project.home.iterdir()), "planning creates nothing"
     project.orch("apply")
-    assert project.store("shelf").state() == {"blocks": 1, "items": 1}
+    assert project.store("shelf").state() == {"blocks": 1, "cubes": 1, "items": 1}
     (row,) = json.loads(project.orch("status", "--output", "json"))["databases"]
     assert (row["id"], row["version"], row["pending"]) == ("toy-shelf", 2, [])
     project.orch("rollback", "shelf", "--steps", "1", "--yes")

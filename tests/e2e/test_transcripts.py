@@ -129,9 +129,10 @@ SCENES: dict[str, tuple[Change, list[Step]]] = {
     ),
     "unlock": (shop, ["unlock product", "apply --only product", "unlock product", "unlock nobody"]),
     "clone": (shop, ["clone", "clone product --as x --output json", "clone product --as x", "clone nobody"]),
+    "report": (shop, ["report --only nobody -o x.html"]),
     "doctor": (shop, ["doctor --only nobody"]),  # how long an answer takes differs
     "clones": (shop, ["clones --output nothing"]),  # what it lists depends on the other tests that use the server
-    "drop-clone": (shop, ["drop-clone", "clone product --as x", "drop-clone x", "drop-clone x", "drop-clone --every"]),
+    "drop-clone": (shop, ["drop-clone", "clone product --as y", "drop-clone y", "drop-clone y", "drop-clone --every"]),
     "wait": (
         shop,
         ["wait --for product --timeout 0.2", "apply --only product", "wait --for product", "wait --for nobody"],
@@ -250,4 +251,4 @@ def test_what_orch_prints(pg_estate: Estate) -> None:
 def test_every_command_has_a_transcript() -> None:
     listed = set(re.findall(r"^  ([a-z][a-z-]+)  +[A-Z]", (TRANSCRIPTS / "orch.txt").read_text(), re.MULTILINE))
     assert {"apply", "dev", "wait"} <= listed
-    assert listed <= {*SCENES, "dev"}
+    assert listed <= {*SCENES, "dev", "rollout"}  # a rollout takes a fleet
