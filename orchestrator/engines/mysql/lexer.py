@@ -177,7 +177,7 @@ class _Body:
             if word == "repeat" and self._is_call(tokens):
                 return
             self._open.append(word)
-        elif word in ("if", "while", "for") and self._is_statement(before, word):
+        elif word in ("if", "while", "for") and self._is_statement(before, word, tokens):
             self._open.append(word)
 
     def _decide(self, tokens: list[Token]) -> None:
@@ -191,8 +191,9 @@ class _Body:
                 or len(words) > _BEFORE_KIND * 2
             ):
                 self._decided = True
-        elif first in ("alter",) and "event" in words[1:8]:
-            self._has_body = self._decided = True
+        elif first == "alter":
+            self._has_body = words[-1] == "event"
+            self._decided = self._has_body or words[-1] in _KINDS_WITHOUT or len(words) > _BEFORE_KIND
         elif first == "begin" and words[1:] == ["not", "atomic"][: len(words) - 1]:
             if len(words) == 3:
                 self._has_body = self._decided = True
@@ -200,13 +201,21 @@ class _Body:
         else:
             self._decided = True
 
-    def _is_statement(self, before: str, word: str) -> bool:
+    def _is_statement(self, before: str, word: str, tokens: list[Token]) -> bool:
         """Whether IF, WHILE or FOR begins a statement: IF() is a function too, and FOR stands in cursors and locks."""
         if not self._open:
-            return before in (")", "deterministic", "sql", "data", "definer", "invoker", "row", "do") and word != "for"
+            return word != "for" and self._begins_body(before, tokens)
         return before in (";", "begin", "then", "else", "do", "loop", "repeat", ":")
 
     def _is_call(self, tokens: list[Token]) -> bool:
         """Whether REPEAT is the function: it is no statement where an expression stands before it."""
         before = tokens[-2].text if len(tokens) > 1 else ""
+        if not self._open and self._begins_body(before, tokens):
+            return False
         return before not in (";", "begin", "then", "else", "do", "loop", "repeat", ":")
+
+    def _begins_body(self, before: str, tokens: list[Token]) -> bool:
+        """Whether the last token stands where the one statement of a body may begin, after what is said of the routine."""
+        if before in (")", ":", "deterministic", "sql", "data", "definer", "invoker", "row", "do"):
+            return True
+        return len(tokens) > 2 and tokens[-3].text in ("comment", "follows", "precedes")
