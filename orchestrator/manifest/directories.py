@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from pathlib import Path
 
@@ -21,10 +22,11 @@ def directory_of(entry: Entry, base: Path, error: Tell, *, must_exist: bool) -> 
         return base
     directory = base / (given or f"migrations/{entry.id}/schema")
     if must_exist and (state := _directory_problem(directory)):
+        make = Hint(f"mkdir -p {shlex.quote(shown(directory))}, or: ", Command("new", entry.id, NAME))
         error(
             [*steps, "migrations"] if given else steps,
             f"database {entry.name!r}: its migrations directory {shown(directory)} {state}",
-            hint=Hint(f"mkdir -p {shlex.quote(shown(directory))}, or: ", Command("new", entry.id, NAME)),
+            hint="name the directory that holds the files" if os.path.lexists(directory) else make,
         )
     return directory
 

@@ -472,6 +472,7 @@ def test_a_missing_directory(tmp_path: Path) -> None:
     assert first.hint == "mkdir -p migrations/postgres-a/schema, or: orch new postgres-a NAME"
     assert str(second.where) == "databases.yaml:7:39"
     assert "odd dir is not a directory" in second.what
+    assert second.hint == "name the directory that holds the files", "mkdir would fail"
     (tmp_path / "odd dir").unlink()
     for path in ("odd dir", "migrations/postgres-a/schema"):
         (tmp_path / path).mkdir(parents=True)
