@@ -44,6 +44,7 @@ from orchestrator.execution.history_writer import HistoryWriter
 from orchestrator.execution.run import Run, lock_wait
 from orchestrator.execution.server_messages import ServerMessages
 from orchestrator.execution.smaller_pieces import SmallerPieces
+from orchestrator.execution.survey import one_database
 from orchestrator.execution.tries import Tries
 from orchestrator.hints import Command, Hint, joined
 from orchestrator.model import Direction, Mark, Script
@@ -218,8 +219,15 @@ class Migrator:
             raise InterruptedRunError("stopped while waiting for the lock")
         self._run.sink(LockWaiting(self._id, getattr(holder, "description", "")))
 
+    def _refuse_twin(self, place: str) -> None:
+        """Raise if another entry of the manifest has this version table. Where there was none yet, no survey could tell."""
+        owner = self._run.places.setdefault(place, self._id) if place else self._id
+        if owner != self._id:
+            raise one_database({id: self._run.targets[id].endpoint for id in (owner, self._id)})
+
     def _locked(self, session: Session) -> None:
         history = session.read_history(self._planned.extensions)
+        self._refuse_twin(history.place)
         steps = remaining(self._planned, tuple(self._files.values()), history, self._settings.out_of_order)
         self._watch_drift(session, steps)
         session.prepare([name for name in self._planned.extensions if name not in history.extensions])
@@ -234,6 +242,8 @@ class Migrator:
                 self._step(session, history_writer, step)
                 self.applied += 1
                 self.version = history_writer.version
+                if not history.place and self.applied == 1:  # only now there is a version table
+                    self._refuse_twin(session.read_history().place)
         except StatementError:
             if self.applied:
                 self._keep_snapshot(session)

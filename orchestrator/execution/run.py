@@ -67,7 +67,7 @@ class Run:
     Without a `lock_timeout` the DSN's `x-advisory-lock-timeout` holds, or a minute. After `stop` nothing new begins, after
     `cancelled` what runs ends too. `turns` has a lock for each server: files that were in each other's way take turns.
     `ready` returns when what a database needs of other manifests is migrated, or raises. `hooks` are webhooks with their
-    URLs, None where these are not set.
+    URLs, None where these are not set. `places` says which entry of the manifest has each version table (`History.place`).
     """
 
     run_id: str
@@ -92,6 +92,7 @@ class Run:
     ready: Callable[[str], None] = lambda _id: None
     timings: Timings = field(default_factory=Timings)
     hooks: tuple[tuple[Hook, Secret | None], ...] = ()
+    places: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sink", tolerant(redacting(self.sink, self.redact)))

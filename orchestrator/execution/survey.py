@@ -133,14 +133,19 @@ def _twins(surveys: Mapping[str, Survey]) -> dict[str, Survey]:
     failures = {}
     for ids in places.values():
         for id in ids if len(ids) > 1 else ():
-            error = ConflictError(
-                f"{' and '.join(ids)} are one database, and have one version table",
-                detail=" and ".join(f"{one} is at {surveys[one].endpoint}" for one in ids),
-                hint="remove one of the entries from the manifest; "
-                "two sets of migrations in one database need version tables of their own (x-migrations-table in the DSN)",
-            )
+            error = one_database({one: surveys[one].endpoint for one in ids})
             failures[id] = replace(surveys[id], failure=Failure.of(error, str))
     return failures
+
+
+def one_database(endpoints: Mapping[str, str]) -> ConflictError:
+    """Return the error for entries of the manifest, with their endpoints, that have one version table of one database."""
+    return ConflictError(
+        f"{' and '.join(endpoints)} are one database, and have one version table",
+        detail=" and ".join(f"{id} is at {endpoint}" for id, endpoint in endpoints.items()),
+        hint="remove one of the entries from the manifest; "
+        "two sets of migrations in one database need version tables of their own (x-migrations-table in the DSN)",
+    )
 
 
 def _dirty(state: State) -> bool:

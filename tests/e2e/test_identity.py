@@ -158,6 +158,31 @@ def test_two_entries_that_are_one_database_are_refused(house: House) -> None:
     assert house.tables() == [1, 2, 3]
 
 
+def test_two_entries_that_are_one_database_are_refused_at_the_first_apply(estate: Estate) -> None:
+    """No survey can tell before there is a version table: whoever comes second runs nothing."""
+    for engine, text in (
+        ("postgres", "CREATE TABLE t (id int);"),
+        ("mongo", '[{"insert": "t", "documents": [{"a": 1}]}]'),
+    ):
+        name = f"{estate.prefix}once"
+        dsn = estate.servers[engine].dsn(name)
+        extension = "sql" if engine == "postgres" else "json"
+        estate.env |= {"FIRST": dsn, "SECOND": dsn.replace("127.0.0.1", "localhost")}
+        estate.manifest(
+            f"  - {{name: a, engine: {engine}, dsn: '${{FIRST}}', migrations: m}}\n"
+            f"  - {{name: b, engine: {engine}, dsn: '${{SECOND}}', migrations: m}}\n"
+        )
+        (estate.root / "m").mkdir(exist_ok=True)
+        for file in (estate.root / "m").iterdir():
+            file.unlink()
+        (estate.root / "m" / f"1_t.up.{extension}").write_text(text)
+        told = estate.orch("apply", code=5).text
+        assert "are one database" in told
+        if engine == "mongo":
+            assert estate.client()[name]["t"].count_documents({}) == 1
+        assert "are one database" in estate.orch("status", code=5).text
+
+
 # ---------------------------------------------------------------- two clusters
 
 
