@@ -67,7 +67,11 @@ def _failures(error: BaseException) -> tuple[Failure, ...]:
 
 def _report_to_machines(failures: tuple[Failure, ...]) -> None:
     """Write what was asked for on stdout and in files, also when the command line itself was not understood."""
+    from orchestrator.cli.streams import has_put
+
     output = _given("--output")
+    if output != "jsonl" and has_put():  # a signal came after the document: a second one would spoil it
+        output = ""
     if output == "json":
         from orchestrator.cli.console import out_json
 

@@ -7,6 +7,7 @@ import sys
 from contextlib import suppress
 
 _lost: list[OSError] = []
+_last: list[int] = []  # how much was written last; empty until something was
 
 
 def open_closed() -> None:
@@ -27,11 +28,16 @@ def put(text: str, *, now: bool = False, secret: bool = False) -> None:
     if _lost:
         return
     try:
-        sys.stdout.write(text if secret else without_secrets(text))
+        _last[:] = [sys.stdout.write(text if secret else without_secrets(text))]
         if now:
             sys.stdout.flush()
     except OSError as error:
         _lost.append(error)
+
+
+def has_put() -> bool:
+    """Whether something was written to stdout."""
+    return bool(_last)
 
 
 def tell(text: str) -> None:
