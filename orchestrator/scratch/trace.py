@@ -123,7 +123,7 @@ class _Scratch:
                 for measured in tracer.trace(connection, watcher, script, old):
                     statement = script.statements[measured.statement]
                     mine: list[Finding] = [finding for finding in told if finding.statement == measured.statement]
-                    measured = replace(measured, error=run.redact(measured.error))
+                    measured = measured._replace(error=run.redact(measured.error))
                     source = run.redact(" ".join(statement.source.split()))
                     yield compare(migration.up.path, statement.line, source, measured, mine)
                     if measured.error:
