@@ -11,6 +11,7 @@ import pytest
 
 from orchestrator import events
 from orchestrator.cli.console import out, out_json, out_secret, say
+from orchestrator.cli.ends import report
 from orchestrator.cli.streams import put
 from orchestrator.events import DatabaseFailed, Event, Failure, Notice
 from orchestrator.execution.run import Run
@@ -109,3 +110,15 @@ def test_thousands_of_secrets_and_megabytes_of_text() -> None:
 def test_every_event_is_in_the_union() -> None:
     named = {one for one in vars(events).values() if isinstance(one, type) and hasattr(one, "_replace")}
     assert named == set(get_args(Event))
+
+
+def test_a_signal_after_the_document_writes_no_second_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["orch", "plan", "--output", "json"])
+    monkeypatch.setattr("orchestrator.cli.streams._last", [])
+    assert report(KeyboardInterrupt()) == 130
+    assert json.loads(capsys.readouterr().out)["errors"], "before a document, the error is the document"
+    out_json({"format": 1})
+    assert report(KeyboardInterrupt()) == 130
+    assert json.loads(capsys.readouterr().out) == {"format": 1}

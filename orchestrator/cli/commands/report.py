@@ -96,11 +96,9 @@ def command(
 
 def _write(document: dict[str, Any], output: ReportOutput, out_file: str | None) -> None:
     """Write the report to stdout or into a file. UsageError if the file cannot be written."""
-    from pathlib import Path
-
     from orchestrator.cli.console import say
+    from orchestrator.cli.show import write
     from orchestrator.cli.streams import put
-    from orchestrator.errors import UsageError
     from orchestrator.manifest.redact import redactor
     from orchestrator.views.document import json_text
 
@@ -113,8 +111,5 @@ def _write(document: dict[str, Any], output: ReportOutput, out_file: str | None)
     if out_file is None:
         put(text)
         return
-    try:
-        Path(out_file).write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"{out_file} cannot be written: {error.strerror}") from None
+    write(out_file, text)
     say(f"The report is in {out_file}.")
