@@ -142,9 +142,13 @@ def test_a_dump_is_a_migration(shop: Estate, by: str) -> None:
     for query in queries:
         assert rows(made, query) == rows(source, query)
 
-    with closing(sqlite3.connect(source)) as connection:
-        connection.execute("CREATE VIRTUAL TABLE f USING fts5 (title)")
-        dump = "\n".join(connection.iterdump())
-    shop.write("sqlite-shop", {"1_dump.up.sql": dump})
+    # Every sqlite3 dumps a virtual table so; iterdump() of Python 3.11.2 does not, that of 3.11.7 does.
+    virtual = (
+        "BEGIN TRANSACTION;\nPRAGMA writable_schema=ON;\n"
+        "INSERT INTO sqlite_schema(type,name,tbl_name,rootpage,sql)"
+        "VALUES('table','f','f',0,'CREATE VIRTUAL TABLE f USING fts5 (title)');\n"
+        "PRAGMA writable_schema=OFF;\nCOMMIT;\n"
+    )
+    shop.write("sqlite-shop", {"1_dump.up.sql": virtual})
     refused = shop.orch("validate", code=4).text
     assert "PRAGMA writable_schema does not belong in a migration" in refused and "CREATE VIRTUAL TABLE" in refused
