@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from enum import Enum
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from orchestrator.model import (
     NO_CHECKS,
@@ -252,6 +252,24 @@ class Copies(Protocol):
 
     def drop(self, name: str) -> None:
         """Drop a clone or a template, even if sessions are connected to it. Does nothing if it does not exist."""
+
+
+@runtime_checkable
+class MemberCopies(Copies, Protocol):
+    """Copies that may stay for good: the members of a fleet."""
+
+    def makes_members(self) -> bool:
+        """Whether this server copies a database as fast as that is worth it."""
+
+    def unlike(self, script: Script) -> list[Finding]:
+        """Return what in a file would have another result in a copy than in the database itself. Asks no server."""
+
+    def copy_member(self, template: str, name: str, wanted: str) -> bool:
+        """Copy the template into a new database called `wanted`. Returns False if there is such a database already.
+
+        Until it is whole it is called `name`, as in `copy`. It is not marked as a clone. DatabaseMissingError if the
+        template does not exist.
+        """
 
 
 class Engine(Protocol):

@@ -191,6 +191,7 @@ class Dialect(NamedTuple):
         squash: the module that writes one file in place of many, a `Squashing`; '' where there is none.
         shell: returns the call of the engine's own interactive client for a DSN; None: it has none.
         dump: the module with `dump(session)`, the text of a file that makes what a database holds; '' where there is none.
+        templates: whether members of a fleet can be copied from a template, as `MemberCopies` does it.
     """
 
     name: str
@@ -219,6 +220,7 @@ class Dialect(NamedTuple):
     sizes: str = ""
     shell: Callable[[str], ShellCall] | None = None
     dump: str = ""
+    templates: bool = False
 
     @property
     def squashing(self) -> Squashing | None:

@@ -60,6 +60,8 @@ class HistoryWriter:
         else:
             attempt = partial._replace(number=number, error="", reason="") if partial.error else partial
         file = migration.file(direction)
+        if self._run.cloned:
+            attempt = attempt._replace(origin=Origin.CLONED, reason=self._run.cloned)
         return attempt._replace(
             checksum=file.checksum if file else "",
             total=len(script.statements) if script else 0,

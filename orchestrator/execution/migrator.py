@@ -93,7 +93,8 @@ class Migrator:
         while True:
             try:
                 if missing:
-                    self._create()
+                    if self._create():
+                        return
                     missing = False
                 self._connected()
             except _LetGoError as again:
@@ -148,17 +149,32 @@ class Migrator:
             script = self._run.read_script(self._database, file) if file else None
             history_writer.record_failure(session, history_writer.begin(migration, step.direction, script), error)
 
-    def _create(self) -> None:
+    def _create(self) -> bool:
+        """Create the database; returns whether it was born migrated, as a copy of a template."""
         if not self._settings.create and not self._target.scratch:
             raise CreationRefusedError(
                 f"the plan creates '{self._target.database}' on {self._target.endpoint}, and it must not be created",
                 hint=f"nothing was run on {self._id}; make the plan again",
             )
         try:
-            created = self._run.when_ready(self._id, lambda: self._engine.create(self._target, self._database.create))
+            copied = self._run.bootstrap(self._id)
+            created = copied or self._run.when_ready(
+                self._id, lambda: self._engine.create(self._target, self._database.create)
+            )
         except StatementError as error:
             raise error.completed(where=self._database.mark) from error
         self._run.sink(DatabaseCreated(self._id, by_other=not created))
+        if copied:
+            self._tell_copied()
+        return copied
+
+    def _tell_copied(self) -> None:
+        """Tell of the steps that came with the copy, and do not connect to it: the first connection is what costs most."""
+        for step in self._planned.steps:
+            self._run.sink(StepStarted(self._id, step.version, step.name, step.direction, step.first, step.statements))
+            self._run.sink(StepFinished(self._id, step.version, step.name, step.direction, 0.0))
+        self.applied = len(self._planned.steps)
+        self.version = max(step.version for step in self._planned.steps)
 
     def _refuse_changed_files(self) -> None:
         """A saved plan names the checksums of its files; they must still be those on disk."""
@@ -256,7 +272,7 @@ class Migrator:
             self._drift = before_steps(session, self._id, self._settings)
 
     def _keep_snapshot(self, session: Session) -> None:
-        if self._settings.drift == "off" or self._target.scratch:
+        if self._settings.drift == "off" or (self._target.scratch and not self._run.cloned):
             return
         if problem := keep(session, self.version, self._drift):
             what = f"no schema snapshot was kept, so drift will be unknown: {self._run.redact(problem)}"

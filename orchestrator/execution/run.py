@@ -68,6 +68,8 @@ class Run:
     `cancelled` what runs ends too. `turns` has a lock for each server: files that were in each other's way take turns.
     `ready` returns when what a database needs of other manifests is migrated, or raises. `hooks` are webhooks with their
     URLs, None where these are not set. `places` says which entry of the manifest has each version table (`History.place`).
+    `bootstrap` makes a missing database that is a copy of a migrated one, and returns
+    whether it did. `cloned` is the reason in the records of a database from which such copies are made.
     """
 
     run_id: str
@@ -93,6 +95,8 @@ class Run:
     timings: Timings = field(default_factory=Timings)
     hooks: tuple[tuple[Hook, Secret | None], ...] = ()
     places: dict[str, str] = field(default_factory=dict)
+    bootstrap: Callable[[str], bool] = lambda _id: False
+    cloned: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sink", tolerant(redacting(self.sink, self.redact)))

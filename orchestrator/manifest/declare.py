@@ -150,6 +150,8 @@ class Declarations:
         if "for_each" not in values:
             if "rollout" in values and steps not in self._broken:
                 self._error([*steps, "rollout"], "'rollout' is for a fleet", hint="it needs 'for_each'")
+            if "bootstrap" in values and steps not in self._broken:
+                self._error([*steps, "bootstrap"], "'bootstrap' is for a fleet", hint="it needs 'for_each'")
             return [None]
         if steps in self._broken:
             self._all_known = False
@@ -263,6 +265,9 @@ class Declarations:
             return replace(alike, **common)
         dsn = values.get("dsn")
         self._check_dsn(entry, server, about)
+        if entry.fleet and entry.fleet.bootstrap and not (known := dialect(entry.engine)).templates:
+            what = f"{known.title} makes no database from a template"
+            self._error([*steps, "bootstrap"], what, hint="leave out 'bootstrap'")
         return Database(
             **{"mark": self._source.mark(steps), **common},
             engine=entry.engine,

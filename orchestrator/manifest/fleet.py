@@ -69,6 +69,7 @@ def expand(
         members.query,
         read_rollout(values, steps, error),
         source.key_mark(steps),
+        values.get("bootstrap") == "template",
     )
     if members.rows is None:
         return fleet, [Member(values, {}, "", source.mark(steps))]

@@ -119,7 +119,8 @@ class Fleet:
     """What the members of one entry with `for_each` share.
 
     `group` is what `group:` selects them by, `template` the name as it is written: `tenant_{tenant}`. `entry` is the
-    position of the entry in the manifest, `origin` where its members come from, for people.
+    position of the entry in the manifest, `origin` where its members come from, for people. With `bootstrap` missing
+    members are copied from one template.
     """
 
     group: str
@@ -129,6 +130,7 @@ class Fleet:
     query: MemberQuery | None = None
     rollout: Rollout | None = None
     mark: Mark = Mark("databases.yaml")
+    bootstrap: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ class Origin(Enum):
     MARKED = "marked"
     MOVED = "moved"
     ACKNOWLEDGED = "acknowledged"
+    CLONED = "cloned"
 
 
 class VersionRow(NamedTuple):

@@ -10,7 +10,7 @@ from orchestrator.errors import InvalidError, StalePlanError, UsageError
 from orchestrator.events import Failure, Sink
 from orchestrator.execution.run import Run
 from orchestrator.hints import NAME, Blank, Command, Hint
-from orchestrator.operations.plan import Planned, guarded, plan, rollouts_of
+from orchestrator.operations.plan import Planned, bootstrapped, guarded, plan, rollouts_of
 from orchestrator.operations.scope import Scope
 from orchestrator.phrases import did_you_mean
 from orchestrator.planning.plan import DatabasePlan, Plan
@@ -52,9 +52,10 @@ def prepare(
 
         refuse_rollouts(run)
         part, awaited = narrowed(saved, scope.shard)
-        return Planned(run, guarded(run, _for_these_servers(part, run)), elsewhere=elsewhere(run, awaited))
+        made = guarded(run, _for_these_servers(part, run))
+        return Planned(bootstrapped(run, made), made, elsewhere=elsewhere(run, awaited))
     made = guarded(run, _for_these_servers(saved, run))
-    return Planned(run, made, rollouts=rollouts_of(assembly, made, None))
+    return Planned(bootstrapped(run, made), made, rollouts=rollouts_of(assembly, made, None))
 
 
 def resume(scope: Scope, sink: Sink, groups: Collection[str]) -> Planned:

@@ -109,6 +109,7 @@ def plan(
     if outside is not None and not at_once:
         made = _with_notes(made, outside.waits_for)
     made = guarded(run, made)
+    run = bootstrapped(run, made)
     if assembly.manifest.fleets and not (scope.only or scope.embedded or scope.shard):
         from orchestrator.operations.fleets import tell_vanished
 
@@ -165,6 +166,15 @@ def rollouts_of(
     found = rollouts(members, plan, surveys, datetime.now(UTC), resumed=resumed)
     refuse_cycles(found, plan)
     return tuple(found)
+
+
+def bootstrapped(run: Run, made: Plan) -> Run:
+    """Return the run that makes missing members of fleets from templates, where the manifest asks for that."""
+    if not any(one.fleet and one.fleet.bootstrap for one in run.databases.values()):
+        return run
+    from orchestrator.operations.bootstrap import with_templates
+
+    return with_templates(run, made)
 
 
 def guarded(run: Run, made: Plan) -> Plan:

@@ -14,6 +14,7 @@ import re
 import secrets
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -53,6 +54,15 @@ def template_name(database: Database, target: Target, login: str, migrations: Se
 def family(database: Database, target: Target) -> str:
     """Return the prefix of the names of all templates of this database, in this checkout of the project only."""
     return f"{TEMPLATES}{_hash([target.engine, database.id, target.database, _directory(database)], 8)}_"
+
+
+def template_of(database: Database, target: Target) -> tuple[Database, Target]:
+    """Return the database that stands for the template of all members of a fleet, and where it would be."""
+    if database.fleet is None:
+        return database, target
+    name = database.fleet.template
+    id = f"{database.engine}-{name}"
+    return replace(database, id=id, name=name), replace(target, database_id=id, database=name)
 
 
 def origin(database: Database) -> str:

@@ -12,19 +12,19 @@ import os
 import re
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 
 from orchestrator.engines import load_engine
-from orchestrator.engines.base import Copies, Reach
+from orchestrator.engines.base import Copies, MemberCopies, Reach
 from orchestrator.errors import ConnectionLostError, DatabaseMissingError, InterruptedRunError, OrchError, UsageError
 from orchestrator.events import DatabaseFailed, Event, Failure
 from orchestrator.execution.executor import Executor
 from orchestrator.execution.run import Run
 from orchestrator.execution.survey import survey
-from orchestrator.manifest.retarget import login, retarget
+from orchestrator.manifest.retarget import login, retarget, without_password
 from orchestrator.model import Direction, Migration, Target
 from orchestrator.planning.plan import Request
 from orchestrator.planning.planner import make_plan
@@ -39,6 +39,7 @@ from orchestrator.scratch.clone_names import (
     origin,
     owner,
     template_name,
+    template_of,
 )
 from orchestrator.scratch.confine import UP, confined, reaching
 
@@ -84,11 +85,13 @@ def is_seed(migration: Migration) -> bool:
 class Cloner:
     """Makes and removes clones of the databases of one run. Without `seeds`, migrations that are seeds are left out.
 
-    A template that failed once is not tried again: every later call raises the same error at once.
+    A template that failed once is not tried again: every later call raises the same error at once. With `members` the
+    copies are members of a fleet, which stay: their records say that they were cloned, and from which template.
     """
 
     run: Run
     seeds: bool = True
+    members: bool = False
     _copies: dict[str, Copies] = field(default_factory=dict)
     _templates: dict[str, str] = field(default_factory=dict)
     _ready: set[str] = field(default_factory=set)
@@ -101,22 +104,39 @@ class Cloner:
         It is called `wanted`, or else has a name that ties it to the process `pid`. TemplateError if a migration fails,
         UsageError if `wanted` exists.
         """
-        copies = self._of(id)
         for left in reversed(range(TRIES)):
             # A clone that is to outlive this process has this process in its name until the copy is complete.
             name = clone_name(pid or os.getpid())
             lasting = wanted or ("" if pid else clone_name(None))
             target = retarget(self.run.targets[id], lasting or name)
-            template = self._template(id)
-            try:
-                copies.copy(template, name, lasting)
-            except (DatabaseMissingError, ConnectionLostError):  # somebody dropped it, or the server was restarted
-                if not left:
-                    raise
-                self._ready.discard(template)
-            else:
+            if self._copied(id, partial(self._of(id).copy, name=name, wanted=lasting), last=not left) is not None:
                 break
         return target
+
+    def member(self, id: str, wanted: str) -> bool:
+        """Make a database that is a migrated copy and stays. Returns False if there is one of this name already.
+
+        TemplateError if a migration fails.
+        """
+        copies = self._of(id)
+        if not isinstance(copies, MemberCopies):
+            return False
+        for left in reversed(range(TRIES)):
+            copy = partial(copies.copy_member, name=clone_name(os.getpid()), wanted=wanted)
+            if (made := self._copied(id, copy, last=not left)) is not None:
+                return made
+        return False
+
+    def _copied(self, id: str, copy: Callable[[str], bool | None], *, last: bool) -> bool | None:
+        """Return what `copy` made of the template; None: it is gone, and has to be built again."""
+        template = self._template(id)
+        try:
+            return copy(template) is not False
+        except (DatabaseMissingError, ConnectionLostError):  # somebody dropped it, or the server was restarted
+            if last:
+                raise
+            self._ready.discard(template)
+            return None
 
     def drop(self, id: str, name: str) -> None:
         """Drop a clone on the server of this database; nothing happens if it is gone already."""
@@ -163,9 +183,10 @@ class Cloner:
         """Drop the templates of these databases, and those of projects that are gone; return their names."""
         ids = list(ids)
         dropped = []
-        for id in ids:
+        families = {(self.run.targets[id].server_key, prefix): id for id in ids for prefix in self._families(id)}
+        for (_, prefix), id in families.items():
             copies = self._of(id)
-            names = self.run.when_ready(id, partial(copies.names, self._family(id)))
+            names = self.run.when_ready(id, partial(copies.names, prefix))
             dropped += [name for name in names if self._drop_template(copies, name)]
         for id in self._one_of_each_server(ids):
             copies = self._of(id)
@@ -193,9 +214,11 @@ class Cloner:
             if id not in self._templates:
                 migrations = self._migrations(id)
                 target = self.run.targets[id]
-                self._templates[id] = template_name(
-                    self.run.databases[id], target, login(target), migrations, self.run.tool
-                )
+                database = self.run.databases[id]
+                who = login(target)
+                if self.members:  # what else its members have in common
+                    who = f"{without_password(retarget(target, 'x'))} {database.settings}"
+                self._templates[id] = template_name(database, target, who, migrations, self.run.tool)
             template = self._templates[id]
             if template in self._failed:
                 raise self._failed[template]
@@ -226,6 +249,12 @@ class Cloner:
     def _family(self, id: str) -> str:
         return family(self.run.databases[id], self.run.targets[id])
 
+    def _families(self, id: str) -> list[str]:
+        """Return what the names of templates begin with that were made for a database, or for its fleet."""
+        database, target = self.run.databases[id], self.run.targets[id]
+        fleet = database.fleet is not None and database.fleet.bootstrap
+        return [self._family(id), *([family(*template_of(database, target))] if fleet else [])]
+
     def _drop_template(self, copies: Copies, name: str) -> bool:
         """Drop a template; returns False and leaves it if another process builds or copies it now."""
         try:
@@ -238,6 +267,8 @@ class Cloner:
     def _build(self, id: str, template: str) -> None:
         copies = self._of(id)
         run = confined(self.run, id, template, self._migrations(id))
+        if self.members:
+            run = replace(run, cloned=f"from template {template.rpartition('_')[2]}")
         with copies.building(template, BUILD_WAIT):
             if copies.is_finished(template):
                 return  # while we waited somebody else built it

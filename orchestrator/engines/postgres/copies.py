@@ -12,9 +12,10 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
+from orchestrator.engines.base import Finding
 from orchestrator.engines.postgres import errors
 from orchestrator.errors import DatabaseMissingError, LockError, StatementError, UsageError
-from orchestrator.model import CreateOptions, Target
+from orchestrator.model import CreateOptions, Script, Target
 
 TRY_EVERY = 0.1  # seconds
 GOING = 2.0  # seconds that an ended session may take to go
@@ -106,7 +107,31 @@ class PostgresCopies:
         DatabaseMissingError if the template is gone, UsageError if the wanted name is taken. The wanted name is given
         last: whatever has it is whole, and marked as a clone.
         """
-        clauses = [sql.SQL("TEMPLATE {}").format(sql.Identifier(template))]
+        self._copy(template, name, wanted, _MARK)
+
+    def makes_members(self) -> bool:
+        """Whether the server copies through its log, without two checkpoints for each copy: from 15 on."""
+        with self._connection() as connection:
+            return connection.info.server_version >= 150_000
+
+    def unlike(self, script: Script) -> list[Finding]:
+        """Return where a file asks for the name of its database, which in a copy would be that of the template."""
+        from orchestrator.engines.postgres.reach import names_itself
+
+        return names_itself(script)
+
+    def copy_member(self, template: str, name: str, wanted: str) -> bool:
+        """Make a database called `wanted` of the template, which is no clone; returns False if that name is taken."""
+        try:
+            self._copy(template, name, wanted, "")
+        except UsageError:
+            return False
+        return True
+
+    def _copy(self, template: str, name: str, wanted: str, mark: str) -> None:
+        clauses: list[sql.Composable] = [sql.SQL("TEMPLATE {}").format(sql.Identifier(template))]
+        if not mark:
+            clauses.append(sql.SQL("STRATEGY wal_log"))
         if self._options.owner:
             clauses.append(sql.SQL("OWNER {}").format(sql.Identifier(self._options.owner)))
         if self._options.connection_limit is not None:
@@ -124,7 +149,7 @@ class PostgresCopies:
                 for before, after in self._left_out(connection, template):
                     connection.execute(before + sql.SQL(" DATABASE ") + sql.Identifier(name) + after)
                 if wanted:
-                    self._rename(connection, name, wanted)
+                    self._rename(connection, name, wanted, mark)
             except BaseException:
                 with suppress(psycopg.Error):  # else whoever comes next does it
                     connection.execute(sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(name)))
@@ -174,9 +199,10 @@ class PostgresCopies:
                 time.sleep(LOOK_EVERY)
                 count = self._one(connection, f"SELECT pg_catalog.count(*) {there}", name)
 
-    def _rename(self, connection: psycopg.Connection[Any], name: str, wanted: str) -> None:
+    def _rename(self, connection: psycopg.Connection[Any], name: str, wanted: str, mark: str) -> None:
         old, new = sql.Identifier(name), sql.Identifier(wanted)
-        connection.execute(sql.SQL("COMMENT ON DATABASE {} IS {}").format(old, sql.Literal(_MARK)))
+        if mark:
+            connection.execute(sql.SQL("COMMENT ON DATABASE {} IS {}").format(old, sql.Literal(mark)))
         try:
             with errors.mapped(connection, self._target):
                 connection.execute(sql.SQL("ALTER DATABASE {} RENAME TO {}").format(old, new))

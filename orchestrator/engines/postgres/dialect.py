@@ -83,4 +83,5 @@ DIALECT = Dialect(
     tracer="orchestrator.engines.postgres.tracing",
     sizes="orchestrator.engines.postgres.sizes",
     shell=shell,
+    templates=True,
 )

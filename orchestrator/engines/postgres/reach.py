@@ -164,6 +164,19 @@ def acts_outside(query: Statement) -> str:
     return next((what for what, reach, _, _ in held if reach is Reach.OTHER), "")
 
 
+def names_itself(script: Script) -> list[Finding]:
+    """Return where a file asks in which database it runs."""
+    return [
+        Finding(
+            Mark.at(script.file.path, script.text, statement.offset + found.start()),
+            f"{found[0].lower()} is the name of the template",
+            Reach.OTHER,
+        )
+        for statement in _all(script)
+        if (found := _SEES_ITSELF.search(statement.source))
+    ]
+
+
 def _all(script: Script) -> Iterator[Statement]:
     """Yield the statements of a file and its checks, which call functions too."""
     yield from script.checks.before
