@@ -6,6 +6,7 @@ and say that they were cloned, and from which template. What would differ from m
 
 from __future__ import annotations
 
+import threading
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -90,7 +91,7 @@ class _Template:
     run: Run
     id: str
     cloner: Cloner
-    _told: list[str] = field(default_factory=list)
+    _first: threading.Lock = field(default_factory=threading.Lock)  # taken by the first member, for good
 
     def check(self) -> None:
         """Raise InvalidError for a file that does something beyond its database, or asks in which one it runs."""
@@ -133,9 +134,8 @@ class _Template:
 
     def _tell(self, what: str, more: str) -> None:
         """Say once for all members how they are made, and drop what killed runs left on the server."""
-        if self._told:
+        if not self._first.acquire(blocking=False):
             return
-        self._told.append(what)
         name = self.cloner.run.databases[self.id].name
         self.run.sink(Notice("", f"missing members of {name}: {what}{more and ', so they are ' + more}"))
         self.cloner.drop_left_behind([self.id])

@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from math import ceil
 
 from orchestrator.errors import InvalidError
-from orchestrator.model import Attempt, Database, Direction, Rollout
+from orchestrator.model import Attempt, Database, Direction, Origin, Rollout
 from orchestrator.planning.graph import cycle
 from orchestrator.planning.plan import Plan
 from orchestrator.planning.surveys import Survey
@@ -184,7 +184,10 @@ def _done(survey: Survey | None) -> set[int]:
 
 
 def _ends(attempts: Sequence[Attempt], version: int) -> list[datetime | None]:
-    return [one.finished_at for one in attempts if one.version == version and one.done]
+    """Return when a version was done. Of a member from a template nobody knows: its rows are as old as the template."""
+    return [
+        one.finished_at for one in attempts if one.version == version and one.done and one.origin is not Origin.CLONED
+    ]
 
 
 def refuse_cycles(found: Sequence[FleetRollout], plan: Plan) -> None:
