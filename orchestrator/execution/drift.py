@@ -19,7 +19,7 @@ from orchestrator.analysis.drift import (
 from orchestrator.engines.base import Session
 from orchestrator.errors import DriftError, OrchError
 from orchestrator.hints import Command, Hint
-from orchestrator.model import SchemaSnapshot, Settings
+from orchestrator.model import History, SchemaSnapshot, Settings, VersionRow
 from orchestrator.planning.attempts import digest
 
 NOTHING_KEPT = Hint(
@@ -53,12 +53,19 @@ def against_kept(session: Session, ignore: Sequence[str]) -> Verdict:
             return Verdict(unknown=str(error))
         if kept.server != (server := session.server()):
             return Verdict(unknown=f"the kept schema snapshot is of {kept.server}, and the server is {server} now")
-        if kept.base != digest(history):
+        if not _belongs(kept, history):
             return Verdict(unknown="migrations ran since, without a schema snapshot being kept")
         found = session.schema_snapshot()
-        if digest(session.read_history()) == kept.base:  # else a run came between
+        if _belongs(kept, session.read_history()):  # else a run came between
             return Verdict(compare(kept.snapshot, found, ignore), kept=kept.snapshot, found=found)
     return Verdict(unknown="it is being migrated")
+
+
+def _belongs(kept: KeptSnapshot, history: History) -> bool:
+    """Whether a snapshot was taken at this state of the history. One that only lost its version table is the same state."""
+    if history.version_row is None and history.attempts:
+        history = history._replace(version_row=VersionRow(kept.version))
+    return digest(history) == kept.base
 
 
 def before_steps(session: Session, id: str, settings: Settings) -> Verdict:

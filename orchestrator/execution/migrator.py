@@ -37,7 +37,7 @@ from orchestrator.events import (
     StepStarted,
     hidden,
 )
-from orchestrator.execution.drift import Verdict, before_steps, keep
+from orchestrator.execution.drift import NOTHING_KEPT, Verdict, before_steps, keep
 from orchestrator.execution.file_errors import located, made_by_hand, what_next
 from orchestrator.execution.file_runner import FileRunner, limits_of
 from orchestrator.execution.history_writer import HistoryWriter
@@ -245,9 +245,12 @@ class Migrator:
         history = session.read_history(self._planned.extensions)
         self._refuse_twin(history.place)
         steps = remaining(self._planned, tuple(self._files.values()), history, self._settings.out_of_order)
-        self._watch_drift(session, steps)
-        session.prepare([name for name in self._planned.extensions if name not in history.extensions])
         state = reconcile(tuple(self._files.values()), history, out_of_order=self._settings.out_of_order)
+        # A run that only restores a lost version table changes nothing that a schema snapshot could be taken of.
+        changes = bool(steps or state.adopt or state.forget)
+        if changes:
+            self._watch_drift(session, steps)
+        session.prepare([name for name in self._planned.extensions if name not in history.extensions])
         history_writer = HistoryWriter(self._run, self._id, history, state)
         self._follow_golang_migrate(session, history_writer, state)
         self.version = history_writer.version
@@ -264,12 +267,20 @@ class Migrator:
             if self.applied:
                 self._keep_snapshot(session)
             raise
-        self._keep_snapshot(session)
+        if changes:
+            self._keep_snapshot(session)
 
     def _watch_drift(self, session: Session, steps: Sequence[Step]) -> None:
-        """Refuse what somebody changed since the last apply, where the manifest says so, before anything is written."""
-        if self._settings.drift != "off" and not self._target.scratch and steps and self._drift is None:
-            self._drift = before_steps(session, self._id, self._settings)
+        """Refuse what somebody changed since the last apply, where the manifest says so, before anything is written.
+
+        Say where it is unknown what was changed; for a database with steps, the plan has said so.
+        """
+        if self._settings.drift == "off" or self._target.scratch or self._drift is not None:
+            return
+        self._drift = before_steps(session, self._id, self._settings)
+        if not steps and (unknown := self._drift.unknown) and unknown != NOTHING_KEPT:
+            what = f"drift is unknown: {self._run.redact(unknown)}; from here on, the schema of now is what is compared with"
+            self._run.sink(Notice(self._id, what))
 
     def _keep_snapshot(self, session: Session) -> None:
         if self._settings.drift == "off" or (self._target.scratch and not self._run.cloned):

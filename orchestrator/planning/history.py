@@ -20,7 +20,7 @@ from orchestrator.planning.attempts import latest_effective, version_row_after, 
 from orchestrator.planning.problems import FOLDED, VERSION, Problem
 from orchestrator.planning.squash import (
     Squash,
-    replaced_by,
+    holds,
     squash_of,
 )
 
@@ -157,8 +157,8 @@ def _follow(history: History, files: Mapping[int, Migration], applied: set[int],
     if version is None:
         return _Followed(forget=frozenset(applied))
     if version not in files:
-        replaced = replaced_by({m.version: m.replaces for m in files.values()}, version)
-        return _Followed(problem=problems.version_without_file(version, replaced))
+        squash = next((one for one in files.values() if holds(one.replaces, version)), None)
+        return _Followed(problem=problems.version_without_file(version, squash))
     if top is None or version > top:
         return _Followed(adopt=frozenset(v for v in files if (top is None or v > top) and v <= version))
     if version not in applied:

@@ -15,8 +15,8 @@ from orchestrator.model import (
 )
 from orchestrator.phrases import some
 from orchestrator.planning.squash import (
-    MANY,
     Squash,
+    above,
     ranges_of,
     spoken_versions,
     written,
@@ -185,14 +185,13 @@ def lacking(squash: Squash, migration: Migration) -> Problem:
     )
 
 
-def version_without_file(version: int, replaced: int | None) -> Problem:
-    """Return the problem of a version table that is at a version without a file."""
-    if replaced is not None:
-        lacking = spoken_versions(range(version + 1, replaced + 1)) if replaced - version <= MANY else "the rest"
+def version_without_file(version: int, squash: Migration | None) -> Problem:
+    """Return the problem of a version table that is at a version without a file; `squash` is what replaces that one."""
+    if squash is not None:
         return Problem(
             Kind.SQUASHED,
-            f"golang-migrate's version table is at version {version}, which the file of version {replaced} replaces: "
-            f"the database lacks {lacking}",
+            f"golang-migrate's version table is at version {version}, which the file of version {squash.version} "
+            f"replaces: the database lacks {above(squash.replaces, version)}",
             "apply a release that still has those files to this database first, then this one",
             version,
         )

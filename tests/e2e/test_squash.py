@@ -177,6 +177,17 @@ def test_golang_migrate_in_between_is_refused_too(house: House) -> None:
     assert house.tables() == [1, 2]
 
 
+@pytest.mark.parametrize("who", ["golang-migrate", "orch"])
+def test_a_version_that_never_existed_is_not_said_to_be_missing(house: House, who: str) -> None:
+    gone(house, 3)
+    house.golang.up(1) if who == "golang-migrate" else house.orch("apply", "--only", house.id, "--to", "1")
+    squash(house, 4)
+    (up,) = house.directory.glob("000004_squashed.up.*")
+    assert "1-2, 4" in up.read_text()
+    assert "lacks versions 2, 4" in house.orch("apply", code=5).output
+    assert house.tables() == [1]
+
+
 def test_golang_migrate_at_the_squash_takes_it_as_applied(house: House) -> None:
     house.golang.up(3)
     squash(house)
