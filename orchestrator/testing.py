@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,7 +54,7 @@ class FreshDatabase:
 
         `options` go to the driver. What is still open when the database goes is closed.
         """
-        connection = self._client.connect(self.dsn, **options)
+        connection = dialect(self.engine).clients.connect(self.dsn, **options)
         self._closers.append(connection.close)
         return connection
 
@@ -64,7 +63,7 @@ class FreshDatabase:
 
         A connection that is still open when the database goes is closed; a client is for the caller to close.
         """
-        connection, close = await self._client.aconnect(self.dsn, **options)
+        connection, close = await dialect(self.engine).clients.aconnect(self.dsn, **options)
         if close:
             self._closers.append(close)
         return connection
@@ -75,11 +74,7 @@ class FreshDatabase:
         Without a driver it begins with `postgresql://`, which asyncpg itself and libpq take too. For MongoDB it is the DSN.
         It holds the password. UsageError for a driver of another engine, or for settings that the driver cannot take.
         """
-        return str(self._client.url(self.id, self.dsn, driver))
-
-    @property
-    def _client(self) -> Any:
-        return import_module(dialect(self.engine).client)
+        return dialect(self.engine).clients.url(self.id, self.dsn, driver)
 
     def close(self) -> None:
         """Close what `connect` opened."""

@@ -10,10 +10,13 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
 from orchestrator.engines.url import Address, Holes
-from orchestrator.model import CreateOptions, Script
+from orchestrator.model import CreateOptions
+
+if TYPE_CHECKING:
+    from orchestrator.engines.parts import Clients, Dumping, Sizing, Squashing, Tracing
 
 
 class Scaffold(NamedTuple):
@@ -130,22 +133,6 @@ class DsnForm(Protocol):
         """Return what of a DSN chooses a part of the database: two entries may share one that differ in this."""
 
 
-class Squashing(Protocol):
-    """How one file stands for many; the functions of a module."""
-
-    def replaces(self, text: str) -> tuple[str, int] | None:
-        """Return which versions a file says that it replaces, as it says it, and the offset of that; None if none."""
-
-    def head(self, versions: str) -> str:
-        """Return what a file begins with that replaces these versions."""
-
-    def squash(self, scripts: Sequence[Script], versions: str) -> str:
-        """Return the text of one file that does what these do, one after the other.
-
-        It says that it replaces `versions`, unless that is empty, as for a way down.
-        """
-
-
 class ShellCall(NamedTuple):
     """How a person gets to the prompt of a database.
 
@@ -178,19 +165,17 @@ class Dialect(NamedTuple):
         dsn_variable: the variable that holds a whole DSN, in Secrets and elsewhere.
         container: how a server of it runs in a container; None: there is no server, a database is a file.
         embedded: how a server of it runs without Docker.
-        client: the module with what a test connects by, as `orchestrator.testing.FreshDatabase` offers it: the functions
-            `connect(dsn, **options)`, `aconnect(dsn, **options)`, which returns the connection and what closes it
-            without waiting, and `url(id, dsn, driver)`.
+        client: the module with what a test connects by, a `Clients` (these protocols are in `engines.parts`).
         lint_rules: how the codes of the lint rules begin that are true of its files.
         lint_versions: the oldest and the newest major version that these rules know; none: (0, 0).
         error_code: what people read of the code of a server's error; `{}` stands for the code.
         slow_drop: whether dropping a database takes so long that a test does not wait for it.
-        sizes: the module that asks a session how large the tables are, for `orch stats`; '' where nothing counts that.
-        tracer: the module that runs a file and tells what each statement did, as `orch lint --trace` does; '' for none.
+        sizes: the module that asks a session how large the tables are, a `Sizing`; '' where nothing counts that.
+        tracer: the module that runs a file and tells what each statement did, a `Tracing`; '' where there is none.
         extra: the extra of the package (`dborch[…]`) that brings its driver; '' where it always is there.
         squash: the module that writes one file in place of many, a `Squashing`; '' where there is none.
         shell: returns the call of the engine's own interactive client for a DSN; None: it has none.
-        dump: the module with `dump(session)`, the text of a file that makes what a database holds; '' where there is none.
+        dump: the module that writes a file which makes what a database holds, a `Dumping`; '' where there is none.
         templates: whether members of a fleet can be copied from a template, as `MemberCopies` does it.
     """
 
@@ -223,6 +208,26 @@ class Dialect(NamedTuple):
     templates: bool = False
 
     @property
+    def clients(self) -> Clients:
+        """The module that `client` names."""
+        return cast("Clients", import_module(self.client))
+
+    @property
     def squashing(self) -> Squashing | None:
         """The module that `squash` names; None where there is none."""
         return cast("Squashing", import_module(self.squash)) if self.squash else None
+
+    @property
+    def tracing(self) -> Tracing | None:
+        """The module that `tracer` names; None where there is none."""
+        return cast("Tracing", import_module(self.tracer)) if self.tracer else None
+
+    @property
+    def sizing(self) -> Sizing | None:
+        """The module that `sizes` names; None where there is none."""
+        return cast("Sizing", import_module(self.sizes)) if self.sizes else None
+
+    @property
+    def dumping(self) -> Dumping | None:
+        """The module that `dump` names; None where there is none."""
+        return cast("Dumping", import_module(self.dump)) if self.dump else None

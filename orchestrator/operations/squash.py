@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 
 from orchestrator.engines import dialect
@@ -116,14 +115,14 @@ def snapshot_of(run: Run, id: str, migrations: Sequence[Migration]) -> str:
     UsageError for an engine without such files, or where the program that writes them is missing.
     """
     target, known = run.targets[id], dialect(run.targets[id].engine)
-    if not known.dump:
+    if not (dumping := known.dumping):
         raise UsageError(f"there is no snapshot of {known.title}", hint="leave out --snapshot")
     cloner = Cloner(replace(run, catalogs={**run.catalogs, id: tuple(migrations)}))
     cloner.drop_left_behind([id])
     made = cloner.clone(id, pid=os.getpid())
     try:
         with run.engines[target.engine].connect(made) as session:
-            text: str = import_module(known.dump).dump(session)
+            text = dumping.dump(session)
     finally:
         cloner.drop(id, made.database)
     return text

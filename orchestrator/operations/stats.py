@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib import import_module
 from pathlib import Path
 
 from orchestrator.analysis.sizes import WRITE, Sizes, read_document
@@ -37,11 +36,11 @@ def measure(scope: Scope, sink: Sink) -> Measured:
     sizes: dict[str, Sizes] = {}
     failed: list[tuple[str, Failure]] = []
     for id, target in run.targets.items():
-        if not (module := dialect(target.engine).sizes):
+        if not (sizing := dialect(target.engine).sizing):
             continue
         try:
             with run.engines[target.engine].connect(target) as session:
-                sizes[id] = import_module(module).sizes(session)
+                sizes[id] = sizing.sizes(session)
                 session.keep()
         except OrchError as error:
             failed.append((id, Failure.of(error, run.redact)))

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from importlib import import_module
-from typing import Any
 
 from orchestrator.analysis.findings import Finding, Story
 from orchestrator.analysis.measured import Compared, compare
 from orchestrator.engines import dialect
-from orchestrator.engines.base import Limits, Reach
+from orchestrator.engines.base import Limits, Reach, Session
 from orchestrator.errors import InvalidError, OrchError
 from orchestrator.events import DatabaseFailed, Event, Failure
 from orchestrator.execution.executor import Executor
@@ -107,7 +105,8 @@ class _Scratch:
 
     def _files(self, run: Run, before: Sequence[Migration], ahead: Sequence[Migration]) -> Iterator[Compared]:
         database = run.databases[self._id]
-        tracer = import_module(dialect(database.engine).tracer)
+        if not (tracing := dialect(database.engine).tracing):
+            return
         for migration in before:
             if migration.up is not None:
                 self._story.past(run.read_script(database, migration.up))
@@ -118,9 +117,9 @@ class _Scratch:
             script = run.read_script(database, migration.up)
             told = self._story.judge(script)
             self._ask(run, script.checks.before)
-            with self._session(run) as connection, self._session(run) as watcher:
-                old = tracer.tables(watcher) if old is None else old
-                for measured in tracer.trace(connection, watcher, script, old):
+            with self._session(run) as session, self._session(run) as watcher:
+                old = tracing.tables(watcher) if old is None else old
+                for measured in tracing.trace(session, watcher, script, old):
                     statement = script.statements[measured.statement]
                     mine: list[Finding] = [finding for finding in told if finding.statement == measured.statement]
                     measured = measured._replace(error=run.redact(measured.error))
@@ -132,16 +131,13 @@ class _Scratch:
 
     def _ask(self, run: Run, checks: Sequence[Statement]) -> None:
         """Ask the checks of a file in the scratch database; OrchError with its place for one that is not met."""
-        target = run.targets[self._id]
         for check in checks:
-            with run.engines[target.engine].connect(target) as session:
+            with self._session(run) as session:
                 session.ask(check, Limits())
 
-    @contextmanager
-    def _session(self, run: Run) -> Iterator[Any]:
+    def _session(self, run: Run) -> AbstractContextManager[Session]:
         target = run.targets[self._id]
-        with run.engines[target.engine].connect(target) as session:
-            yield getattr(session, "connection")  # noqa: B009 - the engine has a tracer, so its sessions have one
+        return run.engines[target.engine].connect(target)
 
     def _apply(self, run: Run) -> None:
         failures: list[Failure] = []

@@ -11,7 +11,7 @@ from estate import Estate
 from lint_corpus import ESTATE, POSTGRES, script
 
 from orchestrator.analysis.measured import compare
-from orchestrator.engines.postgres.tracing import measure, tables
+from orchestrator.engines.postgres.tracing import measure, oids
 
 TABLES = """CREATE TABLE t (id int PRIMARY KEY, a int, v varchar(10));
 CREATE TABLE parent (id int PRIMARY KEY);
@@ -112,7 +112,7 @@ def test_the_expectations_of_the_corpus_are_what_a_server_does(pg_estate: Estate
     pg_estate.orch("apply")
     wrong, tried, failed = [], 0, 0
     with psycopg.connect(pg_estate.servers["postgres"].dsn(pg_estate.prefix + "a"), autocommit=True) as connection:
-        old = tables(connection)
+        old = oids(connection)
         for case in POSTGRES:
             parsed = script(case.plan[0])
             if case.past or len(case.plan) > 1 or not parsed.atomic:

@@ -15,6 +15,7 @@ from typing import Any, LiteralString, NamedTuple
 
 import psycopg
 
+from orchestrator.engines.postgres.session import PostgresSession
 from orchestrator.model import Measured, Script, Statement
 
 _POLL = 0.002  # seconds
@@ -41,19 +42,25 @@ class _Seen(NamedTuple):
     locks: set[tuple[int, str]]
 
 
-def tables(connection: psycopg.Connection[Any]) -> set[int]:
+def tables(session: PostgresSession) -> set[int]:
     """Return the oids of all tables that are there."""
+    return oids(session.connection)
+
+
+def oids(connection: psycopg.Connection[Any]) -> set[int]:
+    """Return what `tables` does."""
     return set(_look(connection).names)
 
 
 def trace(
-    connection: psycopg.Connection[Any], watcher: psycopg.Connection[Any], script: Script, old: Collection[int]
+    session: PostgresSession, watched_by: PostgresSession, script: Script, old: Collection[int]
 ) -> Iterator[Measured]:
     """Run a file as orch does, and yield what each of its statements did; the last one has an error if it failed.
 
     `old` are the tables that were there before the plan.
-    Both connections are to the same database, which is no longer needed afterwards, and begin outside of a transaction.
+    Both sessions are on the same database, which is no longer needed afterwards, and begin outside of a transaction.
     """
+    connection, watcher = session.connection, watched_by.connection
     connection.autocommit = watcher.autocommit = True
     if script.atomic:
         connection.execute("BEGIN")
