@@ -90,7 +90,7 @@ class Story:
         read = [_facts(statement) for statement in script.statements]
         later = frozenset(fact.name for facts in read for fact in facts if fact.what == "create function")
         counted = sum(not statement.source[:4].upper().startswith("SET ") for statement in script.statements)
-        chosen = "orch: no-transaction" in script.text[:2000]
+        chosen = any(directive.name == "no-transaction" for directive in script.directives)
         unit = Unit(version=self._version, created_later=later)
         for number, (statement, facts) in enumerate(zip(script.statements, read, strict=True)):
             if not script.atomic:

@@ -10,10 +10,7 @@ from orchestrator.analysis.findings import Finding
 from orchestrator.analysis.rules import rules
 from orchestrator.model import Mark, Script
 
-_LINE = re.compile(
-    r"^[ \t]*--[ \t]*orch:[ \t]*allow\b[ \t]*=?[ \t]*(?P<code>[^\s=]*)[ \t]*(?P<reason>[^\r\n]*)",
-    re.IGNORECASE | re.MULTILINE,
-)
+_ALLOW = re.compile(r"(?P<code>[^\s=]*)[ \t]*(?P<reason>.*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,23 +26,26 @@ class Permission:
 def permissions(script: Script) -> list[Permission]:
     """Return the permissions of a file, right or wrong, in their order."""
     found: list[Permission] = []
-    if "orch" not in script.text:
-        return found
-    end = script.statements[0].offset if script.statements else len(script.text)
-    sql = not any(not isinstance(statement.body, str) for statement in script.statements)
-    for line in _LINE.finditer(script.text, 0, end) if sql else ():
-        where = Mark.at(script.file.path, script.text, line.start("code"))
-        found.append(Permission(line["code"].upper(), line["reason"].strip(), where))
-    for number, statement in enumerate(() if sql else script.statements):
+    for line in script.directives:
+        if line.name == "allow" and (given := _ALLOW.match(line.value)):
+            where = Mark.at(script.file.path, script.text, line.value_at)
+            found.append(Permission(given["code"].upper(), _reason(given["reason"]), where))
+    for number, statement in enumerate(script.statements):
+        if isinstance(statement.body, str):
+            break
         comment = statement.body.get("comment")
         orch = comment.get("orch") if isinstance(comment, Mapping) else None
         allow = orch.get("allow") if isinstance(orch, Mapping) else None
         for code, reason in allow.items() if isinstance(allow, Mapping) else ():
             where = Mark(script.file.path, statement.line, 1)
-            found.append(
-                Permission(str(code).upper(), reason.strip() if isinstance(reason, str) else "", where, number)
-            )
+            found.append(Permission(str(code).upper(), _reason(reason), where, number))
     return found
+
+
+def _reason(given: object) -> str:
+    """Return a reason that says something; '' for none, and for signs alone."""
+    text = given.strip() if isinstance(given, str) else ""
+    return text if any(char.isalnum() for char in text) else ""
 
 
 def allowed(finding: Finding, granted: Iterable[Permission]) -> bool:

@@ -16,7 +16,7 @@ from orchestrator.model.declared import (
     Settings,
     Target,
 )
-from orchestrator.model.files import NO_CHECKS, Checks, Direction, File, Migration, Script, Statement
+from orchestrator.model.files import NO_CHECKS, Checks, Direction, Directive, File, Migration, Script, Statement
 from orchestrator.model.history import (
     HISTORY_FORMAT,
     Attempt,
@@ -38,6 +38,7 @@ __all__ = [
     "CreateOptions",
     "Database",
     "Direction",
+    "Directive",
     "External",
     "File",
     "Fleet",

@@ -77,6 +77,21 @@ class Checks(NamedTuple):
 NO_CHECKS = Checks()
 
 
+class Directive(NamedTuple):
+    """A comment above the first statement that speaks to orch, `-- orch: NAME VALUE`, and the offsets of its parts.
+
+    `equals`: a `=` stands between name and value. `start` and `end` are those of the comment.
+    """
+
+    name: str
+    value: str
+    start: int
+    end: int
+    name_at: int
+    value_at: int
+    equals: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Script:
     """A parsed file. `atomic`: all of it commits in one transaction, with its record. `notes`: what to know of it.
@@ -94,3 +109,4 @@ class Script:
     notes: tuple[str, ...] = ()
     checks: Checks = NO_CHECKS
     template: str = ""
+    directives: tuple[Directive, ...] = ()

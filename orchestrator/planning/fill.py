@@ -13,7 +13,10 @@ from orchestrator.errors import InvalidError
 from orchestrator.model import Mark
 from orchestrator.phrases import did_you_mean
 
-_HEAD = re.compile(r"(?:[ \t\r]*\n|[ \t]*--[^\n]*\n)*?[ \t]*(--[ \t]*orch:[ \t]*template)[ \t]*\r?(?:\n|$)")
+_LINES = re.compile(
+    r"\ufeff?(?:[ \t\r]*\n|[ \t]*--[^\n]*\n)*?[ \t]*(?:(--[ \t]*orch:[ \t]*template)[ \t]*\r?(?:\n|$)|(?=/\*))"
+)
+_EDGE = re.compile(r"/\*M?!?|\*/")
 _HOLE = re.compile(
     r"\{\{[ \t]*\.(?P<go>[A-Za-z_]\w*)[ \t]*\}\}|\{\{(?P<text>[A-Za-z_]\w*)\}\}|\$?\{(?P<name>[A-Za-z_]\w*)\}", re.ASCII
 )
@@ -26,7 +29,7 @@ def filled(path: str, text: str, variables: Mapping[str, str]) -> str | None:
     """
     if "template" not in text:
         return None
-    head = _HEAD.match(text)
+    head = _head(text)
     if head is None:
         return None
 
@@ -43,6 +46,28 @@ def filled(path: str, text: str, variables: Mapping[str, str]) -> str | None:
             )
         return variables[name]
 
-    start, end = head.span(1)
+    start, end = head
     body = text[:start] + "-- " + " " * (end - start - 3) + text[end:]  # for the reader it is a comment like others
     return _HOLE.sub(value, body)
+
+
+def _head(text: str) -> tuple[int, int] | None:
+    """Return the bounds of the comment that says that the file is a template; None if none above the first statement does.
+
+    Block comments are passed over, and may nest. One of MySQL that is code (`/*!`) is a statement.
+    """
+    at = 0
+    while found := _LINES.match(text, at):
+        if found[1]:
+            return found.span(1)
+        depth, at = 0, -1
+        for edge in _EDGE.finditer(text, found.end()):
+            if edge[0].endswith("!") and not depth:
+                return None
+            depth += -1 if edge[0] == "*/" else 1
+            if not depth:
+                at = edge.end()
+                break
+        if at < 0:
+            return None
+    return None

@@ -89,7 +89,10 @@ def test_what_is_wrong_is_told_before_anything_runs(two: Estate) -> None:
         ("SELECT '{a}';\n-- orch: template\n", None),
         ("SELECT '-- orch: template {a}';", None),
         ("-- about templates: {a}\nSELECT '{a}';", None),
-        ("/* x */\n-- orch: template\nSELECT '{a}';", None),
+        ("/* x */\n-- orch: template\nSELECT '{a}';", "/* x */\n--               \nSELECT '7';"),
+        ("/* x\n-- orch: template\n*/ SELECT '{a}';", None),
+        ("/* /* x */\n-- orch: template\n*/ SELECT '{a}';", None),
+        ("/*!40101 SET NAMES utf8mb4 */;\n-- orch: template\nSELECT '{a}';", None),
         ("-- orch: template\r\nSELECT '{a}';", "--               \r\nSELECT '7';"),
         (
             "\n-- x\n  --orch:template\nSELECT '{a}{0}[x]{3} {{a}} {{ .a}} ${a}';",

@@ -7,7 +7,7 @@ and close its blocks are counted. Lines with DELIMITER, as the client program ha
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 # A comment with `!` is code for the server, if that is new enough: its marks are blank, and what is inside is read.
@@ -80,8 +80,15 @@ def as_written(token: Token, text: str) -> str:
     return text[token.start : token.end] if token.kind == "word" else name_of(token)
 
 
-def split(text: str, *, raw: bool = False) -> list[Piece]:
-    """Return the statements of a text, without the delimiters between them. Linear in its length."""
+def _pass(_: tuple[int, int]) -> None:
+    """Do nothing with the bounds of a blank."""
+
+
+def split(text: str, *, raw: bool = False, blank: Callable[[tuple[int, int]], None] = _pass) -> list[Piece]:
+    """Return the statements of a text, without the delimiters between them. Linear in its length.
+
+    `blank` is called with the bounds of each blank and comment.
+    """
     pieces: list[Piece] = []
     pattern = _TOKEN_RAW if raw else _TOKEN
     place, delimiter = 0, ";"
@@ -114,6 +121,7 @@ def split(text: str, *, raw: bool = False) -> list[Piece]:
                 conditional -= 1
             if piece is not None and found[0][:2] in ("/*", "*/") and (conditional or found[0] == "*/"):
                 piece.end = place
+            blank((start, place))
             continue
         token = Token(kind, found[0].lower() if kind == "word" else found[0], start, place)
         if delimiter == ";" and kind == "semi" and not body.inside and conditional <= 0:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 
 from orchestrator.engines.checks import ENSURE, REQUIRE
+from orchestrator.engines.directives import are_in, read_directives
 from orchestrator.engines.file_reader import FileReader
 from orchestrator.engines.mysql.lexer import Piece, Token, name_of, split
-from orchestrator.model import Checks, File, Script, Statement
+from orchestrator.model import Checks, Directive, File, Script, Statement
 
-_DIRECTIVE = re.compile(
-    r"(?:--[ \t]+|#[ \t]*)orch:[ \t]*(?P<name>[^\s=]*)[ \t]*=?[ \t]*(?P<value>[^\n\r]*)", re.IGNORECASE
-)
 _DIRECTIVES = ("lock_timeout", "lock_try", "statement_timeout", "allow", REQUIRE, ENSURE)
 _EXAMPLE = "SELECT count(*) = 0 FROM orders"
 _QUERY = ("select", "with", "values", "table")
@@ -45,7 +43,8 @@ def read_script(file: File, text: str) -> Script:
     reader = FileReader(file, text)
     if (nul := text.find("\0")) >= 0:
         raise reader.error("the file holds a NUL character", nul, "remove it: the server stops reading there")
-    pieces = [piece for piece in split(text) if piece.tokens]
+    blanks: list[tuple[int, int]] = []
+    pieces = [piece for piece in split(text, blank=blanks.append) if piece.tokens]
     for piece in pieces:
         _refuse(reader, piece)
     kept, notes = _without_blocks(reader, pieces)
@@ -54,7 +53,8 @@ def read_script(file: File, text: str) -> Script:
     atomic = all(statement.atomic for statement in statements)
     if not atomic:
         _refuse_savepoints(reader, kept)
-    limits, checks = _directives(reader, pieces[0].start if pieces else len(text))
+    given = tuple(read_directives(text, blanks if are_in(text) else ()))
+    limits, checks = _read(reader, given, pieces[0].start if pieces else len(text))
     return Script(
         file,
         text,
@@ -65,6 +65,7 @@ def read_script(file: File, text: str) -> Script:
         limits.get("statement_timeout"),
         tuple(notes),
         checks,
+        directives=given,
     )
 
 
@@ -241,17 +242,18 @@ def same_without_backslashes(source: str) -> bool:
     ]
 
 
-def _directives(reader: FileReader, first: int) -> tuple[dict[str, float], Checks]:
-    """Read the `-- orch:` lines above the first statement; durations in seconds, 0 for `none`."""
+def _read(reader: FileReader, given: Iterable[Directive], first: int) -> tuple[dict[str, float], Checks]:
+    """Return what the directives of a file set, durations in seconds, 0 for `none`, and what they ask.
+
+    `first` is where the first statement begins: a directive below it is refused.
+    """
     found: dict[str, float] = {}
     asked: dict[str, list[Statement]] = {REQUIRE: [], ENSURE: []}
-    for line in _DIRECTIVE.finditer(reader.text):
-        name, value, place = line["name"], line["value"].strip(), line.start("name")
-        if line.start() > first:
-            if not any(piece.start <= line.start() < piece.end for piece in split(reader.text)):
-                what = "an orch directive below the first statement has no effect"
-                raise reader.error(what, line.start(), "move it to the top of the file, above the first statement")
-            continue
+    for line in given:
+        name, value, place = line.name, line.value, line.name_at
+        if line.start > first:
+            what = "an orch directive below the first statement has no effect"
+            raise reader.error(what, line.start, "move it to the top of the file, above the first statement")
         if name == "no-transaction":
             what = "no-transaction does not apply to MySQL"
             raise reader.error(what, place, "remove it: each statement that changes tables commits by itself")
@@ -266,7 +268,7 @@ def _directives(reader: FileReader, first: int) -> tuple[dict[str, float], Check
         if name == "allow":  # read and judged by orch lint: a migration runs whatever it says
             continue
         if name in asked:
-            asked[name].append(_check(reader, name, line.start("value"), line["value"]))
+            asked[name].append(_check(reader, name, line.value_at, value))
             continue
         if name in found:
             raise reader.error(f"directive '{name}' is given twice", place, "remove one of them")

@@ -8,13 +8,14 @@ taken away, because whoever runs the file opens the transaction.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 
+from orchestrator.engines.directives import read_directives
 from orchestrator.engines.postgres.literals import refuse_changed_literals
 from orchestrator.engines.postgres.sql_reader import NAME, WORD, Reader
-from orchestrator.model import Checks, File, Script, Statement
+from orchestrator.model import Checks, Directive, File, Script, Statement
 
 # ---------------------------------------------------------------- what statements mean, in words as `Reader.words` spells them
 
@@ -114,11 +115,6 @@ _FORBIDDEN = tuple(
         ),
     )
 )
-_COMMENT = re.compile(r"/\*|--[^\n\r]*+")
-_DIRECTIVE = re.compile(
-    r"--[ \t]*orch:[ \t]*(?P<name>[^\s=]*)[ \t]*(?P<equals>=?)[ \t]*(?P<value>[^\n\r]*)", re.IGNORECASE
-)
-_SHORTEST = len("--orch:")
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)[ \t]*(ms|s|m|min|h)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 _LONGEST = (2**31 - 1) / 1000  # the server counts milliseconds in 32 bits
@@ -168,11 +164,12 @@ def parse_sql(file: File, text: str, *, piecewise: bool = False) -> Script:
     reader = Reader(file.path, text)
     if (nul := text.find("\0")) >= 0:
         raise reader.error("NUL character", nul, "save the file as UTF-8 text: PostgreSQL takes no NUL in a statement")
-    directives, checks = _directives(reader)
+    given = tuple(directives(reader))
+    limits, checks = _read(reader, given)
     groups = list(_groups(reader))
     refuse_changed_literals(reader, lambda: [one for group in groups for one in _flat(group)])
     blocks = [group for group in groups if isinstance(group, _Block)]
-    piecewise = piecewise or "no-transaction" in directives
+    piecewise = piecewise or "no-transaction" in limits
     if len(groups) == len(blocks) == 1 and not piecewise:
         groups = list(blocks[0].unwrapped())
     else:
@@ -184,10 +181,11 @@ def parse_sql(file: File, text: str, *, piecewise: bool = False) -> Script:
         text,
         tuple(statements),
         atomic=atomic,
-        lock_timeout=directives.get("lock_timeout"),
-        lock_try=directives.get("lock_try"),
-        statement_timeout=directives.get("statement_timeout"),
+        lock_timeout=limits.get("lock_timeout"),
+        lock_try=limits.get("lock_try"),
+        statement_timeout=limits.get("statement_timeout"),
         checks=checks,
+        directives=given,
     )
 
 
@@ -216,12 +214,13 @@ def _groups(reader: Reader) -> Iterator[Statement | _Block]:
     """Yield what the file holds at its top: statements, and BEGIN … COMMIT blocks of statements."""
     text, block = reader.text, None
     lowered = text.lower()
+    directed = "orch:" in lowered
     unlocks, concurrently = "pg_advisory_unlock_all" in lowered, "concurrently" in lowered
     del lowered  # of a large file it is as large as the text
     line, counted, before = 1, 0, reader.first()
     for start, end in reader.statements():
-        if start - before > _SHORTEST:
-            _refuse_late_directive(reader, before, start)
+        if directed and text.find("--", before, end) >= 0:
+            _refuse_late_directive(reader, before, end)
         line, counted, before = line + text.count("\n", counted, start), start, end
         words = ""
         if unlocks or (
@@ -258,23 +257,23 @@ def _groups(reader: Reader) -> Iterator[Statement | _Block]:
                 "move it out of the block, best into a migration of its own",
                 "PostgreSQL refuses it inside a transaction block (SQLSTATE 25001)",
             )
-    _refuse_late_directive(reader, before, len(text))
+    if directed:
+        _refuse_late_directive(reader, before, len(text))
     if block:
         raise reader.error("BEGIN without COMMIT", block.begin.offset, "add COMMIT; at the end, or remove BEGIN")
 
 
-def _directives(reader: Reader) -> tuple[dict[str, float], Checks]:
-    """Read the `-- orch:` lines above the first statement; durations in seconds, 0 for `none`."""
+def _read(reader: Reader, given: Iterable[Directive]) -> tuple[dict[str, float], Checks]:
+    """Return what the directives of a file set, durations in seconds, 0 for `none`, and what they ask."""
     found: dict[str, float] = {}
     asked: dict[str, list[Statement]] = {name: [] for name in CHECKS}
-    for directive in directives(reader):
-        name, value = directive["name"], directive["value"].strip()
-        place = directive.start("name")
+    for directive in given:
+        name, value, place = directive.name, directive.value, directive.name_at
         if name not in _DIRECTIVES:
             near = get_close_matches(name, _DIRECTIVES, n=1)
             hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(_DIRECTIVES)}"
             raise reader.error(f"unknown directive '{name}'", place, hint)
-        if name.lower() == "allow":  # read and judged by orch lint: a migration runs whatever it says
+        if name == "allow":  # read and judged by orch lint: a migration runs whatever it says
             continue
         if name in CHECKS:
             asked[name].append(_check(reader, directive, name))
@@ -286,14 +285,14 @@ def _directives(reader: Reader) -> tuple[dict[str, float], Checks]:
     return found, Checks(tuple(before), tuple(after))
 
 
-def _check(reader: Reader, directive: re.Match[str], name: str) -> Statement:
+def _check(reader: Reader, directive: Directive, name: str) -> Statement:
     """Return the query of a directive `require` or `ensure`; InvalidError if it is not one query."""
-    place, example = directive.start("value"), f"write for example: -- orch: {name} {_EXAMPLE}"
-    if directive["equals"] or not directive["value"].strip():
-        raise reader.error(f"{name} needs a query", directive.start("name"), example)
+    place, example = directive.value_at, f"write for example: -- orch: {name} {_EXAMPLE}"
+    if directive.equals or not directive.value:
+        raise reader.error(f"{name} needs a query", directive.name_at, example)
     # The rest of the file is blanked out, so that places stay as they are.
     before = re.sub(r"[^\n]", " ", reader.text[:place])
-    line = Reader(reader.path, before + directive["value"])
+    line = Reader(reader.path, before + reader.text[place : directive.end])
     found = list(line.statements())
     if len(found) != 1:
         raise reader.error(f"{name} takes one query", place, example)
@@ -313,21 +312,15 @@ def _check(reader: Reader, directive: re.Match[str], name: str) -> Statement:
     return check
 
 
-def directives(reader: Reader) -> Iterator[re.Match[str]]:
-    """Yield the `-- orch:` lines above the first statement, with the groups name, equals and value."""
-    at, first = 0, reader.first()
-    while comment := _COMMENT.search(reader.text, at, first):
-        if comment[0] == "/*":
-            at = reader.after_comment(comment.start())
-            continue
-        at = comment.end()
-        if directive := _DIRECTIVE.match(reader.text, comment.start(), at):
-            yield directive
+def directives(reader: Reader) -> Iterator[Directive]:
+    """Yield the `-- orch:` lines above the first statement."""
+    first = reader.first()
+    return read_directives(reader.text, reader.line_comments(1 if reader.text.startswith("\ufeff") else 0, first))
 
 
-def _value(reader: Reader, directive: re.Match[str], place: int, name: str, value: str) -> float:
+def _value(reader: Reader, directive: Directive, place: int, name: str, value: str) -> float:
     if name == "no-transaction":
-        if directive["equals"] or value:
+        if directive.equals or value:
             raise reader.error("no-transaction takes no value", place, "write: -- orch: no-transaction")
         return 0.0
     if name == REPLACES:
@@ -341,6 +334,6 @@ def _value(reader: Reader, directive: re.Match[str], place: int, name: str, valu
 
 
 def _refuse_late_directive(reader: Reader, start: int, end: int) -> None:
-    if late := _DIRECTIVE.search(reader.text, start, end):
+    for late in read_directives(reader.text, reader.line_comments(start, end)):
         hint = "move it to the top of the file, above the first statement"
-        raise reader.error("an orch directive below the first statement has no effect", late.start(), hint)
+        raise reader.error("an orch directive below the first statement has no effect", late.start, hint)

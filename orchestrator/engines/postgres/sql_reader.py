@@ -38,6 +38,7 @@ def _run(word: str) -> re.Pattern[str]:
 _PLAIN = _run(WORD)
 _ROUTINE = _run(rf"(?!(?ai:begin|end)(?!{_IN_WORD})){WORD}")
 _BLANK = re.compile(r"(?>(?:[ \t\n\r\f\v]++|--[^\n\r]*+)*)")
+_SPACE_OR_LINE = re.compile(r"[ \t\n\r\f\v]*+(?P<line>--[^\n\r]*+)?")
 _COMMENT_EDGE = re.compile(r"/\*|\*/")
 _DOLLAR = re.compile(rf"\$(?:{_LETTER}{_LETTER_OR_DIGIT}*+)?\$")
 _SWITCH = re.compile(r"'(?:true|false|on|off|0|1)'", re.IGNORECASE)
@@ -160,6 +161,27 @@ class Reader:
         if end < 0:
             raise self.error(f"unterminated dollar-quoted string {tag[0]}", at, f"add the closing {tag[0]}")
         return end + len(tag[0])
+
+    def after_token(self, at: int) -> int:
+        """Pass over a word, a literal, a quoted name or a sign."""
+        if self.text[at] == "$" and _DOLLAR.match(self.text, at):
+            return self.after_dollar(at)
+        token = _TOKEN.match(self.text, at)
+        return token.end() if token else at + 1
+
+    def line_comments(self, at: int, end: int) -> Iterator[tuple[int, int]]:
+        """Yield the bounds of the `--` comments up to an offset. What is quoted, or in a block comment, is passed over."""
+        while at < end:
+            comment = _SPACE_OR_LINE.match(self.text, at, end)
+            if comment and comment["line"]:
+                yield comment.span("line")
+                at = comment.end()
+            elif comment and comment.end() > at:
+                at = comment.end()
+            elif self.text.startswith("/*", at):
+                at = self.after_comment(at)
+            else:
+                at = self.after_token(at)
 
     def backslash_in_literal(self, start: int, end: int) -> int | None:
         """Return where the first backslash stands in a plain '…' literal: not all servers read it as it stands."""

@@ -30,8 +30,8 @@ def replaces(text: str) -> tuple[str, int] | None:
     """Return the value of the directive `replaces` and its offset; None if the file has none, or cannot be read."""
     try:
         for directive in directives(Reader("", text)):
-            if directive["name"] == REPLACES:
-                return directive["value"].strip(), directive.start("value")
+            if directive.name == REPLACES:
+                return directive.value, directive.value_at
     except InvalidError:  # whoever parses the file tells that
         return None
     return None
@@ -67,7 +67,7 @@ def _body(script: Script) -> str:
     if end and not text[end:].lstrip().startswith(";"):
         text = f"{text[:end]};{text[end:]}"
     for directive in reversed(list(directives(reader))):
-        text = text[: directive.start()] + text[directive.end() :]
+        text = text[: directive.start] + text[directive.end :]
     return text.strip()
 
 

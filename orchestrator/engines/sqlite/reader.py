@@ -6,13 +6,14 @@ Statements end where SQLite's own `sqlite3_complete` says, which knows the bodie
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
 from orchestrator.engines.checks import ENSURE, REQUIRE
+from orchestrator.engines.directives import are_in, read_directives
 from orchestrator.engines.file_reader import FileReader
-from orchestrator.model import Checks, File, Script, Statement
+from orchestrator.model import Checks, Directive, File, Script, Statement
 
 _TOKEN = re.compile(
     r"""(?P<blank>\s+|--[^\n]*|/\*(?:[^*]|\*(?!/))*+(?:\*/)?)
@@ -35,7 +36,6 @@ _NEXT = {
 _WORDS = 10  # so many tell what a statement is
 _COLUMNS = {"explain": 2, "create": 3, "temp": 4, "temporary": 4, "trigger": 5, "end": 6}
 
-_DIRECTIVE = re.compile(r"--[ \t]*orch:[ \t]*(?P<name>[^\s=]*)[ \t]*=?[ \t]*(?P<value>[^\n\r]*)", re.IGNORECASE)
 REPLACES = "replaces"
 _DIRECTIVES = ("lock_timeout", "lock_try", "statement_timeout", "allow", REPLACES, REQUIRE, ENSURE)
 _EXAMPLE = "SELECT count(*) = 0 FROM orders"
@@ -73,13 +73,18 @@ class Piece:
     words: tuple[str, ...]
 
 
-def split(text: str) -> Iterator[Piece]:
-    """Yield the statements of a text, without the semicolons, blanks and comments around them. Linear in its length."""
+def split(text: str, *, comments: list[tuple[int, int]] | None = None) -> Iterator[Piece]:
+    """Yield the statements of a text, without the semicolons, blanks and comments around them. Linear in its length.
+
+    `comments` receives the bounds of the line comments.
+    """
     state, start, end = "start", -1, -1
     words: list[str] = []
     for token in _TOKEN.finditer(text):
         kind = token.lastgroup
         if kind == "blank":
+            if comments is not None and token[0].startswith("--"):
+                comments.append(token.span())
             continue
         column = 0 if kind == "semi" else 1
         if kind == "word":
@@ -108,7 +113,8 @@ def read_script(file: File, text: str) -> Script:
     reader = FileReader(file, text)
     if (nul := text.find("\0")) >= 0:
         raise reader.error("the file holds a NUL character", nul, "remove it: SQLite would stop reading there")
-    pieces = list(split(text))
+    comments: list[tuple[int, int]] | None = [] if are_in(text) else None
+    pieces = list(split(text, comments=comments))
     kept = _without_blocks(reader, pieces)
     for piece in kept:
         _refuse(reader, piece)
@@ -121,8 +127,9 @@ def read_script(file: File, text: str) -> Script:
     else:
         _check_places(reader, kept)
         statements = [_statement(reader, piece, atomic=True) for piece in kept]
-    limits, checks = _directives(reader, pieces[0].start if pieces else len(text))
-    return Script(file, text, tuple(statements), not alone, checks=checks, **limits)  # type: ignore[arg-type]
+    given = tuple(read_directives(text, comments or ()))
+    limits, checks = _read(reader, given, pieces[0].start if pieces else len(text))
+    return Script(file, text, tuple(statements), not alone, checks=checks, directives=given, **limits)  # type: ignore[arg-type]
 
 
 def pragma(words: Sequence[str]) -> str:
@@ -254,17 +261,18 @@ def _statement(reader: FileReader, piece: Piece, *, atomic: bool) -> Statement:
     return Statement(source, source, piece.start, reader.line_at(piece.start), atomic)
 
 
-def _directives(reader: FileReader, first: int) -> tuple[dict[str, float], Checks]:
-    """Read the `-- orch:` lines above the first statement; durations in seconds, 0 for `none`."""
+def _read(reader: FileReader, given: Iterable[Directive], first: int) -> tuple[dict[str, float], Checks]:
+    """Return what the directives of a file set, durations in seconds, 0 for `none`, and what they ask.
+
+    `first` is where the first statement begins: a directive below it is refused.
+    """
     found: dict[str, float] = {}
     asked: dict[str, list[Statement]] = {REQUIRE: [], ENSURE: []}
-    for line in _DIRECTIVE.finditer(reader.text):
-        name, value, place = line["name"], line["value"].strip(), line.start("name")
-        if line.start() > first:
-            if any(token.start() == line.start() for token in _TOKEN.finditer(reader.text, first)):
-                what = "an orch directive below the first statement has no effect"
-                raise reader.error(what, line.start(), "move it to the top of the file, above the first statement")
-            continue
+    for line in given:
+        name, value, place = line.name, line.value, line.name_at
+        if line.start > first:
+            what = "an orch directive below the first statement has no effect"
+            raise reader.error(what, line.start, "move it to the top of the file, above the first statement")
         if name == "no-transaction":
             what = "no-transaction does not apply to SQLite"
             raise reader.error(what, place, "remove it: every file that can be one transaction is one")
@@ -277,7 +285,7 @@ def _directives(reader: FileReader, first: int) -> tuple[dict[str, float], Check
         if name == REPLACES:
             continue  # versions, which whoever reads all files of a database understands
         if name in asked:
-            asked[name].append(_check(reader, name, line.start("value"), line["value"]))
+            asked[name].append(_check(reader, name, line.value_at, value))
             continue
         if name in found:
             raise reader.error(f"directive '{name}' is given twice", place, "remove one of them")
@@ -289,9 +297,13 @@ def _directives(reader: FileReader, first: int) -> tuple[dict[str, float], Check
     return found, Checks(tuple(asked[REQUIRE]), tuple(asked[ENSURE]))
 
 
-def directives(text: str) -> Iterator[re.Match[str]]:
-    """Yield the `-- orch:` lines of a file, each with its `name` and `value`."""
-    return _DIRECTIVE.finditer(text)
+def directives(text: str) -> Iterator[Directive]:
+    """Yield the `-- orch:` lines above the first statement of a file."""
+    if not are_in(text):
+        return
+    comments: list[tuple[int, int]] = []
+    first = next((piece.start for piece in split(text, comments=comments)), len(text))
+    yield from (one for one in read_directives(text, comments) if one.start < first)
 
 
 def _check(reader: FileReader, name: str, place: int, value: str) -> Statement:

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from orchestrator.engines.sqlite.reader import REPLACES, directives, is_session, split, words_of
+from orchestrator.engines.sqlite.reader import REPLACES, directives, is_session, words_of
 from orchestrator.errors import InvalidError
 from orchestrator.model import Mark, Script
 
 
 def replaces(text: str) -> tuple[str, int] | None:
     """Return the value of the directive `replaces` and its offset; None if the file has none."""
-    first = next((piece.start for piece in split(text)), len(text))
-    for line in directives(text):
-        if line["name"] == REPLACES and line.start() < first:
-            return line["value"].strip(), line.start("value")
-    return None
+    found = (line for line in directives(text) if line.name == REPLACES)
+    return next(((line.value, line.value_at) for line in found), None)
 
 
 def head(versions: str) -> str:
