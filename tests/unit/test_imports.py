@@ -62,11 +62,13 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "engines.names": (),
     "engines.checks": ("errors", "model"),
     "engines.identity": (),
+    "engines.directives": ("model",),
     "engines.file_reader": ("errors", "model"),
     "engines.postgres": (
         *OF_EVERY_ENGINE,
         "engines.postgres",
         "engines.checks",
+        "engines.directives",
     ),
     "engines.mongo": (
         *OF_EVERY_ENGINE,
@@ -78,6 +80,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "engines.mysql",
         "engines.file_reader",
         "engines.checks",
+        "engines.directives",
     ),
     "engines.sqlite": (
         *(
@@ -94,6 +97,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "engines.sqlite",
         "engines.file_reader",
         "engines.checks",
+        "engines.directives",
     ),
     "execution": (*PURE, "engines.base", "execution"),
     "execution.scheduler": (),
