@@ -26,6 +26,10 @@ CLAIM_SECONDS = 10.0
 POLL_SECONDS = 0.01
 
 
+class ClaimedError(OrchError):
+    """A process of this home still holds its data. It may be a server that was just started."""
+
+
 @dataclass(frozen=True, slots=True)
 class Server:
     """A running server: how to reach it, which process it is, and where its data is."""
@@ -120,9 +124,10 @@ class Home:
     def claim(self) -> contextlib.AbstractContextManager[int]:
         """Hold the data alone. A server inherits the hold by the descriptor, and its last process lets go.
 
-        Raises OrchError where a former server's processes, which may take a moment to go, do not.
+        Raises ClaimedError where a former server's processes, which may take a moment to go, do not.
         """
-        return _flock(self.path / "claim", CLAIM_SECONDS, f"processes of a former server still use {self.data}")
+        refusal = f"processes of a former server still use {self.data}"
+        return _flock(self.path / "claim", CLAIM_SECONDS, refusal, ClaimedError)
 
     @property
     def _file(self) -> Path:
@@ -148,7 +153,7 @@ def write_private(path: Path, text: str) -> Path:
 
 
 @contextlib.contextmanager
-def _flock(path: Path, seconds: float, refusal: str) -> Iterator[int]:
+def _flock(path: Path, seconds: float, refusal: str, error: type[OrchError] = OrchError) -> Iterator[int]:
     handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         deadline = time.monotonic() + seconds
@@ -158,7 +163,7 @@ def _flock(path: Path, seconds: float, refusal: str) -> Iterator[int]:
                 break
             except BlockingIOError:
                 if time.monotonic() > deadline:
-                    raise OrchError(refusal, hint="wait for it, or see who holds it: fuser -v " + str(path)) from None
+                    raise error(refusal, hint="wait for it, or see who holds it: fuser -v " + str(path)) from None
                 time.sleep(POLL_SECONDS)
         yield handle
     finally:

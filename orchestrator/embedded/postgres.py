@@ -67,15 +67,14 @@ class Postgres:
             if not home.data.exists():
                 _initialise(home, binaries, account)
             _end_orphans(home)
-            # Ours is not running, whatever process has the number in there by now.
-            (home.data / "postmaster.pid").unlink(missing_ok=True)
             settings = ["listen_addresses=127.0.0.1", "unix_socket_directories=", "max_connections=500"]
             settings += [f"cluster_name={_tag(home)}", "logging_collector=off"]
             if not durable:
                 settings += ["fsync=off", "full_page_writes=off"]  # survives a killed process, not a power cut
             options = [part for setting in settings for part in ("-c", setting)]
             uid, gid = (account.uid, account.gid) if account else (None, None)
-            running = launch(self, home, [binaries / "postgres"], options, uid=uid, gid=gid)
+            stale = home.data / "postmaster.pid"  # whatever process has the number in there by now
+            running = launch(self, home, [binaries / "postgres"], options, uid=uid, gid=gid, stale=stale)
         pid = running.pid
         wait(self, home, running, lambda: _ready(home.data, pid))
         return running, _product(binaries)

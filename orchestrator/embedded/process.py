@@ -22,7 +22,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from orchestrator.embedded.home import HOST, POLL_SECONDS, USER, Home, Server, write_private
+from orchestrator.embedded.home import HOST, POLL_SECONDS, USER, ClaimedError, Home, Server, write_private
 from orchestrator.errors import OrchError
 from orchestrator.hints import Command, Hint
 
@@ -95,6 +95,12 @@ def ensure(program: Program, home: Home, durable: bool) -> Server:
         # Somebody may have taken the port between our choice and the server's: once more, on another one.
         home.write(replace(home.read(), port=0))
         running, product = program.serve(home, None, durable)
+    except ClaimedError:
+        # A server whose starter was killed has no command line of its own for a moment: then we could not find it.
+        running = find(program, home)
+        if running is None:
+            raise
+        running, product = program.serve(home, running, durable)
     _check_durable(running, durable)
     home.write(replace(home.read(), pid=running.pid, port=running.port, product=product))
     return described(program, home, running)
@@ -138,13 +144,17 @@ def launch(
     *,
     uid: int | None = None,
     gid: int | None = None,
+    stale: Path | None = None,
 ) -> Running:
     """Start a server in a session of its own and return it at once.
 
-    As root, `uid` and `gid` are who it runs as. Raises OrchError when the program cannot be run, or when processes of
-    a former server do not let go of the data.
+    As root, `uid` and `gid` are who it runs as. `stale` is a file of the last run to remove: only once the data is
+    ours, because a running PostgreSQL that misses its pid file ends itself. Raises OrchError when the program cannot be
+    run, ClaimedError when processes of a former server do not let go of the data.
     """
     with home.claim() as claim:  # once it is ours, a former server's port is free, too
+        if stale:
+            stale.unlink(missing_ok=True)
         record = home.read()
         port = free_port(record.port)
         home.write(replace(record, pid=0, port=port))

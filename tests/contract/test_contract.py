@@ -440,7 +440,9 @@ def test_cancel_from_another_thread_ends_the_statement_and_leaves_the_session_us
         thread.join(20)
         assert not thread.is_alive()
         assert [type(error) for error in errors] == [StatementError]
-        assert not bench.dialect.running()
+        while bench.dialect.running():  # MariaDB answers a moment before its list of processes says so
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
         session.commit((), [DONE], VersionRow(1), NO_LIMITS)  # the failure must be recorded
         assert session.read_history().version_row == VersionRow(1)
 

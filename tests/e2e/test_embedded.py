@@ -24,7 +24,7 @@ from embedded_roots import clean, passable_place
 from pymongo.errors import OperationFailure
 
 from orchestrator import embedded
-from orchestrator.embedded import Server, postgres, process
+from orchestrator.embedded import Server, home, postgres, process
 from orchestrator.embedded.home import Home
 from orchestrator.embedded.mongo import Mongod
 from orchestrator.errors import OrchError, UsageError
@@ -264,6 +264,24 @@ def test_an_owner_killed_anywhere_on_the_way_leaves_nothing_that_hurts(root: Pat
     server = up(root, engine)
     assert connects(server)
     assert len([line for _, line in process.command_lines() if b"\0" + bytes(server.data) + b"\0" in line]) == 1
+
+
+def test_a_server_that_cannot_be_found_at_first_is_taken_over(
+    kept: Path, engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its starter was killed, and until it has become its program its command line is not its own."""
+    server = up(kept, engine)
+    (record,) = kept.glob("*/server.json")
+    record.write_text(json.dumps({**json.loads(record.read_text()), "pid": 0}))
+    monkeypatch.setattr(home, "CLAIM_SECONDS", 0.1)
+    found = process.find
+    answers: list[Callable[..., process.Running | None]] = [lambda *_: None]
+    monkeypatch.setattr(process, "find", lambda *which: (answers.pop() if answers else found)(*which))
+    again = up(kept, engine)
+    assert not answers
+    assert (again.pid, again.port) == (server.pid, server.port)
+    assert connects(again)
+    assert engine != "postgres" or (server.data / "postmaster.pid").exists()  # without it, it would end itself
 
 
 def test_a_pid_file_that_names_a_living_stranger(kept_postgres: Path) -> None:
