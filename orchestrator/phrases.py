@@ -27,6 +27,12 @@ def did_you_mean(word: str, possible: Iterable[str]) -> str:
     return f"did you mean {close[0]!r}?" if close else ""
 
 
+def one_line(text: str) -> str:
+    """Return a text as one line that every database and terminal takes: a space for what cannot be shown, "?" for no UTF-8."""
+    valid = text.encode(errors="replace").decode()
+    return " ".join("".join(one if one.isprintable() else " " for one in valid).split())
+
+
 def width(text: str) -> int:
     """Return how many columns of a terminal a text takes.
 

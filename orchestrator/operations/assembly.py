@@ -178,7 +178,7 @@ class Assembly:
             sink(Notice("", note))
         return Run(
             run_id=self.run_id,
-            actor=self.actor,
+            actor=redactor.once_more(self.actor),
             tool=__version__,
             databases={database.id: database for database in self.databases},
             targets=targets,

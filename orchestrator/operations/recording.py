@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from orchestrator.errors import DatabaseMissingError, exit_code_of
-from orchestrator.events import Failure, RunFinished, Sink
+from orchestrator.events import MAX_WHAT, Failure, RunFinished, Sink, hidden
 from orchestrator.execution.recorder import Decide, Recorder
 from orchestrator.execution.run import Run
 from orchestrator.execution.survey import survey
@@ -14,6 +14,7 @@ from orchestrator.hints import Command, Hint
 from orchestrator.model import Database, History, Migration
 from orchestrator.operations.assembly import Assembly
 from orchestrator.operations.scope import Scope, the_one
+from orchestrator.phrases import one_line
 from orchestrator.planning.half_done import held_against_file
 from orchestrator.planning.history import State, reconcile
 from orchestrator.planning.resolution import Resolution, Signature
@@ -89,8 +90,9 @@ class Looked:
         return held_against_file(state, self.database(id), migrations, self.run.read_script)
 
     def signature(self, reason: str) -> Signature:
-        """Return who does this, and why."""
-        return Signature(self.run.actor, self.run.run_id, self.run.tool, reason)
+        """Return who does this, and why; of a very long reason a part."""
+        told = hidden(one_line(reason), MAX_WHAT, self.run.redact)
+        return Signature(self.run.actor, self.run.run_id, self.run.tool, told)
 
 
 def look_at_one(scope: Scope, sink: Sink, name: str) -> tuple[Looked, str]:

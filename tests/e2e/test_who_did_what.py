@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 import pytest
 from estate import Estate
 
-from orchestrator.operations.actor import actor
+from orchestrator.operations.actor import MAX_LENGTH, actor
 
 
 @pytest.mark.parametrize(
@@ -36,10 +36,63 @@ from orchestrator.operations.actor import actor
             {"KUBERNETES_SERVICE_HOST": "10.0.0.1", "POD_NAME": "orch-x7", "POD_NAMESPACE": "shop"},
             "pod shop/orch-x7",
         ),
+        ({"ORCH_ACTOR": "  ali\x1b[31mce\n bob\t\u202eX "}, "ali [31mce bob X"),
+        ({"ORCH_ACTOR": "bad\udcff\udcfe"}, "bad??"),
+        ({"ORCH_ACTOR": "ann (https://u:s3cret@ci/7)"}, "ann (https://u:***@ci/7)"),
+        ({"ORCH_ACTOR": "\x1b", "GITLAB_CI": "true", "CI_JOB_URL": "not an address"}, "gitlab (not an address)"),
+        ({"GITHUB_ACTIONS": "true", "GITHUB_RUN_ID": "7"}, "github"),
+        (
+            {
+                "GITHUB_ACTIONS": "true",
+                "GITHUB_ACTOR": "octo\ncat",
+                "GITHUB_SERVER_URL": "https://x:s3cret@ghe.corp:8443",
+                "GITHUB_REPOSITORY": "acme/shop",
+                "GITHUB_RUN_ID": "7",
+            },
+            "octo cat (https://ghe.corp:8443/acme/shop/actions/runs/7)",
+        ),
+        (
+            {
+                "JENKINS_URL": "x",
+                "BUILD_USER_ID": "bob",
+                "BUILD_URL": "https://s3cret@ci/job/a@b/7/?token=s3cret#s3cret",
+            },
+            "bob (https://ci/job/a@b/7/)",
+        ),
+        (
+            {"GITLAB_CI": "true", "CI_JOB_URL": "https://gitlab-ci-token:s3cret@gitlab.com/-/jobs/7"},
+            "gitlab (https://gitlab.com/-/jobs/7)",
+        ),
+        ({"KUBERNETES_SERVICE_HOST": "x", "POD_NAME": "a\x00b\x9b", "POD_NAMESPACE": "s\u2028t"}, "pod s t/a b"),
     ],
 )
 def test_the_actor(env: dict[str, str], told: str) -> None:
     assert actor(env) == told
+
+
+def test_an_actor_that_is_not_empty_and_not_endless() -> None:
+    assert "@" in actor({"ORCH_ACTOR": " \n", "JENKINS_URL": "", "KUBERNETES_SERVICE_HOST": ""})
+    for env in ({"ORCH_ACTOR": "x" * 200_000}, {"GITLAB_CI": "true", "CI_JOB_URL": "https://h/" + "x" * 200_000}):
+        assert len(actor(env)) < MAX_LENGTH + 50
+        assert "characters" in actor(env)
+
+
+def test_whatever_an_actor_is_called_it_is_recorded_without_secrets(estate: Estate) -> None:
+    estate.add("mongo", "b", {"1_x.up.json": '[{"create": "c"}]'})
+    estate.add("postgres", "a", {"1_x.up.sql": "CREATE TABLE t ();"})
+    odd = "bad\udcff\n\x1b " + estate.servers["postgres"].password
+    estate.orch("apply", env={"ORCH_ACTOR": odd})
+    for attempt in estate.orch("history", "--output", "json").json["attempts"]:
+        assert attempt["actor"] == "bad? ***"
+    assert estate.sql("a", "SELECT actor FROM orch_history") == [("bad? ***",)]
+    # So is the reason that somebody gives.
+    for one in (estate.root / "migrations").glob("*/schema/1_x.*"):
+        one.unlink()
+    reason = f"moved\udcff\n{estate.servers['postgres'].password} {'x' * 90_000}"
+    estate.orch("repair", "*", "--acknowledge", "1", "--reason", reason)
+    for attempt in estate.orch("history", "--output", "json").json["attempts"][2:]:
+        assert attempt["reason"].startswith("moved? *** xxx")
+        assert len(attempt["reason"]) < 5_000
 
 
 def test_the_history_of_the_whole_estate(estate: Estate) -> None:
