@@ -87,25 +87,28 @@ class Finding(NamedTuple):
 class Routine(NamedTuple):
     """A function that a file creates.
 
-    `what` is what it does that no copy may do, or ''. `calls` are the names of the functions that it calls.
+    `what` is what it does that no copy may do, or ''. `calls` are the names of the functions that it calls. `executes`: it
+    executes a text that is not in it, such as one that it is given.
     """
 
     name: str
     what: str
     calls: frozenset[str]
+    executes: bool = False
 
 
 class Confined(NamedTuple):
     """A file as it runs in a copy of its database.
 
     `findings` are the statements that reach beyond the copy. `routines` are the functions that the file creates. `calls`
-    returns a finding for each call of a function with one of the given names.
+    takes the names of functions that reach beyond the copy, and of those that execute a text; it returns a finding for each
+    call of one of the first, and for what is given to one of the second.
     """
 
     script: Script
     findings: tuple[Finding, ...] = ()
     routines: tuple[Routine, ...] = ()
-    calls: Callable[[frozenset[str]], Iterable[Finding]] = lambda names: ()  # noqa: ARG005 - of routines of these names
+    calls: Callable[[frozenset[str], frozenset[str]], Iterable[Finding]] = lambda names, executing: ()  # noqa: ARG005
 
 
 class Session(Protocol):

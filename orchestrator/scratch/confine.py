@@ -69,9 +69,11 @@ def reaching(
             except InvalidError as error:
                 invalid.append(error)
     InvalidGroup.raise_if(invalid)
-    if names := reaching_routines([confined for _, confined in read]):
+    names = reaching_routines([confined for _, confined in read])
+    executing = frozenset(routine.name for _, confined in read for routine in confined.routines if routine.executes)
+    if names or executing:
         for migration, confined in read:
-            for finding in confined.calls(names):
+            for finding in confined.calls(names, executing):
                 yield migration, finding
 
 

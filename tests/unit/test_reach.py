@@ -248,7 +248,7 @@ def test_sql_of_a_function_counts_where_it_is_called(sql: list[str], wanted: lis
         for number, text in enumerate(sql)
     ]
     names = reaching_routines(files)
-    found = [finding for file in files for finding in file.calls(names)]
+    found = [finding for file in files for finding in file.calls(names, frozenset())]
     assert [finding.what.partition(" ")[0] for finding in found] == wanted
     assert {finding.reach for finding in found} <= {Reach.OTHER}
 

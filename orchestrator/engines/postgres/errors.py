@@ -28,13 +28,14 @@ from orchestrator.model import Statement, Target
 
 # Settings that do not exist. Our checks ask for them, and so the server's error for a failed check names one. No file can
 # name or set one: their names are others in every process. After the name of the check comes that of the table.
-LOCK_LOST, RECORDS_HIDDEN, HISTORY_CHANGED, VERSION_TABLE_CHANGED, OTHERS_CHANGED, NOT_KEPT = (
+LOCK_LOST, RECORDS_HIDDEN, HISTORY_CHANGED, VERSION_TABLE_CHANGED, OTHERS_CHANGED, NOT_KEPT, BEYOND = (
     "lock",
     "hidden",
     "history",
     "version",
     "others",
     "kept",
+    "beyond",
 )
 _OF_THIS_PROCESS = os.urandom(8).hex()
 _MARKER = re.compile(rf"orch\.{_OF_THIS_PROCESS}_([a-z]+)_([0-9a-f]*)")
@@ -221,6 +222,11 @@ _FAILED_CHECKS = {
     NOT_KEPT: (
         "{table} does not hold what orch has just written into it: a trigger or a rule on it is in the way",
         "drop that trigger or rule: it may look at what is written, and must not change or keep it back",
+    ),
+    BEYOND: (
+        "no copy can run this: the migration changes what all databases of the server share",
+        "a role, the settings or rights of another database, a tablespace: do this outside of migrations, or name "
+        "the database by current_database()",
     ),
     OTHERS_CHANGED: (
         "the migration empties, changes or removes {table}, in which another set of migrations records what is applied",

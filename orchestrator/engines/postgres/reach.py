@@ -9,26 +9,13 @@ may happen, and does where a file calls the function.
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import partial
 
 from orchestrator.engines.base import Confined, Finding, Reach, Routine
+from orchestrator.engines.postgres.dynamic_sql import HOLE, executed, is_opaque
+from orchestrator.engines.postgres.spelling import Spelled, spell
 from orchestrator.model import Mark, Script, Statement
-
-_TOKEN = re.compile(
-    r"""(?P<blank>\s+|--[^\n\r]*)
-    |(?P<comment>/\*)
-    |(?P<text>[eE]'(?:[^'\\]|''|\\.)*'|(?:[bBxXnN]|[uU]&)?'(?:[^']|'')*')
-    |(?P<name>(?:[uU]&)?"(?:[^"]|"")*")
-    |(?P<dollar>\$(?:[^\W\d]\w*)?\$)
-    |(?P<word>[^\W\d][\w$]*)
-    |(?P<other>\d+|.)""",
-    re.VERBOSE | re.DOTALL,
-)
-_COMMENT_EDGE = re.compile(r"/\*|\*/")
-_ESCAPE = re.compile(r"\\(?:\+([0-9A-Fa-f]{6})|([0-9A-Fa-f]{4}))")
 
 # ---------------------------------------------------------------- the rules
 
@@ -39,7 +26,7 @@ _SHARED = (
 _BEGINS = re.compile(r"(?:^|(?<=; )|(?<=begin )|(?<=then )|(?<=else )|(?<=loop )|(?<=> > )|(?<=atomic ))")
 _TO = r"(?:(?! on )[^;])*?"
 # What stands for the name of the database that the statement runs in: text put together with current_database().
-_HOLE = re.compile(r'\bdatabase(?: "?%.*| "?\s*)?$')
+_HOLE = re.compile(rf'\bdatabase(?: "?[%{HOLE}].*| "?\s*)?$')
 _SEES_ITSELF = re.compile(r"\b(?:current_database|current_catalog)\b", re.IGNORECASE)
 _OWN_SETTING = (
     "name the database that it runs in: DO $$ BEGIN EXECUTE format('… DATABASE %I …', current_database()); END $$"
@@ -77,24 +64,27 @@ _WRITES_SHARED = re.compile(
     r"(?: table| only| if exists| full| \( [^()]*\))*"
     rf' (?:"?pg_catalog"? \. )?"?(?:{_SHARED})"?(?![\w$"])'
 )
+_FORBIDDEN = (
+    "dblink(?:_[a-z_]+)?|pg_terminate_backend|pg_cancel_backend|lo_export|pg_file_(?:write|sync|rename|unlink)"
+    "|pg_reload_conf|pg_rotate_logfile(?:_v2)?|pg_promote|pg_switch_(?:wal|xlog)|pg_create_restore_point"
+    "|pg_(?:start|stop)_backup|pg_backup_(?:start|stop)|pg_(?:wal|xlog)_replay_(?:pause|resume)"
+    "|pg_(?:create|copy)_(?:logical|physical)_replication_slot|pg_drop_replication_slot"
+    "|pg_replication_slot_advance|pg_sync_replication_slots|pg_logical_slot_get(?:_binary)?_changes"
+    "|pg_replication_origin_(?:create|drop|advance|session_[a-z]+|xact_[a-z]+)"
+    "|pg_stat_reset_(?:shared|slru|replication_slot|subscription_stats|backend_stats)|pg_stat_statements_reset"
+    "|pg_log_standby_snapshot|pg_log_backend_memory_contexts"
+)
 _CALLS = tuple(
     (re.compile(rf'(?<![\w$"]){names}"? (?=\()'), reach)
     for names, reach in (
-        (
-            '"?(?:dblink(?:_[a-z_]+)?|pg_terminate_backend|pg_cancel_backend|lo_export|pg_file_(?:write|sync|rename|unlink)'
-            "|pg_reload_conf|pg_rotate_logfile(?:_v2)?|pg_promote|pg_switch_(?:wal|xlog)|pg_create_restore_point"
-            "|pg_(?:start|stop)_backup|pg_backup_(?:start|stop)|pg_(?:wal|xlog)_replay_(?:pause|resume)"
-            "|pg_(?:create|copy)_(?:logical|physical)_replication_slot|pg_drop_replication_slot"
-            "|pg_replication_slot_advance|pg_sync_replication_slots|pg_logical_slot_get(?:_binary)?_changes"
-            "|pg_replication_origin_(?:create|drop|advance|session_[a-z]+|xact_[a-z]+)"
-            "|pg_stat_reset_(?:shared|slru|replication_slot|subscription_stats|backend_stats)|pg_stat_statements_reset"
-            "|pg_log_standby_snapshot|pg_log_backend_memory_contexts)",
-            Reach.OTHER,
-        ),
+        (f'"?(?:{_FORBIDDEN})', Reach.OTHER),
         (r'"?cron"? \. "?(?:schedule|schedule_in_database|unschedule|alter_job)', Reach.OTHER),
         ('"?(?:lo_import|pg_read_(?:binary_)?file|pg_stat_file|pg_ls_[a-z_]+|pg_logdir_ls)', Reach.MAY),
     )
 )
+_FORBIDDEN_NAME = re.compile(rf"(?i)(?<![\w$])(?:{_FORBIDDEN}|(?:to|from) program)(?![\w$])")
+# Functions of PostgreSQL, and of extensions that it comes with, that execute a text.
+_EXECUTERS = ("query_to_xml", "query_to_xmlschema", "query_to_xml_and_xmlschema", "ts_stat", "ts_rewrite", "crosstab")
 # Where a name with a bracket behind it is no call: it is made, named or written to.
 _NO_CALL = re.compile(
     r"\b(?:into|references|table|view|exists|copy|function|procedure|aggregate)(?: only)? "
@@ -119,24 +109,7 @@ _FIRST = re.compile(
     r"(?:alter|begin|checkpoint|comment|copy|create|do|drop|grant|import|load|reassign|revoke|security|start)\b",
     re.IGNORECASE,
 )
-_TELLING = re.compile(r'\b(?:cron|dblink|lo_[ie]|pg_)|\bU&"', re.IGNORECASE)
-
-
-@dataclass(frozen=True, slots=True)
-class _Spelled:
-    """A text as the rules read it; `at` and `offsets` tell for each of its words where that is in the file.
-
-    `texts` are those that it holds: before which of its positions, where in the file, and what.
-    """
-
-    text: str
-    at: list[int]
-    offsets: list[int]
-    texts: list[tuple[int, int, str]]
-
-    def offset(self, position: int) -> int:
-        """Return the place in the file of a position in the spelled text."""
-        return self.offsets[max(0, bisect_right(self.at, position) - 1)] if self.offsets else 0
+_TELLING = re.compile(r'\b(?:cron|dblink|lo_[ie]|pg_|query_to_|ts_[rs]|crosstab)|\bU&"', re.IGNORECASE)
 
 
 def confine(script: Script) -> Confined:
@@ -160,7 +133,7 @@ def confine(script: Script) -> Confined:
 
 def acts_outside(query: Statement) -> str:
     """Return which function a query calls whose effect no ROLLBACK takes back; '' if none that is known."""
-    held = _held(_spell(query.source, query.offset), itself=False) if _TELLING.search(query.source) else ()
+    held = _held(spell(query.source, query.offset), itself=False) if _TELLING.search(query.source) else ()
     return next((what for what, reach, _, _ in held if reach is Reach.OTHER), "")
 
 
@@ -186,33 +159,50 @@ def _all(script: Script) -> Iterator[Statement]:
 
 def _routine(statement: Statement) -> Routine | None:
     """Return the function that a statement makes."""
-    spelled = _spell(statement.source, statement.offset)
+    spelled = spell(statement.source, statement.offset)
     if not (named := _ROUTINE_NAME.match(spelled.text)):
         return None
-    bodies = [_spell(body, at) for position, at, body in spelled.texts if spelled.text[:position].endswith(" as ")]
-    parts = [*bodies, *(part for body in bodies for part in _executed(body))]
+    bodies = [spell(body, at) for position, at, body in spelled.texts if spelled.text[:position].endswith(" as ")]
+    parts = [*bodies, *(part for body in bodies for part in (*_executed(body), *_composed(body)))]
     whole = spelled.text[named.end() :]
     held = (one for part in (spelled, *parts) for one in _held(part, bool(_SEES_ITSELF.search(statement.source))))
     what = next((what for what, reach, _, _ in held if reach is Reach.OTHER), "")
     names = {name for text in (whole, *(part.text for part in parts)) for name in _CALLED.findall(text)}
-    return Routine(_plain(named[1]), what, frozenset(map(_plain, names)))
+    executes = any(True for body in bodies for _ in _unseen(body))
+    return Routine(_plain(named[1]), what, frozenset(map(_plain, names)), executes)
 
 
-def _calls(script: Script, names: frozenset[str]) -> Iterator[Finding]:
-    """Yield where a file calls one of these functions, or makes a trigger or default of it."""
-    words = [name.strip('"').lower() for name in names]
+def _calls(script: Script, names: frozenset[str], executing: frozenset[str]) -> Iterator[Finding]:
+    """Yield where a file calls one of these functions, or makes a trigger or default of it.
+
+    What is given to one of those that execute a text counts as executed.
+    """
+    words = [name.strip('"').lower() for name in names | executing]
     for statement in _all(script):
         source = statement.source.lower()
         if not any(word in source for word in (*words, 'u&"', "||")) or _MAKES_ROUTINE.match(statement.source):
             continue
-        spelled = _spell(statement.source, statement.offset)
+        spelled = spell(statement.source, statement.offset)
         if _NAMES_ONLY.match(spelled.text):
             continue
-        bodies = [_spell(body, at) for _, at, body in spelled.texts] if _BLOCK.match(spelled.text) else []
-        for part in (spelled, *bodies, *(text for body in bodies for text in _executed(body))):
+        bodies = [spell(body, at) for _, at, body in spelled.texts] if _BLOCK.match(spelled.text) else []
+        told: set[str] = set()
+        for part in (spelled, *bodies, *(text for body in bodies for text in (*_executed(body), *_composed(body)))):
+            composed = len(set(part.offsets)) == 1
+            called = {_plain(name) for name in _CALLED.findall(part.text)}
+            for given in _executed(part) if called & executing else ():
+                for what, reach, hint, offset in _held(given, itself=False):
+                    if reach is not Reach.MAY:
+                        where = Mark.at(script.file.path, script.text, offset)
+                        yield Finding(where, f"{what} reaches beyond the database", reach, hint)
             for call in _CALLED.finditer(part.text):
                 before = part.text[max(0, call.start() - LOOK_BACK) : call.start()]
-                if (name := _plain(call[1])) in names and not _NO_ROUTINE.search(before):
+                if (
+                    (name := _plain(call[1])) in names
+                    and not _NO_ROUTINE.search(before)
+                    and not (composed and name in told)
+                ):
+                    told.add(name)
                     where = Mark.at(script.file.path, script.text, part.offset(call.start(1)))
                     yield Finding(where, f"{name}() reaches beyond the database", Reach.OTHER, _OUTSIDE)
 
@@ -222,41 +212,76 @@ def _plain(name: str) -> str:
 
 
 def _findings(statement: Statement) -> Iterator[tuple[str, Reach, str, int]]:
-    spelled = _spell(statement.source, statement.offset)
+    spelled = spell(statement.source, statement.offset)
     whole = spelled.text
     itself = bool(_SEES_ITSELF.search(statement.source))
     if _BLOCK.match(whole) or _ROUTINE.match(whole):
         later = _ROUTINE.match(whole) is not None
+        bodies = [spell(body, offset) for _, offset, body in spelled.texts]
         inner = [spelled] if later else []
-        for _, offset, body in spelled.texts:
-            part = _spell(body, offset)
-            inner += [part, *_executed(part)]
-        for part in inner:
-            for what, reach, hint, offset in _held(part, itself):
-                if later:
-                    yield f"{what} in the body of a function", Reach.MAY, "", offset
-                else:
-                    yield what, reach, hint, offset
+        inner += [part for body in bodies for part in (body, *_executed(body))]
+        found = [one for part in inner for one in _held(part, itself)]
+        known = {what for what, *_ in found}  # a text of which all is in one constant has been read with its places
+        for body in bodies:
+            for part in _composed(body):
+                found += [one for one in _held(part, itself) if one[0] not in known]
+                known |= {what for what, *_ in found}
+        for what, reach, hint, offset in found:
+            if later:
+                yield f"{what} in the body of a function", Reach.MAY, "", offset
+            else:
+                yield what, reach, hint, offset
+        if not later:
+            for body in bodies:
+                yield from _unseen(body)
     else:
         yield from _held(spelled, itself=False)
+        if any(name in _EXECUTERS for name in _CALLED.findall(whole)):
+            for part in _executed(spelled):
+                yield from _held(part, itself=False)
 
 
-def _executed(part: _Spelled) -> Iterator[_Spelled]:
+def _executed(part: Spelled) -> Iterator[Spelled]:
     """Yield the texts in a body that may be executed: all but those of RAISE. Texts that `||` joins count as one, too."""
     joined, first, next_at = "", 0, -1
     for position, offset, text in part.texts:
-        if not _RAISE.search(part.text[max(0, position - LOOK_BACK) : position]):
-            yield _spell(text, offset)
+        if not _is_raised(part, position):
+            yield spell(text, offset)
         if position == next_at:
             joined += text
-            yield _spell(joined, first)
+            yield spell(joined, first)
         else:
             joined, first = text, offset
         join = _JOIN.match(part.text, position)
         next_at = join.end() if join else -1
 
 
-def _held(part: _Spelled, itself: bool) -> Iterator[tuple[str, Reach, str, int]]:
+def _is_raised(part: Spelled, position: int) -> bool:
+    """Whether a text is the message of a RAISE."""
+    return bool(_RAISE.search(part.text[max(0, position - LOOK_BACK) : position]))
+
+
+def _composed(part: Spelled) -> Iterator[Spelled]:
+    """Yield the texts that a body puts together of constants, variables and what format() and its like return."""
+    for text in executed(part):
+        yield spell(text.text, 0).all_at(part.offset(text.first.at))
+
+
+def _unseen(part: Spelled) -> Iterator[tuple[str, Reach, str, int]]:
+    """Yield what is executed in a body and cannot be read before it runs. Where the body names what may not be called,
+    that counts as called."""
+    spoken = [text for position, _, text in part.texts if not _is_raised(part, position)]
+    named = next((match[0] for text in spoken for match in _FORBIDDEN_NAME.finditer(text)), "")
+    for text in executed(part):
+        if text.run and is_opaque(spell(text.text, 0).text):
+            what = "EXECUTE of a text that only the server knows"
+            if named:
+                yield f"{what}, beside the name {named},", Reach.OTHER, _OUTSIDE, part.offset(text.first.at)
+            else:
+                yield what, Reach.MAY, "", part.offset(text.first.at)
+
+
+def _held(part: Spelled, itself: bool) -> Iterator[tuple[str, Reach, str, int]]:
     """Hold all rules against a spelled text. `itself`: it knows the name of the database that it runs in."""
     text = part.text
     for begin in _BEGINS.finditer(text):
@@ -286,52 +311,3 @@ def _words(matched: str) -> str:
     words = matched.split()
     keep = words if len(words) <= 4 and '"' not in matched else [words[0], "…", *words[-2:]]
     return " ".join(keep).upper().replace("''", "a file")
-
-
-def _spell(source: str, offset: int) -> _Spelled:
-    """Spell a text whose first character is at `offset` of its file."""
-    pieces: list[str] = []
-    at: list[int] = []
-    offsets: list[int] = []
-    texts: list[tuple[int, int, str]] = []
-    length = position = 0
-    while match := _TOKEN.match(source, position):
-        kind, end = match.lastgroup, match.end()
-        if kind == "comment":
-            end = _after_comment(source, position)
-        if kind == "dollar":
-            close = source.find(match[0], end)
-            inside = source[end : close if close >= 0 else len(source)]
-            texts.append((length, offset + end, inside))
-            end = close + len(match[0]) if close >= 0 else len(source)
-        elif kind == "text":
-            opening = match[0].index("'") + 1
-            texts.append((length, offset + position + opening, match[0][opening:-1].replace("''", "'")))
-        if kind not in ("blank", "comment"):
-            word = _piece(kind or "", match[0])
-            at.append(length)
-            offsets.append(offset + position)
-            pieces.append(word)
-            length += len(word) + 1
-        position = end
-    return _Spelled(" ".join(pieces) + " ", at, offsets, texts)
-
-
-def _piece(kind: str, token: str) -> str:
-    if kind in ("text", "dollar"):
-        return "''"
-    if kind == "name":
-        name = token[token.index('"') + 1 : -1].replace('""', "_")
-        if token[0] in "uU":
-            name = _ESCAPE.sub(lambda escape: chr(int(escape[1] or escape[2], 16) % 0x110000), name)
-        return '"' + re.sub(r'[\s;"]', "_", name) + '"'
-    return token.lower() if token.isascii() else token
-
-
-def _after_comment(source: str, position: int) -> int:
-    depth = 0
-    for edge in _COMMENT_EDGE.finditer(source, position):
-        depth += 1 if edge[0] == "/*" else -1
-        if depth == 0:
-            return edge.end()
-    return len(source)

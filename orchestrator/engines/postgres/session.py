@@ -18,6 +18,7 @@ from orchestrator.engines.postgres.lock_holder import asks_holder, holder_of
 from orchestrator.engines.postgres.lock_queue import limits_alone, limits_together, timed, watching
 from orchestrator.engines.postgres.message import RESET, RESET_SESSION, Message, set_limits
 from orchestrator.engines.postgres.own_settings import own_settings
+from orchestrator.engines.postgres.shared_catalogs import REMEMBER, UNTOUCHED
 from orchestrator.engines.postgres.tables import Tables, Usual
 from orchestrator.engines.postgres.wire import Wire
 from orchestrator.errors import ConnectionLostError, NotPermittedError, OrchError, StatementError
@@ -172,6 +173,7 @@ class PostgresSession:
         self._wire.refuse_misread(statements, whole=True)
         # What the file before may have left goes first, and is committed first: what fails there has done nothing.
         clean = f"BEGIN; {RESET_SESSION}; {self._set_again}COMMIT; " if self._used and statements else ""
+        clean += REMEMBER if self.target.scratch and statements else ""
         limits = limits_together(statements, limits)
         message = Message(f"{clean}BEGIN; {set_limits('SET LOCAL', limits)}")
         if statements:
@@ -188,6 +190,7 @@ class PostgresSession:
                 message.add(statement)
             message = self._ask_between(message, checks.after)
             if statements:
+                self._refuse_beyond(message)
                 message.put(f"{carried.END_OF_FILE}{RESET}; {self._set_again}SET LOCAL client_min_messages = warning; ")
             self._put_records(message, attempts, version_row, after_file=bool(statements))
             self._wire.send(message)
@@ -359,6 +362,8 @@ class PostgresSession:
     ) -> None:
         """Commit in the session of a file that runs statement by statement, which our records leave as it is."""
         self._wire.refuse_misread(statements, whole=True)
+        if self.target.scratch and statements:
+            self._wire.send(Message(REMEMBER))
         message = Message("BEGIN; " if statements else carried.BEGIN_RECORD)
         waits = limits if self._own_limits else limits_together(statements, limits)
         for statement in statements:
@@ -367,6 +372,8 @@ class PostgresSession:
             message.put(statement.opening)
             message.add(statement)
             message.put(carried.END_OF_FILE)
+        if statements:
+            self._refuse_beyond(message)
         message.put(carried.NEUTRAL)
         self._put_records(message, attempts, version_row, after_file=bool(statements))
         last = bool(attempts) and all(attempt.done or attempt.error for attempt in attempts)
@@ -432,6 +439,11 @@ class PostgresSession:
         finally:
             with suppress(ConnectionLostError):  # whoever writes next finds that out
                 self._wire.send(Message(f"{RESET}; {self._set_again}"))
+
+    def _refuse_beyond(self, message: Message) -> None:
+        """Let no file change for all databases of the server what it does in a copy."""
+        if self.target.scratch:
+            message.put_checks(UNTOUCHED)
 
     def _literal(self, value: str) -> str:
         return literal(self.connection, value)
