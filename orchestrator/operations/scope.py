@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import UsageError
@@ -38,6 +38,10 @@ class Scope:
     lock_timeout: float | None = None
     shard: Shard | None = None
     timings: Timings = field(default_factory=Timings)
+
+    def just(self, names: Sequence[str] | None) -> Scope:
+        """Return this scope for these databases without what they depend on; without names, as it is."""
+        return replace(self, only=names, no_deps=True) if names else self
 
     def assemble(self, *, offline: bool = False, saved: bool = False) -> Assembly:
         """Load the manifest and choose databases; InvalidError and UsageError say what is wrong.

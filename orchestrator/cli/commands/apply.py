@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from orchestrator.cli import options
-from orchestrator.execution.scheduler import JOBS, JOBS_PER_SERVER
+from orchestrator.cli.scoped import JOBS_AND_WAIT, SELECTION, scoped
+
+if TYPE_CHECKING:
+    from orchestrator.operations.scope import Scope
 
 
+@scoped(*SELECTION, *JOBS_AND_WAIT, "lock_timeout", "embedded")
 def command(
+    *,
     plan_file: Annotated[
         str | None,
         typer.Argument(
             metavar="[PLAN]", help="Execute this plan, written by `orch plan --out`. Default: make a plan now."
         ),
     ] = None,
-    file: options.File = None,
-    env_file: options.EnvFile = None,
-    only: options.Only = None,
-    exclude: options.Exclude = None,
-    no_deps: options.NoDeps = False,
     to: Annotated[
         int | None,
         typer.Option(
@@ -30,11 +31,7 @@ def command(
     ] = None,
     no_create: options.NoCreate = False,
     allow_out_of_order: options.AllowOutOfOrder = False,
-    jobs: options.Jobs = JOBS,
-    jobs_per_server: options.JobsPerServer = JOBS_PER_SERVER,
-    wait: options.Wait = 0.0,
-    lock_timeout: options.LockTimeout = None,
-    embedded: options.Embedded = False,
+    scope: Scope,
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Start nothing new after the first failure.")] = False,
     failed: Annotated[
         bool,
@@ -69,28 +66,13 @@ def command(
     from orchestrator.cli.stage import Broadcast, carry_out, planning, when_machines_read
     from orchestrator.cli.watch import watch_for
     from orchestrator.operations.apply import prepare
-    from orchestrator.operations.scope import Scope
 
     broadcast = Broadcast()
-    when_machines_read(output, broadcast, junit, file)
-    one_of = None
+    when_machines_read(output, broadcast, junit, scope.file)
     if shard:
         from orchestrator.planning.shards import read_shard
 
-        one_of = read_shard(shard, os.environ)
-    scope = Scope(
-        file,
-        env_file,
-        only,
-        exclude,
-        no_deps=no_deps,
-        embedded=embedded,
-        jobs=jobs,
-        jobs_per_server=jobs_per_server,
-        wait=wait,
-        lock_timeout=lock_timeout,
-        shard=one_of,
-    )
+        scope = replace(scope, shard=read_shard(shard, os.environ))
     with watch_for(broadcast, scope, timings=timings, prometheus=prometheus) as watch:
         with planning(broadcast, output):
             planned = prepare(

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from orchestrator.cli import options
+from orchestrator.cli.scoped import scoped
+
+if TYPE_CHECKING:
+    from orchestrator.operations.scope import Scope
 
 
+@scoped("lock_timeout", "embedded")
 def command(
+    *,
     name: options.Name,
     version: Annotated[
         int, typer.Option("--version", min=0, metavar="N", help="Mark every migration up to this version applied.")
     ],
     reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Keep this reason in the history.")] = "",
-    file: options.File = None,
-    env_file: options.EnvFile = None,
-    lock_timeout: options.LockTimeout = None,
-    embedded: options.Embedded = False,
+    scope: Scope,
 ) -> int:
     """Mark existing migrations as applied without running them.
 
@@ -27,7 +30,5 @@ def command(
     """
     from orchestrator.cli.stage import record, waiting
     from orchestrator.operations.baseline import prepare
-    from orchestrator.operations.scope import Scope
 
-    scope = Scope(file, env_file, embedded=embedded, lock_timeout=lock_timeout)
     return record(prepare(scope, waiting(), name, version, reason), "baseline", options.Output.text)

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from orchestrator.cli import options
+from orchestrator.cli.scoped import scoped
+
+if TYPE_CHECKING:
+    from orchestrator.operations.scope import Scope
 
 
+@scoped("wait", "embedded")
 def command(
+    *,
     name: options.Name,
     wanted: Annotated[
         str, typer.Option("--as", metavar="NAME", help="Name of the copy. Default: a new, unique name.")
@@ -26,10 +32,7 @@ def command(
             help="Tie the clone to process PID: the next orch run after it has exited drops the clone.",
         ),
     ] = None,
-    file: options.File = None,
-    env_file: options.EnvFile = None,
-    wait: options.Wait = 0.0,
-    embedded: options.Embedded = False,
+    scope: Scope,
     output: options.OutputOption = options.Output.text,
 ) -> int:
     """Create a fresh migrated copy of a database on its server, and print the name of the copy.
@@ -44,9 +47,7 @@ def command(
     from orchestrator.cli.console import say
     from orchestrator.cli.show import show
     from orchestrator.operations.clone import clone
-    from orchestrator.operations.scope import Scope
     from orchestrator.views.plain import PlainView
 
-    scope = Scope(file, env_file, embedded=embedded, wait=wait)
     show("clone", output, clone(scope, PlainView(say), name, wanted=wanted, seeds=seeds, pid=pid))
     return 0

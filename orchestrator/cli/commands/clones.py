@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from orchestrator.cli import options
+from orchestrator.cli.scoped import scoped
+
+if TYPE_CHECKING:
+    from orchestrator.operations.scope import Scope
 
 
+@scoped("wait", "embedded")
 def command(
-    file: options.File = None,
-    env_file: options.EnvFile = None,
-    wait: options.Wait = 0.0,
-    embedded: options.Embedded = False,
+    *,
+    scope: Scope,
     output: options.OutputOption = options.Output.text,
 ) -> int:
     """List clones and templates on the servers of the manifest, with the process that each belongs to. Only reads.
@@ -23,10 +28,9 @@ def command(
     from orchestrator.cli.console import say
     from orchestrator.cli.show import show
     from orchestrator.operations.clone import clones
-    from orchestrator.operations.scope import Scope
     from orchestrator.views.plain import PlainView
 
-    found = clones(Scope(file, env_file, embedded=embedded, wait=wait), PlainView(say))
+    found = clones(scope, PlainView(say))
     if found or output is options.Output.json:
         show("clones", output, found)
     else:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from orchestrator.cli import options
-from orchestrator.execution.scheduler import JOBS, JOBS_PER_SERVER
+from orchestrator.cli.scoped import JOBS_AND_WAIT, SELECTION, scoped
+
+if TYPE_CHECKING:
+    from orchestrator.operations.scope import Scope
 
 
+@scoped(*SELECTION, *JOBS_AND_WAIT, "embedded")
 def command(
-    file: options.File = None,
-    env_file: options.EnvFile = None,
-    only: options.Only = None,
-    exclude: options.Exclude = None,
-    no_deps: options.NoDeps = False,
-    jobs: options.Jobs = JOBS,
-    jobs_per_server: options.JobsPerServer = JOBS_PER_SERVER,
-    wait: options.Wait = 0.0,
-    embedded: options.Embedded = False,
+    *,
+    scope: Scope,
     output: options.OutputOption = options.Output.text,
 ) -> int:
     """Check every server: version, rights, clock, poolers, replicas, and what is slow. Changes nothing.
@@ -32,20 +31,8 @@ def command(
     from orchestrator.cli.console import say, say_failures
     from orchestrator.cli.show import show
     from orchestrator.operations.doctor import doctor
-    from orchestrator.operations.scope import Scope
     from orchestrator.views.plain import PlainView
 
-    scope = Scope(
-        file,
-        env_file,
-        only,
-        exclude,
-        no_deps=no_deps,
-        embedded=embedded,
-        jobs=jobs,
-        jobs_per_server=jobs_per_server,
-        wait=wait,
-    )
     say(f"orch {__version__}")
     health = doctor(scope, PlainView(say))
     show("doctor", output, health)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from orchestrator.cli import options
-from orchestrator.execution.scheduler import JOBS, JOBS_PER_SERVER
+from orchestrator.cli.scoped import JOBS_AND_WAIT, scoped
+
+if TYPE_CHECKING:
+    from orchestrator.operations.scope import Scope
 
 
 class DriftOutput(StrEnum):
@@ -19,7 +22,9 @@ class DriftOutput(StrEnum):
     github = "github"
 
 
+@scoped(*JOBS_AND_WAIT, "lock_timeout", "embedded")
 def command(
+    *,
     names: options.Names = None,
     accept: Annotated[
         bool,
@@ -31,13 +36,7 @@ def command(
         bool,
         typer.Option("--kept", help="Compare with the schema snapshot of the last apply, without a scratch database."),
     ] = False,
-    file: options.File = None,
-    env_file: options.EnvFile = None,
-    jobs: options.Jobs = JOBS,
-    jobs_per_server: options.JobsPerServer = JOBS_PER_SERVER,
-    wait: options.Wait = 0.0,
-    lock_timeout: options.LockTimeout = None,
-    embedded: options.Embedded = False,
+    scope: Scope,
     output: Annotated[DriftOutput, typer.Option("--output", help="Format of stdout.")] = DriftOutput.text,
     junit: Annotated[str | None, typer.Option("--junit", metavar="FILE", help="Also write a JUnit report.")] = None,
 ) -> int:
@@ -56,23 +55,12 @@ def command(
     from orchestrator.errors import UsageError, exit_code_of
     from orchestrator.hints import NAME, Command, Hint
     from orchestrator.operations.drift import accept_all, look
-    from orchestrator.operations.scope import Scope
     from orchestrator.views.formats import view
     from orchestrator.views.plain import PlainView
 
     if accept and not names:
         raise UsageError("--accept needs the name of a database", hint=Hint(Command("drift", NAME, "--accept")))
-    scope = Scope(
-        file,
-        env_file,
-        names,
-        no_deps=bool(names),
-        embedded=embedded,
-        jobs=jobs,
-        jobs_per_server=jobs_per_server,
-        wait=wait,
-        lock_timeout=lock_timeout,
-    )
+    scope = scope.just(names)
     if accept:
         outcome = accept_all(scope, PlainView(say))
         for id, failure in outcome.items():

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from orchestrator.cli import options
+from orchestrator.cli.scoped import scoped
+
+if TYPE_CHECKING:
+    from orchestrator.operations.scope import Scope
 
 
+@scoped("wait", "embedded")
 def command(
+    *,
     names: Annotated[list[str] | None, typer.Argument(metavar="[CLONE]...", help="The clones to drop.")] = None,
     left_behind: Annotated[
         bool,
@@ -24,10 +29,7 @@ def command(
             "--templates", help="Drop the templates of these databases, and those of projects that no longer exist."
         ),
     ] = False,
-    file: options.File = None,
-    env_file: options.EnvFile = None,
-    wait: options.Wait = 0.0,
-    embedded: options.Embedded = False,
+    scope: Scope,
 ) -> int:
     """Drop clones. A database that was not created by `orch clone` is refused.
 
@@ -40,10 +42,8 @@ def command(
     """
     from orchestrator.cli.console import out, say
     from orchestrator.operations.clone import drop
-    from orchestrator.operations.scope import Scope
     from orchestrator.views.plain import PlainView
 
-    scope = Scope(file, env_file, embedded=embedded, wait=wait)
     for name in drop(scope, PlainView(say), names or (), left_behind=left_behind, templates=templates, every=every):
         out(name)
     return 0

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from orchestrator.cli import options
+from orchestrator.cli.scoped import scoped
 
 if TYPE_CHECKING:
     from orchestrator.operations.scope import Scope
@@ -21,7 +22,9 @@ class HistoryOutput(StrEnum):
     csv = "csv"
 
 
+@scoped("embedded")
 def command(
+    *,
     name: Annotated[
         str | None, typer.Argument(help="The database. Default: every database.", autocompletion=options.complete_name)
     ] = None,
@@ -44,9 +47,7 @@ def command(
         ),
     ] = 100,
     failed: Annotated[bool, typer.Option("--failed", help="Show only attempts that failed or did not finish.")] = False,
-    file: options.File = None,
-    env_file: options.EnvFile = None,
-    embedded: options.Embedded = False,
+    scope: Scope,
     output: Annotated[HistoryOutput, typer.Option("--output", help="Format of stdout.")] = HistoryOutput.text,
 ) -> int:
     """Show the migration history of one database or of all, including failed attempts and repairs.
@@ -63,12 +64,11 @@ def command(
     from orchestrator.cli.console import say, say_failures
     from orchestrator.cli.show import show
     from orchestrator.operations.history import history
-    from orchestrator.operations.scope import Scope
     from orchestrator.views.plain import PlainView
 
     if text is not None:
-        return _show_text(name, text, Scope(file, env_file, embedded=embedded), output)
-    found = history(Scope(file, env_file, embedded=embedded), PlainView(say), name, since=since, failed=failed)
+        return _show_text(name, text, scope, output)
+    found = history(scope, PlainView(say), name, since=since, failed=failed)
     shown = limit if output is HistoryOutput.text else 0
     narrowed = failed or since is not None
     show("history", output, found.found, whole=name is None, narrowed=narrowed, limit=shown)

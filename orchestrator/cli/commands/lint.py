@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from orchestrator.cli import options
+from orchestrator.cli.scoped import scoped
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,9 +30,10 @@ class LintOutput(StrEnum):
     junit = "junit"
 
 
+@scoped("embedded")
 def command(
+    *,
     names: options.Names = None,
-    file: options.File = None,
     since: Annotated[
         int | None,
         typer.Option("--since", min=0, metavar="VERSION", help="Check only files after this version, as one plan."),
@@ -71,8 +73,7 @@ def command(
             help="Put each CONCURRENTLY of the newest migration into a file of its own, if no database has run it yet.",
         ),
     ] = False,
-    env_file: options.EnvFile = None,
-    embedded: options.Embedded = False,
+    scope: Scope,
     output: Annotated[LintOutput, typer.Option("--output", help="Format of stdout.")] = LintOutput.text,
 ) -> int:
     """Check up files for lost data, long locks, failures and changes that break running programs. Needs no server.
@@ -94,16 +95,15 @@ def command(
     from orchestrator.cli.console import say, say_failures
     from orchestrator.errors import UsageError
     from orchestrator.operations.lint import Request, lint
-    from orchestrator.operations.scope import Scope
     from orchestrator.views.plain import PlainView
 
     if trace and (changed is not None or output not in (LintOutput.text, LintOutput.json)):
         raise UsageError("--trace goes with --output text or json, and not with --changed", hint="use --since VERSION")
     if stats is not None and live:
         raise UsageError("--stats and --live cannot be used together", hint="use one of them")
-    scope = Scope(file, env_file, names, no_deps=bool(names), embedded=embedded)
+    scope = scope.just(names)
     sizes = _sizes(scope, stats) if stats is not None or live else {}
-    request = Request(file, names or (), since, changed, server_version, sizes)
+    request = Request(scope.file, names or (), since, changed, server_version, sizes)
     report = lint(request)
     if fix and _fixed(scope, report):
         report = lint(request)

@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from orchestrator.cli import options
-from orchestrator.execution.scheduler import JOBS, JOBS_PER_SERVER
+from orchestrator.cli.scoped import JOBS_AND_WAIT, SELECTION, scoped
 from orchestrator.hints import NAME, Command, Hint
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from orchestrator.operations.plan import Planned
+    from orchestrator.operations.scope import Scope
 
 
+@scoped(*SELECTION, *JOBS_AND_WAIT, "embedded")
 def command(
-    file: options.File = None,
-    env_file: options.EnvFile = None,
-    only: options.Only = None,
-    exclude: options.Exclude = None,
-    no_deps: options.NoDeps = False,
+    *,
     to: Annotated[
         int | None,
         typer.Option(
@@ -49,10 +49,7 @@ def command(
     ] = False,
     no_create: options.NoCreate = False,
     allow_out_of_order: options.AllowOutOfOrder = False,
-    jobs: options.Jobs = JOBS,
-    jobs_per_server: options.JobsPerServer = JOBS_PER_SERVER,
-    wait: options.Wait = 0.0,
-    embedded: options.Embedded = False,
+    scope: Scope,
     output: Annotated[
         options.PlanOutput,
         typer.Option("--output", help="Format of stdout; github: annotations, job summary and step outputs."),
@@ -76,26 +73,14 @@ def command(
     from orchestrator.operations import rollback
     from orchestrator.operations.plan import plan
     from orchestrator.operations.risks import refuse
-    from orchestrator.operations.scope import Scope
     from orchestrator.views.plain import PlainView
 
     if output is options.PlanOutput.github:
         from orchestrator.cli import machine
 
-        machine.begin(options.StreamOutput.github, None, file)  # tells what is refused
-    scope = Scope(
-        file,
-        env_file,
-        only,
-        exclude,
-        no_deps=no_deps,
-        embedded=embedded,
-        jobs=jobs,
-        jobs_per_server=jobs_per_server,
-        wait=wait,
-    )
+        machine.begin(options.StreamOutput.github, None, scope.file)  # tells what is refused
     if down:
-        _check_down(only, out_file, check=check)
+        _check_down(scope.only, out_file, check=check)
         planned = rollback.prepare(scope, PlainView(say), steps=steps, to=to)
     elif steps is not None:
         raise UsageError("--steps needs --down", hint=Hint(Command("plan", "--down", "--only", NAME, "--steps", steps)))
@@ -124,7 +109,7 @@ def command(
     return int(ExitCode.CHANGES) if exit_code and planned.plan.has_changes else 0
 
 
-def _check_down(only: list[str] | None, out_file: str | None, *, check: bool) -> None:
+def _check_down(only: Sequence[str] | None, out_file: str | None, *, check: bool) -> None:
     """Raise UsageError for what makes no sense on the way down."""
     from orchestrator.errors import UsageError
 

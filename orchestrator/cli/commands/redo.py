@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from orchestrator.cli import options
+from orchestrator.cli.scoped import scoped
+
+if TYPE_CHECKING:
+    from orchestrator.operations.scope import Scope
 
 
+@scoped("wait", "lock_timeout", "embedded")
 def command(
+    *,
     name: options.Name,
     steps: Annotated[int, typer.Option("--steps", min=1, metavar="N", help="Redo the last N migrations.")] = 1,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
@@ -17,11 +23,7 @@ def command(
         bool,
         typer.Option("--ignore-dependents", help="Redo even if dependent databases still have applied migrations."),
     ] = False,
-    file: options.File = None,
-    env_file: options.EnvFile = None,
-    wait: options.Wait = 0.0,
-    lock_timeout: options.LockTimeout = None,
-    embedded: options.Embedded = False,
+    scope: Scope,
     verbose: options.Verbose = False,
 ) -> int:
     """Roll back the newest migrations of a database and apply them again, with what their files say now.
@@ -39,13 +41,13 @@ def command(
     from orchestrator.cli.stage import Broadcast, execute, planning
     from orchestrator.errors import InterruptedRunError, UsageError
     from orchestrator.operations import apply, rollback
-    from orchestrator.operations.scope import Scope, the_one
+    from orchestrator.operations.scope import the_one
     from orchestrator.views.text import plan_text
 
     if not yes and not (is_terminal(sys.stdin) and is_terminal(sys.stderr)):
         raise UsageError("redo asks before it runs, and there is no terminal to ask on", hint="give --yes")
     text, broadcast = options.StreamOutput.text, Broadcast()
-    scope = Scope(file, env_file, [name], no_deps=True, embedded=embedded, wait=wait, lock_timeout=lock_timeout)
+    scope = scope.just([name])
     the_one(scope.assemble(), name)
     with planning(broadcast, text):
         down = rollback.prepare(scope, broadcast, steps=steps, ignore_dependents=ignore_dependents)

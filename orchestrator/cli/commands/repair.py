@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from orchestrator.cli import options
+from orchestrator.cli.scoped import scoped
 from orchestrator.hints import NAME, Command, Hint
 
+if TYPE_CHECKING:
+    from orchestrator.operations.scope import Scope
 
+
+@scoped("lock_timeout", "embedded")
 def command(
+    *,
     names: Annotated[
         list[str] | None,
         typer.Argument(
@@ -81,10 +87,7 @@ def command(
         ),
     ] = False,
     reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Keep this reason in the history.")] = "",
-    file: options.File = None,
-    env_file: options.EnvFile = None,
-    lock_timeout: options.LockTimeout = None,
-    embedded: options.Embedded = False,
+    scope: Scope,
     output: options.OutputOption = options.Output.text,
 ) -> int:
     """List possible resolutions for a database; with a flag, apply one.
@@ -102,7 +105,6 @@ def command(
     from orchestrator.cli.stage import record, waiting
     from orchestrator.errors import UsageError
     from orchestrator.operations import repair
-    from orchestrator.operations.scope import Scope
 
     names = names or []
     flags = [
@@ -123,7 +125,7 @@ def command(
         raise UsageError(
             "no database given", hint=Hint(Command("repair", NAME), "; ", Command("status"), " lists the names")
         )
-    scope = Scope(file, env_file, names or ["*"], no_deps=True, embedded=embedded, lock_timeout=lock_timeout)
+    scope = scope.just(names or ["*"])
     sink = waiting()
     if here:
         return record(repair.declare_here(scope, sink, reason), "recorded", output, following=False)

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from orchestrator.cli import options
-from orchestrator.execution.scheduler import JOBS, JOBS_PER_SERVER
+from orchestrator.cli.scoped import JOBS_AND_WAIT, SELECTION, scoped
 
 if TYPE_CHECKING:
     from orchestrator.events import Failure
+    from orchestrator.operations.scope import Scope
 
 
 class ReportOutput(StrEnum):
@@ -21,7 +21,9 @@ class ReportOutput(StrEnum):
     json = "json"
 
 
+@scoped(*SELECTION, *JOBS_AND_WAIT, "embedded")
 def command(
+    *,
     out_file: Annotated[
         str | None, typer.Option("-o", "--out", metavar="FILE", help="Write to FILE instead of stdout.")
     ] = None,
@@ -33,15 +35,7 @@ def command(
             help="Ask no server: show what report, status, plan, apply or rollback wrote with --output json.",
         ),
     ] = None,
-    file: options.File = None,
-    env_file: options.EnvFile = None,
-    only: options.Only = None,
-    exclude: options.Exclude = None,
-    no_deps: options.NoDeps = False,
-    jobs: options.Jobs = JOBS,
-    jobs_per_server: options.JobsPerServer = JOBS_PER_SERVER,
-    wait: options.Wait = 0.0,
-    embedded: options.Embedded = False,
+    scope: Scope,
     output: Annotated[ReportOutput, typer.Option("--output", help="Format of the report.")] = ReportOutput.html,
 ) -> int:
     """Write one HTML file with the graph, the states, the histories and the schemas of all databases. Changes nothing.
@@ -67,26 +61,19 @@ def command(
     if from_file is not None:
         from orchestrator.operations.report_file import read_report
 
-        given = {"--file": file, "--only": only, "--exclude": exclude, "--embedded": embedded}
+        given = {
+            "--file": scope.file,
+            "--only": scope.only,
+            "--exclude": scope.exclude,
+            "--embedded": scope.embedded,
+        }
         if unused := [name for name, value in given.items() if value]:
             raise UsageError(f"--from asks no server: {' and '.join(unused)} would change nothing")
         document = read_report(from_file)
     else:
         from orchestrator.operations.report import report
-        from orchestrator.operations.scope import Scope
         from orchestrator.views.report.document import report_document
 
-        scope = Scope(
-            file,
-            env_file,
-            only,
-            exclude,
-            no_deps=no_deps,
-            embedded=embedded,
-            jobs=jobs,
-            jobs_per_server=jobs_per_server,
-            wait=wait,
-        )
         found = report(scope, PlainView(say))
         document, failures, code = report_document(found), found.failures, found.exit_code
     _write(document, output, out_file)

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from orchestrator.cli import options
+from orchestrator.cli.scoped import scoped
 
 if TYPE_CHECKING:
     from orchestrator.operations.plan import Planned
+    from orchestrator.operations.scope import Scope
 
 
+@scoped("wait", "lock_timeout", "embedded")
 def command(
+    *,
     names: Annotated[
         list[str],
         typer.Argument(
@@ -46,11 +51,7 @@ def command(
             "--ignore-dependents", help="Roll back even if dependent databases still have applied migrations."
         ),
     ] = False,
-    file: options.File = None,
-    env_file: options.EnvFile = None,
-    wait: options.Wait = 0.0,
-    lock_timeout: options.LockTimeout = None,
-    embedded: options.Embedded = False,
+    scope: Scope,
     output: options.StreamOption = options.StreamOutput.text,
     verbose: options.Verbose = False,
 ) -> int:
@@ -67,15 +68,14 @@ def command(
     from orchestrator.cli.stage import Broadcast, execute, planning, when_machines_read
     from orchestrator.errors import InterruptedRunError, UsageError
     from orchestrator.operations.rollback import check_request, prepare
-    from orchestrator.operations.scope import Scope
     from orchestrator.views.text import plan_text
 
     broadcast = Broadcast()
-    when_machines_read(output, broadcast, None, file)
+    when_machines_read(output, broadcast, None, scope.file)
     check_request(names, steps, to)
     if not (yes or dry_run) and not (is_terminal(sys.stdin) and is_terminal(sys.stderr)):
         raise UsageError("rollback asks before it runs, and there is no terminal to ask on", hint="give --yes")
-    scope = Scope(file, env_file, names, embedded=embedded, wait=wait, lock_timeout=lock_timeout)
+    scope = replace(scope, only=names)
     with planning(broadcast, output):
         planned = prepare(
             scope,

@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from orchestrator.cli import options
 from orchestrator.cli.help_text import Command
-from orchestrator.execution.scheduler import JOBS, JOBS_PER_SERVER
+from orchestrator.cli.scoped import JOBS_AND_WAIT, scoped
+
+if TYPE_CHECKING:
+    from orchestrator.operations.scope import Scope
 
 app = typer.Typer(help="Continue a rollout that is paused.", no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.command(cls=Command)
+@scoped(*JOBS_AND_WAIT, "lock_timeout")
 def resume(
+    *,
     groups: Annotated[
         list[str] | None,
         typer.Argument(metavar="[GROUP]...", help="The groups of the fleets that go on. Default: all."),
     ] = None,
-    file: options.File = None,
-    env_file: options.EnvFile = None,
-    jobs: options.Jobs = JOBS,
-    jobs_per_server: options.JobsPerServer = JOBS_PER_SERVER,
-    wait: options.Wait = 0.0,
-    lock_timeout: options.LockTimeout = None,
+    scope: Scope,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before something is lost.")] = False,
     output: options.StreamOption = options.StreamOutput.text,
     verbose: options.Verbose = False,
@@ -37,11 +37,9 @@ def resume(
     """
     from orchestrator.cli.stage import Broadcast, carry_out, planning, when_machines_read
     from orchestrator.operations.apply import resume
-    from orchestrator.operations.scope import Scope
 
     broadcast = Broadcast()
-    when_machines_read(output, broadcast, None, file)
-    scope = Scope(file, env_file, jobs=jobs, jobs_per_server=jobs_per_server, wait=wait, lock_timeout=lock_timeout)
+    when_machines_read(output, broadcast, None, scope.file)
     with planning(broadcast, output):
         planned = resume(scope, broadcast, groups or ())
     return carry_out(planned, broadcast, output, yes=yes, verbose=verbose, junit=None)

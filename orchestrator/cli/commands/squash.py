@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from orchestrator.cli import options
+from orchestrator.cli.scoped import scoped
+
+if TYPE_CHECKING:
+    from orchestrator.operations.scope import Scope
 
 
+@scoped("wait", "embedded")
 def command(
+    *,
     name: options.Name,
     to: Annotated[int, typer.Option("--to", min=1, metavar="VERSION", help="Replace all migrations up to this one.")],
     description: Annotated[
@@ -24,10 +30,7 @@ def command(
             "PostgreSQL only; needs the server and pg_dump.",
         ),
     ] = False,
-    file: options.File = None,
-    env_file: options.EnvFile = None,
-    wait: options.Wait = 0.0,
-    embedded: options.Embedded = False,
+    scope: Scope,
 ) -> int:
     """Write one migration that replaces all up to a version. Needs no server, but for --snapshot.
 
@@ -40,9 +43,7 @@ def command(
     """
     from orchestrator.cli.console import say
     from orchestrator.cli.project import make
-    from orchestrator.operations.scope import Scope
     from orchestrator.operations.squash import squash_files
     from orchestrator.views.plain import PlainView
 
-    scope = Scope(file, env_file, embedded=embedded, wait=wait)
     return make(squash_files(scope, name, to, description, PlainView(say), snapshot=snapshot), dry_run)

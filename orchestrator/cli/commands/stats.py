@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from orchestrator.cli import options
+from orchestrator.cli.scoped import scoped
+
+if TYPE_CHECKING:
+    from orchestrator.operations.scope import Scope
 
 
+@scoped("wait", "embedded")
 def command(
+    *,
     names: options.Names = None,
-    file: options.File = None,
-    env_file: options.EnvFile = None,
     out_file: Annotated[
         str | None, typer.Option("-o", "--out", metavar="FILE", help="Write to FILE instead of stdout.")
     ] = None,
-    wait: options.Wait = 0.0,
-    embedded: options.Embedded = False,
+    scope: Scope,
 ) -> int:
     """Print rows, bytes and writes a second of every table as JSON, for `orch lint --stats`. Changes nothing.
 
@@ -31,14 +34,12 @@ def command(
     from orchestrator.cli.console import out_json, pasteable, say, say_failures
     from orchestrator.cli.show import write
     from orchestrator.errors import exit_code_of
-    from orchestrator.operations.scope import Scope
     from orchestrator.operations.stats import measure
     from orchestrator.views.document import json_text
     from orchestrator.views.formats import view
     from orchestrator.views.plain import PlainView
 
-    scope = Scope(file, env_file, names, no_deps=bool(names), embedded=embedded, wait=wait)
-    measured = measure(scope, PlainView(say))
+    measured = measure(scope.just(names), PlainView(say))
     document = view("stats", "json")(measured)
     if out_file is None:
         out_json(document)

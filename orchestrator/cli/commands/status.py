@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from orchestrator.cli import options
-from orchestrator.execution.scheduler import JOBS, JOBS_PER_SERVER
+from orchestrator.cli.scoped import JOBS_AND_WAIT, SELECTION, scoped
+
+if TYPE_CHECKING:
+    from orchestrator.operations.scope import Scope
 
 
+@scoped(*SELECTION, *JOBS_AND_WAIT, "embedded")
 def command(
+    *,
     names: Annotated[
         list[str] | None,
         typer.Argument(
@@ -23,15 +28,7 @@ def command(
         bool, typer.Option("--pending", help="Show only databases, or migrations, that are pending.")
     ] = False,
     problems: Annotated[bool, typer.Option("--problems", help="Show only databases with problems.")] = False,
-    file: options.File = None,
-    env_file: options.EnvFile = None,
-    only: options.Only = None,
-    exclude: options.Exclude = None,
-    no_deps: options.NoDeps = False,
-    jobs: options.Jobs = JOBS,
-    jobs_per_server: options.JobsPerServer = JOBS_PER_SERVER,
-    wait: options.Wait = 0.0,
-    embedded: options.Embedded = False,
+    scope: Scope,
     output: options.OutputOption = options.Output.text,
 ) -> int:
     """Show version, pending migrations and problems of each database. Changes nothing.
@@ -48,21 +45,11 @@ def command(
     """
     from orchestrator.cli.console import say, say_failures
     from orchestrator.cli.show import show
-    from orchestrator.operations.scope import Scope
     from orchestrator.operations.status import status
     from orchestrator.views.plain import PlainView
 
-    scope = Scope(
-        file,
-        env_file,
-        [*(names or ()), *(only or ())] or None,
-        exclude,
-        no_deps=no_deps or bool(names),
-        embedded=embedded,
-        jobs=jobs,
-        jobs_per_server=jobs_per_server,
-        wait=wait,
-    )
+    if names:
+        scope = scope.just([*names, *(scope.only or ())])
     found = status(scope, PlainView(say), one_by_one=bool(names))
     shown = found.narrowed(pending=pending, problems=problems)
     if shown.databases or output is options.Output.json:

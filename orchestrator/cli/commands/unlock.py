@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from orchestrator.cli import options
+from orchestrator.cli.scoped import scoped
+
+if TYPE_CHECKING:
+    from orchestrator.operations.scope import Scope
 
 
+@scoped("embedded")
 def command(
+    *,
     name: options.Name,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     terminate: Annotated[
         bool, typer.Option("--terminate", help="Terminate the running session that holds the lock.")
     ] = False,
-    file: options.File = None,
-    env_file: options.EnvFile = None,
-    embedded: options.Embedded = False,
+    scope: Scope,
 ) -> int:
     """Show who holds the migration lock of a database, and remove the lock.
 
@@ -33,11 +37,10 @@ def command(
 
     from orchestrator.cli.console import confirmed, is_terminal, out, say
     from orchestrator.errors import UsageError
-    from orchestrator.operations.scope import Scope
     from orchestrator.operations.unlock import lock_of
     from orchestrator.views.plain import PlainView
 
-    with lock_of(Scope(file, env_file, embedded=embedded), PlainView(say), name) as lock:
+    with lock_of(scope, PlainView(say), name) as lock:
         holder = lock.holder
         if holder is None:
             out(f"{lock.id} is not locked.")

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from orchestrator.cli import options
-from orchestrator.execution.scheduler import JOBS, JOBS_PER_SERVER
+from orchestrator.cli.scoped import JOBS_AND_WAIT, scoped
+
+if TYPE_CHECKING:
+    from orchestrator.operations.scope import Scope
 
 
+@scoped(*JOBS_AND_WAIT, "embedded")
 def command(
+    *,
     names: options.Names = None,
     since: Annotated[
         int,
@@ -21,12 +27,7 @@ def command(
             help="Verify migrations from this version on. Earlier ones are only applied.",
         ),
     ] = 0,
-    file: options.File = None,
-    env_file: options.EnvFile = None,
-    jobs: options.Jobs = JOBS,
-    jobs_per_server: options.JobsPerServer = JOBS_PER_SERVER,
-    wait: options.Wait = 0.0,
-    embedded: options.Embedded = False,
+    scope: Scope,
     output: options.OutputOption = options.Output.text,
     junit: options.JUnit = None,
 ) -> int:
@@ -54,15 +55,13 @@ def command(
         when_machines_read,
         write_reports,
     )
-    from orchestrator.operations.scope import Scope
     from orchestrator.operations.verify import prepare
     from orchestrator.views.verify import VerifyView
 
     broadcast, view = Broadcast(), VerifyView()
-    when_machines_read(options.StreamOutput.text, broadcast, junit, file)
+    when_machines_read(options.StreamOutput.text, broadcast, junit, scope.file)
     broadcast.sinks.append(view)
-    scope = Scope(file, env_file, names, embedded=embedded, jobs=jobs, jobs_per_server=jobs_per_server, wait=wait)
-    verifier = prepare(scope, broadcast, since)
+    verifier = prepare(replace(scope, only=names), broadcast, since)
     with stopped_by_signals(verifier.stop):  # also while the end is told: it must be whole
         with shown_to_people(broadcast):
             finished = verifier.verify()

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from orchestrator.cli import options
+from orchestrator.cli.scoped import scoped
+
+if TYPE_CHECKING:
+    from orchestrator.operations.scope import Scope
 
 
+@scoped("embedded")
 def command(
+    *,
     wanted: Annotated[
         list[str] | None,
         typer.Option(
@@ -31,9 +38,7 @@ def command(
             "--every", min=0.1, callback=options.finite, metavar="SECONDS", help="Polling interval in seconds."
         ),
     ] = 1.0,
-    file: options.File = None,
-    env_file: options.EnvFile = None,
-    embedded: options.Embedded = False,
+    scope: Scope,
     output: options.OutputOption = options.Output.text,
 ) -> int:
     """Wait until databases are migrated. Use it in an init container or a CI job.
@@ -46,10 +51,8 @@ def command(
     """
     from orchestrator.cli.console import say
     from orchestrator.cli.show import show
-    from orchestrator.operations.scope import Scope
     from orchestrator.operations.wait import wait
     from orchestrator.views.plain import PlainView
 
-    scope = Scope(file, env_file, embedded=embedded, wait=timeout)
-    show("wait", output, wait(scope, PlainView(say), wanted or (), every=every))
+    show("wait", output, wait(replace(scope, wait=timeout), PlainView(say), wanted or (), every=every))
     return 0
