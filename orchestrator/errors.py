@@ -133,6 +133,10 @@ class ConflictError(OrchError):
     kind = "conflict"
 
 
+class SchemaTooLargeError(OrchError):
+    """The schema of a database is too large to be compared. It was not read."""
+
+
 class DriftError(ConflictError):
     """Somebody changed the schema of a database since the last apply."""
 

@@ -17,7 +17,7 @@ from orchestrator.analysis.drift import (
     write_kept,
 )
 from orchestrator.engines.base import Session
-from orchestrator.errors import DriftError, OrchError
+from orchestrator.errors import DriftError, OrchError, SchemaTooLargeError
 from orchestrator.hints import Command, Hint
 from orchestrator.model import History, SchemaSnapshot, Settings, VersionRow
 from orchestrator.planning.attempts import digest
@@ -55,7 +55,10 @@ def against_kept(session: Session, ignore: Sequence[str]) -> Verdict:
             return Verdict(unknown=f"the kept schema snapshot is of {kept.server}, and the server is {server} now")
         if not _belongs(kept, history):
             return Verdict(unknown="migrations ran since, without a schema snapshot being kept")
-        found = session.schema_snapshot()
+        try:
+            found = session.schema_snapshot()
+        except SchemaTooLargeError as error:
+            return Verdict(unknown=error.what)
         if _belongs(kept, session.read_history()):  # else a run came between
             return Verdict(compare(kept.snapshot, found, ignore), kept=kept.snapshot, found=found)
     return Verdict(unknown="it is being migrated")

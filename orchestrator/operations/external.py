@@ -46,6 +46,19 @@ class Needed:
     def __str__(self) -> str:
         return f"{self.database.id} of {self.path}"
 
+    def alone(self, what: str) -> str:
+        """Return what an error says of it, without its name, which stands before."""
+        return what.removeprefix(f"{self.database.id}: ")
+
+    def told(self, hint: Hint) -> Hint:
+        """Return a hint of an error of that database: its commands are to be run on the other manifest."""
+        return Hint(*(self._there(part) if isinstance(part, Command) else part for part in hint.parts))
+
+    def _there(self, command: Command) -> Command:
+        if not {self.database.id, "status", "apply"} & {*command.argv} or "-f" in command.argv:
+            return command
+        return Command(*command.names, "-f", self.path, *command.argv[len(command.names) :])
+
 
 def needed_by(manifest: Manifest, databases: Iterable[Database]) -> dict[str, tuple[Needed, ...]]:
     """Return, for each of these databases that needs some, the databases of other manifests.
@@ -135,7 +148,7 @@ class Watch:
         try:
             return self._lacks(other, over=True)
         except OrchError as error:
-            return self.run.redact(error.what)
+            return self.run.redact(other.alone(error.what))
 
     def states(self, id: str) -> tuple[ExternalStatus, ...]:
         """Return where the databases of other manifests stand that this one needs."""
@@ -152,12 +165,19 @@ class Watch:
         return replace(status, external=states, notes=(*notes, *status.notes))
 
     def ready(self, id: str) -> None:
-        """Return when all that a database needs is migrated; NotYetError when the time to wait is over."""
+        """Return when all that a database needs is migrated; NotYetError when the time to wait is over.
+
+        What waiting cannot mend there is raised as it is, and so is what keeps from looking where nobody wants to wait.
+        """
         for other in self.needed.get(id, ()):
             told = ""
             while True:
                 over = time.monotonic() >= (self.run.until or 0)
-                lacks = self._lacks(other, over=over)
+                try:
+                    lacks = self._lacks(other, over=over and bool(self.run.wait))
+                except OrchError as error:
+                    what = f"{id} needs {other}: {other.alone(error.what)}"
+                    raise error.completed(what=what, hint=other.told(error.hint)) from None
                 if not lacks:
                     break
                 if over:
@@ -307,7 +327,7 @@ def _resolved(manifest: Manifest, name: str) -> str:
 
 
 def _key(path: Path) -> Path:
-    return path.resolve()
+    return Path(os.path.realpath(path))  # unlike Path.resolve, it takes a symbolic link that leads to itself
 
 
 def _shown(path: Path) -> str:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
-from pathlib import Path
 
 from orchestrator.errors import ConflictError, OrchError, UsageError
 from orchestrator.events import Failure, Sink
@@ -208,7 +208,7 @@ def _means(word: str, path: str) -> bool:
         return int(word) == int(name.partition("_")[0])
     return (
         word in (path, name)
-        or Path(word).resolve() == Path(path).resolve()
+        or os.path.realpath(word) == os.path.realpath(path)
         or any(fnmatchcase(known, word) for known in (path, name))
     )
 

@@ -121,12 +121,12 @@ def _marked(
             attempts.append(record_of(history, migration, by, Origin.ADOPTED))
         elif migration.version in recorded - wanted:
             attempts.append(record_of(history, migration, by, Origin.ADOPTED)._replace(direction=Direction.DOWN))
-    for gone in (
-        recorded - wanted - {migration.version for migration in migrations}
-    ):  # taken back, and its file is gone too
-        ours = Migration(gone, latest[gone].name)
+    files = {migration.version for migration in migrations}
+    for gone in sorted(((recorded - wanted) | {version}) - files):  # their files are gone
+        known = latest[gone]
         word = Origin.MARKED if gone == version else Origin.ADOPTED
-        attempts.append(record_of(history, ours, by, word)._replace(direction=Direction.DOWN))
+        record = record_of(history, Migration(gone, known.name), by, word)._replace(checksum=known.checksum)
+        attempts.append(record if gone in wanted else record._replace(direction=Direction.DOWN))
     return tuple(attempts), VersionRow(max(wanted, default=None))
 
 

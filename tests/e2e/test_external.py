@@ -162,6 +162,72 @@ def test_what_is_wrong_is_told_before_anything_runs(teams: Estate) -> None:
     assert teams.snapshot() == before
 
 
+def test_what_is_wrong_with_the_other_database_is_told_with_the_command_for_its_manifest(teams: Estate) -> None:
+    engine = teams.env["TEAM_ENGINE"]
+    id = f"{engine}-user"
+    first, _, _ = MIGRATIONS[engine]
+    name = next(iter(first))
+    path = teams.root / "platform" / "migrations" / "user" / name
+    teams.orch("apply", *PLATFORM)
+
+    def told(code: int, *arguments: str, env: dict[str, str] | None = None) -> str:
+        text = teams.orch("apply", "--only", "order", *arguments, code=code, env=env).stderr
+        assert f"postgres-order needs {id} of platform/databases.yaml" in text
+        assert teams.snapshot() == before
+        return text
+
+    before = teams.snapshot()
+    # Its file was edited: the command to paste is for the other manifest, which may have a database of the same name.
+    path.write_text(path.read_text() + "\n" + ("-- more" if engine == "postgres" else ""))
+    if engine == "postgres":
+        text = told(5)
+        assert f"needs {id} of platform/databases.yaml: platform/migrations/user/{name} was edited" in text
+        assert f"orch repair -f platform/databases.yaml {id} --accept platform/migrations/user/{name}" in text
+        assert f"waits for {id} of platform/databases.yaml: platform/migrations" in teams.orch("status").stdout
+    path.write_text(first[name])
+    # Its server cannot be reached: that is said, with the code for it; with --wait it is waited for.
+    secret = "wr0ng-s3cret-of-the-platform"
+    for dsn, what in (
+        (f"{engine if engine == 'postgres' else 'mongodb'}://u:{secret}@127.0.0.1:1/x", "127.0.0.1:1"),
+        (
+            teams.servers[engine].dsn("x").replace(f":{teams.servers[engine].password}@", f":{secret}@"),
+            "refuses the login",
+        ),
+    ):
+        env = {f"ORCH_DSN_{engine.upper()}_USER": dsn}
+        text = told(7, env=env)
+        assert what in text
+        for arguments in (["status"], ["plan"]):
+            shown = teams.orch(*arguments, env=env).text
+            assert f"waits for {id} of platform/databases.yaml" in shown
+            assert secret not in shown
+        assert secret not in text
+
+
+def test_manifests_that_lead_to_themselves_are_told(teams: Estate) -> None:
+    other = teams.root / "platform" / "databases.yaml"
+    text = other.read_text()
+    other.unlink()
+    other.symlink_to("databases.yaml")
+    assert "and there is no such file" in teams.orch("plan", code=4).stderr
+    other.unlink()
+    other.mkdir()
+    assert "and that is not a file" in teams.orch("plan", code=4).stderr
+    other.rmdir()
+    # `dependents` that name the manifest itself, or each other, are asked once.
+    other.write_text(
+        text.replace("[../databases.yaml]", "[databases.yaml, ../databases.yaml, ../platform/../databases.yaml]")
+    )
+    path = teams.root / "databases.yaml"
+    path.write_text(path.read_text().replace("version: 1\n", "version: 1\ndependents: [platform/databases.yaml]\n", 1))
+    teams.orch("apply", *PLATFORM)
+    teams.orch("apply", "--only", "order")
+    refused = teams.orch("rollback", *PLATFORM, "user", "--to", "0", "--yes", code=5).stderr
+    assert refused.count("depends on it (at version 1)") == 1
+    teams.orch("rollback", "order", "--to", "0", "--yes")
+    teams.orch("rollback", *PLATFORM, "user", "--to", "0", "--yes")
+
+
 def test_graph_and_render(teams: Estate) -> None:
     graph = teams.orch("graph", "--format", "json").json
     external = [{"manifest": "platform/databases.yaml", "database": "user"}]

@@ -246,3 +246,31 @@ def test_other_trouble_is_mended_before_a_pending_version_is_taken_as_applied(ho
     assert f"/{name}" in told
     assert "the next" not in told
     assert len(house.attempts()) == 2
+
+
+@pytest.mark.parametrize("flag", ["--mark-applied", "--mark-not-applied"])
+def test_a_version_that_stopped_half_way_and_whose_file_is_gone_has_a_way_on(house: House, flag: str) -> None:
+    house.orch("apply", "--only", house.id, "--to", "1")
+    for path in house.directory.glob("00000[234]_*"):
+        path.unlink()
+    house.estate.write(house.id, _partial(house, wrong=True))
+    house.orch("apply", code=1)
+    (path,) = house.directory.glob("000002_*")
+    text = path.read_bytes()
+    path.unlink()
+    assert house.status()["problems"]
+    house.orch("repair", house.id, flag, "2", "--reason", "of a branch that was thrown away")
+    assert house.attempts()[-1]["reason"] == "of a branch that was thrown away"
+    if flag == "--mark-applied":
+        assert [one["kind"] for one in house.status()["problems"]] == ["missing"]
+        house.orch("repair", house.id, "--acknowledge", "2")
+        assert house.status()["applied"] == [1, 2]
+        assert house.version_row() == (2, False)
+    else:
+        assert house.status()["applied"] == [1]
+        assert house.version_row() == (1, False)
+        path.write_bytes(text)
+        assert house.status()["pending"] == [2]
+        path.unlink()
+    assert house.status()["problems"] == []
+    assert "Nothing to do" in house.orch("apply").output

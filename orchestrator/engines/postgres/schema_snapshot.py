@@ -17,7 +17,7 @@ from typing import Any
 from psycopg import Connection
 
 from orchestrator.engines.postgres.rare_objects import OPTIONS, rare_objects
-from orchestrator.errors import OrchError
+from orchestrator.errors import SchemaTooLargeError
 from orchestrator.model import SchemaObject, SchemaSnapshot
 
 _ACL = "(SELECT string_agg(a::text, ' ' ORDER BY a::text) FROM unnest({}) AS a)"
@@ -207,7 +207,7 @@ def _spelled(definition: str) -> str:
 
 
 def schema_snapshot(connection: Connection[Any], bookkeeping: Sequence[str]) -> SchemaSnapshot:
-    """Return what is in the database but these tables. OrchError for a schema of more than MAX_BYTES, which is not read."""
+    """Return what is in the database but these tables. SchemaTooLargeError for more than MAX_BYTES, which is not read."""
     with connection.transaction():
         asked = connection.execute(f"{_SETTINGS}; {_SIZE}".encode())
         while asked.nextset():
@@ -215,6 +215,8 @@ def schema_snapshot(connection: Connection[Any], bookkeeping: Sequence[str]) -> 
         size = int(asked.fetchall()[0][0])
         if size > MAX_BYTES:
             what = f"the schema is too large to be compared: about {size / 2**20:,.0f} MiB, and {MAX_BYTES / 2**20:,.0f} are read"
-            raise OrchError(what, hint="move data out of the bodies of functions, or use drift: off for this database")
+            raise SchemaTooLargeError(
+                what, hint="move data out of the bodies of functions, or use drift: off for this database"
+            )
         rows = connection.execute(_query(connection.info.server_version), (list(bookkeeping),)).fetchall()
     return {SchemaObject(kind, name, of): _spelled(definition or "") for kind, name, of, definition in rows}
