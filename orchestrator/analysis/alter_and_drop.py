@@ -61,6 +61,12 @@ def _alter_type(words: Words, at: int) -> Iterator[Fact]:
         words.take("IF", "NOT", "EXISTS")
         value = words.literal(words.i) if words.peek() == STRING else ""
         yield Fact("add value", at, name=name, text=value)
+    elif "DROP" in words.rest():
+        for first, last in words.parts(words.i, words.size):
+            part = words.within(first, last)
+            if part.take("DROP", "ATTRIBUTE"):
+                part.take("IF", "EXISTS")
+                yield Fact("drop attribute", at, name=name, text=part.name())
     elif words.take("RENAME"):
         value = "type value" if words.take("VALUE") else "type attribute" if words.take("ATTRIBUTE") else "type"
         yield Fact("rename other", at, name=name, text=value, others=())

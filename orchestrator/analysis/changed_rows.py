@@ -50,13 +50,21 @@ def _condition(words: Words, joins: tuple[str, ...]) -> frozenset[str]:
         elif word in _ENDS:
             end = min(end, i)
     condition = [word for word in words.words[where:end] if word not in "()"] if where >= 0 else []
-    if where < 0 or condition in (["TRUE"], ["1", "=", "1"]):
+    if where < 0 or _is_true(condition):
         return frozenset(("all",)) if "joined" not in flags or where >= 0 else frozenset(("all", "joined"))
     if flags and _LIMITS & set(words.words[:end]):
         return frozenset(("joined",))  # a batch
     if "joined" in flags and not any(word in _COMPARES or word[0].isdigit() for word in condition):
         return frozenset(("joined", "joins alone"))
     return frozenset(flags)
+
+
+def _is_true(condition: list[str]) -> bool:
+    """Whether a condition holds for every row, by what it says: true, 1 = 1, or one of these OR more."""
+    first = condition[: condition.index("OR")] if "OR" in condition and "AND" not in condition else condition
+    if first in (["TRUE"], ["1"], ["NOT", "FALSE"]):
+        return True
+    return len(first) == 3 and first[1] == "=" and first[0] == first[2] and first[0] not in ("NULL", STRING)
 
 
 def read_merge(words: Words, at: int) -> Iterator[Fact]:
@@ -67,6 +75,9 @@ def read_merge(words: Words, at: int) -> Iterator[Fact]:
     changes = any(rest[i : i + 4] == ["WHEN", "MATCHED", "THEN", "UPDATE"] for i in range(len(rest)))
     if changes and not _LIMITS & set(words.words[: words.size]):
         yield Fact("update", at, table, flags=frozenset(("joined", "joins alone")))
+    others = ["WHEN", "NOT", "MATCHED", "BY", "SOURCE", "THEN", "DELETE"]
+    if any(rest[i : i + len(others)] == others for i in range(len(rest))):
+        yield Fact("delete", at, table, flags=frozenset(("other rows",)))
 
 
 def read_with(words: Words, at: int) -> Iterator[Fact]:
@@ -76,7 +87,8 @@ def read_with(words: Words, at: int) -> Iterator[Fact]:
         word = words.words[i]
         depth += (word == "(") - (word == ")")
         before = words.words[i - 1]
-        begins = (depth and before == "(" and _is_with_part(words, i)) or (not depth and before == ")")
+        part = depth and before == "(" and (_is_with_part(words, i) or i == 2)  # 2: COPY (DELETE …) TO
+        begins = part or (not depth and before == ")")
         if begins and (read := {"UPDATE": read_update, "DELETE": read_delete, "MERGE": read_merge}.get(word)):
             yield from read(words.within(i + 1, words.size), at)
 

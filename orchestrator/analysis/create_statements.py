@@ -39,8 +39,9 @@ def read_create(words: Words, at: int) -> Iterator[Fact]:
         words.take("IF", "NOT", "EXISTS")
         yield Fact("create sequence", at, name=words.name())
     elif words.take("SCHEMA"):
-        words.take("IF", "NOT", "EXISTS")
-        yield Fact("create schema", at, name=words.name())
+        if words.take("IF", "NOT", "EXISTS"):
+            flags.add("if not exists")
+        yield Fact("create schema", at, name=words.name(), flags=frozenset(flags))
     elif words.take_one("TRIGGER", "CONSTRAINT"):
         words.take("TRIGGER")
         yield _create_trigger(words, at)

@@ -11,7 +11,7 @@ from orchestrator.analysis.judge_mongo import Collections, judge_command
 from orchestrator.analysis.judge_mysql import Tables, judge_sql
 from orchestrator.analysis.judge_postgres import judge, uses_new_value
 from orchestrator.analysis.rules import is_of_mysql
-from orchestrator.analysis.search_path import located
+from orchestrator.analysis.search_path import located, tells_public_apart
 from orchestrator.analysis.statements import read_statement
 from orchestrator.analysis.table_locks import locked_together
 from orchestrator.analysis.world import World
@@ -87,7 +87,8 @@ class Story:
                     yield _finding(script, statement, number, hit)
 
     def _read_sql(self, script: Script, *, pending: bool) -> Iterator[Finding]:
-        read = [_facts(statement) for statement in script.statements]
+        apart = tells_public_apart(script.text)
+        read = [_facts(statement, keeps_public=apart) for statement in script.statements]
         later = frozenset(fact.name for facts in read for fact in facts if fact.what == "create function")
         counted = sum(not statement.source[:4].upper().startswith("SET ") for statement in script.statements)
         chosen = any(directive.name == "no-transaction" for directive in script.directives)
@@ -99,7 +100,7 @@ class Story:
                 for hit in uses_new_value(self.world, statement.source, facts, unit):
                     yield _finding(script, statement, number, hit)
             for read_fact in facts:
-                fact = located(self.world, read_fact)
+                fact = located(self.world, read_fact, told_apart=apart)
                 if pending:
                     for hit in judge(self.world, fact, unit):
                         yield _finding(script, statement, number, hit, fact.part)
@@ -124,13 +125,13 @@ def part_of(statement: Statement, part: int) -> str:
     return source[start:end]
 
 
-def _facts(statement: Statement) -> list[Fact]:
+def _facts(statement: Statement, *, keeps_public: bool) -> list[Fact]:
     source = statement.source
     if not (statement.block and ";" in source):
-        return read_statement(source)
+        return read_statement(source, keeps_public=keeps_public)
     found: list[Fact] = []
     for part, (start, end) in enumerate(Reader("", source).statements()):
-        for fact in read_statement(source[start:end]):
+        for fact in read_statement(source[start:end], keeps_public=keeps_public):
             fact.at, fact.part = fact.at + start, part
             found.append(fact)
     return found

@@ -122,6 +122,10 @@ def _set_not_null(world: World, fact: Fact, unit: Unit) -> Iterator[Hit]:
 def _type(world: World, fact: Fact, _: Unit) -> Iterator[Hit]:
     if world.is_quiet(fact.table) or fact.type is None:
         return
+    made = world.new_columns.get((fact.table, fact.name), -1)
+    if fact.words and fact.name not in map(identifier, fact.words) and not world.made_now(made):
+        what = f"puts something else into column {fact.table}.{fact.name}: USING does not read it"
+        yield Hit("PG102", fact.at, what, fact.table, AE)
     cost = _type_cost(world, fact, fact.type)
     if cost is Cost.REWRITE:
         yield Hit("PG201", fact.at, _REWRITES, fact.table, AE)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from orchestrator.analysis.facts import Constraint, Fact
 from orchestrator.analysis.hits import AE, SHARE, SRE, Hit, Rule, Unit
 from orchestrator.analysis.judge_alter import ALTER_RULES, beside_default
+from orchestrator.analysis.judge_losses import LOSES
 from orchestrator.analysis.words import Words, calls
 from orchestrator.analysis.world import World
 
@@ -78,71 +79,6 @@ def _drop_index(world: World, fact: Fact, unit: Unit) -> Iterator[Hit]:
             yield Hit("PG503", fact.at, "drops an index that queries may need, and locks its table", table, AE)
 
 
-def _drop_table(world: World, fact: Fact, _: Unit) -> Iterator[Hit]:
-    for name in fact.others:
-        found = world.table(name)
-        if world.is_new(name):
-            continue
-        absent = found is None and world.complete and "if exists" in fact.flags  # as far as the files tell
-        yield Hit(
-            "PG101", fact.at, f"{fact.what.replace('drop', 'drops', 1)} {name} and what is in it", name, AE, absent
-        )
-        if "cascade" in fact.flags:
-            yield Hit("PG103", fact.at, f"drops what depends on {name}", name, AE, absent)
-        if found is not None:
-            parents = {key.references for key in found.foreign_keys()} - set(fact.others)
-            if found.parent:
-                yield Hit("PG302", fact.at, "locks the partitioned table and all its readers out", found.parent, AE)
-            for parent in sorted(parents):
-                if not world.is_quiet(parent):
-                    yield Hit("PG301", fact.at, "drops a foreign key and locks the referenced table too", parent, AE)
-
-
-def _drop_container(world: World, fact: Fact, _: Unit) -> Iterator[Hit]:
-    """DROP SCHEMA, DATABASE."""
-    kind = fact.what.removeprefix("drop ")
-    for name in fact.others:
-        if not world.made_now(world.others.get((kind, name), -1)):
-            code = "PG107" if kind == "database" else "PG101"
-            yield Hit(code, fact.at, f"drops {kind} {name} and what is in it", name, AE)
-            if "cascade" in fact.flags:
-                yield Hit("PG103", fact.at, f"drops what depends on {kind} {name}", name, AE)
-
-
-def _drop_owned(_: World, fact: Fact, __: Unit) -> Iterator[Hit]:
-    for name in fact.others:
-        yield Hit("PG101", fact.at, f"drops everything in this database that {name} owns", "", AE)
-        if "cascade" in fact.flags:
-            yield Hit("PG103", fact.at, f"drops what depends on what {name} owns", "", AE)
-
-
-def _drop_type(world: World, fact: Fact, _: Unit) -> Iterator[Hit]:
-    kind = fact.what.removeprefix("drop ")
-    for name in fact.others:
-        made = world.domains[name].made if name in world.domains else world.types.get(name, -1)
-        if "cascade" in fact.flags and not world.made_now(made):
-            yield Hit("PG104", fact.at, f"drops {kind} {name} and the columns that have it", name, AE)
-
-
-def _drop_other(world: World, fact: Fact, unit: Unit) -> Iterator[Hit]:
-    """DROP … CASCADE of a view, a sequence, a function, an extension and so on."""
-    if "cascade" not in fact.flags:
-        return
-    kind = fact.what.removeprefix("drop ")
-    for name in fact.others or (fact.name,):
-        if kind == "view" and world.is_new(name):
-            continue
-        if kind in ("function", "procedure", "routine"):
-            made = world.functions.get(name, (False, -1))[1]
-            used = name in world.triggers.values()
-            if world.made_now(made) or (made >= 0 and not used and name in unit.created_later):
-                continue
-        elif world.made_now(world.others.get((kind, name), -1)):
-            continue
-        yield Hit("PG103", fact.at, f"drops what depends on {kind} {name}", name, AE)
-        break
-
-
 # ---------------------------------------------------------------- domains, enums
 
 
@@ -202,26 +138,12 @@ def _only_other_types(world: World, source: str, enum: str) -> bool:
 
 
 def _update(world: World, fact: Fact, _: Unit) -> Iterator[Hit]:
-    if world.is_new(fact.table):
+    if world.has_new_rows(fact.table):
         return
     if "all" in fact.flags and "joined" not in fact.flags:
         yield Hit("PG601", fact.at, "rewrites every row of a table", fact.table, "ROW EXCLUSIVE")
     elif fact.flags & {"joins alone", "all"}:
         yield Hit("PG601", fact.at, "may rewrite every row of a table", fact.table, "ROW EXCLUSIVE", maybe=True)
-
-
-def _delete(world: World, fact: Fact, _: Unit) -> Iterator[Hit]:
-    if "all" in fact.flags and not world.is_new(fact.table):
-        yield Hit("PG106", fact.at, f"deletes every row of {fact.table}", fact.table, "ROW EXCLUSIVE")
-
-
-def _truncate(world: World, fact: Fact, _: Unit) -> Iterator[Hit]:
-    old = [name for name in fact.others if not world.is_new(name)]
-    if old:
-        yield Hit("PG105", fact.at, f"empties {', '.join(old)}", old[0], AE)
-        if "cascade" in fact.flags:
-            others = [name for name in world.foreign_keys_to(old[0]) if name not in fact.others]
-            yield Hit("PG103", fact.at, f"empties what refers to {old[0]} too", others[0] if others else old[0], AE)
 
 
 def _whole_table(world: World, fact: Fact, _: Unit) -> Iterator[Hit]:
@@ -290,22 +212,12 @@ _RULES: dict[str, Rule] = {
     "create table": _create_table,
     "create index": _create_index,
     "drop index": _drop_index,
-    "drop table": _drop_table,
-    "drop materialized view": _drop_table,
-    "drop schema": _drop_container,
-    "drop database": _drop_container,
-    "drop owned": _drop_owned,
-    "drop type": _drop_type,
-    "drop domain": _drop_type,
-    **{f"drop {kind}": _drop_other for kind in ("view", "sequence", "function", "procedure", "routine", "aggregate",
-       "extension", "trigger", "rule", "policy", "collation", "operator", "server", "language", "cast")},
+    **LOSES,
     "domain add": _domain,
     "domain validate": _domain,
     "domain not null": _domain,
     "add value": _add_value,
     "update": _update,
-    "delete": _delete,
-    "truncate": _truncate,
     "vacuum full": _whole_table,
     "cluster": _whole_table,
     "reindex": _reindex,

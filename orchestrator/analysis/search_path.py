@@ -1,4 +1,4 @@
-"""Give tables the names by which they are known, where a file has set the search_path."""
+"""Give tables the names by which they are known, where a file has set the search_path or has temporary tables."""
 
 from __future__ import annotations
 
@@ -12,12 +12,21 @@ _NAMES_TABLES = frozenset(("create table", "drop table", "drop view", "drop mate
 _NAMED = frozenset(("create table", "attach", "detach", "inherit"))  # whose `name` is a table too
 
 
-def located(world: World, fact: Fact) -> Fact:
-    """Return a fact whose tables have their schema, if the file has set the search_path."""
-    if not world.path:
+def tells_public_apart(text: str) -> bool:
+    """Whether `public.x` and `x` may be two things in a file, so that its statements are read with the word `public`."""
+    lowered = text.lower()
+    return "public" in lowered and ("temp" in lowered or "search_path" in lowered)
+
+
+def located(world: World, fact: Fact, *, told_apart: bool) -> Fact:
+    """Return a fact whose tables have their schema, if the file has set the search_path.
+
+    `told_apart`: the fact was read with the word `public`, which goes where nothing else has the name.
+    """
+    if not world.path and not told_apart:
         return fact
     table = fact.table
-    if fact.what in _MAKES and "temp" not in fact.flags and UNQUALIFIED.fullmatch(table):
+    if fact.what in _MAKES and "temp" not in fact.flags and world.path and UNQUALIFIED.fullmatch(table):
         table = table if world.path[0] == "public" else f"{world.path[0]}.{table}"
     elif "temp" not in fact.flags:
         table = world.resolved(table) if table else ""
@@ -25,8 +34,10 @@ def located(world: World, fact: Fact) -> Fact:
     return replace(
         fact,
         table=table,
-        name=world.resolved(fact.name) if named and fact.name else fact.name,
-        others=tuple(map(world.resolved, fact.others)) if fact.what in _NAMES_TABLES else fact.others,
+        name=world.resolved(fact.name) if named and fact.name else fact.name.removeprefix("public."),
+        others=tuple(
+            world.resolved(one) if fact.what in _NAMES_TABLES else one.removeprefix("public.") for one in fact.others
+        ),
         constraint=_constraint(world, fact.constraint) if fact.constraint else None,
         constraints=tuple(_constraint(world, one) for one in fact.constraints),
         column=_column(world, fact.column) if fact.column else None,

@@ -12,20 +12,27 @@ from orchestrator.analysis.create_statements import read_create
 from orchestrator.analysis.facts import Fact
 from orchestrator.analysis.words import STRING, Words, identifier
 
-_FIRST = re.compile(r"[A-Za-z]+")
+_FIRST = re.compile(r"(?P<brackets>[( \t\n\r\f\v]*)(?P<word>[A-Za-z]+)")
 _WRITES_WITHIN = re.compile(r"\b(?:DELETE\s+FROM|UPDATE|MERGE)\b", re.IGNORECASE)
+_HOLD_WRITES = ("WITH", "INSERT", "SELECT", "COPY", "PREPARE")  # there are thousands of them: first, two words
 _STARTS = ("BEGIN", "THEN", "ELSE", "LOOP", ";")  # after these a statement of a block begins
 
 
-def read_statement(source: str, at: int = 0) -> list[Fact]:
-    """Return the facts of one statement that begins at an offset of a text; their offsets are those of the text."""
+def read_statement(source: str, at: int = 0, *, keeps_public: bool = False) -> list[Fact]:
+    """Return the facts of one statement that begins at an offset of a text; their offsets are those of the text.
+
+    `keeps_public`: the schema of `public.x` is part of the name.
+    """
     first = _FIRST.match(source, at)
-    reader = _READERS.get(first[0].upper()) if first else None
+    kind = first["word"].upper() if first else ""
+    if first and first["brackets"]:
+        kind = "WITH" if kind in ("WITH", "SELECT") else ""
+    reader = _READERS.get(kind)
     if reader is None:
         return []
-    if first and first[0].upper() in ("WITH", "INSERT", "SELECT") and not _writes_within(source, at):
+    if kind in _HOLD_WRITES and not _writes_within(source, at):
         return []
-    words = Words(source, at)
+    words = Words(source, at, keeps_public=keeps_public)
     words.i = 1
     return list(reader(words, at))
 
@@ -138,7 +145,7 @@ def _do(words: Words, at: int) -> Iterator[Fact]:
                 continue
             if word == "EXECUTE":
                 yield from _executed(inner, n, at)
-            elif word in _READERS and word not in ("DO", "SELECT", "BEGIN", "SET"):
+            elif word in _READERS and word not in ("DO", "SELECT", "BEGIN", "SET", "COPY", "PREPARE"):
                 end = next((k for k in range(n, inner.size) if inner.words[k] == ";"), inner.size)
                 start = inner.ats[n]
                 stop = inner.ats[end] if end < inner.size else len(body)
@@ -154,6 +161,14 @@ def _executed(inner: Words, n: int, at: int) -> Iterator[Fact]:
         yield Fact("dynamic", at)
 
 
+def _prepare(words: Words, at: int) -> Iterator[Fact]:
+    """What is prepared is taken as run: nobody prepares what a file does not execute."""
+    while not words.done and not words.take("AS"):
+        words.i += 1
+    if not words.done:
+        yield from (replace(fact, at=at) for fact in read_statement(words.source, words.at))
+
+
 _READERS: dict[str, Callable[[Words, int], Iterator[Fact]]] = {
     "CREATE": read_create,
     "ALTER": read_alter,
@@ -163,6 +178,8 @@ _READERS: dict[str, Callable[[Words, int], Iterator[Fact]]] = {
     "WITH": read_with,
     "INSERT": read_with,
     "SELECT": read_with,
+    "COPY": read_with,
+    "PREPARE": _prepare,
     "MERGE": read_merge,
     "EXPLAIN": _explain,
     "TRUNCATE": read_truncate,

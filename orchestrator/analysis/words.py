@@ -30,8 +30,9 @@ class Words:
     A quoted name keeps its quotes, so that it never equals a keyword; a literal is `''`. The end reads as empty words.
     """
 
-    def __init__(self, source: str, start: int = 0) -> None:
+    def __init__(self, source: str, start: int = 0, *, keeps_public: bool = False) -> None:
         self.source = source
+        self.keeps_public = keeps_public
         self.words: list[str] = []
         self.ats: list[int] = []
         self.i = 0
@@ -88,15 +89,16 @@ class Words:
         return self.peek() in words
 
     def name(self) -> str:
-        """Read a name, perhaps with a schema, as `plain` or `"As Written"`; `public.` is left out."""
+        """Read a name, perhaps with a schema, as `plain` or `"As Written"`; `public.` is left out unless it is kept."""
         parts = []
         while not self.done:
-            parts.append(identifier(self.words[self.i]))
+            word = self.words[self.i]
+            parts.append(identifier(word if word != STRING else f'"{self.literal(self.i)}"'))  # a text in SQLite
             self.i += 1
             if self.peek() != "." or not parts[-1]:
                 break
             self.i += 1
-        if len(parts) > 1 and parts[0] == "public":
+        if len(parts) > 1 and parts[0] == "public" and not self.keeps_public:
             parts = parts[1:]
         return ".".join(parts)
 
@@ -147,6 +149,7 @@ class Words:
         """Return a cursor over these words alone."""
         inner = object.__new__(Words)
         inner.source, inner.words, inner.ats, inner.i = self.source, self.words, self.ats, start
+        inner.keeps_public = self.keeps_public
         inner.size = end
         return inner
 

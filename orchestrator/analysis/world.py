@@ -92,12 +92,26 @@ class World:
         found = self.tables.get(name)
         return self.is_new(name) or (found is not None and found.made >= self.pending_from and self.complete)
 
+    def has_new_rows(self, name: str) -> bool:
+        """Whether all rows are new: those of a view are those of other tables, and so are those of partitions."""
+        found = self.tables.get(name)
+        return self.is_new(name) and not (found and found.kind == "view") and not self.old_within(name)
+
+    def old_within(self, name: str) -> set[str]:
+        """Return the partitions of a table that the plan has not made, and those of its partitions."""
+        within = [one for one in self.tables.values() if one.parent == name != one.name]
+        old = {one.name for one in within if not self.is_new(one.name)}
+        return old.union(*(self.old_within(one.name) for one in within))
+
     def made_now(self, made: int) -> bool:
         """Whether what was made by the file of this number is new."""
         return made >= self.pending_from
 
     def resolved(self, name: str) -> str:
         """Return the name of a table as it is known here: by the search_path that the file has set, if it has no schema."""
+        if name.startswith("public."):  # it is not the temporary table of that name
+            bare = name.removeprefix("public.")
+            return name if bare in self.tables and self.tables[bare].temp else bare
         if not self.path or not UNQUALIFIED.fullmatch(name):
             return name
         known = self.tables.get(name)

@@ -53,7 +53,8 @@ def _create_type(world: World, fact: Fact) -> None:
 
 
 def _create_other(world: World, fact: Fact) -> None:
-    world.others.setdefault((fact.what.removeprefix("create "), fact.name), world.number)
+    made = -1 if "if not exists" in fact.flags else world.number  # it may be an old one
+    world.others.setdefault((fact.what.removeprefix("create "), fact.name), made)
 
 
 def _create_trigger(world: World, fact: Fact) -> None:
