@@ -119,7 +119,7 @@ def _create_function(words: Words, at: int, replaces: bool) -> Fact:
     if replaces:
         flags.add("replace")
     inner = tuple(rest) if language == "sql" and not body else tuple(Words(body).words) if language == "sql" else ()
-    return Fact("create function", at, name=name, flags=frozenset(flags), text=language, words=inner)
+    return Fact("create function", at, name=name, flags=frozenset(flags), text=language, words=inner, body=body)
 
 
 def _create_domain(words: Words, at: int) -> Fact:

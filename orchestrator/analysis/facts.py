@@ -45,6 +45,7 @@ class Fact:
     """One thing that a statement does. `what` names it, `at` is its offset; the rest depends on `what`.
 
     `part` is the number of its statement in a block. `flags` are words such as `if exists`, `cascade`, `only`, `temp`.
+    `body` is that of a function.
     """
 
     what: str
@@ -61,3 +62,4 @@ class Fact:
     words: tuple[str, ...] = ()
     text: str = ""
     part: int = 0
+    body: str = ""

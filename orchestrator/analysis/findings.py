@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -12,10 +13,11 @@ from orchestrator.analysis.judge_mysql import Tables, judge_sql
 from orchestrator.analysis.judge_postgres import judge, uses_new_value
 from orchestrator.analysis.rules import is_of_mysql
 from orchestrator.analysis.search_path import located, tells_public_apart
-from orchestrator.analysis.statements import read_statement
+from orchestrator.analysis.statements import read_calls, read_statement
 from orchestrator.analysis.table_locks import locked_together
 from orchestrator.analysis.world import World
 from orchestrator.analysis.world_changes import apply
+from orchestrator.engines import dialect
 from orchestrator.engines.postgres.sql_reader import Reader
 from orchestrator.model import Mark, Script, Statement
 
@@ -43,9 +45,10 @@ class Story:
 
     def __init__(self, *, version: int = 0, complete: bool = True, engine: str = "") -> None:
         self.world = World(complete=complete)
-        self.collections = Collections()
-        self.tables = Tables() if is_of_mysql(engine) else None
+        self.collections = Collections(complete=complete)
+        self.tables = Tables(complete=complete) if is_of_mysql(engine) else None
         self._version = version
+        self._brackets = bool(engine) and dialect(engine).lint_brackets
 
     def past(self, script: Script) -> None:
         """Take a file as applied before the plan."""
@@ -88,7 +91,13 @@ class Story:
 
     def _read_sql(self, script: Script, *, pending: bool) -> Iterator[Finding]:
         apart = tells_public_apart(script.text)
-        read = [_facts(statement, keeps_public=apart) for statement in script.statements]
+        sources = [statement.source for statement in script.statements]
+        if self._brackets:
+            sources = list(map(_without_brackets, sources))
+        read = [
+            _facts(source, block=statement.block, keeps_public=apart)
+            for source, statement in zip(sources, script.statements, strict=True)
+        ]
         later = frozenset(fact.name for facts in read for fact in facts if fact.what == "create function")
         counted = sum(not statement.source[:4].upper().startswith("SET ") for statement in script.statements)
         chosen = any(directive.name == "no-transaction" for directive in script.directives)
@@ -99,6 +108,8 @@ class Story:
             if pending:
                 for hit in uses_new_value(self.world, statement.source, facts, unit):
                     yield _finding(script, statement, number, hit)
+            if self.world.bodies:
+                facts = [*facts, *read_calls(statement.source, self.world.bodies)]
             for read_fact in facts:
                 fact = located(self.world, read_fact, told_apart=apart)
                 if pending:
@@ -125,9 +136,20 @@ def part_of(statement: Statement, part: int) -> str:
     return source[start:end]
 
 
-def _facts(statement: Statement, *, keeps_public: bool) -> list[Fact]:
-    source = statement.source
-    if not (statement.block and ";" in source):
+_BRACKETS = re.compile(r"""'[^']*'|"[^"]*"|`[^`]*`|--[^\n]*|/\*.*?\*/|\[(?P<name>[^\]]*)\]""", re.DOTALL)
+
+
+def _without_brackets(source: str) -> str:
+    """Return a statement in which a [name], as SQLite has them, is a "name"; every other character stays in its place."""
+
+    def quoted(found: re.Match[str]) -> str:
+        return found[0] if found["name"] is None else '"' + found["name"].replace('"', "_") + '"'
+
+    return _BRACKETS.sub(quoted, source) if "[" in source else source
+
+
+def _facts(source: str, *, block: bool, keeps_public: bool) -> list[Fact]:
+    if not (block and ";" in source):
         return read_statement(source, keeps_public=keeps_public)
     found: list[Fact] = []
     for part, (start, end) in enumerate(Reader("", source).statements()):

@@ -9,19 +9,30 @@ from typing import Any
 from orchestrator.analysis.hits import Hit
 
 Command = Mapping[str, Any]
+_FILLS = ("insert", "createIndexes", "update", "findAndModify")
+_ALL = ({"_id": {"$exists": True}}, {"_id": {"$ne": None}})
 
 
 @dataclass
 class Collections:
-    """The collections that the files made so far, each with the number of its file."""
+    """The collections that the files made so far, each with the number of its file.
+
+    `used` are those that files wrote to: MongoDB makes them then. `complete`: all files so far were read.
+    """
 
     number: int = -1
     pending_from: int = 0
     made: dict[str, int] = field(default_factory=dict)
+    used: set[str] = field(default_factory=set)
+    complete: bool = True
 
     def is_new(self, name: object) -> bool:
         """Whether the plan itself makes this collection."""
         return isinstance(name, str) and self.made.get(name, -1) >= self.pending_from
+
+    def is_old(self, name: object) -> bool:
+        """Whether this collection was there before the plan, as far as the files tell; all may be if some were not read."""
+        return isinstance(name, str) and not self.is_new(name) and (name in self.made or name in self.used)
 
 
 def judge_command(collections: Collections, command: Command) -> list[Hit]:
@@ -34,6 +45,9 @@ def judge_command(collections: Collections, command: Command) -> list[Hit]:
         collections.made.setdefault(target, collections.number)
     elif name == "drop" and isinstance(target, str):
         collections.made.pop(target, None)
+        collections.used.discard(target)
+    elif name in _FILLS and isinstance(target, str):
+        collections.used.add(target)
     elif name == "renameCollection":
         old, new = _bare(command.get(name)), _bare(command.get("to"))
         if old in collections.made:
@@ -54,16 +68,47 @@ def _delete(collections: Collections, command: Command, target: str) -> Iterator
     deletes = command.get("deletes") or ()
     if isinstance(deletes, list | tuple) and not collections.is_new(target):
         for one in deletes:
-            if isinstance(one, Mapping) and not one.get("q") and one.get("limit", 0) == 0:
+            if isinstance(one, Mapping) and _is_all(one.get("q")) and one.get("limit", 0) == 0:
                 yield Hit("MG103", 0, f"deletes every document of {target}", target)
                 return
+
+
+def _is_all(query: object) -> bool:
+    """Whether a query finds every document, by what it says: nothing, or that there is an _id."""
+    return not query or query in _ALL
+
+
+def _bulk_write(collections: Collections, command: Command, _: str) -> Iterator[Hit]:
+    """What a bulkWrite deletes and updates, in the collections that it names."""
+    spaces, operations = command.get("nsInfo") or (), command.get("ops") or ()
+    names = [_bare(one.get("ns")) if isinstance(one, Mapping) else "" for one in spaces]
+    for one in operations:
+        if not (isinstance(one, Mapping) and _is_all(one.get("filter")) and one.get("multi")):
+            continue
+        kind = "delete" if "delete" in one else "update"
+        number = one.get(kind)
+        name = names[number] if isinstance(number, int) and 0 <= number < len(names) else "?"
+        if not collections.is_new(name) and kind == "delete":
+            yield Hit("MG103", 0, f"deletes every document of {name}", name)
+        elif not collections.is_new(name):
+            yield Hit("MG601", 0, "rewrites every document of a collection", name)
+
+
+def _apply_ops(collections: Collections, command: Command, _: str) -> Iterator[Hit]:
+    """What the commands among the operations do."""
+    for one in command.get("applyOps") or ():
+        inner = one.get("o") if isinstance(one, Mapping) and one.get("op") == "c" else None
+        if isinstance(inner, Mapping) and inner:
+            name = next(iter(inner))
+            if name != "applyOps" and (rule := _RULES.get(name)):
+                yield from rule(collections, inner, str(inner[name]))
 
 
 def _update(collections: Collections, command: Command, target: str) -> Iterator[Hit]:
     updates = command.get("updates") or ()
     if isinstance(updates, list | tuple) and not collections.is_new(target):
         for one in updates:
-            if isinstance(one, Mapping) and not one.get("q") and one.get("multi"):
+            if isinstance(one, Mapping) and _is_all(one.get("q")) and one.get("multi"):
                 yield Hit("MG601", 0, "rewrites every document of a collection", target)
                 return
 
@@ -74,20 +119,19 @@ def _out(collections: Collections, command: Command, target: str) -> Iterator[Hi
         if isinstance(stage, Mapping) and "$out" in stage:
             out = stage["$out"]
             into = out.get("coll", "") if isinstance(out, Mapping) else str(out)
-            known = into == target or (into in collections.made and not collections.is_new(into))
-            if known:
+            if into == target or _may_be_old(collections, into):
                 yield Hit("MG104", 0, f"replaces collection {into} by the result of an aggregation", str(into))
+
+
+def _may_be_old(collections: Collections, name: object) -> bool:
+    return collections.is_old(name) or not (collections.complete or collections.is_new(name))
 
 
 def _map_reduce(collections: Collections, command: Command, target: str) -> Iterator[Hit]:
     """mapReduce puts its result in the place of a collection, unless it merges or reduces into it."""
     out = command.get("out")
     into = out.get("replace", "") if isinstance(out, Mapping) else out
-    if (
-        isinstance(into, str)
-        and into
-        and (into == target or (into in collections.made and not collections.is_new(into)))
-    ):
+    if isinstance(into, str) and into and (into == target or _may_be_old(collections, into)):
         yield Hit("MG104", 0, f"replaces collection {into} by the result of mapReduce", into)
 
 
@@ -124,6 +168,10 @@ def _coll_mod(collections: Collections, command: Command, target: str) -> Iterat
         and command.get("validationAction", "error") == "error"
     ):
         yield Hit("MG402", 0, "adds a validator that the next update of an old document may fail", target, maybe=True)
+    if "cappedSize" in command or "cappedMax" in command:
+        yield Hit("MG105", 0, f"drops the oldest documents of {target} beyond the limit", target)
+    if command.get("expireAfterSeconds", "off") != "off":
+        yield Hit("MG106", 0, f"makes the server delete older documents of {target}", target)
     index = command.get("index")
     if isinstance(index, Mapping) and "expireAfterSeconds" in index:
         yield Hit("MG106", 0, f"makes the server delete older documents of {target}", target)
@@ -154,6 +202,9 @@ _RULES: dict[str, Callable[[Collections, Command, str], Iterator[Hit]]] = {
     "update": _update,
     "aggregate": _out,
     "mapReduce": _map_reduce,
+    "mapreduce": _map_reduce,
+    "bulkWrite": _bulk_write,
+    "applyOps": _apply_ops,
     "convertToCapped": _capped,
     "validate": _validate,
     "createIndexes": _create_indexes,

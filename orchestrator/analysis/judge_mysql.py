@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from orchestrator.analysis.columns_mysql import ColumnDefinition, in_place, read_column
 from orchestrator.analysis.hits import Hit
+from orchestrator.analysis.mysql_inner import inner
 from orchestrator.engines.mysql.lexer import Token, name_of, tokens
 
 _PLAIN = re.compile(r"[A-Za-z0-9_$.]+")
@@ -20,12 +21,16 @@ INSTANT, NO_COPY, SHARED, COPY = range(4)
 
 @dataclass
 class Tables:
-    """The tables that the files made so far: the number of its file, and its columns as far as they are told."""
+    """The tables that the files made so far: the number of its file, and its columns as far as they are told.
+
+    `complete`: all files so far were read, so that what is not here is made elsewhere, or not at all.
+    """
 
     number: int = -1
     pending_from: int = 0
     made: dict[str, int] = field(default_factory=dict)
     columns: dict[tuple[str, str], ColumnDefinition] = field(default_factory=dict)
+    complete: bool = True
 
     def is_new(self, table: str) -> bool:
         """Whether the plan itself makes this table."""
@@ -47,12 +52,22 @@ class Tables:
 
 def judge_sql(tables: Tables, source: str) -> list[Hit]:
     """Return what there is to say of a statement, and take note of what it creates, renames and drops."""
-    found = [token for token in tokens(source) if token.kind != "semi"]
+    found = list(tokens(source))
     words = [token.text if token.kind == "word" else "" for token in found]
     if not words or (words[0] == "create" and _BODIES & {*words[:_BEFORE_KIND]}):
         return []
-    rule = _RULES.get(words[0])
-    return list(rule(tables, found, words)) if rule else []
+    statements = inner(found, words)
+    if statements is None:
+        return [
+            Hit("MY701", found[0].start, "runs SQL that is put together while it runs, which nobody can judge before")
+        ]
+    hits: list[Hit] = []
+    for statement in statements:
+        part = [token for token in statement if token.kind != "semi"]
+        text = [token.text if token.kind == "word" else "" for token in part]
+        rule = _RULES.get(text[0]) if text else None
+        hits += rule(tables, part, text) if rule else ()
+    return hits
 
 
 def shown(name: str) -> str:
@@ -74,9 +89,13 @@ def _create(tables: Tables, found: list[Token], words: list[str]) -> Iterator[Hi
         return
     if kind != "table":
         return
-    at += 3 if words[at : at + 3] == ["if", "not", "exists"] else 0
+    unsure = words[at : at + 3] == ["if", "not", "exists"]
+    at += 3 if unsure else 0
     table, at = _name(found, at)
-    if "replace" in words[1:3] and not tables.is_new(table) and table.lower() in tables.made:
+    known = table.lower() in tables.made
+    if unsure and (known or not tables.complete):
+        return  # it may be an old one
+    if "replace" in words[1:3] and not tables.is_new(table) and (known or not tables.complete):
         yield Hit("MY101", found[0].start, f"drops table {shown(table)} and what is in it", table)
     if "temporary" not in words[1:4]:
         tables.forget(table)
@@ -110,17 +129,28 @@ def _truncate(tables: Tables, found: list[Token], words: list[str]) -> Iterator[
 
 
 def _delete(tables: Tables, found: list[Token], words: list[str]) -> Iterator[Hit]:
-    if "from" not in words or {"where", "limit", "join", "using"} & {*words}:
+    if "from" not in words or {"limit", "join"} & {*words}:
         return
-    table, _ = _name(found, words.index("from") + 1)
+    table, after = _name(found, words.index("from") + 1)
+    if "where" in words and not _is_true(found[words.index("where") + 1 :]):
+        return
+    if "using" in words and [one.text for one in found[words.index("using") :]] != ["using", found[after - 1].text]:
+        return
     if not tables.is_new(table):
         yield Hit("MY104", found[0].start, f"deletes every row of {shown(table)}", table)
+
+
+def _is_true(condition: Sequence[Token]) -> bool:
+    """Whether a condition holds for every row, by what it says: 1, TRUE, or 1 = 1."""
+    texts = [one.text for one in condition]
+    return texts in (["1"], ["true"]) or (len(texts) == 3 and texts[1] == "=" and texts[0] == texts[2] != "null")
 
 
 def _update(tables: Tables, found: list[Token], words: list[str]) -> Iterator[Hit]:
     at = next((at for at, word in enumerate(words) if at and word not in ("low_priority", "ignore")), 1)
     table, after = _name(found, at)
-    if {"where", "limit", "join"} & {*words} or (after < len(found) and found[after].text == ","):
+    conditional = "where" in words and not _is_true(found[words.index("where") + 1 :])
+    if conditional or {"limit", "join"} & {*words} or (after < len(found) and found[after].text == ","):
         return
     if not tables.is_new(table):
         yield Hit("MY601", found[0].start, f"rewrites every row of {shown(table)} in one transaction", table)
@@ -234,6 +264,8 @@ def _clause(tables: Tables, table: str, clause: Sequence[Token], words: list[str
         return one("MY207", f"distributes the rows of {where} anew while nobody can write to it", COPY)
     if first in ("force", "row_format") or (first == "engine" and words[-1] == "innodb"):
         return one("MY602", f"rebuilds {where}", NO_COPY)
+    if words[:2] == ["discard", "tablespace"] or (first == "engine" and words[-1] == "blackhole"):
+        return one("MY103", f"empties {where}", COPY)
     if first == "engine" or words[:2] == ["order", "by"]:
         return one("MY206", f"rewrites {where} while nobody can write to it", COPY)
     return _Judged()

@@ -9,6 +9,7 @@ from orchestrator.analysis.findings import Finding, Story, part_of
 from orchestrator.analysis.permissions import allowed, permissions
 from orchestrator.analysis.rules import LOSES_DATA, OFF, fits_engine, risk_of
 from orchestrator.analysis.rules import rules as all_rules
+from orchestrator.analysis.statements import calls_unknown
 from orchestrator.model import Mark, Script
 
 _OTHERS_LOSE = frozenset({"PG107", "MY105"})  # what a plan can take from somebody even where it makes everything itself
@@ -52,12 +53,20 @@ def risks(
     told &= _OTHERS_LOSE if fresh else told
     told = {code for code in told if not engine or fits_engine(code, engine)}
     found = list(_told(Story(complete=False, engine=engine), ahead, told))
-    if found and past is not None and not fresh:
+    if past is not None and not fresh and (found or _calls_unknown(ahead)):
         story = Story(engine=engine)
         for script in past():
             story.past(script)
         found = list(_told(story, ahead, told))
     return found
+
+
+def _calls_unknown(scripts: Iterable[Script]) -> bool:
+    return any(
+        isinstance(statement.body, str) and calls_unknown(statement.source)
+        for script in scripts
+        for statement in script.statements
+    )
 
 
 def _told(story: Story, scripts: Iterable[Script], told: set[str]) -> Iterator[Risk]:

@@ -250,4 +250,15 @@ MYSQL = (
         "ALTER TABLE orders FORCE;",
         "Do it while few programs write, with a short lock_timeout: orch tries again.",
     ),
+    _rule(
+        "MY701",
+        "runs SQL that is put together while it runs",
+        WARN,
+        "whatever it turns out to be",
+        "nobody knows before",
+        "whatever it turns out to be",
+        "Neither this command nor a reviewer can see what a PREPARE of a variable will do.",
+        "SET @s = CONCAT('DROP TABLE ', 'orders');\nPREPARE p FROM @s;",
+        "Write the statements out, or read them and allow it: -- orch: allow MY701 REASON",
+    ),
 )

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 from orchestrator.analysis.alter_and_drop import read_alter, read_drop
 from orchestrator.analysis.changed_rows import read_delete, read_merge, read_truncate, read_update, read_with
 from orchestrator.analysis.create_statements import read_create
 from orchestrator.analysis.facts import Fact
-from orchestrator.analysis.words import STRING, Words, identifier
+from orchestrator.analysis.functions import STEADY, VOLATILE
+from orchestrator.analysis.words import STRING, Words, calls, identifier
 
 _FIRST = re.compile(r"(?P<brackets>[( \t\n\r\f\v]*)(?P<word>[A-Za-z]+)")
 _WRITES_WITHIN = re.compile(r"\b(?:DELETE\s+FROM|UPDATE|MERGE)\b", re.IGNORECASE)
@@ -138,18 +139,39 @@ def _do(words: Words, at: int) -> Iterator[Fact]:
     for i in range(1, words.size):
         if words.words[i] != STRING or words.words[i - 1] == "LANGUAGE":
             continue
-        body = words.literal(i)
-        inner = Words(body)
-        for n, word in enumerate(inner.words):
-            if n and inner.words[n - 1] not in _STARTS:
-                continue
-            if word == "EXECUTE":
-                yield from _executed(inner, n, at)
-            elif word in _READERS and word not in ("DO", "SELECT", "BEGIN", "SET", "COPY", "PREPARE"):
-                end = next((k for k in range(n, inner.size) if inner.words[k] == ";"), inner.size)
-                start = inner.ats[n]
-                stop = inner.ats[end] if end < inner.size else len(body)
-                yield from (replace(fact, at=at) for fact in read_statement(body[start:stop]))
+        yield from read_body(words.literal(i), at)
+
+
+def read_body(body: str, at: int) -> Iterator[Fact]:
+    """Yield what the body of a block or a function runs; its facts stand at the offset of whoever runs it."""
+    inner = Words(body)
+    for n, word in enumerate(inner.words):
+        if n and inner.words[n - 1] not in _STARTS:
+            continue
+        if word == "EXECUTE":
+            yield from _executed(inner, n, at)
+        elif word in _READERS and word not in ("DO", "SELECT", "BEGIN", "SET", "COPY", "PREPARE"):
+            end = next((k for k in range(n, inner.size) if inner.words[k] == ";"), inner.size)
+            start = inner.ats[n]
+            stop = inner.ats[end] if end < inner.size else len(body)
+            yield from (replace(fact, at=at) for fact in read_statement(body[start:stop]))
+
+
+def read_calls(source: str, bodies: Mapping[str, str]) -> list[Fact]:
+    """Return what the functions and procedures run that a SELECT or a CALL calls, by their bodies."""
+    first = _FIRST.match(source)
+    if first is None or first["word"].upper() not in ("SELECT", "CALL") or not any(name in source for name in bodies):
+        return []
+    called = dict.fromkeys(name for name in calls(Words(source).words) if name in bodies)
+    return [fact for name in called for fact in read_body(bodies[name], 0)]
+
+
+def calls_unknown(source: str) -> bool:
+    """Whether a SELECT or a CALL calls what PostgreSQL does not bring: only earlier files tell what that runs."""
+    first = _FIRST.match(source)
+    if first is None or first["word"].upper() not in ("SELECT", "CALL"):
+        return False
+    return any(name not in STEADY and name not in VOLATILE for name in calls(Words(source).words))
 
 
 def _executed(inner: Words, n: int, at: int) -> Iterator[Fact]:

@@ -36,6 +36,7 @@ def _create_index(world: World, fact: Fact) -> None:
 
 def _create_function(world: World, fact: Fact) -> None:
     world.functions[fact.name] = (_is_volatile(fact, world), world.number)
+    world.bodies[_bare(fact.name)] = fact.body
 
 
 def _create_domain(world: World, fact: Fact) -> None:
@@ -123,9 +124,9 @@ def _add_constraint(world: World, table: Table, constraint: Constraint, column: 
 
 
 def _attach(world: World, fact: Fact) -> None:
-    child, parent = world.tables.get(fact.name), world.tables.get(fact.table)
-    if child is not None:
-        child.parent = fact.table
+    unknown = Table(fact.name, -1, whole=False)  # made elsewhere
+    child, parent = world.tables.setdefault(fact.name, unknown), world.tables.get(fact.table)
+    child.parent = fact.table
     if parent is not None:
         parent.partitioned = True
         if "default" in fact.flags:

@@ -168,6 +168,7 @@ class Dialect(NamedTuple):
         client: the module with what a test connects by, a `Clients` (these protocols are in `engines.parts`).
         lint_rules: how the codes of the lint rules begin that are true of its files.
         lint_versions: the oldest and the newest major version that these rules know; none: (0, 0).
+        lint_brackets: whether `[name]` is a name in its files.
         error_code: what people read of the code of a server's error; `{}` stands for the code.
         slow_drop: whether dropping a database takes so long that a test does not wait for it.
         sizes: the module that asks a session how large the tables are, a `Sizing`; '' where nothing counts that.
@@ -197,6 +198,7 @@ class Dialect(NamedTuple):
     client: str
     lint_rules: tuple[str, ...] = ()
     lint_versions: tuple[int, int] = (0, 0)
+    lint_brackets: bool = False
     error_code: str = "code {}"
     slow_drop: bool = False
     extra: str = ""

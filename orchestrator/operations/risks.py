@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from orchestrator.analysis.rules import BLOCKS_WRITES, BREAKS_READERS, LOSES_DATA
 from orchestrator.errors import ConflictError
 from orchestrator.hints import Command, Hint
+from orchestrator.model import Direction
 
 if TYPE_CHECKING:
     from orchestrator.analysis.risks import Risk
@@ -27,9 +29,21 @@ def treated(planned: Planned, wanted: str) -> list[tuple[str, Risk, str]]:
     return found
 
 
+def refuse_again(down: Planned) -> None:
+    """Raise ConflictError if the manifest refuses what the migrations of a rollback do when they are applied once more."""
+    (database,) = down.plan.databases
+    migrations = {one.version: one for one in down.run.catalogs[database.id]}
+    ups = ((step, migrations[step.version].up) for step in reversed(database.steps) if step.version in migrations)
+    steps = tuple(
+        replace(step, direction=Direction.UP, path=up.path, checksum=up.checksum, first=0) for step, up in ups if up
+    )
+    again = replace(down.plan, direction=Direction.UP, databases=(replace(database, steps=steps),))
+    refuse(replace(down, plan=again))
+
+
 def refuse(planned: Planned) -> None:
-    """Raise ConflictError if the manifest refuses one of the plan's risks; nothing has run yet."""
-    found = treated(planned, "refuse")
+    """Raise ConflictError if the manifest refuses one of the plan's risks; nothing has run yet. A rollback is not refused."""
+    found = treated(planned, "refuse") if planned.plan.direction is Direction.UP else []
     if not found:
         return
     kinds = dict.fromkeys(kind for _, _, kind in found)

@@ -123,9 +123,11 @@ databases:
 
 `ask` asks only where there is a terminal (not in CI), and not with `--yes`; else the plan runs. `refuse` stops `orch apply`
 and `orch plan` with exit code 5 before anything runs, also with `--yes`. A permission with a reason in the file counts for both.
-What a database loses that the plan itself creates is no risk. `orch rollback` always asks, and is never refused. What a DO block
-puts together while it runs (PG701) cannot be judged, and asks nobody. A code that is off under `lint` is no risk, unless it
-loses data.
+What a database loses that the plan itself creates is no risk. `orch rollback` always asks, and is never refused; `orch redo`
+always asks, and is refused before it rolls back if the files that would run again are. What runs in a function counts if one
+of the files creates the function and a SELECT or a CALL of another calls it. SQL that is put together while it runs (PG701,
+MY701) cannot be judged, and asks nobody. An UPDATE that overwrites every row is `blocks-writes` (PG601). A code that is off
+under `lint` is no risk, unless it loses data.
 
 ## Rules
 

@@ -41,6 +41,7 @@ def command(
     from orchestrator.cli.stage import Broadcast, execute, planning
     from orchestrator.errors import InterruptedRunError, UsageError
     from orchestrator.operations import apply, rollback
+    from orchestrator.operations.risks import refuse_again
     from orchestrator.operations.scope import the_one
     from orchestrator.views.text import plan_text
 
@@ -57,6 +58,7 @@ def command(
     if not down.plan.has_changes:
         say("Nothing to redo.")
         return 0
+    refuse_again(down)
     if not yes and not confirmed("to run this, and then to apply the same migrations again"):
         raise InterruptedRunError("not confirmed: nothing was changed")
     if code := execute(down, broadcast, text, verbose=verbose):

@@ -71,5 +71,6 @@ DIALECT = Dialect(
     client="orchestrator.engines.sqlite.client",
     squash="orchestrator.engines.sqlite.squash",
     lint_rules=("PG101", "PG102", "PG106"),  # lost data; what the others say of locks is not so here
+    lint_brackets=True,
     shell=shell,
 )
