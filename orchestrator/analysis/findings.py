@@ -11,13 +11,12 @@ from orchestrator.analysis.hits import Hit, Unit
 from orchestrator.analysis.judge_mongo import Collections, judge_command
 from orchestrator.analysis.judge_mysql import Tables, judge_sql
 from orchestrator.analysis.judge_postgres import judge, uses_new_value
-from orchestrator.analysis.rules import is_of_mysql
+from orchestrator.analysis.rules import has_bracket_names, is_of_mysql
 from orchestrator.analysis.search_path import located, tells_public_apart
 from orchestrator.analysis.statements import read_calls, read_statement
 from orchestrator.analysis.table_locks import locked_together
 from orchestrator.analysis.world import World
 from orchestrator.analysis.world_changes import apply
-from orchestrator.engines import dialect
 from orchestrator.engines.postgres.sql_reader import Reader
 from orchestrator.model import Mark, Script, Statement
 
@@ -48,7 +47,7 @@ class Story:
         self.collections = Collections(complete=complete)
         self.tables = Tables(complete=complete) if is_of_mysql(engine) else None
         self._version = version
-        self._brackets = bool(engine) and dialect(engine).lint_brackets
+        self._brackets = has_bracket_names(engine)
 
     def past(self, script: Script) -> None:
         """Take a file as applied before the plan."""

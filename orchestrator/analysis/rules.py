@@ -66,6 +66,11 @@ def is_of_mysql(engine: str) -> bool:
     return bool(engine) and "MY" in dialect(engine).lint_rules
 
 
+def has_bracket_names(engine: str) -> bool:
+    """Whether `[name]` is a name in files of this engine."""
+    return bool(engine) and dialect(engine).lint_brackets
+
+
 def _about_file(code: str, title: str, level: str, why: str, example: str, advice: str) -> Rule:
     return Rule(code, title, level, "none", "nobody", "nothing", why, example, (), advice, "every server")
 

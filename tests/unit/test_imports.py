@@ -43,6 +43,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "analysis.splitting": (*CORE, "analysis", "engines.postgres.sql_reader"),
     "analysis.judge_mysql": (*CORE, "analysis", "engines.mysql.lexer"),  # the same
     "analysis.columns_mysql": (*CORE, "analysis", "engines.mysql.lexer"),
+    "analysis.mysql_inner": (*CORE, "analysis", "engines.mysql.lexer"),
     "manifest": (
         "errors",
         "hints",
