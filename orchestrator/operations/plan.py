@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
-from orchestrator import __version__
 from orchestrator.errors import ExitCode, OrchError, UsageError, exit_code_of
 from orchestrator.events import Failure, Notice, Sink
+from orchestrator.execution.reading import plan_of
 from orchestrator.execution.run import Run
 from orchestrator.execution.survey import survey
 from orchestrator.hints import Blank, Command, Hint
@@ -19,7 +19,6 @@ from orchestrator.model import Database, Direction, Script
 from orchestrator.operations.assembly import Assembly
 from orchestrator.operations.scope import Scope
 from orchestrator.planning.plan import DatabasePlan, Plan, Request
-from orchestrator.planning.planner import make_plan
 
 if TYPE_CHECKING:
     from orchestrator.analysis.risks import Risk
@@ -105,7 +104,7 @@ def plan(
     databases = _left_behind(run, assembly.databases, surveys) if failed else assembly.databases
     databases = tuple(one for one in databases if one.id not in awaited)
     with run.timings.stage("plan"):
-        made = make_plan(databases, run.catalogs, surveys, run.read_script, request, __version__)
+        made = plan_of(run, databases, surveys, request)
     if outside is not None and not at_once:
         made = _with_notes(made, outside.waits_for)
     made = guarded(run, made)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from orchestrator.errors import DatabaseMissingError, exit_code_of
 from orchestrator.events import MAX_WHAT, Failure, RunFinished, Sink, hidden
+from orchestrator.execution.reading import read_half_done
 from orchestrator.execution.recorder import Decide, Recorder
 from orchestrator.execution.run import Run
 from orchestrator.execution.survey import survey
@@ -87,7 +88,7 @@ class Looked:
         """Return what a history says, with the file of a partial attempt compared."""
         migrations = self.migrations(id)
         state = reconcile(migrations, history, out_of_order=self.database(id).settings.out_of_order)
-        return held_against_file(state, self.database(id), migrations, self.run.read_script)
+        return held_against_file(state, id, migrations, read_half_done(self.run, {id: state}))
 
     def signature(self, reason: str) -> Signature:
         """Return who does this, and why; of a very long reason a part."""

@@ -13,6 +13,7 @@ from orchestrator.analysis.drift import checksum
 from orchestrator.analysis.tables import Schema, schema_of
 from orchestrator.errors import exit_code_of
 from orchestrator.events import MAX_WHAT, Failure, Sink, hidden
+from orchestrator.execution.reading import plan_of
 from orchestrator.execution.run import Run
 from orchestrator.execution.scheduler import walk
 from orchestrator.model import Attempt, Direction, Migration, SchemaObject, SchemaSnapshot
@@ -20,7 +21,6 @@ from orchestrator.operations.plan import Planned
 from orchestrator.operations.scope import Scope
 from orchestrator.operations.status import surveyed
 from orchestrator.planning.plan import DatabasePlan, Request, Step
-from orchestrator.planning.planner import make_plan
 from orchestrator.planning.status import DatabaseStatus, Status
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def report(scope: Scope, sink: Sink) -> Report:
     run = scope.run(assembly, sink)
     made_at = datetime.now(UTC)
     status, surveys = surveyed(scope, assembly, run, whole=True)
-    plan = make_plan(assembly.databases, run.catalogs, surveys, run.read_script, Request(Direction.UP), __version__)
+    plan = plan_of(run, assembly.databases, surveys, Request(Direction.UP))
     planned = {one.id: one for one in plan.databases}
     risks = Planned(run, plan).risks
     schemas = _Schemas(run)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from orchestrator import __version__
 from orchestrator.errors import ConflictError, UsageError
 from orchestrator.events import Sink
+from orchestrator.execution.reading import plan_of
 from orchestrator.execution.survey import survey
 from orchestrator.hints import Blank, Command, Hint
 from orchestrator.model import Direction
@@ -17,7 +17,6 @@ from orchestrator.operations.scope import Scope
 from orchestrator.phrases import some
 from orchestrator.planning.graph import dependants
 from orchestrator.planning.plan import Request
-from orchestrator.planning.planner import make_plan
 from orchestrator.planning.problems import spoken
 from orchestrator.planning.surveys import Survey
 
@@ -65,7 +64,7 @@ def prepare(
             _refuse_while_up(below, found, str(one), command)
     request = Request(Direction.DOWN, to=to, steps=steps, allow_missing_down=allow_missing_down)
     run, surveys = with_kept_files(assembly, run, {id: surveys[id] for id in chosen}, request)
-    plan = guarded(run, make_plan(databases, run.catalogs, surveys, run.read_script, request, __version__))
+    plan = guarded(run, plan_of(run, databases, surveys, request))
     if plan.failures:  # all of them or none: only what stands in the way is told
         plan = replace(plan, databases=tuple(planned for planned in plan.databases if planned.failure))
     return Planned(run, plan)

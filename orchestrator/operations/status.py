@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from orchestrator.events import Sink
+from orchestrator.execution.reading import plan_of, read_half_done
 from orchestrator.execution.run import Run
 from orchestrator.execution.survey import survey
 from orchestrator.operations.assembly import Assembly
@@ -48,9 +49,9 @@ def surveyed(
         from orchestrator.operations.fleets import tell_vanished
 
         tell_vanished(run, assembly)
+    half_done = read_half_done(run, {id: one.state for id, one in surveys.items() if one.failure is None})
     found = tuple(
-        status_of(d, run.catalogs[d.id], surveys[d.id], run.read_script, one_by_one=one_by_one)
-        for d in assembly.databases
+        status_of(d, run.catalogs[d.id], surveys[d.id], half_done, one_by_one=one_by_one) for d in assembly.databases
     )
     return Status(tuple(map(outside.told, found)) if outside else found), surveys
 
@@ -59,13 +60,11 @@ def _with_risks(
     run: Run, assembly: Assembly, surveys: Mapping[str, Survey], found: Sequence[DatabaseStatus]
 ) -> tuple[DatabaseStatus, ...]:
     """Return the databases with what is risky in their pending migrations."""
-    from orchestrator import __version__
     from orchestrator.model import Direction
     from orchestrator.operations.plan import risks_of
     from orchestrator.planning.plan import Request
-    from orchestrator.planning.planner import make_plan
 
-    plan = make_plan(assembly.databases, run.catalogs, surveys, run.read_script, Request(Direction.UP), __version__)
+    plan = plan_of(run, assembly.databases, surveys, Request(Direction.UP))
     risks = risks_of(run, plan)
     paths = {(one.id, step.path): step.version for one in plan.databases for step in one.steps}
     told: dict[tuple[str, int], list[str]] = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from orchestrator.errors import (
@@ -10,27 +10,34 @@ from orchestrator.errors import (
     InvalidGroup,
 )
 from orchestrator.hints import NAME, Command, Hint
-from orchestrator.model import Attempt, Database, File, Migration, Script
+from orchestrator.model import Attempt, File, Migration, Script
 from orchestrator.planning.attempts import resumable
 from orchestrator.planning.history import State
 from orchestrator.planning.problems import Kind, Problem
+from orchestrator.planning.scripts import Scripts, script_of
 
 UNDERWAY = (Kind.DIRTY, Kind.PARTIAL, Kind.IN_FLIGHT)
 """What a database looks like while a file of it runs."""
-ReadScript = Callable[[Database, File], Script]
-"""Parses a file; InvalidError if it cannot."""
 
 
-def held_against_file(
-    state: State, database: Database, migrations: Sequence[Migration], read_script: ReadScript
-) -> State:
-    """Return the state as a plan will tell it: an attempt that stopped half way can go on only in the file that it began."""
+def partial_file(state: State, migrations: Sequence[Migration]) -> File | None:
+    """Return the file in which an attempt stopped half way; None if there is no such attempt, or its file is gone."""
     partial = state.partial
-    file = next((m.file(partial.direction) for m in migrations if partial and m.version == partial.version), None)
+    if partial is None:
+        return None
+    return next((m.file(partial.direction) for m in migrations if m.version == partial.version), None)
+
+
+def held_against_file(state: State, id: str, migrations: Sequence[Migration], scripts: Scripts) -> State:
+    """Return the state as a plan will tell it: an attempt that stopped half way can go on only in the file that it began.
+
+    `scripts` has the `partial_file` of this database, if there is one.
+    """
+    partial, file = state.partial, partial_file(state, migrations)
     if partial is None or file is None:
         return state
     try:
-        problem = part_changed(file, partial, read_script(database, file))
+        problem = part_changed(file, partial, script_of(scripts, id, file))
     except InvalidGroup as group:
         problem = _unreadable(group.errors[0], partial)
     except InvalidError as error:

@@ -1,8 +1,8 @@
-"""Make the plan: a pure function of manifest, files and what was found on the servers."""
+"""Make the plan of what `choose` has chosen: a pure function of that and of the files that were read."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from orchestrator.engines import dialect
@@ -15,52 +15,34 @@ from orchestrator.errors import (
     UsageError,
 )
 from orchestrator.events import Failure
-from orchestrator.hints import Command, Hint
 from orchestrator.model import Database, Direction, File, History, Migration
 from orchestrator.planning.attempts import digest
-from orchestrator.planning.half_done import UNDERWAY, ReadScript, part_changed
+from orchestrator.planning.choose import Chosen, Draft
+from orchestrator.planning.half_done import part_changed
 from orchestrator.planning.history import State, reconcile, unrecorded
 from orchestrator.planning.plan import DatabasePlan, Plan, Request, Step
-from orchestrator.planning.problems import Kind, Problem, spoken
-from orchestrator.planning.surveys import Survey, running
+from orchestrator.planning.problems import spoken
+from orchestrator.planning.scripts import Scripts, script_of
+from orchestrator.planning.surveys import running
 
 
-def make_plan(
-    databases: Sequence[Database],
-    catalogs: Mapping[str, Sequence[Migration]],
-    surveys: Mapping[str, Survey],
-    read_script: ReadScript,
-    request: Request,
-    tool: str,
-) -> Plan:
-    """Return the plan for these databases, given in an order that respects their dependencies.
+def make_plan(draft: Draft, read: Iterable[Scripts], tool: str) -> Plan:
+    """Return the plan of what was chosen. `tool` is the version of orch.
 
-    Raises InvalidGroup for files that do not parse and UsageError for a version that does not exist. What is wrong with
-    one database only becomes its `failure`.
+    `read` has the files of each database, in the order of `draft.files()`. It may be an iterator, so that the files of
+    one database need not be kept while the next one is planned.
+    Raises InvalidGroup for files that do not parse. What is wrong with one database only becomes its `failure`.
     """
     invalid: list[InvalidError] = []
     plans = []
-    chosen = {database.id for database in databases}
-    for database in databases:
-        survey = surveys[database.id]
-        base = DatabasePlan(
-            database.id,
-            database.engine,
-            survey.name or database.name,
-            survey.endpoint,
-            tuple(need for need in database.depends_on if need in chosen),
-        )
-        if survey.failure:
-            plans.append(replace(base, failure=survey.failure))
+    for one, scripts in zip(draft.databases, read, strict=True):
+        if isinstance(one, DatabasePlan):
+            plans.append(one)
             continue
         try:
-            if request.direction is Direction.UP and (refused := survey.refused(database.id)):
-                raise refused
-            if busy := _underway(base, survey, request):
-                plans.append(busy)
-                continue
-            planned = _plan_one(base, database, catalogs[database.id], survey, read_script, request)
-            plans.append(replace(planned, notes=(running(survey.holder), *planned.notes)) if survey.holder else planned)
+            planned = _plan_one(one, scripts, draft.request)
+            holder = one.survey.holder
+            plans.append(replace(planned, notes=(running(holder), *planned.notes)) if holder else planned)
         except InvalidGroup as group:
             invalid.extend(group.errors)
         except InvalidError as error:
@@ -68,22 +50,10 @@ def make_plan(
         except UsageError:
             raise
         except OrchError as error:
-            plans.append(replace(base, failure=Failure.of(error, str)))
+            plans.append(replace(one.base, failure=Failure.of(error, str)))
     InvalidGroup.raise_if(invalid)
-    ordered = plans if request.direction is Direction.UP else list(reversed(plans))
-    return Plan(request.direction, tuple(ordered), tool)
-
-
-def _underway(base: DatabasePlan, survey: Survey, request: Request) -> DatabasePlan | None:
-    """Return the plan of a database that another run is migrating now, if that prevents a plan."""
-    if survey.holder is None or not survey.holder.running:
-        return None
-    blocked = [one for one in survey.state.blocked(request.direction) if one.kind is not Kind.OUT_OF_ORDER]
-    if not blocked or any(problem.kind not in UNDERWAY for problem in blocked):
-        return None
-    if request.direction is Direction.DOWN:
-        raise ConflictError(f"{base.id} is locked: {running(survey.holder)}", hint="run again when that is done")
-    return replace(base, base=survey.base, version=survey.state.version, notes=(running(survey.holder),))
+    ordered = plans if draft.request.direction is Direction.UP else list(reversed(plans))
+    return Plan(draft.request.direction, tuple(ordered), tool)
 
 
 def remaining(
@@ -130,34 +100,20 @@ def _is_partial(state: State, version: int) -> bool:
     return state.partial is not None and state.partial.version == version
 
 
-def _plan_one(
-    base: DatabasePlan,
-    database: Database,
-    migrations: Sequence[Migration],
-    survey: Survey,
-    read_script: ReadScript,
-    request: Request,
-) -> DatabasePlan:
+def _plan_one(chosen: Chosen, scripts: Scripts, request: Request) -> DatabasePlan:
+    database, survey, direction = chosen.database, chosen.survey, request.direction
     history, state = survey.history, survey.state
-    direction = request.direction
-    if blocked := state.blocked(direction):
-        raise _conflict(database.id, blocked)
-    if direction is Direction.UP:
-        versions = _up_versions(database.id, migrations, state, request)
-    else:
-        versions = _down_versions(database.id, migrations, state, request)
-    files = {migration.version: migration for migration in migrations}
     invalid: list[InvalidError] = []
     steps = []
-    for version in versions:
+    for migration in chosen.migrations:
         try:
-            steps.append(_step(database, files[version], state, read_script, request))
+            steps.append(_step(database, migration, state, scripts, request))
         except InvalidError as error:
             invalid.append(error)
     InvalidGroup.raise_if(invalid)
     wanted = database.create.extensions if direction is Direction.UP else ()
     return replace(
-        base,
+        chosen.base,
         base=survey.base,
         create=not history.exists and dialect(database.engine).creates and direction is Direction.UP,
         extensions=tuple(name for name in wanted if name not in history.extensions),
@@ -170,7 +126,7 @@ def _plan_one(
             *unrecorded(history, state, database.id),
             *state.notes,
             *_worth_knowing(state, direction, steps),
-            *_of_files(database, [files[step.version].file(direction) for step in steps], read_script),
+            *_of_files(database, [migration.file(direction) for migration in chosen.migrations], scripts),
         ),
     )
 
@@ -183,79 +139,26 @@ def _worth_knowing(state: State, direction: Direction, steps: Sequence[Step]) ->
     )
 
 
-def _of_files(database: Database, found: Sequence[File | None], read_script: ReadScript) -> Iterator[str]:
+def _of_files(database: Database, found: Sequence[File | None], scripts: Scripts) -> Iterator[str]:
     """Yield notes on the files that would run, such as unknown commands and statements that change the session."""
-    scripts = [read_script(database, file) for file in found if file is not None]
-    if not scripts:
+    read = [script_of(scripts, database.id, file) for file in found if file is not None]
+    if not read:
         return
     from orchestrator.analysis.sessions import leaks, limited_effects  # its patterns take long to compile
 
-    for script in scripts:
+    for script in read:
         yield from script.notes
         yield from map(str, limited_effects(script))
-    yield from map(str, leaks(scripts))
+    yield from map(str, leaks(read))
 
 
-def _up_versions(id: str, migrations: Sequence[Migration], state: State, request: Request) -> list[int]:
-    if request.to is None or request.to_of not in (None, id):
-        return list(state.pending)
-    if request.to not in {migration.version for migration in migrations}:
-        raise _no_such_version(id, request.to, migrations)
-    if state.version is not None and state.version > request.to:
-        raise UsageError(
-            f"{id} is at version {state.version}, above {request.to}",
-            hint=Hint(Command("rollback", id, "--to", request.to)),
-        )
-    return [version for version in state.pending if version <= request.to]
-
-
-def _down_versions(id: str, migrations: Sequence[Migration], state: State, request: Request) -> list[int]:
-    """Return the versions to roll back, highest first. Raise UsageError or ConflictError if that is impossible."""
-    standing = sorted({*state.applied, *([state.partial.version] if state.partial else [])}, reverse=True)
-    if request.steps is not None:
-        if request.steps > len(standing):
-            raise UsageError(
-                f"{id} has {len(standing)} applied migration{'' if len(standing) == 1 else 's'}, not {request.steps}",
-                hint=Hint("all of them: ", Command("rollback", id, "--steps", len(standing))) if standing else "",
-            )
-        versions = standing[: request.steps]
-    else:
-        to = request.to or 0
-        if to and to not in {migration.version for migration in migrations}:
-            raise _no_such_version(id, to, migrations)
-        if to and to not in standing:
-            raise UsageError(f"version {to} is not applied to {id}", hint=Hint(Command("status"), " tells what is"))
-        versions = [version for version in standing if version > to]
-    files = {migration.version: migration for migration in migrations}
-    for version in versions:
-        if version in state.squashed:
-            raise ConflictError(
-                f"{id} cannot be rolled back past version {version}: "
-                "its file replaces others, which were applied here one by one",
-                hint="roll back with a release that still has those files",
-            )
-        migration = files.get(version)
-        if migration is None or (migration.down is None and not request.allow_missing_down):
-            raise ConflictError(
-                f"{id} cannot be rolled back past version {version}: "
-                + ("its files are gone" if migration is None else "it has no down file"),
-                hint="write the down file, or --allow-missing-down to change only the history"
-                if migration
-                else Hint(
-                    "restore both files, of another branch or an older release; or undo by hand what they did, then: ",
-                    Command("repair", id, "--mark-not-applied", version),
-                ),
-            )
-    return versions
-
-
-def _step(database: Database, migration: Migration, state: State, read_script: ReadScript, request: Request) -> Step:
+def _step(database: Database, migration: Migration, state: State, scripts: Scripts, request: Request) -> Step:
     direction = request.direction
     file = migration.file(direction)
     partial = state.partial if state.partial and state.partial.version == migration.version else None
     if file is None:
         return Step(migration.version, migration.name, direction, "", "", 0, atomic=True)
-    script = read_script(database, file)
+    script = script_of(scripts, database.id, file)
     if partial is not None and (problem := part_changed(file, partial, script)):
         raise ConflictError(problem.what, hint=problem.hint_for(database.id))
     return Step(
@@ -269,14 +172,3 @@ def _step(database: Database, migration: Migration, state: State, read_script: R
         partial.applied if partial else 0,
         late=direction is Direction.UP and partial is None and migration.version < (state.version or 0),
     )
-
-
-def _conflict(id: str, blocked: Sequence[Problem]) -> OrchError:
-    first = blocked[0]
-    rest = "\n".join(f"also: {problem.what}" for problem in blocked[1:])
-    return ConflictError(f"{id}: {first.what}", detail=rest, hint=first.hint_for(id))
-
-
-def _no_such_version(id: str, version: int, migrations: Sequence[Migration]) -> UsageError:
-    known = ", ".join(str(migration.version) for migration in migrations[-10:])
-    return UsageError(f"{id} has no migration with version {version}", hint=f"there are: {known or 'none'}")

@@ -10,9 +10,10 @@ from orchestrator.engines import dialect
 from orchestrator.errors import ExitCode, exit_code_of
 from orchestrator.events import Failure
 from orchestrator.model import Attempt, Database, Direction, LockHolder, Migration
-from orchestrator.planning.half_done import UNDERWAY, ReadScript, held_against_file
+from orchestrator.planning.half_done import UNDERWAY, held_against_file
 from orchestrator.planning.history import State, unrecorded
 from orchestrator.planning.listing import APPLIED, Listed, listed
+from orchestrator.planning.scripts import Scripts
 from orchestrator.planning.surveys import Survey, running
 
 UP_TO_DATE, PENDING, RUNNING, MISSING = "up to date", "pending", "running", "to be created"
@@ -119,13 +120,13 @@ def status_of(
     database: Database,
     migrations: Sequence[Migration],
     survey: Survey,
-    read_script: ReadScript,
+    scripts: Scripts,
     *,
     one_by_one: bool = False,
 ) -> DatabaseStatus:
-    """Return where a database stands by what was found on its server. InvalidError for a file that cannot be read.
+    """Return where a database stands by what was found on its server.
 
-    `one_by_one`: with the list of its migrations.
+    `scripts` has the file in which an attempt stopped half way, if there is one. `one_by_one`: with the list of its migrations.
     """
     names = (database.id, database.engine, database.name, survey.endpoint, survey.name)
     group = database.fleet.group if database.fleet else ""
@@ -141,7 +142,7 @@ def status_of(
             group=group,
         )
     history = survey.history
-    state = held_against_file(survey.state, database, migrations, read_script)
+    state = held_against_file(survey.state, database.id, migrations, scripts)
     active = survey.holder if survey.holder and survey.holder.running else None
     problems = _problems(database, state, during_run=active is not None)
     code = int(ExitCode.CONFLICT) if any(problem.blocks for problem in problems) else 0

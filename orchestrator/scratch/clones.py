@@ -22,12 +22,12 @@ from orchestrator.engines.base import Copies, MemberCopies, Reach
 from orchestrator.errors import ConnectionLostError, DatabaseMissingError, InterruptedRunError, OrchError, UsageError
 from orchestrator.events import DatabaseFailed, Event, Failure
 from orchestrator.execution.executor import Executor
+from orchestrator.execution.reading import plan_of
 from orchestrator.execution.run import Run
 from orchestrator.execution.survey import survey
 from orchestrator.manifest.retarget import login, retarget, without_password
 from orchestrator.model import Direction, Migration, Target
 from orchestrator.planning.plan import Request
-from orchestrator.planning.planner import make_plan
 from orchestrator.scratch.clone_names import (
     CLONES,
     TEMPLATES,
@@ -294,7 +294,7 @@ class Cloner:
         try:
             run = replace(run, engines={name: engine}, sink=sink, started=time.monotonic())
             request = Request(Direction.UP)
-            plan = make_plan([run.databases[id]], run.catalogs, survey(run), run.read_script, request, run.tool)
+            plan = plan_of(run, [run.databases[id]], survey(run), request)
             finished = Executor(run, plan).execute()
         finally:
             engine.close()

@@ -18,11 +18,11 @@ from orchestrator.events import (
     StepRetrying,
 )
 from orchestrator.execution.executor import Executor
+from orchestrator.execution.reading import plan_of
 from orchestrator.execution.run import Run
 from orchestrator.execution.survey import survey
 from orchestrator.model import Direction, SchemaSnapshot
 from orchestrator.planning.plan import Request
-from orchestrator.planning.planner import make_plan
 
 _TOLD = (LockWaiting, Notice, ServerMessage, ServerWaiting, StepRetrying)
 
@@ -74,7 +74,7 @@ class ScratchDatabase:
 
         run = replace(run, sink=sink)
         databases = tuple(run.databases.values())
-        plan = make_plan(databases, run.catalogs, survey(run, keep=True), run.read_script, request, run.tool)
+        plan = plan_of(run, databases, survey(run, keep=True), request)
         executor = Executor(run, plan)
         with self._working(executor):
             executor.execute()

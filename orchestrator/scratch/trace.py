@@ -18,12 +18,12 @@ from orchestrator.engines.base import Limits, Reach, Session
 from orchestrator.errors import InvalidError, OrchError
 from orchestrator.events import DatabaseFailed, Event, Failure
 from orchestrator.execution.executor import Executor
+from orchestrator.execution.reading import plan_of
 from orchestrator.execution.run import Run
 from orchestrator.execution.survey import survey
 from orchestrator.hints import Command, Hint
 from orchestrator.model import Direction, Migration, Statement
 from orchestrator.planning.plan import Request
-from orchestrator.planning.planner import make_plan
 from orchestrator.scratch.clone_names import clone_name
 from orchestrator.scratch.clones import Cloner
 from orchestrator.scratch.confine import UP, confined, reaching
@@ -148,9 +148,7 @@ class _Scratch:
 
         run = replace(run, sink=sink)
         databases = tuple(run.databases.values())
-        plan = make_plan(
-            databases, run.catalogs, survey(run, keep=True), run.read_script, Request(Direction.UP), run.tool
-        )
+        plan = plan_of(run, databases, survey(run, keep=True), Request(Direction.UP))
         Executor(run, plan).execute()
         if failures:
             first = failures[0]

@@ -24,13 +24,13 @@ from memory_engine import Killed, Memory, Store
 from orchestrator.engines.base import Engine, Limits
 from orchestrator.events import DatabaseFailed
 from orchestrator.execution.executor import Executor
+from orchestrator.execution.reading import plan_of
 from orchestrator.execution.run import Run
 from orchestrator.execution.survey import survey
 from orchestrator.manifest.redact import Redactor
 from orchestrator.model import Database, Direction, File, Migration, Target, VersionRow
 from orchestrator.planning.history import reconcile
 from orchestrator.planning.plan import Request
-from orchestrator.planning.planner import make_plan
 from orchestrator.planning.repair import resolutions
 from orchestrator.planning.resolution import Signature
 from orchestrator.secret import Secret
@@ -125,7 +125,7 @@ class MemoryWorld:
         )  # fmt: skip
         self.store.points, self.store.kill_at = 0, kill_at
         try:
-            plan = make_plan([database], run.catalogs, survey(run), run.read_script, request, "t")
+            plan = plan_of(run, [database], survey(run), request)
             code = Executor(run, plan).execute().exit_code
         except Killed:
             return None

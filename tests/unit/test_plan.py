@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.errors import InvalidError, InvalidGroup, StalePlanError, UsageError
+from orchestrator.errors import InvalidError, InvalidGroup, OrchError, StalePlanError, UsageError
 from orchestrator.events import Failure
 from orchestrator.model import (
     Attempt,
@@ -24,7 +24,8 @@ from orchestrator.model import (
     VersionRow,
 )
 from orchestrator.planning.attempts import digest, prefix_checksum
-from orchestrator.planning.plan import DatabasePlan, Request, Step
+from orchestrator.planning.choose import choose
+from orchestrator.planning.plan import DatabasePlan, Plan, Request, Step
 from orchestrator.planning.planner import make_plan, remaining
 from orchestrator.planning.saved_plan import parse_plan
 from orchestrator.planning.surveys import States, Survey
@@ -42,9 +43,9 @@ def migration(version: int, *, down: bool = True) -> Migration:
     return Migration(version, f"m{version}", File(f"{version}.up.sql", Path(), f"sha256:{version}"), lower)
 
 
-def script(_database: Database, file: File) -> Script:
+def script(file: File) -> Script | OrchError:
     if file.path.startswith("99."):
-        raise InvalidError("no SQL", where=Mark(file.path, 1, 1))
+        return InvalidError("no SQL", where=Mark(file.path, 1, 1))
     statements = tuple(Statement(source, source, 0, 1, True) for source in (f"{file.path} a", f"{file.path} b"))
     return Script(file, "", statements, atomic=not file.path.startswith("7."))
 
@@ -64,10 +65,17 @@ ALL = Request()
 FILES = [migration(1), migration(2), migration(3)]
 
 
+def plan_all(
+    databases: list[Database], catalogs: dict[str, list[Migration]], surveys: dict[str, Survey], request: Request
+) -> Plan:
+    draft = choose(databases, catalogs, surveys, request)
+    return make_plan(draft, [{(id, file): script(file) for file in files} for id, files in draft.files()], "1.0")
+
+
 def plan_one(
     history: History, request: Request = ALL, files: list[Migration] = FILES, of: Database = A
 ) -> DatabasePlan:
-    plan = make_plan([of], {of.id: files}, {of.id: surveyed("host:1", history, files, of)}, script, request, "1.0")
+    plan = plan_all([of], {of.id: files}, {of.id: surveyed("host:1", history, files, of)}, request)
     return plan.databases[0]
 
 
@@ -127,7 +135,7 @@ def test_extensions_that_are_missing() -> None:
 
 
 def test_a_half_done_file_continues() -> None:
-    begun = up(2, applied=1, done=False, prefix=prefix_checksum(script(A, FILES[1].up or FILES[1].down), 1))  # type: ignore[arg-type]
+    begun = up(2, applied=1, done=False, prefix=prefix_checksum(script(FILES[1].up or FILES[1].down), 1))  # type: ignore[arg-type]
     planned = plan_one(History(version_row=VersionRow(2, True), attempts=(up(1), begun)))
     assert [(step.version, step.first) for step in planned.steps] == [(2, 1), (3, 0)]
     changed = begun._replace(prefix="sha256:other")
@@ -139,9 +147,7 @@ def test_a_half_done_file_continues() -> None:
 
 def test_conflicts_are_that_databases_failure_only() -> None:
     dirty = surveyed("h", History(version_row=VersionRow(2, True)))
-    plan = make_plan(
-        [A, B], {A.id: FILES, B.id: FILES}, {A.id: dirty, B.id: surveyed("h", at())}, script, Request(), "1"
-    )
+    plan = plan_all([A, B], {A.id: FILES, B.id: FILES}, {A.id: dirty, B.id: surveyed("h", at())}, Request())
     assert [bool(planned.failure) for planned in plan.databases] == [True, False]
     assert plan.failures[0].exit_code == 5
     assert "orch repair postgres-a" in plan.failures[0].hint
@@ -150,7 +156,7 @@ def test_conflicts_are_that_databases_failure_only() -> None:
 
 def test_a_survey_that_failed_is_passed_on() -> None:
     lost = Failure("unreachable", 7, "no answer")
-    plan = make_plan([A], {A.id: FILES}, {A.id: Survey("h", failure=lost)}, script, Request(), "1")
+    plan = plan_all([A], {A.id: FILES}, {A.id: Survey("h", failure=lost)}, Request())
     assert plan.failures == (lost,)
     assert not plan.has_changes
 
@@ -159,7 +165,7 @@ def test_files_that_do_not_parse_are_told_all_at_once() -> None:
     files = {A.id: [migration(99)], B.id: [migration(1), migration(99)]}
     surveys = {A.id: surveyed("h", at(), files[A.id]), B.id: surveyed("h", at(), files[B.id])}
     with pytest.raises(InvalidGroup) as caught:
-        make_plan([A, B], files, surveys, script, Request(), "1")
+        plan_all([A, B], files, surveys, Request())
     assert len(caught.value.errors) == 2
 
 
@@ -202,7 +208,7 @@ def test_down_without_a_file() -> None:
 
 def test_down_runs_in_the_other_order() -> None:
     surveys = {A.id: surveyed("h", at(1)), B.id: surveyed("h", at(1))}
-    plan = make_plan([A, B], {A.id: FILES, B.id: FILES}, surveys, script, Request(DOWN, to=0), "1")
+    plan = plan_all([A, B], {A.id: FILES, B.id: FILES}, surveys, Request(DOWN, to=0))
     assert [planned.id for planned in plan.databases] == ["postgres-b", "postgres-a"]
 
 
@@ -214,7 +220,7 @@ def test_a_plan_survives_being_saved() -> None:
         A.id: surveyed("host:5432", History(exists=False), [*FILES, migration(7)]),
         B.id: Survey("h", failure=Failure("locked", 6, "what", Mark("f", 1, 2), "detail", "hint ชื่อ", "42")),
     }
-    plan = make_plan([A, B], {A.id: [*FILES, migration(7)], B.id: FILES}, surveys, script, Request(), "1.0")
+    plan = plan_all([A, B], {A.id: [*FILES, migration(7)], B.id: FILES}, surveys, Request())
     adopted = dataclasses.replace(plan_one(History(version_row=VersionRow(2))), id="postgres-c")
     plan = dataclasses.replace(plan, databases=(*plan.databases, dataclasses.replace(adopted, notes=("a note",))))
     text = plan.to_json()
@@ -234,7 +240,7 @@ def test_a_plan_survives_being_saved() -> None:
     ],
 )
 def test_a_plan_that_was_tampered_with(change: object) -> None:
-    plan = make_plan([A], {A.id: FILES}, {A.id: surveyed("h", at())}, script, Request(), "1.0")
+    plan = plan_all([A], {A.id: FILES}, {A.id: surveyed("h", at())}, Request())
     document = json.loads(plan.to_json())
     change(document)  # type: ignore[operator]
     with pytest.raises(InvalidError) as caught:
