@@ -32,6 +32,8 @@ ROWS: list[dict[str, Any]] = []
 STORES: dict[str, Store] = {}
 """The state of the databases that this run writes to."""
 WORK = {"pending": 1, "nothing": 0}
+FLEET = DIALECT._replace(engine="__main__:Fleet")
+"""The record of the engine below."""
 
 
 class Fleet(Memory):
@@ -131,8 +133,7 @@ def main() -> None:
     parser.add_argument("--servers", type=int, default=10)
     parser.add_argument("--work", choices=("nothing", "pending", "bootstrap"), default="nothing")
     options = parser.parse_args()
-    DIALECTS["toy"] = "toy_engine:DIALECT"
-    object.__setattr__(DIALECT, "engine", "__main__:Fleet")
+    DIALECTS["toy"] = "__main__:FLEET"
     Fleet.behind = {"nothing": 0, "pending": 1, "bootstrap": None}[options.work]
     with tempfile.TemporaryDirectory(prefix="orch-core-") as root:
         project(Path(root), options.databases, options.migrations, options.servers)
