@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from orchestrator.analysis.facts import Fact
 from orchestrator.analysis.hits import Hit, Unit
 from orchestrator.analysis.judge_mongo import Collections, judge_command
-from orchestrator.analysis.judge_mysql import Tables, judge_sql
+from orchestrator.analysis.judge_mysql import judge_sql
 from orchestrator.analysis.judge_postgres import judge, uses_new_value
 from orchestrator.analysis.rules import has_bracket_names, is_of_mysql
 from orchestrator.analysis.search_path import located, tells_public_apart
 from orchestrator.analysis.statements import read_calls, read_statement
 from orchestrator.analysis.table_locks import locked_together
+from orchestrator.analysis.tables_mysql import Tables
 from orchestrator.analysis.world import World
 from orchestrator.analysis.world_changes import apply
 from orchestrator.engines.postgres.sql_reader import Reader

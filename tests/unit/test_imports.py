@@ -42,6 +42,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "analysis.findings": (*CORE, "analysis", "engines.postgres.sql_reader"),
     "analysis.splitting": (*CORE, "analysis", "engines.postgres.sql_reader"),
     "analysis.judge_mysql": (*CORE, "analysis", "engines.mysql.lexer"),  # the same
+    "analysis.judge_alter_mysql": (*CORE, "analysis", "engines.mysql.lexer"),
+    "analysis.tables_mysql": (*CORE, "analysis", "engines.mysql.lexer"),
     "analysis.columns_mysql": (*CORE, "analysis", "engines.mysql.lexer"),
     "analysis.mysql_inner": (*CORE, "analysis", "engines.mysql.lexer"),
     "manifest": (
