@@ -28,7 +28,7 @@ from orchestrator.model import Statement, Target
 
 # Settings that do not exist. Our checks ask for them, and so the server's error for a failed check names one. No file can
 # name or set one: their names are others in every process. After the name of the check comes that of the table.
-LOCK_LOST, RECORDS_HIDDEN, HISTORY_CHANGED, VERSION_TABLE_CHANGED, OTHERS_CHANGED, NOT_KEPT, BEYOND = (
+LOCK_LOST, RECORDS_HIDDEN, HISTORY_CHANGED, VERSION_TABLE_CHANGED, OTHERS_CHANGED, NOT_KEPT, BEYOND, RESHAPED = (
     "lock",
     "hidden",
     "history",
@@ -36,6 +36,7 @@ LOCK_LOST, RECORDS_HIDDEN, HISTORY_CHANGED, VERSION_TABLE_CHANGED, OTHERS_CHANGE
     "others",
     "kept",
     "beyond",
+    "reshaped",
 )
 _OF_THIS_PROCESS = os.urandom(8).hex()
 _MARKER = re.compile(rf"orch\.{_OF_THIS_PROCESS}_([a-z]+)_([0-9a-f]*)")
@@ -49,12 +50,16 @@ def marker(check: str, table: str = "") -> str:
 
 @dataclass
 class Failing:
-    """What was running when an error came; the sender fills it in. `reads`: only the bookkeeping was read."""
+    """What was running when an error came; the sender fills it in.
+
+    `reads`: only the bookkeeping was read. `names` returns the one statement of the file that names a table, if it is one.
+    """
 
     at: tuple[Statement, int | None] | None = None
     role: str | None = None  # that the file has SET
     reads: bool = False
     records: bool = False  # a file had run, and its records were being written
+    names: Callable[[str], tuple[Statement, int] | None] = lambda table: None  # noqa: ARG005
     same_server: Callable[[], bool] = lambda: False  # whether the server that ended the session is still running
 
 
@@ -90,7 +95,9 @@ def statement_error(error: psycopg.Error, target: Target, user: str, failing: Fa
     statement, offset = failing.at or (None, None)
     if code == _NO_SETTING and (failed := _MARKER.search(what)):
         text, advice = _FAILED_CHECKS[failed[1]]
-        return StatementError(text.format(table=bytes.fromhex(failed[2]).decode()), hint=advice, statement=statement)
+        table = bytes.fromhex(failed[2]).decode()
+        statement, offset = failing.at or (failing.names(table) if table else None) or (None, None)
+        return StatementError(text.format(table=table), hint=advice, statement=statement, offset=offset)
     if failing.records and code in _WRONG_SHAPE and not diag.context:
         return StatementError(
             "orch cannot write its records after this file: a table of its records has other columns now",
@@ -222,6 +229,11 @@ _FAILED_CHECKS = {
     NOT_KEPT: (
         "{table} does not hold what orch has just written into it: a trigger or a rule on it is in the way",
         "drop that trigger or rule: it may look at what is written, and must not change or keep it back",
+    ),
+    RESHAPED: (
+        "the migration removes {table}, or gives it other columns, another primary key, or makes it UNLOGGED: "
+        "orch and golang-migrate record in it what is applied",
+        _LEAVE_OUT,
     ),
     BEYOND: (
         "no copy can run this: the migration changes what all databases of the server share",

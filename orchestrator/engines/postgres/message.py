@@ -107,6 +107,14 @@ class Message:
                 return statement, offset
         return None
 
+    def naming(self, table: str) -> tuple[Statement, int] | None:
+        """Return the statement that names a table and the offset in it, if exactly one does."""
+        name = re.compile(rf"(?<!\w){re.escape(table.rpartition('.')[2])}(?!\w)", re.IGNORECASE)
+        found = [
+            (statement, match.start()) for statement in self._statements if (match := name.search(statement.source))
+        ]
+        return found[0] if len(found) == 1 else None
+
     def place(self, results: Sequence[PGresult], position: str | None) -> tuple[Statement, int | None] | None:
         """Return the failing statement and the offset in it.
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection
 from typing import Any, NamedTuple
 
 from orchestrator.engines.postgres.history import OURS
+from orchestrator.engines.postgres.shapes import KEY
 
 # golang-migrate's table has these two columns and no other one, if nobody added one; ours is told by five of its own.
 _NAMES = ", ".join(f"'{name}'" for name in sorted(OURS))
@@ -17,7 +18,7 @@ _COLUMNS = f"""(SELECT coalesce(pg_catalog.string_agg(pg_catalog.concat(attname,
         FROM pg_catalog.pg_attribute WHERE attrelid = c.oid AND attname IN ('dirty', {_NAMES}))"""  # noqa: S608 - ours
 FIND = f"""
     SELECT coalesce(pg_catalog.json_agg(pg_catalog.json_build_array(
-        n.nspname, c.relname, c.oid::bigint, c.relfilenode::bigint, c.relrowsecurity, {_COLUMNS})), '[]')::text
+        n.nspname, c.relname, c.oid::bigint, c.relfilenode::bigint, c.relrowsecurity, {_COLUMNS}, {KEY})), '[]')::text
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
     WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't' AND n.nspname !~ '^pg_' AND (
         (SELECT pg_catalog.count(*) = 2 AND pg_catalog.bool_and(
@@ -39,6 +40,7 @@ class OtherTable(NamedTuple):
     filenode: int
     secured: bool
     columns: str
+    key: str
 
 
 def others(found: list[list[Any]], ours: Collection[tuple[str, str]]) -> tuple[OtherTable, ...]:
@@ -55,5 +57,6 @@ def untouched(table: OtherTable, literal: Callable[[str], str]) -> str:
         "EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
         f"WHERE c.oid = {table.oid} AND relname = {literal(table.name)} AND nspname = {literal(table.schema)} "
         f"AND relfilenode = {table.filenode} "  # another one after a TRUNCATE
-        f"AND relrowsecurity = {str(table.secured).lower()} AND {_COLUMNS} = {literal(table.columns)} AND {counts} = 0)"
+        f"AND relrowsecurity = {str(table.secured).lower()} AND {_COLUMNS} = {literal(table.columns)} "
+        f"AND {KEY} = {literal(table.key)} AND {counts} = 0)"
     )

@@ -397,9 +397,10 @@ class PostgresSession:
     ) -> None:
         """Put the rows of history and version table at the end of a message, and its COMMIT."""
         locked = self._held != _NO_LOCK
-        message.put_checks(
-            [(self._held, errors.marker(errors.LOCK_LOST)), *(self._tables.unchanged() if locked else ())]
-        )
+        held = (self._held, errors.marker(errors.LOCK_LOST))
+        message.put_checks([held, *(self._tables.shaped() if locked and after_file else ())])
+        if locked and (conditions := self._tables.unchanged()):
+            message.put_checks(conditions)
         message.put(self._tables.create(after_file=after_file))
         for attempt in attempts:
             message.put(

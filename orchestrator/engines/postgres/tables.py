@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import psycopg
@@ -23,6 +23,7 @@ from orchestrator.engines.postgres.history import (
     literal,
 )
 from orchestrator.engines.postgres.other_sets import FIND, OtherTable, others, untouched
+from orchestrator.engines.postgres.shapes import HISTORY, VERSION_TABLE, Shape, read_shapes, shapes_query
 from orchestrator.engines.postgres.unchanged import KnownRecords, points_condition
 from orchestrator.model import Attempt, History, Origin, Target, VersionRow
 
@@ -69,6 +70,7 @@ class Tables:
         self._history = History()  # … and what that says
         self._stored: Sequence[str] = ()  # identities in the rows that were read last
         self._others: Sequence[OtherTable] | None = None  # tables of other sets; None: not looked for
+        self._shapes: Mapping[str, Shape] = {}  # of both tables, before a file of this session ran
         self._known: KnownRecords | None = None  # what was read, and written since; None: not read
 
     @property
@@ -147,6 +149,20 @@ class Tables:
             conditions.append((untouched(table, self._literal), name))
         return conditions
 
+    def shaped(self) -> Iterator[tuple[str, str]]:
+        """Yield conditions like those of `unchanged`, which name columns: the tables have them, and still are what they were.
+
+        The version table that was made before the first file may be gone with its schema.
+        """
+        if shape := self._shapes.get(self.version_row):
+            gone = "" if self._has_pointer else f"pg_catalog.to_regclass({self._literal(self.version_row)}) IS NULL OR "
+            condition = gone + shape.condition(self.version_row, self._literal)
+            yield condition, errors.marker(errors.RESHAPED, self.version_row)
+        if self._has_history and (shape := self._shapes.get(self.history)):
+            known = self._seen_columns()
+            shape = shape._replace(columns={name: kind for name, kind in shape.columns.items() if name in known})
+            yield shape.condition(self.history, self._literal), errors.marker(errors.RESHAPED, self.history)
+
     def kept(self, attempts: Sequence[Attempt], version_row: VersionRow | None) -> list[tuple[str, str]]:
         """Return conditions that hold if these rows, which were just written, are there."""
         known = self._known or KnownRecords(History())
@@ -162,9 +178,13 @@ class Tables:
         """Learn which tables of other sets are in this database, before a file runs that may change them."""
         if self._others is None:
             # A database that was created just now has none.
-            found = [] if self._pristine else json.loads(self.ask(FIND)[0])
+            ours = {self.version_row: VERSION_TABLE, self.history: HISTORY}
+            found, shapes = (
+                ("[]", "[]") if self._pristine else self.ask(f"SELECT ({FIND}), {shapes_query(ours, self._literal)}")
+            )
+            self._shapes = read_shapes(shapes, ours)
             where = self._version_schema or self.schema or ""
-            self._others = others(found, {(where, self._version_name), (where, self.place.history_name)})
+            self._others = others(json.loads(found), {(where, self._version_name), (where, self.place.history_name)})
 
     def look(self, *, elsewhere: bool = True) -> None:
         """Learn where history and version table are, or are to be: in the current schema, unless a migration moved that away."""

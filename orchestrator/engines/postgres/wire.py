@@ -51,6 +51,7 @@ class Wire:
                     failing.at = message.find(character) or failing.at
                 failing.same_server = self._is_same_server
                 failing.role = message.role(failing.at[0]) if failing.at else None
+                failing.names = message.naming
                 failing.records = message.has_statements and failing.at is None
                 raise error
             if last.status in (ExecStatus.COPY_IN, ExecStatus.COPY_OUT, ExecStatus.COPY_BOTH):
