@@ -231,6 +231,10 @@ def is_ours(key: str) -> bool:
     return unquote(key).startswith("x-")
 
 
+LOCK_TIMEOUT = "lock_timeout"
+"""Among the parameters of a target: how long its DSN lets a statement wait for a lock of a table, in seconds."""
+
+
 def check_parameters(given: Mapping[str, str], known: tuple[str, ...]) -> None:
     """Raise DsnError for a parameter of golang-migrate's form that its driver does not know."""
     for key in given:

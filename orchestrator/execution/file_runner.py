@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from orchestrator.engines.base import Effect, Limits, Session
+from orchestrator.engines.url import LOCK_TIMEOUT
 from orchestrator.errors import ConflictError, InterruptedRunError, OrchError, StatementError, TransactionRefusedError
 from orchestrator.events import Notice, StatementDone, StatementStarted
 from orchestrator.execution.history_writer import HistoryWriter
@@ -23,16 +24,19 @@ from orchestrator.planning.attempts import (
 )
 from orchestrator.planning.problems import IN_DOUBT
 
+TABLE_LOCKS = 10.0
+"""Seconds that a file waits for the locks of tables if nobody says how long."""
 MAX_BEGINNING = 200
 """So many characters of a statement are told when it begins."""
 
 
 def limits_of(run: Run, id: str, script: Script | None) -> Limits:
-    """The file's own header wins over the manifest, and that over the DSN's `x-statement-timeout` (milliseconds)."""
+    """The file's own header wins over the manifest, and that over `x-statement-timeout` and `lock_timeout` of the DSN."""
     settings = run.databases[id].settings
     if script is None:
         return Limits()
     lock = settings.lock_timeout if script.lock_timeout is None else script.lock_timeout
+    lock = number(run.targets[id], LOCK_TIMEOUT, TABLE_LOCKS) if lock is None else lock
     lock_try = settings.lock_try if script.lock_try is None else script.lock_try
     statement = settings.statement_timeout if script.statement_timeout is None else script.statement_timeout
     if statement is None:

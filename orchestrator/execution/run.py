@@ -21,6 +21,11 @@ from orchestrator.secret import Secret
 
 RETRY_EVERY = 0.5  # seconds
 LOCK_TIMEOUT = 60.0  # seconds
+SWITCHES = (
+    *("x-multi-statement", "x-migrations-table-quoted", "x-advisory-locking", "x-no-lock", "x-transaction-lock"),
+    *("x-tls-insecure-skip-verify", "x-no-tx-wrap"),
+)
+"""Parameters of golang-migrate's drivers that are true or false."""
 
 Result = TypeVar("Result")
 
@@ -50,7 +55,7 @@ def number(target: Target, parameter: str, default: float) -> float:
 
 def check_parameters(target: Target) -> None:
     """Raise InvalidError if a number among golang-migrate's DSN parameters is none, or a switch neither true nor false."""
-    for parameter in ("x-multi-statement", "x-migrations-table-quoted"):
+    for parameter in SWITCHES:
         if target.parameters.get(parameter, "").lower() not in ("", "1", "t", "true", "0", "f", "false"):
             raise InvalidError(
                 f"{target.database_id}: {parameter} in the DSN is neither true nor false",

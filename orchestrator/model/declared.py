@@ -43,14 +43,15 @@ class CreateOptions(NamedTuple):
 class Settings(NamedTuple):
     """How migrations run; times in seconds. 0 means no limit, None the one that the server sets.
 
-    `lock_timeout` is how long a file may wait for the locks of tables, all its tries together, and `lock_try` how long
+    `lock_timeout` is how long a file may wait for the locks of tables, all its tries together (None: what the DSN says, or
+    ten seconds), and `lock_try` how long
     one of these tries may: so long do the readers of a table wait behind a statement that waits itself. Without `create`
     a missing database is an error. With `keep_text` the history keeps the text of what ran. `drift` is off, warn or
     refuse: what happens where somebody changed the schema since the last apply; `drift_ignore` are globs of schema
     objects that do not count.
     """
 
-    lock_timeout: float | None = 10.0
+    lock_timeout: float | None = None
     lock_try: float | None = 1.0
     statement_timeout: float | None = None
     out_of_order: bool = False
@@ -211,8 +212,9 @@ class Manifest:
 class Target:
     """Where a database is, resolved.
 
-    `url` is what the driver gets (no `x-` parameters in it), `parameters` are golang-migrate's `x-…` ones, `endpoint` is
-    `host:port` for people. `server_key` is an opaque id that is the same for all databases of one server and login.
+    `url` is what the driver gets (no `x-` parameters in it), `parameters` are golang-migrate's `x-…` ones, and
+    PostgreSQL's `lock_timeout` in seconds. `endpoint` is `host:port` for people.
+    `server_key` is an opaque id that is the same for all databases of one server and login.
     `maintenance_database` is where a missing database is asked for and created from, if that is told. `scratch`: it is
     made to be copied or dropped, so its records name no database that they belong to.
     """

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import quote, unquote, unquote_plus
 
-from orchestrator.engines.postgres.server_settings import is_setting, with_settings
+from orchestrator.engines.postgres.server_settings import check_locking, is_setting, lock_timeout, with_settings
 from orchestrator.engines.url import (
     IS_URL,
     SECRET,
@@ -97,7 +97,10 @@ class LibpqForm(UrlForm):
         url = normalized(url, unquote(url.path), kept)
         endpoint = self._endpoint([host_and_port(part) for part in url.hosts.split(",")], fields)
         server_key = url._replace(path="").text()
-        return Address(url.text(), unquote(url.path), endpoint, server_key, found.ours, secrets_of(found.url, kept))
+        if filled:
+            check_locking(found.ours)
+        ours = {**found.ours, **lock_timeout(fields.get("options", ""))}
+        return Address(url.text(), unquote(url.path), endpoint, server_key, ours, secrets_of(found.url, kept))
 
     def fill(self, skeleton: str, holes: Holes) -> str | None:
         """Return a DSN with each HOLE filled, every value encoded for its place; None if this is no form of a DSN."""
@@ -141,6 +144,8 @@ class LibpqForm(UrlForm):
         fields = parse_conninfo(text)
         ours = {key: fields.pop(key) for key in list(fields) if is_ours(key)}
         check_parameters(ours, self.parameters)
+        if filled:
+            check_locking(ours)
         _check_libpq(fields, filled=filled, shown=False)  # a space in a password makes a key of what follows it
         settings = {key: fields.pop(key) for key in list(fields) if key not in _LIBPQ.split()}
         if options := with_settings(fields.get("options", ""), settings):
@@ -150,6 +155,7 @@ class LibpqForm(UrlForm):
         server = {key: value for key, value in fields.items() if key != "dbname"}
         secrets = tuple(value for key, value in fields.items() if SECRET.search(key))
         endpoint = self._endpoint([("", "")], fields)
+        ours |= lock_timeout(fields.get("options", ""))
         return Address(conninfo(fields), database, endpoint, conninfo(server), ours, secrets)
 
     def _endpoint(self, hosts: list[tuple[str, str]], fields: Mapping[str, str]) -> str:
@@ -218,6 +224,10 @@ DSN = LibpqForm(
         "x-statement-timeout",
         "x-multi-statement",
         "x-multi-statement-max-size",
+        "x-lock-strategy",
+        "x-lock-table",
+        "x-no-lock",
+        "x-transaction-lock",
     ),
     # golang-migrate's drivers for PostgreSQL go by these names; libpq knows one.
     other_schemes={"pgx": "postgres", "pgx4": "postgres", "pgx5": "postgres"},

@@ -181,5 +181,8 @@ def _login_name(target: Target) -> str:
 
 
 def first_lines(text: str) -> str:
-    """Return the first lines of a text of the driver, without blanks around them."""
-    return "\n".join(line.strip() for line in text.strip().splitlines()[:4])
+    """Return the first lines of a text of the driver, each once, without blanks around them."""
+    lines = dict.fromkeys(
+        line.strip() for line in text.strip().splitlines()
+    )  # libpq tries again without TLS, or with it
+    return "\n".join(list(lines)[:4])

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from orchestrator.engines.url import LOCK_TIMEOUT, DsnError
+
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_$]*(?:\.[A-Za-z_][A-Za-z0-9_$]*)*")
 # In a key=value string a blank in a password makes a key of what follows it: one word is a setting only if it is one of these.
 _WORDS = {"role", "timezone", "datestyle", "intervalstyle", "jit", "geqo", "bytea_output", "xmloption"}
@@ -18,6 +20,40 @@ _OF_GO = {
     "description_cache_capacity",
 }
 _CLOSE = 0.87  # so near to a parameter of libpq that it is a slip of the pen
+
+
+_LOCK_TIMEOUT = re.compile(r"(?:-c\s*|--)lock[_-]timeout=((?:\\.|\S)+)", re.IGNORECASE)
+_TIME = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*(us|ms|s|min|h|d)?\s*")
+_SECONDS = {"us": 0.000_001, "ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86_400.0, None: 0.001}
+_YES = ("1", "t", "true")
+
+
+def check_locking(ours: Mapping[str, str]) -> None:
+    """Raise DsnError for golang-migrate's parameters by which it would not take the lock that orch takes."""
+    strategy = ours.get("x-lock-strategy", "")
+    if strategy not in ("", "advisory"):
+        what = "the DSN has another x-lock-strategy than advisory"
+        raise DsnError(
+            f"{what}: orch would not see golang-migrate's lock, which is then a row of a table, nor that one ours",
+            "remove it from the DSNs of both; orch waits for the advisory lock by short tries, so that a run that hangs "
+            "is named and does not stop others for ever",
+        )
+    for name in ("x-no-lock", "x-transaction-lock"):
+        if ours.get(name, "").lower() in _YES:
+            why = (
+                "orch does not migrate without the lock"
+                if name == "x-no-lock"
+                else "orch holds its lock for a whole run"
+            )
+            hint = "remove it; behind PgBouncer give orch a DSN of the server itself, or pool_mode = session"
+            raise DsnError(f"the DSN has {name}, and {why}", hint)
+
+
+def lock_timeout(options: str) -> dict[str, str]:
+    """Return the parameter of a target by which libpq's `options` limit waits for locks of tables; {} if they do not."""
+    given = _LOCK_TIMEOUT.findall(options)
+    time = _TIME.fullmatch(given[-1].replace("\\", "")) if given else None
+    return {LOCK_TIMEOUT: str(float(time[1]) * _SECONDS[time[2]])} if time else {}
 
 
 def is_setting(name: str, libpq: list[str], *, in_url: bool) -> bool:
