@@ -21,7 +21,7 @@ from orchestrator.operations.plan import Planned
 from orchestrator.operations.scope import Scope
 from orchestrator.operations.status import surveyed
 from orchestrator.planning.plan import DatabasePlan, Request, Step
-from orchestrator.planning.status import DatabaseStatus, Status
+from orchestrator.planning.status import FAILED, DatabaseStatus, Status
 
 if TYPE_CHECKING:
     from orchestrator.analysis.risks import Risk
@@ -113,11 +113,13 @@ def _migrations(
 ) -> tuple[ReportedMigration, ...]:
     """Return every version that there is a file, a record or an attempt of, in order."""
     names = {attempt.version: attempt.name for attempt in attempts} | {one.version: one.name for one in catalog}
-    applied, pending = set(status.applied), set(status.pending)
+    applied, pending, failed = set(status.applied), set(status.pending), {one.version for one in status.failed}
     steps = {step.version: step for step in plan.steps}
 
     def one(version: int) -> ReportedMigration:
         state = "applied" if version in applied else "pending" if version in pending else "not applied"
+        if version in failed:
+            state = FAILED
         step = steps.get(version)
         found = tuple(risk for risk in risks if step and risk.where.path == step.path)
         return ReportedMigration(version, names.get(version, ""), state, step, found)

@@ -109,7 +109,9 @@ def _blank(id: str) -> Document:
 
 def _of_status(one: Mapping[str, Any]) -> Document:
     applied, pending = set(one["applied"]), set(one["pending"])
-    if one["problems"]:
+    if "state" in one:  # older releases did not write it
+        state = one["state"]
+    elif one["problems"]:
         state = str(one["problems"][0]["kind"]).replace("_", " ")
     elif one["running"]:
         state = RUNNING

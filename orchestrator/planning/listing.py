@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from orchestrator.model import Attempt, Direction, Migration
+from orchestrator.model import Attempt, Migration
 from orchestrator.planning.attempts import latest_effective
 from orchestrator.planning.history import State
 
-APPLIED, PENDING, PARTIAL, HELD = "applied", "pending", "partial", "not written yet"
+APPLIED, PENDING, FAILED, PARTIAL, HELD = "applied", "pending", "failed", "partial", "not written yet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ def listed(migrations: Sequence[Migration], state: State, attempts: Sequence[Att
 
 def _each(files: Mapping[int, Migration], state: State, attempts: Sequence[Attempt]) -> Iterator[Listed]:
     effective = latest_effective(attempts)
-    newest = {one.version: one for one in sorted(attempts, key=lambda one: one.number)}
+    failed = {one.version: one for one in state.failed}
     applied, pending = set(state.applied), set(state.pending)
     partial = state.partial.version if state.partial else None
     for version in sorted({*files, *applied, *([partial] if partial is not None else [])}):
@@ -45,9 +45,8 @@ def _each(files: Mapping[int, Migration], state: State, attempts: Sequence[Attem
             note = "by golang-migrate" if ours is None else ours.origin.value
             yield Listed(version, name, APPLIED, ours, "" if note == APPLIED else note)
         elif version in pending:
-            last = newest.get(version)
-            failed = last is not None and not last.done and last.direction is Direction.UP
-            yield Listed(version, name, PENDING, last if failed else None, "the last try failed" if failed else "")
+            last = failed.get(version)
+            yield Listed(version, name, FAILED, last, "the last try failed") if last else Listed(version, name, PENDING)
         elif version in files and files[version].unwritten:
             yield Listed(version, name, HELD, note="as `orch new` wrote it")
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 
 from orchestrator.engines import dialect
 from orchestrator.errors import ExitCode, exit_code_of
 from orchestrator.events import Failure
+from orchestrator.hints import Command, Hint
 from orchestrator.model import Attempt, Database, Direction, LockHolder, Migration
 from orchestrator.planning.half_done import UNDERWAY, held_against_file
 from orchestrator.planning.history import State, unrecorded
@@ -17,6 +18,8 @@ from orchestrator.planning.scripts import Scripts
 from orchestrator.planning.surveys import Survey, running
 
 UP_TO_DATE, PENDING, RUNNING, MISSING = "up to date", "pending", "running", "to be created"
+FAILED = "failed"
+"""Its last try left nothing behind: the migration is still pending, and nothing is in the way of another try."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,15 @@ class StatusProblem:
     hint: str
     blocks: tuple[Direction, ...]
     version: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FailedTry:
+    """Why a version is still pending: what its last try said, and what to do next."""
+
+    version: int
+    what: str
+    hint: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +83,7 @@ class DatabaseStatus:
     external: tuple[ExternalStatus, ...] = ()
     migrations: tuple[Listed, ...] = ()
     group: str = ""
+    failed: tuple[FailedTry, ...] = ()
 
     @property
     def running_since(self) -> datetime | None:
@@ -84,21 +97,32 @@ class Status:
 
     databases: tuple[DatabaseStatus, ...]
     counts: tuple[tuple[str, int], ...] = field(init=False)
-    """How many are up to date, running, pending (also: to be created) and with problems."""
+    """How many are up to date, running, pending (also: to be created), failed and with problems."""
 
     def __post_init__(self) -> None:
         states = [one.state for one in self.databases]
         problems = sum(bool(one.problems) for one in self.databases)
-        resting, active = states.count(UP_TO_DATE), states.count(RUNNING)
-        pending = len(states) - resting - active - problems
-        counts = ((UP_TO_DATE, resting), (RUNNING, active), (PENDING, pending), ("with problems", problems))
+        resting, active, failed = map(states.count, (UP_TO_DATE, RUNNING, FAILED))
+        pending = len(states) - resting - active - failed - problems
+        counts = (
+            (UP_TO_DATE, resting),
+            (RUNNING, active),
+            (PENDING, pending),
+            (FAILED, failed),
+            ("with problems", problems),
+        )
         object.__setattr__(self, "counts", counts)
 
     def narrowed(self, *, pending: bool = False, problems: bool = False) -> Status:
-        """Return the databases with something pending, or with problems (with both, either); of lists, what is pending."""
+        """Return the databases with something pending, or with problems or failed tries (with both, either).
+
+        Of lists of migrations, what is pending.
+        """
         if not (pending or problems):
             return self
-        kept = [one for one in self.databases if (pending and one.pending) or (problems and one.problems)]
+        kept = [
+            one for one in self.databases if (pending and one.pending) or (problems and (one.problems or one.failed))
+        ]
         if pending and not problems:
             kept = [
                 replace(one, migrations=tuple(each for each in one.migrations if each.state != APPLIED)) for one in kept
@@ -144,6 +168,8 @@ def status_of(
     history = survey.history
     state = held_against_file(survey.state, database.id, migrations, scripts)
     active = survey.holder if survey.holder and survey.holder.running else None
+    if active:
+        state = replace(state, failed=())  # another try is at work
     problems = _problems(database, state, during_run=active is not None)
     code = int(ExitCode.CONFLICT) if any(problem.blocks for problem in problems) else 0
     if refused := survey.refused(database.id):  # then that is the problem, whatever else there is
@@ -156,7 +182,6 @@ def status_of(
         *unrecorded(history, state, database.id),
         *state.notes,
         *_golang_migrate(state.adopt, state.forget),
-        *_failed_tries(state.failed),
     ]
     return DatabaseStatus(
         *names,
@@ -172,6 +197,7 @@ def status_of(
         exit_code=code,
         migrations=listed(migrations, state, history.attempts) if one_by_one else (),
         group=group,
+        failed=tuple(_failed_try(one, database.id) for one in state.failed),
     )
 
 
@@ -191,7 +217,7 @@ def _state(database: Database, survey: Survey, state: State, problems: Sequence[
         return RUNNING
     if not survey.history.exists and (state.pending or dialect(database.engine).creates):
         return MISSING
-    return PENDING if state.pending else UP_TO_DATE
+    return FAILED if state.failed else PENDING if state.pending else UP_TO_DATE
 
 
 def _word(kind: str) -> str:
@@ -207,10 +233,7 @@ def _golang_migrate(adopt: Sequence[int], forget: Sequence[int]) -> list[str]:
     return notes
 
 
-def _failed_tries(failed: Sequence[Attempt]) -> list[str]:
-    """Return why versions are still pending."""
-    return [
-        f"the last try of version {one.version} failed"
-        f"{f' on {one.started_at:%Y-%m-%d %H:%M:%S}' if one.started_at else ''}: {one.error}"
-        for one in failed
-    ]
+def _failed_try(one: Attempt, id: str) -> FailedTry:
+    when = f" on {one.started_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC" if one.started_at else ""
+    hint = Hint("fix the cause, then run: ", Command("apply", "--only", id))
+    return FailedTry(one.version, f"the last try of version {one.version} failed{when}: {one.error}", hint)

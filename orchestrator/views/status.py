@@ -11,6 +11,7 @@ from typing import Any
 from orchestrator.hints import Command, Hint, joined
 from orchestrator.phrases import some
 from orchestrator.planning.listing import APPLIED, HELD, PARTIAL, Listed
+from orchestrator.planning.listing import FAILED as LISTED_FAILED
 from orchestrator.planning.listing import PENDING as LISTED_PENDING
 from orchestrator.planning.status import (
     MISSING,
@@ -18,6 +19,7 @@ from orchestrator.planning.status import (
     RUNNING,
     UP_TO_DATE,
     DatabaseStatus,
+    FailedTry,
     Status,
     StatusProblem,
 )
@@ -47,11 +49,13 @@ def status_entry(one: DatabaseStatus) -> dict[str, Any]:
         "running": {"by": one.running.description, "since": since} if one.running else None,
         "exists": one.exists,
         "version": one.version,
+        "state": one.state,
         "dirty": one.dirty,
         "applied": list(one.applied),
         "pending": list(one.pending),
         "problems": [_problem(problem) for problem in one.problems],
         "notes": list(one.notes),
+        **({"failed": [_failed(each) for each in one.failed]} if one.failed else {}),
         **({"external": [asdict(other) for other in one.external]} if one.external else {}),
         **({"migrations": [_migration(each) for each in one.migrations]} if one.migrations else {}),
     }
@@ -69,6 +73,10 @@ def _migration(each: Listed) -> dict[str, Any]:
         "note": each.note,
         "risks": list(each.risks),
     }
+
+
+def _failed(one: FailedTry) -> dict[str, Any]:
+    return {"version": one.version, "what": one.what, "hint": one.hint}
 
 
 def _problem(problem: StatusProblem) -> dict[str, Any]:
@@ -126,7 +134,7 @@ def _group_row(group: str, members: Sequence[DatabaseStatus]) -> tuple[str, ...]
     versions = sorted({-1 if one.version is None else one.version for one in members if not one.failure}) or [-1]
     first, last = ("-" if version < 0 else str(version) for version in (versions[0], versions[-1]))
     states = Counter(one.state for one in members).most_common()
-    worst = next((one for one in members if one.problems), members[0])
+    worst = next((one for one in members if one.problems or one.failed), members[0])
     told = ", ".join(f"{count:,} {state}" for state, count in states) if len(states) > 1 else states[0][0]
     return (
         f"group:{group} ({len(members):,})",
@@ -174,6 +182,9 @@ def _remarks(one: DatabaseStatus) -> Iterator[str]:
         yield f"\n{one.id}: {problem.what}"
         if problem.hint:
             yield Hint("  ", problem.hint)
+    for failed in one.failed:
+        yield f"\n{one.id}: {failed.what}"
+        yield Hint("  ", failed.hint)
     for note in one.notes:
         yield Hint(f"\n{one.id}: ", note)
 
@@ -187,7 +198,13 @@ def _state(one: DatabaseStatus) -> Painted:
     return Painted(f"{one.state}{since if one.state == RUNNING else ''}", _COLOURS.get(one.state, "red"))
 
 
-_BOXES = {APPLIED: ("[x]", "green"), LISTED_PENDING: ("[ ]", "yellow"), PARTIAL: ("[!]", "red"), HELD: ("[ ]", "dim")}
+_BOXES = {
+    APPLIED: ("[x]", "green"),
+    LISTED_PENDING: ("[ ]", "yellow"),
+    LISTED_FAILED: ("[!]", "red"),
+    PARTIAL: ("[!]", "red"),
+    HELD: ("[ ]", "dim"),
+}
 
 
 def _listing(one: DatabaseStatus) -> Iterator[str]:

@@ -137,7 +137,7 @@ def test_status_ends_with_a_sentence_and_tells_the_last_try(pg_estate: Estate, f
     pg_estate.add("postgres", "b", {"1_x.up.sql": "SELECT * FROM nowhere;" if failing else "SELECT 1;"})
     pg_estate.orch("apply", code=1 if failing else 0)
     status = pg_estate.orch("status").stdout
-    assert status.splitlines()[-1] == ("1 up to date, 1 pending." if failing else "2 up to date.")
+    assert status.splitlines()[-1] == ("1 up to date, 1 failed." if failing else "2 up to date.")
     assert ("postgres-b: the last try of version 1 failed" in status) is failing
     assert ('b/schema/1_x.up.sql:1:15: relation "nowhere" does not exist' in status) is failing
 

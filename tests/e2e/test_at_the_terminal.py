@@ -32,12 +32,12 @@ def shop(pg_estate: Estate) -> Estate:
 def test_status_of_a_name_lists_its_migrations(shop: Estate) -> None:
     lines = shop.orch("status", "order").stdout.splitlines()
     assert lines[0].startswith("postgres-order  127.0.0.1:")
-    assert lines[0].endswith("version 1, pending")
+    assert lines[0].endswith("version 1, failed")
     done, bad, drop = (next(line for line in lines if name in line) for name in ("create_orders", "bad", "drop_legacy"))
     assert done.startswith("[x]")
     assert " UTC  " in done
     assert " s  by " in done
-    assert bad.startswith("[ ]")
+    assert bad.startswith("[!]")
     assert "the last try failed" in bad
     assert drop.startswith("[ ]")
     assert "drops column orders.legacy" in drop
@@ -48,14 +48,16 @@ def test_status_of_a_name_lists_its_migrations(shop: Estate) -> None:
     assert "drop_legacy" in pending
     shown = shop.orch("status", "order", "product", "--output", "json").json
     validate(shown, json.loads(SCHEMA.read_text()))
-    assert [each["state"] for each in shown["databases"][0]["migrations"]] == ["applied", "pending", "pending"]
+    assert [each["state"] for each in shown["databases"][0]["migrations"]] == ["applied", "failed", "pending"]
     assert shown["databases"][0]["migrations"][2]["risks"]
     assert "migrations" not in shop.orch("status", "--output", "json").json["databases"][0]
 
 
 def test_status_shows_what_is_pending_or_wrong_alone_and_a_question_mark_for_what_nobody_knows(shop: Estate) -> None:
     assert "product" not in shop.orch("status", "--pending").stdout
-    none = shop.orch("status", "--problems")
+    assert "product" not in (failed := shop.orch("status", "--problems").stdout)
+    assert "order" in failed
+    none = shop.orch("status", "--problems", "--only", "product")
     assert (none.stdout, none.stderr) == ("", "No database has problems.\n")
     manifest = shop.root / "databases.yaml"
     text = manifest.read_text()
@@ -64,8 +66,7 @@ def test_status_shows_what_is_pending_or_wrong_alone_and_a_question_mark_for_wha
     shown = shop.orch("status", "--problems", code=7)
     (row,) = (line for line in shown.stdout.splitlines() if line.startswith("postgres-away"))
     assert row.split()[2:] == ["?", "?", "unreachable"]
-    assert "order" not in shown.stdout
-    assert "1 with problems." in shown.stdout
+    assert "1 failed, 1 with problems." in shown.stdout
 
 
 def test_several_names_may_stand_between_commas(shop: Estate) -> None:

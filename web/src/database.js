@@ -57,8 +57,8 @@ const who = (attempt) => [attempt.actor || attempt.role, attempt.host && !attemp
 
 function rowsOf(migration, tries) {
   const last = tries.findLast((attempt) => attempt.done && attempt.direction === "up" && migration.state === "applied") ?? {};
-  const sign = { applied: "✓", pending: "+" }[migration.state] ?? "–";
-  const kind = { applied: "ok", pending: "pending" }[migration.state] ?? "other";
+  const sign = { applied: "✓", pending: "+", failed: "✗" }[migration.state] ?? "–";
+  const kind = { applied: "ok", pending: "pending", failed: "problem" }[migration.state] ?? "other";
   const first = h("tr", {}, h("td", { class: "number" }, String(migration.version)), h("th", { scope: "row" }, migration.name || "?"),
     h("td", {}, h("span", { class: `state ${kind}` }, h("span", { "aria-hidden": true }, `${sign} `), migration.state)),
     h("td", { class: "time" }, moment(last.started_at)), h("td", {}, who(last)), h("td", { class: "number" }, seconds(last.seconds)));

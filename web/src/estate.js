@@ -14,7 +14,7 @@ export function kindOf(database) {
 }
 
 export function read(document) {
-  const databases = document.databases.map((one, order) => ({ ...one, order, kind: kindOf(one), neededBy: [] }));
+  const databases = document.databases.map((one, order) => ({ ...one, problems: [...one.problems, ...(one.failed ?? [])], order, kind: kindOf(one), neededBy: [] }));
   const byId = new Map(databases.map((one) => [one.id, one]));
   for (const one of databases) {
     one.depends_on = one.depends_on.filter((id) => byId.has(id));

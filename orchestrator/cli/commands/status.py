@@ -27,14 +27,16 @@ def command(
     pending: Annotated[
         bool, typer.Option("--pending", help="Show only databases, or migrations, that are pending.")
     ] = False,
-    problems: Annotated[bool, typer.Option("--problems", help="Show only databases with problems.")] = False,
+    problems: Annotated[
+        bool, typer.Option("--problems", help="Show only databases with problems or failed migrations.")
+    ] = False,
     scope: Scope,
     output: options.OutputOption = options.Output.text,
 ) -> int:
     """Show version, pending migrations and problems of each database. Changes nothing.
 
-    With a NAME, it lists the migrations: [x] is applied, [ ] is pending, [!] stopped half way. A database that cannot be
-    reached shows ?. Exit code 5: a problem blocks migrations.
+    With a NAME, it lists the migrations: [x] is applied, [ ] is pending, [!] failed or stopped half way. A database that
+    cannot be reached shows ?. Exit code 5: a problem blocks migrations.
 
     Examples:
         orch status

@@ -31,7 +31,6 @@ def report_document(report: Report) -> dict[str, Any]:
 def _database(one: ReportedDatabase) -> dict[str, Any]:
     return {
         **status_entry(one.status),
-        "state": one.status.state,
         "depends_on": list(one.depends_on),
         "labels": list(one.labels),
         "migrations": [_migration(migration) for migration in one.migrations],
