@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any, NamedTuple, Protocol
 
 from orchestrator.errors import ExitCode, InvalidGroup, OrchError
@@ -210,6 +211,27 @@ class StatementDone(NamedTuple):
     total: int
 
 
+class StepProgress(NamedTuple):
+    """How far the server is with a step that takes long, in its own words; `done` of `total`, which is 0 if it is not known."""
+
+    database: str
+    version: int
+    what: str
+    done: int
+    total: int
+
+
+class StepWaiting(NamedTuple):
+    """A step waits for the sessions in `who`; '' if it waits no longer. `since`: their oldest transaction began then."""
+
+    database: str
+    version: int
+    file: str
+    who: str
+    detail: str
+    since: datetime | None
+
+
 class StepRetrying(NamedTuple):
     """A step is tried again after something that passes by itself."""
 
@@ -316,6 +338,8 @@ Event = (
     | StepStarted
     | StatementStarted
     | StatementDone
+    | StepProgress
+    | StepWaiting
     | StepRetrying
     | StepFinished
     | Notice

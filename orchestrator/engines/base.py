@@ -9,8 +9,8 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 from orchestrator.model import (
     NO_CHECKS,
+    Activity,
     Attempt,
-    Blocking,
     Checks,
     CreateOptions,
     File,
@@ -117,8 +117,8 @@ class Session(Protocol):
     Every verb raises our errors: StatementError, NotPermittedError, ConnectionLostError.
     """
 
-    watched_after: float | None
-    """Look with `watch` what the first try waits for after so many seconds; None: look only at later tries."""
+    tells_of_lock: bool
+    """Whether `watch` can tell too what `lock` waits for, beside the holder."""
 
     def read_history(self, extensions: Sequence[str] = ()) -> History:
         """Return the history and the version table. Creates nothing. The result names those of `extensions` that exist."""
@@ -194,10 +194,10 @@ class Session(Protocol):
         At most MAX_MESSAGES + 1 WARNINGs, and as many others.
         """
 
-    def watch(self) -> AbstractContextManager[Callable[[], Blocking | None]]:
-        """Watch this session over a second connection. The function returns which sessions it waits for now.
+    def watch(self) -> AbstractContextManager[Callable[[], Activity]]:
+        """Watch this session over a second connection. The function returns what it does now, and what it waits for.
 
-        Both may be called from another thread. The function returns None if it waits for none, or if that is unknown.
+        Both may be called from another thread. What the server does not tell stays empty.
         """
 
     def schema_snapshot(self) -> SchemaSnapshot:

@@ -37,6 +37,7 @@ from orchestrator.events import (
     StepStarted,
     hidden,
 )
+from orchestrator.execution.activity import StepActivity, watched_lock
 from orchestrator.execution.drift import NOTHING_KEPT, Verdict, before_steps, keep
 from orchestrator.execution.file_errors import located, made_by_hand, what_next
 from orchestrator.execution.file_runner import FileRunner, limits_of
@@ -79,6 +80,7 @@ class Migrator:
         self._running: Step | None = None
         self._broken: dict[int, int] = {}  # version → how often the connection broke while its file ran
         self._tries: dict[int, Tries] = {}
+        self._activity: dict[int, StepActivity] = {}
         self._messages = ServerMessages(run, self._id)
         self._pieces = SmallerPieces()
         self._drift: Verdict | None = None
@@ -196,9 +198,7 @@ class Migrator:
                 taken = False
                 try:
                     with ExitStack() as held:
-                        with Tries(self._run.redact).watched(
-                            session, lambda what: self._tell_waiting("the lock", what)
-                        ):
+                        with watched_lock(self._run, self._id, session):
                             wait = lock_wait(self._target, self._run.lock_timeout)
                             held.enter_context(session.lock(wait, self._on_wait))
                         taken = True
@@ -226,9 +226,6 @@ class Migrator:
             return False
         self.version = reconcile(migrations, history, out_of_order=out_of_order).version
         return True
-
-    def _tell_waiting(self, who: str, for_what: str) -> None:
-        self._run.sink(Notice(self._id, hidden(f"{who} waits: {for_what}", MAX_WHAT, self._run.redact)))
 
     def _on_wait(self, holder: object) -> None:
         if self._run.stop.is_set():
@@ -323,11 +320,12 @@ class Migrator:
         tell = partial(self._messages.pass_on, session)
         runner = FileRunner(self._run, self._id, session, history_writer, self._pieces, tell)
         tries = self._tries.setdefault(step.version, Tries(self._run.redact))
+        activity = self._activity.setdefault(step.version, StepActivity(self._run, self._id, step))
         self._running = step
         turn: AbstractContextManager[object] = nullcontext()
         while True:
             try:
-                with turn, tries.watched(session, lambda what: self._tell_waiting(step.path, what)):
+                with turn, tries.watched(self._run.watching, session, activity.tell):
                     attempt = runner.run_file(attempt, script)
                 break
             except StatementError as caught:

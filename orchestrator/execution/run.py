@@ -16,6 +16,7 @@ from orchestrator.events import Redact, ServerWaiting, Sink
 from orchestrator.execution.scheduler import JOBS, JOBS_PER_SERVER
 from orchestrator.execution.sinks import redacting, tolerant
 from orchestrator.execution.timings import Timings
+from orchestrator.execution.watching import Watching
 from orchestrator.model import Database, File, Hook, Migration, Script, Target
 from orchestrator.secret import Secret
 
@@ -102,6 +103,7 @@ class Run:
     places: dict[str, str] = field(default_factory=dict)
     bootstrap: Callable[[str], bool] = lambda _id: False
     cloned: str = ""
+    watching: Watching = field(default_factory=Watching)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sink", tolerant(redacting(self.sink, self.redact)))

@@ -16,6 +16,8 @@ _TEXTS: dict[type, tuple[str, ...]] = {
     events.LockWaiting: ("holder",),
     events.StepRetrying: ("reason",),
     events.StatementStarted: ("text",),
+    events.StepProgress: ("what",),
+    events.StepWaiting: ("who", "detail"),
     events.DatabaseSkipped: ("why",),
     events.Notice: ("text",),
     events.ServerMessage: ("message",),

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import random
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 from orchestrator.engines.base import Session
-from orchestrator.errors import OrchError, StatementError
-from orchestrator.model import Blocking
+from orchestrator.errors import StatementError
+from orchestrator.execution.watching import Watching
+from orchestrator.model import Activity, Blocking
 
 RETRIES = 5
 LONGEST_PAUSE = 8.0  # seconds
@@ -17,8 +17,6 @@ LONGEST_QUEUE_PAUSE = 3.0  # seconds; of a file that waits for the lock of a tab
 JITTER = 0.25  # of a pause: several runs must not try at the same moments
 MAX_LINE = 300  # characters of what is told of a session in the way
 CONTENDED_PAUSE = 0.02, 0.2  # seconds, at random: what was in the way is over soon
-LOOK_EVERY = 0.5  # seconds
-CONNECTED_WITHIN = 2.0  # seconds
 
 
 class Tries:
@@ -50,39 +48,17 @@ class Tries:
         pause: float = min(longest, first_pause * 2 ** min(self._count - 1, 10))
         return pause * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - no secret
 
-    @contextmanager
-    def watched(self, session: Session, tell: Callable[[str], None]) -> Iterator[None]:
-        """Run one try, and report once, from a second connection, what it waits for.
+    def watched(
+        self, watching: Watching, session: Session, tell: Callable[[Activity], None]
+    ) -> AbstractContextManager[None]:
+        """Run one try, and hear what the server says of it: at once if a try before it got no lock, else if it takes long."""
 
-        That is looked for at once if a try before it got no lock, else after as long as the session says, or never.
-        """
-        first = min(0.1, self._waited / 4) if self._waited else session.watched_after
-        if first is None:
-            yield
-            return
-        over, connected = threading.Event(), threading.Event()
+        def hear(activity: Activity) -> None:
+            found = activity.blocking and activity.blocking._replace(detail=self._told(activity.blocking))
+            tell(activity._replace(blocking=found))
+            self.blocking = found or self.blocking
 
-        def look() -> None:
-            with suppress(OrchError), session.watch() as blocking:
-                connected.set()
-                wait: float = first
-                while not over.wait(wait):
-                    found, wait = blocking(), LOOK_EVERY
-                    if found is None:
-                        continue
-                    if self.blocking is None or found.who != self.blocking.who:
-                        tell(self._told(found))
-                    self.blocking = found
-            connected.set()
-
-        thread = threading.Thread(target=look, name="orch-watch", daemon=True)
-        thread.start()
-        connected.wait(CONNECTED_WITHIN)
-        try:
-            yield
-        finally:
-            over.set()
-            thread.join(CONNECTED_WITHIN)
+        return watching.step(session, hear, at_once=min(0.1, self._waited / 4) if self._waited else None)
 
     def explained(self, error: StatementError) -> StatementError:
         """Add the blocking sessions to the error of a lock; return any other error unchanged."""
@@ -90,7 +66,7 @@ class Tries:
             return error
         return error.completed(
             what=f"{error.what}: {self.blocking.who} holds a lock that it needs",
-            detail="\n".join(filter(None, (error.detail, self._told(self.blocking)))),
+            detail="\n".join(filter(None, (error.detail, self.blocking.detail))),
             hint=self.blocking.hint,
         )
 

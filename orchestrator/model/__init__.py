@@ -26,12 +26,22 @@ from orchestrator.model.history import (
     VersionRow,
     read_attempt,
 )
-from orchestrator.model.server import Blocking, LockHolder, Measured, SchemaObject, SchemaSnapshot, Size, Vitals
+from orchestrator.model.server import (
+    Activity,
+    Blocking,
+    LockHolder,
+    Measured,
+    SchemaObject,
+    SchemaSnapshot,
+    Size,
+    Vitals,
+)
 
 __all__ = [
     "HISTORY_FORMAT",
     "NO_CHECKS",
     "Accepted",
+    "Activity",
     "Attempt",
     "Blocking",
     "Checks",

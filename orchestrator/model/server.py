@@ -43,6 +43,17 @@ class Blocking(NamedTuple):
     who: str
     detail: str
     hint: str
+    since: datetime | None = None
+    """When the oldest of their transactions began."""
+
+
+class Activity(NamedTuple):
+    """What a server says of a session at work: what it does, how far it is (`total` is 0 if unknown), what it waits for."""
+
+    what: str = ""
+    done: int = 0
+    total: int = 0
+    blocking: Blocking | None = None
 
 
 class LockHolder(NamedTuple):

@@ -1,13 +1,17 @@
 """Migration files that are templates: put the variables of a database into the text. Executes nothing.
 
-A file is a template only if a comment above its first statement says `-- orch: template`. Then `{name}`, `${name}` and
-`{{ .name }}` stand for a variable of the manifest, and `{{name}}` for the text `{name}`. Checksums are those of the file.
+An SQL file is a template only if a comment above its first statement says `-- orch: template`, and a file of commands in JSON
+only if its first command is `{"ping": 1, "comment": {"orch": "template"}}`. Then `{name}`, `${name}` and `{{ .name }}` stand
+for a variable of the manifest, and `{{name}}` for the text `{name}`. Checksums are those of the file.
+
+No value can end the JSON string in which it stands. Outside of strings it must be a number, true, false or null.
 """
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from orchestrator.errors import InvalidError
 from orchestrator.model import Mark
@@ -17,9 +21,14 @@ _LINES = re.compile(
     r"\ufeff?(?:[ \t\r]*\n|[ \t]*--[^\n]*\n)*?[ \t]*(?:(--[ \t]*orch:[ \t]*template)[ \t]*\r?(?:\n|$)|(?=/\*))"
 )
 _EDGE = re.compile(r"/\*M?!?|\*/")
+_JSON_HEAD = re.compile(
+    r'\ufeff?\s*\[\s*(\{\s*"ping"\s*:\s*1\s*,\s*"comment"\s*:\s*\{\s*"orch"\s*:\s*"template"\s*\}\s*\}\s*(?:,|(?=\])))'
+)
 _HOLE = re.compile(
     r"\{\{[ \t]*\.(?P<go>[A-Za-z_]\w*)[ \t]*\}\}|\{\{(?P<text>[A-Za-z_]\w*)\}\}|\$?\{(?P<name>[A-Za-z_]\w*)\}", re.ASCII
 )
+_STRING_OR_HOLE = re.compile(rf'"(?:[^"\\]|\\.)*"|{_HOLE.pattern}', re.ASCII | re.DOTALL)
+_JSON_SCALAR = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|null", re.ASCII)
 
 
 def filled(path: str, text: str, variables: Mapping[str, str]) -> str | None:
@@ -29,26 +38,56 @@ def filled(path: str, text: str, variables: Mapping[str, str]) -> str | None:
     """
     if "template" not in text:
         return None
-    head = _head(text)
-    if head is None:
-        return None
+    filling = _Filling(path, text, variables)
+    if bounds := _head(text):
+        start, end = bounds
+        body = text[:start] + "-- " + " " * (end - start - 3) + text[end:]  # for the reader it is a comment like others
+        return _HOLE.sub(lambda hole: filling.value(hole, hole.start()), body)
+    if head := _JSON_HEAD.match(text):
+        start, end = head.span(1)
+        body = text[:start] + re.sub(r"[^\n]", " ", text[start:end]) + text[end:]
+        return _STRING_OR_HOLE.sub(filling.in_json, body)
+    return None
 
-    def value(found: re.Match[str]) -> str:
-        if found["text"]:
-            return f"{{{found['text']}}}"
-        name = found["go"] or found["name"]
-        if name not in variables:
+
+class _Filling:
+    """Gives each hole of one file its value."""
+
+    def __init__(self, path: str, text: str, variables: Mapping[str, str]) -> None:
+        self._path = path
+        self._text = text
+        self._variables = variables
+
+    def value(self, hole: re.Match[str], at: int, written: Callable[[str], str] = str) -> str:
+        """Return what stands for a hole at an offset, `written` as its surroundings need it."""
+        if hole["text"]:
+            return f"{{{hole['text']}}}"
+        name = hole["go"] or hole["name"]
+        if name not in self._variables:
             raise InvalidError(
-                f"the template has no value for {found[0]}",
-                where=Mark.at(path, text, found.start()),
-                hint=did_you_mean(name, variables)
+                f"the template has no value for {hole[0]}",
+                where=Mark.at(self._path, self._text, at),
+                hint=did_you_mean(name, self._variables)
                 or f"declare {name} under `variables` of the database; for the text {{{name}}} itself write {{{{{name}}}}}",
             )
-        return variables[name]
+        return written(self._variables[name])
 
-    start, end = head
-    body = text[:start] + "-- " + " " * (end - start - 3) + text[end:]  # for the reader it is a comment like others
-    return _HOLE.sub(value, body)
+    def in_json(self, found: re.Match[str]) -> str:
+        """Return a JSON string with its holes filled, or the value of a hole that stands alone."""
+        if found[0].startswith('"'):
+            return _HOLE.sub(lambda hole: self.value(hole, found.start() + hole.start(), _in_string), found[0])
+        made = self.value(found, found.start())
+        if not _JSON_SCALAR.fullmatch(made):
+            raise InvalidError(
+                f"the value of {found[0]} is no number, true, false or null, and stands outside of quotes",
+                where=Mark.at(self._path, self._text, found.start()),
+                hint=f'for a text write "{found[0]}"',
+            )
+        return made
+
+
+def _in_string(value: str) -> str:
+    return json.dumps(value, ensure_ascii=False)[1:-1]
 
 
 def _head(text: str) -> tuple[int, int] | None:

@@ -15,7 +15,9 @@ from orchestrator.events import (
     Notice,
     ServerMessage,
     ServerWaiting,
+    StepProgress,
     StepRetrying,
+    StepWaiting,
 )
 from orchestrator.execution.executor import Executor
 from orchestrator.execution.reading import plan_of
@@ -24,7 +26,7 @@ from orchestrator.execution.survey import survey
 from orchestrator.model import Direction, SchemaSnapshot
 from orchestrator.planning.plan import Request
 
-_TOLD = (LockWaiting, Notice, ServerMessage, ServerWaiting, StepRetrying)
+_TOLD = (LockWaiting, Notice, ServerMessage, ServerWaiting, StepProgress, StepRetrying, StepWaiting)
 
 
 class StepError(Exception):

@@ -28,6 +28,8 @@ def as_json(value: Any) -> Any:
     """Return plain data for an event or a part of one."""
     if isinstance(value, Enum):
         return value.value
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat()
     if isinstance(value, events.Failure):
         return value.document()
     if isinstance(value, dict):

@@ -7,7 +7,8 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import UTC
 from types import TracebackType
 
 from rich.console import Console, Group
@@ -18,8 +19,10 @@ from rich.text import Text
 
 from orchestrator import events
 from orchestrator.events import Event
+from orchestrator.views.pace import Pace, spoken
 from orchestrator.views.plain import line
 
+MANY_STATEMENTS = 20  # of a file of so many it is told how far it is
 MAX_ROWS = 20  # the numbers below them include all others
 OTHER_LINES = 5  # of a terminal: what is not a row
 # State → its sign and colour, in the order of the rows: what a person has to look at comes first.
@@ -35,12 +38,18 @@ _ORDER = {state: number for number, state in enumerate(_STATES)}
 
 @dataclass(slots=True)
 class _Row:
-    """One database: what it does, and since when (monotonic time); `seconds` is how long it took in all."""
+    """One database: what it does, and since when (monotonic time); `seconds` is how long it took in all.
+
+    `waits` stands in the place of `what` as long as it is not empty, `far` is how far it is.
+    """
 
     state: str = "waiting"
     what: str = ""
     since: float = 0.0
     seconds: float | None = None
+    waits: str = ""
+    far: str = ""
+    pace: Pace = field(default_factory=Pace)
 
 
 class LiveView:
@@ -71,9 +80,9 @@ class LiveView:
         """Take one event."""
         with self._mutex:
             self._take(event)
-        if isinstance(event, (events.Notice, events.ServerMessage, events.Adopted, events.Stopping)) and (
-            text := line(event, verbose=self._verbose)
-        ):
+        if isinstance(
+            event, (events.Notice, events.StepWaiting, events.ServerMessage, events.Adopted, events.Stopping)
+        ) and (text := line(event, verbose=self._verbose)):
             self._console.print(Text(self._readable(text)))
 
     def _take(self, event: Event) -> None:
@@ -93,17 +102,27 @@ class LiveView:
                 took = time.monotonic() - row.since if row.since else None
                 where = f"  {failure.where}" if failure.where else ""  # last: a line that is cut keeps what went wrong
                 self._rows[id] = _Row("failed", failure.what.split("\n")[0] + where, seconds=took)
+            case events.StepProgress(id, version, what, done, total):
+                row = self._rows.setdefault(id, _Row())
+                row.far = row.pace.told((version, what), done, total)
+            case events.StepWaiting(id, version, _, who, _, since):
+                moment = f" since {since.astimezone(UTC):%H:%M:%S} UTC" if since else ""
+                self._rows.setdefault(id, _Row()).waits = f"{version} waits for {who}{moment}" if who else ""
             case events.DatabaseBlocked(id, by):
                 self._rows[id] = _Row("blocked", f"by {', '.join(by)}")
+            case events.StatementStarted(id, version, first, total, text):
+                pace = self._rows.setdefault(id, _Row()).pace
+                far = pace.told(version, first, total) if total >= MANY_STATEMENTS else ""
+                self._runs(id, f"{version}  {first + 1:,}/{total:,} {text}", far)
             case _:
                 if (now := _now(event)) is not None:
                     self._runs(*now)
 
-    def _runs(self, id: str, what: str) -> None:
+    def _runs(self, id: str, what: str, far: str = "") -> None:
         row = self._rows.setdefault(id, _Row())
         if row.state != "running":
             row.state, row.since = "running", time.monotonic()
-        row.what = what
+        row.what, row.waits, row.far = what, "", far
 
     def _draw_safely(self) -> Group:
         try:
@@ -115,7 +134,7 @@ class LiveView:
         with self._mutex:
             counts = Counter(row.state for row in self._rows.values())
             rows = sorted(self._rows.items(), key=lambda row: _ORDER[row[1].state])[:MAX_ROWS]
-            shown = [(id, row.state, row.what, row.since, row.seconds) for id, row in rows]
+            shown = [(id, row.state, row.waits or row.what, row.far, row.since, row.seconds) for id, row in rows]
             steps, total, all_rows = self._steps, self._total, len(self._rows)
         if not shown:  # the run has not begun
             return Group()
@@ -125,8 +144,10 @@ class LiveView:
         for _ in range(3):
             grid.add_column(no_wrap=True)
         grid.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
-        grid.add_column(justify="right", no_wrap=True)
-        for id, state, what, since, seconds in shown:
+        far_is_told = any(far for *_, far, _, _ in shown)
+        for _ in range(1 + far_is_told):
+            grid.add_column(justify="right", no_wrap=True)
+        for id, state, what, far, since, seconds in shown:
             sign, colour = _STATES[state]
             took = now - since if state == "running" else seconds
             grid.add_row(
@@ -134,6 +155,7 @@ class LiveView:
                 Text(self._readable(id), overflow="ellipsis"),
                 Text(state, style=colour),
                 Text(self._readable(what.split("\n")[0])),
+                *([Text(far)] if far_is_told else []),
                 Text("" if took is None else spoken(took), style="dim"),
             )
         parts: list[Table | Text] = [grid]
@@ -167,8 +189,6 @@ def _now(event: Event) -> tuple[str, str] | None:
         case events.StepStarted(id, version, name, _, first, total):
             place = f"  {first + 1}/{total}" if first else ""
             return id, f"{version} {name}{place}"
-        case events.StatementStarted(id, version, first, total, text):
-            return id, f"{version}  {first + 1}/{total} {text}"
         case events.StepRetrying(id, version, reason):
             return id, f"{version} tried again: {reason}"
         case _:
@@ -184,13 +204,3 @@ def _left(counts: Counter[str], shown: Counter[str]) -> str:
 def _one_line(text: Text) -> Text:
     text.no_wrap, text.overflow = True, "ellipsis"
     return text
-
-
-def spoken(seconds: float) -> str:
-    """Return a duration as people read it at a glance: 0.4 s, 12 s, 3 min 5 s, 2 h 4 min."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    minutes, rest = divmod(int(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

@@ -11,15 +11,34 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 
 from orchestrator import events
 from orchestrator.events import Event
+from orchestrator.views.pace import Pace, spoken
 from orchestrator.views.table import counted
 
 SLOW = 1.0  # seconds
 FIRST_TOLD, TOLD_AGAIN = 10.0, 60.0
 """Seconds after which a database that is still at work is told of, and told of again."""
+LOOK_EVERY = 1.0  # seconds
 MAX_AT_WORK = 5  # databases with a line of their own, those that take longest
+
+
+class _Work:
+    """One database at work: since when, what it does, when it is told of, and whether it was."""
+
+    def __init__(self, what: str) -> None:
+        self.what, self.far, self.waits = what, "", ""
+        self.since = time.monotonic()
+        self.due = self.since + FIRST_TOLD
+        self.told = False
+        self.pace = Pace()
+
+    @property
+    def text(self) -> str:
+        """What it does now, in one line."""
+        return "; ".join(filter(None, (self.what, self.far, self.waits)))
 
 
 class PlainView:
@@ -33,7 +52,8 @@ class PlainView:
         self._verbose = verbose
         self._mutex = threading.RLock()  # reentrant: a signal may interrupt the thread that holds it
         self._told: set[tuple[str, str]] = set()
-        self._at_work: dict[str, tuple[float, str]] = {}  # database → since when, and what it does now
+        self._at_work: dict[str, _Work] = {}
+        self._quiet_until = 0.0
         self._over = threading.Event()
 
     def __enter__(self) -> PlainView:
@@ -44,28 +64,41 @@ class PlainView:
         self._over.set()
 
     def _tell_what_is_long(self) -> None:
-        pause = FIRST_TOLD
-        while not self._over.wait(pause):
-            pause = TOLD_AGAIN
+        while not self._over.wait(LOOK_EVERY):
             with self._mutex, suppress(Exception):  # a view can never fail a run
                 self._say_what_is_long(time.monotonic())
 
     def _say_what_is_long(self, now: float) -> None:
-        long = sorted((since, id, what) for id, (since, what) in self._at_work.items() if now - since >= FIRST_TOLD)
-        for since, id, what in long[:MAX_AT_WORK]:
-            self._say(f"{id}: still at work after {now - since:.0f} s: {what}")
-        if len(long) > MAX_AT_WORK:
-            self._say(f"and {len(long) - MAX_AT_WORK:,} more at work for {now - long[-1][0]:.0f} s or longer")
+        """Tell what takes long, and when it began; then once a minute how it stands. Of many at once only their number."""
+        due = [(work.since, id, work) for id, work in self._at_work.items() if now >= work.due]
+        if not due or now < self._quiet_until:
+            return
+        due.sort(key=lambda one: one[0])
+        for since, id, work in due[:MAX_AT_WORK]:
+            began = datetime.now(UTC) - timedelta(seconds=now - since)
+            first = "" if work.told else f" (started at {began:%H:%M:%S} UTC)"
+            self._say(f"{id}: still at work after {spoken(now - since)}{first}: {work.text}")
+        if len(due) > MAX_AT_WORK:
+            self._say(f"and {len(due) - MAX_AT_WORK:,} more at work for {spoken(now - due[-1][0])} or longer")
+            self._quiet_until = now + TOLD_AGAIN
+        for _, _, work in due:
+            work.told, work.due = True, now + TOLD_AGAIN
 
     def _note(self, event: Event) -> None:
         """Remember what is at work."""
         match event:
             case events.DatabaseStarted(id):
-                self._at_work[id] = (time.monotonic(), "connecting")
+                self._at_work[id] = _Work("connecting")
             case events.StepStarted(id, version, name, _, first, total):
                 self._now(id, f"{version} {name}" + (f", statement {first + 1} of {total}" if first else ""))
             case events.StatementStarted(id, version, first, total, text):
-                self._now(id, f"version {version}, statement {first + 1} of {total}: {text}")
+                self._now(id, f"version {version}, statement {first + 1:,} of {total:,}: {text}")
+            case events.StepProgress(id, version, what, done, total) if id in self._at_work:
+                work = self._at_work[id]
+                work.far = ", ".join(filter(None, (what, work.pace.told((version, what), done, total))))
+            case events.StepWaiting(id, _, _, who, _, since) if id in self._at_work:
+                moment = f" since {since.astimezone(UTC):%H:%M:%S} UTC" if since else ""
+                self._at_work[id].waits = f"waits for {who}{moment}" if who else ""
             case events.LockWaiting(id, holder):
                 self._now(id, f"waits for the migration lock, held by {holder}")
             case events.DatabaseFinished() | events.DatabaseFailed():
@@ -74,7 +107,10 @@ class PlainView:
                 pass
 
     def _now(self, id: str, what: str) -> None:
-        self._at_work[id] = (self._at_work.get(id, (time.monotonic(), ""))[0], what)
+        known = self._at_work.get(id)
+        work = self._at_work[id] = _Work(what)
+        if known:
+            work.since, work.due, work.told = known.since, known.due, known.told
 
     def __call__(self, event: Event) -> None:
         """Take one event; may be called from any thread."""
@@ -107,12 +143,6 @@ def line(event: Event, *, verbose: bool = False) -> str | None:
         case events.Adopted(id, versions, direction):
             did = "applied" if direction.value == "up" else "rolled back"
             return f"{id}: adopted what golang-migrate {did}: {', '.join(map(str, versions))}"
-        case events.StepStarted(id, version, name, direction, first, total) if first:
-            return f"{id}: {version} {name} ({direction.value}) continues at statement {first + 1} of {total}"
-        case events.StepRetrying(id, version, reason, seconds):
-            return f"{id}: {version} tried again in {seconds:.2g} s: {reason}"
-        case events.StepFinished(id, version, name, direction, seconds) if seconds >= SLOW:
-            return f"{id}: {version} {name} ({direction.value}) took {seconds:.1f} s"
         case events.DatabaseFinished(id, version, applied):
             return f"{id}: done, {counted(applied, 'migration')}, at {'no version' if version is None else f'version {version}'}"
         case events.Notice(id, text):
@@ -131,5 +161,19 @@ def line(event: Event, *, verbose: bool = False) -> str | None:
                 if now
                 else "Stopping after the running migrations. Press Ctrl-C again to cancel them."
             )
+        case _:
+            return _step_line(event)
+
+
+def _step_line(event: Event) -> str | None:
+    match event:
+        case events.StepStarted(id, version, name, direction, first, total) if first:
+            return f"{id}: {version} {name} ({direction.value}) continues at statement {first + 1} of {total}"
+        case events.StepWaiting(id, _, file, who, detail) if who:
+            return f"{id}: {file} waits: {detail}"
+        case events.StepRetrying(id, version, reason, seconds):
+            return f"{id}: {version} tried again in {seconds:.2g} s: {reason}"
+        case events.StepFinished(id, version, name, direction, seconds) if seconds >= SLOW:
+            return f"{id}: {version} {name} ({direction.value}) took {seconds:.1f} s"
         case _:
             return None

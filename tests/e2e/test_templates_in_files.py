@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from estate import Estate
+from pymongo import MongoClient
 
 from orchestrator.errors import InvalidError
 from orchestrator.planning.fill import filled
@@ -137,3 +138,77 @@ def test_templates_on_postgresql(pg_estate: Estate) -> None:
     pg_estate.orch("verify", "one")
     pg_estate.orch("rollback", "two", "--to", "0", "--yes")
     assert pg_estate.sql("two", "SELECT 1 FROM pg_namespace WHERE nspname = 's_two'") == []
+
+
+JSON_HEAD = '[{"ping": 1, "comment": {"orch": "template"}},'
+
+
+@pytest.mark.parametrize(
+    ("text", "right"),
+    [
+        (JSON_HEAD + '\n {"create": "{a}_x"}]', '\n {"create": "7\\"]_x"}]'),
+        (
+            JSON_HEAD + ' {"create": "${a}"}, {"create": "{{ .a }} {{a}} \\" {a}"}]',
+            ' {"create": "7\\"]"}, {"create": "7\\"] {a} \\" 7\\"]"}]',
+        ),
+        (
+            JSON_HEAD + '{"create": "x", "size": {n}, "capped": {yes}}]',
+            '{"create": "x", "size": -4.5e3, "capped": true}]',
+        ),
+        ('[{"create": "{a}", "comment": {"orch": "template"}}]', None),
+        ('[{"create": "{a}"}, {"ping": 1, "comment": {"orch": "template"}}]', None),
+        ('[{"ping": 1, "comment": "template {a}"}]', None),
+    ],
+)
+def test_a_file_of_commands_says_so_in_its_first_command(text: str, right: str | None) -> None:
+    nothing = filled("x.json", JSON_HEAD.rstrip(",") + "]", {})
+    assert nothing is not None and nothing.replace(" ", "") == "[]"
+    made = filled("x.json", text, {"a": '7"]', "n": "-4.5e3", "yes": "true"})
+    assert made == (None if right is None else "[" + " " * (len(JSON_HEAD) - 1) + right)
+    if right is not None and "{a}" in text:
+        with pytest.raises(InvalidError, match="no value for"):
+            filled("x.json", text, {})
+
+
+@pytest.mark.parametrize("value", ["x", "", "1, 2", "[1]", '"x"', "01", "nan", "{}"])
+def test_outside_of_quotes_only_a_number_or_a_word_of_json_stands(value: str) -> None:
+    with pytest.raises(InvalidError, match="outside of quotes") as caught:
+        filled("x.json", JSON_HEAD + '\n{"create": "x", "size": {n}}]', {"n": value})
+    assert str(caught.value.where) == "x.json:2:25"
+
+
+def test_templates_on_mongodb(estate: Estate) -> None:
+    evil = 'quote \' " } ] { "dropDatabase'
+    up = (
+        JSON_HEAD
+        + """
+ {"create": "{prefix}_logs"},
+ {"insert": "{prefix}_logs", "documents": [{"_id": {n}, "who": "${who}", "kept": "{{who}}"}]},
+ {"createIndexes": "{prefix}_logs", "indexes": [{"key": {"who": 1}, "name": "{prefix}_who", "expireAfterSeconds": {n}}]}]"""
+    )
+    down = JSON_HEAD + '{"drop": "{{ .prefix }}_logs"}]'
+    files = {
+        "1_logs.up.json": up,
+        "1_logs.down.json": down,
+        "2_plain.up.js": '[{"create": "{prefix}"}]',
+        "2_plain.down.js": '[{"drop": "{prefix}"}]',
+    }
+    estate.add("mongo", "logs", files, variables={"prefix": "shop", "who": evil, "n": "3600"})
+    estate.orch("validate")
+    estate.orch("verify")
+    estate.orch("apply")
+    with MongoClient[Any](estate.servers["mongo"].dsn("admin")) as client:
+        database = client[estate.prefix + "logs"]
+        assert database.shop_logs.find_one() == {"_id": 3600, "who": evil, "kept": "{who}"}
+        assert database.shop_logs.index_information()["shop_who"]["expireAfterSeconds"] == 3600
+        assert "{prefix}" in database.list_collection_names(), "no template, so as it is"
+        assert "{prefix}_logs" in estate.orch("history", "logs", "--text", "1").stdout
+        estate.orch("rollback", "logs", "--to", "0", "--yes")
+        assert not {"shop_logs", "{prefix}"} & set(database.list_collection_names())
+
+    estate.write("mongo-logs", {"3_x.up.json": '[{"create": "{prefix}_x", "comment": {"orch": "template"}}]'})
+    refused = estate.orch("apply", code=4).stderr
+    assert "3_x.up.json:1:2: " in refused and "only the first command can say that the file is a template" in refused
+    estate.write("mongo-logs", {"3_x.up.json": JSON_HEAD + '\n {"create": "{prefx}_x"}]'})
+    refused = estate.orch("apply", code=4).stderr
+    assert "3_x.up.json:2:14: " in refused and "did you mean 'prefix'?" in refused

@@ -15,8 +15,8 @@ from orchestrator.engines.base import Effect, Limits
 from orchestrator.errors import StatementError
 from orchestrator.model import (
     NO_CHECKS,
+    Activity,
     Attempt,
-    Blocking,
     Checks,
     CreateOptions,
     File,
@@ -102,7 +102,7 @@ class Memory:
 class MemorySession:
     """A session of the memory engine."""
 
-    watched_after = None
+    tells_of_lock = False
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -226,8 +226,8 @@ class MemorySession:
         return []
 
     @contextmanager
-    def watch(self) -> Iterator[Callable[[], Blocking | None]]:
-        yield lambda: None
+    def watch(self) -> Iterator[Callable[[], Activity]]:
+        yield Activity
 
     def cancel(self) -> None:
         pass

@@ -22,6 +22,7 @@ from orchestrator.model import Checks, File, Script, Statement
 # Of BSON. A document may have 16 MiB in every release, and the command around it 16 KiB more, of which the driver needs some.
 MAX_COMMAND_BYTES = 16 * 2**20 + 15 * 1024
 _LOOKS_LIKE_JAVASCRIPT = re.compile(r"\s*(db\.|use |//|/\*|const |let |var |function|module\.|export |print\()")
+TEMPLATE = {"orch": "template"}
 _EXAMPLE = '[{"create": "things"}]'
 
 
@@ -107,6 +108,9 @@ def _command(file: File, text: str, start: int, line: int) -> tuple[Statement, i
     if command.keys() == {"comment"}:
         hint = 'a command that does nothing is: {"ping": 1, "comment": …}'
         refuse(file, text, start, "this object has a comment and no command", hint)
+    if command.get("comment") == TEMPLATE:  # where it stands first, it was taken away when the values were put in
+        hint = f'begin the file with [{{"ping": 1, "comment": {json.dumps(TEMPLATE)}}}, …'
+        refuse(file, text, start, "only the first command can say that the file is a template", hint)
     if replaced(command.get("comment")) is not None:
         del command["comment"]  # it is said of the file, to whoever reads all files of a database
     refuse_forbidden(file, text, start, text[start:end], command)

@@ -31,8 +31,8 @@ from orchestrator.errors import (
 from orchestrator.hints import Command, Hint
 from orchestrator.model import (
     NO_CHECKS,
+    Activity,
     Attempt,
-    Blocking,
     Checks,
     History,
     LockHolder,
@@ -51,7 +51,7 @@ COMMIT_RETRIES = 3
 class MongoSession:
     """One database. Every write is durable, and checked against the lease before it is made."""
 
-    watched_after: float | None = 5.0
+    tells_of_lock = True
 
     def __init__(
         self,
@@ -241,11 +241,11 @@ class MongoSession:
         return []
 
     @contextmanager
-    def watch(self) -> Iterator[Callable[[], Blocking | None]]:
-        """Tell of secondaries that lag, which every write waits for. Of locks nobody waits for more than a moment."""
-        from orchestrator.engines.mongo.lag import lagging
+    def watch(self) -> Iterator[Callable[[], Activity]]:
+        """Tell of secondaries that lag, which every write waits for, of index builds, and of transactions in the way."""
+        from orchestrator.engines.mongo.activity import watching
 
-        yield lambda: lagging(self._client)
+        yield watching(self._client, self._session.session_id)
 
     @property
     def target(self) -> Target:

@@ -30,8 +30,8 @@ from orchestrator.engines.mysql.transactional import Tables
 from orchestrator.errors import StatementError
 from orchestrator.model import (
     NO_CHECKS,
+    Activity,
     Attempt,
-    Blocking,
     Checks,
     History,
     LockHolder,
@@ -51,7 +51,7 @@ _CERTAIN = frozenset({1064, 1146, 1305, 1370, 1142, 1143, 1227, 1054, 1318})
 class MysqlSession:
     """The verbs of `engines.base.Session`."""
 
-    watched_after: float | None = None  # a wait for a lock ends soon, and is tried again
+    tells_of_lock = False
 
     def __init__(self, connection: Any, target: Target, who: str) -> None:
         self.connection = connection
@@ -305,8 +305,8 @@ class MysqlSession:
         return list(said)
 
     @contextmanager
-    def watch(self) -> Iterator[Callable[[], Blocking | None]]:
-        """Look over a connection of its own which sessions have a transaction open."""
+    def watch(self) -> Iterator[Callable[[], Activity]]:
+        """Look over a connection of its own how far it is, and which sessions have a transaction open."""
         from orchestrator.engines.mysql.blocking import watching
 
         with watching(self.target, self.connection.thread_id()) as look:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
 
 from orchestrator.engines.base import Limits
+from orchestrator.engines.postgres.progress import progress
 from orchestrator.errors import StatementError
-from orchestrator.model import Blocking, Statement
+from orchestrator.model import Activity, Blocking, Statement
 
 LOCK_NOT_AVAILABLE = "55P03"
 SHOWN = 3  # of the sessions in the way
@@ -48,20 +50,23 @@ def timed(limits: Limits) -> Iterator[None]:
         raise
 
 
-def watching(connection: psycopg.Connection[Any], pid: int) -> Callable[[], Blocking | None]:
-    """Return a function that asks over this connection which sessions the backend `pid` waits for."""
+def watching(connection: psycopg.Connection[Any], pid: int) -> Callable[[], Activity]:
+    """Return a function that asks over this connection how far the backend `pid` is, and which sessions it waits for."""
 
-    def blocking() -> Blocking | None:
+    def look() -> Activity:
+        found = Activity()
         with suppress(psycopg.Error):
             rows = connection.execute(_BLOCKING.format(pid=int(pid)).encode()).fetchall()
-            return _blocking(rows) if rows else None
-        return None
+            found = Activity(blocking=_blocking(rows) if rows else None)
+            found = progress(connection, int(pid))._replace(blocking=found.blocking)
+        return found
 
-    return blocking
+    return look
 
 
 def _blocking(rows: Sequence[Sequence[Any]]) -> Blocking:
     pids = [row[0] for row in rows if row[0]]
+    ages = [row[7] for row in rows if row[7] is not None]
     more = f" and {len(rows) - SHOWN} more" if len(rows) > SHOWN else ""
     ends = " ".join(f"SELECT pg_terminate_backend({pid});" for pid in pids[:SHOWN])
     return Blocking(
@@ -70,6 +75,7 @@ def _blocking(rows: Sequence[Sequence[Any]]) -> Blocking:
         f"wait until that session is done and run again; or end it, if you know what it does: {ends}"
         if pids
         else "a prepared transaction holds the lock: look into pg_prepared_xacts, then COMMIT PREPARED or ROLLBACK PREPARED",
+        datetime.now(UTC) - timedelta(seconds=max(ages)) if ages else None,
     )
 
 

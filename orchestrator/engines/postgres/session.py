@@ -24,8 +24,8 @@ from orchestrator.engines.postgres.wire import Wire
 from orchestrator.errors import ConnectionLostError, NotPermittedError, OrchError, StatementError
 from orchestrator.model import (
     NO_CHECKS,
+    Activity,
     Attempt,
-    Blocking,
     Checks,
     History,
     LockHolder,
@@ -44,7 +44,7 @@ _NO_LOCK = "true"
 class PostgresSession:
     """One connection; everything that it sends is autocommit, or one message with its own BEGIN and COMMIT."""
 
-    watched_after: float | None = None  # a wait for a lock ends soon, and is tried again
+    tells_of_lock = False
 
     def __init__(
         self, connection: psycopg.Connection[Any], target: Target, usual: Usual | None = None, *, pristine: bool = False
@@ -274,12 +274,12 @@ class PostgresSession:
         return self._wire.messages()
 
     @contextmanager
-    def watch(self) -> Iterator[Callable[[], Blocking | None]]:
-        """Ask pg_blocking_pids over a connection of its own."""
+    def watch(self) -> Iterator[Callable[[], Activity]]:
+        """Ask pg_blocking_pids and the views of progress over a connection of its own."""
         try:
             other = psycopg.connect(self.target.url.reveal(), autocommit=True, connect_timeout=CONNECT_TIMEOUT)
         except psycopg.Error:
-            yield lambda: None
+            yield Activity
             return
         try:
             yield watching(other, self._tables.server_pid)

@@ -27,8 +27,8 @@ from orchestrator.engines.sqlite.schema_snapshot import read_schema
 from orchestrator.errors import LockError, StalePlanError, StatementError
 from orchestrator.model import (
     NO_CHECKS,
+    Activity,
     Attempt,
-    Blocking,
     Checks,
     History,
     LockHolder,
@@ -51,7 +51,7 @@ _STEPS = 2_000  # of SQLite's machine, between two looks at the clock
 class SqliteSession:
     """The verbs of `engines.base.Session`."""
 
-    watched_after: float | None = None
+    tells_of_lock = False
 
     def __init__(self, target: Target, who: str) -> None:
         self.target = target
@@ -284,9 +284,9 @@ class SqliteSession:
         return []
 
     @contextmanager
-    def watch(self) -> Iterator[Callable[[], Blocking | None]]:
+    def watch(self) -> Iterator[Callable[[], Activity]]:
         """Tell nothing: SQLite does not say who holds its lock."""
-        yield lambda: None
+        yield Activity
 
     def cancel(self) -> None:
         """End the running statement; a transaction that wrote is gone then."""
