@@ -27,11 +27,14 @@ SchemaSnapshot = Mapping[SchemaObject, str]
 class Vitals(NamedTuple):
     """What `orch doctor` asks a server beside its history. `clock` is its time, None if it has none of its own.
 
-    `problems` are sentences about what stops a migration: missing rights, a pooler that mixes sessions.
+    `problems` are sentences about what stops a migration: missing rights, a pooler that mixes sessions. `notes` are about
+    what stops something else. `role` is what the server is among others: `primary`, `standby`, `primary of rs0`.
     """
 
     clock: datetime | None = None
     problems: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    role: str = ""
 
 
 class Blocking(NamedTuple):

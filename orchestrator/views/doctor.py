@@ -15,6 +15,7 @@ def health_text(health: Health) -> str:
         (
             one.endpoint,
             one.version or one.engine,
+            one.role,
             str(len(one.databases)),
             _milliseconds(one.connect),
             _milliseconds(one.answer),
@@ -23,7 +24,7 @@ def health_text(health: Health) -> str:
         )
         for one in health.servers
     ]
-    lines: list[str] = [table(("SERVER", "VERSION", "DATABASES", "CONNECT", "ANSWER", "CLOCK", "STATE"), rows)]
+    lines: list[str] = [table(("SERVER", "VERSION", "ROLE", "DATABASES", "CONNECT", "ANSWER", "CLOCK", "STATE"), rows)]
     for one in health.servers:
         lines += [Painted(f"{one.endpoint}: {problem}", "red") for problem in one.problems]
         lines += [f"{one.endpoint}: note: {note}" for note in one.notes]

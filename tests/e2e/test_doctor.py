@@ -21,6 +21,7 @@ def test_doctor_tells_servers_that_are_ready_from_those_that_are_not(pg_estate: 
     assert shown.stdout.split("\n")[0].split() == [
         "SERVER",
         "VERSION",
+        "ROLE",
         "DATABASES",
         "CONNECT",
         "ANSWER",

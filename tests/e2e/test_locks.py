@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import os
-import secrets
-import shutil
 import signal
-import socket
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -20,48 +16,10 @@ from estate import Estate
 from gate import Gate
 from house import House
 from kill import Ended, Forge
+from pooler import pgbouncer
 from schema_snapshot import difference
 
-from orchestrator.embedded import Server
-from orchestrator.embedded.process import free_port
-
 # ---------------------------------------------------------------- behind a pooler
-
-
-@contextmanager
-def _pgbouncer(folder: Path, server: Server, mode: str, size: int) -> Iterator[int]:
-    """Run pgbouncer before this server, and yield its port."""
-    binary = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
-    if binary is None:
-        pytest.skip("no pgbouncer on this machine")
-    port = free_port()
-    home = Path("/tmp") / f"orch-pgbouncer-{secrets.token_hex(4)}"  # where the user that it runs as may read
-    home.mkdir(mode=0o755)
-    try:
-        (home / "users").write_text(f'"{server.user}" "{server.password}"\n')
-        (home / "ini").write_text(
-            f"[databases]\n* = host={server.host} port={server.port}\n[pgbouncer]\nlisten_addr = 127.0.0.1\n"
-            f"listen_port = {port}\nunix_socket_dir =\nauth_type = plain\nauth_file = {home}/users\npool_mode = {mode}\n"
-            f"default_pool_size = {size}\nquery_wait_timeout = 4\nlog_connections = 0\nlog_disconnections = 0\n"
-        )
-        as_user = ["-u", "nobody"] if os.geteuid() == 0 else []
-        process = subprocess.Popen([binary, *as_user, "-q", str(home / "ini")], stderr=subprocess.DEVNULL)
-        try:
-            deadline = time.monotonic() + 10
-            while True:
-                try:
-                    socket.create_connection(("127.0.0.1", port), 1).close()
-                    break
-                except OSError:
-                    assert process.poll() is None, "pgbouncer ended"
-                    assert time.monotonic() < deadline, "pgbouncer does not listen"
-                    time.sleep(0.05)
-            yield port
-        finally:
-            process.terminate()
-            process.wait(20)
-    finally:
-        shutil.rmtree(home)
 
 
 def _through(house: House, port: int) -> None:
@@ -72,9 +30,9 @@ def _through(house: House, port: int) -> None:
 
 @pytest.mark.timing
 @pytest.mark.parametrize("size", [1, 5])
-def test_a_pooler_in_transaction_mode_is_refused_and_explained(pg_house: House, tmp_path: Path, size: int) -> None:
+def test_a_pooler_in_transaction_mode_is_refused_and_explained(pg_house: House, size: int) -> None:
     house = pg_house
-    with _pgbouncer(tmp_path, house.estate.servers["postgres"], "transaction", size) as port:
+    with pgbouncer(house.estate.servers["postgres"], "transaction", size) as port:
         _through(house, port)
         assert house.status()["pending"] == [1, 2, 3, 4], "a read is harmless"
         told = house.orch("apply", code=6).output
@@ -87,9 +45,9 @@ def test_a_pooler_in_transaction_mode_is_refused_and_explained(pg_house: House, 
 
 
 @pytest.mark.timing
-def test_a_pooler_in_session_mode_is_fine(pg_house: House, tmp_path: Path) -> None:
+def test_a_pooler_in_session_mode_is_fine(pg_house: House) -> None:
     house = pg_house
-    with _pgbouncer(tmp_path, house.estate.servers["postgres"], "session", 5) as port:
+    with pgbouncer(house.estate.servers["postgres"], "session", 5) as port:
         _through(house, port)
         house.orch("apply")
         assert house.tables() == [1, 2, 3, 4]

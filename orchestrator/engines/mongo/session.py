@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from datetime import UTC
 from typing import Any
 
 from pymongo import MongoClient
@@ -278,10 +277,11 @@ class MongoSession:
             return f"mongo {self._client.server_info()['versionArray'][0]}"
 
     def vitals(self) -> Vitals:
-        """Ask for the server's time."""
+        """Ask for the server's time, its place in a replica set, and the rights of this login."""
+        from orchestrator.engines.mongo.vitals import vitals
+
         with errors.mapped(self._target):
-            now = self._client.admin.command("hello").get("localTime")
-        return Vitals(now.replace(tzinfo=UTC) if now and now.tzinfo is None else now)
+            return vitals(self._database)
 
     def kept_snapshot(self) -> str:
         """Read the document of the collection beside the history."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from datetime import UTC
 from typing import Any
 
 import pymysql
@@ -100,11 +99,11 @@ class MysqlSession:
         return f"{kind} {'.'.join(told.removeprefix('5.5.5-').split('.')[:2])}"
 
     def vitals(self) -> Vitals:
-        """Ask for the server's time."""
-        with errors.mapped(self.target), self.connection.cursor() as cursor:
-            cursor.execute("SELECT UTC_TIMESTAMP(6)")
-            (now,) = cursor.fetchone() or (None,)
-        return Vitals(now.replace(tzinfo=UTC) if now else None)
+        """Ask for the server's time, and the rights of this login."""
+        from orchestrator.engines.mysql.vitals import vitals
+
+        with errors.mapped(self.target):
+            return vitals(self.connection, self.target.database)
 
     def kept_snapshot(self) -> str:
         """Return what `keep_snapshot` stored last; '' if nothing."""

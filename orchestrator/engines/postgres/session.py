@@ -21,7 +21,7 @@ from orchestrator.engines.postgres.own_settings import own_settings
 from orchestrator.engines.postgres.shared_catalogs import REMEMBER, UNTOUCHED
 from orchestrator.engines.postgres.tables import Tables, Usual
 from orchestrator.engines.postgres.wire import Wire
-from orchestrator.errors import ConnectionLostError, NotPermittedError, OrchError, StatementError
+from orchestrator.errors import ConnectionLostError, LockError, NotPermittedError, OrchError, StatementError
 from orchestrator.model import (
     NO_CHECKS,
     Activity,
@@ -300,11 +300,19 @@ class PostgresSession:
         return f"postgres {self.connection.info.server_version // 10_000}"
 
     def vitals(self) -> Vitals:
-        """Ask for the time, the right to create tables, and whether two questions reach the same backend."""
+        """Ask for the time and the rights of this login, and whether a pooler is in between."""
         from orchestrator.engines.postgres.vitals import vitals
 
+        self._tables.look()
         with errors.mapped(self.connection, self.target):
-            return vitals(self.connection)
+            found = vitals(self.connection, self._tables.version_row, self._tables.history, self._tables.snapshot)
+        if self._tables.server_pid == self.connection.info.backend_pid:
+            return found
+        try:
+            self._lock.refuse_pooler()
+        except LockError as error:
+            return found._replace(problems=(f"{error.what}: {error.hint}", *found.problems))
+        return found._replace(notes=(*found.notes, "a pooler in session mode is in between"))
 
     def kept_snapshot(self) -> str:
         """Read the row of the table beside the history."""
