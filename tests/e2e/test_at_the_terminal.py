@@ -84,7 +84,7 @@ def test_colours_are_where_they_are_wanted(shop: Estate) -> None:
 
     shown = received("status")
     assert "\x1b[1mDATABASE\x1b[0m" in shown
-    assert "\x1b[33mpending\x1b[0m" in shown
+    assert "\x1b[31mfailed\x1b[0m" in shown
     assert "\x1b[2mup to date\x1b[0m" in shown
     assert "\x1b[32m" in received("plan"), "a + is green"
     assert re.search(r"\x1b\[33m +! .*drops column", received("plan"))
