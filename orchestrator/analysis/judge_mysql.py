@@ -8,7 +8,7 @@ from orchestrator.analysis.hits import Hit
 from orchestrator.analysis.judge_alter_mysql import INSTANT, NO_COPY, SHARED, judge_clause, judge_index
 from orchestrator.analysis.mysql_inner import inner
 from orchestrator.analysis.tables_mysql import Tables, asked_for, clauses_of, inside, name_at, shown, take_column
-from orchestrator.engines.mysql.lexer import Token, tokens
+from orchestrator.engines.mysql.lexer import Token, split
 
 _BODIES = frozenset({"procedure", "function", "trigger", "event", "package"})
 _BEFORE_KIND = 12  # words: CREATE OR REPLACE DEFINER = `a`@`b` … TRIGGER
@@ -16,7 +16,7 @@ _BEFORE_KIND = 12  # words: CREATE OR REPLACE DEFINER = `a`@`b` … TRIGGER
 
 def judge_sql(tables: Tables, source: str) -> list[Hit]:
     """Return what there is to say of a statement, and take note of what it creates, renames and drops."""
-    found = list(tokens(source))
+    found = [token for piece in split(source)[:1] for token in piece.tokens]
     words = [token.text if token.kind == "word" else "" for token in found]
     if not words or (words[0] == "create" and _BODIES & {*words[:_BEFORE_KIND]}):
         return []

@@ -50,6 +50,25 @@ def texts(text: str) -> list[str]:
         "BEGIN NOT ATOMIC SELECT 1; END",
         "CREATE EVENT e ON SCHEDULE EVERY 1 DAY DO BEGIN DELETE FROM a; END",
         "CREATE DEFINER=`root`@`localhost` FUNCTION f() RETURNS INT DETERMINISTIC RETURN 1",
+        "CREATE PROCEDURE q() FOR i IN 1..3 DO SELECT i; END FOR",
+        "CREATE PROCEDURE q() x: FOR i IN REVERSE 1..3 DO SELECT i; ITERATE x; END FOR x",
+        "CREATE PROCEDURE q() BEGIN FOR r IN (SELECT 1 AS n) DO SELECT r.n; END FOR; SELECT 1 FOR UPDATE; END",
+        "CREATE PROCEDURE q() BEGIN DECLARE c CURSOR (p INT) FOR SELECT p; FOR r IN c(3) DO SELECT r.p; END FOR; END",
+        "CREATE TRIGGER t BEFORE INSERT ON a FOR EACH ROW FOR i IN 1..2 DO SET @x = i; END FOR",
+        "CREATE TRIGGER t BEFORE INSERT ON data FOR EACH ROW SET @x = 1",
+        "CREATE PROCEDURE q() BEGIN DECLARE end INT; SET end = 1; SELECT end, a.end FROM a; END",
+        "CREATE PROCEDURE q() BEGIN DECLARE begin INT; INSERT INTO a (begin, end) VALUES (1, 2); SELECT begin; END",
+        "CREATE PROCEDURE q() BEGIN DECLARE EXIT HANDLER FOR SQLEXCEPTION BEGIN END; DO IF(1, 2, 3); END",
+        "CREATE PROCEDURE q() BEGIN XA START 'x'; XA END 'x'; SELECT 1; END",
+        "IF 1 THEN SELECT 1; ELSE SELECT 2; END IF",
+        "FOR i IN 1..2 DO SELECT i; END FOR",
+        "FOR r IN (SELECT 1 AS q) DO IF r.q THEN SELECT 1; END IF; END FOR",
+        "CASE 1 WHEN 1 THEN SELECT 1; END CASE",
+        "WHILE 0 DO SELECT 1; END WHILE",
+        "REPEAT SELECT 1; UNTIL 1 END REPEAT",
+        "SET STATEMENT max_statement_time = 1 FOR CREATE PROCEDURE pp() BEGIN SELECT 1; END",
+        "SET STATEMENT max_statement_time = 1 FOR IF 1 THEN SELECT 1; END IF",
+        "SET STATEMENT max_statement_time = 1 FOR",
         PROCEDURE,
     ],
 )
@@ -97,7 +116,26 @@ def test_what_commits_with_its_record() -> None:
         ("LOAD DATA LOCAL INFILE 'x' INTO TABLE a;", "1:1", "the machine on which orch runs"),
         ("XA START 'x';", "1:1", "XA does not belong"),
         ("INSERT INTO a VALUES (1); ROLLBACK;", "1:27", "undo the file's own work"),
-        ("SET SESSION sql_log_bin = 0;", "1:1", "replicas would miss"),
+        ("SET SESSION sql_log_bin = 0;", "1:5", "replicas would miss"),
+        ("SET STATEMENT sql_log_bin = 0 FOR INSERT INTO a VALUES (1);", "1:15", "replicas would miss"),
+        (
+            "CREATE TABLE a (i int);\nSET foreign_key_checks = 0, @@session.sql_select_limit = 1;",
+            "2:29",
+            "all of its records",
+        ),
+        ("SET completion_type = 2;", "1:5", "end the session"),
+        ("SELECT 1;\nSET SESSION TRANSACTION ISOLATION LEVEL SERIALIZABLE, READ ONLY;", "2:1", "could not write"),
+        (
+            "CREATE TABLE a (i int); FLUSH TABLES WITH READ LOCK;",
+            "1:25",
+            "FLUSH TABLES keeps every session from writing",
+        ),
+        ("FLUSH TABLES a FOR EXPORT;", "1:1", "could not write its records"),
+        ("BACKUP STAGE START;", "1:1", "BACKUP STAGE keeps"),
+        ("SET character_set_client = latin1;\nINSERT INTO a VALUES ('ä');", "1:1", "read it as latin1"),
+        ("SET sql_mode = 'ORACLE';\nCREATE PROCEDURE p AS BEGIN NULL; END;", "2:1", "without DELIMITER lines"),
+        ("SET sql_mode = ORACLE; DECLARE x INT; BEGIN NULL; END;", "1:24", "without DELIMITER lines"),
+        ("SET STATEMENT sql_mode = 'ORACLE' FOR CREATE PACKAGE p AS FUNCTION f RETURN INT; END;", "1:1", "DELIMITER"),
         ("SET NAMES latin1; INSERT INTO a VALUES ('ä');", "1:1", "read it as latin1"),
         ("BEGIN; SELECT 1;", "1:1", "BEGIN without COMMIT"),
         ("CREATE TABLE a (i int); SAVEPOINT x;", "1:25", "not one transaction"),
@@ -191,3 +229,101 @@ def test_one_file_in_place_of_many_is_refused_with_the_reason() -> None:
     with pytest.raises(InvalidError, match="replaces does not apply to MySQL") as refused:
         read_script(FILE, "-- orch: replaces 1-3\nCREATE TABLE a (b int);\n")
     assert "stop half-way" in refused.value.hint
+
+
+def test_what_swaps_and_is_not_told_by_definitions_alone() -> None:
+    """Made twice, a swap is undone; a table put in the place of another leaves a name that tells."""
+    for text, traceless in (
+        ("ALTER TABLE a CHANGE x y int, CHANGE y x int FIRST", True),
+        ("ALTER TABLE a RENAME COLUMN x TO y, RENAME COLUMN y TO x", True),
+        ("ALTER TABLE a CHANGE COLUMN x x2 int, RENAME COLUMN y TO z, RENAME KEY k TO y", False),
+        ("ALTER TABLE a CHANGE x x bigint", False),
+        ("RENAME TABLE a TO a_old, a_new TO a", False),
+        ("RENAME TABLE a TO t, b TO a, t TO b", True),
+        ("RENAME TABLE a TO t, b TO a, t TO c", False),
+    ):
+        change = change_of(text)
+        assert change is not None
+        assert change.traceless is traceless, text
+
+
+def test_a_drop_of_sequences_is_finished_too() -> None:
+    text = "DROP SEQUENCE /*!100300 IF EXISTS */ s, t"
+    change = change_of(text)
+    assert change is not None
+    assert what_is_left(text, change.things[1:]) == "DROP SEQUENCE IF EXISTS `t`"
+
+
+def test_what_stands_before_a_statement_is_no_statement() -> None:
+    """SET STATEMENT … FOR and ANALYZE: what runs is what follows."""
+    script = read_script(
+        FILE,
+        "SET STATEMENT max_statement_time = 5 FOR INSERT INTO a VALUES (1);\nANALYZE FORMAT=JSON UPDATE a SET n = n + 1;\n"
+        "SET STATEMENT lock_wait_timeout = 1 FOR ALTER TABLE a ADD COLUMN b int;\nANALYZE TABLE a;\n",
+    )
+    assert [(one.atomic, one.repeatable) for one in script.statements] == [
+        (True, False),
+        (True, False),
+        (False, False),
+        (False, True),
+    ]
+    assert script.statements[-1].settings == ""
+    change = change_of(script.statements[2].source)
+    assert change is not None
+    assert [thing.key for thing in change.things] == ["table a"]
+
+
+@pytest.mark.parametrize(
+    ("text", "sent"),
+    [
+        ("SET foreign_key_checks = 0, autocommit = 0;", ["SET foreign_key_checks = 0"]),
+        ("SET autocommit = 0, @@session.sql_mode = '';", ["SET @@session.sql_mode = ''"]),
+        ("SET SESSION autocommit = 0, sql_mode = '';", ["SET SESSION sql_mode = ''"]),
+        ("SET @old = @@autocommit, @@autocommit := 0;", ["SET @old = @@autocommit"]),
+        ("SET autocommit = 0;", []),
+        ("set @@session.autocommit = @old;", []),
+        ("SET GLOBAL autocommit = 1;", ["SET GLOBAL autocommit = 1"]),
+    ],
+)
+def test_autocommit_alone_is_left_out(text: str, sent: list[str]) -> None:
+    assert [statement.body for statement in read_script(FILE, text).statements] == sent
+
+
+def test_a_name_is_no_keyword() -> None:
+    """A table called `temporary` is no temporary table."""
+    for text, atomic in (
+        ("CREATE TABLE temporary (i int)", False),
+        ("DROP TABLE `temporary`", False),
+        ("CREATE OR REPLACE TEMPORARY TABLE a (i int)", True),
+        ("DROP TEMPORARY TABLE IF EXISTS a", True),
+    ):
+        assert read_script(FILE, text).statements[0].atomic is atomic, text
+
+
+def test_bodies_of_oracle_with_delimiter_lines() -> None:
+    script = read_script(
+        FILE,
+        "SET sql_mode = 'ORACLE';\nDELIMITER //\nCREATE PACKAGE BODY p AS PROCEDURE q AS x INT; BEGIN FOR i IN 1..2 LOOP "
+        "NULL; END LOOP; END; END//\nBEGIN NULL; END//\nDELIMITER ;\nSET sql_mode = '';\n"
+        "CREATE PROCEDURE r() BEGIN SELECT 1; END;\n",
+    )
+    assert [statement.source.split()[0] for statement in script.statements] == [
+        "SET",
+        "CREATE",
+        "BEGIN",
+        "SET",
+        "CREATE",
+    ]
+    change = change_of(script.statements[1].source)
+    assert change is not None
+    assert [thing.key for thing in change.things] == ["package body p"]
+
+
+def test_another_character_set_counts_for_what_follows_it() -> None:
+    """As in dumps, in which it is put back before text that needs another one."""
+    text = "SET character_set_client = latin1;\nCREATE TABLE a (i int);\n"
+    text += "SET character_set_client = {};\nINSERT INTO a VALUES ('ä');"
+    for back in ("utf8mb4", "@saved_cs_client"):
+        assert len(read_script(FILE, text.format(back)).statements) == 4
+    with pytest.raises(InvalidError):
+        read_script(FILE, text.format("latin2"))

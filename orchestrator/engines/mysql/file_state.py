@@ -14,7 +14,7 @@ import pymysql
 
 from orchestrator.engines.mysql.connection import ask
 from orchestrator.engines.mysql.lexer import Token, split
-from orchestrator.engines.mysql.reader import is_session, is_temporary, tokens_of, words_of
+from orchestrator.engines.mysql.reader import is_session, is_temporary, runs_others, tokens_of, words_of
 from orchestrator.engines.mysql.records import quoted, text
 from orchestrator.errors import ConflictError
 from orchestrator.hints import Command, Hint
@@ -28,7 +28,6 @@ _VARIABLES = (
 _PLAIN_FUNCTIONS = frozenset(
     {"concat", "concat_ws", "replace", "if", "ifnull", "coalesce", "nullif", "trim", "upper", "lower"}
 )
-_MAY_DO_ANYTHING = frozenset({"call", "execute", "begin"})
 
 
 class FileState:
@@ -59,7 +58,7 @@ class FileState:
                 self._prepared.add(words[1])
             if is_temporary(words) and words[0] == "create":
                 self._temporary.append(_table_of(source))
-            touched = touched or words[0] in _MAY_DO_ANYTHING or words[0] == "set"
+            touched = touched or runs_others(words) or words[0] == "set"
         if not touched:
             return
         if not self._before:
@@ -131,7 +130,7 @@ def to_replay(id: str, statements: Sequence[Statement]) -> list[str]:
         if words[:1] == ["prepare"]:
             prepared.add(words[1])
         lost = sorted(used - known)
-        if words[:1] == ["execute"] and words[1] not in prepared:
+        if words[:1] == ["execute"] and words[1] not in ("immediate", *prepared):
             lost.append(f"the prepared statement {words[1]}")
         if lost:
             raise _cannot_go_on(id, lost, statement.line)
@@ -162,7 +161,7 @@ def _assigned(tokens: Sequence[Token]) -> list[Token]:
 def leaves_marks(source: str) -> bool:
     """Whether a statement may leave something in its session."""
     words = words_of(source)
-    return is_session(words) or is_temporary(words) or words[0] in _MAY_DO_ANYTHING or "@" in source
+    return is_session(words) or is_temporary(words) or runs_others(words) or "@" in source
 
 
 def _is_own_variable(token: Token) -> bool:

@@ -15,7 +15,7 @@ import pymysql
 from orchestrator.engines.mysql import errors
 from orchestrator.engines.mysql.connection import ask, open_connection
 from orchestrator.engines.mysql.lexer import name_of
-from orchestrator.engines.mysql.reader import tokens_of
+from orchestrator.engines.mysql.reader import runs_others, tokens_of
 from orchestrator.engines.mysql.records import DEFAULT, Records, quoted, text
 from orchestrator.engines.mysql.written import writes_in_body, written_table
 from orchestrator.errors import StatementError
@@ -33,9 +33,7 @@ _FIND = f"""SELECT c.TABLE_NAME, SUM(c.COLUMN_NAME IN ({", ".join(map(text, _HIS
     OR SUM(c.COLUMN_NAME = 'version' AND c.DATA_TYPE = 'bigint' OR c.COLUMN_NAME = 'dirty' AND c.DATA_TYPE = 'tinyint') = 2
     AND (COUNT(*) = 2 OR c.TABLE_NAME = {text(DEFAULT)})"""
 _ROUTINES = "SELECT ROUTINE_NAME, ROUTINE_DEFINITION FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA = DATABASE()"
-_MAY_WRITE = frozenset(
-    {"call", "execute", "begin", "insert", "update", "delete", "replace", "load", "with", "select", "do"}
-)
+_MAY_WRITE = frozenset({"insert", "update", "delete", "replace", "load", "with", "select", "do"})
 Marks = Mapping[str, tuple[int, int]]
 
 
@@ -137,7 +135,9 @@ class Guard:
     def may_write(self, statement: Statement) -> bool:
         """Whether a statement that commits by itself can change rows in a way that its text does not tell."""
         words = [token.text for token in tokens_of(statement.source)]
-        return bool(words) and (words[0] in _MAY_WRITE or (words[0] == "create" and "select" in words))
+        return bool(words) and (
+            words[0] in _MAY_WRITE or runs_others(words) or (words[0] == "create" and "select" in words)
+        )
 
     def check_kept(
         self,

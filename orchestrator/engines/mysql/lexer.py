@@ -1,7 +1,7 @@
 """The lexical rules of MySQL and MariaDB: tokens, and where statements end, also those with bodies.
 
-A body (CREATE PROCEDURE, FUNCTION, TRIGGER, EVENT, and MariaDB's BEGIN NOT ATOMIC) holds semicolons: the words that open
-and close its blocks are counted. Lines with DELIMITER, as the client program has them, are understood too.
+A body (CREATE PROCEDURE, FUNCTION, TRIGGER, EVENT, and MariaDB's BEGIN NOT ATOMIC, IF, FOR and the like) holds semicolons:
+the words that open and close its blocks are counted. Lines with DELIMITER, as the client program has them, are understood too.
 """
 
 from __future__ import annotations
@@ -43,13 +43,32 @@ class Token:
     end: int
 
 
+COMPOUND = frozenset({"if", "case", "while", "repeat", "loop", "for"})
+"""Statements with others in them, which MariaDB takes outside of bodies too."""
+_MEASURED = frozenset({"select", "insert", "update", "delete", "replace", "with"})
+# What stands before a statement in a body.
+_BEFORE_STATEMENT = frozenset({";", "begin", "then", "else", "do", "loop", "repeat", ":"})
+_BEFORE_END = frozenset({";", "begin", "atomic"})
+# After these BEGIN is a name.
+_BEFORE_NAME = frozenset(
+    {"xa", "select", "set", "declare", "as", "where", "and", "or", "by", "on", "having", "distinct", "like", "in"}
+    | {"between", "into", "return", "fetch", "column", "default"}
+)
+
+
 @dataclass(slots=True)
 class Piece:
-    """A statement as it stands in the file, without the delimiter around it."""
+    """A statement as it stands in the file, without the delimiter around it.
+
+    `tokens` are those of what runs: the SET STATEMENT … FOR or ANALYZE before it is its `prefix`.
+    `delimiter` is what ended it.
+    """
 
     start: int
     end: int
     tokens: list[Token] = field(default_factory=list)
+    prefix: list[Token] = field(default_factory=list)
+    delimiter: str = ";"
 
     @property
     def words(self) -> list[str]:
@@ -100,8 +119,7 @@ def split(text: str, *, raw: bool = False, blank: Callable[[tuple[int, int]], No
             delimiter, place = line["mark"], line.end()
             continue
         if delimiter != ";" and text.startswith(delimiter, place):
-            if piece is not None:
-                pieces.append(piece)
+            pieces += [_whole(piece)] if piece is not None else []
             piece, place, body, conditional = None, place + len(delimiter), _Body(), 0
             continue
         found = pattern.match(text, place)
@@ -116,7 +134,7 @@ def split(text: str, *, raw: bool = False, blank: Callable[[tuple[int, int]], No
         if kind == "blank":
             if found[0].startswith(("/*!", "/*M!")) and not found[0].endswith("*/"):
                 conditional += 1
-                piece = piece or Piece(start, place)
+                piece = piece or Piece(start, place, delimiter=delimiter)
             elif found[0] == "*/":
                 conditional -= 1
             if piece is not None and found[0][:2] in ("/*", "*/") and (conditional or found[0] == "*/"):
@@ -125,17 +143,41 @@ def split(text: str, *, raw: bool = False, blank: Callable[[tuple[int, int]], No
             continue
         token = Token(kind, found[0].lower() if kind == "word" else found[0], start, place)
         if delimiter == ";" and kind == "semi" and not body.inside and conditional <= 0:
-            if piece is not None:
-                pieces.append(piece)
+            pieces += [_whole(piece)] if piece is not None else []
             piece, body, conditional = None, _Body(), 0
             continue
-        piece = piece or Piece(start, place)
-        piece.tokens.append(token)
+        piece = piece or Piece(start, place, delimiter=delimiter)
         piece.end = place
-        body.add(piece.tokens)
+        piece.tokens.append(token)
+        if kind == "word" and _ends_prefix(piece.tokens):
+            body = _Body()
+            _take_prefix(piece)
+        if piece.tokens:
+            body.add(piece.tokens)
     if piece is not None:
-        pieces.append(piece)
+        pieces.append(_whole(piece))
     return pieces
+
+
+def _whole(piece: Piece) -> Piece:
+    """Return a statement that has come to its end; a prefix with nothing behind it is a statement, which the server refuses."""
+    if not piece.tokens:
+        piece.tokens, piece.prefix = piece.prefix, []
+    return piece
+
+
+def _ends_prefix(tokens: list[Token]) -> bool:
+    """Whether the last token ends what MariaDB takes before a statement that it runs: SET STATEMENT a = 1 FOR, or ANALYZE."""
+    first, last = tokens[0].text, tokens[-1].text
+    if first == "set":
+        return last == "for" and len(tokens) > 1 and tokens[1].text == "statement"
+    return first == "analyze" and last in _MEASURED and (len(tokens) == 2 or tokens[1].text == "format")
+
+
+def _take_prefix(piece: Piece) -> None:
+    """Keep the tokens so far as the prefix of a statement: FOR belongs to it, UPDATE does not."""
+    ends = len(piece.tokens) - (piece.tokens[-1].text in _MEASURED)
+    piece.prefix, piece.tokens = piece.prefix + piece.tokens[:ends], piece.tokens[ends:]
 
 
 def _delimiter_line(text: str, place: int) -> re.Match[str] | None:
@@ -164,29 +206,45 @@ class _Body:
         token = tokens[-1]
         if not self._decided:
             self._decide(tokens)
+            if self._open:  # it began with the first words
+                return
         if not self._has_body:
             return
-        before = tokens[-2].text if len(tokens) > 1 else ""
         if token.kind != "word":
             if self._closing and token.kind == "semi":
                 self._closing = False
             return
-        word = token.text
+        word, before = token.text, tokens[-2].text if len(tokens) > 1 else ""
         if self._closing:
             self._closing = False
-            if word in ("if", "case", "loop", "while", "repeat", "for"):
+            if word in COMPOUND:
                 return
-        if word == "end" and self._open and before not in (".", "@", "as"):
+        if word == "end":
+            self._end(before)
+        elif word == "each" and before == "for" and self._open[-1:] == ["for"]:
+            self._open.pop()  # FOR EACH ROW of a trigger
+        elif self._opens(word, before, tokens):
+            self._open.append(word)
+
+    def _end(self, before: str) -> None:
+        """Take the word END: a statement stands before it, or an expression in CASE and UNTIL; else it is a name."""
+        if (
+            self._open
+            and (self._open[-1] in ("case", "repeat") or before in _BEFORE_END)
+            and before not in (".", "@", "as")
+        ):
             self._open.pop()
             self._closing = True
-        elif word == "begin" and before not in ("xa", ".") and not (self._open and self._open[-1] == "xa"):
-            self._open.append(word)
-        elif word in ("case", "loop", "repeat") and before not in (".",):
-            if word == "repeat" and self._is_call(tokens):
-                return
-            self._open.append(word)
-        elif word in ("if", "while", "for") and self._is_statement(before, word, tokens):
-            self._open.append(word)
+
+    def _opens(self, word: str, before: str, tokens: list[Token]) -> bool:
+        if word == "begin":
+            is_sign = tokens[-2].kind == "other" and before not in (")", ":") if len(tokens) > 1 else False
+            return before not in _BEFORE_NAME and not is_sign
+        if word in ("case", "loop"):
+            return before != "."
+        if word == "repeat":
+            return not self._is_call(tokens)
+        return word in ("if", "while", "for") and self._is_statement(before, tokens)
 
     def _decide(self, tokens: list[Token]) -> None:
         words = [token.text for token in tokens]
@@ -194,10 +252,7 @@ class _Body:
         if first == "create":
             if words[-1] in _KINDS_WITH_BODY:
                 self._has_body = self._decided = True
-            elif (
-                words[-1] in ("table", "view", "index", "user", "role", "database", "schema", "server", "sequence")
-                or len(words) > _BEFORE_KIND * 2
-            ):
+            elif words[-1] in _KINDS_WITHOUT or len(words) > _BEFORE_KIND * 2:
                 self._decided = True
         elif first == "alter":
             self._has_body = words[-1] == "event"
@@ -206,21 +261,26 @@ class _Body:
             if len(words) == 3:
                 self._has_body = self._decided = True
                 self._open.append("begin")
-        else:
+        elif first in COMPOUND and tokens[0].kind == "word":
+            self._has_body = self._decided = True
+            self._open.append(first)
+        elif words != ["set"] and words != ["analyze"]:  # of which the next word may be that of a prefix
             self._decided = True
 
-    def _is_statement(self, before: str, word: str, tokens: list[Token]) -> bool:
+    def _is_statement(self, before: str, tokens: list[Token]) -> bool:
         """Whether IF, WHILE or FOR begins a statement: IF() is a function too, and FOR stands in cursors and locks."""
         if not self._open:
-            return word != "for" and self._begins_body(before, tokens)
-        return before in (";", "begin", "then", "else", "do", "loop", "repeat", ":")
+            return self._begins_body(before, tokens)
+        if before == "do" and len(tokens) > 2 and tokens[-3].text in _BEFORE_STATEMENT:  # DO IF(a, b, c);
+            return False
+        return before in _BEFORE_STATEMENT
 
     def _is_call(self, tokens: list[Token]) -> bool:
         """Whether REPEAT is the function: it is no statement where an expression stands before it."""
         before = tokens[-2].text if len(tokens) > 1 else ""
         if not self._open and self._begins_body(before, tokens):
             return False
-        return before not in (";", "begin", "then", "else", "do", "loop", "repeat", ":")
+        return before not in _BEFORE_STATEMENT
 
     def _begins_body(self, before: str, tokens: list[Token]) -> bool:
         """Whether the last token stands where the one statement of a body may begin, after what is said of the routine."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-from orchestrator.engines.mysql.lexer import Token, as_written
+from orchestrator.engines.mysql.lexer import Token, as_written, name_of
 from orchestrator.engines.mysql.reader import tokens_of
 
 
@@ -36,7 +36,7 @@ class Change(NamedTuple):
 
 
 _SHOWN = frozenset(
-    {"table", "view", "trigger", "procedure", "function", "event", "sequence", "user", "role", "database"}
+    {"table", "view", "trigger", "procedure", "function", "event", "sequence", "user", "role", "database", "package"}
 )
 _ALIASES = {"tables": "table", "schema": "database"}
 _PASSED_OVER = frozenset(
@@ -54,6 +54,11 @@ _PASSED_OVER = frozenset(
         "invoker",
     }
 )
+_TRACELESS = frozenset(
+    {("exchange", "partition")}
+    | {(verb, what) for verb in ("discard", "import") for what in ("tablespace", "partition")}
+)
+"""Clauses of ALTER TABLE that change rows and no definition, and would undo themselves or fail if they were made again."""
 _MAINTAIN = frozenset({"analyze", "optimize", "check", "repair"})
 
 
@@ -92,11 +97,12 @@ class _Change:
         self._at += 1
         if kind == "index":
             return self._index()
-        if kind == "view" and first == "drop":
-            kind = "view"
         if kind not in _SHOWN:
             return Change((), traceless=True) if kind in ("tablespace", "server", "logfile") else None
-        exists = self._exists()
+        if kind == "package" and self._word() == "body":
+            self._at += 1
+            kind = "package body"
+        self._exists()
         if kind in ("user", "role"):
             return Change(tuple(self._accounts()))
         things = [self._thing(kind)]
@@ -109,14 +115,12 @@ class _Change:
             return self._alter_table(things[0])
         if first == "alter" and kind == "event" and (other := self._after("rename", "to")) is not None:
             things.append(self._thing_at(other, kind))
-        del exists
         return Change(tuple(things))
 
     def _alter_table(self, table: Named) -> Change:
         words = [token.text for token in self._tokens[self._at :]]
         pairs = set(pairwise(words))
-        traceless = bool(pairs & {("exchange", "partition"), ("discard", "tablespace"), ("import", "tablespace")})
-        traceless = traceless or bool(pairs & {("discard", "partition"), ("import", "partition")})
+        traceless = self._swaps_columns() or bool(pairs & _TRACELESS)
         things = [table]
         for at in range(self._at, len(self._tokens) - 1):
             if self._tokens[at].text == "rename" and self._tokens[at].kind == "word":
@@ -126,6 +130,26 @@ class _Change:
                 elif follows.text not in ("column", "index", "key", "constraint"):
                     things.append(self._thing_at(at + 1, "table"))
         return Change(tuple(things), traceless=traceless)
+
+    def _swaps_columns(self) -> bool:
+        """Whether a column gets the name of another one that is renamed too: done twice, both are as they were."""
+        renamed: dict[str, str] = {}
+        for at in range(self._at, len(self._tokens) - 2):
+            word = self._tokens[at].text if self._tokens[at].kind == "word" else ""
+            if word not in ("change", "rename"):
+                continue
+            at += 1
+            at += self._tokens[at].text == "column"
+            if word == "change":
+                at += 2 * ([token.text for token in self._tokens[at : at + 2]] == ["if", "exists"])
+                old, new = self._tokens[at : at + 1], self._tokens[at + 1 : at + 2]
+            elif self._tokens[at - 1].text == "column":
+                old, new = self._tokens[at : at + 1], self._tokens[at + 2 : at + 3]
+            else:
+                continue
+            if old and new and name_of(old[0]).lower() != name_of(new[0]).lower():
+                renamed[name_of(old[0]).lower()] = name_of(new[0]).lower()
+        return bool(renamed.keys() & {*renamed.values()})
 
     def _index(self) -> Change | None:
         for at in range(self._at, len(self._tokens) - 1):
@@ -141,14 +165,19 @@ class _Change:
         if kind not in ("table", "tables"):
             return None
         self._exists()
-        things: list[Named] = []
+        moves: list[tuple[Named, Named]] = []
+        old: Named | None = None
         while self._at < len(self._tokens):
             if self._word() in (",", "to", "wait", "nowait") or self._tokens[self._at].kind == "number":
                 self._at += 1
                 continue
-            things.append(self._thing("table"))
-        keys = [thing.key.lower() for thing in things]
-        return Change(tuple(things), traceless=len(keys) > len({*keys}))  # names go round: two tables may look the same
+            name = self._thing("table")
+            if old is None:
+                old = name
+            else:
+                moves.append((old, name))
+                old = None
+        return Change(tuple(dict.fromkeys(name for move in moves for name in move)), traceless=_goes_round(moves))
 
     def _rights(self) -> Change | None:
         for at in range(len(self._tokens) - 1, 0, -1):
@@ -242,15 +271,26 @@ class _Change:
         return as_written(token, self._source)
 
 
+def _goes_round(moves: Sequence[tuple[Named, Named]]) -> bool:
+    """Whether these names, one after the other, leave the same ones: then two tables may only have changed places."""
+    began: dict[str, str] = {}  # what each name holds now, by the name with which it began
+    for old, new in moves:
+        began[new.key.lower()] = began.pop(old.key.lower(), old.key.lower())
+    return {*began} == {*began.values()}
+
+
+def called_procedure(source: str) -> Named:
+    """Return the procedure that a CALL names."""
+    call = _Change(source)
+    call._at = 1
+    return call._thing("procedure")
+
+
 def what_is_left(source: str, left: Sequence[Named]) -> str:
     """Return a DROP of several things for those that are still there."""
-    tokens = tokens_of(source)
-    head = next(at for at, token in enumerate(tokens) if token.text in ("table", "tables", "view"))
-    end = head + 1
-    if [token.text for token in tokens[end : end + 2]] == ["if", "exists"]:
-        end += 2
+    words = [token.text for token in tokens_of(source)[1:5]]
     names = ", ".join(quoted(thing) for thing in left)
-    return f"{source[: tokens[end - 1].end]} {names}"
+    return f"DROP {left[0].kind.upper()} {'IF EXISTS ' if 'exists' in words else ''}{names}"
 
 
 def quoted(thing: Named) -> str:

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from orchestrator.engines.base import Confined, Finding, Reach
 from orchestrator.engines.mysql.lexer import Token, name_of
-from orchestrator.engines.mysql.reader import tokens_of
+from orchestrator.engines.mysql.reader import runs_others, tokens_of
 from orchestrator.model import Mark, Script, Statement
 
 _OUTSIDE = "do this outside of migrations"
@@ -117,7 +117,7 @@ def _of_the_server(words: list[str], source: str) -> Iterator[tuple[str, Reach, 
         yield f"{first.upper()} changes the server", Reach.OTHER, _OUTSIDE
     if "outfile" in words or "dumpfile" in words or (first == "load" and "data" in rest):
         yield "it reads or writes a file of the server", Reach.OTHER, _OUTSIDE
-    if first in ("execute", "call") or (first == "begin" and rest[:1] == ["not"]):
+    if runs_others(words):
         yield f"{first.upper()} may reach further than its text tells", Reach.MAY, ""
 
 

@@ -10,7 +10,13 @@ from difflib import get_close_matches
 from orchestrator.engines.checks import ENSURE, REQUIRE
 from orchestrator.engines.directives import are_in, read_directives
 from orchestrator.engines.file_reader import FileReader
-from orchestrator.engines.mysql.lexer import Piece, Token, name_of, split
+from orchestrator.engines.mysql.lexer import COMPOUND, Piece, Token, name_of, split
+from orchestrator.engines.mysql.settings import (
+    refuse_charsets,
+    refuse_oracle_bodies,
+    refuse_settings,
+    without_autocommit,
+)
 from orchestrator.model import Checks, Directive, File, Script, Statement
 
 _DIRECTIVES = ("lock_timeout", "lock_try", "statement_timeout", "allow", REQUIRE, ENSURE)
@@ -22,20 +28,9 @@ _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 DATA = frozenset({"insert", "update", "delete", "replace", "select", "with", "values", "table", "(", "do"})
 """Statements that a transaction of InnoDB holds."""
 _LOOKS = frozenset({"show", "explain", "describe", "desc", "help", "checksum"})
-_IN_BLOCKS = frozenset({"begin", "start", "commit"})
 _REPEATABLE = frozenset({"analyze", "optimize", "flush", "truncate", "grant", "check", "repair", "cache"})
-_UTF8 = ("utf8", "utf8mb3", "utf8mb4", "binary", "default")
 _OUTSIDE = frozenset({"shutdown", "kill", "handler", "binlog", "change", "reset", "stop", "clone"})
 _OWN_LOCKS = ("release_all_locks",)
-# What a session must not change: orch's own records rest on it.
-_NOT_TO_SET = {
-    "sql_log_bin": "replicas would miss what the file does, and the record of it",
-    "transaction_read_only": "orch could not write its records",
-    "tx_read_only": "orch could not write its records",
-    "gtid_next": "the record of the file would get this id too",
-    "pseudo_thread_id": "orch finds its lock by it",
-    "timestamp": "the history would have a wrong time",
-}
 
 
 def read_script(file: File, text: str) -> Script:
@@ -47,6 +42,8 @@ def read_script(file: File, text: str) -> Script:
     pieces = [piece for piece in split(text, blank=blanks.append) if piece.tokens]
     for piece in pieces:
         _refuse(reader, piece)
+    refuse_charsets(reader, pieces)
+    refuse_oracle_bodies(reader, pieces)
     kept, notes = _without_blocks(reader, pieces)
     _check_modes(reader, kept)
     statements = _statements(reader, kept)
@@ -96,7 +93,13 @@ def is_session(words: Sequence[str]) -> bool:
 
 def is_temporary(words: Sequence[str]) -> bool:
     """Whether a statement creates or drops a temporary table, which goes with the session."""
-    return words[0] in ("create", "drop", "alter") and "temporary" in words[1:4]
+    at = 3 if list(words[1:3]) == ["or", "replace"] else 1
+    return words[0] in ("create", "drop") and list(words[at : at + 1]) == ["temporary"] and words[at + 1 :] != []
+
+
+def runs_others(words: Sequence[str]) -> bool:
+    """Whether a statement runs others, which its text need not tell; those that are done stay if a later one fails."""
+    return words[0] in ("call", "execute", "begin") or words[0] in COMPOUND
 
 
 def _beyond_session(words: Sequence[str]) -> bool:
@@ -131,50 +134,42 @@ def _refuse(reader: FileReader, piece: Piece) -> None:
         raise reader.error("a command of the mysql client is no SQL", start, "remove it")
     if first in _OUTSIDE:
         raise reader.error(f"{first.upper()} does not belong in a migration", start, "run it outside of migrations")
+    if _holds_the_server(plain):
+        what = (
+            f"{' '.join(plain[:2]).upper()} keeps every session from writing, so that orch could not write its records"
+        )
+        raise reader.error(what, start, "run it outside of migrations")
     for token in piece.tokens:
         if token.kind == "word" and token.text in _OWN_LOCKS:
             raise reader.error(
                 "RELEASE_ALL_LOCKS() would give away the migration lock", token.start, "release your own lock by name"
             )
-    if first == "set":
-        _refuse_setting(reader, piece)
+    refuse_settings(reader, piece)
 
 
-def _refuse_setting(reader: FileReader, piece: Piece) -> None:
-    words = [
-        word.lower().removeprefix("@@session.").removeprefix("@@local.").removeprefix("@@") for word in piece.words
-    ]
-    for at, word in enumerate(words):
-        assigned = words[at + 1 : at + 2] in (["="], [":"])
-        if assigned and (why := _NOT_TO_SET.get(word)):
-            raise reader.error(f"SET {word} does not belong in a migration: {why}", piece.start, "remove it")
-        if assigned and word == "sql_mode" and any("oracle" in one for one in words):
-            what = "sql_mode ORACLE changes how bodies are read"
-            raise reader.error(what, piece.start, "remove it, and write the file in the ordinary dialect")
-    charset = ""
-    if words[1:2] == ["names"]:
-        charset = words[2] if words[2:] else ""
-    elif words[1:3] == ["character", "set"] or words[1:2] == ["charset"]:
-        charset = words[3 if words[1] == "character" else 2] if words[3:] or words[1] == "charset" else ""
-    if charset and not charset.startswith("@") and charset not in _UTF8 and not reader.text.isascii():
-        what = f"the file is UTF-8, and {' '.join(piece.words[:3]).upper()} makes the server read it as {charset}"
-        raise reader.error(what, piece.start, "write utf8mb4 instead")
+def _holds_the_server(plain: Sequence[str]) -> bool:
+    """Whether a statement takes a lock that orch's own records would wait for, or be refused by."""
+    if plain[:1] == ["flush"]:
+        return "with" in plain or "for" in plain[:-1]  # WITH READ LOCK, FOR EXPORT
+    return plain[:1] == ["backup"] or list(plain[:2]) in (["lock", "instance"], ["unlock", "instance"])
 
 
 def _without_blocks(reader: FileReader, pieces: Sequence[Piece]) -> tuple[list[Piece], list[str]]:
     """Return the statements without BEGIN, COMMIT, SET autocommit and LOCK TABLES, and what to know about that."""
     kept, notes = [], dict[str, None]()
-    begun = -1
+    begun, blocks = -1, False
     for piece in pieces:
         words = piece.words
         first, two = words[0], words[:2]
-        if (first == "begin" and words[1:2] != ["not"]) or two == ["start", "transaction"]:
+        opens = words in (["begin"], ["begin", "work"]) or two == ["start", "transaction"]
+        blocks = blocks or opens or first == "commit"
+        if opens:
             if begun >= 0:
                 raise reader.error("BEGIN inside of BEGIN … COMMIT", piece.start, "remove one of them")
             begun = piece.start
         elif first == "commit":
             begun = -1
-        elif first == "set" and any(word.lower().endswith("autocommit") for word in words[1:5]):
+        elif first == "set" and without_autocommit(reader.text, piece) is None:
             continue
         elif two in (["lock", "tables"], ["lock", "table"], ["unlock", "tables"], ["unlock", "table"]):
             notes["LOCK TABLES and UNLOCK TABLES are left out: orch could not write its records between them"] = None
@@ -182,7 +177,6 @@ def _without_blocks(reader: FileReader, pieces: Sequence[Piece]) -> tuple[list[P
             kept.append(piece)
     if begun >= 0:
         raise reader.error("BEGIN without COMMIT", begun, "add COMMIT; at the end, or remove BEGIN")
-    blocks = any(piece.words[0] in _IN_BLOCKS and piece.words[1:2] != ["not"] for piece in pieces)
     if blocks and not all(_is_atomic(piece) for piece in kept):
         notes["BEGIN and COMMIT have no effect here: each statement commits with its own record"] = None
     return kept, list(notes)
@@ -192,7 +186,7 @@ def _is_atomic(piece: Piece) -> bool:
     words = piece.words
     if words[0] in ("savepoint", "release", "rollback") or is_session(words):
         return True
-    return is_data(words) or words[0] in _LOOKS or (is_temporary(words) and words[0] != "alter")
+    return is_data(words) or words[0] in _LOOKS or is_temporary(words)
 
 
 def _statements(reader: FileReader, pieces: Sequence[Piece]) -> list[Statement]:
@@ -201,12 +195,13 @@ def _statements(reader: FileReader, pieces: Sequence[Piece]) -> list[Statement]:
     for piece in pieces:
         source = reader.text[piece.start : piece.end]
         words = piece.words
-        statement = Statement(source, source, piece.start, reader.line_at(piece.start), _is_atomic(piece))
+        body = (without_autocommit(reader.text, piece) or source) if words[0] == "set" else source
+        statement = Statement(source, body, piece.start, reader.line_at(piece.start), _is_atomic(piece))
         statements.append(
             replace(statement, settings=";\n".join(settings), repeatable=is_session(words) or words[0] in _REPEATABLE)
         )
         if is_session(words):
-            settings.append(source)
+            settings.append(body)
     return statements
 
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from orchestrator.engines.mysql import errors
 from orchestrator.engines.mysql.connection import ask
-from orchestrator.engines.mysql.reader import same_without_backslashes
+from orchestrator.engines.mysql.reader import same_without_backslashes, tokens_of
+from orchestrator.engines.mysql.settings import has_body
 from orchestrator.errors import StatementError
 from orchestrator.model import Statement, Target
 
@@ -21,10 +22,18 @@ class Refusals:
 
     def check(self, statements: Sequence[Statement]) -> None:
         """Raise StatementError for what must not run here. Nothing of these has run then."""
-        if not any("\\" in statement.source for statement in statements):
+        with_body = [one for one in statements if ";" in one.source and has_body(tokens_of(one.source))]
+        if not with_body and not any("\\" in statement.source for statement in statements):
             return
         with errors.mapped(self._target):
             ((mode,),) = ask(self._connection, "SELECT @@SESSION.sql_mode")
+        for statement in with_body:
+            if "ORACLE" in mode and "sql_mode" not in statement.settings.lower():
+                raise StatementError(
+                    "this server has sql_mode ORACLE on, with which the statement may end elsewhere",
+                    statement=statement,
+                    hint="SET sql_mode at the top of the file; with ORACLE in it, put DELIMITER lines around bodies",
+                )
         for statement in statements:
             if "NO_BACKSLASH_ESCAPES" in mode and not same_without_backslashes(statement.source):
                 raise StatementError(

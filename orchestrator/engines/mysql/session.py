@@ -17,6 +17,7 @@ from orchestrator.engines.base import MAX_MESSAGES, Effect, Limits, Rows
 from orchestrator.engines.checks import judge
 from orchestrator.engines.mysql import errors
 from orchestrator.engines.mysql.connection import Stopper, ask
+from orchestrator.engines.mysql.failed import is_partly_done
 from orchestrator.engines.mysql.file_state import FileState, leaves_marks, to_replay
 from orchestrator.engines.mysql.guard import Guard
 from orchestrator.engines.mysql.lock import NamedLock
@@ -42,9 +43,6 @@ from orchestrator.model import (
     VersionRow,
     Vitals,
 )
-
-_CERTAIN = frozenset({1064, 1146, 1305, 1370, 1142, 1143, 1227, 1054, 1318})
-"""Errors before a statement has begun to do anything."""
 
 
 class MysqlSession:
@@ -160,15 +158,16 @@ class MysqlSession:
             self._clean()
             self._watch_marks(statements)
             self._set_limits(limits)
-        # SET TRANSACTION and the like have a meaning before BEGIN only.
-        first = next((at for at, one in enumerate(statements) if not is_session(words_of(one.source))), len(statements))
-        for statement in statements[:first]:
-            self._run(statement, limits)
         is_file = bool(statements) and self._lock.held
         with errors.mapped(self.target):
             if is_file:
                 self._guard.begin()
-            ask(self.connection, "BEGIN")
+        # SET TRANSACTION and the like have a meaning before BEGIN only, and no query may come between them.
+        first = next((at for at, one in enumerate(statements) if not is_session(words_of(one.source))), len(statements))
+        for statement in statements[:first]:
+            self._run(statement, limits)
+        with errors.mapped(self.target):
+            ask(self.connection, "START TRANSACTION")  # BEGIN is something else in sql_mode ORACLE
         try:
             for check in checks.before:
                 self._judge(check, limits)
@@ -255,7 +254,7 @@ class MysqlSession:
         try:
             self._run(statement, limits, body)
         except StatementError as error:
-            error.partly = self._is_partly(error, intent)
+            error.partly = is_partly_done(self.connection, error, intent)
             raise
         if self.connection.server_status & SERVER_STATUS.SERVER_STATUS_IN_TRANS:
             with suppress(pymysql.Error, OSError):
@@ -376,21 +375,6 @@ class MysqlSession:
             hint="put it into a migration of its own",
             partly=True,
         )
-
-    def _is_partly(self, error: StatementError, intent: Intent | None) -> bool:
-        """Whether a statement that failed may have had a part of its effect."""
-        if (
-            error.code.isdecimal()
-            and int(error.code) in _CERTAIN
-            and not (intent and intent.change and intent.change.drops)
-        ):
-            return False
-        if intent is None or intent.change is None:
-            return True
-        if intent.change.drops:
-            with suppress(pymysql.Error, OSError):
-                return bool(intent.changed(self.connection)[0])
-        return False
 
     def _watch_marks(self, statements: Sequence[Statement], more: Sequence[str] = ()) -> None:
         sources = [one for one in (*more, *(statement.source for statement in statements)) if leaves_marks(one)]

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 from orchestrator.engines.mysql.lexer import Token, name_of, split
 from orchestrator.engines.mysql.named import change_of
 from orchestrator.engines.mysql.reader import tokens_of
+from orchestrator.engines.mysql.settings import has_body
 
 _INNER = frozenset({";", "begin", "then", "else", "do", "loop", "repeat"})
 """What stands before a statement in a body."""
@@ -46,7 +47,7 @@ def written_table(source: str, tables: Collection[str]) -> Token | None:
     first = tokens[0].text
     if first == "create" and any(token.text in _WITH_BODY for token in tokens[:_BEFORE_BODY]):
         return _of_trigger(tokens, tables) or _in_body(tokens[1:], tables)
-    if first == "begin" and len(tokens) > 1:
+    if has_body(tokens):
         return _in_body(tokens[1:], tables)
     if first == "create" or first in _CHANGING:
         change = change_of(source)
