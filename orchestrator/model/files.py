@@ -48,9 +48,9 @@ class Statement:
     `source` is the text in the file, `body` what the engine sends (SQL text, or a MongoDB command), `offset` the
     position of `source` in the file in characters, `line` its first line, `atomic` whether it can commit together
     with its progress record. `repeatable`: after it was made, wholly or in part, it can be made again with the same end.
-    `block`: it stood between BEGIN and COMMIT in the file. `settings` is what the file has SET
-    above it, where it runs statement by statement: a later run may begin here, in a session of its own. `opening` is what
-    must come before it in its transaction, such as the isolation level of its block.
+    `block`: it stood between BEGIN and COMMIT in the file. `settings` is what the file has SET above it (and its
+    temporary tables), where it runs statement by statement: a later run may begin here, in a session of its own.
+    `opening` is what must come before it in its transaction, such as the isolation level of its block.
     """
 
     source: str

@@ -137,3 +137,21 @@ def test_packages_of_oracle(shop: Shop) -> None:
     shop.orch("apply")
     made = "SELECT ROUTINE_TYPE FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA = DATABASE() ORDER BY 1"
     assert shop.sql(made) == [("PACKAGE",), ("PACKAGE BODY",)]
+
+
+def test_a_lost_temporary_table_is_not_taken_for_a_real_one(shop: Shop) -> None:
+    """It hides a table of the same name, which the rest of the file must not reach when the session is gone."""
+    shop.declare({"1_a.up.sql": "CREATE TABLE a (i int);\nINSERT INTO a VALUES (1);\n"})
+    shop.orch("apply")
+    made = "CREATE TEMPORARY TABLE a (i int);\nINSERT INTO a VALUES (5);\nCREATE TABLE b AS SELECT i FROM a;\n"
+    shop.write({"2_b.up.sql": made + "INSERT INTO nosuch VALUES (1);\nDROP TABLE a;\n"})
+    shop.orch("apply", code=1)
+    shop.sql("CREATE TABLE nosuch (i int)")
+    told = shop.orch("apply", code=5).text
+    assert "the temporary table a went with the session" in told
+    assert "line 5 needs it" in told
+    assert (shop.sql("SELECT i FROM a"), shop.sql("SELECT i FROM b")) == ([(1,)], [(5,)])
+    again = "CREATE TEMPORARY TABLE IF NOT EXISTS a (i int);\nDROP TEMPORARY TABLE a;\n"
+    shop.write({"2_b.up.sql": made + again})
+    shop.orch("apply")
+    assert shop.sql("SELECT i FROM a") == [(1,)]

@@ -124,6 +124,10 @@ def test_what_commits_with_its_record() -> None:
             "all of its records",
         ),
         ("SET completion_type = 2;", "1:5", "end the session"),
+        ("CREATE TABLE a (i int);\n/* TODO\nCREATE TABLE b (i int);\n", "2:1", "comment that begins here has no end"),
+        ("CREATE TABLE a (i int);\nINSERT INTO a VALUES ('it''s\\');\n", "2:23", "no closing quote"),
+        ("CREATE TABLE a (i int);\nDROP TABLE `b``;\n", "2:12", "no closing quote"),
+        ("CREATE TABLE a (i int);\nSELECT 1 \\G", "2:10", "command of the mysql client"),
         ("SELECT 1;\nSET SESSION TRANSACTION ISOLATION LEVEL SERIALIZABLE, READ ONLY;", "2:1", "could not write"),
         (
             "CREATE TABLE a (i int); FLUSH TABLES WITH READ LOCK;",

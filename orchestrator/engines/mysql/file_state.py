@@ -13,7 +13,9 @@ from typing import Any
 import pymysql
 
 from orchestrator.engines.mysql.connection import ask
-from orchestrator.engines.mysql.lexer import Token, split
+from orchestrator.engines.mysql.lexer import Token, name_of, split
+from orchestrator.engines.mysql.named import change_of
+from orchestrator.engines.mysql.named import quoted as as_sql
 from orchestrator.engines.mysql.reader import is_session, is_temporary, runs_others, tokens_of, words_of
 from orchestrator.engines.mysql.records import quoted, text
 from orchestrator.errors import ConflictError
@@ -116,9 +118,11 @@ def to_replay(id: str, statements: Sequence[Statement]) -> list[str]:
     if computed:
         raise _cannot_go_on(id, computed, statements[0].line)
     prepared: set[str] = set()
+    temporary = _temporary_tables(settings)
     for statement in statements:
         tokens = tokens_of(statement.source)
         words = [token.text for token in tokens]
+        gone = _needed(tokens, temporary) if temporary else []
         used = {token.text.lower() for token in tokens if _is_own_variable(token)}
         if words[:1] == ["set"]:
             known |= used
@@ -129,12 +133,36 @@ def to_replay(id: str, statements: Sequence[Statement]) -> list[str]:
                 known.add(token.text.lower())
         if words[:1] == ["prepare"]:
             prepared.add(words[1])
-        lost = sorted(used - known)
+        lost = sorted(used - known) + [f"the temporary table {name}" for name in gone]
         if words[:1] == ["execute"] and words[1] not in ("immediate", *prepared):
             lost.append(f"the prepared statement {words[1]}")
         if lost:
             raise _cannot_go_on(id, lost, statement.line)
     return replayed
+
+
+def _temporary_tables(settings: str) -> set[str]:
+    """Return the temporary tables, in lower case, that these statements leave in their session."""
+    tables: set[str] = set()
+    for piece in split(settings):
+        source = settings[piece.start : piece.end]
+        if is_temporary(piece.words) and (change := change_of(source)):
+            names = {thing.name.lower() for thing in change.things}
+            tables = tables | names if piece.tokens[0].text == "create" else tables - names
+    return tables
+
+
+def _needed(tokens: Sequence[Token], temporary: set[str]) -> list[str]:
+    """Return which of these lost tables a statement names; one that it makes anew is not lost any more.
+
+    Another table may have that name, which the file does not mean.
+    """
+    words = [name_of(token) for token in tokens]
+    named = {name_of(token).lower() for token in tokens if token.kind in ("word", "quoted")} & temporary
+    if is_temporary(words) and (words[0] == "create" or "exists" in words[1:5]):
+        temporary -= named
+        return []
+    return sorted(named)
 
 
 def _cannot_go_on(id: str, lost: Sequence[str], line: int) -> ConflictError:
@@ -177,10 +205,8 @@ def _system_variable(token: Token) -> str:
 
 
 def _table_of(source: str) -> str:
-    from orchestrator.engines.mysql.named import change_of, quoted
-
     change = change_of(source)
-    return quoted(change.things[0]) if change and change.things else "``"
+    return as_sql(change.things[0]) if change and change.things else "``"
 
 
 def _literal(value: Any) -> str:

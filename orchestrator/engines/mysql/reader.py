@@ -30,6 +30,7 @@ DATA = frozenset({"insert", "update", "delete", "replace", "select", "with", "va
 _LOOKS = frozenset({"show", "explain", "describe", "desc", "help", "checksum"})
 _REPEATABLE = frozenset({"analyze", "optimize", "flush", "truncate", "grant", "check", "repair", "cache"})
 _OUTSIDE = frozenset({"shutdown", "kill", "handler", "binlog", "change", "reset", "stop", "clone"})
+_CLOSED = re.compile(r"""[nN]?'(?:[^'\\]|\\.|'')*+'|"(?:[^"\\]|\\.|"")*+"|`(?:[^`]|``)*+`""", re.DOTALL)
 _OWN_LOCKS = ("release_all_locks",)
 
 
@@ -40,6 +41,7 @@ def read_script(file: File, text: str) -> Script:
         raise reader.error("the file holds a NUL character", nul, "remove it: the server stops reading there")
     blanks: list[tuple[int, int]] = []
     pieces = [piece for piece in split(text, blank=blanks.append) if piece.tokens]
+    _refuse_unclosed(reader, pieces, blanks)
     for piece in pieces:
         _refuse(reader, piece)
     refuse_charsets(reader, pieces)
@@ -130,8 +132,8 @@ def _refuse(reader: FileReader, piece: Piece) -> None:
             start,
             "write the rows as INSERT statements, or load them outside of migrations",
         )
-    if first in ("source", "\\", "tee", "notee", "pager", "charset"):
-        raise reader.error("a command of the mysql client is no SQL", start, "remove it")
+    if (at := _command_of_client(piece)) is not None:
+        raise reader.error("a command of the mysql client is no SQL", at, "remove it")
     if first in _OUTSIDE:
         raise reader.error(f"{first.upper()} does not belong in a migration", start, "run it outside of migrations")
     if _holds_the_server(plain):
@@ -145,6 +147,32 @@ def _refuse(reader: FileReader, piece: Piece) -> None:
                 "RELEASE_ALL_LOCKS() would give away the migration lock", token.start, "release your own lock by name"
             )
     refuse_settings(reader, piece)
+
+
+def _command_of_client(piece: Piece) -> int | None:
+    """Return where a command of the mysql client stands: source, or a backslash before a letter other than N of NULL."""
+    if piece.tokens[0].text in ("source", "tee", "notee", "pager", "charset"):
+        return piece.start
+    for at, token in enumerate(piece.tokens):
+        if token.text == "\\" and [one.text[:1] for one in piece.tokens[at + 1 : at + 2]] != ["n"]:
+            return token.start
+    return None
+
+
+def _refuse_unclosed(reader: FileReader, pieces: Sequence[Piece], blanks: Sequence[tuple[int, int]]) -> None:
+    """Refuse a comment, a text or a name that has no end: all that follows it would be taken for a part of it."""
+    end = len(reader.text)
+    last = pieces[-1].tokens[-1] if pieces else None
+    if last and last.end == end and last.kind in ("text", "quoted") and not _CLOSED.fullmatch(last.text):
+        raise reader.error("what begins here has no closing quote", last.start, "add it, or remove this quote")
+    start = blanks[-1][0] if blanks and blanks[-1][1] == end else end
+    comment = reader.text[start:]
+    if (
+        comment.startswith("/*")
+        and not comment.startswith(("/*!", "/*M!"))
+        and (len(comment) < 4 or comment[-2:] != "*/")
+    ):
+        raise reader.error("the comment that begins here has no end", start, "add */ where it ends")
 
 
 def _holds_the_server(plain: Sequence[str]) -> bool:
@@ -200,7 +228,7 @@ def _statements(reader: FileReader, pieces: Sequence[Piece]) -> list[Statement]:
         statements.append(
             replace(statement, settings=";\n".join(settings), repeatable=is_session(words) or words[0] in _REPEATABLE)
         )
-        if is_session(words):
+        if is_session(words) or is_temporary(words):
             settings.append(body)
     return statements
 
