@@ -89,7 +89,7 @@ def _bulk_write(collections: Collections, command: Command, _: str) -> Iterator[
         number = one.get(kind)
         name = names[number] if isinstance(number, int) and 0 <= number < len(names) else "?"
         if not collections.is_new(name) and kind == "delete":
-            yield Hit("MG103", 0, f"deletes every document of {name}", name)
+            yield Hit("MG103", 0, f"deletes every document of {spaces[number].get('ns')}", name)
         elif not collections.is_new(name):
             yield Hit("MG601", 0, "rewrites every document of a collection", name)
 
@@ -119,8 +119,11 @@ def _out(collections: Collections, command: Command, target: str) -> Iterator[Hi
         if isinstance(stage, Mapping) and "$out" in stage:
             out = stage["$out"]
             into = out.get("coll", "") if isinstance(out, Mapping) else str(out)
-            if into == target or _may_be_old(collections, into):
-                yield Hit("MG104", 0, f"replaces collection {into} by the result of an aggregation", str(into))
+            # What is in a database that is given by name, nobody who reads these files can know.
+            named = isinstance(out, Mapping) and "db" in out
+            if named or into == target or _may_be_old(collections, into):
+                shown = f"{into} of database {out['db']}" if named else into
+                yield Hit("MG104", 0, f"replaces collection {shown} by the result of an aggregation", str(into))
 
 
 def _may_be_old(collections: Collections, name: object) -> bool:
