@@ -153,6 +153,7 @@ def test_what_no_function_can_run_is_not_sent_into_a_file_of_its_own_again(house
     told = house.orch("apply", code=1).output
     assert "no function, procedure or DO block can run this command: write it as a statement" in told
     assert "or begin the file with" not in told
+    assert "in part" not in told, "a block without COMMIT is done whole or not at all"
 
 
 BATCHES = "DO $$\nBEGIN\n  FOR k IN 2..4 LOOP\n    INSERT INTO t1 VALUES (k);\n    COMMIT;\n  END LOOP;\nEND $$;\n"

@@ -143,10 +143,13 @@ def statement_error(error: psycopg.Error, target: Target, user: str, failing: Fa
         contended=_contended(diag),
         exists=code in _EXISTS,
         # What a procedure, or a block like one, committed before it failed stays; only the context tells that it began.
-        partly=statement is not None
-        and not statement.atomic
-        and bool(_PROCEDURAL.match(statement.source) and diag.context),
+        partly=statement is not None and not statement.atomic and _may_commit(statement) and bool(diag.context),
     )
+
+
+def _may_commit(statement: Statement) -> bool:
+    """Whether a statement can commit before it is done: no text that is executed can, only a COMMIT that stands there."""
+    return bool(_PROCEDURAL.match(statement.source) and _COMMITS.search(statement.source))
 
 
 def _advice(code: str, statement: Statement | None) -> str | Hint:
@@ -245,6 +248,7 @@ _FAILED_CHECKS = {
         f"{_LEAVE_OUT}; if that set is no longer used, drop its tables by hand",
     ),
 }
+_COMMITS = re.compile(r"\b(?:COMMIT|CALL)\b", re.IGNORECASE)
 _PROCEDURAL = re.compile(r"(?:CALL|DO)\b", re.IGNORECASE)
 # What calls a function or is one: a command that refuses a transaction never runs in there, however the file is run.
 _CALLS = re.compile(r"(?:CALL|DO|SELECT|WITH|VALUES|INSERT|UPDATE|DELETE|MERGE|EXECUTE)\b", re.IGNORECASE)
