@@ -81,15 +81,16 @@ def _is_all(query: object) -> bool:
 def _bulk_write(collections: Collections, command: Command, _: str) -> Iterator[Hit]:
     """What a bulkWrite deletes and updates, in the collections that it names."""
     spaces, operations = command.get("nsInfo") or (), command.get("ops") or ()
-    names = [_bare(one.get("ns")) if isinstance(one, Mapping) else "" for one in spaces]
+    full = [str(one.get("ns")) if isinstance(one, Mapping) else "" for one in spaces]
     for one in operations:
         if not (isinstance(one, Mapping) and _is_all(one.get("filter")) and one.get("multi")):
             continue
         kind = "delete" if "delete" in one else "update"
         number = one.get(kind)
-        name = names[number] if isinstance(number, int) and 0 <= number < len(names) else "?"
+        shown = full[number] if isinstance(number, int) and 0 <= number < len(full) else "?"
+        name = _bare(shown)
         if not collections.is_new(name) and kind == "delete":
-            yield Hit("MG103", 0, f"deletes every document of {spaces[number].get('ns')}", name)
+            yield Hit("MG103", 0, f"deletes every document of {shown}", name)
         elif not collections.is_new(name):
             yield Hit("MG601", 0, "rewrites every document of a collection", name)
 
