@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 
@@ -73,3 +73,24 @@ def read_identity(value: Any) -> Identity | None:
         return Identity(tuple(map(str, value["server"])), str(value["store"]), str(value["name"]))
     except (KeyError, TypeError):
         return None
+
+
+def stored_identities(records: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """Return the identities in rows of a history, each once; rows without one are left out."""
+    return tuple(dict.fromkeys(stored for row in records if (stored := row.get("identity"))))
+
+
+def whose(stored: Sequence[str], found: Sequence[Mapping[str, Any]], table: str) -> tuple[str, str]:
+    """Return where the rows were written, if not here, and which place this table is; both are '' where that is unknown."""
+    current = next(filter(None, map(read_identity, found)), None)
+    if current is None:
+        return "", ""
+    place = f"{current.store} {table}" if current.server else ""
+    return told(written_elsewhere(stored, current), current), place
+
+
+def took_over_document(stored: Sequence[str]) -> str:
+    """Return JSON of all identities in the rows, which a row that takes them over stores."""
+    nowhere = Identity((), "", "")
+    taken = written_elsewhere(stored, nowhere)
+    return json.dumps(list(map(document, taken))) if taken else ""

@@ -16,6 +16,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from orchestrator.engines.base import Confined, Copies
 from orchestrator.engines.postgres import errors
+from orchestrator.engines.postgres.find_tables import Usual
 from orchestrator.engines.postgres.lock import CONNECT_TIMEOUT
 from orchestrator.engines.postgres.login import what_was_answered
 from orchestrator.engines.postgres.names import is_quoted
@@ -23,7 +24,6 @@ from orchestrator.engines.postgres.refusals import MANY_CONNECTIONS, NO_CONNECT,
 from orchestrator.engines.postgres.scram import ScramKeys
 from orchestrator.engines.postgres.session import PostgresSession
 from orchestrator.engines.postgres.slots import Slots
-from orchestrator.engines.postgres.tables import Usual
 from orchestrator.engines.postgres.writable import DATABASES, read_only
 from orchestrator.errors import ConnectError, DatabaseMissingError, InvalidError, OrchError
 from orchestrator.hints import Command, Hint

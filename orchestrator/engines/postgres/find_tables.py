@@ -19,7 +19,7 @@ _CURRENT = "pg_catalog.current_schema()::text"
 class Place(NamedTuple):
     """Where both tables are, or are to be, and what the server said beside that.
 
-    `version_row` and `history` are the names of the tables in SQL. `version_kind` and `history_kind` are the kinds of
+    `version_table` and `history` are the names of the tables in SQL. `version_kind` and `history_kind` are the kinds of
     these relations as pg_class has them, with "!" after it if row level security hides rows from this login; None if there
     is no such relation. `columns` are those of the history. `may_alter`: this login can add columns to it. `has_schema`:
     `schema` exists. `moved`: the history is not in the current schema.
@@ -29,7 +29,7 @@ class Place(NamedTuple):
     """
 
     schema: str
-    version_row: str
+    version_table: str
     history: str
     history_name: str
     version_kind: str | None
@@ -42,6 +42,23 @@ class Place(NamedTuple):
     server_start: str
     system: str
     moved: bool = False
+
+
+class Usual:
+    """The query that read the tables of the last database of a server, as most of them are alike.
+
+    It can be sent together with the look: if it is the right one, that saves a round trip. A query that fails leaves a line
+    in the log of the server, so after one that did, no other is sent on trust.
+    """
+
+    def __init__(self) -> None:
+        self.query: str | None = None
+        self.schema = ""
+
+    def learn(self, query: str, schema: str) -> None:
+        """Take note of the query of a database that was read, '' if its tables are not in their usual place."""
+        if query and self.query != "":
+            self.query, self.schema = query, schema
 
 
 def find(connection: psycopg.Connection[Any], target: Target, *, elsewhere: bool = True) -> Place:
@@ -121,7 +138,7 @@ def place_of(connection: psycopg.Connection[Any], target: Target, row: Sequence[
     history_kind = shared_kind if keeps else own_kind
     return Place(
         schema=current,
-        version_row=f"{quoted}.{identifier(version_name)}",
+        version_table=f"{quoted}.{identifier(version_name)}",
         history=f"{quoted}.{identifier(history_name)}",
         history_name=history_name,
         version_kind=version_kind and version_kind.removesuffix("-"),
@@ -155,7 +172,7 @@ def _columns(name: str) -> str:
 
 def _other_schema(connection: psycopg.Connection[Any], target: Target, current: Place) -> str | None:
     """Return the other schema where the history is, or else the version table, where the current one has none."""
-    version_row = literal(connection, names.version_table(target)[1])
+    version_table = literal(connection, names.version_table(target)[1])
     history = literal(connection, names.history_table(target))
     on_path = "nspname = ANY(pg_catalog.current_schemas(false))"
     ours = "pg_catalog.pg_get_userbyid(relowner) = current_user"
@@ -164,7 +181,7 @@ def _other_schema(connection: psycopg.Connection[Any], target: Target, current: 
         elsewhere = connection.execute(
             f"SELECT relname = {history}, nspname, {ours} AND {on_path} FROM pg_catalog.pg_class c "
             "JOIN pg_catalog.pg_namespace n ON n.oid = relnamespace "
-            f"WHERE relname IN ({history}, {version_row}) AND relkind IN ('r', 'p') "
+            f"WHERE relname IN ({history}, {version_table}) AND relkind IN ('r', 'p') "
             f"AND nspname <> {literal(connection, current.schema)} AND nspname !~ '^pg_' "
             f"AND CASE WHEN relname = {history} THEN ({ours} OR {on_path}) "
             f"AND pg_catalog.obj_description(c.oid, 'pg_class') IS DISTINCT FROM '{SET_BY_DSN}' "

@@ -20,7 +20,7 @@ def refuse_hidden(place: Place, target: Target, login: str) -> None:
 
     NotPermittedError or ConflictError.
     """
-    for kind, table in ((place.version_kind, place.version_row), (place.history_kind, place.history)):
+    for kind, table in ((place.version_kind, place.version_table), (place.history_kind, place.history)):
         shown = table.replace('"', "")
         if kind is None:
             continue

@@ -69,7 +69,7 @@ def complete_history(table: str, columns: Collection[str]) -> str:
     return f"ALTER TABLE {table} {changes}; " if changes else ""
 
 
-def create_pointer(table: str) -> str:
+def create_version_table_sql(table: str) -> str:
     """Return SQL that makes golang-migrate's table as it does."""
     return f"CREATE TABLE IF NOT EXISTS {table} (version bigint not null primary key, dirty boolean not null); "
 
@@ -142,3 +142,17 @@ def literal(connection: Connection[Any], value: str) -> str:
 def identifier(name: str) -> str:
     """Return a name as SQL."""
     return '"' + name.replace('"', '""') + '"'
+
+
+def identity_sql(system: str, took_over: str = "") -> str:
+    """Return SQL for a JSON document that says which database this is.
+
+    `system` is SQL for the identifier of the server, `took_over` a literal with the identities that are taken over.
+    """
+    more = f", 'took_over', {took_over}::json" if took_over else ""
+    return (
+        "(SELECT pg_catalog.json_build_object('server', pg_catalog.array_remove(ARRAY[s], ''), "
+        f"'store', s || '/' || oid, 'name', datname{more}) "
+        f"FROM pg_catalog.pg_database, (SELECT {system} AS s) AS s "
+        "WHERE datname = pg_catalog.current_database())"
+    )

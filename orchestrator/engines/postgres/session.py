@@ -5,23 +5,24 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg import sql
 
 from orchestrator.engines.base import Effect, Limits, Rows
 from orchestrator.engines.postgres import carried, errors
-from orchestrator.engines.postgres.history import literal, point, record
+from orchestrator.engines.postgres.find_tables import Usual
 from orchestrator.engines.postgres.lock import CONNECT_TIMEOUT, AdvisoryLock
 from orchestrator.engines.postgres.lock_holder import asks_holder, holder_of
-from orchestrator.engines.postgres.lock_queue import limits_alone, limits_together, timed, watching
+from orchestrator.engines.postgres.lock_queue import limits_together, timed, watching
 from orchestrator.engines.postgres.message import RESET, RESET_SESSION, Message, set_limits
 from orchestrator.engines.postgres.own_settings import own_settings
-from orchestrator.engines.postgres.shared_catalogs import REMEMBER, UNTOUCHED
-from orchestrator.engines.postgres.tables import Tables, Usual
+from orchestrator.engines.postgres.shared_catalogs import REMEMBER
+from orchestrator.engines.postgres.tables import Tables
 from orchestrator.engines.postgres.wire import Wire
-from orchestrator.errors import ConnectionLostError, LockError, NotPermittedError, OrchError, StatementError
+from orchestrator.errors import LockError
 from orchestrator.model import (
     NO_CHECKS,
     Activity,
@@ -38,7 +39,9 @@ from orchestrator.model import (
     Vitals,
 )
 
-_NO_LOCK = "true"
+if TYPE_CHECKING:
+    from orchestrator.engines.postgres.file_in_pieces import FileInPieces
+    from orchestrator.engines.postgres.kept import Kept
 
 
 class PostgresSession:
@@ -55,18 +58,25 @@ class PostgresSession:
         self._tables = Tables(connection, target, usual, pristine=pristine)
         self._lock = AdvisoryLock(connection, target, self._tables)
         self._wire = Wire(connection, target, self._tables)
-        self._held = _NO_LOCK
-        self._settings = ""  # what is set while the lock is held, as `own_settings` has it
-        self._used = False  # by a file that is done
-        self._limits: Limits | None = None  # those of the file that runs statement by statement, if one does
-        self._own_limits = False  # that file sets lock_timeout itself
         self._looked = False  # under the lock, just now
         self._read: History | None = None  # with the lock, and nothing has been written since
+
+    @cached_property
+    def _kept(self) -> Kept:
+        from orchestrator.engines.postgres.kept import Kept
+
+        return Kept(self.connection, self.target, self._tables, self._wire)
+
+    @cached_property
+    def _pieces(self) -> FileInPieces:  # not loaded by a run that has nothing to do
+        from orchestrator.engines.postgres.file_in_pieces import FileInPieces
+
+        return FileInPieces(self.connection, self.target, self._tables, self._wire)
 
     @property
     def records(self) -> tuple[str, str]:
         """The version table and the history, as SQL names; they are known once the history was read."""
-        return self._tables.version_row, self._tables.history
+        return self._tables.version_table, self._tables.history
 
     def read_history(self, extensions: Sequence[str] = ()) -> History:
         """Read history and version table in one snapshot."""
@@ -86,24 +96,27 @@ class PostgresSession:
         if self._tables.schema is None:
             self._tables.look()
         self._lock.refuse_pooler()  # behind one the settings would stay with a session of others
-        self._settings = own_settings(self.connection.info.server_version, self.connection.info.options)
+        self._pieces.settings = own_settings(self.connection.info.server_version, self.connection.info.options)
         deadline = time.monotonic() + wait
-        key, self._read = self._lock.take(deadline, wait, on_wait, self._settings)
+        key, self._read = self._lock.take(deadline, wait, on_wait, self._pieces.settings)
         while not self._tables.complete:
             self._tables.look(elsewhere=self._tables.moved)  # whoever held the lock may have created the tables since
             if self._tables.lock_key() == key:
                 break
             self._lock.give_back(key)
-            key, self._read = self._lock.take(deadline, wait, on_wait, self._settings)
+            key, self._read = self._lock.take(deadline, wait, on_wait, self._pieces.settings)
         self._looked = True
         self.connection.add_notice_handler(self._wire.take_message)
         # Held twice: that one can be given back and taken again tells, with no gap, that nobody gave both away.
-        self._held = f"pg_catalog.pg_advisory_unlock({key}) AND pg_catalog.pg_try_advisory_lock({key})"
+        self._pieces.writer.lock_held = (
+            f"pg_catalog.pg_advisory_unlock({key}) AND pg_catalog.pg_try_advisory_lock({key})"
+        )
         try:
             yield
         finally:
             self.connection.remove_notice_handler(self._wire.take_message)
-            self._held, self._settings, self._read = _NO_LOCK, "", None
+            self._pieces.unlocked()
+            self._read = None
             with suppress(psycopg.Error):  # closing the connection gives it away too
                 self._lock.give_back(key)
 
@@ -165,14 +178,14 @@ class PostgresSession:
         self._read = None
         if self._tables.schema is None:
             self._tables.look()
-        if self._limits is not None:
-            self._commit_in_file(self._limits, statements, attempts, version_row)
+        if self._pieces.limits is not None:
+            self._pieces.commit(self._pieces.limits, statements, attempts, version_row)
             return
         if statements:
-            self._tables.look_for_other_sets()
+            self._pieces.writer.guard.look_for_other_sets()
         self._wire.refuse_misread(statements, whole=True)
         # What the file before may have left goes first, and is committed first: what fails there has done nothing.
-        clean = f"BEGIN; {RESET_SESSION}; {self._set_again}COMMIT; " if self._used and statements else ""
+        clean = f"BEGIN; {RESET_SESSION}; {self._pieces.set_again}COMMIT; " if self._pieces.used and statements else ""
         clean += REMEMBER if self.target.scratch and statements else ""
         limits = limits_together(statements, limits)
         message = Message(f"{clean}BEGIN; {set_limits('SET LOCAL', limits)}")
@@ -190,20 +203,22 @@ class PostgresSession:
                 message.add(statement)
             message = self._ask_between(message, checks.after)
             if statements:
-                self._refuse_beyond(message)
-                message.put(f"{carried.END_OF_FILE}{RESET}; {self._set_again}SET LOCAL client_min_messages = warning; ")
-            self._put_records(message, attempts, version_row, after_file=bool(statements))
+                self._pieces.refuse_beyond(message)
+                message.put(
+                    f"{carried.END_OF_FILE}{RESET}; {self._pieces.set_again}SET LOCAL client_min_messages = warning; "
+                )
+            self._pieces.writer.put(message, attempts, version_row, after_file=bool(statements))
             self._wire.send(message)
         if clean:
-            self._used = False
+            self._pieces.used = False
         if attempts and all(attempt.done for attempt in attempts):
-            self._used = True
+            self._pieces.used = True
         self._tables.written(attempts, version_row)
 
     def kept_texts(self, version: int | None = None) -> Mapping[tuple[int, int], str]:
         """Read the column of the texts, which the history is read without."""
         self._tables.look()
-        return self._tables.kept_texts(version)
+        return self._kept.texts(version)
 
     def ask(self, check: Statement, limits: Limits) -> None:
         """Ask a check in a read-only transaction of its own."""
@@ -225,33 +240,15 @@ class PostgresSession:
 
     def begin(self, attempt: Attempt, statements: Sequence[Statement], limits: Limits) -> None:
         """Make the session what the statements above these left; nothing to do if it is they that ran in it."""
-        if self._limits is not None:
-            return
-        self._clean()
-        self._read = None
-        self._tables.look_for_other_sets()
-        if not (self._tables.complete and self._tables.has_session):
-            # Only the owner of the history can add to it, and only while nobody reads it: the text of the file still tells.
-            with suppress(NotPermittedError, StatementError):
-                self._wire.send(Message(f"BEGIN; {self._tables.create()}{self._tables.create_session()}COMMIT"))
-                self._tables.written((), None, session=True)
-        text = set_limits("SET", limits) + statements[0].settings
-        if attempt.applied and self._tables.has_session:
-            query = carried.kept(self._tables.history, attempt.version, attempt.number, attempt.applied)
-            if row := self._tables.ask(query):
-                text += carried.restore(row[0], self._literal)
-        self._limits = limits
-        self._own_limits = any("lock_timeout" in statement.source.lower() for statement in statements) or (
-            "lock_timeout" in statements[0].settings.lower()
-        )
-        self._wire.send(Message(text))
-        self._wire.refuse_misread(statements, whole=False)
+        if self._pieces.limits is None:
+            self._read = None
+            self._pieces.begin(attempt, statements, limits)
 
     def execute(self, statement: Statement, limits: Limits) -> None:
         """Run one statement alone, outside of any transaction block."""
         from orchestrator.engines.postgres.probe import resumed  # only files that are not one transaction come here
 
-        with self._alone(statement, limits) as limits:
+        with self._pieces.alone(statement, limits) as limits:
             with errors.mapped(self.connection, self.target) as failing:
                 failing.at = statement, None
                 body = resumed(self.connection, statement)
@@ -265,7 +262,7 @@ class PostgresSession:
         from orchestrator.engines.postgres.probe import probe
 
         # Its names are looked up as it did, and debris is not waited for longer than it would have waited itself.
-        with self._alone(statement, limits), errors.mapped(self.connection, self.target) as failing:
+        with self._pieces.alone(statement, limits), errors.mapped(self.connection, self.target) as failing:
             failing.at = statement, None
             return probe(self.connection, statement)
 
@@ -292,7 +289,7 @@ class PostgresSession:
 
         self._tables.look()
         with errors.mapped(self.connection, self.target):
-            ours = (self._tables.version_row, self._tables.history, self._tables.snapshot)
+            ours = (self._tables.version_table, self._tables.history, self._kept.table)
             return schema_snapshot(self.connection, ours)
 
     def server(self) -> str:
@@ -305,7 +302,7 @@ class PostgresSession:
 
         self._tables.look()
         with errors.mapped(self.connection, self.target):
-            found = vitals(self.connection, self._tables.version_row, self._tables.history, self._tables.snapshot)
+            found = vitals(self.connection, self._tables.version_table, self._tables.history, self._kept.table)
         if self._tables.server_pid == self.connection.info.backend_pid:
             return found
         try:
@@ -317,25 +314,11 @@ class PostgresSession:
     def kept_snapshot(self) -> str:
         """Read the row of the table beside the history."""
         self._tables.look()
-        name = self._literal(self._tables.snapshot)
-        if not self._tables.ask(f"SELECT pg_catalog.to_regclass({name}) IS NOT NULL")[0]:
-            return ""
-        row = self._tables.ask(f"SELECT pg_catalog.max(snapshot) FROM {self._tables.snapshot}")
-        return row[0] or ""
+        return self._kept.snapshot()
 
     def keep_snapshot(self, text: str) -> None:
-        """Make the table beside the history, and write its one row. A table that is another's has no such column."""
-        table = self._tables.snapshot
-        # IF NOT EXISTS asks for the right to create even where the table is there.
-        there = self._tables.ask(f"SELECT pg_catalog.to_regclass({self._literal(table)}) IS NOT NULL")[0]
-        create = "" if there else f"CREATE TABLE IF NOT EXISTS {table} (snapshot text NOT NULL); "
-        self._wire.send(
-            Message(
-                f"BEGIN; SET LOCAL client_min_messages = warning; SET LOCAL lock_timeout = '2s'; {create}"
-                f"DELETE FROM {table} WHERE snapshot IS NOT NULL; "
-                f"INSERT INTO {table} (snapshot) VALUES ({self._literal(text)}); COMMIT"
-            )
-        )
+        """Make the table beside the history, and write its one row."""
+        self._kept.keep(text)
 
     def is_bare(self, schema_object: SchemaObject) -> bool:  # noqa: ARG002 - PostgreSQL makes nothing by itself
         """Return False: nothing is there that no statement made."""
@@ -360,110 +343,3 @@ class PostgresSession:
             asking = in_file(check)
             judge_results(check, asking, self._wire.send(asking))
         return Message("", after_file=message.has_statements)
-
-    def _commit_in_file(
-        self,
-        limits: Limits,
-        statements: Sequence[Statement],
-        attempts: Sequence[Attempt],
-        version_row: VersionRow | None,
-    ) -> None:
-        """Commit in the session of a file that runs statement by statement, which our records leave as it is."""
-        self._wire.refuse_misread(statements, whole=True)
-        if self.target.scratch and statements:
-            self._wire.send(Message(REMEMBER))
-        message = Message("BEGIN; " if statements else carried.BEGIN_RECORD)
-        waits = limits if self._own_limits else limits_together(statements, limits)
-        for statement in statements:
-            if not self._own_limits:
-                message.put(set_limits("SET LOCAL", waits))
-            message.put(statement.opening)
-            message.add(statement)
-            message.put(carried.END_OF_FILE)
-        if statements:
-            self._refuse_beyond(message)
-        message.put(carried.NEUTRAL)
-        self._put_records(message, attempts, version_row, after_file=bool(statements))
-        last = bool(attempts) and all(attempt.done or attempt.error for attempt in attempts)
-        if self._tables.has_session and not last:
-            message.put("; ")
-            message.committed = True
-            login = self._literal(self.connection.info.user)
-            ours = (limits.lock_timeout, limits.statement_timeout) if self._own_limits else None
-            for attempt in attempts:
-                message.put(carried.keep(self._tables.history, attempt.version, attempt.number, login, ours))
-        with timed(waits):
-            self._wire.send(message)
-        self._tables.written(attempts, version_row)
-        if last:
-            self._limits, self._used = None, True
-            with suppress(OrchError):  # all is recorded; whoever writes next finds out what is wrong with the session
-                self._wire.send(Message(f"{RESET}; {self._set_again}"))
-
-    def _put_records(
-        self, message: Message, attempts: Sequence[Attempt], version_row: VersionRow | None, *, after_file: bool
-    ) -> None:
-        """Put the rows of history and version table at the end of a message, and its COMMIT."""
-        locked = self._held != _NO_LOCK
-        held = (self._held, errors.marker(errors.LOCK_LOST))
-        message.put_checks([held, *(self._tables.shaped() if locked and after_file else ())])
-        if locked and (conditions := self._tables.unchanged()):
-            message.put_checks(conditions)
-        message.put(self._tables.create(after_file=after_file))
-        for attempt in attempts:
-            message.put(
-                record(
-                    self.connection,
-                    self._tables.history,
-                    attempt,
-                    self._tables.identity(attempt),
-                    self._tables.columns_to_write(),
-                )
-            )
-        if version_row is not None:
-            message.put(point(self._tables.version_row, version_row))
-        if locked and (conditions := self._tables.kept(attempts, version_row)):
-            message.put_checks(conditions)
-        message.put("COMMIT")
-
-    @contextmanager
-    def _alone(self, statement: Statement, limits: Limits) -> Iterator[Limits]:
-        """Prepare the session for one statement: it is that of its file, or set as the text of the file tells.
-
-        Yields the limits that hold for the statement.
-        """
-        self._wire.refuse_misread((statement,), whole=True)
-        if self._limits is not None:
-            waits = limits if self._own_limits else limits_alone(statement, limits)
-            if text := statement.opening + ("" if self._own_limits else set_limits("SET", waits)):
-                self._wire.send(Message(text))
-            yield waits
-            return
-        self._clean()
-        limits = limits_alone(statement, limits)
-        if settings := set_limits("SET", limits) + statement.settings + statement.opening:
-            self._wire.send(Message(settings))
-        try:
-            yield limits
-        finally:
-            with suppress(ConnectionLostError):  # whoever writes next finds that out
-                self._wire.send(Message(f"{RESET}; {self._set_again}"))
-
-    def _refuse_beyond(self, message: Message) -> None:
-        """Let no file change for all databases of the server what it does in a copy."""
-        if self.target.scratch:
-            message.put_checks(UNTOUCHED)
-
-    def _literal(self, value: str) -> str:
-        return literal(self.connection, value)
-
-    @property
-    def _set_again(self) -> str:
-        """What makes our settings again after a RESET."""
-        return f"SELECT true{self._settings}; " if self._settings else ""
-
-    def _clean(self) -> None:
-        """Remove from the session what the file before has left."""
-        if self._used:
-            self._wire.send(Message(f"{RESET_SESSION}; {self._set_again}"))
-            self._used = False

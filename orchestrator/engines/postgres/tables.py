@@ -3,46 +3,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, cast
 
 import psycopg
 
-from orchestrator.engines.identity import Identity, document, read_identity, told, written_elsewhere
+from orchestrator.engines.identity import stored_identities, took_over_document, whose
 from orchestrator.engines.postgres import errors, names
-from orchestrator.engines.postgres.find_tables import Place, ask, current_query, find, place_of, set_by_dsn
+from orchestrator.engines.postgres.find_tables import Place, Usual, ask, current_query, find, place_of, set_by_dsn
 from orchestrator.engines.postgres.foreign_tables import attempts_of, empty_version_row, refuse_hidden, version_row_of
 from orchestrator.engines.postgres.history import (
     COLUMNS,
     TEXTS,
     complete_history,
     create_history,
-    create_pointer,
     create_session,
+    create_version_table_sql,
     identifier,
+    identity_sql,
     literal,
 )
-from orchestrator.engines.postgres.other_sets import FIND, OtherTable, others, untouched
-from orchestrator.engines.postgres.shapes import HISTORY, VERSION_TABLE, Shape, read_shapes, shapes_query
-from orchestrator.engines.postgres.unchanged import KnownRecords, points_condition
+from orchestrator.engines.postgres.unchanged import KnownRecords
 from orchestrator.model import Attempt, History, Origin, Target, VersionRow
-
-
-class Usual:
-    """The query that read the tables of the last database of a server, as most of them are alike.
-
-    It can be sent together with the look: if it is the right one, that saves a round trip. A query that fails leaves a line
-    in the log of the server, so after one that did, no other is sent on trust.
-    """
-
-    def __init__(self) -> None:
-        self.query: str | None = None
-        self.schema = ""
-
-    def learn(self, query: str, schema: str) -> None:
-        """Take note of the query of a database that was read, '' if its tables are not in their usual place."""
-        if query and self.query != "":
-            self.query, self.schema = query, schema
 
 
 class Tables:
@@ -58,20 +40,18 @@ class Tables:
         self._connection = connection
         self._usual = usual or Usual()
         self._target = target
-        self._pristine = pristine  # no history can be in another schema
-        self._version_schema, self._version_name = names.version_table(target)
+        self.pristine = pristine  # no history can be in another schema
+        self.version_schema, self._version_name = names.version_table(target)
         self._place: Place | None = None  # as it was at the last look
-        self._has_pointer = False
-        self._has_history = False
+        self.has_version_table = False
+        self.has_history = False
         self._columns: Collection[str] = ()  # of the history; none: not seen yet
         self._may_alter = True  # this login can add columns to the history
         self.has_session = False  # the history is known to have the column for the state of a session
         self._seen: Sequence[Any] = ()  # what was read last …
         self._history = History()  # … and what that says
         self._stored: Sequence[str] = ()  # identities in the rows that were read last
-        self._others: Sequence[OtherTable] | None = None  # tables of other sets; None: not looked for
-        self._shapes: Mapping[str, Shape] = {}  # of both tables, before a file of this session ran
-        self._known: KnownRecords | None = None  # what was read, and written since; None: not read
+        self.known: KnownRecords | None = None  # what was read, and written since; None: not read
 
     @property
     def place(self) -> Place:
@@ -101,9 +81,9 @@ class Tables:
         return self._place.moved if self._place else False
 
     @property
-    def version_row(self) -> str:
+    def version_table(self) -> str:
         """The name of golang-migrate's version table in SQL."""
-        return self.place.version_row
+        return self.place.version_table
 
     @property
     def history(self) -> str:
@@ -111,84 +91,30 @@ class Tables:
         return self.place.history
 
     @property
-    def snapshot(self) -> str:
-        """The name of the table in which a schema snapshot is kept, in SQL."""
-        schema = self.history.removesuffix(identifier(self.place.history_name))
-        return f"{schema}{identifier(names.snapshot_table(self.place.history_name))}"
+    def names(self) -> set[tuple[str, str]]:
+        """Schema and name of each of the two tables, as they are in the catalogue."""
+        where = self.version_schema or self.schema or ""
+        return {(where, self._version_name), (where, self.place.history_name)}
 
     @property
     def complete(self) -> bool:
         """Whether both are there."""
-        return self._has_pointer and self._has_history
+        return self.has_version_table and self.has_history
 
     def written(self, attempts: Sequence[Attempt], version_row: VersionRow | None, *, session: bool = False) -> None:
         """Take note that a transaction with `create` and these rows in it is committed, perhaps with `create_session`."""
         self.has_session = self.has_session or session
         if not self.complete:
-            self._known = self._known or KnownRecords(History())
-        self._may_alter = self._may_alter or not self._has_history
-        self._has_pointer = self._has_history = True
+            self.known = self.known or KnownRecords(History())
+        self._may_alter = self._may_alter or not self.has_history
+        self.has_version_table = self.has_history = True
         self._columns = COLUMNS if self._may_alter else self._columns
-        if self._known is not None:
-            self._known.wrote(attempts, version_row)
-
-    def unchanged(self) -> list[tuple[str, str]]:
-        """Return conditions that the file just run must have left true, each with the marker of its error."""
-        conditions = []
-        if self._has_history:
-            hidden = f"pg_catalog.row_security_active({self._literal(self.history)})"
-            conditions.append((f"NOT {hidden}", errors.marker(errors.RECORDS_HIDDEN, self.history)))
-        if self._known is not None and self._has_history:
-            condition = self._known.history_condition(self.history)
-            conditions.append((condition, errors.marker(errors.HISTORY_CHANGED, self.history)))
-        if self._known is not None and self._has_pointer:
-            condition = self._known.version_condition(self.version_row)
-            conditions.append((condition, errors.marker(errors.VERSION_TABLE_CHANGED, self.version_row)))
-        for table in self._others or ():
-            name = errors.marker(errors.OTHERS_CHANGED, f"{table.schema}.{table.name}")
-            conditions.append((untouched(table, self._literal), name))
-        return conditions
-
-    def shaped(self) -> Iterator[tuple[str, str]]:
-        """Yield conditions like those of `unchanged`, which name columns: the tables have them, and still are what they were.
-
-        The version table that was made before the first file may be gone with its schema.
-        """
-        if shape := self._shapes.get(self.version_row):
-            gone = "" if self._has_pointer else f"pg_catalog.to_regclass({self._literal(self.version_row)}) IS NULL OR "
-            condition = gone + shape.condition(self.version_row, self._literal)
-            yield condition, errors.marker(errors.RESHAPED, self.version_row)
-        if self._has_history and (shape := self._shapes.get(self.history)):
-            known = self._seen_columns()
-            shape = shape._replace(columns={name: kind for name, kind in shape.columns.items() if name in known})
-            yield shape.condition(self.history, self._literal), errors.marker(errors.RESHAPED, self.history)
-
-    def kept(self, attempts: Sequence[Attempt], version_row: VersionRow | None) -> list[tuple[str, str]]:
-        """Return conditions that hold if these rows, which were just written, are there."""
-        known = self._known or KnownRecords(History())
-        conditions = []
-        if condition := known.kept_condition(self.history, attempts):
-            conditions.append((condition, errors.marker(errors.NOT_KEPT, self.history)))
-        if version_row is not None:
-            condition = points_condition(self.version_row, version_row)
-            conditions.append((condition, errors.marker(errors.NOT_KEPT, self.version_row)))
-        return conditions
-
-    def look_for_other_sets(self) -> None:
-        """Learn which tables of other sets are in this database, before a file runs that may change them."""
-        if self._others is None:
-            # A database that was created just now has none.
-            ours = {self.version_row: VERSION_TABLE, self.history: HISTORY}
-            found, shapes = (
-                ("[]", "[]") if self._pristine else self.ask(f"SELECT ({FIND}), {shapes_query(ours, self._literal)}")
-            )
-            self._shapes = read_shapes(shapes, ours)
-            where = self._version_schema or self.schema or ""
-            self._others = others(json.loads(found), {(where, self._version_name), (where, self.place.history_name)})
+        if self.known is not None:
+            self.known.wrote(attempts, version_row)
 
     def look(self, *, elsewhere: bool = True) -> None:
         """Learn where history and version table are, or are to be: in the current schema, unless a migration moved that away."""
-        self._take(find(self._connection, self._target, elsewhere=elsewhere and not self._pristine))
+        self._take(find(self._connection, self._target, elsewhere=elsewhere and not self.pristine))
 
     def look_and_read(
         self, extensions: Sequence[str] = (), holder: Callable[[int], str] | None = None
@@ -199,7 +125,7 @@ class Tables:
         return None: look, and then read.
         """
         query = self._usual.query
-        if not query or self._pristine:
+        if not query or self.pristine:
             return None
         key = names.lock_key(self._target, self._usual.schema)
         between = f"BEGIN; {holder(key)}; COMMIT; " if holder else ""
@@ -223,13 +149,13 @@ class Tables:
 
     def _take(self, place: Place) -> None:
         self._place = place
-        self._has_pointer, self._has_history = place.version_kind is not None, place.history_kind is not None
+        self.has_version_table, self.has_history = place.version_kind is not None, place.history_kind is not None
         self._may_alter = place.may_alter
 
     def read(self, extensions: Sequence[str]) -> History:
         """Return what both say, in one snapshot, and which of these extensions are there."""
-        if not (self._has_pointer or self._has_history):
-            self._known = None
+        if not (self.has_version_table or self.has_history):
+            self.known = None
             return self._read_unrecorded(extensions)
         refuse_hidden(self.place, self._target, self._connection.info.user)
         with errors.mapped(self._connection, self._target) as failing:
@@ -241,14 +167,11 @@ class Tables:
 
     def _read_unrecorded(self, extensions: Sequence[str]) -> History:
         """Return what a database is that has neither table yet: one that was made before orch knew it has tables."""
-        if self._pristine and not extensions:
+        if self.pristine and not extensions:
             return History(read_only=self.place.read_only)
-        row = self.ask(
-            "SELECT (SELECT count(*) FROM pg_catalog.pg_class c WHERE relkind IN ('r', 'p') "
-            f"AND relnamespace = (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = {self._literal(self.schema or '')}) "
-            "AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend WHERE objid = c.oid AND deptype = 'e')), "
-            "ARRAY(SELECT extname::text FROM pg_catalog.pg_extension)"
-        )
+        from orchestrator.engines.postgres.other_tables import unrecorded_query
+
+        row = self.ask(unrecorded_query(self._literal(self.schema or "")))
         return History(
             unrecorded=row[0],
             extensions=tuple(name for name in extensions if name in row[1]),
@@ -274,24 +197,27 @@ class Tables:
 
     def create_version_table(self) -> str:
         """Return SQL for before a file: golang-migrate makes its table first, so that files can grant or comment on it."""
-        return create_pointer(self.version_row) if self.place.has_schema and not self._has_pointer else ""
+        return (
+            create_version_table_sql(self.version_table) if self.place.has_schema and not self.has_version_table else ""
+        )
 
     def create(self, *, after_file: bool = False) -> str:
         """Return SQL that makes what is missing of the two tables; `after_file`: the version table should be there."""
-        version_row = "" if self._has_pointer else create_pointer(self.version_row)
-        if version_row and after_file:  # the file may have dropped its schema; if not, nobody wants to hear of it
-            version_row = f"SET LOCAL client_min_messages = warning; {version_row}"
-        if self._has_history:
-            return version_row + (complete_history(self.history, self._seen_columns()) if self._may_alter else "")
-        return version_row + create_history(
-            self.history, set_by_dsn=set_by_dsn(self._connection) or self._version_schema is not None
+        missing = "" if self.has_version_table else create_version_table_sql(self.version_table)
+        if missing and after_file:  # the file may have dropped its schema; if not, nobody wants to hear of it
+            missing = f"SET LOCAL client_min_messages = warning; {missing}"
+        if self.has_history:
+            return missing + (complete_history(self.history, self.seen_columns()) if self._may_alter else "")
+        return missing + create_history(
+            self.history, set_by_dsn=set_by_dsn(self._connection) or self.version_schema is not None
         )
 
     def columns_to_write(self) -> Collection[str]:
         """Return the columns that the history has once `create` ran."""
-        return COLUMNS if self._may_alter or not self._has_history else self._seen_columns()
+        return COLUMNS if self._may_alter or not self.has_history else self.seen_columns()
 
-    def _seen_columns(self) -> Collection[str]:
+    def seen_columns(self) -> Collection[str]:
+        """Return the columns of the history."""
         self._columns = self._columns or self._read_columns(self.history)
         return self._columns
 
@@ -310,11 +236,11 @@ class Tables:
     def _query(self, extensions: Sequence[str]) -> str:
         """Return the query for rows of version table and history as JSON, whatever columns they have, and for all extensions."""
         parts = []
-        if self._has_pointer:
-            parts.append(f"SELECT 'pointer', row_to_json(p)::text FROM {self.version_row} p")
-        if self._has_history:
-            parts.append(f"SELECT 'revision', row_to_json(h)::text FROM {self._read_from()} h")
-            parts.append(f"SELECT 'identity', {self._identity()}::text")
+        if self.has_version_table:
+            parts.append(f"SELECT 'version', row_to_json(v)::text FROM {self.version_table} v")
+        if self.has_history:
+            parts.append(f"SELECT 'attempt', row_to_json(h)::text FROM {self._read_from()} h")
+            parts.append(f"SELECT 'identity', {identity_sql(self.place.system)}::text")
         if extensions:
             parts.append("SELECT 'extension', to_json(extname)::text FROM pg_catalog.pg_extension")
         return " UNION ALL ".join(parts)
@@ -326,43 +252,34 @@ class Tables:
         columns = ", ".join(identifier(name) for name in self.place.columns if name != TEXTS)
         return f"(SELECT {columns} FROM {self.history})"
 
-    def kept_texts(self, version: int | None) -> dict[tuple[int, int], str]:
-        """Return the texts in the rows of a version, or of all, by version and attempt."""
-        if not self._has_history or TEXTS not in self.place.columns:
-            return {}
-        chosen = "" if version is None else f" AND version = {version}"
-        with errors.mapped(self._connection, self._target) as failing:
-            failing.reads = True
-            query = f"SELECT version, attempt, {TEXTS} FROM {self.history} WHERE {TEXTS} IS NOT NULL{chosen}"
-            return {(row[0], row[1]): row[2] for row in self._connection.execute(query.encode()).fetchall()}
-
     def _history_of(self, rows: Sequence[tuple[str, str]], extensions: Sequence[str]) -> History:
         """Return what the rows of `_query` say; mostly that is what they said before."""
-        seen = (self._has_pointer, self._has_history, *extensions, *rows)
+        seen = (self.has_version_table, self.has_history, *extensions, *rows)
         if seen != self._seen:
             self._seen, self._history = seen, self._parse(rows, extensions)
-        self._known = KnownRecords(self._history)
+        self.known = KnownRecords(self._history)
         return self._history
 
     def _parse(self, rows: Sequence[tuple[str, str]], extensions: Sequence[str]) -> History:
         def found(kind: str) -> list[Any]:
             return [json.loads(text) for what, text in rows if what == kind]
 
-        pointers, records, installed = found("pointer"), found("revision"), found("extension")
-        self._columns = self.place.columns or self._read_columns(self.history) if self._has_history else ()
+        versions_found, records, installed = found("version"), found("attempt"), found("extension")
+        self._columns = self.place.columns or self._read_columns(self.history) if self.has_history else ()
         self.has_session = "session" in self._columns
-        elsewhere, place = self._whose(records, found("identity"))
+        self._stored = stored_identities(records)
+        elsewhere, place = whose(self._stored, found("identity"), self.version_table)
         versions: list[VersionRow] = []
-        if self._has_pointer:
-            versions = list(dict.fromkeys(version_row_of(self._target, row) for row in pointers))
-            versions = versions or [empty_version_row(self._target, self._read_columns(self.version_row))]
+        if self.has_version_table:
+            versions = list(dict.fromkeys(version_row_of(self._target, row) for row in versions_found))
+            versions = versions or [empty_version_row(self._target, self._read_columns(self.version_table))]
         return History(
             exists=True,
-            store=self._has_history,
+            store=self.has_history,
             version_row=versions[0] if versions else None,
-            attempts=attempts_of(self._target, self.history, self._columns if self._has_history else None, records),
+            attempts=attempts_of(self._target, self.history, self._columns if self.has_history else None, records),
             extensions=tuple(name for name in extensions if name in installed),
-            emptied=self._has_history and not records and self._holds_other_tables(),
+            emptied=self.has_history and not records and self._holds_other_tables(),
             rows=tuple(sorted(versions, key=lambda row: row.version or 0)) if len(versions) > 1 else (),
             read_only=self.place.read_only,
             elsewhere=elsewhere,
@@ -371,38 +288,13 @@ class Tables:
 
     def _holds_other_tables(self) -> bool:
         """Whether there is anything but our tables, which a run that was killed before its first record leaves alone."""
-        ours = ", ".join(f"pg_catalog.to_regclass({self._literal(name)})" for name in (self.version_row, self.history))
-        return bool(
-            self.ask(
-                "SELECT EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = relnamespace "
-                "WHERE relkind IN ('r', 'p') AND nspname !~ '^pg_' AND nspname <> 'information_schema' "
-                f"AND c.oid NOT IN (SELECT o FROM pg_catalog.unnest(ARRAY[{ours}]::oid[]) AS o WHERE o IS NOT NULL) "
-                "AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend WHERE objid = c.oid AND deptype = 'e'))"
-            )[0]
-        )
+        from orchestrator.engines.postgres.other_tables import other_tables_query
 
-    def _whose(self, records: Sequence[dict[str, Any]], identities: Sequence[dict[str, Any]]) -> tuple[str, str]:
-        """Return where the rows were written, if not here, and which place this is."""
-        self._stored = tuple(dict.fromkeys(stored for row in records if (stored := row.get("identity"))))
-        current = next(filter(None, map(read_identity, identities)), None)
-        if current is None:
-            return "", ""
-        place = f"{current.store} {self.version_row}" if current.server else ""
-        return told(written_elsewhere(self._stored, current), current), place
-
-    def _identity(self, took_over: Sequence[Identity] = ()) -> str:
-        """Return SQL for a JSON document that says which database this is."""
-        more = f", 'took_over', {self._literal(json.dumps(list(map(document, took_over))))}::json" if took_over else ""
-        return (
-            "(SELECT pg_catalog.json_build_object('server', pg_catalog.array_remove(ARRAY[s], ''), "
-            f"'store', s || '/' || oid, 'name', datname{more}) "
-            f"FROM pg_catalog.pg_database, (SELECT {self.place.system} AS s) AS s "
-            "WHERE datname = pg_catalog.current_database())"
-        )
+        return bool(self.ask(other_tables_query(list(map(self._literal, (self.version_table, self.history)))))[0])
 
     def take_over(self) -> None:
         """Make the rows say nothing of where they were written: whoever copied them knew what they did."""
-        if self._has_history and "identity" in self._read_columns(self.history):
+        if self.has_history and "identity" in self._read_columns(self.history):
             with errors.mapped(self._connection, self._target):
                 self._connection.execute(f"UPDATE {self.history} SET identity = ''".encode())
 
@@ -411,9 +303,9 @@ class Tables:
         if self._target.scratch:
             return "''"
         if attempt.origin is not Origin.MOVED:
-            return f"{self._identity()}::text"
-        nowhere = Identity((), "", "")  # whatever the rows say so far is of this database from now on
-        return f"{self._identity(written_elsewhere(self._stored, nowhere))}::text"
+            return f"{identity_sql(self.place.system)}::text"
+        taken = took_over_document(self._stored)  # the rows are of this database from now on
+        return f"{identity_sql(self.place.system, self._literal(taken) if taken else '')}::text"
 
     def _read_columns(self, table: str) -> list[str]:
         row = self.ask(

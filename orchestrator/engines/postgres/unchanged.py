@@ -15,7 +15,9 @@ class KnownRecords:
 
     def __init__(self, history: History) -> None:
         self._rows = {(r.version, r.number): r for r in history.attempts}
-        self._pointers: Sequence[VersionRow] = history.rows or ((history.version_row,) if history.version_row else ())
+        self._version_rows: Sequence[VersionRow] = history.rows or (
+            (history.version_row,) if history.version_row else ()
+        )
 
     def wrote(self, attempts: Sequence[Attempt], version_row: VersionRow | None) -> None:
         """Take note of rows that were committed. A finished attempt is never written again."""
@@ -24,7 +26,7 @@ class KnownRecords:
             if key not in self._rows or not self._rows[key].done:
                 self._rows[key] = attempt
         if version_row is not None:
-            self._pointers = (version_row,)
+            self._version_rows = (version_row,)
 
     def history_condition(self, table: str) -> str:
         """Return an SQL condition: the history has these rows and no others."""
@@ -36,7 +38,7 @@ class KnownRecords:
 
     def version_condition(self, table: str) -> str:
         """Return an SQL condition: the version table has these rows and no others."""
-        rows = sorted((row.version, row.dirty) for row in self._pointers if row.version is not None)
+        rows = sorted((row.version, row.dirty) for row in self._version_rows if row.version is not None)
         expected = ",".join(f"{version}:{_letter(dirty)}" for version, dirty in rows)
         row = "pg_catalog.concat_ws(':', version, dirty)"
         listed = f"coalesce(pg_catalog.string_agg({row}, ',' ORDER BY version, dirty), '')"
