@@ -179,10 +179,7 @@ class Tables:
         )
 
     def read_after(self, query: str, extensions: Sequence[str] = ()) -> tuple[Any, History]:
-        """Run a query, and read what both say once it is done, in one round trip; they must be there.
-
-        Return the first value of its first row, too.
-        """
+        """Run a query and read both tables once it is done, in one round trip; return its first value, and what they say."""
         refuse_hidden(self.place, self._target, self._connection.info.user)
         answers: list[list[Any]] = []
         with errors.mapped(self._connection, self._target) as failing:
