@@ -43,3 +43,10 @@ def _shown(value: Any) -> str:
     kind, text = value if isinstance(value, tuple) else ("text", value)
     text = text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}…"
     return f"the {kind} {json.dumps(text, ensure_ascii=False)}"
+
+
+def answer_of(value: object) -> object:
+    """Return a value as `judge` takes it, of a server that has 1 and 0 for true and false."""
+    if value in (0, 1) and isinstance(value, int):
+        return value == 1
+    return None if value is None else ("number" if isinstance(value, int | float) else "text", str(value))

@@ -12,7 +12,7 @@ from pymongo import MongoClient
 from pymongo.client_session import ClientSession
 from pymongo.collection import Collection
 from pymongo.database import Database as MongoDatabase
-from pymongo.errors import OperationFailure, PyMongoError, WriteConcernError
+from pymongo.errors import OperationFailure, PyMongoError
 
 from orchestrator.engines.base import Effect, Limits, Rows
 from orchestrator.engines.mongo import errors
@@ -23,7 +23,6 @@ from orchestrator.engines.mongo.probe import probe
 from orchestrator.engines.mongo.records import Records, ServerNames
 from orchestrator.engines.mongo.schema_snapshot import schema_snapshot
 from orchestrator.errors import (
-    ConnectionLostError,
     LockError,
     StatementError,
 )
@@ -43,8 +42,6 @@ from orchestrator.model import (
     VersionRow,
     Vitals,
 )
-
-COMMIT_RETRIES = 3
 
 
 class MongoSession:
@@ -160,6 +157,8 @@ class MongoSession:
         checks: Checks = NO_CHECKS,
     ) -> None:
         """Run data commands and write the records in one transaction, or without one in an order that a kill cannot hurt."""
+        from orchestrator.engines.mongo.commit import commit_transaction, run_in_transaction
+
         with errors.mapped(self._target):
             self._records.create_store()
             identities = {attempt: self._records.whose(attempt) for attempt in attempts}  # no transaction can ask
@@ -175,7 +174,7 @@ class MongoSession:
                     for check in checks.before:
                         self.ask(check, limits)
                     for statement in statements:
-                        self._in_transaction(statement, limits)
+                        run_in_transaction(self._commands, statement, limits)
                     for check in checks.after:
                         self.ask(check, limits)
                     elapsed = round((time.monotonic() - started) * 1000)
@@ -184,7 +183,7 @@ class MongoSession:
                     if version_row is not None:
                         self._records.point(version_row, self._session)
                     with errors.unless_cancelled(self._cancelled):
-                        self._commit_transaction(statements)
+                        commit_transaction(self._session, statements, self._target.database_id)
                 finally:
                     if self._session.in_transaction:
                         with suppress(PyMongoError):
@@ -316,35 +315,6 @@ class MongoSession:
 
     def _new_lease(self) -> Lease:
         return Lease(self._records.locks, self._session, self._target.database_id, self._actor, self._run_id)
-
-    def _in_transaction(self, statement: Statement, limits: Limits) -> None:
-        try:
-            self._commands.run(statement, limits)
-        except StatementError as error:
-            raise errors.refused_transaction(error) from None
-
-    def _commit_transaction(self, statements: Sequence[Statement]) -> None:
-        for attempt in range(COMMIT_RETRIES + 1):
-            try:
-                self._session.commit_transaction()
-            except PyMongoError as error:
-                # A write concern that failed says nothing against the commit itself.
-                unknown = error.has_error_label("UnknownTransactionCommitResult") or isinstance(
-                    error, WriteConcernError
-                )
-                if not unknown:
-                    only = statements[0] if len(statements) == 1 else None
-                    if isinstance(error, OperationFailure) and error.code in errors.NOT_IN_A_TRANSACTION and statements:
-                        raise errors.refused_transaction(errors.commit_error(error, only)) from None
-                    raise
-                if attempt == COMMIT_RETRIES:  # it may be there: only the database can tell
-                    raise ConnectionLostError(
-                        f"{self._target.database_id} does not say whether a transaction was committed",
-                        detail=str(error),
-                        hint=Hint("run again: ", Command("apply")),
-                    ) from None
-            else:
-                return
 
     def _renew(self, session: ClientSession | None = None) -> None:
         if self._lease is not None:

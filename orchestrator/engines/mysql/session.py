@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import pymysql
 from pymysql.constants import SERVER_STATUS
 
-from orchestrator.engines.base import MAX_MESSAGES, Effect, Limits, Rows
-from orchestrator.engines.checks import judge
+from orchestrator.engines.base import Effect, Limits, Rows
 from orchestrator.engines.mysql import errors
 from orchestrator.engines.mysql.connection import Stopper, ask
 from orchestrator.engines.mysql.failed import is_partly_done
@@ -24,9 +24,9 @@ from orchestrator.engines.mysql.lock import NamedLock
 from orchestrator.engines.mysql.probe import Intent
 from orchestrator.engines.mysql.reader import DATA, is_session, words_of
 from orchestrator.engines.mysql.records import Records
-from orchestrator.engines.mysql.refusals import Refusals
 from orchestrator.engines.mysql.store import Store
 from orchestrator.engines.mysql.transactional import Tables
+from orchestrator.engines.mysql.wire import Wire
 from orchestrator.errors import StatementError
 from orchestrator.model import (
     NO_CHECKS,
@@ -44,6 +44,9 @@ from orchestrator.model import (
     Vitals,
 )
 
+if TYPE_CHECKING:
+    from orchestrator.engines.mysql.refusals import Refusals
+
 
 class MysqlSession:
     """The verbs of `engines.base.Session`."""
@@ -57,15 +60,19 @@ class MysqlSession:
         self._lock = NamedLock(connection, target, self._records, who)
         self._store = Store(connection, target, self._records)
         self._stopper = Stopper(target, connection)
-        self._refusals = Refusals(connection, target)
+        self._wire = Wire(connection, target, self._stopper)
         self._guard = Guard(connection, target, self._records)
         self._state = FileState(connection)
         self._tables = Tables(connection, self._records.lock_table)
-        self._limits: Limits | None = None  # those of the session
         self._in_file = False  # a file runs statement by statement
         self._used = False  # by a file that is done, and has left marks
         self._intent: Intent | None = None
-        self._said: dict[tuple[str, str], None] = {}
+
+    @cached_property
+    def _refusals(self) -> Refusals:
+        from orchestrator.engines.mysql.refusals import Refusals
+
+        return Refusals(self.connection, self.target)
 
     # ------------------------------------------------------------ reading
 
@@ -157,7 +164,7 @@ class MysqlSession:
         if statements and not self._in_file:
             self._clean()
             self._watch_marks(statements)
-            self._set_limits(limits)
+            self._wire.set_limits(limits)
         is_file = bool(statements) and self._lock.held
         with errors.mapped(self.target):
             if is_file:
@@ -165,17 +172,17 @@ class MysqlSession:
         # SET TRANSACTION and the like have a meaning before BEGIN only, and no query may come between them.
         first = next((at for at, one in enumerate(statements) if not is_session(words_of(one.source))), len(statements))
         for statement in statements[:first]:
-            self._run(statement, limits)
+            self._wire.run(statement, limits)
         with errors.mapped(self.target):
             ask(self.connection, "START TRANSACTION")  # BEGIN is something else in sql_mode ORACLE
         try:
             for check in checks.before:
-                self._judge(check, limits)
+                self._wire.judge(check, limits)
             for statement in statements[first:]:
-                self._run(statement, limits)
-                self._check_in_transaction(statement)
+                self._wire.run(statement, limits)
+                self._wire.check_in_transaction(statement)
             for check in checks.after:
-                self._judge(check, limits)
+                self._wire.judge(check, limits)
             with errors.mapped(self.target):
                 self._store.check(self._lock.is_ours(), is_file=is_file)
                 if is_file:
@@ -198,25 +205,20 @@ class MysqlSession:
 
     def ask(self, check: Statement, limits: Limits) -> None:
         """Ask a check in a transaction that cannot change anything."""
-        with errors.mapped(self.target):
-            ask(self.connection, "START TRANSACTION READ ONLY")
-        try:
-            self._judge(check, limits)
-        finally:
-            with suppress(pymysql.Error, OSError):
-                ask(self.connection, "ROLLBACK")
+        with self._read_only():
+            self._wire.judge(check, limits)
 
     def select(self, query: Statement, limits: Limits, most: int) -> Rows:
         """Read the rows of a query in a transaction that cannot change anything."""
+        with self._read_only():
+            return self._wire.rows_of(query, limits, most)
+
+    @contextmanager
+    def _read_only(self) -> Iterator[None]:
         with errors.mapped(self.target):
             ask(self.connection, "START TRANSACTION READ ONLY")
         try:
-            wrapped = f"SELECT * FROM (\n{query.body}\n) AS members LIMIT {most + 1}"  # noqa: S608 - the manifest's own
-            self._run(query, limits, wrapped)
-            result = self.connection._result
-            columns = tuple(field.name for field in (result.fields or ())) if result is not None else ()
-            rows = (result.rows or ()) if result is not None else ()
-            return Rows(columns, tuple(tuple(None if cell is None else _text(cell) for cell in row) for row in rows))
+            yield
         finally:
             with suppress(pymysql.Error, OSError):
                 ask(self.connection, "ROLLBACK")
@@ -229,7 +231,7 @@ class MysqlSession:
         self._refuse(statements)
         replayed = to_replay(self.target.database_id, statements) if attempt.applied and statements else []
         self._watch_marks(statements, replayed)
-        self._set_limits(limits)
+        self._wire.set_limits(limits)
         self._in_file = True
         for setting in replayed:
             with errors.mapped(self.target):
@@ -244,7 +246,7 @@ class MysqlSession:
         if not self._in_file:
             self._clean()
             self._watch_marks((statement,))
-            self._set_limits(limits)
+            self._wire.set_limits(limits)
         self._tables.forget()
         intent = self._intent if self._intent and self._intent.source == statement.source else None
         body = statement.body
@@ -252,7 +254,7 @@ class MysqlSession:
             with errors.mapped(self.target):
                 body = intent.body(self.connection)
         try:
-            self._run(statement, limits, body)
+            self._wire.run(statement, limits, body)
         except StatementError as error:
             error.partly = is_partly_done(self.connection, error, intent)
             raise
@@ -299,8 +301,7 @@ class MysqlSession:
 
     def messages(self) -> list[tuple[str, str]]:
         """Return the warnings and notes of the files."""
-        said, self._said = self._said, {}
-        return list(said)
+        return self._wire.messages()
 
     @contextmanager
     def watch(self) -> Iterator[Callable[[], Activity]]:
@@ -326,55 +327,11 @@ class MysqlSession:
                 self._guard.look()
             self._guard.refuse(statements)
 
-    def _judge(self, check: Statement, limits: Limits) -> None:
-        self._run(check, limits)
-        result = self.connection._result
-        rows = (result.rows or ()) if result is not None else ()
-        judge(check, [_answer(row[0]) for row in rows[:2]])
-
     def _seen_before(self, attempt: Attempt) -> str | None:
         """Return the fingerprint that is recorded with an intent; None: leave what is there."""
         if not attempt.in_flight:
             return ""
         return self._intent.stored() if self._intent and self._intent.before is not None else None
-
-    def _run(self, statement: Statement, limits: Limits, body: str = "") -> None:
-        """Run one statement to its end, or to that of its time."""
-        seconds = limits.statement_timeout or 0.0
-        with self._stopper.within(seconds) as late:
-            try:
-                with errors.mapped(self.target, statement):
-                    self.connection.query(body or statement.body)
-            except StatementError as error:
-                if error.code == "1065":  # a comment for servers that this one is not
-                    return
-                if error.code in ("1205", "3572"):
-                    error.waited = float(limits.in_queue.lock_timeout or 0) or 1.0
-                if error.code == str(errors.KILLED):
-                    what = f"the statement took longer than {seconds:g} s" if late else "the statement was cancelled"
-                    hint = "raise statement_timeout, or make it several smaller ones" if late else ""
-                    raise error.completed(what=what, hint=hint) from None
-                raise
-        result = self.connection._result
-        if result is not None and result.warning_count:
-            self._take_warnings()
-
-    def _take_warnings(self) -> None:
-        with suppress(pymysql.Error):
-            for level, _, said in ask(self.connection, "SHOW WARNINGS"):
-                severity = "WARNING" if level == "Warning" else "NOTICE"
-                if sum((known == "WARNING") is (severity == "WARNING") for known, _ in self._said) <= MAX_MESSAGES:
-                    self._said[severity, str(said)] = None
-
-    def _check_in_transaction(self, statement: Statement) -> None:
-        if self.connection.server_status & SERVER_STATUS.SERVER_STATUS_IN_TRANS:
-            return
-        raise StatementError(
-            "the statement ended the transaction: what it and those above it did is committed, without a record",
-            statement=statement,
-            hint="put it into a migration of its own",
-            partly=True,
-        )
 
     def _watch_marks(self, statements: Sequence[Statement], more: Sequence[str] = ()) -> None:
         sources = [one for one in (*more, *(statement.source for statement in statements)) if leaves_marks(one)]
@@ -388,29 +345,6 @@ class MysqlSession:
         if self._used:
             with errors.mapped(self.target):
                 self._state.put_back()
-            self._used, self._limits = False, None
+            self._used = False
+            self._wire.forget_limits()
         self._in_file = False
-
-    def _set_limits(self, limits: Limits) -> None:
-        """Set how long a statement may wait for a table or a row; whole seconds, as MySQL has them."""
-        if limits == self._limits:
-            return
-        seconds = limits.in_queue.lock_timeout
-        value = "DEFAULT" if not seconds else str(max(1, round(seconds)))
-        with errors.mapped(self.target):
-            ask(
-                self.connection,
-                f"SET SESSION lock_wait_timeout = {value}, SESSION innodb_lock_wait_timeout = {value}",
-            )
-        self._limits = limits
-
-
-def _text(value: Any) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)
-
-
-def _answer(value: object) -> object:
-    """Return the first column as a check reads it: MySQL has 1 and 0 for true and false."""
-    if value in (0, 1) and isinstance(value, int):
-        return value == 1
-    return None if value is None else ("number" if isinstance(value, int | float) else "text", str(value))

@@ -292,19 +292,11 @@ class SqliteSession:
                 connection.execute("ROLLBACK")
 
     def _ask(self, connection: sqlite3.Connection, check: Statement, limits: Limits) -> None:
-        from orchestrator.engines.checks import judge
+        from orchestrator.engines.checks import answer_of, judge
 
         connection.execute("PRAGMA query_only = 1")
         try:
-            judge(check, [_answer(row) for row in self._connections.run(connection, check, limits, rows=2)])
+            judge(check, [answer_of(row[0]) for row in self._connections.run(connection, check, limits, rows=2)])
         finally:
             with suppress(sqlite3.Error):
                 connection.execute("PRAGMA query_only = 0")
-
-
-def _answer(row: tuple[object, ...]) -> object:
-    """Return the first column as a check reads it: SQLite has 1 and 0 for true and false."""
-    value = row[0]
-    if value in (0, 1) and isinstance(value, int):
-        return value == 1
-    return None if value is None else ("number" if isinstance(value, (int, float)) else "text", str(value))

@@ -1,0 +1,109 @@
+"""Run statements of files over one connection: their limits, their answers, and what the server says beside them."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
+
+import pymysql
+from pymysql.constants import SERVER_STATUS
+
+from orchestrator.engines.base import MAX_MESSAGES, Limits, Rows
+from orchestrator.engines.mysql import errors
+from orchestrator.engines.mysql.connection import Stopper, ask
+from orchestrator.errors import StatementError
+from orchestrator.model import Statement, Target
+
+
+class Wire:
+    """Runs the statements of one session."""
+
+    def __init__(self, connection: Any, target: Target, stopper: Stopper) -> None:
+        self._connection = connection
+        self._target = target
+        self._stopper = stopper
+        self._limits: Limits | None = None  # those of the session
+        self._said: dict[tuple[str, str], None] = {}
+
+    def run(self, statement: Statement, limits: Limits, body: str = "") -> None:
+        """Run one statement to its end, or to that of its time."""
+        seconds = limits.statement_timeout or 0.0
+        with self._stopper.within(seconds) as late:
+            try:
+                with errors.mapped(self._target, statement):
+                    self._connection.query(body or statement.body)
+            except StatementError as error:
+                if error.code == "1065":  # a comment for servers that this one is not
+                    return
+                if error.code in ("1205", "3572"):
+                    error.waited = float(limits.in_queue.lock_timeout or 0) or 1.0
+                if error.code == str(errors.KILLED):
+                    what = f"the statement took longer than {seconds:g} s" if late else "the statement was cancelled"
+                    hint = "raise statement_timeout, or make it several smaller ones" if late else ""
+                    raise error.completed(what=what, hint=hint) from None
+                raise
+        result = self._connection._result
+        if result is not None and result.warning_count:
+            self._take_warnings()
+
+    def _take_warnings(self) -> None:
+        with suppress(pymysql.Error):
+            for level, _, said in ask(self._connection, "SHOW WARNINGS"):
+                severity = "WARNING" if level == "Warning" else "NOTICE"
+                if sum((known == "WARNING") is (severity == "WARNING") for known, _ in self._said) <= MAX_MESSAGES:
+                    self._said[severity, str(said)] = None
+
+    def judge(self, check: Statement, limits: Limits) -> None:
+        """Ask a check; CheckError if the answer is not true."""
+        from orchestrator.engines.checks import answer_of, judge
+
+        self.run(check, limits)
+        result = self._connection._result
+        rows = (result.rows or ()) if result is not None else ()
+        judge(check, [answer_of(row[0]) for row in rows[:2]])
+
+    def rows_of(self, query: Statement, limits: Limits, most: int) -> Rows:
+        """Return the answer to a query: at most `most` rows and one more."""
+        wrapped = f"SELECT * FROM (\n{query.body}\n) AS members LIMIT {most + 1}"  # noqa: S608 - the manifest's own
+        self.run(query, limits, wrapped)
+        result = self._connection._result
+        columns = tuple(field.name for field in (result.fields or ())) if result is not None else ()
+        rows = (result.rows or ()) if result is not None else ()
+        return Rows(columns, tuple(tuple(None if cell is None else _text(cell) for cell in row) for row in rows))
+
+    def check_in_transaction(self, statement: Statement) -> None:
+        """Raise StatementError if the statement that just ran has ended the transaction."""
+        if self._connection.server_status & SERVER_STATUS.SERVER_STATUS_IN_TRANS:
+            return
+        raise StatementError(
+            "the statement ended the transaction: what it and those above it did is committed, without a record",
+            statement=statement,
+            hint="put it into a migration of its own",
+            partly=True,
+        )
+
+    def set_limits(self, limits: Limits) -> None:
+        """Set how long a statement may wait for a table or a row; whole seconds, as MySQL has them."""
+        if limits == self._limits:
+            return
+        seconds = limits.in_queue.lock_timeout
+        value = "DEFAULT" if not seconds else str(max(1, round(seconds)))
+        with errors.mapped(self._target):
+            ask(
+                self._connection,
+                f"SET SESSION lock_wait_timeout = {value}, SESSION innodb_lock_wait_timeout = {value}",
+            )
+        self._limits = limits
+
+    def forget_limits(self) -> None:
+        """Take note that the session has its own limits again."""
+        self._limits = None
+
+    def messages(self) -> list[tuple[str, str]]:
+        """Return the warnings and notes since the last call, each once."""
+        said, self._said = self._said, {}
+        return list(said)
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
