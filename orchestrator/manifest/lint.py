@@ -28,4 +28,6 @@ def read_lint(
             hint = did_you_mean(code, rules()) or Hint(Command("lint", "--explain", Blank("CODE")), " explains one")
             error([*steps, "lint", "codes", code], f"there is no lint rule {code!r}", hint)
         levels[code] = level or "off"
-    return Lint(levels, given.get("server_version", inherited.server_version))
+    if (version := given.get("server_version")) is not None:
+        return Lint(levels, version, own_version=bool(steps))
+    return Lint(levels, inherited.server_version, own_version=inherited.own_version)

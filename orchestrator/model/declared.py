@@ -70,10 +70,14 @@ class Accepted(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Lint:
-    """How `orch lint` judges a database: levels by code where they are not the default, the server's major version."""
+    """How `orch lint` judges a database: levels by code where they are not the default, the server's major version.
+
+    `own_version`: the version is said of this database, not of all of the manifest, which may have several engines.
+    """
 
     levels: Mapping[str, str] = field(default_factory=dict)
     server_version: int | None = None
+    own_version: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,7 +50,7 @@ def lint(request: Request) -> Report:
     if request.since is not None and request.changed is not None:
         raise UsageError("--since and --changed cannot be used together", hint="use one of them")
     assembly = assemble(request.file, None, request.names or None, None, no_deps=bool(request.names), offline=True)
-    _check_version(request.server_version, assembly.databases)
+    _check_version(request.server_version, assembly)
     changed: Collection[Path] | None = None
     if request.changed is not None:
         from orchestrator.operations.git_changes import changed_files
@@ -137,7 +137,7 @@ class _Judged:
         self._database = database
         self._sizes = request.sizes.get(database.id, {})
         self._alone = request.since is None and request.changed is None
-        version = request.server_version or database.lint.server_version or 0
+        version = _version_of(database, request.server_version)
         self._story = Story(version=version, engine=database.engine)
 
     def take(self, script: Script, pending: bool) -> None:
@@ -186,14 +186,39 @@ def _line(script: Script, finding: Finding) -> str:
     return script.text[start : end if end >= 0 else None][:_MAX_LINE].rstrip("\r")
 
 
-def _check_version(version: int | None, databases: Sequence[Database]) -> None:
-    """Refuse a version that the rules do not know: of the option, then of the manifest."""
-    for database in databases:
-        first, last = dialect(database.engine).lint_versions
-        wanted = version if version is not None else database.lint.server_version
-        if wanted is None or first <= wanted <= last:
+def _version_of(database: Database, wanted: int | None) -> int:
+    """Return the server's version by which a database is judged; 0 if none is told, or one of another engine."""
+    version = wanted if wanted is not None else database.lint.server_version
+    return version if version is not None and _knows(database, version) else 0
+
+
+def _knows(database: Database, version: int) -> bool:
+    first, last = dialect(database.engine).lint_versions
+    return first <= version <= last
+
+
+def _check_version(version: int | None, assembly: Assembly) -> None:
+    """Refuse a version that the rules do not know: of the option, else of the manifest.
+
+    What is said of all databases is true of those whose engine has such a version, and must be true of one.
+    """
+    if version is not None:
+        if not any(_knows(database, version) for database in assembly.databases):
+            what, hint = _unknown_version(assembly.databases[0], version)
+            raise UsageError(what, hint=hint)
+        return
+    everything = assembly.manifest.databases
+    for database in assembly.databases:
+        wanted = database.lint.server_version
+        if wanted is None or _knows(database, wanted):
             continue
-        what, hint = f"the lint rules do not know {database.engine} {wanted}", f"use {first} to {last}"
-        if version is None:
+        if database.lint.own_version or not any(_knows(one, wanted) for one in everything):
+            what, hint = _unknown_version(database, wanted)
             raise InvalidError(f"{database.id}: {what}", where=database.mark, hint=hint)
-        raise UsageError(what, hint=hint)
+
+
+def _unknown_version(database: Database, version: int) -> tuple[str, str]:
+    first, last = dialect(database.engine).lint_versions
+    if not last:
+        return f"the lint rules of {database.engine} are the same for every version", "leave the version out"
+    return f"the lint rules do not know {database.engine} {version}", f"use {first} to {last}"

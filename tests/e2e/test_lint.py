@@ -138,6 +138,9 @@ def test_the_manifest_sets_levels_and_the_version(project: Estate) -> None:
         ("lint: {codes: {PG203: quiet}}\n", "PG203"),
         ("lint: {server_version: 99}\n", "server_version"),
         ("lint: {server_version: 5}\n", "the lint rules do not know postgres 5"),
+        ('lint: {server_version: "15"}\n', "must be a whole number, not text"),
+        ("lint: {codes: {pg101: off}}\n", "did you mean 'PG101'?"),
+        ("lint: {codes: {'': off}}\n", "there is no lint rule ''"),
         ("lint: {speed: 1}\n", "speed"),
     ],
 )
@@ -152,6 +155,52 @@ def test_unknown_codes_and_versions(project: Estate) -> None:
     assert "did you mean PG203?" in project.orch("lint", "--explain", "PG2033", code=2).stderr
     assert "use 12 to 18" in project.orch("lint", "--server-version", "99", code=2).stderr
     assert "CREATE INDEX CONCURRENTLY" in project.orch("lint", "--explain", "pg203", code=0).stdout
+
+
+def test_a_version_holds_for_the_engines_that_have_it(project: Estate) -> None:
+    other = '  - {name: m, engine: mongo, dsn: "mongodb://nowhere.invalid/{database}"%s}\n'
+    new = {"1_a.up.sql": TABLE, "2_b.up.sql": "ALTER TABLE t ADD d int GENERATED ALWAYS AS (1) VIRTUAL;"}
+    project.write("postgres-a", new)
+    project.write("mongo-m", {"1_a.up.json": '[{"create": "a"}]'})
+
+    def both(extra: str, own: str) -> None:
+        declare(project, extra)
+        with (project.root / "databases.yaml").open("a") as manifest:
+            manifest.write(other % own)
+
+    both("lint: {server_version: 15}\n", "")
+    assert codes(lint(project)) == ["PG406:1"]
+    assert codes(lint(project, "m", code=0)) == []
+    both("", "")
+    assert codes(lint(project, "--server-version", "15")) == ["PG406:1"]
+    both("lint: {server_version: 15}\n", ", lint: {server_version: 15}")
+    assert "mongo-m: the lint rules do not know mongo 15" in project.orch("lint", code=4).stderr
+    both("lint: {server_version: 10}\n", "")
+    assert "the lint rules do not know" in project.orch("lint", code=4).stderr
+    manifest = (
+        'version: 1\ndatabases:\n  - {name: q, engine: mysql, dsn: "mysql://u@tcp(nowhere.invalid)/{database}"}\n'
+    )
+    (project.root / "databases.yaml").write_text(manifest)
+    project.write("mysql-q", {"1_a.up.sql": "DROP TABLE t;"})
+    refused = project.orch("lint", "--server-version", "8", code=2).stderr
+    assert "are the same for every version" in refused and "leave the version out" in refused
+
+
+def test_names_of_any_kind_are_told_as_they_are(project: Estate) -> None:
+    names = ['"drop table"', '"ส้ม.น้ำ"', '"select"', '"a.b"."c""d"', "ผัก", '"with space"']
+    project.write("postgres-a", {f"{n}_a.up.sql": f"DROP TABLE {name};" for n, name in enumerate(names, 1)})
+    found = lint(project)
+    assert [one["table"] for one in found["findings"]] == [
+        '"drop table"',
+        '"ส้ม.น้ำ"',
+        "select",
+        '"a.b"."c""d"',
+        "ผัก",
+        '"with space"',
+    ]
+    for form in ("text", "github", "gitlab", "sarif", "junit"):
+        shown = project.orch("lint", "--output", form, code=1).stdout
+        assert "ส้ม" in shown or "\\u0e2a" in shown, form
 
 
 def test_a_file_that_cannot_be_read_leaves_the_others_judged(project: Estate) -> None:
