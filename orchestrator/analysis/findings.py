@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from orchestrator.analysis.facts import Fact
 from orchestrator.analysis.hits import Hit, Unit
@@ -136,6 +137,7 @@ def part_of(statement: Statement, part: int) -> str:
     return source[start:end]
 
 
+_MAX_KEPT = 4_000  # characters
 _BRACKETS = re.compile(r"""'[^']*'|"[^"]*"|`[^`]*`|--[^\n]*|/\*.*?\*/|\[(?P<name>[^\]]*)\]""", re.DOTALL)
 
 
@@ -148,15 +150,26 @@ def _without_brackets(source: str) -> str:
     return _BRACKETS.sub(quoted, source) if "[" in source else source
 
 
-def _facts(source: str, *, block: bool, keeps_public: bool) -> list[Fact]:
+def _facts(source: str, *, block: bool, keeps_public: bool) -> Sequence[Fact]:
     if not (block and ";" in source):
+        return _of_one(source, keeps_public)
+    return [
+        replace(fact, at=fact.at + start, part=part)
+        for part, (start, end) in enumerate(Reader("", source).statements())
+        for fact in _of_one(source[start:end], keeps_public)
+    ]
+
+
+def _of_one(source: str, keeps_public: bool) -> Sequence[Fact]:
+    """Return the facts of a statement. Nobody changes a fact, so the databases of a fleet share those of the same text."""
+    if len(source) > _MAX_KEPT:
         return read_statement(source, keeps_public=keeps_public)
-    found: list[Fact] = []
-    for part, (start, end) in enumerate(Reader("", source).statements()):
-        for fact in read_statement(source[start:end], keeps_public=keeps_public):
-            fact.at, fact.part = fact.at + start, part
-            found.append(fact)
-    return found
+    return _kept(source, keeps_public)
+
+
+@lru_cache(maxsize=16_384)
+def _kept(source: str, keeps_public: bool) -> tuple[Fact, ...]:
+    return tuple(read_statement(source, keeps_public=keeps_public))
 
 
 def _finding(script: Script, statement: Statement, number: int, hit: Hit, part: int = 0) -> Finding:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from orchestrator.analysis.facts import Constraint, Fact
 from orchestrator.analysis.hits import AE, SHARE, SRE, Hit, Rule, Unit
@@ -109,7 +109,7 @@ def _add_value(_: World, fact: Fact, unit: Unit) -> Iterator[Hit]:
     return iter(())
 
 
-def uses_new_value(world: World, source: str, facts: list[Fact], unit: Unit) -> list[Hit]:
+def uses_new_value(world: World, source: str, facts: Sequence[Fact], unit: Unit) -> list[Hit]:
     """Return a hit if a statement uses an enum value that its own transaction has added."""
     if not unit.values or any(fact.what in ("add value", "create function") for fact in facts):
         return []

@@ -14,6 +14,9 @@ from orchestrator.analysis.functions import STEADY, VOLATILE
 from orchestrator.analysis.words import STRING, Words, calls, identifier
 
 _FIRST = re.compile(r"(?P<brackets>[( \t\n\r\f\v]*)(?P<word>[A-Za-z]+)")
+# Of what is selected nothing is asked: the first words name the view.
+_CREATES_VIEW = re.compile(r"CREATE\s+(?:OR\s+REPLACE\s+)?(?:MATERIALIZED\s+)?VIEW\b", re.IGNORECASE)
+_ENOUGH = 24
 _WRITES_WITHIN = re.compile(r"\b(?:DELETE\s+FROM|UPDATE|MERGE)\b", re.IGNORECASE)
 _HOLD_WRITES = ("WITH", "INSERT", "SELECT", "COPY", "PREPARE")  # there are thousands of them: first, two words
 _STARTS = ("BEGIN", "THEN", "ELSE", "LOOP", ";")  # after these a statement of a block begins
@@ -33,7 +36,8 @@ def read_statement(source: str, at: int = 0, *, keeps_public: bool = False) -> l
         return []
     if kind in _HOLD_WRITES and not _writes_within(source, at):
         return []
-    words = Words(source, at, keeps_public=keeps_public)
+    limit = _ENOUGH if kind == "CREATE" and _CREATES_VIEW.match(source, at) else 0
+    words = Words(source, at, keeps_public=keeps_public, limit=limit)
     words.i = 1
     return list(reader(words, at))
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 
-from orchestrator.model import Script
+from orchestrator.model import Script, Statement
 
 _NAME = r'(?:"[^"]*"|[^\s"(),.;]+)'
 _TABLE = rf"{_NAME}(?:\.{_NAME})?"
@@ -38,6 +38,7 @@ _QUOTED = re.compile(r'"((?:[^"]|"")*)"')
 _KEYWORDS = frozenset(re.findall(r"[A-Z]{2,}", " ".join(pattern.pattern for pattern in (*_STRONG, _REFERENCES))))
 _WORDS = ("alter", "truncate", "lock", "trigger", "policy", "rule", "refresh", "references")
 _TELLING = re.compile(rf"\b(?:{'|'.join(_WORDS)})\b", re.IGNORECASE)
+_NAMES_SEVERAL = re.compile(r"(?:TRUNCATE|LOCK)\b", re.IGNORECASE)
 _WITH_BODY = re.compile(r"CREATE (?:OR REPLACE )?(?:FUNCTION|PROCEDURE|RULE)\b", re.IGNORECASE)
 
 
@@ -45,6 +46,9 @@ def locked_together(script: Script, is_new: Callable[[str], bool]) -> Iterator[t
     """Yield the number of the statement where a transaction strongly locks a second old table, and what to say of it."""
     lowered = script.text.lower()  # a file of many thousands of INSERTs has none of these words: that is soon known
     if not any(word in lowered for word in _WORDS):
+        return
+    telling = [statement for statement in script.statements if _TELLING.search(statement.source)]
+    if all(map(_locks_one, telling)) and (len(telling) < 2 or not script.atomic):
         return
     together: dict[str, None] = {}
     second: int | None = None
@@ -62,6 +66,11 @@ def locked_together(script: Script, is_new: Callable[[str], bool]) -> Iterator[t
                 second = number
         if second is not None and (not script.atomic or number == last):
             yield second, told(together)
+
+
+def _locks_one(statement: Statement) -> bool:
+    """Whether a statement, by its first words, is no block and works on one table: TRUNCATE and LOCK may name several."""
+    return not statement.block and not _NAMES_SEVERAL.match(statement.source)
 
 
 def _parts(source: str) -> Iterable[str]:

@@ -12,10 +12,10 @@ from orchestrator.errors import InvalidError
 _BLANKS = r"(?>(?:[ \t\n\r\f\v]++|--[^\n\r]*+)*)"
 _BLANK = re.compile(_BLANKS)
 _TOKEN = re.compile(
-    rf"{_BLANKS}(?P<token>"
+    rf"{_BLANKS}(?:"
     r"(?P<string>[Ee]'(?>(?:[^'\\]++|''|\\.)*)'|'(?>(?:[^']++|'')*)'"
     r"|\$(?P<tag>(?:[^\0-@\[-\^`{-\x7f][^\0-/:-@\[-\^`{-\x7f]*+)?)\$.*?\$(?P=tag)\$)"
-    rf"|(?P<name>{NAME}|`[^`]*+`)|(?P<word>{WORD})|[0-9]++(?:\.[0-9]++)?|.|\Z)",
+    rf"|(?P<name>{NAME}|`[^`]*+`)|(?P<word>{WORD})|(?P<other>[0-9]++(?:\.[0-9]++)?|.|\Z))",
     re.DOTALL,
 )
 _PLAIN = re.compile(r"[^\W\dA-Z]\w*", re.ASCII)
@@ -28,29 +28,32 @@ class Words:
     """The words of a statement, in upper case, and a place in them.
 
     A quoted name keeps its quotes, so that it never equals a keyword; a literal is `''`. The end reads as empty words.
+    `limit`: only so many words, 0 for all.
     """
 
-    def __init__(self, source: str, start: int = 0, *, keeps_public: bool = False) -> None:
+    def __init__(self, source: str, start: int = 0, *, keeps_public: bool = False, limit: int = 0) -> None:
         self.source = source
         self.keeps_public = keeps_public
         self.words: list[str] = []
         self.ats: list[int] = []
         self.i = 0
         text = _without_block_comments(source) if "/*" in source else source
-        words, ats = self.words, self.ats
+        words = self.words
+        add, place = words.append, self.ats.append
         for found in _TOKEN.finditer(text, start):
-            word = found["token"]
-            if word.isalnum():
+            kind = found.lastgroup or "other"
+            word = found[kind]
+            if kind == "word":
                 if word.isascii():
                     word = word.upper()
-            elif found["string"] is not None:
+            elif kind == "string":
                 word = STRING
             elif not word:
                 break
-            elif found["word"] is not None and word.isascii():
-                word = word.upper()
-            words.append(word)
-            ats.append(found.start("token"))
+            add(word)
+            place(found.start(kind))
+            if limit and len(words) == limit:
+                break
         self.size = len(words)
 
     def peek(self, ahead: int = 0) -> str:
@@ -162,7 +165,7 @@ class Words:
         at = self.ats[i]
         end = self.ats[i + 1] if i + 1 < len(self.ats) else len(self.source)
         found = _TOKEN.match(self.source, at)
-        text = found["token"] if found else self.source[at:end]
+        text = found[found.lastgroup or 0] if found else self.source[at:end]
         if text[:1] in "Ee":
             text = text[1:]
         if text.startswith("$"):

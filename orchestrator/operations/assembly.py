@@ -48,6 +48,7 @@ class Assembly:
     notes: tuple[str, ...] = ()
     later: tuple[str, ...] = ()
     _scripts: dict[tuple[File, bool, tuple[tuple[str, str], ...]], Script] = field(default_factory=dict)
+    _texts: dict[tuple[str, bool, str], Script] = field(default_factory=dict)
     _kept: int = 0
     _targets: Mapping[str, Target] = field(default_factory=dict)
 
@@ -112,8 +113,17 @@ class Assembly:
         """Parse a text, with the variables of its database if it is a template."""
         body = filled(file.path, text, database.variables)
         if body is None:
-            return self.engine(database.engine).parse(file, text, piecewise=piecewise)
+            return self._parse_once(database.engine, file, text, piecewise)
         return replace(self.engine(database.engine).parse(file, body, piecewise=piecewise), template=text)
+
+    def _parse_once(self, engine: str, file: File, text: str, piecewise: bool) -> Script:
+        """Parse a text unless another file has the same: databases of a fleet are often copies."""
+        key = engine, piecewise, text
+        if (known := self._texts.get(key)) is None:
+            known = self.engine(engine).parse(file, text, piecewise=piecewise)
+            if self._kept <= MAX_KEPT and not known.notes:  # notes name the file
+                self._texts[key] = known
+        return known if known.file == file else replace(known, file=file)
 
     def hold(self, database: Database, file: File, text: str) -> None:
         """Parse a text that is in no file, so that `read_script` returns it. Raise InvalidError if it is not a migration."""

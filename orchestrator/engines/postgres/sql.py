@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 
-from orchestrator.engines.directives import read_directives
+from orchestrator.engines.directives import are_in, read_directives
 from orchestrator.engines.postgres.literals import refuse_changed_literals
 from orchestrator.engines.postgres.sql_reader import NAME, WORD, Reader
 from orchestrator.model import Checks, Directive, File, Script, Statement
@@ -22,6 +22,7 @@ from orchestrator.model import Checks, Directive, File, Script, Statement
 _OFF = "'?(?:FALSE|OFF|0)'? "
 _NAMED = r"\S+ (?:\. \S+ )*"
 
+_TWO_WORDS = re.compile(r"([A-Za-z]++)[ \t\n\r]++([A-Za-z_]++)(?=[ \t\n\r;(,.])")
 # The beginnings that need a closer look; everything else, INSERT above all, is done with its first words.
 _TELLING = re.compile(
     "(?:ABORT|BEGIN|CLUSTER|COMMIT|COPY|DISCARD|END|PREPARE|REINDEX|ROLLBACK|START|VACUUM) |"
@@ -164,7 +165,7 @@ def parse_sql(file: File, text: str, *, piecewise: bool = False) -> Script:
     reader = Reader(file.path, text)
     if (nul := text.find("\0")) >= 0:
         raise reader.error("NUL character", nul, "save the file as UTF-8 text: PostgreSQL takes no NUL in a statement")
-    given = tuple(directives(reader))
+    given = tuple(directives(reader)) if are_in(text) else ()
     limits, checks = _read(reader, given)
     groups = list(_groups(reader))
     refuse_changed_literals(reader, lambda: [one for group in groups for one in _flat(group)])
@@ -226,7 +227,7 @@ def _groups(reader: Reader) -> Iterator[Statement | _Block]:
         if unlocks or (
             text[start] in "aAbBcCdDeEpPrRsSvV"
             and (concurrently or not _PERHAPS_CONCURRENTLY.match(text, start))
-            and _TELLING.match(reader.words(start, 2, end))
+            and _TELLING.match(_first_two(reader, start, end))
         ):
             words = reader.words(start, end=end)
         for pattern, what, hint in _FORBIDDEN if words else ():
@@ -249,7 +250,7 @@ def _groups(reader: Reader) -> Iterator[Statement | _Block]:
         elif block is None:
             yield statement
         elif statement.atomic or words.startswith("DROP SUBSCRIPTION "):  # legal once its slot is taken away
-            block.statements.append(replace(statement, atomic=True))
+            block.statements.append(statement if statement.atomic else replace(statement, atomic=True))
         else:
             raise reader.error(
                 "this statement cannot run between BEGIN and COMMIT",
@@ -261,6 +262,13 @@ def _groups(reader: Reader) -> Iterator[Statement | _Block]:
         _refuse_late_directive(reader, before, len(text))
     if block:
         raise reader.error("BEGIN without COMMIT", block.begin.offset, "add COMMIT; at the end, or remove BEGIN")
+
+
+def _first_two(reader: Reader, start: int, end: int) -> str:
+    """Return the first two words of a statement as `Reader.words` spells them, in the ordinary case without its work."""
+    if found := _TWO_WORDS.match(reader.text, start, end):
+        return f"{found[1]} {found[2]} ".upper()
+    return reader.words(start, 2, end)
 
 
 def _read(reader: Reader, given: Iterable[Directive]) -> tuple[dict[str, float], Checks]:

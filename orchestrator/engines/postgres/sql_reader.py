@@ -42,6 +42,11 @@ _SPACE_OR_LINE = re.compile(r"[ \t\n\r\f\v]*+(?P<line>--[^\n\r]*+)?")
 _COMMENT_EDGE = re.compile(r"/\*|\*/")
 _DOLLAR = re.compile(rf"\$(?:{_LETTER}{_LETTER_OR_DIGIT}*+)?\$")
 _SWITCH = re.compile(r"'(?:true|false|on|off|0|1)'", re.IGNORECASE)
+# What is certainly no function with a body of its own: it is plain up to its semicolon, as most statements are.
+_NO_ROUTINE = re.compile(
+    r"C(?!REATE)|CREATE\s+(?:UNIQUE\s+|OR\s+REPLACE\s+)?(?:TABLE|INDEX|VIEW|TRIGGER|TYPE|SCHEMA|EXTENSION|MATERIALIZED|DOMAIN|SEQUENCE)\b",
+    re.IGNORECASE,
+)
 _CREATE_ROUTINE = re.compile(r"CREATE (?:OR REPLACE )?(?:FUNCTION|PROCEDURE) ")
 _TOKEN = re.compile(rf"(?P<string>{_E_STRING}|{_STRING})|(?P<name>{NAME})|{WORD}|[0-9]++|.", re.DOTALL)
 
@@ -66,11 +71,12 @@ class Reader:
         text, at = self.text, self.first()
         size = len(text)
         while at < size:
-            semicolon = at
-            if text[at] not in ";cC":  # most of the statements of a large file are plain up to their semicolon
+            semicolon, char = at, text[at]
+            plain = char not in ";cC" or (char != ";" and _NO_ROUTINE.match(text, at) is not None)
+            if plain:  # most of the statements of a large file are plain up to their semicolon
                 found = _PLAIN.match(text, at)
                 semicolon = found.end() if found else at
-            if text[semicolon : semicolon + 1] != ";" or text[at] in "cC":
+            if text[semicolon : semicolon + 1] != ";" or not (plain or char == ";"):
                 end, semicolon = self.end(at)
                 yield at, end
             elif semicolon > at:
