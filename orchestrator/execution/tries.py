@@ -65,7 +65,7 @@ class Tries:
         if not (error.waited and self.blocking):
             return error
         return error.completed(
-            what=f"{error.what}: {self.blocking.who} holds a lock that it needs",
+            what=f"{error.what}: a lock that it needs is held by {self.blocking.who}",
             detail="\n".join(filter(None, (error.detail, self.blocking.detail))),
             hint=self.blocking.hint,
         )

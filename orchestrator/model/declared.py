@@ -52,7 +52,7 @@ class Settings(NamedTuple):
     """
 
     lock_timeout: float | None = None
-    lock_try: float | None = 1.0
+    lock_try: float | None = 1.5  # more than deadlock_timeout, after which autovacuum gives way
     statement_timeout: float | None = None
     out_of_order: bool = False
     create: bool = True

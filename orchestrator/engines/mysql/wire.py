@@ -87,7 +87,7 @@ class Wire:
         if limits == self._limits:
             return
         seconds = limits.in_queue.lock_timeout
-        value = "DEFAULT" if not seconds else str(max(1, round(seconds)))
+        value = "DEFAULT" if not seconds else str(max(1, int(seconds)))
         with errors.mapped(self._target):
             ask(
                 self._connection,
