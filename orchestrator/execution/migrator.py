@@ -10,7 +10,7 @@ run asks the database what became of it.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from functools import partial
 
@@ -18,7 +18,6 @@ from orchestrator.engines.base import Limits, Session
 from orchestrator.errors import (
     ConnectError,
     ConnectionLostError,
-    CreationRefusedError,
     InterruptedRunError,
     LockError,
     OrchError,
@@ -29,7 +28,6 @@ from orchestrator.errors import (
 from orchestrator.events import (
     MAX_WHAT,
     Adopted,
-    DatabaseCreated,
     LockWaiting,
     Notice,
     StepFinished,
@@ -38,7 +36,8 @@ from orchestrator.events import (
     hidden,
 )
 from orchestrator.execution.activity import StepActivity, watched_lock
-from orchestrator.execution.drift import NOTHING_KEPT, Verdict, before_steps, keep
+from orchestrator.execution.creation import create
+from orchestrator.execution.drift_watch import DriftWatch
 from orchestrator.execution.file_errors import located, made_by_hand, what_next
 from orchestrator.execution.file_runner import FileRunner, limits_of
 from orchestrator.execution.history_writer import HistoryWriter
@@ -83,7 +82,7 @@ class Migrator:
         self._activity: dict[int, StepActivity] = {}
         self._messages = ServerMessages(run, self._id)
         self._pieces = SmallerPieces()
-        self._drift: Verdict | None = None
+        self._drift = DriftWatch(run, planned.id)
         self.version: int | None = planned.version
         self.applied = 0
 
@@ -95,7 +94,8 @@ class Migrator:
         while True:
             try:
                 if missing:
-                    if self._create():
+                    if create(self._run, self._id):
+                        self._tell_copied()
                         return
                     missing = False
                 self._connected()
@@ -150,25 +150,6 @@ class Migrator:
             file = migration.file(step.direction)
             script = self._run.read_script(self._database, file) if file else None
             history_writer.record_failure(session, history_writer.begin(migration, step.direction, script), error)
-
-    def _create(self) -> bool:
-        """Create the database; returns whether it was born migrated, as a copy of a template."""
-        if not self._settings.create and not self._target.scratch:
-            raise CreationRefusedError(
-                f"the plan creates '{self._target.database}' on {self._target.endpoint}, and it must not be created",
-                hint=f"nothing was run on {self._id}; make the plan again",
-            )
-        try:
-            copied = self._run.bootstrap(self._id)
-            created = copied or self._run.when_ready(
-                self._id, lambda: self._engine.create(self._target, self._database.create)
-            )
-        except StatementError as error:
-            raise error.completed(where=self._database.mark) from error
-        self._run.sink(DatabaseCreated(self._id, by_other=not created))
-        if copied:
-            self._tell_copied()
-        return copied
 
     def _tell_copied(self) -> None:
         """Tell of the steps that came with the copy, and do not connect to it: the first connection is what costs most."""
@@ -246,7 +227,7 @@ class Migrator:
         # A run that only restores a lost version table changes nothing that a schema snapshot could be taken of.
         changes = bool(steps or state.adopt or state.forget)
         if changes:
-            self._watch_drift(session, steps)
+            self._drift.before(session, steps)
         session.prepare([name for name in self._planned.extensions if name not in history.extensions])
         history_writer = HistoryWriter(self._run, self._id, history, state)
         self._follow_golang_migrate(session, history_writer, state)
@@ -262,29 +243,10 @@ class Migrator:
                     self._refuse_twin(session.read_history().place)
         except StatementError:
             if self.applied:
-                self._keep_snapshot(session)
+                self._drift.after(session, self.version)
             raise
         if changes:
-            self._keep_snapshot(session)
-
-    def _watch_drift(self, session: Session, steps: Sequence[Step]) -> None:
-        """Refuse what somebody changed since the last apply, where the manifest says so, before anything is written.
-
-        Say where it is unknown what was changed; for a database with steps, the plan has said so.
-        """
-        if self._settings.drift == "off" or self._target.scratch or self._drift is not None:
-            return
-        self._drift = before_steps(session, self._id, self._settings)
-        if not steps and (unknown := self._drift.unknown) and unknown != NOTHING_KEPT:
-            what = f"drift is unknown: {self._run.redact(unknown)}; from here on, the schema of now is what is compared with"
-            self._run.sink(Notice(self._id, what))
-
-    def _keep_snapshot(self, session: Session) -> None:
-        if self._settings.drift == "off" or (self._target.scratch and not self._run.cloned):
-            return
-        if problem := keep(session, self.version, self._drift):
-            what = f"no schema snapshot was kept, so drift will be unknown: {self._run.redact(problem)}"
-            self._run.sink(Notice(self._id, what))
+            self._drift.after(session, self.version)
 
     def _follow_golang_migrate(self, session: Session, history_writer: HistoryWriter, state: State) -> None:
         """Write down what golang-migrate did since we last looked, and give the version table back if somebody dropped it."""
