@@ -12,6 +12,7 @@ from estate import Estate, start
 
 from orchestrator.engines import load_engine
 from orchestrator.engines.base import Limits
+from orchestrator.engines.mongo import commit
 from orchestrator.engines.mongo.extended_json import entry_offset
 from orchestrator.errors import StatementError
 from orchestrator.manifest.dsn import Redactor, resolve
@@ -144,7 +145,7 @@ def test_what_fails_because_it_was_cancelled_says_so(
     engine = load_engine("mongo", "tester@here", "run1")
     with engine.connect(resolve(database, {}, Redactor(), "orch_history")) as session:
         second = at == "the second command"
-        of, before = (session._commands, "run") if second else (session, "_commit_transaction")  # type: ignore[attr-defined]
+        of, before = (session._commands, "run") if second else (commit, "commit_transaction")  # type: ignore[attr-defined]
         original, calls = getattr(of, before), []
 
         def cancelled(*arguments: Any) -> None:

@@ -122,7 +122,7 @@ def test_a_client_killed_in_a_long_alter_finds_it_done(shop: Shop, forge: Forge)
             "2_b.up.sql": "ALTER TABLE big ADD COLUMN a int, ADD KEY (t), ALGORITHM=COPY;\nINSERT INTO big (a) VALUES (7);\n"
         }
     )
-    ended = forge.run(["apply"], shop.root, shop.estate.env, kill_at=1, label="before MysqlSession._run", delay=0.03)
+    ended = forge.run(["apply"], shop.root, shop.estate.env, kill_at=1, label="before Wire.run", delay=0.03)
     assert ended.code is None, ended.output
     again = shop.orch("apply")
     assert shop.sql("SELECT count(*) FROM big WHERE a = 7") == [(1,)]

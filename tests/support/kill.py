@@ -158,6 +158,7 @@ def _while_sent(module: Any, point: Points) -> None:
 def install(point: Points) -> None:
     """Wrap events, sessions and what they are made of."""
     from orchestrator.cli import stage
+    from orchestrator.engines.mongo import commit as mongo_commit
     from orchestrator.engines.mongo.commands import Commands
     from orchestrator.engines.mongo.lease import Lease
     from orchestrator.engines.mongo.records import Records as MongoRecords
@@ -165,9 +166,11 @@ def install(point: Points) -> None:
     from orchestrator.engines.mysql import session as mysql_session
     from orchestrator.engines.mysql.lock import NamedLock
     from orchestrator.engines.mysql.store import Store
+    from orchestrator.engines.mysql.wire import Wire as MysqlWire
     from orchestrator.engines.postgres import engine as postgres
     from orchestrator.engines.postgres import session as postgres_session
     from orchestrator.engines.postgres import wire
+    from orchestrator.engines.sqlite.connections import Connections
     from orchestrator.engines.sqlite.lock import FileLock
     from orchestrator.engines.sqlite.records import Records
     from orchestrator.engines.sqlite.session import SqliteSession
@@ -187,16 +190,19 @@ def install(point: Points) -> None:
     _around_context(postgres_session.PostgresSession, "lock", point)
     _around_context(MongoSession, "lock", point)
     _while_sent(wire, point)
-    for name in ("_commit_transaction", "_renew"):
-        _around(MongoSession, name, point)
+    _around(MongoSession, "_renew", point)
+    _around(mongo_commit, "commit_transaction", point)
     for name in ("create_store", "upsert", "point"):
         _around(MongoRecords, name, point)
     _around(Commands, "run", point)
     _around(Lease, "_try", point)
-    for name in ("read_history", "commit", "execute", "probe", "_begin", "_run", "_renew"):
+    for name in ("read_history", "commit", "execute", "probe", "_renew"):
         _around(SqliteSession, name, point)
-    for name in ("read_history", "commit", "begin", "execute", "probe", "_run", "_seen_before"):
+    for name in ("begin", "run"):
+        _around(Connections, name, point)
+    for name in ("read_history", "commit", "begin", "execute", "probe", "_seen_before"):
         _around(mysql_session.MysqlSession, name, point)
+    _around(MysqlWire, "run", point)
     for name in ("get_ready", "check", "record", "point"):
         _around(Store, name, point)
     _around_context(NamedLock, "taken", point)
