@@ -130,14 +130,31 @@ def orch_database(pytestconfig: pytest.Config) -> Iterator[MakeDatabase]:
 def orch_class_database(pytestconfig: pytest.Config) -> Iterator[MakeDatabase]:
     """Call it as `orch_database`: a fresh database that the tests of a class share."""
     with _told(), ExitStack() as stack:
-        yield lambda name, **options: _enter(stack, pytestconfig, name, options)
+        yield _sharing(stack, pytestconfig)
 
 
 @pytest.fixture(scope="module")
 def orch_module_database(pytestconfig: pytest.Config) -> Iterator[MakeDatabase]:
     """Call it as `orch_database`: a fresh database that the tests of a module share."""
     with _told(), ExitStack() as stack:
-        yield lambda name, **options: _enter(stack, pytestconfig, name, options)
+        yield _sharing(stack, pytestconfig)
+
+
+def _sharing(stack: ExitStack, config: pytest.Config) -> MakeDatabase:
+    """Return what makes a database at the first call that asks for it, and gives the same one to all others."""
+    made: dict[tuple[str, bool], FreshDatabase] = {}
+
+    def make(name: str, **options: Any) -> FreshDatabase:
+        from orchestrator.manifest.names import resolve_name
+
+        with _told():
+            id = resolve_name(_estate(config).manifest.databases, name).id
+        key = id, bool(options.get("seeds", config.getini("orch_seeds")))
+        if key not in made:
+            made[key] = _enter(stack, config, id, options)
+        return made[key]
+
+    return make
 
 
 def _enter(stack: ExitStack, config: pytest.Config, name: str, options: dict[str, Any]) -> FreshDatabase:

@@ -139,6 +139,8 @@ def test_urls_for_sqlalchemy(dsn: str, driver: str, url: str) -> None:
 
 
 def test_a_setting_that_a_driver_cannot_take_is_refused() -> None:
+    with pytest.raises(UsageError, match="no driver 'sqlite'"):
+        sqlalchemy_url("postgres://h/d", "sqlite")
     with pytest.raises(UsageError, match=r"'options'.*asyncpg"):
         sqlalchemy_url("postgres://u@h/d?options=-csearch_path%3Dx", "asyncpg")
     with pytest.raises(UsageError, match=r"'sslmode'.*pg8000"):
@@ -240,6 +242,11 @@ class TestTwo:
         with db.connect() as client:
             assert client.get_default_database()["a"].count_documents({}) == 1
         print("NAMES", of_module, db.name)
+
+def test_calls_in_one_scope_give_the_same_database(orch_module_database, orch_database, of_module):
+    assert orch_module_database("a").name == orch_module_database("postgres-a", seeds=True).name == of_module
+    assert orch_module_database("a", seeds=False).name != of_module
+    assert orch_database("a").name != orch_database("a").name
 """
 
 

@@ -9,6 +9,7 @@ from orchestrator.engines.url import IS_URL, split
 from orchestrator.errors import UsageError
 
 _OF_LIBPQ = ("", "psycopg", "psycopg_async", "psycopg2", "psycopg2cffi")
+_DRIVERS = (*_OF_LIBPQ, "asyncpg", "pg8000")
 _WITHOUT_LOSS = frozenset({"application_name", "connect_timeout", "fallback_application_name"})
 _NO_TLS_NEEDED = frozenset({"disable", "allow", "prefer"})
 
@@ -16,8 +17,14 @@ _NO_TLS_NEEDED = frozenset({"disable", "allow", "prefer"})
 def sqlalchemy_url(dsn: str, driver: str = "") -> str:
     """Return `postgresql+driver://…` for a DSN that libpq takes, URL or key=value; without a driver `postgresql://…`.
 
-    UsageError where the DSN has a setting that the driver has no word for. What it returns holds the password.
+    UsageError for an unknown driver, and where the DSN has a setting that the driver has no word for.
+    What it returns holds the password.
     """
+    if driver not in _DRIVERS:
+        raise UsageError(
+            f"SQLAlchemy has no driver {driver!r} for PostgreSQL that orch knows",
+            hint=f"those known are {', '.join(_DRIVERS[1:])}",
+        )
     if IS_URL.match(dsn):
         url = split(dsn)
         login, path = url.user + (f":{url.password}" if url.has_password else ""), url.path
