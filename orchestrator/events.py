@@ -15,7 +15,7 @@ from orchestrator.hints import hint_of, rebuilt
 from orchestrator.model import Direction, Mark
 
 MAX_WHAT = 4_000
-MAX_DETAIL = 16_000
+_MAX_DETAIL = 16_000
 """Characters of an error that are told: servers and files can make one of megabytes, and every view holds it."""
 
 
@@ -73,7 +73,7 @@ class Failure:
                 exit_code=int(error.exit_code),
                 what=hidden(error.what, MAX_WHAT, redact),
                 where=error.where and replace(error.where, path=redact(error.where.path)),
-                detail=hidden(error.detail, MAX_DETAIL, redact),
+                detail=hidden(error.detail, _MAX_DETAIL, redact),
                 hint=error.hint.mapped(lambda text: hidden(text, MAX_WHAT, redact)),
                 code=getattr(error, "code", ""),
             )

@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 from orchestrator.model import SchemaObject, SchemaSnapshot
 
-SNAPSHOT_FORMAT = 1
-MAX_RAW = 256 * 2**20
+_SNAPSHOT_FORMAT = 1
+_MAX_RAW = 256 * 2**20
 """Bytes of a schema snapshot as JSON; a larger one is not kept."""
 MAX_STORED = 8 * 2**20
 """Characters of a kept schema snapshot, compressed."""
@@ -73,10 +73,10 @@ def unpacked(data: bytes) -> SchemaSnapshot:
 def write_kept(kept: KeptSnapshot) -> str:
     """Return what is stored; ValueError if the schema is too large to be kept."""
     raw = _raw(kept.snapshot)
-    data = base64.b64encode(zlib.compress(raw)).decode() if len(raw) <= MAX_RAW else ""
+    data = base64.b64encode(zlib.compress(raw)).decode() if len(raw) <= _MAX_RAW else ""
     if not data or len(data) > MAX_STORED:
         raise ValueError(f"the schema is too large to be kept ({len(raw) / 2**20:,.0f} MiB)")
-    about = {"format": SNAPSHOT_FORMAT, "server": kept.server, "version": kept.version, "base": kept.base}
+    about = {"format": _SNAPSHOT_FORMAT, "server": kept.server, "version": kept.version, "base": kept.base}
     return json.dumps({**about, "sha256": hashlib.sha256(raw).hexdigest(), "data": data})
 
 
@@ -86,7 +86,7 @@ def read_kept(text: str) -> KeptSnapshot:
         raise ValueError("the kept schema snapshot is too large")
     try:
         stored = json.loads(text)
-        known = stored["format"] == SNAPSHOT_FORMAT
+        known = stored["format"] == _SNAPSHOT_FORMAT
         snapshot = _unpacked(stored["data"], stored["sha256"]) if known else {}
         kept = KeptSnapshot(str(stored["server"]), stored["version"], str(stored["base"]), snapshot) if known else None
     except (ValueError, KeyError, TypeError, zlib.error, RecursionError):
@@ -98,7 +98,7 @@ def read_kept(text: str) -> KeptSnapshot:
 
 def _unpacked(data: str, expected: str) -> SchemaSnapshot:
     unzip = zlib.decompressobj()
-    raw = unzip.decompress(base64.b64decode(data, validate=True), MAX_RAW)
+    raw = unzip.decompress(base64.b64decode(data, validate=True), _MAX_RAW)
     if unzip.unconsumed_tail or hashlib.sha256(raw).hexdigest() != expected:
         raise ValueError("its checksum is another one")
     return {SchemaObject(kind, name, of): definition for kind, name, of, definition in json.loads(raw)}

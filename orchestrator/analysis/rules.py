@@ -8,7 +8,7 @@ from functools import cache
 from orchestrator.engines import dialect
 
 ERROR, WARN, OFF = "error", "warn", "off"
-LEVELS = (ERROR, WARN, OFF)
+_LEVELS = (ERROR, WARN, OFF)
 
 LOSES_DATA, BLOCKS_WRITES, BREAKS_READERS = "loses-data", "blocks-writes", "breaks-readers"
 RISKS = (LOSES_DATA, BLOCKS_WRITES, BREAKS_READERS)
@@ -47,7 +47,7 @@ def rules() -> dict[str, Rule]:
 
     return {
         rule.code: rule
-        for rule in sorted((*POSTGRES, *LOCKS, *ABOUT_FILES, *MONGO, *MYSQL), key=lambda rule: rule.code)
+        for rule in sorted((*POSTGRES, *LOCKS, *_ABOUT_FILES, *MONGO, *MYSQL), key=lambda rule: rule.code)
     }
 
 
@@ -75,7 +75,7 @@ def _about_file(code: str, title: str, level: str, why: str, example: str, advic
     return Rule(code, title, level, "none", "nobody", "nothing", why, example, (), advice, "every server")
 
 
-ABOUT_FILES = (
+_ABOUT_FILES = (
     _about_file(
         "LT001",
         "the file cannot be read as a migration",

@@ -143,10 +143,10 @@ def _do(words: Words, at: int) -> Iterator[Fact]:
     for i in range(1, words.size):
         if words.words[i] != STRING or words.words[i - 1] == "LANGUAGE":
             continue
-        yield from read_body(words.literal(i), at)
+        yield from _read_body(words.literal(i), at)
 
 
-def read_body(body: str, at: int) -> Iterator[Fact]:
+def _read_body(body: str, at: int) -> Iterator[Fact]:
     """Yield what the body of a block or a function runs; its facts stand at the offset of whoever runs it."""
     inner = Words(body)
     for n, word in enumerate(inner.words):
@@ -167,7 +167,7 @@ def read_calls(source: str, bodies: Mapping[str, str]) -> list[Fact]:
     if first is None or first["word"].upper() not in ("SELECT", "CALL") or not any(name in source for name in bodies):
         return []
     called = dict.fromkeys(name for name in calls(Words(source).words) if name in bodies)
-    return [fact for name in called for fact in read_body(bodies[name], 0)]
+    return [fact for name in called for fact in _read_body(bodies[name], 0)]
 
 
 def calls_unknown(source: str) -> bool:

@@ -58,7 +58,7 @@ def locked_together(script: Script, is_new: Callable[[str], bool]) -> Iterator[t
         if not script.atomic:  # a block of several statements, or one alone
             together, second, lockers = {}, None, 0
         for part in _parts(statement.source) if _TELLING.search(statement.source) else ():
-            named, referenced = ({_shown(_plain(table)): None for table in tables} for tables in strongly_locked(part))
+            named, referenced = ({_shown(_plain(table)): None for table in tables} for tables in _strongly_locked(part))
             old = {table: None for table in (named | referenced) if not is_new(table)}
             together |= old
             lockers += bool(old) + (sum(table in old for table in named) > 1)
@@ -102,7 +102,7 @@ def _decoded(digits: str) -> str:
     return ""
 
 
-def strongly_locked(statement: str) -> tuple[list[str], list[str]]:
+def _strongly_locked(statement: str) -> tuple[list[str], list[str]]:
     """Return the tables that a statement locks in SHARE ROW EXCLUSIVE mode or a stronger one, as their names stand in it.
 
     First those on which it works, then those to which its foreign keys refer. The statement has one space between its

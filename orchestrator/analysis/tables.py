@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from orchestrator.model import SchemaObject, SchemaSnapshot
 
-BOXES = frozenset({"table", "foreign table", "view", "materialized view", "collection"})
+_BOXES = frozenset({"table", "foreign table", "view", "materialized view", "collection"})
 _NAME = r'(?:"(?:[^"]|"")*"|`(?:[^`]|``)*`|\[[^\]]*\]|[^\s()\[\],."`]+)'
 _DOTTED = rf"{_NAME}(?:\.{_NAME})*"
 _COLUMNS = rf"\(\s*({_NAME}(?:\s*,\s*{_NAME})*)\s*\)"
@@ -68,7 +68,7 @@ class Schema(NamedTuple):
 def schema_of(snapshot: SchemaSnapshot) -> Schema:
     """Return the tables of a snapshot, in the order of their names."""
     owners = {one.of for one in snapshot if one.kind == "column"}
-    boxes = [one for one in snapshot if one.kind in BOXES or (not one.of and {one.name, str(one)} & owners)]
+    boxes = [one for one in snapshot if one.kind in _BOXES or (not one.of and {one.name, str(one)} & owners)]
     by_name = {key: box for box in boxes for key in (box.name, str(box))}
     members: dict[SchemaObject, list[SchemaObject]] = {box: [] for box in boxes}
     others = []

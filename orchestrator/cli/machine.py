@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from orchestrator.analysis.risks import Risk
     from orchestrator.planning.plan import Plan
 
-GITLAB_JUNIT = "orch-junit.xml"
-GITLAB_QUALITY = "gl-code-quality-report.json"
+_GITLAB_JUNIT = "orch-junit.xml"
+_GITLAB_QUALITY = "gl-code-quality-report.json"
 
 _active: list[Reports] = []
 
@@ -39,7 +39,7 @@ class Reports:
         self._over = False
         self._document = DocumentView()
         self._files: dict[str, Callable[[Plan | None], str]] = {}
-        if junit_file := junit or (GITLAB_JUNIT if output is StreamOutput.gitlab else ""):
+        if junit_file := junit or (_GITLAB_JUNIT if output is StreamOutput.gitlab else ""):
             from orchestrator.views.junit import JUnitView
 
             view = JUnitView()
@@ -60,7 +60,7 @@ class Reports:
 
             quality = CodeQualityView(located(manifest), located)
             self._sinks.append(quality)
-            self._files[GITLAB_QUALITY] = lambda _plan: quality.text()
+            self._files[_GITLAB_QUALITY] = lambda _plan: quality.text()
 
     def __call__(self, event: Event) -> None:
         """Take one event."""

@@ -56,7 +56,7 @@ def _parameters(command: Any) -> Iterator[tuple[str, str]]:
             yield parameter.make_metavar(context), help_text
 
 
-def commands_page() -> str:
+def _commands_page() -> str:
     """Return docs/reference/commands.md."""
     lines = [_MADE, "# Commands", "", "All of them take `--help`; `orch help COMMAND` shows the same.", ""]
     last = ""
@@ -79,7 +79,7 @@ def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
 
 
-def manifest_page() -> str:
+def _manifest_page() -> str:
     """Return docs/reference/manifest.md, from the JSON Schema of the manifest."""
     schema = json.loads(files("orchestrator.manifest").joinpath("databases.schema.json").read_text(encoding="utf-8"))
     lines = [
@@ -150,7 +150,7 @@ def _kind(rule: dict[str, Any]) -> str:
     return f"array of {_kind(rule['items'])}" if "items" in rule else text
 
 
-def errors_page() -> str:
+def _errors_page() -> str:
     """Return docs/reference/errors.md: exit codes, kinds of errors, events of a run."""
     lines = [_MADE, "# Exit codes, errors and events", "", "## Exit codes", "", "| code | name |", "|---|---|"]
     lines += [f"| {int(code)} | {code.name.lower().replace('_', ' ')} |" for code in errors.ExitCode]
@@ -183,7 +183,7 @@ def errors_page() -> str:
     return "\n".join(lines) + "\n"
 
 
-def man_page() -> str:
+def _man_page() -> str:
     """Return orch.1, in the language of man pages."""
     lines = [
         f'.TH ORCH 1 "" "orch {__version__}" "User Commands"',
@@ -214,9 +214,9 @@ def _roff(text: str) -> str:
 
 
 PAGES = {
-    "docs/reference/commands.md": commands_page,
-    "docs/reference/manifest.md": manifest_page,
-    "docs/reference/errors.md": errors_page,
-    "orchestrator/cli/orch.1": man_page,
+    "docs/reference/commands.md": _commands_page,
+    "docs/reference/manifest.md": _manifest_page,
+    "docs/reference/errors.md": _errors_page,
+    "orchestrator/cli/orch.1": _man_page,
 }
 """Path in the repository → what writes it."""

@@ -153,7 +153,7 @@ def watch_for(broadcast: Broadcast, scope: Scope, *, timings: bool = False, prom
         from orchestrator.views.prometheus import PrometheusFile
 
         watchers.append(PrometheusFile(prometheus, time.time()))
-    if traces_are_on(os.environ):
+    if _traces_are_on(os.environ):
         from orchestrator.cli.console import say
 
         try:
@@ -165,7 +165,7 @@ def watch_for(broadcast: Broadcast, scope: Scope, *, timings: bool = False, prom
     return Watch(broadcast, watchers)
 
 
-def traces_are_on(env: Mapping[str, str]) -> bool:
+def _traces_are_on(env: Mapping[str, str]) -> bool:
     """Whether the environment asks for OpenTelemetry, as its specification has it: an endpoint or an exporter is set."""
     if env.get("OTEL_SDK_DISABLED", "").lower() == "true":
         return False

@@ -29,7 +29,7 @@ from orchestrator.hints import Command, Hint
 __all__ = ["Server", "down", "dsns", "environment", "is_address", "remove", "status", "up"]
 
 
-PROC = Path("/proc/self")
+_PROC = Path("/proc/self")
 
 
 def up(root: Path, engines: Iterable[str], *, durable: bool = False) -> dict[str, Server]:
@@ -44,7 +44,7 @@ def up(root: Path, engines: Iterable[str], *, durable: bool = False) -> dict[str
     start (with the end of its log) or runs without the durability that is asked for.
     """
     wanted = sorted(engine for engine in set(engines) if not (engine in DIALECTS and dialect(engine).embedded.files))
-    if wanted and not PROC.is_dir():
+    if wanted and not _PROC.is_dir():
         raise OrchError(
             "the embedded servers need Linux: they are recognised by what /proc says",
             hint=Hint(

@@ -19,7 +19,7 @@ from orchestrator.errors import OrchError
 
 HOST = "127.0.0.1"
 USER = "orch"
-LOCK_SECONDS = 180.0
+_LOCK_SECONDS = 180.0
 """How long to wait for another `up` or `down` of the same root."""
 CLAIM_SECONDS = 10.0
 """How long to wait for a killed server's last processes."""
@@ -138,9 +138,9 @@ class Home:
 def exclusive(root: Path) -> Iterator[None]:
     """Hold the lock under which servers of this root are started and stopped; the kernel releases it if we are killed.
 
-    Raises OrchError after LOCK_SECONDS.
+    Raises OrchError after _LOCK_SECONDS.
     """
-    with _flock(root / "lock", LOCK_SECONDS, f"another process is busy with the embedded servers in {root}"):
+    with _flock(root / "lock", _LOCK_SECONDS, f"another process is busy with the embedded servers in {root}"):
         yield
 
 

@@ -28,9 +28,9 @@ from orchestrator.hints import Command, Hint
 
 START_SECONDS = 60.0
 """How long a server may take to be ready; a crash recovery takes longer than a start."""
-STOP_SECONDS = 30.0
+_STOP_SECONDS = 30.0
 """How long a clean stop may take before the hard one."""
-NEEDED_BYTES = 64_000_000
+_NEEDED_BYTES = 64_000_000
 """A new PostgreSQL cluster takes 40 MB, and more than that is needed to start one. Nothing starts with less."""
 PORTS = range(20_000, 27_000)
 """Below those that Linux gives to outgoing connections (32768 on; ip(7)): one of them would take a stopped server's."""
@@ -227,14 +227,14 @@ def hint_on_room(place: Path) -> str:
     """
     with contextlib.suppress(OSError):
         free = shutil.disk_usage(place).free
-        if free < NEEDED_BYTES:
+        if free < _NEEDED_BYTES:
             return f"the disk is full ({free / 1e6:.0f} MB are free for {place}): make room, and try again"
     return ""
 
 
 def stop(program: Program, home: Home, running: Running) -> None:
     """Stop a server and wait until it is gone. Raises OrchError when it stays."""
-    for number, seconds in zip(program.signals, (STOP_SECONDS, 10.0), strict=True):
+    for number, seconds in zip(program.signals, (_STOP_SECONDS, 10.0), strict=True):
         _signal(running.pid, number)
         signalled = time.monotonic()
         deadline = signalled + seconds

@@ -39,10 +39,10 @@ def written_elsewhere(stored: Iterable[str], current: Identity) -> tuple[Identit
     found: list[Identity] = []
     declared: set[Identity] = set()
     for read in map(_read, dict.fromkeys(stored)):
-        if read is None or (identity := read_identity(read)) is None:
+        if read is None or (identity := _read_identity(read)) is None:
             continue
         if identity.is_same(current):
-            declared.update(other for one in read.get("took_over") or () if (other := read_identity(one)))
+            declared.update(other for one in read.get("took_over") or () if (other := _read_identity(one)))
         else:
             found.append(identity)
     return tuple(identity for identity in dict.fromkeys(found) if identity not in declared)
@@ -67,7 +67,7 @@ def _read(stored: str) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def read_identity(value: Any) -> Identity | None:
+def _read_identity(value: Any) -> Identity | None:
     """Return what `document` stored; None for anything else, which a later release may write."""
     try:
         return Identity(tuple(map(str, value["server"])), str(value["store"]), str(value["name"]))
@@ -82,7 +82,7 @@ def stored_identities(records: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
 
 def whose(stored: Sequence[str], found: Sequence[Mapping[str, Any]], table: str) -> tuple[str, str]:
     """Return where the rows were written, if not here, and which place this table is; both are '' where that is unknown."""
-    current = next(filter(None, map(read_identity, found)), None)
+    current = next(filter(None, map(_read_identity, found)), None)
     if current is None:
         return "", ""
     place = f"{current.store} {table}" if current.server else ""

@@ -14,7 +14,7 @@ from orchestrator.phrases import did_you_mean, either
 IS_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.\0-]*://")
 HOLE = "\0"
 """Stands for a value while the structure of a DSN is found; templates and values never hold one."""
-ENCODE = "percent-encode special characters: @ is %40, : is %3A, / is %2F, ? is %3F, # is %23, % is %25"
+_ENCODE = "percent-encode special characters: @ is %40, : is %3A, / is %2F, ? is %3F, # is %23, % is %25"
 SECRET = re.compile(r"password|secret|token|authmechanismproperties", re.IGNORECASE)
 """Parameters whose values are secrets."""
 
@@ -80,7 +80,7 @@ def split(text: str) -> Url:
     login, _, hosts = authority.rpartition("@")
     path, _, query = tail.partition("?")
     if "@" in login or "@" in tail or "#" in tail:
-        raise DsnError("the DSN is ambiguous: its user or password seems to hold special characters", ENCODE)
+        raise DsnError("the DSN is ambiguous: its user or password seems to hold special characters", _ENCODE)
     user, colon, password = login.partition(":")
     if re.search(r"%(?![0-9A-Fa-f]{2})", login + path + query):
         raise DsnError("the DSN has a '%' that encodes nothing", "a plain % is written %25")
@@ -124,7 +124,7 @@ class UrlForm:
     def fill(self, skeleton: str, holes: Holes) -> str | None:
         """Return a DSN with each HOLE filled, every value encoded for its place; None if this is no form of a DSN."""
         if IS_URL.match(skeleton):
-            return fill_url(skeleton, holes)
+            return _fill_url(skeleton, holes)
         return put(skeleton, holes, lambda _, value: value) if "=" in skeleton else None  # `read` says what is missing
 
     def retarget(self, url: str, name: str) -> str:
@@ -170,7 +170,7 @@ class UrlForm:
             raise DsnError("the DSN holds a space or a control character", "percent-encode it: a space is %20")
         pairs = [part.partition("=") for part in url.query.split("&") if part]
         if not all(equals for _, equals, _ in pairs):
-            raise DsnError("the DSN has a query parameter without '='", ENCODE)
+            raise DsnError("the DSN has a query parameter without '='", _ENCODE)
         ours = {unquote(key): unquote_plus(value) for key, _, value in pairs if is_ours(key)}
         check_parameters(ours, self.parameters)
         return Reading(url, ours, [(key, value) for key, _, value in pairs if not is_ours(key)])
@@ -250,12 +250,12 @@ def host_and_port(part: str) -> tuple[str, str]:
     if not found or (found[2] and not 0 < int(found[2]) < 65536):
         raise DsnError(
             "the host part of the DSN is not host:port",
-            "a port is a number up to 65535, an IPv6 address stands in [brackets]; in a password, " + ENCODE,
+            "a port is a number up to 65535, an IPv6 address stands in [brackets]; in a password, " + _ENCODE,
         )
     return unquote(found[1]), found[2] or ""
 
 
-def fill_url(skeleton: str, holes: Holes) -> str:
+def _fill_url(skeleton: str, holes: Holes) -> str:
     """Return a URL with each HOLE filled, every value percent-encoded where that is possible."""
     url = split(skeleton)
     if any(HOLE in part.partition("=")[0] for part in url.query.split("&")):

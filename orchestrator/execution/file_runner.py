@@ -24,9 +24,9 @@ from orchestrator.planning.attempts import (
 )
 from orchestrator.planning.problems import IN_DOUBT
 
-TABLE_LOCKS = 10.0
+_TABLE_LOCKS = 10.0
 """Seconds that a file waits for the locks of tables if nobody says how long."""
-MAX_BEGINNING = 200
+_MAX_BEGINNING = 200
 """So many characters of a statement are told when it begins."""
 
 
@@ -36,7 +36,7 @@ def limits_of(run: Run, id: str, script: Script | None) -> Limits:
     if script is None:
         return Limits()
     lock = settings.lock_timeout if script.lock_timeout is None else script.lock_timeout
-    lock = number(run.targets[id], LOCK_TIMEOUT, TABLE_LOCKS) if lock is None else lock
+    lock = number(run.targets[id], LOCK_TIMEOUT, _TABLE_LOCKS) if lock is None else lock
     lock_try = settings.lock_try if script.lock_try is None else script.lock_try
     statement = settings.statement_timeout if script.statement_timeout is None else script.statement_timeout
     if statement is None:
@@ -90,7 +90,7 @@ class FileRunner:
             if self.run.cancelled.is_set():
                 raise InterruptedRunError("cancelled between two statements")
             statement = script.statements[index]
-            beginning = " ".join(statement.source[:MAX_BEGINNING].split())
+            beginning = " ".join(statement.source[:_MAX_BEGINNING].split())
             self.run.sink(StatementStarted(self.id, attempt.version, index, total, beginning))
             progress = attempt._replace(
                 applied=index + 1,

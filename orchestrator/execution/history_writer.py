@@ -14,7 +14,7 @@ from orchestrator.planning.catalog import read_text
 from orchestrator.planning.history import State
 from orchestrator.planning.kept import Kept, pack
 
-MAX_ERROR_CHARACTERS = 2_000
+_MAX_ERROR_CHARACTERS = 2_000
 
 
 class HistoryWriter:
@@ -122,7 +122,7 @@ class HistoryWriter:
         A server that refuses this too is ignored: the first error is the one that a person must read.
         """
         what = f"{error.where}: {error.what}" if error.where else error.what
-        text = hidden(what, MAX_ERROR_CHARACTERS, self._run.redact)[:MAX_ERROR_CHARACTERS]
+        text = hidden(what, _MAX_ERROR_CHARACTERS, self._run.redact)[:_MAX_ERROR_CHARACTERS]
         failed = attempt._replace(error=text)
         effect = failed.applied or failed.in_flight
         version_row = None if effect or not self.began(failed) else VersionRow(self.version)

@@ -53,8 +53,8 @@ from orchestrator.planning.history import State, reconcile
 from orchestrator.planning.plan import DatabasePlan, Step
 from orchestrator.planning.planner import remaining
 
-RECONNECTS = 5
-RUNS_OF_A_FILE = 3  # in which the connection broke
+_RECONNECTS = 5
+_RUNS_OF_A_FILE = 3  # in which the connection broke
 FIRST_PAUSE = 0.5  # seconds; doubled at every retry
 
 
@@ -105,7 +105,7 @@ class Migrator:
                 self._record_ended(error)
                 raise
             except ConnectionLostError as error:
-                if lost == RECONNECTS or self._run.stop.is_set():
+                if lost == _RECONNECTS or self._run.stop.is_set():
                     raise
                 if self._running:
                     self._refuse_to_run_again(self._running, error)
@@ -120,10 +120,10 @@ class Migrator:
     def _refuse_to_run_again(self, step: Step, lost: ConnectionLostError) -> None:
         """Raise if the connection broke in the middle of this file as often as is enough: it may be what breaks it."""
         self._broken[step.version] = self._broken.get(step.version, 0) + 1
-        if self._broken[step.version] < RUNS_OF_A_FILE:
+        if self._broken[step.version] < _RUNS_OF_A_FILE:
             return
         error = ConnectionLostError(
-            f"the connection broke each of {RUNS_OF_A_FILE} times that {step.path or f'version {step.version}'} ran",
+            f"the connection broke each of {_RUNS_OF_A_FILE} times that {step.path or f'version {step.version}'} ran",
             where=Mark(step.path) if step.path else None,
             detail=lost.detail,
             hint="look in the log of the server: the file may end its own session, or be too much for the server",

@@ -20,9 +20,9 @@ from orchestrator.execution.watching import Watching
 from orchestrator.model import Database, File, Hook, Migration, Script, Target
 from orchestrator.secret import Secret
 
-RETRY_EVERY = 0.5  # seconds
+_RETRY_EVERY = 0.5  # seconds
 LOCK_TIMEOUT = 60.0  # seconds
-SWITCHES = (
+_SWITCHES = (
     *("x-multi-statement", "x-migrations-table-quoted", "x-advisory-locking", "x-no-lock", "x-transaction-lock"),
     *("x-tls-insecure-skip-verify", "x-no-tx-wrap"),
 )
@@ -56,7 +56,7 @@ def number(target: Target, parameter: str, default: float) -> float:
 
 def check_parameters(target: Target) -> None:
     """Raise InvalidError if a number among golang-migrate's DSN parameters is none, or a switch neither true nor false."""
-    for parameter in SWITCHES:
+    for parameter in _SWITCHES:
         if target.parameters.get(parameter, "").lower() not in ("", "1", "t", "true", "0", "f", "false"):
             raise InvalidError(
                 f"{target.database_id}: {parameter} in the DSN is neither true nor false",
@@ -132,4 +132,4 @@ class Run:
                 if not error.transient or time.monotonic() >= (self.until or 0) or self.stop.is_set():
                     raise
                 self.sink(ServerWaiting(id, self.redact(error.detail or error.what)))
-                self.stop.wait(RETRY_EVERY)
+                self.stop.wait(_RETRY_EVERY)

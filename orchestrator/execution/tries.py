@@ -11,12 +11,12 @@ from orchestrator.errors import StatementError
 from orchestrator.execution.watching import Watching
 from orchestrator.model import Activity, Blocking
 
-RETRIES = 5
-LONGEST_PAUSE = 8.0  # seconds
-LONGEST_QUEUE_PAUSE = 3.0  # seconds; of a file that waits for the lock of a table
-JITTER = 0.25  # of a pause: several runs must not try at the same moments
-MAX_LINE = 300  # characters of what is told of a session in the way
-CONTENDED_PAUSE = 0.02, 0.2  # seconds, at random: what was in the way is over soon
+_RETRIES = 5
+_LONGEST_PAUSE = 8.0  # seconds
+_LONGEST_QUEUE_PAUSE = 3.0  # seconds; of a file that waits for the lock of a table
+_JITTER = 0.25  # of a pause: several runs must not try at the same moments
+_MAX_LINE = 300  # characters of what is told of a session in the way
+_CONTENDED_PAUSE = 0.02, 0.2  # seconds, at random: what was in the way is over soon
 
 
 class Tries:
@@ -32,21 +32,21 @@ class Tries:
     def pause(self, error: StatementError, lock_timeout: float | None, first_pause: float) -> float | None:
         """Return after how many seconds to try again, None: not at all.
 
-        What was contended is tried again so often and so soon as the error says. What passes by itself is tried RETRIES
+        What was contended is tried again so often and so soon as the error says. What passes by itself is tried _RETRIES
         times again. A file that waits for the lock of a table is tried until all
         its tries have waited for `lock_timeout` seconds together (None or 0: for ever), if that is longer.
         """
         if error.contended:
             self._contended += 1
-            return random.uniform(*CONTENDED_PAUSE) if self._contended <= error.contended else None  # noqa: S311
+            return random.uniform(*_CONTENDED_PAUSE) if self._contended <= error.contended else None  # noqa: S311
         self._count += 1
         self._waited += error.waited
         queues = error.waited > 0 and (not lock_timeout or self._waited < lock_timeout - 0.001)
-        if not error.transient or (self._count > RETRIES and not queues):
+        if not error.transient or (self._count > _RETRIES and not queues):
             return None
-        longest = LONGEST_QUEUE_PAUSE if error.waited else LONGEST_PAUSE
+        longest = _LONGEST_QUEUE_PAUSE if error.waited else _LONGEST_PAUSE
         pause: float = min(longest, first_pause * 2 ** min(self._count - 1, 10))
-        return pause * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - no secret
+        return pause * random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311 - no secret
 
     def watched(
         self, watching: Watching, session: Session, tell: Callable[[Activity], None]
@@ -73,4 +73,4 @@ class Tries:
     def _told(self, blocking: Blocking) -> str:
         """Describe the blocking sessions, one line for each. Remove secrets before shortening."""
         lines = (self._redact(line) for line in blocking.detail.splitlines())
-        return "\n".join(line if len(line) <= MAX_LINE else f"{line[:MAX_LINE]}…" for line in lines)
+        return "\n".join(line if len(line) <= _MAX_LINE else f"{line[:_MAX_LINE]}…" for line in lines)

@@ -10,12 +10,12 @@ from contextlib import contextmanager, suppress
 from orchestrator.engines.base import Session
 from orchestrator.model import Activity
 
-LONG_AFTER = 3.0  # seconds of a step, until somebody looks at it
-AT_ONCE = 4  # steps of a run that are looked at, each over a connection
-LOOK_EVERY = 0.5  # seconds; of what takes very long, SELDOM of its time
-SELDOM = 0.02
+_LONG_AFTER = 3.0  # seconds of a step, until somebody looks at it
+_AT_ONCE = 4  # steps of a run that are looked at, each over a connection
+LOOK_EVERY = 0.5  # seconds; of what takes very long, _SELDOM of its time
+_SELDOM = 0.02
 IDLE = 5.0  # seconds without a long step, until the thread that waits for one ends
-CONNECTED_WITHIN = 2.0  # seconds
+_CONNECTED_WITHIN = 2.0  # seconds
 
 Tell = Callable[[Activity], None]
 
@@ -37,7 +37,7 @@ class _Step:
             pause = first
             while not self.over.wait(pause):
                 self.tell(activity())
-                pause = max(LOOK_EVERY, SELDOM * (time.monotonic() - self.began))
+                pause = max(LOOK_EVERY, _SELDOM * (time.monotonic() - self.began))
         self.connected.set()
 
     def start_to_look(self, first: float = 0.0) -> None:
@@ -65,7 +65,7 @@ class Watching:
         step = _Step(session, tell)
         if at_once is not None:
             step.start_to_look(at_once)
-            step.connected.wait(CONNECTED_WITHIN)
+            step.connected.wait(_CONNECTED_WITHIN)
         with self._mutex:
             self._steps[step] = None
             self._begin()
@@ -76,7 +76,7 @@ class Watching:
                 del self._steps[step]
             step.over.set()
             if step.looking:
-                step.looking.join(CONNECTED_WITHIN)  # its connection must be gone: a copy of this database may be next
+                step.looking.join(_CONNECTED_WITHIN)  # its connection must be gone: a copy of this database may be next
 
     def _begin(self) -> None:
         if self._thread is None:
@@ -96,9 +96,9 @@ class Watching:
                 elif now - last > IDLE:
                     self._thread = None
                     return
-                free = AT_ONCE - sum(step.looking is not None for step in self._steps)
+                free = _AT_ONCE - sum(step.looking is not None for step in self._steps)
                 for step in self._steps:  # the oldest first
-                    if free <= 0 or now - step.began < LONG_AFTER:
+                    if free <= 0 or now - step.began < _LONG_AFTER:
                         break
                     if step.looking is None:
                         step.start_to_look()

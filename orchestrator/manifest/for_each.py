@@ -18,7 +18,7 @@ from orchestrator.phrases import did_you_mean
 
 MAX_MEMBERS = 100_000
 """A fleet has at most so many members."""
-MAX_VALUE = 1_000
+_MAX_VALUE = 1_000
 """A value has at most so many characters."""
 _SOURCES = ("values", "range", "file", "query")
 _FORMATS = (".txt", ".csv", ".json")
@@ -314,8 +314,8 @@ def value_problem(value: str) -> str:
     """Return why a value cannot stand in any template, or an empty text."""
     if not value:
         return "is empty"
-    if len(value) > MAX_VALUE:
-        return f"has {len(value):,} characters; {MAX_VALUE:,} is the most"
+    if len(value) > _MAX_VALUE:
+        return f"has {len(value):,} characters; {_MAX_VALUE:,} is the most"
     return control_problem(value)
 
 

@@ -14,7 +14,7 @@ from orchestrator.model import Rollout, RolloutStep
 _PERCENT = re.compile(r"([0-9]{1,3}(?:\.[0-9]+)?)%")
 _DURATION = re.compile(r"([0-9]{1,6}(?:\.[0-9]+)?)(s|m|h)")
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
-RESUMED = "until resumed"
+_RESUMED = "until resumed"
 
 
 def read_rollout(values: Mapping[str, Any], steps: Steps, error: Report) -> Rollout | None:
@@ -60,10 +60,10 @@ def _failures(given: Any, at: Steps, error: Report) -> tuple[float, bool]:
 def _pause(given: Any, at: Steps, error: Report) -> float:
     if isinstance(given, (int, float)):
         return float(given)
-    if given == RESUMED:
+    if given == _RESUMED:
         return float("inf")
     found = _DURATION.fullmatch(given)
     if found:
         return float(found[1]) * _SECONDS[found[2]]
-    error(at, f"{given!r} is no pause", Hint(f"for example 10m, or '{RESUMED}': until ", Command("rollout", "resume")))
+    error(at, f"{given!r} is no pause", Hint(f"for example 10m, or '{_RESUMED}': until ", Command("rollout", "resume")))
     return 0.0

@@ -18,14 +18,14 @@ from orchestrator.errors import InvalidError
 from orchestrator.model import Mark
 
 MAX_BYTES = 8 * 1024 * 1024
-MAX_DEPTH = 64
-_TOO_DEEP = f"nested more than {MAX_DEPTH} levels deep"
+_MAX_DEPTH = 64
+_TOO_DEEP = f"nested more than {_MAX_DEPTH} levels deep"
 MAX_NODES = 500_000
 PIPE_SECONDS = 30.0
 """How long whoever writes to a pipe may take: a program that asks a vault, say."""
-MAX_NUMBER = 2**63 - 1
+_MAX_NUMBER = 2**63 - 1
 """A number may be as large as this, or as small below zero: any of them can be a float too."""
-MAX_REPEATED = 100_000  # nodes that aliases may add
+_MAX_REPEATED = 100_000  # nodes that aliases may add
 
 Steps = Sequence[str | int]
 """Where a value is: keys and positions from the root."""
@@ -158,11 +158,11 @@ class Source:
         if node.id == "scalar":
             return self._scalar(node)
         self._depth += 1
-        if self._depth > MAX_DEPTH:
+        if self._depth > _MAX_DEPTH:
             raise InvalidError(_TOO_DEEP, where=self._mark(node))
         if id(node) in self._seen:  # reached through an alias
             self._repeated += 1 + len(node.value)
-            if self._repeated > MAX_REPEATED:
+            if self._repeated > _MAX_REPEATED:
                 raise InvalidError("the aliases (*name) multiply this file too much", where=self._mark(node))
         self._seen.add(id(node))
         if node.tag not in (_TAG + "map", _TAG + "seq"):
@@ -219,7 +219,7 @@ class Source:
             value = construct(node)
         except (ValueError, LookupError):
             value = math.nan
-        if isinstance(value, int | float) and not -MAX_NUMBER <= value <= MAX_NUMBER:
+        if isinstance(value, int | float) and not -_MAX_NUMBER <= value <= _MAX_NUMBER:
             self._error(node, "this is not a number that can be used")
             return text
         return value
@@ -260,8 +260,8 @@ def _loader() -> type[Any]:
         def descend_resolver(self, parent: Any, _index: Any) -> None:
             self.depth += 1
             self.nodes += 1
-            if self.depth > MAX_DEPTH or self.nodes > MAX_NODES:
-                problem = _TOO_DEEP if self.depth > MAX_DEPTH else "too many values"
+            if self.depth > _MAX_DEPTH or self.nodes > MAX_NODES:
+                problem = _TOO_DEEP if self.depth > _MAX_DEPTH else "too many values"
                 raise yaml.MarkedYAMLError(problem=problem, problem_mark=parent and parent.start_mark)
 
         def ascend_resolver(self) -> None:

@@ -57,7 +57,7 @@ _TOKEN = re.compile(
 _FORMS = "the forms are ${VAR}, ${VAR:-default}, ${VAR:?message} and {database}; a plain $ is written $$"
 
 
-NO_COLUMNS: Mapping[str, str] = {}
+_NO_COLUMNS: Mapping[str, str] = {}
 
 
 @lru_cache(maxsize=4096)
@@ -110,7 +110,7 @@ def parse_override(text: str) -> tuple[Piece, ...]:
 
 
 def fill(
-    pieces: Sequence[Piece], values: Sequence[str], database: str, engine: str, columns: Mapping[str, str] = NO_COLUMNS
+    pieces: Sequence[Piece], values: Sequence[str], database: str, engine: str, columns: Mapping[str, str] = _NO_COLUMNS
 ) -> str:
     """Return the DSN of this engine: `values` (one for each Variable, in order), columns and name, encoded for their places.
 

@@ -68,7 +68,7 @@ _LINE = re.compile(
 )
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t"}
 
-DOTENV = ".env"
+_DOTENV = ".env"
 CHOOSES_FILE = "ORCH_ENV_FILE"
 """The variable that names a dotenv file; empty: none is read."""
 
@@ -81,8 +81,8 @@ def environment(given: str | None, env: Mapping[str, str], base: Path) -> Mappin
     chosen = env.get(CHOOSES_FILE) if given is None else given
     if chosen:
         return read_env_file(Path(chosen), env)
-    if chosen is None and (base / DOTENV).is_file():
-        return read_env_file(base / DOTENV, env)
+    if chosen is None and (base / _DOTENV).is_file():
+        return read_env_file(base / _DOTENV, env)
     return env
 
 

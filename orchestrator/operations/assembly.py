@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from orchestrator.secret import Secret
 
 _MULTI_STATEMENT = re.compile(r"[?&\s]x-multi-statement=(\w+)")
-MAX_KEPT = 64 * 1024 * 1024  # characters of all files that are kept; what comes after these is parsed again
+_MAX_KEPT = 64 * 1024 * 1024  # characters of all files that are kept; what comes after these is parsed again
 
 
 @dataclass
@@ -105,7 +105,7 @@ class Assembly:
             script = self._parse(database, file, read_text(file), piecewise=piecewise)
             refuse_both_directions(script)
             self._kept += len(script.text)
-            if self._kept <= MAX_KEPT:
+            if self._kept <= _MAX_KEPT:
                 self._scripts[key] = script
         return script
 
@@ -121,7 +121,7 @@ class Assembly:
         key = engine, piecewise, text
         if (known := self._texts.get(key)) is None:
             known = self.engine(engine).parse(file, text, piecewise=piecewise)
-            if self._kept <= MAX_KEPT and not known.notes:  # notes name the file
+            if self._kept <= _MAX_KEPT and not known.notes:  # notes name the file
                 self._texts[key] = known
         return known if known.file == file else replace(known, file=file)
 

@@ -18,7 +18,7 @@ from orchestrator.model import Vitals
 from orchestrator.operations.scope import Scope
 from orchestrator.phrases import some
 
-CLOCK_OFF = 5.0  # seconds
+_CLOCK_OFF = 5.0  # seconds
 SLOW_CONNECT, SLOW_ANSWER = 1.0, 0.1  # seconds
 
 
@@ -144,7 +144,7 @@ def _server(run: Run, ids: Sequence[str], looks: Mapping[str, _Look | Failure | 
     problems += _of_each({id: (joined(": ", [one.what, one.hint]),) for id, one in failed.items()}, run)
     notes = _of_each({id: look.vitals.notes for id, look in reached.items()}, run)
     best = min(reached.values(), key=lambda look: look.answer)
-    if best.clock_off is not None and abs(best.clock_off) > CLOCK_OFF:
+    if best.clock_off is not None and abs(best.clock_off) > _CLOCK_OFF:
         way = "ahead of" if best.clock_off > 0 else "behind"
         notes.append(
             f"its clock is {abs(best.clock_off):.0f} s {way} this machine: times in the history will look wrong"

@@ -31,7 +31,7 @@ from orchestrator.scratch.confine import UP, reaching
 from orchestrator.scratch.verify import Verifier
 
 FILES, KEPT, FLEET = "files", "kept", "fleet"
-MIN_FLEET = 3
+_MIN_FLEET = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +180,7 @@ class Looker:
     def _with_fleet(self, one: Looked) -> Looked:
         """Hold a database of which nothing else is known against most databases with the same files at the same version."""
         members = self._fleets.get(one.fleet, {})
-        if one.state != "unknown" or len(members) < MIN_FLEET or one.database not in members:
+        if one.state != "unknown" or len(members) < _MIN_FLEET or one.database not in members:
             return one
         sums = {id: known for id, (known, _) in members.items()}
         (most, count), *_ = Counter(sums.values()).most_common(1)

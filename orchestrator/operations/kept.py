@@ -23,7 +23,7 @@ from orchestrator.planning.plan import Request
 from orchestrator.planning.problems import Kind
 from orchestrator.planning.surveys import Survey
 
-MAX_DIFF_LINES = 200
+_MAX_DIFF_LINES = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +75,8 @@ def edits(session: Session, history: History, migrations: Iterable[Migration]) -
             continue
         before = (kept.up or "").replace("\r\n", "\n").splitlines()
         lines = list(unified_diff(before, now.splitlines(), "what ran", file.path, lineterm=""))
-        more = len(lines) - MAX_DIFF_LINES
-        found[version] = "\n".join([*lines[:MAX_DIFF_LINES], *([f"… {more:,} more lines"] if more > 0 else [])])
+        more = len(lines) - _MAX_DIFF_LINES
+        found[version] = "\n".join([*lines[:_MAX_DIFF_LINES], *([f"… {more:,} more lines"] if more > 0 else [])])
     return found
 
 

@@ -16,7 +16,7 @@ from orchestrator.secret import Secret
 if TYPE_CHECKING:
     from orchestrator.model import Hook
 
-TIMEOUT = 3.0  # seconds for one webhook
+_TIMEOUT = 3.0  # seconds for one webhook
 PATIENCE = 5.0  # seconds for all
 
 
@@ -42,7 +42,7 @@ def send(messages: Sequence[tuple[str, Secret, bytes]]) -> list[str]:
     def post(number: int, url: Secret, body: bytes) -> None:
         try:
             request = Request(url.reveal(), body, {"Content-Type": "application/json", "User-Agent": "orch"})  # noqa: S310 - checked above
-            with build_opener(_NoRedirects).open(request, timeout=TIMEOUT):
+            with build_opener(_NoRedirects).open(request, timeout=_TIMEOUT):
                 answers[number] = ""
         except Exception as error:  # noqa: BLE001 - of whatever kind: only its name is told, its text may hold the URL
             status = getattr(error, "code", "")

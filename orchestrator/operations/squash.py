@@ -34,7 +34,7 @@ def squash_files(scope: Scope, name: str, to: int, description: str, sink: Sink,
     database = resolve_name(project.manifest.databases, name)
     chosen = replace(scope, env_file=scope.env_file if snapshot else None, only=[database.id], no_deps=True)
     assembly = chosen.assemble()
-    write_snapshot = partial(snapshot_of, chosen.run(assembly, sink), database.id) if snapshot else None
+    write_snapshot = partial(_snapshot_of, chosen.run(assembly, sink), database.id) if snapshot else None
     migrations = assembly.catalogs()[database.id]
     squashed = squash(
         database, migrations, to, snake(description), partial(assembly.read_script, database), write_snapshot
@@ -109,7 +109,7 @@ def squash(
     return Squashed(new, removed, written(ranges), without)
 
 
-def snapshot_of(run: Run, id: str, migrations: Sequence[Migration]) -> str:
+def _snapshot_of(run: Run, id: str, migrations: Sequence[Migration]) -> str:
     """Return the text of a file that makes what these migrations make, by a scratch database that is dropped afterwards.
 
     UsageError for an engine without such files, or where the program that writes them is missing.

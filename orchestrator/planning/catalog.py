@@ -17,9 +17,9 @@ from orchestrator.planning.other_tools import by_name, by_text, refusal
 from orchestrator.planning.places import refuse_subdirectories
 from orchestrator.planning.squash import Ranges, check_ranges, parse_ranges
 
-MAX_FILE_BYTES = 64 * 1024 * 1024
-MAX_LOOKED_AT = 1024 * 1024  # bytes of a file whose name is none of ours, to see whose it is
-MAX_UNWRITTEN = 1_000  # bytes of a file that nobody has written yet
+_MAX_FILE_BYTES = 64 * 1024 * 1024
+_MAX_LOOKED_AT = 1024 * 1024  # bytes of a file whose name is none of ours, to see whose it is
+_MAX_UNWRITTEN = 1_000  # bytes of a file that nobody has written yet
 MAX_VERSION = 2**63 - 1  # golang-migrate's version table column is a signed bigint
 
 _NAME = re.compile(r"([0-9]+)_(.*)\.(down|up)\.(.*)")
@@ -96,7 +96,7 @@ def read_catalog(database: Database) -> tuple[Migration, ...]:
 def _is_unwritten(engine: str, name: str, data: bytes) -> bool:
     """Whether an up file is exactly what `orch new` writes for this name."""
     before, asked, after = dialect(engine).scaffold.next_up.partition("{description}")
-    if len(data) > MAX_UNWRITTEN or not data.startswith(before.encode()) or not data.endswith(after.encode()):
+    if len(data) > _MAX_UNWRITTEN or not data.startswith(before.encode()) or not data.endswith(after.encode()):
         return False
     if not asked:
         return data == before.encode()
@@ -222,7 +222,7 @@ def _other_tool(entry: str, location: Path, extensions: tuple[str, ...]) -> str:
         if tool or not location.is_file():  # a pipe would hang whoever opens it
             return tool if location.is_file() else ""
         with location.open("rb") as file:
-            return by_text(file.read(MAX_LOOKED_AT).decode(errors="replace"))
+            return by_text(file.read(_MAX_LOOKED_AT).decode(errors="replace"))
     except OSError:
         return ""
 
@@ -247,9 +247,9 @@ def _read(location: Path, path: str) -> bytes:
             facts = os.fstat(handle)
             if not stat.S_ISREG(facts.st_mode):
                 raise _irregular(path)
-            if facts.st_size > MAX_FILE_BYTES:
+            if facts.st_size > _MAX_FILE_BYTES:
                 raise InvalidError(
-                    f"larger than {MAX_FILE_BYTES // 1024 // 1024} MiB",
+                    f"larger than {_MAX_FILE_BYTES // 1024 // 1024} MiB",
                     where=Mark(path),
                     hint="load data of this size outside of migrations, or split the file",
                 )

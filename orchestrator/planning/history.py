@@ -25,7 +25,7 @@ from orchestrator.planning.squash import (
 )
 
 ONLY_DOWN = "has only a down file: nothing runs for it on the way up, and it counts as applied, as in golang-migrate"
-PASSED_OVER = "has only a down file and is below the current version: nothing runs for it, as in golang-migrate"
+_PASSED_OVER = "has only a down file and is below the current version: nothing runs for it, as in golang-migrate"
 UNWRITTEN = "is still as `orch new` wrote it: it is not applied until its up file says what to do"
 """What completes "version 3 …"."""
 
@@ -198,7 +198,7 @@ def _ahead(
 
 
 def _without_up_file(version: int, newest: int | None) -> str:
-    return f"version {version} {PASSED_OVER if newest is not None and version < newest else ONLY_DOWN}"
+    return f"version {version} {_PASSED_OVER if newest is not None and version < newest else ONLY_DOWN}"
 
 
 def _changed_files(

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from orchestrator.model import Attempt, Direction, Origin
 from orchestrator.planning.attempts import latest_effective
 
-MAX_TEXT = 2 * 1024 * 1024
+_MAX_TEXT = 2 * 1024 * 1024
 """Characters of both files together; longer ones bring data, and are not kept."""
 MAX_STORED = 256 * 1024
 """Characters of what is stored."""
@@ -28,7 +28,7 @@ class Kept(NamedTuple):
 
 def pack(kept: Kept) -> str:
     """Return what the history stores; '' for texts that are too long."""
-    if sum(map(len, filter(None, kept))) > MAX_TEXT:
+    if sum(map(len, filter(None, kept))) > _MAX_TEXT:
         return ""
     raw = json.dumps(kept._asdict(), ensure_ascii=False).encode(errors="surrogatepass")
     stored = f"{_FORMAT}:{_checksum(raw)}:{base64.b64encode(zlib.compress(raw)).decode()}"
@@ -43,7 +43,7 @@ def unpack(stored: str) -> Kept:
         raise ValueError("a later release of orch kept it")
     try:
         unzip = zlib.decompressobj()
-        raw = unzip.decompress(base64.b64decode(data, validate=True), 8 * MAX_TEXT)
+        raw = unzip.decompress(base64.b64decode(data, validate=True), 8 * _MAX_TEXT)
     except (ValueError, zlib.error):
         raise ValueError("it was changed since it was kept") from None
     if unzip.unconsumed_tail or _checksum(raw) != checksum:

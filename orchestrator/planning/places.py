@@ -15,7 +15,7 @@ from orchestrator.hints import Blank, Command, Hint
 from orchestrator.model import Database, Manifest
 from orchestrator.planning.other_tools import refusal
 
-MAX_DIRECTORIES = 10_000  # looked into before the search is given up
+_MAX_DIRECTORIES = 10_000  # looked into before the search is given up
 _PAIR = re.compile(r"[0-9]+_.*\.(?:down|up)\.(\w+)")
 _OWN_DIRECTORY = {"up.sql": "Diesel or Hasura", "migration.sql": "Prisma"}
 
@@ -55,7 +55,7 @@ def _entry(database: Database, place: str) -> str:
 
 def _below(directory: Path) -> Iterator[tuple[str, list[str]]]:
     """Yield each subdirectory, as seen from the directory, with the names of its files."""
-    for path, directories, files in islice(os.walk(directory), MAX_DIRECTORIES):
+    for path, directories, files in islice(os.walk(directory), _MAX_DIRECTORIES):
         directories[:] = sorted(one for one in directories if not one.startswith("."))
         if path != str(directory):
             yield Path(path).relative_to(directory).as_posix(), files

@@ -53,7 +53,7 @@ class FleetRollout:
     pause: float
 
 
-def waves_of(members: Sequence[Database], rollout: Rollout) -> list[list[str]]:
+def _waves_of(members: Sequence[Database], rollout: Rollout) -> list[list[str]]:
     """Return the ids of all members wave by wave: the canaries first, if there are any."""
     left = {one.id: one for one in members}
     canaries = [one.id for one in members if any(_matches(one, pattern) for pattern in rollout.canary)]
@@ -122,7 +122,7 @@ def rollouts(
         rollout = members[0].fleet.rollout if members[0].fleet else None
         if rollout is None:
             continue
-        all_waves = waves_of(members, rollout)
+        all_waves = _waves_of(members, rollout)
         waves: list[Wave] = []
         before: list[str] = []
         skip = group in resumed

@@ -13,7 +13,7 @@ from orchestrator.planning.plan import PLAN_FORMAT, DatabasePlan, Plan, Step
 
 MAX_WRONG = 500
 """Characters of what is wrong with a saved plan: the schema's complaint repeats the value."""
-FAILURES = frozenset(ExitCode) - {ExitCode.DONE, ExitCode.CHANGES, ExitCode.NOT_YET}
+_FAILURES = frozenset(ExitCode) - {ExitCode.DONE, ExitCode.CHANGES, ExitCode.NOT_YET}
 
 
 def parse_plan(text: str, path: str) -> Plan:
@@ -64,7 +64,7 @@ def _refuse_contradictions(plan: Plan) -> None:
         seen.add(planned.id)
         if any(step.direction is not plan.direction for step in planned.steps):
             raise ValueError(f"{planned.id} has a step that does not go {plan.direction.value}")
-        if planned.failure and planned.failure.exit_code not in FAILURES:
+        if planned.failure and planned.failure.exit_code not in _FAILURES:
             raise ValueError(f"{planned.id} has a failure with exit code {planned.failure.exit_code}")
 
 

@@ -9,8 +9,8 @@ from hashlib import sha256
 
 from orchestrator.errors import UsageError
 
-MAX_SHARDS = 10_000
-AUTO = "auto"
+_MAX_SHARDS = 10_000
+_AUTO = "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Shard:
 
 def read_shard(text: str, env: Mapping[str, str]) -> Shard:
     """Return the shard that `I/N` means, or `auto`: where the environment says which it is. UsageError for anything else."""
-    if text == AUTO:
+    if text == _AUTO:
         return _from_environment(env)
     found = re.fullmatch(r"([0-9]{1,5})/([0-9]{1,5})", text)
     if not found:
@@ -64,8 +64,8 @@ def _from_environment(env: Mapping[str, str]) -> Shard:
 
 
 def _checked(index: int, count: int, named: str) -> Shard:
-    if not 0 < count <= MAX_SHARDS:
-        raise UsageError(f"{named}: there must be from 1 to {MAX_SHARDS:,} shards")
+    if not 0 < count <= _MAX_SHARDS:
+        raise UsageError(f"{named}: there must be from 1 to {_MAX_SHARDS:,} shards")
     if not 0 <= index < count:
         raise UsageError(
             f"{named}: shard {index + 1} of {count} does not exist", hint=f"they are 1/{count} to {count}/{count}"

@@ -63,7 +63,7 @@ def holds(ranges: Ranges, version: int) -> bool:
     return any(low <= version <= high for low, high in ranges)
 
 
-def numbers_of(ranges: Ranges) -> int:
+def _numbers_of(ranges: Ranges) -> int:
     """Return how many numbers there are in these ranges."""
     return sum(high - low + 1 for low, high in ranges)
 
@@ -71,7 +71,7 @@ def numbers_of(ranges: Ranges) -> int:
 def above(ranges: Ranges, version: int) -> str:
     """Return, for a sentence, what of these ranges is above a version that is among them."""
     rest = tuple((max(low, version + 1), high) for low, high in ranges if high > version)
-    if numbers_of(rest) > MANY:
+    if _numbers_of(rest) > MANY:
         return f"what comes after version {version}, up to version {rest[-1][1]}"
     return spoken_versions(number for low, high in rest for number in range(low, high + 1))
 
@@ -102,7 +102,7 @@ def squash_of(version: int, ranges: Ranges, applied: Collection[int], *, itself:
     if not inside or (version in applied and itself):
         return Squash(version, inside)
     top = max(inside | ({version} & set(applied)))
-    if numbers_of(ranges) > MANY:
+    if _numbers_of(ranges) > MANY:
         lacking = "" if version in applied else f"what comes after version {max(inside)}, up to version {version}"
         return Squash(version, inside, lacking)
     # What is below the lowest that is applied was replaced by an earlier file of this kind, or by a baseline.

@@ -15,7 +15,7 @@ from orchestrator.planning.attempts import digest
 from orchestrator.planning.history import State, reconcile
 
 _NOTHING = State()
-MAX_KINDS = 8  # of databases that are alike, for each directory of migrations
+_MAX_KINDS = 8  # of databases that are alike, for each directory of migrations
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class States:
                 return state, base
         state, base = reconcile(migrations, history, out_of_order=out_of_order), digest(history)
         # What is told of a problem, or in a note, names times and people: that belongs to one database alone.
-        if len(kinds) < MAX_KINDS and not (state.problems or state.notes or state.partial or state.failed):
+        if len(kinds) < _MAX_KINDS and not (state.problems or state.notes or state.partial or state.failed):
             kinds.append((alike, state, base))
         return state, base
 

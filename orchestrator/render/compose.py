@@ -18,7 +18,7 @@ from orchestrator.render.servers import Server, servers_of, shell_default
 from orchestrator.render.settings import Settings
 from orchestrator.render.text import header
 
-IMAGE_SERVICE = "migrate-image"
+_IMAGE_SERVICE = "migrate-image"
 """The one service that builds the image. If several services built the same image, they would disturb each other."""
 
 
@@ -32,9 +32,9 @@ def render(manifest: Manifest, settings: Settings) -> dict[str, str]:
     servers = servers_of(manifest)
     slug = slugs({database.id: database.id for database in manifest.databases}, 50)
     names = {id: f"migrate-{name}" for id, name in slug.items()}
-    check(servers, [IMAGE_SERVICE, "migrate-all", *names.values()])
+    check(servers, [_IMAGE_SERVICE, "migrate-all", *names.values()])
     services: dict[str, Any] = {server.service: _server(server, settings) for server in servers if server.ours}
-    services[IMAGE_SERVICE] = {
+    services[_IMAGE_SERVICE] = {
         "image": settings.image,
         "build": _build(settings),
         "pull_policy": "build",
@@ -84,7 +84,7 @@ def _literal(text: str) -> str:
 
 def _ready(servers: Iterable[Server]) -> dict[str, Any]:
     """Return the services that must be healthy before databases on these servers are migrated."""
-    needs = {IMAGE_SERVICE: {"condition": "service_completed_successfully"}}
+    needs = {_IMAGE_SERVICE: {"condition": "service_completed_successfully"}}
     return needs | {server.service: {"condition": "service_healthy"} for server in servers if server.ours}
 
 

@@ -11,7 +11,7 @@ from orchestrator.hints import Command, Hint
 from orchestrator.model import Manifest
 from orchestrator.render.servers import Server, shell_default
 
-CONTAINERS = ("compose", "k8s", "argo")
+_CONTAINERS = ("compose", "k8s", "argo")
 """The targets that run migrations in containers of their own."""
 
 
@@ -47,7 +47,7 @@ def refuse_files(target: str, manifest: Manifest, *, mounts: bool) -> None:
     Those that are files: a container would write them into itself, and lose them; `mounts`: it has volumes. Those that
     need a database of another manifest: it is not in the image.
     """
-    if target not in CONTAINERS:
+    if target not in _CONTAINERS:
         return
     InvalidGroup.raise_if(
         InvalidError(

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from orchestrator.model import HISTORY_FORMAT, Database, Migration, Target
 
-FOREIGN_AFTER = 24 * 3600
+_FOREIGN_AFTER = 24 * 3600
 """Seconds after which a clone of a process on another machine, which cannot be looked up, counts as left behind."""
 
 ORPHAN_AFTER = 30 * 24 * 3600
@@ -98,7 +98,7 @@ def is_left_behind(name: str) -> bool:
         return False
     machine, pid, started, made = match.groups()
     if machine != _machine():
-        return time.time() - int(made, 16) > FOREIGN_AFTER
+        return time.time() - int(made, 16) > _FOREIGN_AFTER
     return _started(int(pid)) != int(started)
 
 

@@ -43,10 +43,10 @@ from orchestrator.scratch.clone_names import (
 )
 from orchestrator.scratch.confine import UP, confined, reaching
 
-BUILD_WAIT = 600.0  # seconds; the lock ends with its process, so its holder is at work
+_BUILD_WAIT = 600.0  # seconds; the lock ends with its process, so its holder is at work
 KEPT_TEMPLATES = 4
 """This many templates of one database are kept, such as those of other branches and those without seeds."""
-TRIES = 3
+_TRIES = 3
 _SEED = re.compile(r"(?<![a-z])seed(s|ed|ing)?(?![a-z])", re.IGNORECASE)
 
 
@@ -104,7 +104,7 @@ class Cloner:
         It is called `wanted`, or else has a name that ties it to the process `pid`. TemplateError if a migration fails,
         UsageError if `wanted` exists.
         """
-        for left in reversed(range(TRIES)):
+        for left in reversed(range(_TRIES)):
             # A clone that is to outlive this process has this process in its name until the copy is complete.
             name = clone_name(pid or os.getpid())
             lasting = wanted or ("" if pid else clone_name(None))
@@ -121,7 +121,7 @@ class Cloner:
         copies = self._of(id)
         if not isinstance(copies, MemberCopies):
             return False
-        for left in reversed(range(TRIES)):
+        for left in reversed(range(_TRIES)):
             copy = partial(copies.copy_member, name=clone_name(os.getpid()), wanted=wanted)
             if (made := self._copied(id, copy, last=not left)) is not None:
                 return made
@@ -269,7 +269,7 @@ class Cloner:
         run = confined(self.run, id, template, self._migrations(id))
         if self.members:
             run = replace(run, cloned=f"from template {template.rpartition('_')[2]}")
-        with copies.building(template, BUILD_WAIT):
+        with copies.building(template, _BUILD_WAIT):
             if copies.is_finished(template):
                 return  # while we waited somebody else built it
             try:

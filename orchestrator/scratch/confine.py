@@ -19,7 +19,7 @@ from orchestrator.model import Database, Direction, File, Migration, Script
 
 UP = (Direction.UP,)
 BOTH = (Direction.UP, Direction.DOWN)
-TOLD = 20
+_TOLD = 20
 """At most this many findings are reported one by one."""
 
 
@@ -40,7 +40,7 @@ def confined(
 
     findings = [finding for _, finding in reaching(run, id, migrations, directions, scratch)]
     InvalidGroup.raise_if(_refusal(id, finding) for finding in findings if finding.reach is Reach.OTHER)
-    for finding in findings[:TOLD]:
+    for finding in findings[:_TOLD]:
         run.sink(Notice(id, f"{finding.where}: {finding.what}; it runs for this copy too"))
     return replace(
         run,

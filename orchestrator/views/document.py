@@ -24,7 +24,7 @@ def json_text(document: Any, *, indent: int | None = None) -> str:
     return _OBEYED.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
-def as_json(value: Any) -> Any:
+def _as_json(value: Any) -> Any:
     """Return plain data for an event or a part of one."""
     if isinstance(value, Enum):
         return value.value
@@ -33,9 +33,9 @@ def as_json(value: Any) -> Any:
     if isinstance(value, events.Failure):
         return value.document()
     if isinstance(value, dict):
-        return {key: as_json(item) for key, item in value.items()}
+        return {key: _as_json(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [as_json(item) for item in value]
+        return [_as_json(item) for item in value]
     return value
 
 
@@ -54,7 +54,7 @@ class JsonLinesView:
             if self._over:  # interrupted: what still ran when the end was told
                 return
             self._over = isinstance(event, events.RunFinished)
-            self._put({"event": type(event).__name__, "at": datetime.now(UTC).isoformat(), **as_json(event._asdict())})
+            self._put({"event": type(event).__name__, "at": datetime.now(UTC).isoformat(), **_as_json(event._asdict())})
 
     def _put(self, document: dict[str, Any]) -> None:
         self._write(json_text(document))
@@ -87,7 +87,7 @@ class DocumentView:
             case events.DatabaseFinished(id, version, _, seconds):
                 self._of(id).update(result="done", version=version, seconds=round(seconds, 3))
             case events.DatabaseFailed(id, failure):
-                self._of(id).update(result="failed", error=as_json(failure))
+                self._of(id).update(result="failed", error=_as_json(failure))
             case events.DatabaseBlocked(id, by):
                 self._of(id).update(result="blocked", blocked_by=list(by))
             case events.DatabaseSkipped(id):

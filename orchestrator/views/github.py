@@ -14,7 +14,7 @@ from orchestrator.views.failures import shared
 
 SHOWN = 10
 """So many annotations of a kind GitHub shows for a step; it drops the others silently."""
-MAX_MESSAGE = 6_000
+_MAX_MESSAGE = 6_000
 # What looks into a server's history comes first, what may pass by itself last.
 _WORST_FIRST = (
     ExitCode.CONFLICT,
@@ -26,20 +26,20 @@ _WORST_FIRST = (
 )
 
 
-def escape_data(text: str) -> str:
+def _escape_data(text: str) -> str:
     """Return the message of a command as the runner wants it."""
     return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
 
-def escape_property(text: str) -> str:
+def _escape_property(text: str) -> str:
     """Return a property's value as the runner wants it."""
-    return escape_data(text).replace(":", "%3A").replace(",", "%2C")
+    return _escape_data(text).replace(":", "%3A").replace(",", "%2C")
 
 
 def command(name: str, message: str, **properties: str) -> str:
     """Return a workflow command; empty properties are left out."""
-    given = ",".join(f"{key}={escape_property(value)}" for key, value in properties.items() if value)
-    return f"::{name}{' ' + given if given else ''}::{escape_data(message)}"
+    given = ",".join(f"{key}={_escape_property(value)}" for key, value in properties.items() if value)
+    return f"::{name}{' ' + given if given else ''}::{_escape_data(message)}"
 
 
 def harmless(text: str) -> str:
@@ -67,7 +67,7 @@ def annotation(name: str, failure: Failure, database: str, located: Callable[[st
     lines = [failure.what, failure.detail, f"hint: {failure.hint}" if failure.hint else ""]
     return command(
         name,
-        bounded("\n".join(filter(None, lines)), MAX_MESSAGE),
+        bounded("\n".join(filter(None, lines)), _MAX_MESSAGE),
         file=located(place.path) if place else "",
         line=str(place.line or "") if place else "",
         col=str(place.column or "") if place else "",
@@ -75,7 +75,7 @@ def annotation(name: str, failure: Failure, database: str, located: Callable[[st
     )
 
 
-def by_gravity(failures: Sequence[tuple[str, Failure]]) -> list[tuple[str, Failure]]:
+def _by_gravity(failures: Sequence[tuple[str, Failure]]) -> list[tuple[str, Failure]]:
     """Return failures with the worst first, else in their order."""
     rank = {int(code): number for number, code in enumerate(_WORST_FIRST)}
     return sorted(failures, key=lambda owned: rank.get(owned[1].exit_code, len(rank)))
@@ -85,7 +85,7 @@ def failure_annotations(failures: Sequence[tuple[str, Failure]], located: Callab
     """Return an error for each failure, the worst first; what several databases share is one."""
     return [
         annotation("error", failure, some([id for id in ids if id]), located)
-        for ids, failure in shared(by_gravity(failures))
+        for ids, failure in shared(_by_gravity(failures))
     ]
 
 
@@ -114,9 +114,9 @@ class GithubView:
                 text = f"{id} was not done: {why or 'the run was stopped'}"
                 self._warnings.append(command("warning", text, title=id))
             case events.Notice(id, text):
-                self._notices.append(command("notice", bounded(text, MAX_MESSAGE), title=id))
+                self._notices.append(command("notice", bounded(text, _MAX_MESSAGE), title=id))
             case events.ServerMessage(id, _, file, "WARNING", text):
-                self._notices.append(command("notice", bounded(text, MAX_MESSAGE), file=self.located(file), title=id))
+                self._notices.append(command("notice", bounded(text, _MAX_MESSAGE), file=self.located(file), title=id))
             case _:
                 pass
 

@@ -22,9 +22,9 @@ from orchestrator.events import Event
 from orchestrator.views.pace import Pace, spoken
 from orchestrator.views.plain import line
 
-MANY_STATEMENTS = 20  # of a file of so many it is told how far it is
+_MANY_STATEMENTS = 20  # of a file of so many it is told how far it is
 MAX_ROWS = 20  # the numbers below them include all others
-OTHER_LINES = 5  # of a terminal: what is not a row
+_OTHER_LINES = 5  # of a terminal: what is not a row
 # State → its sign and colour, in the order of the rows: what a person has to look at comes first.
 _STATES = {
     "failed": ("✗", "red"),
@@ -112,7 +112,7 @@ class LiveView:
                 self._rows[id] = _Row("blocked", f"by {', '.join(by)}")
             case events.StatementStarted(id, version, first, total, text):
                 pace = self._rows.setdefault(id, _Row()).pace
-                far = pace.told(version, first, total) if total >= MANY_STATEMENTS else ""
+                far = pace.told(version, first, total) if total >= _MANY_STATEMENTS else ""
                 self._runs(id, f"{version}  {first + 1:,}/{total:,} {text}", far)
             case _:
                 if (now := _now(event)) is not None:
@@ -138,7 +138,7 @@ class LiveView:
             steps, total, all_rows = self._steps, self._total, len(self._rows)
         if not shown:  # the run has not begun
             return Group()
-        shown = shown[: max(1, self._console.size.height - OTHER_LINES)]
+        shown = shown[: max(1, self._console.size.height - _OTHER_LINES)]
         now = time.monotonic()
         grid = Table.grid(padding=(0, 2), expand=True)
         for _ in range(3):

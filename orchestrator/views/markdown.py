@@ -17,10 +17,10 @@ from orchestrator.views.table import counted
 MAX_SUMMARY = 900_000
 """Bytes; GitHub drops a summary above 1 MiB whole."""
 MAX_ROWS = 500
-MAX_ERROR = 4_000
+_MAX_ERROR = 4_000
 MAX_NODES = 40  # of more, those at rest are left out
-MAX_EDGES = 400  # Mermaid draws no more than 500
-MAX_GRAPH = 40_000  # and no text longer than 50,000
+_MAX_EDGES = 400  # Mermaid draws no more than 500
+_MAX_GRAPH = 40_000  # and no text longer than 50,000
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~$!&@])")
 _ICONS = {"done": "✅", "failed": "❌", "blocked": "⛔", "skipped": "⏭️", "running": "⏳"}
 
@@ -88,7 +88,7 @@ def graph(plan: Plan, results: Mapping[str, str]) -> list[str]:
         dependencies = _around({p.id for p in plan.databases if p.has_changes or p.failure}, dependencies)
     edges = sum(map(len, dependencies.values()))
     drawn = mermaid(dependencies)
-    if not edges or edges > MAX_EDGES or len(drawn) > MAX_GRAPH:
+    if not edges or edges > _MAX_EDGES or len(drawn) > _MAX_GRAPH:
         return []
     colours = {"done": "#2da44e", "failed": "#cf222e", "blocked": "#bf8700"}
     for result, colour in colours.items():
@@ -148,7 +148,7 @@ def _what_runs(planned: DatabasePlan) -> str:
 
 def _error(id: str, error: Mapping[str, str]) -> list[str]:
     place = f" {text(error['where'])}" if error["where"] else ""
-    body = bounded("\n".join(filter(None, [error["what"], error["detail"]])), MAX_ERROR)
+    body = bounded("\n".join(filter(None, [error["what"], error["detail"]])), _MAX_ERROR)
     fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", body)), default=0))
     lines = [f"### ❌ {text(id)}{place}", "", f"{fence}text", body, fence]
     return [*lines, *([f"Hint: {text(error['hint'])}"] if error["hint"] else []), ""]

@@ -22,7 +22,7 @@ SLOW = 1.0  # seconds
 FIRST_TOLD, TOLD_AGAIN = 10.0, 60.0
 """Seconds after which a database that is still at work is told of, and told of again."""
 LOOK_EVERY = 1.0  # seconds
-MAX_AT_WORK = 5  # databases with a line of their own, those that take longest
+_MAX_AT_WORK = 5  # databases with a line of their own, those that take longest
 
 
 class _Work:
@@ -74,12 +74,12 @@ class PlainView:
         if not due or now < self._quiet_until:
             return
         due.sort(key=lambda one: one[0])
-        for since, id, work in due[:MAX_AT_WORK]:
+        for since, id, work in due[:_MAX_AT_WORK]:
             began = datetime.now(UTC) - timedelta(seconds=now - since)
             first = "" if work.told else f" (started at {began:%H:%M:%S} UTC)"
             self._say(f"{id}: still at work after {spoken(now - since)}{first}: {work.text}")
-        if len(due) > MAX_AT_WORK:
-            self._say(f"and {len(due) - MAX_AT_WORK:,} more at work for {spoken(now - due[-1][0])} or longer")
+        if len(due) > _MAX_AT_WORK:
+            self._say(f"and {len(due) - _MAX_AT_WORK:,} more at work for {spoken(now - due[-1][0])} or longer")
             self._quiet_until = now + TOLD_AGAIN
         for _, _, work in due:
             work.told, work.due = True, now + TOLD_AGAIN

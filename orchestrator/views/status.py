@@ -25,7 +25,7 @@ from orchestrator.planning.status import (
 )
 from orchestrator.views.table import TOGETHER, Painted, table
 
-MAX_ALIKE = 4
+_MAX_ALIKE = 4
 """So many problems of one kind are told of a database; of more, the first ones and their number."""
 FOLDED = 10
 """So many members of a fleet are one row."""
@@ -173,9 +173,9 @@ def _remarks(one: DatabaseStatus) -> Iterator[str]:
     told: Counter[str] = Counter()
     for problem in one.problems:
         told[problem.kind] += 1
-        left = kinds[problem.kind] - MAX_ALIKE + 1
-        if left > 1 and told[problem.kind] >= MAX_ALIKE:
-            if told[problem.kind] == MAX_ALIKE:
+        left = kinds[problem.kind] - _MAX_ALIKE + 1
+        if left > 1 and told[problem.kind] >= _MAX_ALIKE:
+            if told[problem.kind] == _MAX_ALIKE:
                 more = f"and {left:,} more that are {problem.kind.replace('_', ' ')}; all of them: "
                 yield Hint(f"\n{one.id}: {more}", Command("repair", one.id))
             continue

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Sequence
 from orchestrator.hints import Hint
 from orchestrator.phrases import width
 
-GAP = 2  # columns between two cells
-NARROW = 12  # columns: no word is broken into less; a table turns into one block for each row instead
+_GAP = 2  # columns between two cells
+_NARROW = 12  # columns: no word is broken into less; a table turns into one block for each row instead
 _WHITE = re.compile(r"[ \t\r\n]+")
 _NUMBER = re.compile(r"[\d,]+|[-?]|")
 # Thai: no line ends with a vowel that is written before its consonant, and none begins with one that is written after.
@@ -70,7 +70,7 @@ class Table(str):
     def fitted(self, columns: int | None, paint: Paint) -> str:
         """Return the text for a terminal this wide (None: of any width), with colours."""
         widths = _natural(self.header, self.rows)
-        if columns is not None and sum(widths) + GAP * (len(widths) - 1) > columns:
+        if columns is not None and sum(widths) + _GAP * (len(widths) - 1) > columns:
             widths = _shrunk(self.header, self.rows, columns)
         if not widths:
             return "\n\n".join("\n".join(_block(self.header, row, columns or 0, paint)) for row in self.rows)
@@ -133,13 +133,13 @@ def _shrunk(header: Sequence[str], rows: Sequence[Sequence[str]], columns: int) 
     broken only if that is not enough. No widths at all if a column would be too narrow to read.
     """
     natural = _natural(header, rows)
-    room = columns - GAP * (len(natural) - 1)
+    room = columns - _GAP * (len(natural) - 1)
     words = [
         max(max(map(width, _WHITE.split(line[n].strip())), default=0) for line in (header, *rows))
         for n in range(len(header))
     ]
     heads = [width(name) for name in header]
-    for least in (words, [max(head, min(word, NARROW)) for head, word in zip(heads, words, strict=True)]):
+    for least in (words, [max(head, min(word, _NARROW)) for head, word in zip(heads, words, strict=True)]):
         if sum(least) <= room:
             level = max(natural)
             while sum(_cut(natural, least, level)) > room:
@@ -169,9 +169,9 @@ def _lines(header: Sequence[str], rows: Sequence[Sequence[str]], widths: Sequenc
                 if text:
                     line += " " * (blanks + (space if to_right else 0))
                     line += paint(text, whole.colour) if isinstance(whole, Painted) else text
-                    blanks = GAP + (0 if to_right else space)
+                    blanks = _GAP + (0 if to_right else space)
                 else:
-                    blanks += wide + GAP
+                    blanks += wide + _GAP
             yield line
 
 
@@ -181,10 +181,10 @@ def _block(header: Sequence[str], row: Sequence[str], columns: int, paint: Paint
     for name, cell in zip(header, row, strict=True):
         if not cell:
             continue
-        for n, part in enumerate(wrapped(cell, max(columns - names - GAP, NARROW))):
+        for n, part in enumerate(wrapped(cell, max(columns - names - _GAP, _NARROW))):
             text = paint(part, cell.colour) if isinstance(cell, Painted) else part
             head = paint(name, "bold") + " " * (names - width(name)) if n == 0 else " " * names
-            yield f"{head}{' ' * GAP}{text}"
+            yield f"{head}{' ' * _GAP}{text}"
 
 
 def wrapped(text: str, wide: int) -> list[str]:

@@ -14,7 +14,7 @@ from orchestrator.errors import ConnectionLostError, StatementError
 from orchestrator.hints import Command, Hint
 from orchestrator.model import Statement
 
-COMMIT_RETRIES = 3
+_COMMIT_RETRIES = 3
 
 
 def run_in_transaction(commands: Commands, statement: Statement, limits: Limits) -> None:
@@ -31,7 +31,7 @@ def commit_transaction(session: ClientSession, statements: Sequence[Statement], 
     `statements` are what a file does in it, `id` is the database. Raises StatementError if no transaction can hold them,
     and ConnectionLostError if the server does not say what became of it.
     """
-    for attempt in range(COMMIT_RETRIES + 1):
+    for attempt in range(_COMMIT_RETRIES + 1):
         try:
             session.commit_transaction()
         except PyMongoError as error:
@@ -42,7 +42,7 @@ def commit_transaction(session: ClientSession, statements: Sequence[Statement], 
                 if isinstance(error, OperationFailure) and error.code in errors.NOT_IN_A_TRANSACTION and statements:
                     raise errors.refused_transaction(errors.commit_error(error, only)) from None
                 raise
-            if attempt == COMMIT_RETRIES:  # it may be there: only the database can tell
+            if attempt == _COMMIT_RETRIES:  # it may be there: only the database can tell
                 raise ConnectionLostError(
                     f"{id} does not say whether a transaction was committed",
                     detail=str(error),

@@ -28,14 +28,14 @@ from orchestrator.model import Target
 
 MARK = "orch_clone"
 """The collection that says what a database was made for. It is not copied."""
-BUILD_LOCK = "orch_clone_lock"
+_BUILD_LOCK = "orch_clone_lock"
 """The collection with the lease of whoever builds a template. It is not copied."""
 KEPT_BYTES = 64 * 1024 * 1024
 """Documents up to this size in all are kept in memory between two copies; larger templates are read each time."""
-BATCH = 1_000
+_BATCH = 1_000
 _RAW: CodecOptions[Any] = CodecOptions(document_class=RawBSONDocument)
 _PASSING = WriteConcern(1)  # a copy is for one test: nobody asks for it after a power cut
-_NOT_COPIED = ("system.views", "system.profile", MARK, BUILD_LOCK)
+_NOT_COPIED = ("system.views", "system.profile", MARK, _BUILD_LOCK)
 _TEMPLATES = "orch_template_"
 _DIFFERENT_CASE = 13297  # DatabaseDifferCase
 
@@ -72,7 +72,7 @@ class MongoCopies:
     def building(self, template: str, wait: float) -> Iterator[None]:
         """Be the only one who builds or drops this template; LockError after `wait` seconds."""
         with self._mapped(), self._client.start_session() as session:
-            locks = self._client[template][BUILD_LOCK]
+            locks = self._client[template][_BUILD_LOCK]
             lease = Lease(locks, session, self._target.database_id, self._actor, self._run_id)
             with lease.held(wait, lambda _holder: None):
                 self._leases[template] = lease
@@ -229,7 +229,7 @@ class MongoCopies:
         if part.indexes:
             clone.command({"createIndexes": part.name, "indexes": part.indexes})
         documents = _documents(part, source) if part.documents is None else iter(part.documents)
-        while batch := list(islice(documents, BATCH)):
+        while batch := list(islice(documents, _BATCH)):
             clone[part.name].insert_many(batch, bypass_document_validation=True)
 
 

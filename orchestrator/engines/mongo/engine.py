@@ -27,8 +27,8 @@ from orchestrator.model import (
     Target,
 )
 
-SERVER_SELECTION_TIMEOUT = 5  # seconds, unless the DSN says otherwise
-SHORTEST_TRY = 1  # seconds; for a server far away
+_SERVER_SELECTION_TIMEOUT = 5  # seconds, unless the DSN says otherwise
+_SHORTEST_TRY = 1  # seconds; for a server far away
 
 
 class Mongo:
@@ -106,7 +106,7 @@ class Mongo:
                 "datetime_conversion": "DATETIME_AUTO",  # MongoDB has dates that Python has not
             }
             if "serverselectiontimeoutms" not in target.url.reveal().lower():
-                defaults["serverSelectionTimeoutMS"] = SERVER_SELECTION_TIMEOUT * 1000
+                defaults["serverSelectionTimeoutMS"] = _SERVER_SELECTION_TIMEOUT * 1000
             with warnings.catch_warnings(action="ignore"):  # what they say was checked
                 client: MongoClient[Any] = MongoClient(_from_primary(target.url.reveal()), **defaults)
             try:
@@ -147,4 +147,4 @@ def _try(until: float | None, *, first: bool) -> float | None:
     if until is None:
         return None
     left = until - time.monotonic()
-    return SHORTEST_TRY if first else min(SERVER_SELECTION_TIMEOUT, max(SHORTEST_TRY, left / 4))
+    return _SHORTEST_TRY if first else min(_SERVER_SELECTION_TIMEOUT, max(_SHORTEST_TRY, left / 4))

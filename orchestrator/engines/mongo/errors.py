@@ -45,7 +45,7 @@ _NOT_YET = {91, 94, 133, 189, 211, 10107, 11600, 11602, 13435, 13436}
 _NAMESPACE_EXISTS = 48
 _PASSES_BY_ITSELF = {112, 24, 46, 251}  # WriteConflict, LockTimeout, LockBusy, NoSuchTransaction
 # Time is up, interrupted, or the server stops or steps down: a command may have been in the middle of its work.
-ENDED_IN_THE_MIDDLE = {50, 91, 189, 237, 262, 10107, 11600, 11601, 11602}
+_ENDED_IN_THE_MIDDLE = {50, 91, 189, 237, 262, 10107, 11600, 11601, 11602}
 # What the server says once the session's work was killed: 237 of a cursor, 251 of the transaction that is gone.
 _KILLED = {237, 251, 11601}
 # IllegalOperation, TransactionTooLarge, OperationNotSupportedInTransaction, TransactionExceededLifetimeLimitSeconds,
@@ -241,7 +241,7 @@ def may_be_partly_done(command: dict[str, Any], code: int | None) -> bool:
         last = stages[-1] if isinstance(stages, list) and stages else None
         if isinstance(last, dict) and "$merge" in last:  # it writes document by document
             return code not in _REFUSED_PIPELINE
-        return code in ENDED_IN_THE_MIDDLE
+        return code in _ENDED_IN_THE_MIDDLE
     if name in ("insert", "update", "delete"):
         return code not in _REFUSED_BATCH
     if name in ("bulkWrite", "mapReduce", "mapreduce", "applyOps"):

@@ -9,7 +9,7 @@ from pymongo.errors import PyMongoError
 
 from orchestrator.model import Blocking
 
-BEHIND = 3.0  # seconds that are worth a word
+_BEHIND = 3.0  # seconds that are worth a word
 
 
 def lagging(client: MongoClient[Any]) -> Blocking | None:
@@ -21,7 +21,7 @@ def lagging(client: MongoClient[Any]) -> Blocking | None:
             return None
         since = max((hello["localTime"] - write["lastWriteDate"]).total_seconds(), 0.0)
         behind = max((write["lastWriteDate"] - write["majorityWriteDate"]).total_seconds(), since)
-        if behind < BEHIND:
+        if behind < _BEHIND:
             return None
         name = hello.get("setName", "")
         lines = [

@@ -31,8 +31,8 @@ from orchestrator.model import LockHolder
 LEASE_SECONDS = 30
 HEARTBEAT_EVERY = 5.0  # seconds
 TRY_EVERY = 0.25  # seconds
-TRY_FOR = 0.5  # seconds
-STALLED_AFTER = 10.0  # seconds in which a transaction that is open got no command
+_TRY_FOR = 0.5  # seconds
+_STALLED_AFTER = 10.0  # seconds in which a transaction that is open got no command
 _TIME_IS_UP, _WRITE_CONFLICT = 50, 112
 _EXPIRE = {"$set": {"expires_at": datetime(2000, 1, 1, tzinfo=UTC)}}
 
@@ -179,7 +179,7 @@ class Lease:
                 update,
                 upsert=True,
                 return_document=ReturnDocument.AFTER,
-                maxTimeMS=round(TRY_FOR * 1000),
+                maxTimeMS=round(_TRY_FOR * 1000),
             )
         except DuplicateKeyError:
             return None
@@ -199,7 +199,7 @@ class Lease:
         document = self._collection.find_one({"locking_key": 0, "expires_at": {"$exists": True}, **over})
         if document is None:
             return
-        idle = {"active": False, "transaction.timeInactiveMicros": {"$gte": round(STALLED_AFTER * 1_000_000)}}
+        idle = {"active": False, "transaction.timeInactiveMicros": {"$gte": round(_STALLED_AFTER * 1_000_000)}}
         ids = [session["id"] for session in _sessions(document)]
         admin = self._collection.database.client.admin
         with suppress(OperationFailure):  # a right is missing, or this is no server with transactions

@@ -20,7 +20,7 @@ from orchestrator.engines.mongo.transactions import is_repeatable, may_commit, m
 from orchestrator.model import Checks, File, Script, Statement
 
 # Of BSON. A document may have 16 MiB in every release, and the command around it 16 KiB more, of which the driver needs some.
-MAX_COMMAND_BYTES = 16 * 2**20 + 15 * 1024
+_MAX_COMMAND_BYTES = 16 * 2**20 + 15 * 1024
 _LOOKS_LIKE_JAVASCRIPT = re.compile(r"\s*(db\.|use |//|/\*|const |let |var |function|module\.|export |print\()")
 TEMPLATE = {"orch": "template"}
 _EXAMPLE = '[{"create": "things"}]'
@@ -119,7 +119,7 @@ def _command(file: File, text: str, start: int, line: int) -> tuple[Statement, i
     except (BSONError, ValueError, OverflowError, RecursionError) as error:
         place, what = bad_scalar(text, start, len(text)) or (start, str(error))
         refuse(file, text, place, f"this command cannot be written as BSON: {what}", "correct that value")
-    if size > MAX_COMMAND_BYTES:
+    if size > _MAX_COMMAND_BYTES:
         what = f"this command takes {size / 2**20:.1f} MiB as BSON, and MongoDB takes little more than 16"
         refuse(file, text, start, what, "make several of it, each with some of the documents")
     statement = Statement(

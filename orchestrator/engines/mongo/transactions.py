@@ -9,7 +9,7 @@ from orchestrator.engines.mongo.repeatable import is_repeatable_delete, is_repea
 
 DATA_COMMANDS = frozenset({"insert", "update", "delete", "findAndModify", "findandmodify"})
 """Commands that change documents: a replica set can commit them together with their record."""
-MAX_INSERTED = 16 * 2**20
+_MAX_INSERTED = 16 * 2**20
 """Bytes of BSON that the commands of a file that commits as a whole may have: a longer file commits command by command."""
 DIRECTIVE = {"orch": "no-transaction"}
 """Where this is the `comment` of a command, it runs outside of any transaction."""
@@ -30,7 +30,7 @@ def may_commit_together(commands: Iterable[tuple[dict[str, Any], int]]) -> bool:
     """
     made: set[Any] = set()
     filled: set[Any] = set()
-    room = MAX_INSERTED
+    room = _MAX_INSERTED
     for command, size in commands:
         name, collection = next(iter(command.items()))
         room -= size

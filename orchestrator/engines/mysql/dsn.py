@@ -27,7 +27,7 @@ _FORM = "write mysql://user:password@tcp(host:3306)/{database}, or unix(/path/of
 _NETWORK = re.compile(r"(?P<kind>[a-z0-9]*)(?:\((?P<address>.*)\))?", re.DOTALL)
 _BAD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 # Parameters of the Go driver. What is none of them is sent as SET name = value.
-OF_THE_DRIVER = frozenset(
+_OF_THE_DRIVER = frozenset(
     (
         *("allowAllFiles", "allowCleartextPasswords", "allowNativePasswords", "allowOldPasswords", "charset"),
         *("checkConnLiveness", "clientFoundRows", "collation", "columnsWithAlias", "compress", "connectionAttributes"),
@@ -241,7 +241,7 @@ def _check(ours: dict[str, str], kept: list[tuple[str, str]]) -> None:
     for key, value in kept:
         if key == "charset" and value.split(",")[0] not in _CHARSETS:
             raise DsnError("the DSN has a charset other than utf8mb4", "remove it: migration files are UTF-8")
-        if key in OF_THE_DRIVER:
+        if key in _OF_THE_DRIVER:
             continue
         if not _VARIABLE.fullmatch(key):
             raise DsnError("the DSN has a parameter that is no name of a variable", "see docs/engines.md")
@@ -252,7 +252,7 @@ def _check(ours: dict[str, str], kept: list[tuple[str, str]]) -> None:
 def variables_of(url: str) -> dict[str, str]:
     """Return what a DSN sets for the session, as the Go driver sends it: SET name = value."""
     pairs = ((unquote(key), unquote(value)) for key, value in pairs_of(split(url).query))
-    return {key: value for key, value in pairs if key not in OF_THE_DRIVER and not is_ours(key)}
+    return {key: value for key, value in pairs if key not in _OF_THE_DRIVER and not is_ours(key)}
 
 
 def _encoded(_name: str, value: str) -> str:

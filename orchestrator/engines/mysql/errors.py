@@ -24,12 +24,12 @@ from orchestrator.model import Statement, Target
 
 MISSING = {1146: "table", 1049: "database", 1305: "routine", 1360: "trigger", 1539: "event", 4091: "sequence"}
 KILLED = 1317
-UNKNOWN_DATABASE = 1049
-NO_RIGHT_ON_DATABASE = 1044
-THERE = frozenset({1007, 1050, 1060, 1061, 1068, 1125, 1304, 1359, 1396, 1537, 1826})
+_UNKNOWN_DATABASE = 1049
+_NO_RIGHT_ON_DATABASE = 1044
+_THERE = frozenset({1007, 1050, 1060, 1061, 1068, 1125, 1304, 1359, 1396, 1537, 1826})
 """What a statement makes is there already."""
-TRANSIENT = frozenset({1205, 1213, 1020, 1412, 3572, 1040, 1203})
-WAITED = frozenset({1205, 3572})
+_TRANSIENT = frozenset({1205, 1213, 1020, 1412, 3572, 1040, 1203})
+_WAITED = frozenset({1205, 3572})
 _LOST = frozenset({2006, 2013, 2014, 2055, 1053, 1927, 1158, 1159, 1160, 1161, 4031})
 _LOGIN = frozenset({1045, 1698, 1820, 1862, 3118, 4151, 1251, 2059, 2061, 1275})
 _TOO_MANY = frozenset({1040, 1203, 1226})
@@ -92,9 +92,9 @@ def text_of(error: BaseException) -> str:
 def refused(error: BaseException, target: Target) -> OrchError:
     """Return why a connection fails."""
     code, text = code_of(error), text_of(error)
-    if code == UNKNOWN_DATABASE:
+    if code == _UNKNOWN_DATABASE:
         return missing(target)
-    if code == NO_RIGHT_ON_DATABASE:
+    if code == _NO_RIGHT_ON_DATABASE:
         user = _user(target)
         return NotPermittedError(
             f"the user '{user}' has no right on the database '{target.database}' at {target.endpoint}",
@@ -146,7 +146,7 @@ def translated(error: BaseException, target: Target, statement: Statement | None
             detail=f"{text} (error {code})" if code else text,
             hint="look in the log of the server; orch asks what became of the statement when it runs again",
         )
-    if code == UNKNOWN_DATABASE and statement is None:
+    if code == _UNKNOWN_DATABASE and statement is None:
         return missing(target)
     if code in _READ_ONLY and statement is None:
         return NotPermittedError(
@@ -164,8 +164,8 @@ def translated(error: BaseException, target: Target, statement: Statement | None
         code=str(code or "unknown"),
         statement=statement,
         offset=place(code, text, statement.source) if statement else None,
-        transient=code in TRANSIENT,
-        exists=code in THERE,
+        transient=code in _TRANSIENT,
+        exists=code in _THERE,
         hint=_HINTS.get(code, ""),
     )
 

@@ -79,7 +79,7 @@ def tokens_of(source: str) -> list[Token]:
     return pieces[0].tokens if pieces else []
 
 
-def is_data(words: Sequence[str]) -> bool:
+def _is_data(words: Sequence[str]) -> bool:
     """Whether a statement changes or reads rows, and a transaction of InnoDB holds it."""
     if words[0] not in DATA:
         return False
@@ -214,7 +214,7 @@ def _is_atomic(piece: Piece) -> bool:
     words = piece.words
     if words[0] in ("savepoint", "release", "rollback") or is_session(words):
         return True
-    return is_data(words) or words[0] in _LOOKS or is_temporary(words)
+    return _is_data(words) or words[0] in _LOOKS or is_temporary(words)
 
 
 def _statements(reader: FileReader, pieces: Sequence[Piece]) -> list[Statement]:
@@ -306,7 +306,7 @@ def _read(reader: FileReader, given: Iterable[Directive], first: int) -> tuple[d
 def _check(reader: FileReader, name: str, place: int, value: str) -> Statement:
     """Return the query of a directive `require` or `ensure`; InvalidError if it is not one query."""
     pieces = split(value)
-    if len(pieces) != 1 or pieces[0].tokens[0].text not in _QUERY or not is_data(pieces[0].words):
+    if len(pieces) != 1 or pieces[0].tokens[0].text not in _QUERY or not _is_data(pieces[0].words):
         hint = f"write for example: -- orch: {name} {_EXAMPLE}"
         raise reader.error(f"{name} takes one query", place, hint)
     piece = pieces[0]

@@ -18,7 +18,7 @@ from orchestrator.errors import DatabaseMissingError, LockError, StatementError,
 from orchestrator.model import CreateOptions, Script, Target
 
 TRY_EVERY = 0.1  # seconds
-GOING = 2.0  # seconds that an ended session may take to go
+_GOING = 2.0  # seconds that an ended session may take to go
 LOOK_EVERY = 0.002  # seconds
 _CLASS = 1_869_767_528  # "orch": the first half of our advisory keys in the maintenance database
 _MARK = "orch clone"
@@ -194,7 +194,7 @@ class PostgresCopies:
             count = self._one(
                 connection, f"SELECT pg_catalog.count(pg_catalog.pg_terminate_backend(pid)) {there}", name
             )
-            deadline = time.monotonic() + GOING
+            deadline = time.monotonic() + _GOING
             while count[0] and time.monotonic() < deadline:
                 time.sleep(LOOK_EVERY)
                 count = self._one(connection, f"SELECT pg_catalog.count(*) {there}", name)

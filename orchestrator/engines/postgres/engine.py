@@ -29,8 +29,8 @@ from orchestrator.errors import ConnectError, DatabaseMissingError, InvalidError
 from orchestrator.hints import Command, Hint
 from orchestrator.model import CreateOptions, File, ReadOnly, Script, Target
 
-OTHERS_TIMEOUT = 2.0  # seconds for each host, where one of several has timed out already
-PAUSES = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 3.2)  # seconds between tries where no connection is left
+_OTHERS_TIMEOUT = 2.0  # seconds for each host, where one of several has timed out already
+_PAUSES = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 3.2)  # seconds between tries where no connection is left
 KEEP_SECONDS = 10.0  # how long a connection may wait for its next use
 
 
@@ -181,7 +181,7 @@ class Postgres:
                 parameters["connect_timeout"] = min(given, left) if given > 0 else left  # else it would wait for ever
         except psycopg.Error as error:
             raise connect_error(error, target) from None
-        server, pauses = target.server_key, iter(PAUSES)
+        server, pauses = target.server_key, iter(_PAUSES)
         while True:
             try:
                 with self._slots.one(server, until):
@@ -193,7 +193,7 @@ class Postgres:
             if self._comes_free(ours, server, until):
                 continue
             pause = next(pauses, None)
-            if pause is None or not self._may_have_passed(ours, server, first=pause == PAUSES[0]):
+            if pause is None or not self._may_have_passed(ours, server, first=pause == _PAUSES[0]):
                 raise ours
             time.sleep(pause)
         self._reached.add(server)
@@ -218,7 +218,7 @@ class Postgres:
         login = None
         late = isinstance(error, psycopg.errors.ConnectionTimeout)
         if "," in target.endpoint if late else error.pgconn is not None:
-            patience = min(OTHERS_TIMEOUT if late else CONNECT_TIMEOUT, float(parameters["connect_timeout"]) or 60)
+            patience = min(_OTHERS_TIMEOUT if late else CONNECT_TIMEOUT, float(parameters["connect_timeout"]) or 60)
             login = what_was_answered(target.url.reveal(), parameters, patience)
         return connect_error(error, target, login)
 

@@ -193,9 +193,9 @@ def _ended(error: psycopg.Error, at: tuple[Statement, int | None]) -> SessionEnd
 def _contended(diag: psycopg.errors.Diagnostic) -> int:
     """Return how often to try again after a conflict with another session in a system catalogue."""
     if diag.sqlstate == "23505" and diag.schema_name == "pg_catalog":
-        return CONTENDED_TRIES
+        return _CONTENDED_TRIES
     if diag.sqlstate == "XX000" and diag.source_function in _TUPLE_UPDATES:  # "tuple concurrently updated"
-        return CONTENDED_TRIES
+        return _CONTENDED_TRIES
     # Somebody made the role after a block had looked whether it is there. It may as well be an error of the file.
     return int(diag.sqlstate == "42710" and diag.source_function == "CreateRole")
 
@@ -257,7 +257,7 @@ _TEMPORARY_HINT = "make it again in what is left of the file, in one BEGIN … C
 # A command that must run outside of a transaction block (REINDEX or CLUSTER of a partitioned table: only the server knows
 # that it is one), and a procedure or DO block that commits.
 _REFUSED_IN_TRANSACTION = {"25001", "2D000"}
-CONTENDED_TRIES = 20
+_CONTENDED_TRIES = 20
 _TUPLE_UPDATES = {
     "simple_heap_update",
     "simple_heap_delete",

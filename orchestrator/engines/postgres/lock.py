@@ -18,9 +18,9 @@ from orchestrator.hints import Command, Hint
 from orchestrator.model import History, LockHolder, Target
 
 CONNECT_TIMEOUT = 10  # seconds, unless the DSN says otherwise
-TRY_LOCK_EVERY = 0.25  # seconds
+_TRY_LOCK_EVERY = 0.25  # seconds
 TERMINATE_WITHIN = 10.0  # seconds
-POOLER_TRIES = 3
+_POOLER_TRIES = 3
 _BACKEND = "SELECT pg_catalog.pg_backend_pid()"
 
 
@@ -51,7 +51,7 @@ class AdvisoryLock:
                     hint="wait for it, or raise --lock-timeout",
                 )
             on_wait(holder)
-            time.sleep(TRY_LOCK_EVERY)
+            time.sleep(_TRY_LOCK_EVERY)
         return key, taken[0]
 
     def _try(self, query: str) -> tuple[History | None] | None:
@@ -88,7 +88,7 @@ class AdvisoryLock:
                     f"{holder.description} was told to end and still holds the lock of {id}",
                     hint=Hint("look again: ", Command("unlock", id)),
                 )
-            time.sleep(TRY_LOCK_EVERY)
+            time.sleep(_TRY_LOCK_EVERY)
 
     def refuse_pooler(self) -> None:
         """A session lock means nothing behind a pooler that hands the server session to others between transactions."""
@@ -96,7 +96,7 @@ class AdvisoryLock:
             return
         # A pooler in transaction mode lends the session that served us last to the next who opens a transaction, or
         # another one to us. A busy one may do so by chance only: ask several times.
-        for _ in range(POOLER_TRIES):
+        for _ in range(_POOLER_TRIES):
             with suppress(psycopg.Error), self._borrowed() as theirs:
                 if theirs != self._tables.server_pid and self._tables.ask(_BACKEND)[0] == self._tables.server_pid:
                     continue

@@ -15,7 +15,7 @@ from orchestrator.engines.postgres.progress import progress
 from orchestrator.errors import StatementError
 from orchestrator.model import Activity, Blocking, Statement
 
-LOCK_NOT_AVAILABLE = "55P03"
+_LOCK_NOT_AVAILABLE = "55P03"
 SHOWN = 3  # of the sessions in the way
 # These take no lock that readers wait for: a long UPDATE may wait for a row without stopping anybody, and need not begin again.
 _HARMLESS = re.compile(r"(?:SELECT|INSERT|UPDATE|DELETE|MERGE|WITH|VALUES|SET|RESET|ANALYZE)\b[^;]*$", re.IGNORECASE)
@@ -53,7 +53,7 @@ def timed(limits: Limits) -> Iterator[None]:
     try:
         yield
     except StatementError as error:
-        if error.code == LOCK_NOT_AVAILABLE:
+        if error.code == _LOCK_NOT_AVAILABLE:
             error.waited = limits.lock_timeout or 0.0
         raise
 

@@ -101,7 +101,7 @@ _MAKES_ROUTINE = re.compile(
 _CALLED = re.compile(r'("[^"]*"|[^\s"(),.;]+) (?=\()')
 _ROUTINE_NAME = re.compile(rf'{_ROUTINE.pattern} (?:(?:"[^"]*"|[^\s"(),.;]+) \. )?("[^"]*"|[^\s"(),.;]+) (?=\()')
 _BLOCK = re.compile(r"do\b")
-LOOK_BACK = 200  # characters before a place that tell what stands there
+_LOOK_BACK = 200  # characters before a place that tell what stands there
 _JOIN = re.compile(r"'' \| ?\| ")  # between two texts, as they are spelled
 _RAISE = re.compile(r"\braise (?:[a-z]+ )?$")
 # What begins with none of these words, INSERT above all, can only reach further by what it calls or writes to.
@@ -196,7 +196,7 @@ def _calls(script: Script, names: frozenset[str], executing: frozenset[str]) -> 
                         where = Mark.at(script.file.path, script.text, offset)
                         yield Finding(where, f"{what} reaches beyond the database", reach, hint)
             for call in _CALLED.finditer(part.text):
-                before = part.text[max(0, call.start() - LOOK_BACK) : call.start()]
+                before = part.text[max(0, call.start() - _LOOK_BACK) : call.start()]
                 if (
                     (name := _plain(call[1])) in names
                     and not _NO_ROUTINE.search(before)
@@ -258,7 +258,7 @@ def _executed(part: Spelled) -> Iterator[Spelled]:
 
 def _is_raised(part: Spelled, position: int) -> bool:
     """Whether a text is the message of a RAISE."""
-    return bool(_RAISE.search(part.text[max(0, position - LOOK_BACK) : position]))
+    return bool(_RAISE.search(part.text[max(0, position - _LOOK_BACK) : position]))
 
 
 def _composed(part: Spelled) -> Iterator[Spelled]:
@@ -301,7 +301,7 @@ def _held(part: Spelled, itself: bool) -> Iterator[tuple[str, Reach, str, int]]:
         return
     for call, reach in _CALLS:
         for match in call.finditer(text):
-            if not _NO_CALL.search(text[max(0, match.start() - LOOK_BACK) : match.start()]):
+            if not _NO_CALL.search(text[max(0, match.start() - _LOOK_BACK) : match.start()]):
                 name = match[0].replace('"', "").replace(" ", "")
                 yield f"{name}()", reach, _OUTSIDE if reach is Reach.OTHER else "", part.offset(match.start())
 

@@ -11,7 +11,7 @@ from typing import Any
 from psycopg import Connection
 
 LOOK_EVERY = 0.25  # seconds; at our own connections, not at the server
-LONGEST_WAIT = 600.0  # seconds
+_LONGEST_WAIT = 600.0  # seconds
 
 
 class Slots:
@@ -33,7 +33,7 @@ class Slots:
 
         A thread that has a connection to the server does not wait: it would wait for itself.
         """
-        longest = time.monotonic() + LONGEST_WAIT
+        longest = time.monotonic() + _LONGEST_WAIT
         end = longest if until is None else min(longest, until)
         with self._changed:
             while self._is_full(server) and time.monotonic() < end:

@@ -120,8 +120,8 @@ _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)[ \t]*(ms|s|m|min|h)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 _LONGEST = (2**31 - 1) / 1000  # the server counts milliseconds in 32 bits
 REPLACES = "replaces"
-CHECKS = ("require", "ensure")
-_DIRECTIVES = ("no-transaction", "lock_timeout", "lock_try", "statement_timeout", "allow", REPLACES, *CHECKS)
+_CHECKS = ("require", "ensure")
+_DIRECTIVES = ("no-transaction", "lock_timeout", "lock_try", "statement_timeout", "allow", REPLACES, *_CHECKS)
 _EXAMPLE = "SELECT count(*) = 0 FROM orders"
 _QUERY = re.compile(r"(?:SELECT|WITH|VALUES|TABLE|\() ")
 
@@ -274,7 +274,7 @@ def _first_two(reader: Reader, start: int, end: int) -> str:
 def _read(reader: Reader, given: Iterable[Directive]) -> tuple[dict[str, float], Checks]:
     """Return what the directives of a file set, durations in seconds, 0 for `none`, and what they ask."""
     found: dict[str, float] = {}
-    asked: dict[str, list[Statement]] = {name: [] for name in CHECKS}
+    asked: dict[str, list[Statement]] = {name: [] for name in _CHECKS}
     for directive in given:
         name, value, place = directive.name, directive.value, directive.name_at
         if name not in _DIRECTIVES:
@@ -283,7 +283,7 @@ def _read(reader: Reader, given: Iterable[Directive]) -> tuple[dict[str, float],
             raise reader.error(f"unknown directive '{name}'", place, hint)
         if name == "allow":  # read and judged by orch lint: a migration runs whatever it says
             continue
-        if name in CHECKS:
+        if name in _CHECKS:
             asked[name].append(_check(reader, directive, name))
             continue
         if name in found:

@@ -14,7 +14,7 @@ from orchestrator.errors import ConnectError, DatabaseMissingError, NotPermitted
 from orchestrator.hints import Command, Hint
 from orchestrator.model import Statement, Target
 
-BUSY = ("SQLITE_BUSY", "SQLITE_LOCKED")
+_BUSY = ("SQLITE_BUSY", "SQLITE_LOCKED")
 # The journal of a writer that was killed has to be played back first, and a connection that only reads cannot.
 NEEDS_REPAIR = ("SQLITE_READONLY_ROLLBACK", "SQLITE_READONLY_RECOVERY", "SQLITE_READONLY_CANTINIT")
 _NEAR = re.compile(r'near "(?P<token>.*)": ', re.DOTALL)
@@ -77,7 +77,7 @@ def translated(error: sqlite3.Error | sqlite3.Warning, target: Target, statement
             detail=text,
             hint="its user needs the right to write the file and its directory",
         )
-    if code.startswith(BUSY):
+    if code.startswith(_BUSY):
         return StatementError(
             f"{path} is locked by another writer",
             code=code,
