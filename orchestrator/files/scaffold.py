@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -81,23 +81,23 @@ servers:
 """
 
 
-def first_manifest(entries: Sequence[Mapping[str, Any]], engine: str, schema: str) -> str:
-    """Return a manifest with these databases, and a server of each engine: of the named one, or of all that have servers.
+def first_manifest(entries: Sequence[Mapping[str, Any]], engines: Collection[str], schema: str) -> str:
+    """Return a manifest with these databases, and a server of each engine that they or `engines` name.
 
     `schema` is the address of the JSON Schema; editors take it from the first line.
-    Files need no server that must be there first: an engine whose databases are files comes where it is named or found.
+    Where nothing names an engine, each one that has servers gets one, as an example. (Databases that are files need none.)
     """
     from orchestrator.files.yaml_text import Flow, to_yaml
 
-    head = _MANIFEST.format(schema=schema, servers="".join(_servers(entries, engine)))
+    head = _MANIFEST.format(schema=schema, servers="".join(_servers(entries, engines)))
     if not entries:
         return head + "databases: # add one: orch add-db NAME\n"
     listed = [{key: Flow(value) if key == "depends_on" else value for key, value in entry.items()} for entry in entries]
     return head + to_yaml({"databases": listed})
 
 
-def _servers(entries: Sequence[Mapping[str, Any]], engine: str) -> Iterator[str]:
-    used = {str(entry.get(key)) for entry in entries for key in ("server", "engine")}
+def _servers(entries: Sequence[Mapping[str, Any]], engines: Collection[str]) -> Iterator[str]:
+    named = {str(entry["server"]) for entry in entries if "server" in entry}.union(engines)
     for known in dialects():
-        if known.name in used or (known.name == engine if engine else known.container):
+        if known.name in named or (not entries and not named and known.container):
             yield known.scaffold.server

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +15,9 @@ from orchestrator.manifest.edit import insert
 from orchestrator.manifest.source import shown
 from orchestrator.model import Database
 from orchestrator.operations.project import Changes, Project, changes, open_project, renamed_notes, the_new
+
+_SERVERS = re.compile(r"^servers:[ \t]*(?:#[^\n]*)?\r?\n(?=(?:[ \t]*(?:#[^\n]*)?\r?\n)*  [A-Za-z_])", re.MULTILINE)
+"""The first line of the servers, where they are indented by two spaces as `orch init` writes them."""
 
 
 def add_db(
@@ -45,7 +49,7 @@ def add_db(
         entry["labels"] = list(dict.fromkeys(labels))
     if create:
         entry["create"] = _create_options(chosen, list(create))
-    text = insert(project.text, entry, shown(project.path))
+    text = insert(_with_server(project, on), entry, shown(project.path))
     try:
         after = project.with_text(text)
     except InvalidError as error:
@@ -72,7 +76,7 @@ def add_db(
 
 
 def _server(project: Project, engine: str | None, server: str | None) -> tuple[str, str]:
-    """Return the engine and the server that the new database goes to."""
+    """Return the engine and the server that the new database goes to; the server may have to be declared first."""
     from orchestrator.errors import UsageError
     from orchestrator.phrases import did_you_mean, either
 
@@ -93,15 +97,22 @@ def _server(project: Project, engine: str | None, server: str | None) -> tuple[s
     engine = engine or next((kind for kind in DIALECTS if kind in servers.values()), next(iter(DIALECTS)))
     of_engine = [name for name, kind in servers.items() if kind == engine]
     if not of_engine:
+        if engine not in servers and _SERVERS.search(project.text):
+            return engine, engine  # `_with_server` declares it
         raise UsageError(f"the manifest has no server of engine {engine}", hint="declare it under 'servers'")
     if len(of_engine) > 1:
         raise UsageError(f"there are {len(of_engine)} servers of engine {engine}", hint=f"--server {either(of_engine)}")
     return engine, of_engine[0]
 
 
-def _check_name(project: Project, engine: str, name: str) -> None:
-    import re
+def _with_server(project: Project, server: str) -> str:
+    """Return the text of the manifest; with a server, as `orch init` writes it, if there is none of this name."""
+    if server in (project.values.get("servers") or {}):
+        return project.text
+    return _SERVERS.sub(lambda found: found[0] + dialect(server).scaffold.server, project.text, count=1)
 
+
+def _check_name(project: Project, engine: str, name: str) -> None:
     from orchestrator.errors import UsageError
     from orchestrator.manifest.names import name_problem
 

@@ -47,7 +47,9 @@ def init(directory: str = ".", *, compose: str | None = None, engine: str | None
     needs = _needs(services, found)
     urls = url_variables(root)
     entries = [_entry(id, found, needs.get(id, []), urls) for id in _ordered(list(found), needs, source)]
-    text = _with_servers(first_manifest(entries, engine or "", schema()["$id"]), *servers_in(services))
+    images, variables = servers_in(services)
+    engines = {engine} if engine else set() if found else {*images, *urls}
+    text = _with_servers(first_manifest(entries, engines, schema()["$id"]), images, variables)
     manifest = load(path, text=text) if found else Manifest(path, ())
     following = Hint(Command("validate") if found else Command("add-db", NAME))
     notes: list[str] = []

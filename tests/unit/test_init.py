@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 import yaml
 from jsonschema import Draft202012Validator
 from project import orch
@@ -122,3 +123,48 @@ def test_an_editor_finds_the_schema(tmp_path: Path) -> None:
     page = (Path(__file__).parents[2] / "docs/reference/manifest.md").read_text()
     assert first in page and f'"url": "{printed["$id"]}"' in page
     assert printed["$id"].endswith("/orchestrator/manifest/databases.schema.json")
+
+
+@pytest.mark.parametrize(
+    ("files", "options", "servers"),
+    [
+        (["db/product/1_a.up.sql"], (), ["postgres"]),
+        (["db/product/1_a.up.sql", "db/logs/1_a.up.json"], (), ["postgres", "mongo"]),
+        (["db/mysql/1_a.up.sql"], (), ["mysql"]),
+        (["db/sqlite/1_a.up.sql"], (), ["sqlite"]),
+        (["db/product/1_a.up.sql"], ("--engine", "mongo"), ["postgres", "mongo"]),
+        ([], ("--engine", "sqlite"), ["sqlite"]),
+        ([], (), ["postgres", "mongo", "mysql"]),
+    ],
+)
+def test_only_servers_of_engines_that_were_found_are_declared(
+    tmp_path: Path, files: list[str], options: tuple[str, ...], servers: list[str]
+) -> None:
+    tree(tmp_path, *files)
+    orch(tmp_path, "init", *options)
+    assert list(yaml.safe_load((tmp_path / "databases.yaml").read_text())["servers"]) == servers
+    if files:
+        orch(tmp_path, "validate")
+
+
+def test_without_migrations_the_compose_file_tells_the_engines(tmp_path: Path) -> None:
+    (tmp_path / "compose.yaml").write_text(
+        yaml.safe_dump({"services": {"db": {"image": "mongo:8.0"}, "x": {"image": "redis"}}})
+    )
+    orch(tmp_path, "init")
+    assert list(yaml.safe_load((tmp_path / "databases.yaml").read_text())["servers"]) == ["mongo"]
+
+
+def test_add_db_declares_the_server_of_an_engine_that_init_did_not_find(tmp_path: Path) -> None:
+    tree(tmp_path, "db/product/1_a.up.sql")
+    orch(tmp_path, "init")
+    before = (tmp_path / "databases.yaml").read_text()
+    assert "+  mongo:" in orch(tmp_path, "add-db", "logs", "--engine", "mongo", "--dry-run").stdout
+    orch(tmp_path, "add-db", "logs", "--engine", "mongo")
+    orch(tmp_path, "validate")
+    after = (tmp_path / "databases.yaml").read_text()
+    assert [d.id for d in load(tmp_path / "databases.yaml").databases] == ["postgres-product", "mongo-logs"]
+    assert [line for line in before.splitlines() if line not in after.splitlines()] == [], "nothing else changed"
+    flow = "version: 1\nservers: {postgres: {engine: postgres, dsn: 'postgres://x/{database}'}}\ndatabases:\n"
+    (tmp_path / "databases.yaml").write_text(flow)
+    assert "no server of engine mongo" in orch(tmp_path, "add-db", "more", "--engine", "mongo", code=2).stderr
