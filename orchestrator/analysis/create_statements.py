@@ -24,9 +24,9 @@ def read_create(words: Words, at: int) -> Iterator[Fact]:
     elif words.take("MATERIALIZED", "VIEW"):
         if words.take("IF", "NOT", "EXISTS"):
             flags.add("if not exists")
-        yield Fact("create materialized view", at, words.name(), flags=frozenset(flags))
+        yield Fact("create materialized view", at, words.name(), flags=frozenset(flags), body=words.source)
     elif words.take("VIEW"):
-        yield Fact("create view", at, words.name(), flags=frozenset(flags))
+        yield Fact("create view", at, words.name(), flags=frozenset(flags), body=words.source)
     elif words.take_one("FUNCTION", "PROCEDURE"):
         yield _create_function(words, at, replaces)
     elif words.take("DOMAIN"):

@@ -9,6 +9,7 @@ from orchestrator.analysis.facts import Constraint, Fact
 from orchestrator.analysis.hits import AE, SHARE, SRE, Hit, Rule, Unit
 from orchestrator.analysis.judge_alter import ALTER_RULES, beside_default
 from orchestrator.analysis.judge_losses import LOSES
+from orchestrator.analysis.judge_views import used_by_views
 from orchestrator.analysis.words import Words, calls
 from orchestrator.analysis.world import World
 
@@ -22,6 +23,7 @@ def judge(world: World, fact: Fact, unit: Unit) -> list[Hit]:
     rule = _RULES.get(fact.what)
     hits = list(rule(world, fact, unit)) if rule else []
     hits += _new_syntax(fact, unit)
+    hits += used_by_views(world, fact)
     return list(dict.fromkeys(hits))
 
 

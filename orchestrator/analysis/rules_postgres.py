@@ -183,6 +183,24 @@ POSTGRES = (
         "Make the index of the partitioned table by ON ONLY, one CONCURRENTLY on each partition, and attach them.",
     ),
     Rule(
+        "PG408",
+        "changes a column that a view shows",
+        ERROR,
+        "none",
+        "nobody",
+        "nothing",
+        "PostgreSQL refuses another type for a column that a view or a materialized view uses, and its drop without CASCADE.",
+        "CREATE VIEW totals AS SELECT id, total FROM orders;\nALTER TABLE orders ALTER COLUMN total TYPE bigint;",
+        (
+            (
+                "1_total_bigint.up.sql",
+                "DROP VIEW totals;\nALTER TABLE orders ALTER COLUMN total TYPE bigint;\n"
+                "CREATE VIEW totals AS SELECT id, total FROM orders;\n",
+            ),
+        ),
+        "Drop the view in the same file, change the column, and create the view again.",
+    ),
+    Rule(
         "PG501",
         "renames what running programs use",
         WARN,

@@ -71,6 +71,7 @@ class World:
         self.types: dict[str, int] = {}
         self.functions: dict[str, tuple[bool, int]] = {}
         self.bodies: dict[str, str] = {}
+        self.views: dict[str, frozenset[str]] = {}
         self.triggers: dict[tuple[str, str], str] = {}
         self.others: dict[tuple[str, str], int] = {}
         self.new_columns: dict[tuple[str, str], int] = {}

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from orchestrator.analysis.facts import Column, Constraint, Fact
+from orchestrator.analysis.judge_views import words_of_view
 from orchestrator.analysis.world import Domain, Index, Table, World
 
 _ENDS = {"check": "check", "foreign key": "fkey", "unique": "key", "primary key": "pkey", "exclude": "excl"}
@@ -27,6 +28,7 @@ def _create_view(world: World, fact: Fact) -> None:
         sure, kind = "if not exists" not in fact.flags, fact.what.removeprefix("create ")
         made = known.made if known else world.number
         world.tables[fact.table] = Table(fact.table, made, kind, sure, "temp" in fact.flags, whole=False)
+        world.views[fact.table] = words_of_view(fact.body)
 
 
 def _create_index(world: World, fact: Fact) -> None:

@@ -106,11 +106,25 @@ OTHERWISE = (
 )
 
 
+# What fails on this server alone: by its few rows, or because it lacks an extension or a tablespace.
+FAILS = {
+    "squawk: adding-not-nullable-field, a CHECK of another column": "contains null values",
+    "squawk: require-concurrent-index-creation, unique": "could not create unique index",
+    "squawk: disallowed-unique-constraint": "could not create unique index",
+    "table: SET TABLESPACE": "tablespace",
+    "strong_migrations: executing SQL that is put together": "other objects depend on it",
+    "adding columns: a function of an extension": "does not exist",
+    "tables: all that a role owns": "required by the database system",
+    "tables: an extension with all that uses it": "does not exist",
+    "an exclusion constraint": "has no default operator class",
+}
+
+
 def test_the_expectations_of_the_corpus_are_what_a_server_does(pg_estate: Estate) -> None:
     """Whoever wrote down what is dangerous in the corpus may be wrong; the server is not. Every case is rolled back."""
     pg_estate.add("postgres", "a", {"1_a.up.sql": ESTATE})
     pg_estate.orch("apply")
-    wrong, tried, failed = [], 0, 0
+    wrong, tried, failed = [], 0, set()
     with psycopg.connect(pg_estate.servers["postgres"].dsn(pg_estate.prefix + "a"), autocommit=True) as connection:
         old = oids(connection)
         for case in POSTGRES:
@@ -123,9 +137,14 @@ def test_the_expectations_of_the_corpus_are_what_a_server_does(pg_estate: Estate
             found = list(measure(connection, parsed, old))
             connection.execute("ROLLBACK")
             tried += 1
-            failed += bool(found and found[-1].error)
             if found and found[-1].error:
+                failed.add(case.name)
+                known = any(meaning == "fails" for _, _, meaning in case.expected)
+                if not known and "is not available" not in str(found[-1].error):  # an extension
+                    assert FAILS.get(case.name, "?") in str(found[-1].error), case.name
                 continue
+            fails = any(meaning == "fails" for _, _, meaning in case.expected) and "before 17" not in case.name
+            assert not fails, f"{case.name} does not fail"
             of = parsed.statements
             compared = [compare("f", of[one.statement].line, of[one.statement].source, one, []) for one in found]
             if case.name in OTHERWISE:
@@ -135,7 +154,7 @@ def test_the_expectations_of_the_corpus_are_what_a_server_does(pg_estate: Estate
             if did != expected:
                 wrong.append(f"{case.name}: the server works long in lines {sorted(did)}, expected {sorted(expected)}")
     assert not wrong, "\n".join(wrong)
-    assert tried > 300 and failed < 25
+    assert tried > 330 and failed >= set(FAILS)
 
 
 def test_findings_weigh_by_the_size_of_the_table(pg_estate: Estate) -> None:

@@ -101,6 +101,7 @@ def findings(text: str, *past: str) -> list[Finding]:
 def test_rules_say_what_was_measured(row: dict[str, str]) -> None:
     found = {finding.code for finding in findings(row["statement"], SETUP)}
     found -= {"PG304"}  # of how many tables a transaction locks, test_locks_of_several_tables tells
+    found -= {"PG408"}  # the views were dropped before a type was measured
     assert found == expected(row), row
 
 
