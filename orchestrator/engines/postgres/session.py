@@ -186,7 +186,10 @@ class PostgresSession:
         self._wire.refuse_misread(statements, whole=True)
         # What the file before may have left goes first, and is committed first: what fails there has done nothing.
         clean = f"BEGIN; {RESET_SESSION}; {self._pieces.set_again}COMMIT; " if self._pieces.used and statements else ""
-        clean += REMEMBER if self.target.scratch and statements else ""
+        if self.target.scratch and statements:
+            # Apart, so that pg_stat_activity, which shows the first 1,024 characters of a message, shows the file's.
+            self._wire.send(Message(clean + REMEMBER))
+            clean = ""
         limits = limits_together(statements, limits)
         message = Message(f"{clean}BEGIN; {set_limits('SET LOCAL', limits)}")
         if statements:
