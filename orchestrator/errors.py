@@ -42,9 +42,10 @@ class OrchError(Exception):
     """What went wrong, in one sentence.
 
     `where` is the place in a file, `detail` further facts (several lines are fine), `hint` the next thing to do.
-    A subclass sets `exit_code` and `kind`, the stable name that machines read.
+    A subclass sets `exit_code`, `kind`, the stable name that machines read, and `remedy`, what the reference says to do.
     """
 
+    remedy = "do what the hint says; `ORCH_DEBUG=1` shows where an error comes from that looks like a fault of orch."
     exit_code = ExitCode.FAILED
     kind = "failed"
 
@@ -70,6 +71,7 @@ class OrchError(Exception):
 class UsageError(OrchError):
     """The command line asks for something that makes no sense."""
 
+    remedy = "correct the command line; `orch help COMMAND` shows its options with examples."
     exit_code = ExitCode.USAGE
     kind = "usage"
 
@@ -77,6 +79,7 @@ class UsageError(OrchError):
 class InvalidError(OrchError):
     """The manifest or a migration file is wrong."""
 
+    remedy = "correct the file at the place that the message names, then check all of them: `orch validate`."
     exit_code = ExitCode.INVALID
     kind = "invalid"
 
@@ -86,6 +89,8 @@ class OtherToolError(InvalidError):
 
     `whose` completes "2 files …", such as "of goose"; `hint` says how to convert them.
     """
+
+    remedy = "convert the files with the command that the hint shows, into a directory of their own."
 
     def __init__(self, tool: str, whose: str, path: str, hint: str, more: tuple[str, ...] = ()) -> None:
         self.tool, self.whose, self.paths = tool, whose, (path, *more)
@@ -112,6 +117,8 @@ class OtherToolError(InvalidError):
 class InvalidGroup(InvalidError):
     """Several findings at once, in the order of the files."""
 
+    remedy = "correct each of them, then check again: `orch validate`."
+
     def __init__(self, errors: Iterable[InvalidError]) -> None:
         self.errors = tuple(errors)
         super().__init__("1 problem found" if len(self.errors) == 1 else f"{len(self.errors):,} problems found")
@@ -129,6 +136,7 @@ class InvalidGroup(InvalidError):
 class ConflictError(OrchError):
     """History, version table and files do not agree, and going on could lose something."""
 
+    remedy = "look at both sides: `orch history NAME`, `orch repair NAME`. Nothing was changed."
     exit_code = ExitCode.CONFLICT
     kind = "conflict"
 
@@ -136,22 +144,29 @@ class ConflictError(OrchError):
 class SchemaTooLargeError(OrchError):
     """The schema of a database is too large to be compared. It was not read."""
 
+    remedy = "leave drift off for this database (`drift: off`), or look at a part of it with `psql` or `mongosh`."
+
 
 class DriftError(ConflictError):
     """Somebody changed the schema of a database since the last apply."""
 
+    remedy = "see what changed: `orch drift NAME`. Then undo it, write a migration, or `orch drift NAME --accept`."
     kind = "drift"
 
 
 class StalePlanError(ConflictError):
     """A database or its files changed after the plan was made."""
 
+    remedy = "make the plan again, look at it, and apply that: nothing was run on this database."
     kind = "stale_plan"
 
 
 class LockError(OrchError):
     """Somebody else holds the migration lock, or the lock cannot be trusted."""
 
+    remedy = (
+        "wait until the holder is done. Who it is: `orch unlock NAME`; it also removes the lock of a run that is gone."
+    )
     exit_code = ExitCode.LOCKED
     kind = "locked"
 
@@ -163,6 +178,7 @@ class ConnectError(OrchError):
     SQLSTATE, where the server answered.
     """
 
+    remedy = "start the server, or correct its DSN; `orch doctor` tells what is reached; `--wait SECONDS` waits."
     exit_code = ExitCode.UNREACHABLE
     kind = "unreachable"
 
@@ -185,6 +201,7 @@ class ConnectError(OrchError):
 class NotPermittedError(OrchError):
     """The server knows us, but a right is missing."""
 
+    remedy = "grant what the message names; `orch doctor` lists all that a login lacks, with the statements."
     exit_code = ExitCode.UNREACHABLE
     kind = "not_permitted"
 
@@ -192,6 +209,7 @@ class NotPermittedError(OrchError):
 class DatabaseMissingError(OrchError):
     """The server answers, and has no such database. `read_only`: none can be created there."""
 
+    remedy = "`orch apply` creates it; look at the name on the server with `orch status`."
     kind = "database_missing"
 
     def __init__(self, what: str, *, hint: str = "", read_only: ReadOnly | None = None) -> None:
@@ -202,12 +220,14 @@ class DatabaseMissingError(OrchError):
 class CreationRefusedError(DatabaseMissingError):
     """A database is missing, and none may be created: `create: never`, or `--no-create`."""
 
+    remedy = "create the database by hand, or allow it: leave `create: never` or `--no-create` out."
     exit_code = ExitCode.UNREACHABLE
 
 
 class NotYetError(OrchError):
     """The time is over, and what was waited for has not happened. Waiting again may help."""
 
+    remedy = "wait longer (`--timeout`), or look what is pending: `orch status`."
     exit_code = ExitCode.NOT_YET
     kind = "not_yet"
 
@@ -215,6 +235,7 @@ class NotYetError(OrchError):
 class ConnectionLostError(OrchError):
     """The connection broke while something ran; what became of it must be asked, never guessed."""
 
+    remedy = "run the command again: it asks the database what became of the statement and continues from there."
     kind = "connection_lost"
 
 
@@ -229,6 +250,7 @@ class StatementError(OrchError):
     makes is there.
     """
 
+    remedy = "correct the statement at the place that is shown, then run `orch apply` again."
     kind = "statement"
 
     def __init__(
@@ -259,12 +281,14 @@ class StatementError(OrchError):
 class CheckError(StatementError):
     """A check that a file makes of its database, before or after it runs, is not met."""
 
+    remedy = "correct the data that the check is about, or the check, then run `orch apply` again."
     kind = "check"
 
 
 class SessionEndedError(StatementError):
     """The server ended the session because of what a file did, or a person ended it; the server itself goes on."""
 
+    remedy = "look into the log of the server; then run `orch apply` again, which continues where the file stopped."
     kind = "session_ended"
 
 
@@ -274,6 +298,8 @@ class TransactionRefusedError(StatementError):
     `outside`: it is one statement that runs outside of transactions only, and nothing else is known to be wrong with it.
     """
 
+    remedy = 'split the file, or begin it with `-- orch: no-transaction` (in MongoDB: `"comment": {"orch": "no-transaction"}`).'
+
     def __init__(self, what: str, *, outside: bool = False, **facts: Any) -> None:
         super().__init__(what, **facts)
         self.outside = outside
@@ -282,6 +308,7 @@ class TransactionRefusedError(StatementError):
 class StatementNotPermittedError(StatementError):
     """A statement needs a right that is missing."""
 
+    remedy = "grant what the statement needs, or let another login run it; then run `orch apply` again."
     exit_code = ExitCode.UNREACHABLE
     kind = "not_permitted"
 
@@ -289,5 +316,6 @@ class StatementNotPermittedError(StatementError):
 class InterruptedRunError(OrchError):
     """The run was stopped by a signal."""
 
+    remedy = "run the same command again: it continues where this one stopped."
     exit_code = ExitCode.INTERRUPTED
     kind = "interrupted"

@@ -159,14 +159,16 @@ def _errors_page() -> str:
         "## Errors",
         "",
         "`kind` is what `--output json` and the events call them. Each error also says what to do next, in",
-        "`hint` and `commands`.",
+        "`hint` and `commands`; all messages are listed with that in [messages and remedies](messages.md).",
         "",
     ]
-    lines += ["| kind | exit code | when |", "|---|---|---|"]
+    lines += ["| kind | exit code | when | what to do |", "|---|---|---|---|"]
     classes = [one for one in vars(errors).values() if inspect.isclass(one) and issubclass(one, errors.OrchError)]
     for one in sorted(classes, key=lambda one: (one.kind, one.__name__)):
         about = inspect.getdoc(one) or ""
-        lines.append(f"| `{one.kind}` | {int(one.exit_code)} | {_cell(about.partition(chr(10) * 2)[0])} |")
+        lines.append(
+            f"| `{one.kind}` | {int(one.exit_code)} | {_cell(about.partition(chr(10) * 2)[0])} | {_cell(one.remedy)} |"
+        )
     lines += [
         "",
         "## Events",

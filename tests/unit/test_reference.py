@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
 import subprocess
@@ -10,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator import errors
 from orchestrator.cli.command_table import COMMANDS
+from orchestrator.cli.messages import messages, messages_page
 from orchestrator.cli.reference import PAGES
 
 ROOT = Path(__file__).parents[2]
@@ -23,6 +26,19 @@ def test_a_page_is_as_the_code_writes_it(path: str) -> None:
         (ROOT / path).parent.mkdir(exist_ok=True)
         (ROOT / path).write_text(page)
     assert (ROOT / path).read_text() == page, "write it again: make reference"
+
+
+def test_every_error_has_a_remedy_and_every_message_is_in_the_page() -> None:
+    classes = [one for _, one in inspect.getmembers(errors, inspect.isclass) if issubclass(one, errors.OrchError)]
+    assert not [one.__name__ for one in classes if "remedy" not in vars(one)]
+    told, page = messages(), messages_page()
+    assert len(told) > 300
+    kinds = {one.kind for one in told}
+    assert {"invalid", "usage", "locked", "unreachable", "conflict", "edited", "partial"} <= kinds
+    dirty = next(one for one in told if one.what.startswith("golang-migrate stopped half way and left it dirty"))
+    assert "orch repair NAME" in dirty.remedy
+    assert "| the manifest has no server of engine … | declare it under 'servers' |" in page
+    assert page.count("In general: ") == len(kinds)
 
 
 def test_every_command_is_in_the_reference_and_in_the_man_page() -> None:
@@ -42,6 +58,8 @@ def test_the_site_builds_and_every_link_leads_somewhere(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert (tmp_path / "reference" / "commands.html").is_file()
+    assert "orch repair NAME" in (tmp_path / "reference" / "messages.html").read_text()
+    assert not list(tmp_path.rglob("*.py"))
 
 
 @pytest.mark.parametrize("page", ["llms.txt", "README.md", "SECURITY.md"])
