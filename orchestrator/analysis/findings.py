@@ -102,7 +102,8 @@ class Story:
         later = frozenset(fact.name for facts in read for fact in facts if fact.what == "create function")
         counted = sum(not statement.source[:4].upper().startswith("SET ") for statement in script.statements)
         chosen = any(directive.name == "no-transaction" for directive in script.directives)
-        unit = Unit(version=self._version, created_later=later)
+        gone = frozenset(name for facts in read for fact in facts if fact.what == "drop table" for name in fact.others)
+        unit = Unit(version=self._version, created_later=later, dropped=gone if script.atomic else frozenset())
         for number, (statement, facts) in enumerate(zip(script.statements, read, strict=True)):
             if not script.atomic:
                 unit = Unit(1 if chosen else counted, self._version, created_later=later)

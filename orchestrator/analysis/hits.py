@@ -37,6 +37,7 @@ class Unit:
     values: dict[str, tuple[bool, str]] = field(default_factory=dict)
     made_types: set[str] = field(default_factory=set)
     created_later: frozenset[str] = frozenset()
+    dropped: frozenset[str] = frozenset()
 
 
 Rule = Callable[[World, Fact, Unit], Iterator[Hit]]

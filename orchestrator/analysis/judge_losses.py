@@ -9,20 +9,21 @@ from orchestrator.analysis.hits import AE, Hit, Rule, Unit
 from orchestrator.analysis.world import World
 
 
-def _drop_table(world: World, fact: Fact, _: Unit) -> Iterator[Hit]:
+def _drop_table(world: World, fact: Fact, unit: Unit) -> Iterator[Hit]:
     for name in fact.others:
         found = world.table(name)
         if world.is_new(name):
             yield from _old_within(fact, world.old_within(name) - set(fact.others), name)
             continue
         absent = found is None and world.complete and "if exists" in fact.flags  # as far as the files tell
+        absent = absent or world.is_quiet(name)  # made by IF NOT EXISTS, which may have found an old one
         yield Hit(
             "PG101", fact.at, f"{fact.what.replace('drop', 'drops', 1)} {name} and what is in it", name, AE, absent
         )
         if "cascade" in fact.flags:
             yield Hit("PG103", fact.at, f"drops what depends on {name}", name, AE, absent)
         if found is not None:
-            parents = {key.references for key in found.foreign_keys()} - set(fact.others)
+            parents = {key.references for key in found.foreign_keys()} - set(fact.others) - unit.dropped
             if found.parent:
                 yield Hit("PG302", fact.at, "locks the partitioned table and all its readers out", found.parent, AE)
             for parent in sorted(parents):

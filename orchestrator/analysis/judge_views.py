@@ -10,6 +10,7 @@ from orchestrator.analysis.hits import Hit
 from orchestrator.analysis.world import World
 
 _WORD = re.compile(r'"(?:[^"]|"")*"|[\w$]+|\*')
+_ALIAS = re.compile(r'\bAS\s+(?:"(?:[^"]|"")*"|\w+)', re.IGNORECASE)  # the name of what is selected is no column
 _TEXTS = re.compile(r"'(?:[^']|'')*'|--[^\n]*|/\*.*?\*/", re.DOTALL)
 
 
@@ -28,5 +29,5 @@ def used_by_views(world: World, fact: Fact) -> Iterator[Hit]:
 
 def words_of_view(source: str) -> frozenset[str]:
     """Return the names in the text of a view, and `*` if it has one; `count(*)` selects no columns."""
-    text = re.sub(r"\(\s*\*\s*\)", "()", _TEXTS.sub(" ", source))
+    text = re.sub(r"\(\s*\*\s*\)", "()", _ALIAS.sub(" ", _TEXTS.sub(" ", source)))
     return frozenset(one[1:-1] if one.startswith('"') else one.lower() for one in _WORD.findall(text))

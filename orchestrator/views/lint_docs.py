@@ -77,6 +77,11 @@ asks what is pending. It shows for every statement which locks it took, which ta
 it, and where these differ; with `--stats` or `--live` also how large the real table is.
 The scratch database has no rows but those of migrations: locks, rewrites and reads are those of the real one, times are not. A
 statement outside of transactions (CONCURRENTLY) is looked at every two milliseconds while it runs.
+Sizes weigh the findings beside a trace, and do not change what it measures. Which locks a change of a table takes, and whether
+it rewrites or reads the table, does not depend on statistics. Only the planner looks at them, for UPDATE and DELETE, and it
+multiplies them by the pages that a table really has: with the statistics of a table of 5 million rows on the empty copy it
+expects no row, and reads the whole table where the real one would use an index. So the statistics of the real server are not
+copied: they would make the trace less true.
 What reaches beyond its database is refused, as by `orch verify`. MongoDB and SQLite keep no locks to look at until a commit,
 so their files are not traced; the waits that the MongoDB rules tell were measured once, on 6.0.
 
@@ -85,8 +90,10 @@ so their files are not traced; the waits that the MongoDB rules tell were measur
 On 285 files whose expectations come from the rules of squawk and strong_migrations, the manuals and measured locks
 (`tests/unit/data/lint_corpus*.txt`), precision was 0.954 and recall 0.992 when the PostgreSQL cases were judged for the first
 time. Then rules were corrected on these files, and a few expectations too; both are 1 now, which says nothing of other files.
-Of 326 cases of both sets that can run alone, 22 fail and 304 ran on PostgreSQL 15. The server did what is expected in all but
-two: `timestamp` to `timestamptz` rewrites nothing in UTC, and REFRESH CONCURRENTLY takes long and stops nobody.
+Every case that can run alone is also run on a PostgreSQL server, in each run of the tests. The server does what is expected in
+all but two: `timestamp` to `timestamptz` rewrites nothing in UTC, and REFRESH CONCURRENTLY takes long and stops nobody. 22 of 326
+cases of the first two sets failed there: 6 are expected to fail, 9 fail by the few rows of the test or for want of an extension,
+6 because a view shows the column, which was missing in the expectations and is the rule PG408 now, and one statement was wrong.
 
 A second set of 147 files came later, written from the same sources by somebody who had not read the code of the rules, but
 knew the table of rules and the design notes (`lint_corpus_more.txt`, `lint_corpus_mongo_more.txt`). First judged, precision
@@ -95,10 +102,27 @@ so of one); all others were made rules: a search_path that a file sets, EXPLAIN 
 CONCURRENTLY on partitioned tables, types of columns with a CHECK, documents that expire. Both are 1 on these files too, after
 the rules were corrected on the same files.
 
-Noise, on two public estates (Concourse, 149 files; Supabase Auth, 70): each file on its own, 351 findings in 127 files (160 a
-hundred files: most were written for tables that were small or not used yet); as one plan for a new installation 33 (15 a
-hundred; 5 for Concourse). Of 34 drawn at random 33 were right; the other, DROP INDEX IF EXISTS of an index that no file
-makes, is no longer told.
+A third set of 79 files has expectations from the manuals of PostgreSQL, MongoDB and MySQL and the measured locks, written down
+before the rules judged them (`lint_corpus_third.txt`, `lint_corpus_mongo_third.txt`, `lint_corpus_mysql.txt`). Whoever wrote
+them had read a part of the rules before, and most are what teams write every day. First judged, nothing was told in vain, and
+one of 55 dangers was missed, which the server showed: a type of a column that a view shows (PostgreSQL: precision 1, recall
+0.976; MongoDB and MySQL: 1 and 1). Inputs that were meant to deceive the rules did better: of 135 that were written to hide a
+loss of data, about 45 were not told at first. These are in `test_lost_data.py` now, or named under "Before something is lost".
+
+Noise, on the public estates of Concourse, Supabase Auth, HashiCorp Boundary, Authelia and Ory Kratos (1,977 files for PostgreSQL,
+MySQL and SQLite; none could not be read): each file on its own, 1,748 findings (88 a hundred files; most were written for tables
+that were small or not used yet); as one plan for a new installation 146 (7 a hundred). Of 34 findings of the first two estates,
+drawn at random, 33 were right; the other, DROP INDEX IF EXISTS of an index that no file makes, is no longer told. Of 30 of the
+other estates all were true. Three of them said little: two told of the lock on a table that the next line drops (no longer
+told), one of a table of SQLite whose rows an earlier file had copied. Both findings of the new PG408 were wrong: the name that
+a view gives to an expression was taken for a column. After these corrections there are 1,731 findings, and 140 as one plan.
+
+## How long it takes
+
+10,000 files of these estates, of 1.8 KB on average, take about 9 seconds of CPU (0.9 ms a file: 0.5 ms to read the statements
+into facts, 0.25 ms to split the file), which two cores share; 10,000 small files of one or two statements take 3.4 seconds.
+Files with the same text, as the members of a fleet have them, are read once: copies of the estates take half of the time, and
+members that share a directory are judged once. For a single change there are `--changed` and `--since`.
 
 ## Fixes
 

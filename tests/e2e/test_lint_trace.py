@@ -204,3 +204,17 @@ def test_a_file_of_sizes_that_is_none(pg_estate: Estate, text: str, said: str) -
     error = pg_estate.orch("lint", "--stats", "sizes.json", code=4).stderr
     assert said in error and "sizes.json" in error
     assert "--stats and --live" in pg_estate.orch("lint", "--stats", "x", "--live", code=2).stderr
+
+
+def test_statistics_of_a_large_table_would_make_the_trace_of_an_empty_copy_less_true(pg_estate: Estate) -> None:
+    """Why sizes weigh findings and are not given to the scratch database: the planner reads them by the pages there are."""
+    pg_estate.add("postgres", "a", {"1_a.up.sql": TABLES})
+    pg_estate.orch("apply")
+    with psycopg.connect(pg_estate.servers["postgres"].dsn(pg_estate.prefix + "a"), autocommit=True) as connection:
+
+        def plan() -> str:
+            return " ".join(row[0] for row in connection.execute("EXPLAIN UPDATE t SET a = 1 WHERE a = 5"))
+
+        assert "t_a" in plan()
+        connection.execute("UPDATE pg_class SET reltuples = 5e6, relpages = 30000 WHERE relname = 't'")
+        assert "Seq Scan on t " in plan(), "a table of 5 million rows and an index would not be read as a whole"
