@@ -96,7 +96,7 @@ def run() -> int:
         _take_label_of_bash()
     began = time.monotonic()
     try:
-        result = app(standalone_mode=False)
+        result = app(standalone_mode=False, prog_name="orch")  # also as python -m orchestrator
         if _came:  # typer turns the exception into an exit code
             raise KeyboardInterrupt  # noqa: TRY301 - reported below, like any error
         code = int(result or 0)

@@ -77,3 +77,8 @@ def test_everyday_commands_import_only_what_they_use(tmp_path: Path) -> None:
         done = subprocess.run([sys.executable, "-c", program, command], cwd=tmp_path, capture_output=True, text=True)
         expected = "['orchestrator.analysis.sessions'] 0" if command == "validate" else "[] 0"  # it reads every file
         assert expected in done.stdout, done.stdout + done.stderr
+
+
+def test_a_hint_names_orch_also_where_it_runs_as_a_module(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-m", "orchestrator", "zzz"], cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (2, "error: No such command 'zzz'.\n  hint: orch --help\n")
