@@ -55,6 +55,7 @@ release-check: | $(BIN)/python ## Build wheel and sdist into dist/, install each
 		rm -rf build/release && $(BIN)/python -m venv build/release/venv && mkdir build/release/estate && \
 		build/release/venv/bin/pip install --quiet --disable-pip-version-check "$$made[embedded]" && \
 		cp -r databases.yaml migrations build/release/estate && cd build/release/estate && \
+		grep -q '^.SS "orch apply"' ../venv/share/man/man1/orch.1 && \
 		../venv/bin/orch --version && ../venv/bin/orch apply --embedded && ../venv/bin/orch report --embedded -o estate.html; \
 		code=$$?; ../venv/bin/orch dev down --delete; cd ../../..; [ $$code = 0 ] || exit $$code; \
 	done

@@ -74,6 +74,7 @@ def test_the_pipeline_of_the_readme_on_servers_that_come_late(own: Estate) -> No
         ("github-actions", "action.yml"),
         ("github-workflows", ".github/workflows/ci.yml"),
         ("github-workflows", ".github/workflows/mysql.yml"),
+        ("github-workflows", ".github/workflows/release.yml"),
         ("github-workflows", "examples/shop/.github/workflows/tests.yml"),
         ("gitlab-ci", "templates/orch.gitlab-ci.yml"),
     ],
@@ -93,6 +94,7 @@ def test_github_files_are_safe() -> None:
             "action.yml",
             ".github/workflows/ci.yml",
             ".github/workflows/mysql.yml",
+            ".github/workflows/release.yml",
             "examples/shop/.github/workflows/tests.yml",
         )
     ]

@@ -274,11 +274,24 @@ def _aware(moment: datetime) -> datetime:
 
 def _is_here(document: dict[str, Any]) -> bool:
     """Whether the process that a lock document names runs on this machine."""
-    if document.get("owner") in _abandoned or not Path(f"/proc/{document.get('pid')}").exists():
+    if document.get("owner") in _abandoned or not _runs(document.get("pid")):
         return False
     if "machine" in document:
         return bool(_machine()) and document["machine"] == _machine()
     return document.get("hostname") == socket.gethostname()
+
+
+def _runs(pid: Any) -> bool:
+    """Whether there is a process with this id on this machine; without `/proc`, as on macOS, a signal asks."""
+    if Path("/proc/self").exists():
+        return Path(f"/proc/{pid}").exists()
+    try:
+        os.kill(int(pid), 0)
+    except PermissionError:  # it belongs to somebody else
+        return True
+    except (OSError, ValueError, TypeError, OverflowError):
+        return False
+    return int(pid) > 0
 
 
 def _now() -> float:
