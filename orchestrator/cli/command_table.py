@@ -12,7 +12,7 @@ GROUPS = {
         "rollback": "Roll back applied migrations.",
         "redo": "Roll back the newest migrations and apply them again.",
         "validate": "Check the manifest, migration files and dependency graph.",
-        "lint": "Check up files for lost data, long locks and failures.",
+        "lint": "Check the up files for lost data, long locks and failures.",
         "wait": "Wait until databases are migrated.",
         "shell": "Open psql, mongosh, mysql or sqlite3 on a database.",
         "dsn": "Print the DSN of a database.",
@@ -33,7 +33,7 @@ GROUPS = {
         "drop-clone": "Drop clones.",
     },
     "Repair": {
-        "doctor": "Check servers: reached, rights, clock, poolers, replicas.",
+        "doctor": "Check servers: connection, rights, clock, poolers, replicas.",
         "repair": "Show what is wrong with a database, and resolve it.",
         "unlock": "Show who holds the migration lock and remove it.",
         "drift": "Show schema changes that no migration made.",

@@ -35,17 +35,19 @@ def command(
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Start nothing new after the first failure.")] = False,
     failed: Annotated[
         bool,
-        typer.Option("--failed", help="Only the databases that the last run left behind: failed, or not begun."),
+        typer.Option(
+            "--failed", help="Migrate only the databases that failed in the last run, or that it did not start."
+        ),
     ] = False,
     shard: Annotated[
         str | None,
         typer.Option(
             "--shard",
             metavar="I/N",
-            help="Be one of N runs at the same time: migrate a part of the databases. auto: as Kubernetes or GitLab says.",
+            help="Migrate part I of N, while other runs migrate the other parts. auto: take I/N from Kubernetes or GitLab.",
         ),
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before something is lost.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before data is lost.")] = False,
     output: options.StreamOption = options.StreamOutput.text,
     junit: options.JUnit = None,
     verbose: options.Verbose = False,

@@ -37,7 +37,7 @@ def command(
 ) -> int:
     """Create a fresh migrated copy of a database on its server, and print the name of the copy.
 
-    The first call migrates a template; the others copy that, in the time that a copy takes, however many migrations.
+    The first call migrates a template. Later calls copy it, which takes the same time for any number of migrations.
 
     Examples:
         orch clone order

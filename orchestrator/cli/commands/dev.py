@@ -10,7 +10,7 @@ from orchestrator.cli import options
 from orchestrator.cli.help_text import Command
 
 app = typer.Typer(
-    help="Real servers for development, from wheels: no Docker.", no_args_is_help=True, rich_markup_mode=None
+    help="Run real servers for development from wheels, without Docker.", no_args_is_help=True, rich_markup_mode=None
 )
 
 

@@ -17,10 +17,10 @@ def command(
     scope: Scope,
     output: options.OutputOption = options.Output.text,
 ) -> int:
-    """Check every server: version, rights, clock, poolers, replicas, and what is slow. Changes nothing.
+    """Check every server: connection, version, rights, clock, poolers, replicas, and what is slow. Changes nothing.
 
     CONNECT and ANSWER are the time that a connection and a question took; CLOCK is how far the clock of the server is
-    ahead of the one here. Exit code 1: something stops migrations; 7: a server cannot be reached.
+    ahead of the clock of this machine. Exit code 1: something stops migrations; 7: a server cannot be reached.
 
     Examples:
         orch doctor

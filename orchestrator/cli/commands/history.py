@@ -26,7 +26,10 @@ class HistoryOutput(StrEnum):
 def command(
     *,
     name: Annotated[
-        str | None, typer.Argument(help="The database. Default: every database.", autocompletion=options.complete_name)
+        str | None,
+        typer.Argument(
+            metavar="[NAME]", help="The database. Default: every database.", autocompletion=options.complete_name
+        ),
     ] = None,
     since: Annotated[
         str | None,

@@ -65,7 +65,9 @@ def command(
         str | None,
         typer.Option("--stats", metavar="FILE", help="Weigh findings by the sizes that `orch stats -o FILE` wrote."),
     ] = None,
-    live: Annotated[bool, typer.Option("--live", help="Weigh findings by sizes that the servers tell now.")] = False,
+    live: Annotated[
+        bool, typer.Option("--live", help="Weigh findings by the current sizes, which the servers report.")
+    ] = False,
     fix: Annotated[
         bool,
         typer.Option(
@@ -76,7 +78,7 @@ def command(
     scope: Scope,
     output: Annotated[LintOutput, typer.Option("--output", help="Format of stdout.")] = LintOutput.text,
 ) -> int:
-    """Check up files for lost data, long locks, failures and changes that break running programs. Needs no server.
+    """Check the up files for lost data, long locks, failures and changes that break running programs. Needs no server.
 
     Each file is checked as if all earlier files were applied. Exit code 1: a finding is an error.
 

@@ -26,9 +26,9 @@ def command(
     scope: Scope,
     verbose: options.Verbose = False,
 ) -> int:
-    """Roll back the newest migrations of a database and apply them again, with what their files say now.
+    """Roll back the newest migrations of a database and apply them again from their current files.
 
-    For the time in which a migration is being written: change its files, redo it, look at the result. Shows a plan and
+    Use it while you write a migration: change its files, redo it, check the result. It shows a plan and
     asks before it runs.
 
     Examples:

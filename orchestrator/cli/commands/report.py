@@ -32,7 +32,7 @@ def command(
         typer.Option(
             "--from",
             metavar="FILE",
-            help="Ask no server: show what report, status, plan, apply or rollback wrote with --output json.",
+            help="Show what report, status, plan, apply or rollback wrote with --output json, and ask no server.",
         ),
     ] = None,
     scope: Scope,
@@ -40,7 +40,7 @@ def command(
 ) -> int:
     """Write one HTML file with the graph, the states, the histories and the schemas of all databases. Changes nothing.
 
-    The file needs no server and loads nothing. A database that cannot be reached is shown as such (exit code 7).
+    The page can be opened without a server and loads nothing. A database that cannot be reached is shown as such (exit code 7).
 
     Examples:
         orch report -o estate.html

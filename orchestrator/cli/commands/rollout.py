@@ -25,7 +25,7 @@ def resume(
         typer.Argument(metavar="[GROUP]...", help="The groups of the fleets that go on. Default: all."),
     ] = None,
     scope: Scope,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before something is lost.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before data is lost.")] = False,
     output: options.StreamOption = options.StreamOutput.text,
     verbose: options.Verbose = False,
 ) -> int:

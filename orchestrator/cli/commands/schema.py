@@ -23,7 +23,10 @@ class Document(StrEnum):
 
 def command(
     document: Annotated[
-        Document, typer.Argument(help="The document. events: one line of --output jsonl.")
+        Document,
+        typer.Argument(
+            metavar="[DOCUMENT]", help=f"One of {', '.join(Document)}. 'events' describes one line of --output jsonl."
+        ),
     ] = Document.manifest,
 ) -> int:
     """Print the JSON Schema of databases.yaml or of an output format.

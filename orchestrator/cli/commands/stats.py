@@ -24,8 +24,8 @@ def command(
 ) -> int:
     """Print rows, bytes and writes a second of every table as JSON, for `orch lint --stats`. Changes nothing.
 
-    Whoever may look at the servers runs it; who writes migrations needs the file alone. It holds names of tables and
-    numbers, and no data.
+    Run it where the servers can be reached; lint then needs only the file. It contains names of tables and numbers, but
+    no data.
 
     Examples:
         orch stats -o sizes.json
