@@ -8,48 +8,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from orchestrator.errors import ExitCode, InvalidGroup, OrchError
 from orchestrator.hints import hint_of, rebuilt
 from orchestrator.model import Direction, Mark
+from orchestrator.secret import hidden
 
 MAX_WHAT = 4_000
 _MAX_DETAIL = 16_000
 """Characters of an error that are told: servers and files can make one of megabytes, and every view holds it."""
-
-
-def bounded(text: str, limit: int) -> str:
-    """Return a text of at most about `limit` characters: the middle of a longer one is left out, and that is said."""
-    if len(text) <= limit:
-        return text
-    head, tail = limit * 3 // 4, limit // 4
-    return f"{text[:head]} [… {len(text) - head - tail:,} characters …] {text[-tail:]}"
-
-
-class Redact(Protocol):
-    """Hides the secrets of a text, or tells where they are."""
-
-    def __call__(self, text: str, /) -> str:
-        """Return the text without secrets."""
-
-    def spans(self, text: str, /) -> list[tuple[int, int]]:
-        """Return where the secrets of a text begin and end, in order."""
-
-
-_MARGIN = 64 * 1024  # characters: no secret is longer
-
-
-def hidden(text: str, limit: int, redact: Callable[[str], str]) -> str:
-    """Return a text without secrets, then shortened to about `limit` characters: a secret at the cut is hidden whole.
-
-    Of a very long text only what is near the part that stays is looked through.
-    """
-    if len(text) <= limit + 2 * _MARGIN:
-        return bounded(redact(text), limit)
-    head, tail = limit * 3 // 4, limit // 4
-    first, last = redact(text[: head + _MARGIN])[:head], redact(text[-tail - _MARGIN :])[-tail:]
-    return f"{first} [… {len(text) - head - tail:,} characters …] {last}"
 
 
 @dataclass(frozen=True, slots=True)

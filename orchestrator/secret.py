@@ -1,9 +1,12 @@
-"""A text that hides its value unless it is revealed explicitly."""
+"""Secrets: a text that hides its value unless it is revealed, and texts from which secrets are removed."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from typing import Protocol
 
+_MARGIN = 64 * 1024  # characters: no secret is longer
 _KEY = os.urandom(32)  # of this process: an id tells nothing about its secret, and means nothing elsewhere
 
 
@@ -49,3 +52,33 @@ class Secret:
 
     def __deepcopy__(self, memo: object) -> Secret:
         return self
+
+
+def bounded(text: str, limit: int) -> str:
+    """Return a text of at most about `limit` characters: the middle of a longer one is left out, and that is said."""
+    if len(text) <= limit:
+        return text
+    head, tail = limit * 3 // 4, limit // 4
+    return f"{text[:head]} [… {len(text) - head - tail:,} characters …] {text[-tail:]}"
+
+
+class Redact(Protocol):
+    """Hides the secrets of a text, or tells where they are."""
+
+    def __call__(self, text: str, /) -> str:
+        """Return the text without secrets."""
+
+    def spans(self, text: str, /) -> list[tuple[int, int]]:
+        """Return where the secrets of a text begin and end, in order."""
+
+
+def hidden(text: str, limit: int, redact: Callable[[str], str]) -> str:
+    """Return a text without secrets, then shortened to about `limit` characters: a secret at the cut is hidden whole.
+
+    Of a very long text only what is near the part that stays is looked through.
+    """
+    if len(text) <= limit + 2 * _MARGIN:
+        return bounded(redact(text), limit)
+    head, tail = limit * 3 // 4, limit // 4
+    first, last = redact(text[: head + _MARGIN])[:head], redact(text[-tail - _MARGIN :])[-tail:]
+    return f"{first} [… {len(text) - head - tail:,} characters …] {last}"

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import orchestrator
 from orchestrator import errors
 
-SHORTEST = 12  # letters: a message with fewer says nothing without what is put in
+_SHORTEST = 12  # letters: a message with fewer says nothing without what is put in
 _UNKNOWN = "…"
 
 
@@ -109,7 +109,7 @@ def _in_source(tree: ast.AST, module: str, kinds: Mapping[str, str], problems: M
         else:
             continue
         told, remedy = _text(what), _text(hint) if hint else ""
-        if kind and len(re.findall(r"[a-z]", told)) >= SHORTEST:
+        if kind and len(re.findall(r"[a-z]", told)) >= _SHORTEST:
             yield Message(kind, told, remedy if re.search(r"[a-z]{3}", remedy) else "", module)
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from contextlib import AbstractContextManager, nullcontext
 
 from orchestrator.engines.base import Session
-from orchestrator.events import MAX_WHAT, Notice, StepProgress, StepWaiting, hidden
+from orchestrator.events import MAX_WHAT, Notice, StepProgress, StepWaiting
 from orchestrator.execution.run import Run
 from orchestrator.model import Activity
 from orchestrator.planning.plan import Step
+from orchestrator.secret import hidden
 
 
 class StepActivity:

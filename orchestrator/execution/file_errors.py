@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from orchestrator.engines import dialect
 from orchestrator.errors import StatementError
-from orchestrator.events import Redact
 from orchestrator.execution.excerpt import excerpt
 from orchestrator.hints import Command, Hint
 from orchestrator.model import Attempt, Direction, Mark, Script
+from orchestrator.secret import Redact
 
 
 def made_by_hand(id: str, attempt: Attempt, error: StatementError) -> str:

@@ -6,13 +6,13 @@ from contextlib import suppress
 
 from orchestrator.engines.base import Limits, Session
 from orchestrator.errors import OrchError
-from orchestrator.events import hidden
 from orchestrator.execution.run import Run
 from orchestrator.model import Attempt, Direction, History, Migration, Origin, Script, VersionRow
 from orchestrator.planning.attempts import latest_effective, next_attempt, version_row_during
 from orchestrator.planning.catalog import read_text
 from orchestrator.planning.history import State
 from orchestrator.planning.kept import Kept, pack
+from orchestrator.secret import hidden
 
 _MAX_ERROR_CHARACTERS = 2_000
 

@@ -33,7 +33,6 @@ from orchestrator.events import (
     StepFinished,
     StepRetrying,
     StepStarted,
-    hidden,
 )
 from orchestrator.execution.activity import StepActivity, watched_lock
 from orchestrator.execution.creation import create
@@ -52,6 +51,7 @@ from orchestrator.planning.attempts import resumable
 from orchestrator.planning.history import State, reconcile
 from orchestrator.planning.plan import DatabasePlan, Step
 from orchestrator.planning.planner import remaining
+from orchestrator.secret import hidden
 
 _RECONNECTS = 5
 _RUNS_OF_A_FILE = 3  # in which the connection broke

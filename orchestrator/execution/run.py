@@ -12,13 +12,13 @@ from typing import TypeVar
 
 from orchestrator.engines.base import Engine
 from orchestrator.errors import ConnectError, InvalidError
-from orchestrator.events import Redact, ServerWaiting, Sink
+from orchestrator.events import ServerWaiting, Sink
 from orchestrator.execution.scheduler import JOBS, JOBS_PER_SERVER
 from orchestrator.execution.sinks import redacting, tolerant
 from orchestrator.execution.timings import Timings
 from orchestrator.execution.watching import Watching
 from orchestrator.model import Database, File, Hook, Migration, Script, Target
-from orchestrator.secret import Secret
+from orchestrator.secret import Redact, Secret
 
 _RETRY_EVERY = 0.5  # seconds
 LOCK_TIMEOUT = 60.0  # seconds

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from orchestrator.engines.base import MAX_MESSAGES, Session
-from orchestrator.events import MAX_WHAT, ServerMessage, hidden
+from orchestrator.events import MAX_WHAT, ServerMessage
 from orchestrator.execution.run import Run
+from orchestrator.secret import hidden
 
 
 class ServerMessages:

@@ -8,9 +8,9 @@ import socket
 from collections.abc import Mapping
 from pathlib import Path
 
-from orchestrator.events import hidden
 from orchestrator.manifest.redact import Redactor
 from orchestrator.phrases import one_line
+from orchestrator.secret import hidden
 
 _NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 _LOGIN = re.compile(r"^([^/]*//)?[^/]*@")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from orchestrator.errors import DatabaseMissingError, exit_code_of
-from orchestrator.events import MAX_WHAT, Failure, RunFinished, Sink, hidden
+from orchestrator.events import MAX_WHAT, Failure, RunFinished, Sink
 from orchestrator.execution.reading import read_half_done
 from orchestrator.execution.recorder import Decide, Recorder
 from orchestrator.execution.run import Run
@@ -19,6 +19,7 @@ from orchestrator.phrases import one_line
 from orchestrator.planning.half_done import held_against_file
 from orchestrator.planning.history import State, reconcile
 from orchestrator.planning.resolution import Resolution, Signature
+from orchestrator.secret import hidden
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from orchestrator import __version__
 from orchestrator.analysis.drift import checksum
 from orchestrator.analysis.tables import Schema, schema_of
 from orchestrator.errors import exit_code_of
-from orchestrator.events import MAX_WHAT, Failure, Sink, hidden
+from orchestrator.events import MAX_WHAT, Failure, Sink
 from orchestrator.execution.reading import plan_of
 from orchestrator.execution.run import Run
 from orchestrator.execution.scheduler import walk
@@ -22,6 +22,7 @@ from orchestrator.operations.scope import Scope
 from orchestrator.operations.status import surveyed
 from orchestrator.planning.plan import DatabasePlan, Request, Step
 from orchestrator.planning.status import FAILED, DatabaseStatus, Status
+from orchestrator.secret import hidden
 
 if TYPE_CHECKING:
     from orchestrator.analysis.risks import Risk

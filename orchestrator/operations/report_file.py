@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import InvalidError
-from orchestrator.events import bounded
 from orchestrator.hints import Command, Hint
 from orchestrator.planning.status import MISSING, PENDING, RUNNING, UP_TO_DATE
+from orchestrator.secret import bounded
 
 FORMAT = 1
 MAX_WRONG = 500

@@ -6,10 +6,11 @@ import json
 from typing import Any
 
 from orchestrator.errors import ExitCode, InvalidError
-from orchestrator.events import Failure, bounded
+from orchestrator.events import Failure
 from orchestrator.hints import Blank, Command, Hint
 from orchestrator.model import Direction
 from orchestrator.planning.plan import PLAN_FORMAT, DatabasePlan, Plan, Step
+from orchestrator.secret import bounded
 
 MAX_WRONG = 500
 """Characters of what is wrong with a saved plan: the schema's complaint repeats the value."""

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 
 from orchestrator import events
 from orchestrator.errors import ExitCode
-from orchestrator.events import Event, Failure, bounded
+from orchestrator.events import Event, Failure
 from orchestrator.phrases import some
+from orchestrator.secret import bounded
 from orchestrator.views.failures import shared
 
 SHOWN = 10

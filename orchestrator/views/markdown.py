@@ -7,9 +7,10 @@ from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 from orchestrator.analysis.risks import Risk
-from orchestrator.events import Failure, bounded
+from orchestrator.events import Failure
 from orchestrator.phrases import some
 from orchestrator.planning.plan import DatabasePlan, Plan
+from orchestrator.secret import bounded
 from orchestrator.views.failures import shared
 from orchestrator.views.graph_text import mermaid
 from orchestrator.views.table import counted

@@ -17,8 +17,9 @@ from estate import ORCH, Estate
 from orchestrator.analysis.risks import Risk, risks
 from orchestrator.engines.mongo.migration_file import parse_commands
 from orchestrator.engines.postgres.sql import parse_sql
-from orchestrator.events import Event, bounded
+from orchestrator.events import Event
 from orchestrator.model import File, Script
+from orchestrator.secret import bounded
 from orchestrator.views.github import command, harmless
 
 NASTY = "ส้ม%0A:,]]>"

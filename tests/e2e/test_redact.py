@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.errors import OrchError
-from orchestrator.events import Failure, hidden
+from orchestrator.events import Failure
 from orchestrator.execution.excerpt import EXCERPT, excerpt
 from orchestrator.manifest.redact import Redactor
+from orchestrator.secret import hidden
 
 SECRET = "Tr0ub4dor-and-3-horses'/é\\ battery"
 WAYS = {
