@@ -41,7 +41,15 @@ def has_put() -> bool:
 
 
 def tell(text: str) -> None:
-    """Write to stderr, at once; nobody can be told that it cannot be written."""
+    """Write to stderr, at once; nobody can be told that it cannot be written.
+
+    What was written to stdout before comes first, for those who send both to the same place.
+    """
+    if _last and not _lost:
+        try:
+            sys.stdout.flush()
+        except OSError as error:
+            _lost.append(error)
     with suppress(OSError):
         sys.stderr.write(without_secrets(text))
         sys.stderr.flush()

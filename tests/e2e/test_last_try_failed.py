@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
-from estate import Estate
+from estate import ORCH, Estate
 
 from orchestrator import api
 
@@ -74,3 +75,10 @@ def test_the_command_that_is_told_ends_it(shop: Estate) -> None:
     shop.orch(*NEXT.split()[1:])
     text = shop.orch("status").stdout
     assert "failed" not in text and "last try" not in text
+
+
+def test_where_both_streams_go_to_one_place_the_sentence_comes_last(tmp_path: Path) -> None:
+    shown = subprocess.run(
+        [ORCH, "init"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ).stdout
+    assert shown.index("databases.yaml") < shown.index("Next: ")
