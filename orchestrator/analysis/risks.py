@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from orchestrator.analysis.findings import Finding, Story, part_of
 from orchestrator.analysis.permissions import allowed, permissions
-from orchestrator.analysis.rules import LOSES_DATA, OFF, fits_engine, risk_of
+from orchestrator.analysis.rule import OFF
+from orchestrator.analysis.rules import LOSES_DATA, fits_engine, risk_of
 from orchestrator.analysis.rules import rules as all_rules
 from orchestrator.analysis.statements import calls_unknown
 from orchestrator.model import Mark, Script

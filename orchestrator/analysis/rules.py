@@ -1,40 +1,18 @@
-"""The record of a lint rule (code, reason, safe alternative) and the table of all rules."""
+"""The table of all lint rules, and what their codes tell."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cache
 
+from orchestrator.analysis.rule import ERROR, OFF, WARN, Rule
 from orchestrator.engines import dialect
 
-ERROR, WARN, OFF = "error", "warn", "off"
 _LEVELS = (ERROR, WARN, OFF)
 
 LOSES_DATA, BLOCKS_WRITES, BREAKS_READERS = "loses-data", "blocks-writes", "breaks-readers"
 RISKS = (LOSES_DATA, BLOCKS_WRITES, BREAKS_READERS)
 """What the `risks` of a manifest speak of."""
 _RISKS = {"1": LOSES_DATA, "2": BLOCKS_WRITES, "6": BLOCKS_WRITES, "5": BREAKS_READERS}  # by the first digit of a code
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """A rule. `level` is its default; a finding that may be harmless is never more than a warning.
-
-    `lock` and `blocks` say which lock is taken and who waits, `work` what is done under it, `versions` for which servers
-    it holds. `safe` are files that can be copied, by name.
-    """
-
-    code: str
-    title: str
-    level: str
-    lock: str
-    blocks: str
-    work: str
-    why: str
-    example: str
-    safe: tuple[tuple[str, str], ...] = ()
-    advice: str = ""
-    versions: str = "PostgreSQL 12 to 18"
 
 
 @cache

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from orchestrator.analysis.rules import ERROR, WARN, Rule
+from orchestrator.analysis.rule import ERROR, WARN, Rule
 
 _VERSIONS = "MongoDB 4.4 to 8"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from orchestrator.analysis.rules import ERROR, WARN, Rule
+from orchestrator.analysis.rule import ERROR, WARN, Rule
 
 _VERSIONS = "MySQL 8.0 to 9, MariaDB 10.5 to 11"
 _META = "metadata lock of the table, for a moment"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from orchestrator.analysis.rules import ERROR, OFF, WARN, Rule
+from orchestrator.analysis.rule import ERROR, OFF, WARN, Rule
 
 _AE = "ACCESS EXCLUSIVE"
 _ALL = "reads and writes"

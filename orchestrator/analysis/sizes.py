@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from orchestrator.analysis.findings import Finding
-from orchestrator.analysis.rules import ERROR, WARN
+from orchestrator.analysis.rule import ERROR, WARN
 from orchestrator.errors import InvalidError
 from orchestrator.hints import Command, Hint
 from orchestrator.model import Mark, Size

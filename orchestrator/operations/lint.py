@@ -12,7 +12,8 @@ from pathlib import Path
 from orchestrator.analysis.findings import Finding, Story
 from orchestrator.analysis.lint_report import Report, Told
 from orchestrator.analysis.permissions import allowed, permissions, wrong
-from orchestrator.analysis.rules import ERROR, OFF, WARN, Rule, fits_engine, rules
+from orchestrator.analysis.rule import ERROR, OFF, WARN, Rule
+from orchestrator.analysis.rules import fits_engine, rules
 from orchestrator.analysis.sizes import size_of, weighed
 from orchestrator.engines import dialect
 from orchestrator.errors import InvalidError, InvalidGroup, OrchError, UsageError

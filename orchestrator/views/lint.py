@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from orchestrator.analysis.lint_report import Report, Told
-from orchestrator.analysis.rules import ERROR, WARN, Rule
+from orchestrator.analysis.rule import ERROR, WARN, Rule
 from orchestrator.analysis.sizes import shown
 from orchestrator.hints import Command, Hint
 

@@ -9,7 +9,8 @@ from typing import Any
 from xml.etree import ElementTree
 
 from orchestrator.analysis.lint_report import Report, Told
-from orchestrator.analysis.rules import ERROR, rules
+from orchestrator.analysis.rule import ERROR
+from orchestrator.analysis.rules import rules
 from orchestrator.views.github import command, limited
 from orchestrator.views.junit import xml_text
 

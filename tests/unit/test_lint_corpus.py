@@ -8,7 +8,8 @@ import pytest
 from lint_corpus import ESTATE, MONGO, MYSQL, MYSQL_ESTATE, POSTGRES, Case, script
 
 from orchestrator.analysis.findings import Story
-from orchestrator.analysis.rules import OFF, rules
+from orchestrator.analysis.rule import OFF
+from orchestrator.analysis.rules import rules
 
 MEANINGS = {
     "loses": "PG101 PG102 PG104 PG105 PG106 PG107 MG101 MG103 MG104 MG105 MG106 MY101 MY102 MY103 MY104 MY105",

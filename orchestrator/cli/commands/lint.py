@@ -93,7 +93,7 @@ def command(
     """
     if explain is not None:
         return _explain(explain, output)
-    from orchestrator.analysis.rules import ERROR
+    from orchestrator.analysis.rule import ERROR
     from orchestrator.cli.console import say, say_failures
     from orchestrator.errors import UsageError
     from orchestrator.operations.lint import Request, lint
