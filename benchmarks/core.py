@@ -1,8 +1,8 @@
 """What orch itself costs: a fleet of databases of an engine in memory, whose servers answer at once.
 
-`python benchmarks/core.py [--databases N] [--migrations M] [--servers S] [--work nothing|pending|bootstrap]` runs one
-`orch apply` in this process and prints its CPU time and its peak memory. The engine keeps nothing for a database but its
-state; every history is made anew for each reader, as a driver does.
+`python benchmarks/core.py [--databases N] [--migrations M] [--servers S] [--work nothing|pending|bootstrap]
+[--command apply|plan|status] [--output text|json]` runs one command in this process and prints its CPU time and its peak
+memory. The engine keeps nothing for a database but its state; every history is made anew for each reader, as a driver does.
 """
 
 from __future__ import annotations
@@ -132,6 +132,8 @@ def main() -> None:
     parser.add_argument("--migrations", type=int, default=50)
     parser.add_argument("--servers", type=int, default=10)
     parser.add_argument("--work", choices=("nothing", "pending", "bootstrap"), default="nothing")
+    parser.add_argument("--command", choices=("apply", "plan", "status"), default="apply")
+    parser.add_argument("--output", choices=("text", "json"), default="text")
     options = parser.parse_args()
     DIALECTS["toy"] = "__main__:FLEET"
     Fleet.behind = {"nothing": 0, "pending": 1, "bootstrap": None}[options.work]
@@ -139,23 +141,24 @@ def main() -> None:
         project(Path(root), options.databases, options.migrations, options.servers)
         os.chdir(root)
         started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        cpu, wall = measured(apply)
+        cpu, wall = measured(lambda: orch(options.command, options.output))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     print(
-        f"{options.work}: {options.databases:,} databases x {options.migrations}, {options.servers:,} servers: "
+        f"{options.command} --output {options.output}, {options.work}: "
+        f"{options.databases:,} databases x {options.migrations}, {options.servers:,} servers: "
         f"{cpu:.2f} s CPU ({cpu / options.databases * 1e6:,.0f} us a database), {wall:.2f} s, "
         f"peak {peak / 1024:,.0f} MB (before: {started / 1024:,.0f})"
     )
 
 
-def apply() -> None:
-    """Run `orch apply`, with what it says thrown away."""
+def orch(command: str, output: str) -> None:
+    """Run a command, with what it says thrown away."""
     import gc
 
     from orchestrator.cli.app import run
 
     gc.set_threshold(200_000)  # as the command has it
-    sys.argv[1:] = ["apply", "--yes"]
+    sys.argv[1:] = [command, "--output", output, *(["--yes"] if command == "apply" else [])]
     streams = os.dup(1), os.dup(2)
     null = os.open(os.devnull, os.O_WRONLY)
     try:
@@ -168,7 +171,7 @@ def apply() -> None:
         os.dup2(streams[0], 1)
         os.dup2(streams[1], 2)
     if code:
-        sys.exit(f"orch apply: exit code {code}")
+        sys.exit(f"orch {command}: exit code {code}")
 
 
 if __name__ == "__main__":

@@ -125,8 +125,10 @@ class InvalidGroup(InvalidError):
 
     @staticmethod
     def raise_if(errors: Iterable[InvalidError]) -> None:
-        """Raise nothing, the one error, or all of them as a group."""
-        found = OtherToolError.folded(errors)
+        """Raise nothing, the one error, or all of them as a group; one that many databases have in common once."""
+        single = [each for one in errors for each in (one.errors if isinstance(one, InvalidGroup) else (one,))]
+        different = {(type(one), one.what, one.where, one.detail, str(one.hint)): one for one in single}
+        found = OtherToolError.folded(different.values())
         if len(found) == 1:
             raise found[0]
         if found:

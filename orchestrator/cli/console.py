@@ -96,11 +96,21 @@ def out_secret(text: str) -> None:
     put(text + "\n", secret=True)
 
 
-def out_json(document: Any) -> None:
-    """Write one JSON document to stdout."""
-    from orchestrator.views.document import json_text
+_AT_ONCE = 64 * 1024  # characters
 
-    put(json_text(document, indent=2) + "\n")
+
+def out_json(document: Any) -> None:
+    """Write one JSON document to stdout, as `json_pieces` makes it: a large one is never in memory as a whole."""
+    from orchestrator.views.document import json_pieces
+
+    pieces, size = list[str](), 0
+    for piece in json_pieces(document):
+        pieces.append(piece)
+        size += len(piece)
+        if size > _AT_ONCE:
+            put("".join(pieces))
+            pieces, size = [], 0
+    put("".join(pieces))
 
 
 QUIET = "ORCH_QUIET"

@@ -14,6 +14,7 @@ from orchestrator.model import Rollout, RolloutStep
 _PERCENT = re.compile(r"([0-9]{1,3}(?:\.[0-9]+)?)%")
 _DURATION = re.compile(r"([0-9]{1,6}(?:\.[0-9]+)?)(s|m|h)")
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+_LONGEST = 7 * 24 * 3600.0
 _RESUMED = "until resumed"
 
 
@@ -58,12 +59,17 @@ def _failures(given: Any, at: Steps, error: Report) -> tuple[float, bool]:
 
 
 def _pause(given: Any, at: Steps, error: Report) -> float:
-    if isinstance(given, (int, float)):
-        return float(given)
     if given == _RESUMED:
         return float("inf")
-    found = _DURATION.fullmatch(given)
-    if found:
-        return float(found[1]) * _SECONDS[found[2]]
+    if isinstance(given, (int, float)):
+        seconds = float(given)
+    else:
+        found = _DURATION.fullmatch(given)
+        seconds = float(found[1]) * _SECONDS[found[2]] if found else -1.0
+    if 0 <= seconds <= _LONGEST:
+        return seconds
+    if seconds > _LONGEST:
+        error(at, f"the pause {given!r} is too long", f"168h at most; or '{_RESUMED}'")
+        return 0.0
     error(at, f"{given!r} is no pause", Hint(f"for example 10m, or '{_RESUMED}': until ", Command("rollout", "resume")))
     return 0.0

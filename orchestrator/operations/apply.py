@@ -55,7 +55,7 @@ def prepare(
         made = guarded(run, _for_these_servers(part, run))
         return Planned(bootstrapped(run, made), made, elsewhere=elsewhere(run, awaited))
     made = guarded(run, _for_these_servers(saved, run))
-    return Planned(bootstrapped(run, made), made, rollouts=rollouts_of(assembly, made, None))
+    return Planned(bootstrapped(run, made), made, rollouts=rollouts_of(run, assembly, made, None))
 
 
 def resume(scope: Scope, sink: Sink, groups: Collection[str]) -> Planned:

@@ -50,6 +50,7 @@ class Assembly:
     _scripts: dict[tuple[File, bool, tuple[tuple[str, str], ...]], Script] = field(default_factory=dict)
     _texts: dict[tuple[str, bool, str], Script] = field(default_factory=dict)
     _kept: int = 0
+    _invalid: dict[tuple[File, bool, tuple[tuple[str, str], ...]], InvalidError] = field(default_factory=dict)
     _targets: Mapping[str, Target] = field(default_factory=dict)
 
     def catalogs(self) -> dict[str, tuple[Migration, ...]]:
@@ -101,9 +102,15 @@ class Assembly:
         """Parse a migration file, once for the plan and its execution. Raise InvalidError with line and column."""
         piecewise = self._is_piecewise(database)
         key = file, piecewise, tuple(database.variables.items())
+        if key in self._invalid:  # the members of a fleet share it
+            raise self._invalid[key].with_traceback(None)
         if (script := self._scripts.get(key)) is None:
-            script = self._parse(database, file, read_text(file), piecewise=piecewise)
-            refuse_both_directions(script)
+            try:
+                script = self._parse(database, file, read_text(file), piecewise=piecewise)
+                refuse_both_directions(script)
+            except InvalidError as error:
+                self._invalid[key] = error
+                raise
             self._kept += len(script.text)
             if self._kept <= _MAX_KEPT:
                 self._scripts[key] = script
@@ -130,6 +137,7 @@ class Assembly:
         piecewise = self._is_piecewise(database)
         key = file, piecewise, tuple(database.variables.items())
         self._scripts[key] = self._parse(database, file, text, piecewise=piecewise)
+        self._invalid.pop(key, None)
 
     def _is_piecewise(self, database: Database) -> bool:
         """Whether the DSN, or its template before it is resolved, sets golang-migrate's multi-statement mode."""

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import cached_property, partial
+from functools import cached_property
 from typing import TYPE_CHECKING
 
-from orchestrator.errors import ExitCode, OrchError, UsageError, exit_code_of
+from orchestrator.errors import ExitCode, UsageError, exit_code_of
 from orchestrator.events import Failure, Notice, Sink
 from orchestrator.execution.reading import plan_of
 from orchestrator.execution.run import Run
 from orchestrator.execution.survey import survey
 from orchestrator.hints import Blank, Command, Hint
-from orchestrator.model import Database, Direction, Script
+from orchestrator.model import Database, Direction
 from orchestrator.operations.assembly import Assembly
 from orchestrator.operations.scope import Scope
-from orchestrator.planning.plan import DatabasePlan, Plan, Request
+from orchestrator.phrases import some
+from orchestrator.planning.plan import Plan, Request
 
 if TYPE_CHECKING:
     from orchestrator.analysis.risks import Risk
@@ -46,6 +46,8 @@ class Planned:
     @cached_property
     def risks(self) -> Mapping[str, Sequence[Risk]]:
         """The risky statements among those that would run, by database."""
+        from orchestrator.operations.risks import risks_of
+
         return risks_of(self.run, self.plan)
 
     def executor(self) -> Executor:
@@ -113,7 +115,7 @@ def plan(
         from orchestrator.operations.fleets import tell_vanished
 
         tell_vanished(run, assembly)
-    waves = rollouts_of(assembly, made, surveys, resumed)
+    waves = rollouts_of(run, assembly, made, surveys, resumed)
     if scope.shard:
         from orchestrator.operations.shards import elsewhere, refuse_rollouts
 
@@ -151,17 +153,24 @@ def _counted(number: int) -> str:
 
 
 def rollouts_of(
-    assembly: Assembly, plan: Plan, surveys: Mapping[str, Survey] | None, resumed: Collection[str] = ()
+    run: Run, assembly: Assembly, plan: Plan, surveys: Mapping[str, Survey] | None, resumed: Collection[str] = ()
 ) -> tuple[FleetRollout, ...]:
-    """Return the waves of the fleets of a plan. InvalidError if two rollouts wait for each other."""
+    """Return the waves of the fleets of a plan; tells of canaries that are no members.
+
+    InvalidError if none is, or two rollouts wait for each other.
+    """
     members: dict[str, list[Database]] = {}
     for one in assembly.manifest.databases:
         if one.fleet and one.fleet.rollout and not one.stands_for_all:
             members.setdefault(one.fleet.group, []).append(one)
     if not members:
         return ()
-    from orchestrator.planning.rollout import refuse_cycles, rollouts
+    from orchestrator.planning.rollout import idle_canaries, refuse_cycles, rollouts
 
+    for group, ones in members.items():
+        rollout = ones[0].fleet.rollout if ones[0].fleet else None
+        if rollout and (idle := idle_canaries(ones, rollout)) and len(idle) < len(rollout.canary):
+            run.sink(Notice("", f"the rollout of group:{group} has canaries that are no members: {some(idle)}"))
     found = rollouts(members, plan, surveys, datetime.now(UTC), resumed=resumed)
     refuse_cycles(found, plan)
     return tuple(found)
@@ -193,54 +202,6 @@ def _with_notes(plan: Plan, notes: Callable[[str], Sequence[str]]) -> Plan:
             replace(one, notes=(*notes(one.id), *one.notes)) if one.has_changes else one for one in plan.databases
         ),
     )
-
-
-def risks_of(run: Run, plan: Plan) -> dict[str, list[Risk]]:
-    """Return the risky statements among those that would run, database by database."""
-    from orchestrator.analysis.risks import risks
-
-    def shown(risk: Risk) -> Risk:
-        return replace(risk, what=run.redact(risk.what), statement=run.redact(risk.statement))
-
-    found = {
-        database.id: risks(
-            _ahead(run, plan, database),
-            fresh=_is_fresh(run, database),
-            past=partial(_past, run, plan, database),
-            engine=database.engine,
-            levels=run.databases[database.id].lint.levels,
-        )
-        for database in plan.databases
-        if database.id in run.databases
-    }
-    return {id: list(map(shown, dangers)) for id, dangers in found.items() if dangers}
-
-
-def _is_fresh(run: Run, database: DatabasePlan) -> bool:
-    """Whether the plan creates this database empty: a template of its own may hold tables."""
-    return database.create and run.databases[database.id].create.template in (None, "template0")
-
-
-def _ahead(run: Run, plan: Plan, database: DatabasePlan) -> Iterator[Script]:
-    """Yield the files of a database's steps with the statements that would run."""
-    files = {migration.version: migration.file(plan.direction) for migration in run.catalogs.get(database.id, ())}
-    for step in database.steps:
-        file = files.get(step.version)
-        if file is not None and file.checksum == step.checksum:  # else the plan is stale, and says so
-            script = run.read_script(run.databases[database.id], file)
-            yield replace(script, statements=script.statements[step.first :])
-
-
-def _past(run: Run, plan: Plan, database: DatabasePlan) -> Iterator[Script]:
-    """Yield the up files that are applied before the steps of a database's plan; one that cannot be read is passed over."""
-    if not database.steps:
-        return
-    last = max(step.version for step in database.steps)
-    steps = {step.version for step in database.steps} if plan.direction is Direction.UP else set()
-    for migration in run.catalogs.get(database.id, ()):
-        if migration.version <= last and migration.version not in steps and migration.up is not None:
-            with suppress(OrchError):
-                yield run.read_script(run.databases[database.id], migration.up)
 
 
 def _up_to(assembly: Assembly, to: int | None, only: Sequence[str] | None) -> Request:

@@ -61,7 +61,7 @@ def _with_risks(
 ) -> tuple[DatabaseStatus, ...]:
     """Return the databases with what is risky in their pending migrations."""
     from orchestrator.model import Direction
-    from orchestrator.operations.plan import risks_of
+    from orchestrator.operations.risks import risks_of
     from orchestrator.planning.plan import Request
 
     plan = plan_of(run, assembly.databases, surveys, Request(Direction.UP))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
 from orchestrator.events import Failure
@@ -82,18 +82,9 @@ class Plan:
         return tuple(database.failure for database in self.databases if database.failure)
 
     def document(self) -> dict[str, Any]:
-        """Return the plan as plain data. It holds no secret."""
-        document: dict[str, Any] = {"format": self.format, "tool": self.tool, "direction": self.direction.value}
-        document["databases"] = [
-            _plain(asdict(replace(database, failure=None)))
-            | {"failure": database.failure.document() if database.failure else None}
-            for database in self.databases
-        ]
-        return document
-
-    def to_json(self) -> str:
-        """Return the plan as a JSON document, for a file."""
-        return json.dumps(self.document(), indent=2, ensure_ascii=False) + "\n"
+        """Return the plan as plain data, its databases as an iterator that makes them one by one. It holds no secret."""
+        databases = map(_plain, self.databases)
+        return {"format": self.format, "tool": self.tool, "direction": self.direction.value, "databases": databases}
 
 
 class Request(NamedTuple):
@@ -110,10 +101,18 @@ class Request(NamedTuple):
 
 
 def _plain(value: Any) -> Any:
+    """Return plain data for a part of a plan."""
     if isinstance(value, Direction):
         return value.value
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+    if isinstance(value, Failure):
+        return value.document()
+    if isinstance(value, (DatabasePlan, Step)):
+        return {name: _plain(getattr(value, name)) for name in _FIELDS[type(value)]}
+    if isinstance(value, tuple):
+        return list(map(_plain, value))
     return value
+
+
+_FIELDS: Mapping[type, tuple[str, ...]] = {
+    kind: tuple(field.name for field in fields(kind)) for kind in (DatabasePlan, Step)
+}

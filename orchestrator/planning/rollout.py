@@ -10,6 +10,7 @@ from math import ceil
 
 from orchestrator.errors import InvalidError
 from orchestrator.model import Attempt, Database, Direction, Origin, Rollout
+from orchestrator.phrases import did_you_mean, some
 from orchestrator.planning.graph import cycle
 from orchestrator.planning.plan import Plan
 from orchestrator.planning.surveys import Survey
@@ -53,7 +54,7 @@ class FleetRollout:
     pause: float
 
 
-def _waves_of(members: Sequence[Database], rollout: Rollout) -> list[list[str]]:
+def waves_of(members: Sequence[Database], rollout: Rollout) -> list[list[str]]:
     """Return the ids of all members wave by wave: the canaries first, if there are any."""
     left = {one.id: one for one in members}
     canaries = [one.id for one in members if any(_matches(one, pattern) for pattern in rollout.canary)]
@@ -101,6 +102,24 @@ def _matches(database: Database, pattern: str) -> bool:
     return any(fnmatchcase(name, pattern) for name in (database.member, database.name, database.id))
 
 
+def idle_canaries(members: Sequence[Database], rollout: Rollout) -> list[str]:
+    """Return the canaries of a rollout that mean no member."""
+    return [pattern for pattern in rollout.canary if not any(_matches(one, pattern) for one in members)]
+
+
+def no_canary(members: Sequence[Database], rollout: Rollout) -> InvalidError | None:
+    """Return what is wrong if a rollout begins with canaries and no member is one: its first wave would be as large as others."""
+    fleet = members[0].fleet
+    if fleet is None or not rollout.canary or len(idle_canaries(members, rollout)) < len(rollout.canary):
+        return None
+    known = [one.member for one in members]
+    hint = (
+        did_you_mean(rollout.canary[0], known) or "a canary is a member, a glob, or label:NAME; or leave out 'canary'"
+    )
+    what = f"no member of group:{fleet.group} is a canary of its rollout: {some(rollout.canary)}"
+    return InvalidError(what, where=fleet.mark, hint=hint)
+
+
 def rollouts(
     fleet_members: Mapping[str, Sequence[Database]],
     plan: Plan,
@@ -112,7 +131,8 @@ def rollouts(
     """Return how the fleets of a plan are rolled out. `fleet_members` has all members of each, by group.
 
     Without `surveys` (a saved plan) nothing is known of earlier runs, and a wave whose predecessors are done waits its whole
-    pause. `resumed` are groups whose first pause somebody has ended.
+    pause. `resumed` are groups whose first pause somebody has ended. InvalidError for a rollout whose canaries are no
+    members, if it has work.
     """
     if plan.direction is not Direction.UP:
         return []
@@ -122,7 +142,10 @@ def rollouts(
         rollout = members[0].fleet.rollout if members[0].fleet else None
         if rollout is None:
             continue
-        all_waves = _waves_of(members, rollout)
+        works = any(one.id in planned and planned[one.id].has_changes for one in members)
+        if works and (wrong := no_canary(members, rollout)):
+            raise wrong
+        all_waves = waves_of(members, rollout)
         waves: list[Wave] = []
         before: list[str] = []
         skip = group in resumed

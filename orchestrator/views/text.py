@@ -32,7 +32,7 @@ def plan_text(plan: Plan, risks: Mapping[str, Sequence[Risk]]) -> Hint:
         planned for planned in plan.databases if planned.failure is None and (planned.has_changes or planned.notes)
     ]
     work = {planned.id: tuple(_lines(planned, risks.get(planned.id, ()))) for planned in shown}
-    kinds = {planned.id: tuple(_without_name(planned, line) for line in work[planned.id]) for planned in shown}
+    kinds = {planned.id: _without_name(planned, work[planned.id]) for planned in shown}
     alike: dict[tuple[str, ...], list[DatabasePlan]] = {}
     for planned in shown:
         alike.setdefault(kinds[planned.id], []).append(planned)
@@ -110,11 +110,14 @@ def _lines(planned: DatabasePlan, risks: Sequence[Risk]) -> Iterable[str]:
         yield f"note: {note}"
 
 
-def _without_name(planned: DatabasePlan, line: str) -> str:
-    """Return a line with {database} in place of the database's own name, so that equal plans compare equal."""
+def _without_name(planned: DatabasePlan, lines: tuple[str, ...]) -> tuple[str, ...]:
+    """Return lines with {database} in place of the database's own name, so that equal plans compare equal."""
     own = planned.id.removeprefix(f"{planned.engine}-").lower()
-    name = re.escape(re.sub(r"[^0-9a-z]+", "_", own).strip("_"))
-    return re.sub(rf"(?<![0-9a-z]){name}(?![0-9a-z])", "{database}", line) if name else line
+    name = re.sub(r"[^0-9a-z]+", "_", own).strip("_")
+    if not name or not any(name in line for line in lines):  # of most: a pattern for each of many databases takes long
+        return lines
+    pattern = re.compile(rf"(?<![0-9a-z]){re.escape(name)}(?![0-9a-z])")
+    return tuple(pattern.sub("{database}", line) for line in lines)
 
 
 def _versions(versions: Sequence[int]) -> str:

@@ -73,6 +73,7 @@ def command(
     from orchestrator.operations import rollback
     from orchestrator.operations.plan import plan
     from orchestrator.operations.risks import refuse
+    from orchestrator.views.document import json_pieces
     from orchestrator.views.plain import PlainView
 
     if output is options.PlanOutput.github:
@@ -88,7 +89,8 @@ def command(
         planned = plan(scope, PlainView(say), to=to, create=not no_create, late=allow_out_of_order, checks=check)
     if out_file is not None:
         try:
-            Path(out_file).write_text(planned.plan.to_json(), encoding="utf-8")
+            with Path(out_file).open("w", encoding="utf-8") as written_plan:
+                written_plan.writelines(json_pieces(planned.plan.document()))
         except OSError as error:
             raise UsageError(f"{out_file} cannot be written: {error.strerror}") from None
         say(pasteable(Hint(f"The plan is in {out_file}; run it: ", Command("apply", out_file))))

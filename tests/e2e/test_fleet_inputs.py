@@ -1,0 +1,84 @@
+"""Sources of fleets that are wrong, empty or too large, and canaries by glob and label, on a real server."""
+
+from __future__ import annotations
+
+import json
+
+from estate import Estate
+
+FILES = {"000001_a.up.sql": "CREATE TABLE a (id int);", "000001_a.down.sql": "DROP TABLE a;"}
+CORE = "  - {name: core, server: postgres, migrations: migrations/core/schema}\n"
+TENANTS = {
+    "000001_t.up.sql": "CREATE TABLE tenants (slug text, region text, logo bytea);",
+    "000001_t.down.sql": "DROP TABLE tenants;",
+}
+
+
+def fleet(estate: Estate, for_each: str, more: str = "", before: str = "") -> None:
+    estate.manifest(
+        f'{before}  - {{name: "t_{{slug}}", server: postgres, migrations: migrations/t/schema, for_each: {for_each}{more}}}\n'
+    )
+
+
+def test_what_is_wrong_with_the_answer_of_a_query(pg_estate: Estate) -> None:
+    estate = pg_estate
+    estate.write("t", FILES)
+    estate.write("core", TENANTS)
+
+    def told(sql: str, column: str = "") -> str:
+        """Return what `plan` says of a fleet that this query tells."""
+        fleet(estate, f"{{query: {json.dumps(sql)}, database: core{column}}}", before=CORE)
+        return estate.orch("plan", "--output", "json", code=None).stderr
+
+    unknown = told("SELECT slug FROM tenants")
+    assert "t_{slug}: its members are not known yet: postgres-core, which tells them, does not exist" in unknown
+    estate.orch("apply", code=8)
+    estate.write("core", {"000002_b.up.sql": "ALTER TABLE tenants ADD active bool;", "000002_b.down.sql": "SELECT 1;"})
+    pending = told("SELECT slug FROM tenants WHERE active")  # a column that the next migration makes
+    assert "its members are not known yet: postgres-core, which tells them, is not migrated" in pending
+    estate.orch("apply", "--only", "core")
+    before = estate.snapshot()
+
+    assert "the query has no rows, so this fleet has no members" in told("SELECT slug FROM tenants")
+    assert "100,000 is the most" in told("SELECT g::text AS slug FROM generate_series(1, 100001) g")
+    assert "row 2 of the query has no value in 'slug'" in told("SELECT unnest(ARRAY['a', NULL]) AS slug")
+    assert "the query returns the column 'slug' twice" in told("SELECT 'a' AS slug, 'b' AS slug")
+    assert "'' is empty" in told("SELECT '' AS slug")
+    assert "control character U+000A" in told("SELECT E'a\\nb' AS slug")
+    assert "two databases are 'postgres-t_a'" in told("SELECT unnest(ARRAY['a', 'a']) AS slug")
+    assert "no column 'slog'" in told("SELECT 'a' AS slug", ", column: slog")
+    assert "longest allowed is 63" in told("SELECT repeat('x', 64) AS slug")
+    assert "databases.yaml:" in told("SELECT nonsense FROM tenants")
+    assert "the query of the fleet t_{slug} failed on postgres-core" in told("SELECT 1/0 AS slug")
+    assert "must be one statement; it has 0" in told("-- nothing")
+    assert estate.snapshot() == before
+
+
+def test_what_is_wrong_in_a_file_of_all_members_is_told_once(pg_estate: Estate) -> None:
+    estate = pg_estate
+    estate.write("t", {**FILES, "000002_b.up.sql": "SELECT 1;\nSELECT $$;", "000002_b.down.sql": "SELECT 1;"})
+    fleet(estate, "{range: 1..300}")
+    refused = estate.orch("apply", code=4)
+    assert refused.stderr.count("000002_b.up.sql:2:8: unterminated dollar-quoted string") == 1
+    assert len(refused.stderr.splitlines()) < 5
+
+
+def test_canaries_by_glob_and_by_label(pg_estate: Estate) -> None:
+    estate = pg_estate
+    estate.write("t", FILES)
+    rows = ["slug,plan", "acme,paying", "globex,beta", "try-1,paying", "try-2,paying", "umbrella,paying"]
+    (estate.root / "t.csv").write_text("\n".join(rows))
+    source = "{file: t.csv, column: slug}"
+    fleet(estate, source, ', labels: ["{plan}"], rollout: {canary: ["trial-*", "label:betta"], then: 1}')
+    refused = estate.orch("apply", code=4)
+    assert "no member of group:t is a canary of its rollout: trial-*, label:betta" in refused.stderr
+    assert "databases.yaml:" in refused.stderr
+    assert "warning: the rollout of group:t has canaries that are no members" in estate.orch("validate").stderr
+    fleet(estate, source, ', labels: ["{plan}"], rollout: {canary: ["try-*", "label:beta", "gone"], then: 1}')
+    applied = estate.orch("apply", "--output", "jsonl")
+    events = [json.loads(line) for line in applied.stdout.splitlines()]
+    order = [one["database"].removeprefix("postgres-t_") for one in events if one["event"] == "DatabaseFinished"]
+    assert set(order[:3]) == {"try-1", "try-2", "globex"}
+    assert order[3:] == ["acme", "umbrella"]
+    notices = [one["text"] for one in events if one["event"] == "Notice"]
+    assert "the rollout of group:t has canaries that are no members: gone" in notices

@@ -1,0 +1,124 @@
+"""The `rollout` of a fleet: which members are canaries and waves, and what is refused."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from manifests import HEAD, one, read
+
+from orchestrator.errors import InvalidError
+from orchestrator.model import Database, Direction
+from orchestrator.operations.assembly import Assembly
+from orchestrator.operations.validate import validate
+from orchestrator.planning.plan import DatabasePlan, Plan
+from orchestrator.planning.rollout import idle_canaries, rollouts, waves_of
+
+MEMBER = (
+    '  - {{name: "tenant_{{tenant}}", server: pg, migrations: m, labels: ["in-{{region}}", "{{plan}}"],'
+    " for_each: {{file: t.csv, column: tenant}}, rollout: {0}}}\n"
+)
+ROWS = "tenant,region,plan\nacme,eu,beta\nacorn,us,paying\nglobex,eu,paying\nbig-1,us,beta\nbig-2,us,paying\n"
+
+
+@pytest.fixture(autouse=True)
+def in_tmp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("t.csv").write_text(ROWS)
+    Path("m").mkdir()
+
+
+def members(rollout: str) -> list[Database]:
+    return list(read(HEAD + MEMBER.format(rollout)).databases)
+
+
+def waves(rollout: str) -> list[list[str]]:
+    found = members(rollout)
+    fleet = found[0].fleet
+    assert fleet is not None
+    assert fleet.rollout is not None
+    return [[id.removeprefix("postgres-tenant_") for id in wave] for wave in waves_of(found, fleet.rollout)]
+
+
+@pytest.mark.parametrize(
+    ("rollout", "expected"),
+    [
+        ("{canary: [globex]}", [["globex"], ["acme", "acorn", "big-1", "big-2"]]),
+        ("{canary: [tenant_globex]}", [["globex"], ["acme", "acorn", "big-1", "big-2"]]),
+        ("{canary: [postgres-tenant_globex]}", [["globex"], ["acme", "acorn", "big-1", "big-2"]]),
+        ("{canary: ['ac*'], then: 2}", [["acme", "acorn"], ["globex", "big-1"], ["big-2"]]),
+        ("{canary: ['big-[12]']}", [["big-1", "big-2"], ["acme", "acorn", "globex"]]),
+        ("{canary: ['label:beta']}", [["acme", "big-1"], ["acorn", "globex", "big-2"]]),
+        ("{canary: ['label:in-*s']}", [["acorn", "big-1", "big-2"], ["acme", "globex"]]),
+        ("{canary: ['label:beta', 'ac*']}", [["acme", "acorn", "big-1"], ["globex", "big-2"]]),
+        ("{canary: ['*'], then: 1}", [["acme", "acorn", "globex", "big-1", "big-2"]]),
+        ("{then: [{match: 'label:paying'}, 40%]}", [["acorn", "globex", "big-2"], ["acme", "big-1"]]),
+        ("{then: [{match: 'label:nobody'}, 3]}", [["acme", "acorn", "globex"], ["big-1", "big-2"]]),
+        ("{canary: [], then: 100%}", [["acme", "acorn", "globex", "big-1", "big-2"]]),
+        ("{then: 0.1%}", [["acme"], ["acorn"], ["globex"], ["big-1"], ["big-2"]]),
+    ],
+)
+def test_canaries_and_waves_are_named_in_many_ways(rollout: str, expected: list[list[str]]) -> None:
+    assert waves(rollout) == expected
+
+
+def plan_of(found: list[Database], *, create: bool = True) -> Plan:
+    plans = tuple(DatabasePlan(d.id, d.engine, d.name, "h", create=create) for d in found)
+    return Plan(Direction.UP, plans)
+
+
+def test_a_rollout_without_its_canaries_does_not_begin() -> None:
+    found = members("{canary: [acne, 'label:gone'], then: 1}")
+    assert found[0].fleet
+    assert found[0].fleet.rollout
+    assert idle_canaries(found, found[0].fleet.rollout) == ["acne", "label:gone"]
+    now = datetime.now(UTC)
+    with pytest.raises(InvalidError) as caught:
+        rollouts({"tenant": found}, plan_of(found), None, now)
+    assert "no member of group:tenant is a canary of its rollout: acne, label:gone" in caught.value.what
+    assert "did you mean 'acme'?" in caught.value.hint
+    assert str(caught.value.where) == "databases.yaml:6:5"
+    rollouts({"tenant": found}, plan_of(found, create=False), None, now)  # nothing to do: nothing to refuse
+    validated = validate(Assembly(read(HEAD + MEMBER.format("{canary: [acne, acme]}")), tuple(found), {}))
+    (warned,) = (one.what for one in validated.warnings if one.kind == "canary")
+    assert warned == "the rollout of group:tenant has canaries that are no members: acne"
+
+
+@pytest.mark.parametrize(
+    ("rollout", "where", "what"),
+    [
+        ("{then: 0}", ":6:", "must be at least 1"),
+        ("{then: 0%}", ":6:", "'0%' is not the size of a wave"),
+        ("{then: 101%}", ":6:", "'101%' is not the size of a wave"),
+        ("{then: -5%}", ":6:", "'-5%' is not the size of a wave"),
+        ("{then: many}", ":6:", "'many' is not the size of a wave"),
+        ("{then: [5%, {}]}", ":6:", "match"),
+        ("{then: {match: a, size: 2}}", ":6:", "size"),
+        ("{then: true}", ":6:", "the truth value true"),
+        ("{canary: acme}", ":6:", "must be a list"),
+        ("{canary: [[acme]]}", ":6:", "must be text or a whole number"),
+        ("{max_failures: -1}", ":6:", "must be at least 0"),
+        ("{max_failures: few}", ":6:", "'few' is no number of failures"),
+        ("{max_failures: 200%}", ":6:", "'200%' is no number of failures"),
+        ("{pause: soon}", ":6:", "'soon' is no pause"),
+        ("{pause: -1}", ":6:", "must be at least 0"),
+        ("{pause: .nan}", ":6:", "not a number that can be used"),
+        ("{pause: 169h}", ":6:", "the pause '169h' is too long"),
+        ("{pause: 10d}", ":6:", "'10d' is no pause"),
+        ("{canaries: [acme]}", ":6:", "canary"),
+        ("[acme]", ":6:", "rollout"),
+    ],
+)
+def test_what_is_wrong_with_a_rollout_is_told_with_its_place(rollout: str, where: str, what: str) -> None:
+    place, said, hint = one(HEAD + MEMBER.format(rollout))
+    assert what in said + hint
+    assert where in place
+
+
+@pytest.mark.parametrize("key", ["rollout: {canary: [a]}", "bootstrap: template"])
+def test_what_is_for_fleets_is_refused_elsewhere(key: str) -> None:
+    place, said, hint = one(f"{HEAD}  - {{name: a, server: pg, migrations: m, {key}}}\n")
+    assert key.partition(":")[0] in said
+    assert "for_each" in said + hint
+    assert ":6:" in place
