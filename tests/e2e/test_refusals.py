@@ -197,6 +197,40 @@ def test_a_certificate_that_is_refused_is_no_starting_server(tmp_path: Path, sec
         assert "--wait" not in result.stderr
 
 
+def test_every_kind_of_wrong_tls_is_told_at_once(tmp_path: Path, secure: Server) -> None:
+    """Trusted and of another host, no certificate at all, keys that cannot be read: none of it passes by waiting."""
+    estate = Estate(tmp_path, {"postgres": secure})
+    estate.add("postgres", "a", FILES)
+    with psycopg.connect(secure.dsn("postgres")) as connection:
+        row = connection.execute("SHOW data_directory").fetchone()
+    assert row
+    trusted, garbage, key = tmp_path / "trusted.crt", tmp_path / "garbage.crt", tmp_path / "client.key"
+    trusted.write_bytes((Path(row[0]) / "server.crt").read_bytes())
+    garbage.write_text("-----BEGIN CERTIFICATE-----\nnone\n-----END CERTIFICATE-----\n")
+    key.write_text("none")
+    key.chmod(0o644)
+    path = tmp_path / "databases.yaml"
+    plain = path.read_text()
+    for mode in (
+        f"verify-full&sslrootcert={trusted}",
+        f"verify-ca&sslrootcert={garbage}",
+        "verify-full",
+        "verify-full&sslrootcert=system",
+        f"require&sslcert={trusted}&sslkey={tmp_path}/none.key",
+        f"require&sslcert={trusted}&sslkey={key}",
+        f"require&sslcert={garbage}&sslkey={key}",
+        "require&ssl_min_protocol_version=TLSv1.3&ssl_max_protocol_version=TLSv1.2",
+    ):
+        path.write_text(plain.replace("sslmode=disable", f"sslmode={mode}"))
+        result = estate.orch("plan", "--wait", "60", code=None, timeout=20)
+        assert result.code in (4, 7), (mode, result.text)
+        assert "is the server up" not in result.stderr and "--wait" not in result.stderr, (mode, result.stderr)
+        assert re.search(r"TLS|ssl|libpq", result.stderr), (mode, result.stderr)
+    for good in (f"verify-ca&sslrootcert={trusted}", "require", "prefer"):
+        path.write_text(plain.replace("sslmode=disable", f"sslmode={good}"))
+        estate.orch("plan")
+
+
 @pytest.mark.parametrize("host", ["getaddrinfo-dns", "nameserver.localhost"])
 def test_words_in_the_name_of_a_mongodb_host_are_no_reason(mongo_estate: Estate, host: str) -> None:
     """A host that has an address and is down is down, whatever its name is; one without an address does not resolve."""

@@ -31,6 +31,9 @@ _WORDS = {
 }
 _BROKE = re.compile(r"server closed the connection|could not (?:receive|send) |SSL SYSCALL error|\bEOF\b")
 _PLACE = re.compile(r'^(?:connection failed: )?connection to server (?:at|on socket) "[^"\n]*"[^"\n]*? failed: ', re.M)
+_OWN_REFUSAL = re.compile(
+    r"(?:connection failed: )?invalid "
+)  # libpq looks at no server for options that exclude each other
 _LACKS_TLS = "does not support SSL"
 _CERTIFICATE = re.compile(r"certificate|SSL error|private key file|SSL, but SSL was required|\bTLS\b")
 
@@ -57,6 +60,10 @@ def connect_error(error: psycopg.Error, target: Target, login: Login | None = No
             server_down=True,
         )
     said = _PLACE.sub("", text)
+    if said == text and _OWN_REFUSAL.match(text):
+        return ConnectError(
+            "libpq refuses the options of the DSN", detail=text, hint="correct what it names; no server was asked"
+        )
     if error.pgconn.needs_password:
         return _login_refused(target, text, "28P01")
     if login and login.connected:
