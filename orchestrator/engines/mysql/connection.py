@@ -27,7 +27,8 @@ _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 def open_connection(target: Target, *, database: bool = True, timeout: float | None = None) -> Any:
     """Return a new connection, which commits every statement by itself.
 
-    Not `database`: to the server alone. ConnectError, NotPermittedError or DatabaseMissingError where that fails.
+    Not `database`: to the server alone. `timeout`: seconds to connect. ConnectError, NotPermittedError or
+    DatabaseMissingError where that fails.
     """
     url = target.url.reveal()
     parts = split(url)

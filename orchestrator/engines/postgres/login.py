@@ -60,7 +60,7 @@ def is_traceable() -> bool:
 
 
 def log_in(conninfo: str, seconds: float) -> Login:
-    """Log in, and log out again. Raises OSError or psycopg.Error where the trace cannot be had."""
+    """Log in within `seconds`, and log out again. Raises OSError or psycopg.Error where the trace cannot be had."""
     trace = os.memfd_create("libpq")
     connection = pq.PGconn.connect_start(conninfo.encode())
     try:
@@ -82,7 +82,7 @@ def log_in(conninfo: str, seconds: float) -> Login:
 
 
 def what_was_answered(url: str, parameters: Mapping[str, Any], seconds: float) -> Login | None:
-    """Log in once more, to each host of the DSN; return the try that tells most, or None if it cannot be traced.
+    """Log in once more within `seconds`, to each host of the DSN; return the try that tells most, or None if it cannot be traced.
 
     A server that answered tells more than one that could not be reached or that is still starting.
     """
