@@ -9,7 +9,8 @@ from orchestrator.analysis.facts import Column, Constraint
 from orchestrator.analysis.types import SERIAL, Type, read_type
 from orchestrator.analysis.words import Words, identifier
 
-_OPENING = ("CONSTRAINT", "CHECK", "UNIQUE", "EXCLUDE", "FOREIGN")
+_BEGINNINGS = frozenset(("CONSTRAINT", "PRIMARY", "UNIQUE", "EXCLUDE", "CHECK", "FOREIGN", "NOT"))
+_TELLING = frozenset(("CONSTRAINT", "NOT", "DEFAULT", "PRIMARY", "UNIQUE", "CHECK", "REFERENCES", "GENERATED"))
 _COLUMN_WORDS = frozenset(
     (
         *("CONSTRAINT", "NOT", "NULL", "DEFAULT", "PRIMARY", "UNIQUE", "CHECK", "REFERENCES", "GENERATED", "COLLATE"),
@@ -39,6 +40,8 @@ def read_elements(
 def read_constraint(words: Words) -> Constraint | None:
     """Read a constraint of a table; None, and nothing is passed over, if none stands here."""
     at, name = words.i, ""
+    if words.peek() not in _BEGINNINGS:
+        return None
     if words.peek() == "CONSTRAINT":
         words.i += 1
         name = words.name()
@@ -132,7 +135,9 @@ def read_column(words: Words) -> Column:
     constraints: list[Constraint] = []
     constraint_name = ""
     while not words.done:
-        if words.take("CONSTRAINT"):
+        if words.peek() not in _TELLING:
+            words.i += 1
+        elif words.take("CONSTRAINT"):
             constraint_name = words.name()
         elif words.take("NOT", "NULL"):
             not_null = True

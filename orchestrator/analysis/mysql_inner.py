@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from orchestrator.engines.mysql.lexer import Token, name_of, tokens
 
+HOLD_OTHERS = frozenset({"prepare", "execute", "begin", "with", "analyze", "explain", "desc", "describe"})
+"""The first words of statements that may hold others."""
 _BEGIN_STATEMENTS = frozenset({"begin", "then", "else", "do", "loop", "repeat", "atomic"})
 _WRITES = frozenset({"delete", "update", "insert", "replace"})
 

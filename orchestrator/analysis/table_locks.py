@@ -34,10 +34,19 @@ _REFERENCES = re.compile(rf"\bREFERENCES (?P<tables>{_TABLE})", re.IGNORECASE)
 _MAKES_REFERENCES = re.compile(r"(?:CREATE (?:UNLOGGED )?TABLE|ALTER TABLE)\b", re.IGNORECASE)
 
 _ASIDE = re.compile(r"--[^\n]*|/\*.*?\*/|'(?:[^']|'')*'|\$(\w*)\$.*?\$\1\$", re.DOTALL)  # comments and texts
+_HAS_ASIDE = re.compile(r"--|/\*|['$]")
 _QUOTED = re.compile(r'"((?:[^"]|"")*)"')
 _KEYWORDS = frozenset(re.findall(r"[A-Z]{2,}", " ".join(pattern.pattern for pattern in (*_STRONG, _REFERENCES))))
 _WORDS = ("alter", "truncate", "lock", "trigger", "policy", "rule", "refresh", "references")
 _TELLING = re.compile(rf"\b(?:{'|'.join(_WORDS)})\b", re.IGNORECASE)
+_HEAD = 80  # characters in which a comment could part the words by which a statement begins
+_COMMENT = re.compile(r"--|/\*")
+_LOCKS = re.compile(
+    r"(?:ALTER\s+(?:TABLE|POLICY|TRIGGER|RULE)|TRUNCATE|LOCK|REFRESH|DROP\s+(?:TRIGGER|POLICY|RULE)"
+    r"|CREATE\s+(?:OR\s+REPLACE\s+)?(?:CONSTRAINT\s+)?(?:TRIGGER|POLICY|RULE))\b",
+    re.IGNORECASE,
+)
+_CREATES_TABLE = re.compile(r"CREATE\s+(?:UNLOGGED\s+)?TABLE\b", re.IGNORECASE)
 _NAMES_SEVERAL = re.compile(r"(?:TRUNCATE|LOCK)\b", re.IGNORECASE)
 _WITH_BODY = re.compile(r"CREATE (?:OR REPLACE )?(?:FUNCTION|PROCEDURE|RULE)\b", re.IGNORECASE)
 
@@ -47,7 +56,7 @@ def locked_together(script: Script, is_new: Callable[[str], bool]) -> Iterator[t
     lowered = script.text.lower()  # a file of many thousands of INSERTs has none of these words: that is soon known
     if not any(word in lowered for word in _WORDS):
         return
-    telling = [statement for statement in script.statements if _TELLING.search(statement.source)]
+    telling = list(filter(_may_lock, script.statements))
     if all(map(_locks_one, telling)) and (len(telling) < 2 or not script.atomic):
         return
     together: dict[str, None] = {}
@@ -57,7 +66,7 @@ def locked_together(script: Script, is_new: Callable[[str], bool]) -> Iterator[t
     for number, statement in enumerate(script.statements):
         if not script.atomic:  # a block of several statements, or one alone
             together, second, lockers = {}, None, 0
-        for part in _parts(statement.source) if _TELLING.search(statement.source) else ():
+        for part in _parts(statement.source) if _may_lock(statement) else ():
             named, referenced = ({_shown(_plain(table)): None for table in tables} for tables in _strongly_locked(part))
             old = {table: None for table in (named | referenced) if not is_new(table)}
             together |= old
@@ -68,14 +77,33 @@ def locked_together(script: Script, is_new: Callable[[str], bool]) -> Iterator[t
             yield second, told(together)
 
 
+def _may_lock(statement: Statement) -> bool:
+    """Whether a statement may be one of those below, by its first words and those that it holds: most are none."""
+    source = statement.source
+    if _is_several(statement) or _COMMENT.search(source, 0, _HEAD):
+        return _TELLING.search(source) is not None
+    if _LOCKS.match(source):
+        return True
+    return _CREATES_TABLE.match(source) is not None and "references" in source.lower()
+
+
+def _is_several(statement: Statement) -> bool:
+    """Whether a statement may be a block of several, which runs as one."""
+    return statement.block and ";" in statement.source
+
+
 def _locks_one(statement: Statement) -> bool:
     """Whether a statement, by its first words, is no block and works on one table: TRUNCATE and LOCK may name several."""
-    return not statement.block and not _NAMES_SEVERAL.match(statement.source)
+    return not _is_several(statement) and not _NAMES_SEVERAL.match(statement.source)
 
 
 def _parts(source: str) -> Iterable[str]:
     """Return the statements of a source, which are several where it is a block, without comments and texts."""
-    text = " ".join(_QUOTED.sub(_name_only, _ASIDE.sub(" ", source)).split())
+    if _HAS_ASIDE.search(source):
+        source = _ASIDE.sub(" ", source)
+    if '"' in source:
+        source = _QUOTED.sub(_name_only, source)
+    text = " ".join(source.split())
     return [text] if _WITH_BODY.match(text) else map(str.strip, text.split(";"))
 
 

@@ -73,8 +73,8 @@ class Words:
 
     def take(self, *words: str) -> bool:
         """Pass over these words if they stand at the cursor."""
-        i = self.i
-        if tuple(self.words[i : i + len(words)]) != words:
+        i, known = self.i, self.words
+        if i >= len(known) or known[i] != words[0] or (len(words) > 1 and tuple(known[i : i + len(words)]) != words):
             return False
         self.i = i + len(words)
         return True

@@ -37,6 +37,7 @@ class Assembly:
     """The manifest and the selected databases, in an order that respects their dependencies.
 
     `later` has a sentence for each fleet whose members are not known yet, `notes` all that is to be told of fleets.
+    `contents` are files that were read already; each is used once.
     """
 
     manifest: Manifest
@@ -47,6 +48,7 @@ class Assembly:
     engines: dict[str, Engine] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     later: tuple[str, ...] = ()
+    contents: dict[File, bytes] = field(default_factory=dict)
     _scripts: dict[tuple[File, bool, tuple[tuple[str, str], ...]], Script] = field(default_factory=dict)
     _texts: dict[tuple[str, bool, str], Script] = field(default_factory=dict)
     _kept: int = 0
@@ -106,7 +108,7 @@ class Assembly:
             raise self._invalid[key].with_traceback(None)
         if (script := self._scripts.get(key)) is None:
             try:
-                script = self._parse(database, file, read_text(file), piecewise=piecewise)
+                script = self._parse(database, file, read_text(file, self.contents.pop(file, None)), piecewise=piecewise)
                 refuse_both_directions(script)
             except InvalidError as error:
                 self._invalid[key] = error

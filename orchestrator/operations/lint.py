@@ -98,7 +98,10 @@ def _judge(
     """Return findings, files and permitted findings of one database; InvalidError if its directory cannot be read."""
     judged = _Judged(database, request)
     for script in _scripts(
-        assembly.read_script, database, read_catalog(database) if catalog is None else catalog, judged
+        assembly.read_script,
+        database,
+        read_catalog(database, assembly.contents) if catalog is None else catalog,
+        judged,
     ):
         judged.take(script, _is_pending(request, changed, judged.version, script.file))
     return judged.told, judged.files, judged.allowed

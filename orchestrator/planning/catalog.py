@@ -23,11 +23,14 @@ _MAX_UNWRITTEN = 1_000  # bytes of a file that nobody has written yet
 MAX_VERSION = 2**63 - 1  # golang-migrate's version table column is a signed bigint
 
 _NAME = re.compile(r"([0-9]+)_(.*)\.(down|up)\.(.*)")
+MAX_HANDED_ON = 16 * 1024  # bytes of a file
 _BOM = b"\xef\xbb\xbf"
 
 
-def read_catalog(database: Database) -> tuple[Migration, ...]:
+def read_catalog(database: Database, keep: dict[File, bytes] | None = None) -> tuple[Migration, ...]:
     """Return the migrations of a database in numeric order of their versions.
+
+    `keep` receives what is in the up files, for whoever reads them next, as long as they are small.
 
     Raises InvalidError (or a group of them) for files that golang-migrate would ignore or mistake: names that almost
     match, two files of one version, a wrong extension, files of other tools. A version with a down file alone is one whose
@@ -58,6 +61,8 @@ def read_catalog(database: Database) -> tuple[Migration, ...]:
             version, direction, name = parsed
             data = _read(location, path)
             file = File(path, location, _digest(data))
+            if keep is not None and direction is Direction.UP and len(data) <= MAX_HANDED_ON:
+                keep[file] = data
             if direction is Direction.UP and _is_unwritten(database.engine, name, data):
                 unwritten.add(version)
             if direction is Direction.UP and b"replaces" in data:
@@ -152,14 +157,18 @@ def _contradictions(migrations: Sequence[Migration]) -> list[InvalidError]:
     return found
 
 
-def read_text(file: File) -> str:
+def read_text(file: File, data: bytes | None = None) -> str:
     """Return a file's text without byte order mark. Line ends stay as they are: they are part of the literals they stand in.
 
-    Raises InvalidError if it is not UTF-8, and OrchError if it changed since its checksum was taken.
+    `data` is what it holds, if that is known. Raises InvalidError if it is not UTF-8, and OrchError if it changed since its
+    checksum was taken.
     """
-    data = _read(file.location, file.path)
-    if _digest(data) != file.checksum:
-        raise OrchError("the file changed while orch was running", where=Mark(file.path), hint="run the command again")
+    if data is None:
+        data = _read(file.location, file.path)
+        if _digest(data) != file.checksum:
+            raise OrchError(
+                "the file changed while orch was running", where=Mark(file.path), hint="run the command again"
+            )
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
