@@ -108,7 +108,9 @@ class Assembly:
             raise self._invalid[key].with_traceback(None)
         if (script := self._scripts.get(key)) is None:
             try:
-                script = self._parse(database, file, read_text(file, self.contents.pop(file, None)), piecewise=piecewise)
+                script = self._parse(
+                    database, file, read_text(file, self.contents.pop(file, None)), piecewise=piecewise
+                )
                 refuse_both_directions(script)
             except InvalidError as error:
                 self._invalid[key] = error
