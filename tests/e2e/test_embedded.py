@@ -315,7 +315,12 @@ def test_a_backend_still_at_work_for_a_killed_server_is_ended(kept_postgres: Pat
 
     busy = threading.Thread(target=count)
     busy.start()
-    time.sleep(0.3)
+    with psycopg.connect(server.dsn("postgres"), autocommit=True) as other:
+        works = "SELECT 1 FROM pg_stat_activity WHERE pid = %s AND state = 'active' AND query LIKE 'SELECT count%%'"
+        deadline = time.monotonic() + 30
+        while not other.execute(works, [connection.info.backend_pid]).fetchone():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
     os.kill(server.pid, signal.SIGKILL)
     assert connects(up(kept_postgres, "postgres"))
     busy.join()
