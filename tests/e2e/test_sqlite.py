@@ -303,6 +303,9 @@ def test_a_file_that_somebody_else_writes_to_is_waited_for(files: Files) -> None
         (".tables\n", "1:1", "a command of the sqlite3 shell"),
         ("-- orch: no-transaction\nVACUUM;", "1:10", "no-transaction does not apply"),
         ("PRAGMA page_size = 8192;", "1:1", "has no effect without a VACUUM"),
+        ("CREATE TABLE a (x);\n/* TODO\nCREATE TABLE b (x);\n", "2:1", "the comment that begins here has no end"),
+        ("PRAGMA hard_heap_limit = 9;", "1:1", "PRAGMA hard_heap_limit does not belong"),
+        ("EXPLAIN PRAGMA query_only = 1;", "1:1", "PRAGMA query_only does not belong"),
     ],
 )
 def test_what_no_file_may_do_is_told_before_anything_runs(files: Files, text: str, place: str, what: str) -> None:
@@ -357,6 +360,29 @@ def test_a_file_must_leave_the_records_alone(files: Files) -> None:
         files.write({"000004_x.up.sql": text})
         assert "changes the records" in files.orch("apply", code=1).text
         assert files.status()["version"] == 3
+
+
+def test_a_lost_temporary_table_is_not_taken_for_a_real_one(files: Files) -> None:
+    files.orch("apply")
+    text = "CREATE TEMP TABLE IF NOT EXISTS t1 (x);\nVACUUM;\nINSERT INTO nosuch VALUES (1);\nDROP TABLE T1;\n"
+    files.write({"000004_x.up.sql": text})
+    files.orch("apply", code=1)
+    files.sql("CREATE TABLE nosuch (x)")
+    told = files.orch("apply", code=5).text
+    assert "the temporary table t1 went with the session" in told and "line 4 needs it" in told
+    assert files.sql("SELECT * FROM t1") == [(1,)]
+    files.write({"000004_x.up.sql": text.replace("DROP TABLE T1", "SELECT 1")})
+    files.orch("apply")
+
+
+def test_a_checkpoint_is_a_step_of_its_own(files: Files) -> None:
+    """Inside of a transaction it would wait for itself."""
+    files.orch("apply")
+    files.write(
+        {"000004_x.up.sql": "PRAGMA journal_mode = WAL;\nPRAGMA wal_checkpoint(TRUNCATE);\nCREATE TABLE x (i);\n"}
+    )
+    files.orch("apply")
+    assert "x" in files.tables()
 
 
 def test_what_a_file_sets_lasts_until_its_end_where_it_runs_statement_by_statement(files: Files) -> None:
@@ -480,6 +506,30 @@ def test_a_trigger_that_keeps_our_records_back_lets_nothing_commit(files: Files)
     files.orch("apply", "--to", "1", "--only", "shop")
     for table in ("schema_migrations", "orch_history"):
         trigger = f"CREATE TRIGGER k BEFORE INSERT ON {table} BEGIN SELECT RAISE(IGNORE); END;"
-        files.write({"000002_t2.up.sql": f"CREATE TABLE t2 (id int);\n{trigger}\n"})
+        files.write({"000002_t2.up.sql": "CREATE TABLE t2 (id int);\n"})
+        files.sql(trigger)
         assert f"{table} does not hold what orch has just written" in files.orch("apply", code=1).text
-        assert files.sql("SELECT name FROM sqlite_master WHERE name IN ('t2', 'k')") == []
+        assert files.sql("SELECT name FROM sqlite_master WHERE name = 't2'") == []
+        files.sql("DROP TRIGGER k")
+
+
+def test_a_file_that_changes_the_tables_of_the_records_is_told_with_its_place(files: Files) -> None:
+    """Also where the rows stay as they are: by a column, an index, a trigger, or a table of the same name that hides them."""
+    files.orch("apply", "--to", "1", "--only", "shop")
+    for text in (
+        "ALTER TABLE schema_migrations ADD COLUMN z;",
+        "CREATE INDEX zz ON Schema_Migrations (dirty);",
+        "CREATE TEMP TRIGGER tt AFTER INSERT ON main.orch_history BEGIN DELETE FROM t1; END;",
+        "CREATE TRIGGER tt AFTER INSERT ON schema_migrations BEGIN DELETE FROM t1; END;",
+        "CREATE TEMP TABLE orch_history (x int);",
+        "DROP TABLE schema_migrations;",
+        "ALTER TABLE orch_history RENAME TO other;",
+    ):
+        files.write({"000002_t2.up.sql": f"CREATE TABLE t2 (id int);\n{text}\n"})
+        told = files.orch("apply", code=1).text
+        assert "000002_t2.up.sql:2:1" in told, text
+        assert "the file changes the records" in told, text
+        assert files.sql("SELECT name FROM sqlite_master WHERE name IN ('t2', 'tt', 'zz')") == [], text
+        assert files.sql("SELECT * FROM t1") == [(1,)], text
+    files.write({"000002_t2.up.sql": "CREATE VIEW w AS SELECT version FROM schema_migrations;\n"})
+    files.orch("apply", "--to", "2", "--only", "shop")

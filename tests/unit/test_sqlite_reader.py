@@ -68,7 +68,7 @@ def test_a_trigger_is_one_statement() -> None:
 
 
 def test_empty_files_hold_nothing() -> None:
-    for text in ("", ";", "-- only a comment", "/* open", " ;; \n"):
+    for text in ("", ";", "-- only a comment", "/* one */", " ;; \n"):
         assert read_script(FILE, text).statements == ()
 
 

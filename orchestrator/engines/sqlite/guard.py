@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from orchestrator.engines.sqlite import errors
 from orchestrator.engines.sqlite.records import Raw, Records
@@ -29,6 +30,36 @@ class Guard:
             )
         return found
 
+    @contextmanager
+    def shape_kept(self, connection: sqlite3.Connection, statement: Statement) -> Iterator[None]:
+        """Run a statement that names our tables; StatementError if they, their indexes or triggers are others after it."""
+        text = statement.source.lower()
+        names = [name.lower() for name in (self._records.version_table, self._records.history) if name.lower() in text]
+        if not names or text[:6] not in ("create", "alter ", "drop t", "drop i"):
+            yield
+            return
+        before = self._shape(connection, names)
+        yield
+        if self._shape(connection, names) != before:
+            raise self._refused(statement)
+
+    def _shape(self, connection: sqlite3.Connection, names: Sequence[str]) -> list[tuple[object, ...]]:
+        marks = ", ".join("?" * len(names))
+        query = " UNION ALL ".join(
+            f"SELECT type, name, sql FROM {schema} WHERE lower(tbl_name) IN ({marks})"  # noqa: S608 - of two tables
+            for schema in ("sqlite_master", "sqlite_temp_master")
+        )
+        with errors.mapped(self._target):
+            return connection.execute(f"{query} ORDER BY 1, 2", (*names, *names)).fetchall()
+
+    def _refused(self, statement: Statement | None) -> StatementError:
+        return StatementError(
+            "the file changes the records of orch or of golang-migrate",
+            code="SQLITE_ERROR",
+            statement=statement,
+            hint=f"remove what it does to {self._records.version_table} and {self._records.history}",
+        )
+
     def check_file(
         self,
         connection: sqlite3.Connection,
@@ -50,11 +81,7 @@ class Guard:
                 hint="leave it out; if that set is no longer used, drop its tables by hand",
             )
         if after != before:
-            raise StatementError(
-                "the file changes the records of orch or of golang-migrate",
-                code="SQLITE_ERROR",
-                hint=f"remove what it does to {self._records.version_table} and {self._records.history}",
-            )
+            raise self._refused(None)
 
     def check_kept(self, before: Raw, after: Raw, attempts: Sequence[Attempt], version_row: VersionRow | None) -> None:
         """Refuse to commit if a trigger kept back or changed what was just written."""

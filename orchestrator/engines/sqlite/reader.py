@@ -15,7 +15,7 @@ from orchestrator.engines.directives import are_in, read_directives
 from orchestrator.engines.file_reader import FileReader
 from orchestrator.model import Checks, Directive, File, Script, Statement
 
-_TOKEN = re.compile(
+TOKEN = re.compile(
     r"""(?P<blank>\s+|--[^\n]*|/\*(?:[^*]|\*(?!/))*+(?:\*/)?)
       | (?P<text>'[^']*+'?|"[^"]*+"?|`[^`]*+`?|\[[^\]]*+\]?)
       | (?P<word>[A-Za-z_0-9$\x80-\U0010ffff]+)
@@ -55,8 +55,11 @@ _REFUSED = {
     "schema_version": "a slip in it destroys the database",
     "query_only": "orch could not write its records",
     "busy_timeout": "it ends with the connection of this file: _busy_timeout in the DSN sets it",
+    "hard_heap_limit": "it is of the process: every other database of this run would have less memory",
+    "soft_heap_limit": "it is of the process: every other database of this run would have less memory",
     "temp_store_directory": "it is of the process, not of the database",
 }
+_MOVE = "move VACUUM, PRAGMA journal_mode and wal_checkpoint to a migration of their own"
 # A dump makes virtual tables so, and their hidden tables by hand.
 _OF_A_DUMP = (
     "remove it; in a dump, write the CREATE VIRTUAL TABLE that it inserts as a statement of its own, fill that table, and "
@@ -80,7 +83,7 @@ def split(text: str, *, comments: list[tuple[int, int]] | None = None) -> Iterat
     """
     state, start, end = "start", -1, -1
     words: list[str] = []
-    for token in _TOKEN.finditer(text):
+    for token in TOKEN.finditer(text):
         kind = token.lastgroup
         if kind == "blank":
             if comments is not None and token[0].startswith("--"):
@@ -99,12 +102,13 @@ def split(text: str, *, comments: list[tuple[int, int]] | None = None) -> Iterat
             start = token.start()
         end = token.end()
         if len(words) < _WORDS:
-            words.append(_word(token))
+            words.append(word_of(token))
     if start >= 0:
         yield Piece(start, end, tuple(words))
 
 
-def _word(token: re.Match[str]) -> str:
+def word_of(token: re.Match[str]) -> str:
+    """Return a token in lower case, a quoted one without its quotes."""
     return token[0].lower().strip("'\"`[]") if token.lastgroup in ("word", "text") else token[0]
 
 
@@ -113,6 +117,7 @@ def read_script(file: File, text: str) -> Script:
     reader = FileReader(file, text)
     if (nul := text.find("\0")) >= 0:
         raise reader.error("the file holds a NUL character", nul, "remove it: SQLite would stop reading there")
+    _refuse_unclosed(reader)
     comments: list[tuple[int, int]] | None = [] if are_in(text) else None
     pieces = list(split(text, comments=comments))
     kept = _without_blocks(reader, pieces)
@@ -134,9 +139,12 @@ def read_script(file: File, text: str) -> Script:
 
 def pragma(words: Sequence[str]) -> str:
     """Return the name of the PRAGMA that a statement is, without its schema; '' for any other statement."""
-    if words[:1] != ("pragma",) and list(words[:1]) != ["pragma"]:
+    rest = list(words)
+    if rest[:1] == ["explain"]:  # SQLite carries it out all the same
+        rest = rest[3:] if rest[1:3] == ["query", "plan"] else rest[1:]
+    if rest[:1] != ["pragma"]:
         return ""
-    rest = list(words[1:])
+    rest = rest[1:]
     if rest[1:2] == ["."]:
         rest = rest[2:]
     return rest[0] if rest else ""
@@ -153,10 +161,10 @@ def value_of(words: Sequence[str]) -> str:
 def words_of(source: str) -> tuple[str, ...]:
     """Return the first words of a statement."""
     words: list[str] = []
-    for token in _TOKEN.finditer(source):
+    for token in TOKEN.finditer(source):
         if token.lastgroup == "blank":
             continue
-        words.append(_word(token))
+        words.append(word_of(token))
         if len(words) == _WORDS:
             break
     return tuple(words)
@@ -165,6 +173,22 @@ def words_of(source: str) -> tuple[str, ...]:
 def is_session(words: Sequence[str]) -> bool:
     """Whether a statement sets what a transaction ignores, for this connection alone."""
     return pragma(words) in SESSION and bool(value_of(words))
+
+
+def _refuse_unclosed(reader: FileReader) -> None:
+    """Refuse a comment without an end, which SQLite allows: the statements in it would count as run, and would not have been."""
+    if (start := reader.text.rfind("/*")) < 0 or "*/" in reader.text[start + 2 :]:
+        return
+    for token in TOKEN.finditer(reader.text):
+        if token.end() == len(reader.text) and token[0].startswith("/*"):
+            raise reader.error("the comment that begins here has no end", token.start(), "add */ where it ends")
+
+
+def temporary_table(words: Sequence[str]) -> str:
+    """Return the name of the temporary table that a statement creates, in lower case; '' if it creates none."""
+    if list(words[:1]) != ["create"] or words[1:2] not in (("temp",), ("temporary",)) or words[2:3] != ("table",):
+        return ""
+    return words[6] if words[3:6] == ("if", "not", "exists") and words[6:] else "".join(words[3:4])
 
 
 def _without_blocks(reader: FileReader, pieces: Sequence[Piece]) -> list[Piece]:
@@ -217,7 +241,12 @@ def _refuse(reader: FileReader, piece: Piece) -> None:
 
 def _stands_alone(piece: Piece) -> bool:
     """Whether no transaction can hold a statement."""
-    return piece.words[0] == "vacuum" or (pragma(piece.words) == "journal_mode" and bool(value_of(piece.words)))
+    name = pragma(piece.words)
+    return (
+        piece.words[0] == "vacuum"
+        or name == "wal_checkpoint"
+        or (name == "journal_mode" and bool(value_of(piece.words)))
+    )
 
 
 def _one_by_one(reader: FileReader, pieces: Sequence[Piece]) -> list[Statement]:
@@ -228,13 +257,13 @@ def _one_by_one(reader: FileReader, pieces: Sequence[Piece]) -> list[Statement]:
             raise reader.error(
                 f"{piece.words[0].upper()} in a file that is not one transaction",
                 piece.start,
-                "move VACUUM and PRAGMA journal_mode to a migration of their own",
+                _MOVE,
             )
         lasting = is_session(piece.words) or (pragma(piece.words) in _BEFORE_VACUUM and bool(value_of(piece.words)))
         outside = lasting or _stands_alone(piece)
         statement = _statement(reader, piece, atomic=not outside)
         statements.append(replace(statement, settings=";\n".join(settings), repeatable=outside))
-        if lasting:
+        if lasting or temporary_table(piece.words):
             settings.append(statement.source)
     return statements
 

@@ -19,7 +19,8 @@ from orchestrator.engines.sqlite.connections import Connections
 from orchestrator.engines.sqlite.lock import FileLock
 from orchestrator.engines.sqlite.reader import is_session, pragma, value_of, words_of
 from orchestrator.engines.sqlite.records import Raw, Records
-from orchestrator.errors import LockError, StatementError
+from orchestrator.errors import ConflictError, LockError, StatementError
+from orchestrator.hints import Command, Hint
 from orchestrator.model import (
     NO_CHECKS,
     Activity,
@@ -168,7 +169,8 @@ class SqliteSession:
             for check in checks.before:
                 self._ask(connection, check, limits)
             for place in inside:
-                self._connections.run(connection, statements[place], limits)
+                with guard.shape_kept(connection, statements[place]):
+                    self._connections.run(connection, statements[place], limits)
             for check in checks.after:
                 self._ask(connection, check, limits)
             guard.check_file(connection, known, others, statements)
@@ -189,9 +191,18 @@ class SqliteSession:
         del attempt, limits
         self._renew()
         self._in_pieces = True
-        settings = statements[0].settings if statements else ""
+        from orchestrator.engines.sqlite.replay import to_replay
+
+        settings, lost, line = to_replay(statements)
+        if lost:
+            raise ConflictError(
+                f"{self.target.database_id} cannot go on in the middle of a file: the temporary table {lost} went with the "
+                "session that was cut off",
+                detail=f"line {line} needs it",
+                hint=Hint("finish the file by hand, and then: ", Command("repair", self.target.database_id)),
+            )
         connection = self._connections.writer()
-        for setting in filter(None, settings.split(";\n")):
+        for setting in settings:
             with errors.mapped(self.target):
                 connection.execute(setting).fetchall()
 
