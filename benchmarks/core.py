@@ -155,7 +155,7 @@ def orch(command: str, output: str) -> None:
     """Run a command, with what it says thrown away."""
     import gc
 
-    from orchestrator.cli.app import run
+    from orchestrator.cli.run import run
 
     gc.set_threshold(200_000)  # as the command has it
     sys.argv[1:] = [command, "--output", output, *(["--yes"] if command == "apply" else [])]

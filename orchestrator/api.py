@@ -22,7 +22,7 @@ from pathlib import Path
 
 from orchestrator.errors import ExitCode, OrchError
 from orchestrator.events import Event, Failure, Sink
-from orchestrator.execution.scheduler import JOBS, JOBS_PER_SERVER
+from orchestrator.execution.scheduler import JOBS
 from orchestrator.model import Database
 from orchestrator.operations import execute as _execute
 from orchestrator.operations import plan as _plan
@@ -81,7 +81,7 @@ def load(
     env_file: str | Path | None = None,
     embedded: bool = False,
     jobs: int = JOBS,
-    jobs_per_server: int = JOBS_PER_SERVER,
+    jobs_per_server: int | None = None,
     wait: float = 0.0,
     lock_timeout: float | None = None,
 ) -> Project:
@@ -89,7 +89,8 @@ def load(
 
     `file` is the manifest; by default ORCH_FILE, or the nearest databases.yaml in this or a parent directory. `only` and
     `exclude` take names, globs and `label:x`; with `no_deps` what they depend on is left out. `embedded` uses the servers
-    of `orch dev`. `wait` is how many seconds to wait for servers that are starting, `lock_timeout` for the migration lock.
+    of `orch dev`. Without `jobs_per_server` each engine's own limit holds. `wait` is how many seconds to wait for servers
+    that are starting, `lock_timeout` for the migration lock.
     Raises InvalidError for a manifest that is wrong, UsageError for names that mean nothing.
     """
     scope = Scope(

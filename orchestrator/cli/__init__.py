@@ -35,7 +35,7 @@ def main() -> NoReturn:
     )  # modules, manifest and plan stay until the end: collecting garbage among them wastes time
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # until the command line is loaded: no traceback for an early Ctrl-C
     sys.unraisablehook = _unraisable
-    from orchestrator.cli.app import run
+    from orchestrator.cli.run import run
 
     try:
         code = run()

@@ -9,10 +9,8 @@ from enum import StrEnum
 from math import isfinite
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-import typer.core
-
 from orchestrator.cli.console import COLOURS, QUIET
+from orchestrator.cli.parameters import Argument, Option
 
 if TYPE_CHECKING:
     from orchestrator.model import Database
@@ -54,11 +52,13 @@ class PlanOutput(StrEnum):
 def finite(value: float | None) -> float | None:
     """Return the value of an option in seconds. Raise BadParameter for NaN and infinity, which no range excludes."""
     if value is not None and not isfinite(value):
+        import typer
+
         raise typer.BadParameter(f"{value} is not a finite number of seconds")
     return value
 
 
-def complete_name(ctx: typer.Context, incomplete: str) -> list[str]:
+def complete_name(ctx: Any, incomplete: str) -> list[str]:
     """Complete the name of a database, or its id where several databases have the same name."""
     databases = _declared(ctx)
     names = Counter(database.name for database in databases)
@@ -67,7 +67,7 @@ def complete_name(ctx: typer.Context, incomplete: str) -> list[str]:
     return found or [database.id for database in databases]
 
 
-def complete_pattern(ctx: typer.Context, incomplete: str) -> list[str]:
+def complete_pattern(ctx: Any, incomplete: str) -> list[str]:
     """Complete a name or a label (`label:NAME`)."""
     labels = dict.fromkeys(label for database in _declared(ctx) for label in database.labels)
     if LABELS_ONLY in os.environ:
@@ -75,7 +75,7 @@ def complete_pattern(ctx: typer.Context, incomplete: str) -> list[str]:
     return [*complete_name(ctx, incomplete), *(f"label:{label}" for label in labels)]
 
 
-def _declared(ctx: typer.Context) -> tuple[Database, ...]:
+def _declared(ctx: Any) -> tuple[Database, ...]:
     """Return the databases of the manifest, or none if it cannot be read: completion must not print errors."""
     from pathlib import Path
 
@@ -90,7 +90,7 @@ def _declared(ctx: typer.Context) -> tuple[Database, ...]:
 
 File = Annotated[
     str | None,
-    typer.Option(
+    Option(
         "--file",
         "-f",
         metavar="PATH",
@@ -99,7 +99,7 @@ File = Annotated[
 ]
 EnvFile = Annotated[
     str | None,
-    typer.Option(
+    Option(
         "--env-file",
         metavar="PATH",
         help="Read environment variables from this dotenv file. Default: ORCH_ENV_FILE, or .env beside the manifest.",
@@ -109,6 +109,8 @@ EnvFile = Annotated[
 
 def of_every_command(taken: Container[str]) -> list[Any]:
     """Return the options of every command; `taken` are the names of those that a command has itself."""
+    import typer
+    import typer.core
 
     def keep(variable: str) -> Any:
         def callback(_context: Any, _parameter: Any, wanted: bool) -> None:
@@ -152,6 +154,7 @@ def of_every_command(taken: Container[str]) -> list[Any]:
 
 def no_env_file() -> Any:
     """Return the option --no-env-file, which every command with --env-file has."""
+    import typer.core
 
     def choose_none(_context: Any, _parameter: Any, wanted: bool) -> None:
         if wanted:
@@ -170,7 +173,7 @@ def no_env_file() -> Any:
 
 Only = Annotated[
     list[str] | None,
-    typer.Option(
+    Option(
         "--only",
         metavar="NAME",
         help="Select this database and what it depends on: a name, a glob, label:NAME or group:NAME. Repeatable.",
@@ -179,7 +182,7 @@ Only = Annotated[
 ]
 Exclude = Annotated[
     list[str] | None,
-    typer.Option(
+    Option(
         "--exclude",
         metavar="NAME",
         help="Exclude these databases: a name, a glob, label:NAME or group:NAME. Repeatable.",
@@ -188,34 +191,35 @@ Exclude = Annotated[
 ]
 Names = Annotated[
     list[str] | None,
-    typer.Argument(
+    Argument(
         metavar="[NAME]...",
         help="The databases: names, globs, label:NAME or group:NAME. Default: all.",
         autocompletion=complete_pattern,
     ),
 ]
-Name = Annotated[str, typer.Argument(metavar="NAME", help="The database.", autocompletion=complete_name)]
-NoDeps = Annotated[
-    bool, typer.Option("--no-deps", help="With --only: exclude the dependencies of the selected databases.")
-]
+Name = Annotated[str, Argument(metavar="NAME", help="The database.", autocompletion=complete_name)]
+NoDeps = Annotated[bool, Option("--no-deps", help="With --only: exclude the dependencies of the selected databases.")]
 NoCreate = Annotated[
     bool,
-    typer.Option("--no-create", help="Fail if a database does not exist, as `create: never` in the manifest does."),
+    Option("--no-create", help="Fail if a database does not exist, as `create: never` in the manifest does."),
 ]
 AllowOutOfOrder = Annotated[
     bool,
-    typer.Option("--allow-out-of-order", help="In this run, apply pending migrations below the current version too."),
+    Option("--allow-out-of-order", help="In this run, apply pending migrations below the current version too."),
 ]
-Jobs = Annotated[int, typer.Option("--jobs", min=1, metavar="N", help="Work on at most N databases at the same time.")]
+Jobs = Annotated[int, Option("--jobs", min=1, metavar="N", help="Work on at most N databases at the same time.")]
 JobsPerServer = Annotated[
-    int,
-    typer.Option(
-        "--jobs-per-server", min=1, metavar="N", help="Work on at most N databases of one server at the same time."
+    int | None,
+    Option(
+        "--jobs-per-server",
+        min=1,
+        metavar="N",
+        help="Work on at most N databases of one server at the same time. Default: 8; MySQL and MariaDB: 4.",
     ),
 ]
 Wait = Annotated[
     float,
-    typer.Option(
+    Option(
         "--wait",
         min=0,
         callback=finite,
@@ -225,7 +229,7 @@ Wait = Annotated[
 ]
 LockTimeout = Annotated[
     float | None,
-    typer.Option(
+    Option(
         "--lock-timeout",
         min=0,
         callback=finite,
@@ -233,22 +237,20 @@ LockTimeout = Annotated[
         help="Wait up to SECONDS for a migration lock that another run holds.",
     ),
 ]
-Embedded = Annotated[bool, typer.Option("--embedded", help="Use the embedded servers (orch dev) instead of the DSNs.")]
-OutputOption = Annotated[Output, typer.Option("--output", help="Format of stdout.")]
+Embedded = Annotated[bool, Option("--embedded", help="Use the embedded servers (orch dev) instead of the DSNs.")]
+OutputOption = Annotated[Output, Option("--output", help="Format of stdout.")]
 StreamOption = Annotated[
     StreamOutput,
-    typer.Option(
+    Option(
         "--output",
         help="Format of stdout. jsonl: the event stream. github: annotations, job summary and step outputs. "
         "gitlab: JUnit and code quality reports.",
     ),
 ]
-Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Also show NOTICE and INFO messages of the server.")]
-ShowTimings = Annotated[bool, typer.Option("--timings", help="At the end, show on stderr where the time went.")]
+Verbose = Annotated[bool, Option("--verbose", "-v", help="Also show NOTICE and INFO messages of the server.")]
+ShowTimings = Annotated[bool, Option("--timings", help="At the end, show on stderr where the time went.")]
 Prometheus = Annotated[
     str | None,
-    typer.Option(
-        "--prometheus", metavar="FILE", help="Also write metrics to FILE, for Prometheus's textfile collector."
-    ),
+    Option("--prometheus", metavar="FILE", help="Also write metrics to FILE, for Prometheus's textfile collector."),
 ]
-JUnit = Annotated[str | None, typer.Option("--junit", metavar="FILE", help="Also write a JUnit report to FILE.")]
+JUnit = Annotated[str | None, Option("--junit", metavar="FILE", help="Also write a JUnit report to FILE.")]

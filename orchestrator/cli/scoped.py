@@ -8,7 +8,7 @@ from functools import wraps
 from typing import Any
 
 from orchestrator.cli import options
-from orchestrator.execution.scheduler import JOBS, JOBS_PER_SERVER
+from orchestrator.execution.scheduler import JOBS
 
 _OPTIONS: dict[str, tuple[Any, Any]] = {
     "file": (options.File, None),
@@ -17,7 +17,7 @@ _OPTIONS: dict[str, tuple[Any, Any]] = {
     "exclude": (options.Exclude, None),
     "no_deps": (options.NoDeps, False),
     "jobs": (options.Jobs, JOBS),
-    "jobs_per_server": (options.JobsPerServer, JOBS_PER_SERVER),
+    "jobs_per_server": (options.JobsPerServer, None),
     "wait": (options.Wait, 0.0),
     "lock_timeout": (options.LockTimeout, None),
     "embedded": (options.Embedded, False),

@@ -309,3 +309,16 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Close what is shared between sessions."""
+
+
+@runtime_checkable
+class Glancing(Protocol):
+    """An engine that can read a history without its driver, because importing that takes longer than the rest of a run."""
+
+    def glance(
+        self, target: Target, extensions: Sequence[str] = (), *, whose_lock: bool = False
+    ) -> tuple[History, LockHolder | None] | None:
+        """Return what a session would read, and with `whose_lock` who holds the migration lock. None: a session has to look.
+
+        Never raises: whatever is wrong, a session tells it.
+        """

@@ -178,6 +178,7 @@ class Dialect(NamedTuple):
         shell: returns the call of the engine's own interactive client for a DSN; None: it has none.
         dump: the module that writes a file which makes what a database holds, a `Dumping`; '' where there is none.
         templates: whether members of a fleet can be copied from a template, as `MemberCopies` does it.
+        jobs_per_server: how many databases of one server are worked on at the same time, unless a person says.
     """
 
     name: str
@@ -208,6 +209,7 @@ class Dialect(NamedTuple):
     shell: Callable[[str], ShellCall] | None = None
     dump: str = ""
     templates: bool = False
+    jobs_per_server: int = 8
 
     @property
     def clients(self) -> Clients:

@@ -89,7 +89,7 @@ class Run:
     redact: Redact
     sink: Sink
     jobs: int = JOBS
-    jobs_per_server: int = JOBS_PER_SERVER
+    jobs_per_server: int | Mapping[str, int] = JOBS_PER_SERVER
     wait: float = 0.0
     lock_timeout: float | None = None
     fail_fast: bool = False

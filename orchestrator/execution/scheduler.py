@@ -38,7 +38,7 @@ def walk(
     *,
     server_of: Mapping[str, str],
     jobs: int = JOBS,
-    jobs_per_server: int = JOBS_PER_SERVER,
+    jobs_per_server: int | Mapping[str, int] = JOBS_PER_SERVER,
     stop: threading.Event | None = None,
     fail_fast: bool = False,
     abandon: bool = False,
@@ -49,6 +49,7 @@ def walk(
     """Call `work(id)` for every id as soon as its dependencies are done, and return the results.
 
     `work` returns whether it succeeded; an exception of it ends the walk. A failure blocks only what is downstream.
+    `jobs_per_server` is one limit for every server, or a limit for each.
     After `stop` is set (or a failure with `fail_fast`) nothing new starts, and what runs is waited for. Dependencies that
     are not keys are taken as done. The mapping must have no cycle. A KeyboardInterrupt waits for what runs, too, unless
     `abandon` says that nothing is lost by leaving it behind.
@@ -109,7 +110,7 @@ class _Queue:
         self,
         dependencies: Mapping[str, Sequence[str]],
         server_of: Mapping[str, str],
-        jobs_per_server: int,
+        jobs_per_server: int | Mapping[str, int],
         on_blocked: Callable[[str, tuple[str, ...]], None],
         after: Mapping[str, Sequence[str]],
         gates: Mapping[str, Gate],
@@ -150,10 +151,14 @@ class _Queue:
 
     def _look_at(self, server: str) -> None:
         """Note whether a server has work that may start now."""
-        if self._ready.get(server) and self._busy.get(server, 0) < self._jobs_per_server:
+        if self._ready.get(server) and self._busy.get(server, 0) < self._room(server):
             self._free.setdefault(server)
         else:
             self._free.pop(server, None)
+
+    def _room(self, server: str) -> int:
+        limits = self._jobs_per_server
+        return limits if isinstance(limits, int) else limits.get(server, JOBS_PER_SERVER)
 
     def take(self, jobs: int) -> Iterator[str]:
         """Yield the ids that may start now, within both limits, and count them as running."""

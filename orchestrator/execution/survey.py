@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from orchestrator.engines.base import Glancing
 from orchestrator.errors import ConflictError, ConnectError, DatabaseMissingError, LockError
 from orchestrator.events import Failure, LockWaiting
 from orchestrator.execution.run import Run, lock_wait
@@ -86,7 +87,12 @@ class _Surveyor:
     def _read(self, id: str) -> Survey:
         run, target, extensions = self._run, self._run.targets[id], self._run.databases[id].create.extensions
         started = time.monotonic()
-        with run.engines[target.engine].connect(target, run.until) as session:
+        engine = run.engines[target.engine]
+        if isinstance(engine, Glancing) and (seen := engine.glance(target, extensions, whose_lock=not self._keep)):
+            found = self._folded(id, *seen)
+            if not (self._keep and (found.state.pending or _dirty(found.state))):
+                return found
+        with engine.connect(target, run.until) as session:
             run.timings.add("  connect, to look", started)
             if not self._keep:
                 history, holder = session.look(extensions)

@@ -13,7 +13,7 @@ from orchestrator import __version__
 from orchestrator.errors import InvalidError, InvalidGroup
 from orchestrator.events import Notice
 from orchestrator.execution.run import Run, check_parameters
-from orchestrator.execution.scheduler import JOBS, JOBS_PER_SERVER
+from orchestrator.execution.scheduler import JOBS
 from orchestrator.execution.timings import Timings
 from orchestrator.manifest.redact import redactor
 from orchestrator.model import Database, File, Hook, Manifest, Migration, Script, Settings, Target
@@ -182,7 +182,8 @@ class Assembly:
         *,
         embedded: bool = False,
         jobs: int = JOBS,
-        jobs_per_server: int = JOBS_PER_SERVER,
+        jobs_per_server: int | None = None,
+        shard: Shard | None = None,
         wait: float = 0.0,
         lock_timeout: float | None = None,
         fail_fast: bool = False,
@@ -210,13 +211,20 @@ class Assembly:
             redact=redactor,
             sink=sink,
             jobs=jobs,
-            jobs_per_server=jobs_per_server,
+            jobs_per_server=self._limits(targets, jobs_per_server, shard),
             wait=wait,
             lock_timeout=lock_timeout,
             fail_fast=fail_fast,
             timings=timings,
             hooks=self._hooks(),
         )
+
+    def _limits(self, targets: Mapping[str, Target], wanted: int | None, shard: Shard | None) -> dict[str, int]:
+        """Return for each server how many of its databases are worked on at the same time; a shard has its part of that."""
+        from orchestrator.engines import dialect
+
+        limits = {target.server_key: wanted or dialect(target.engine).jobs_per_server for target in targets.values()}
+        return {key: shard.share(limit) for key, limit in limits.items()} if shard else limits
 
     def _hooks(self) -> tuple[tuple[Hook, Secret | None], ...]:
         if not self.manifest.notify:

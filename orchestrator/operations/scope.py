@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from orchestrator.errors import UsageError
 from orchestrator.events import Sink
 from orchestrator.execution.run import Run
-from orchestrator.execution.scheduler import JOBS, JOBS_PER_SERVER
+from orchestrator.execution.scheduler import JOBS
 from orchestrator.execution.timings import Timings
 from orchestrator.operations.assembly import Assembly, assemble
 
@@ -33,7 +33,7 @@ class Scope:
     no_deps: bool = False
     embedded: bool = False
     jobs: int = JOBS
-    jobs_per_server: int = JOBS_PER_SERVER
+    jobs_per_server: int | None = None
     wait: float = 0.0
     lock_timeout: float | None = None
     shard: Shard | None = None
@@ -69,7 +69,8 @@ class Scope:
             sink,
             embedded=self.embedded,
             jobs=self.jobs,
-            jobs_per_server=self.shard.share(self.jobs_per_server) if self.shard else self.jobs_per_server,
+            jobs_per_server=self.jobs_per_server,
+            shard=self.shard,
             wait=self.wait,
             lock_timeout=self.lock_timeout,
             fail_fast=fail_fast,

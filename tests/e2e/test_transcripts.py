@@ -135,7 +135,7 @@ SCENES: dict[str, tuple[Change, list[Step]]] = {
     "drop-clone": (shop, ["drop-clone", "clone product --as y", "drop-clone y", "drop-clone y", "drop-clone --every"]),
     "wait": (
         shop,
-        ["wait --for product --timeout 0.2", "apply --only product", "wait --for product", "wait --for nobody"],
+        ["wait --for product --timeout 1", "apply --only product", "wait --for product", "wait --for nobody"],
     ),
     "init": (nothing, ["init", "init"]),
     "add-db": (

@@ -15,7 +15,7 @@ from unittest import mock
 
 from estate import ORCH
 
-from orchestrator.cli.app import run
+from orchestrator.cli.run import run
 
 PROJECT = Path(__file__).parents[2]
 SERVERS = """\

@@ -166,7 +166,7 @@ def test_a_healthy_state_has_no_hints() -> None:
 def test_a_call_that_is_not_understood(
     words: list[str], hint: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    from orchestrator.cli.app import run
+    from orchestrator.cli.run import run
 
     monkeypatch.setattr("sys.argv", ["orch", *words])
     assert run() == 2

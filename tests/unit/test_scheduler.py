@@ -80,6 +80,25 @@ def test_limits(jobs: int, per_server: int, most: tuple[int, int]) -> None:
     assert max(one for _, one in seen) <= most[1]
 
 
+def test_each_server_has_its_own_limit() -> None:
+    server_of = {str(number): f"s{number % 2}" for number in range(12)}
+    running: Counter[str] = Counter()
+    most: Counter[str] = Counter()
+    mutex = threading.Lock()
+
+    def work(id: str) -> bool:
+        with mutex:
+            running[server_of[id]] += 1
+            most[server_of[id]] = max(most[server_of[id]], running[server_of[id]])
+        time.sleep(0.005)
+        with mutex:
+            running[server_of[id]] -= 1
+        return True
+
+    walk(dict.fromkeys(server_of, ()), work, server_of=server_of, jobs_per_server={"s0": 1, "s1": 3})
+    assert most == {"s0": 1, "s1": 3}
+
+
 def test_a_failure_blocks_only_what_is_downstream() -> None:
     blocked: dict[str, tuple[str, ...]] = {}
     walked = walk(DIAMOND, lambda id: id != "b", server_of={}, on_blocked=lambda id, by: blocked.update({id: by}))

@@ -57,7 +57,7 @@ def test_everyday_commands_import_only_what_they_use(tmp_path: Path) -> None:
     (tmp_path / "migrations").mkdir()
     (tmp_path / "migrations/000001_a.up.sql").write_text("CREATE TABLE a (id INTEGER PRIMARY KEY);\n")
     unused = (
-        *("psycopg", "pymongo", "jsonschema", "networkx", "rich.live", "opentelemetry"),
+        *("typer", "psycopg", "pymongo", "jsonschema", "networkx", "rich.live", "opentelemetry"),
         *(f"orchestrator.engines.{name}" for name in ("postgres", "mongo", "mysql")),
         *("orchestrator.analysis.rules", "orchestrator.analysis.sessions", "orchestrator.planning.shards"),
         *(

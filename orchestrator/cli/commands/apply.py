@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from orchestrator.cli import options
+from orchestrator.cli.parameters import Argument, Option
 from orchestrator.cli.scoped import JOBS_AND_WAIT, SELECTION, scoped
 
 if TYPE_CHECKING:
@@ -19,35 +18,29 @@ def command(
     *,
     plan_file: Annotated[
         str | None,
-        typer.Argument(
-            metavar="[PLAN]", help="Execute this plan, written by `orch plan --out`. Default: make a plan now."
-        ),
+        Argument(metavar="[PLAN]", help="Execute this plan, written by `orch plan --out`. Default: make a plan now."),
     ] = None,
     to: Annotated[
         int | None,
-        typer.Option(
-            "--to", min=0, metavar="VERSION", help="Migrate up to this version. Needs --only with one database."
-        ),
+        Option("--to", min=0, metavar="VERSION", help="Migrate up to this version. Needs --only with one database."),
     ] = None,
     no_create: options.NoCreate = False,
     allow_out_of_order: options.AllowOutOfOrder = False,
     scope: Scope,
-    fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Start nothing new after the first failure.")] = False,
+    fail_fast: Annotated[bool, Option("--fail-fast", help="Start nothing new after the first failure.")] = False,
     failed: Annotated[
         bool,
-        typer.Option(
-            "--failed", help="Migrate only the databases that failed in the last run, or that it did not start."
-        ),
+        Option("--failed", help="Migrate only the databases that failed in the last run, or that it did not start."),
     ] = False,
     shard: Annotated[
         str | None,
-        typer.Option(
+        Option(
             "--shard",
             metavar="I/N",
             help="Migrate part I of N, while other runs migrate the other parts. auto: take I/N from Kubernetes or GitLab.",
         ),
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before data is lost.")] = False,
+    yes: Annotated[bool, Option("--yes", "-y", help="Do not ask before data is lost.")] = False,
     output: options.StreamOption = options.StreamOutput.text,
     junit: options.JUnit = None,
     verbose: options.Verbose = False,

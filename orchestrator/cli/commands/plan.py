@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from orchestrator.cli import options
+from orchestrator.cli.parameters import Option
 from orchestrator.cli.scoped import JOBS_AND_WAIT, SELECTION, scoped
 from orchestrator.hints import NAME, Command, Hint
 
@@ -22,7 +21,7 @@ def command(
     *,
     to: Annotated[
         int | None,
-        typer.Option(
+        Option(
             "--to",
             min=0,
             metavar="VERSION",
@@ -31,18 +30,18 @@ def command(
     ] = None,
     down: Annotated[
         bool,
-        typer.Option("--down", help="Plan the rollback of the databases of --only, by --steps or --to."),
+        Option("--down", help="Plan the rollback of the databases of --only, by --steps or --to."),
     ] = False,
     steps: Annotated[
-        int | None, typer.Option("--steps", min=1, metavar="N", help="With --down: the last N migrations.")
+        int | None, Option("--steps", min=1, metavar="N", help="With --down: the last N migrations.")
     ] = None,
     out_file: Annotated[
-        str | None, typer.Option("-o", "--out", metavar="FILE", help="Write the plan for `orch apply FILE`.")
+        str | None, Option("-o", "--out", metavar="FILE", help="Write the plan for `orch apply FILE`.")
     ] = None,
-    exit_code: Annotated[bool, typer.Option("--exit-code", help="Exit with code 3 if there are changes.")] = False,
+    exit_code: Annotated[bool, Option("--exit-code", help="Exit with code 3 if there are changes.")] = False,
     check: Annotated[
         bool,
-        typer.Option(
+        Option(
             "--check",
             help="Also run the `require` checks of the pending files, read-only. Exit with code 1 if one is not met.",
         ),
@@ -52,7 +51,7 @@ def command(
     scope: Scope,
     output: Annotated[
         options.PlanOutput,
-        typer.Option("--output", help="Format of stdout; github: annotations, job summary and step outputs."),
+        Option("--output", help="Format of stdout; github: annotations, job summary and step outputs."),
     ] = options.PlanOutput.text,
 ) -> int:
     """Show what apply would do. Changes nothing on any server.

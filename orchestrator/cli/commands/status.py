@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from orchestrator.cli import options
+from orchestrator.cli.parameters import Argument, Option
 from orchestrator.cli.scoped import JOBS_AND_WAIT, SELECTION, scoped
 
 if TYPE_CHECKING:
@@ -18,17 +17,15 @@ def command(
     *,
     names: Annotated[
         list[str] | None,
-        typer.Argument(
+        Argument(
             metavar="[NAME]...",
             help="List the migrations of these databases, one by one. Default: one line for each database.",
             autocompletion=options.complete_pattern,
         ),
     ] = None,
-    pending: Annotated[
-        bool, typer.Option("--pending", help="Show only databases, or migrations, that are pending.")
-    ] = False,
+    pending: Annotated[bool, Option("--pending", help="Show only databases, or migrations, that are pending.")] = False,
     problems: Annotated[
-        bool, typer.Option("--problems", help="Show only databases with problems or failed migrations.")
+        bool, Option("--problems", help="Show only databases with problems or failed migrations.")
     ] = False,
     scope: Scope,
     output: options.OutputOption = options.Output.text,

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from orchestrator.cli import options
+from orchestrator.cli.parameters import Option
 from orchestrator.cli.scoped import scoped
 
 if TYPE_CHECKING:
@@ -19,7 +18,7 @@ def command(
     *,
     wanted: Annotated[
         list[str] | None,
-        typer.Option(
+        Option(
             "--for",
             metavar="NAME[@VERSION]",
             help="Wait for this database, or for one version of it. Repeatable. Default: every database.",
@@ -28,15 +27,13 @@ def command(
     ] = None,
     timeout: Annotated[
         float,
-        typer.Option(
+        Option(
             "--timeout", min=0, callback=options.finite, metavar="SECONDS", help="Give up after SECONDS (exit code 8)."
         ),
     ] = 600.0,
     every: Annotated[
         float,
-        typer.Option(
-            "--every", min=0.1, callback=options.finite, metavar="SECONDS", help="Polling interval in seconds."
-        ),
+        Option("--every", min=0.1, callback=options.finite, metavar="SECONDS", help="Polling interval in seconds."),
     ] = 1.0,
     scope: Scope,
     output: options.OutputOption = options.Output.text,

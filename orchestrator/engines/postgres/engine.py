@@ -1,36 +1,34 @@
-"""PostgreSQL through psycopg 3: parsing, connecting, creating databases."""
+"""PostgreSQL: parsing, connecting, creating databases. psycopg is imported when there is more to do than to look."""
 
 from __future__ import annotations
 
 import re
+import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from functools import partial
-from typing import Any
-
-import psycopg
-from psycopg import sql
-from psycopg.conninfo import conninfo_to_dict
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.engines.base import Confined, Copies
 from orchestrator.engines.postgres import errors
 from orchestrator.engines.postgres.find_tables import Usual
-from orchestrator.engines.postgres.lock import CONNECT_TIMEOUT
-from orchestrator.engines.postgres.login import what_was_answered
 from orchestrator.engines.postgres.names import is_quoted
-from orchestrator.engines.postgres.refusals import MANY_CONNECTIONS, NO_CONNECT, WRONG_DATABASE, connect_error
+from orchestrator.engines.postgres.refusals import MANY_CONNECTIONS, NO_CONNECT, WRONG_DATABASE
 from orchestrator.engines.postgres.scram import ScramKeys
-from orchestrator.engines.postgres.session import PostgresSession
 from orchestrator.engines.postgres.slots import Slots
 from orchestrator.engines.postgres.writable import DATABASES, read_only
 from orchestrator.errors import ConnectError, DatabaseMissingError, InvalidError, OrchError
 from orchestrator.hints import Command, Hint
-from orchestrator.model import CreateOptions, File, ReadOnly, Script, Target
+from orchestrator.model import CreateOptions, File, History, LockHolder, ReadOnly, Script, Target
 
-_OTHERS_TIMEOUT = 2.0  # seconds for each host, where one of several has timed out already
-_PAUSES = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 3.2)  # seconds between tries where no connection is left
+if TYPE_CHECKING:
+    import psycopg
+
+    from orchestrator.engines.postgres.opener import Opener
+    from orchestrator.engines.postgres.session import PostgresSession
+
 KEEP_SECONDS = 10.0  # how long a connection may wait for its next use
 
 
@@ -48,7 +46,6 @@ class Postgres:
         self._idle: dict[tuple[str, str | None], list[psycopg.Connection[Any]]] = {}
         self._kept: dict[str, PostgresSession] = {}
         self._pristine: set[str] = set()  # DSNs of databases that were made here, of nothing, and not connected to yet
-        self._reached: set[str] = set()  # servers that this run has had a connection to
         self._copied: set[str] = set()  # the same of those that were made of a template
         self._room: dict[str, int] = {}
         self._scram = ScramKeys()
@@ -61,9 +58,25 @@ class Postgres:
 
         return parse_sql(file, text, piecewise=piecewise)
 
+    def glance(
+        self, target: Target, extensions: Sequence[str] = (), *, whose_lock: bool = False
+    ) -> tuple[History, LockHolder | None] | None:
+        """Read what a session reads, over libpq alone: psycopg is not imported. None: only a session can tell."""
+        if "psycopg" in sys.modules or self._is_missing(target):
+            return None
+        from orchestrator.engines.postgres.glance import glance
+
+        usual = self._usual.setdefault(target.server_key, Usual())
+        glanced = glance(target, extensions, usual, self._application, self._slots, self._scram, whose_lock=whose_lock)
+        if glanced is not None:
+            self._met[target.server_key, target.database] = time.monotonic()
+        return glanced
+
     @contextmanager
     def connect(self, target: Target, until: float | None = None) -> Iterator[PostgresSession]:
         """Open a session on the database."""
+        from orchestrator.engines.postgres.session import PostgresSession
+
         if self._is_missing(target):
             raise self._missing(target)  # one answer of the server serves for all its databases
         with self._mutex:
@@ -73,7 +86,7 @@ class Postgres:
             session = None
         if session is None:
             try:
-                connection = self._open(target, until)
+                connection = self._opener.open(target, until)
             except ConnectError as error:
                 if not _may_be_missing(error):
                     raise
@@ -87,7 +100,7 @@ class Postgres:
                 if lacking:
                     raise self._missing(target) from None
                 # It is there, perhaps only since a moment ago: what a killed run, or another one, was creating.
-                connection = self._open(target)
+                connection = self._opener.open(target)
             self._met[target.server_key, target.database] = time.monotonic()
             usual = self._usual.setdefault(target.server_key, Usual())
             session = PostgresSession(connection, target, usual, pristine=target.url.id in self._pristine)
@@ -122,6 +135,8 @@ class Postgres:
 
     def create(self, target: Target, options: CreateOptions) -> bool:
         """CREATE DATABASE, from template0 unless told: it is the one that nobody can sit in."""
+        from psycopg import sql
+
         if options.template:
             self._let_go()  # nobody may be connected to a template, we neither
         with self._maintenance(target) as connection:
@@ -163,82 +178,11 @@ class Postgres:
         """Close the connections to maintenance databases, and those kept."""
         self._let_go()
 
-    def _open(self, target: Target, until: float | None = None, **changes: str) -> psycopg.Connection[Any]:
-        url = target.url.reveal()
-        parameters: dict[str, Any] = {"application_name": self._application, "client_encoding": "utf8", **changes}
-        # A line that died without a word is noticed after a minute and a half, not two hours.
-        if "keepalives" not in url:
-            parameters |= {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 6}
-        try:
-            # psycopg reads the DSN anyway; a second time, for each of many databases, only where it may say these.
-            options = conninfo_to_dict(url) if "connect_timeout" in url or "gssencmode" in url else {}
-            parameters.setdefault("connect_timeout", options.get("connect_timeout") or CONNECT_TIMEOUT)
-            # Without this libpq asks for GSS encryption first: one more round trip for every database.
-            parameters.setdefault("gssencmode", options.get("gssencmode") or "disable")
-            if until is not None:  # whoever tries again need not be patient; libpq knows nothing below 2 s
-                left = max(2, round(until - time.monotonic()))
-                given = int(parameters["connect_timeout"])
-                parameters["connect_timeout"] = min(given, left) if given > 0 else left  # else it would wait for ever
-        except psycopg.Error as error:
-            raise connect_error(error, target) from None
-        server, pauses = target.server_key, iter(_PAUSES)
-        while True:
-            try:
-                with self._slots.one(server, until):
-                    connection = self._log_in(target, parameters)
-                    self._slots.opened(server, connection)
-                break
-            except psycopg.Error as error:
-                ours = self._why(error, target, parameters)
-            if self._comes_free(ours, server, until):
-                continue
-            pause = next(pauses, None)
-            if pause is None or not self._may_have_passed(ours, server, first=pause == _PAUSES[0]):
-                raise ours
-            time.sleep(pause)
-        self._reached.add(server)
-        return connection
+    @cached_property
+    def _opener(self) -> Opener:
+        from orchestrator.engines.postgres.opener import Opener
 
-    def _comes_free(self, error: ConnectError, server: str, until: float | None) -> bool:
-        """Whether this run itself has the connections that are missing: `_slots` waits until it closes one."""
-        if error.code != MANY_CONNECTIONS:
-            return False
-        self._let_go()
-        return self._slots.refused(server) and (until is None or time.monotonic() < until)
-
-    def _may_have_passed(self, error: ConnectError, server: str, *, first: bool) -> bool:
-        """Whether to connect again after a pause: a server needs a moment to give away what was closed just now."""
-        if error.code == MANY_CONNECTIONS:
-            return first or server in self._reached
-        passing = error.transient and not error.server_down and not error.code
-        return passing and (first or self._slots.are_few(server))
-
-    def _why(self, error: psycopg.Error, target: Target, parameters: dict[str, Any]) -> ConnectError:
-        """Return our error for a login that failed; what the server answered is asked for by one more."""
-        login = None
-        late = isinstance(error, psycopg.errors.ConnectionTimeout)
-        if "," in target.endpoint if late else error.pgconn is not None:
-            patience = min(_OTHERS_TIMEOUT if late else CONNECT_TIMEOUT, float(parameters["connect_timeout"]) or 60)
-            login = what_was_answered(target.url.reveal(), parameters, patience)
-        return connect_error(error, target, login)
-
-    def _log_in(self, target: Target, parameters: dict[str, Any]) -> psycopg.Connection[Any]:
-        """Connect with the keys of the login, or where there are none, or they are refused, with its password."""
-        connect = partial(psycopg.connect, target.url.reveal(), autocommit=True, prepare_threshold=None)
-        if keys := self._scram.of(target.server_key, target.url.reveal(), parameters):
-            try:
-                return connect(**{**parameters, **keys})
-            except psycopg.errors.ConnectionTimeout:
-                self._scram.give_up(target.server_key)
-                raise
-            except psycopg.Error:  # perhaps another of its hosts is up, or the server made a new salt
-                pass
-        connection = connect(**parameters)
-        if keys:
-            self._scram.give_up(target.server_key)
-        else:
-            self._scram.worked(target.server_key, connection)
-        return connection
+        return Opener(self._application, self._slots, self._scram, self._let_go)
 
     def _keep(self, session: PostgresSession) -> bool:
         """Keep a session for the next one on its database. Many may wait so, but never for long."""
@@ -292,11 +236,11 @@ class Postgres:
         names = [target.maintenance_database] if target.maintenance_database else ["postgres", "template1"]
         for name in names[:-1]:
             try:
-                return self._open(target, dbname=name)
+                return self._opener.open(target, dbname=name)
             except ConnectError as error:
                 if error.code == MANY_CONNECTIONS:  # the same for every database
                     raise
-        return self._open(target, dbname=names[-1])
+        return self._opener.open(target, dbname=names[-1])
 
     def _is_missing(self, target: Target) -> bool | None:
         """Whether the server had no such database when it was asked, and nobody met one since; None: it was not asked."""
@@ -316,6 +260,8 @@ class Postgres:
         """Whether the server has no such database; None or ConnectError if it cannot be asked."""
         if (missing := self._is_missing(target)) is not None:
             return missing
+        import psycopg
+
         asked = time.monotonic()
         try:
             with self._maintenance(target) as connection:

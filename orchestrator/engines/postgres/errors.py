@@ -7,10 +7,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
-
-import psycopg
-from psycopg.pq import TransactionStatus
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.engines.postgres.refusals import first_lines
 from orchestrator.errors import (
@@ -25,6 +22,11 @@ from orchestrator.errors import (
 )
 from orchestrator.hints import Command, Hint
 from orchestrator.model import Statement, Target
+
+if TYPE_CHECKING:
+    import psycopg
+
+    from orchestrator.engines.postgres.libpq import AnyConnection
 
 # Settings that do not exist. Our checks ask for them, and so the server's error for a failed check names one. No file can
 # name or set one: their names are others in every process. After the name of the check comes that of the table.
@@ -64,12 +66,17 @@ class Failing:
 
 
 @contextmanager
-def mapped(connection: psycopg.Connection[Any], target: Target) -> Iterator[Failing]:
+def mapped(connection: AnyConnection, target: Target) -> Iterator[Failing]:
     """Turn any psycopg error of the block into ours, and leave the session outside of a transaction."""
     failing = Failing()
     try:
         yield failing
-    except psycopg.Error as error:
+    except Exception as error:
+        import psycopg
+        from psycopg.pq import TransactionStatus
+
+        if not (isinstance(error, psycopg.Error) and isinstance(connection, psycopg.Connection)):
+            raise
         fatal = error.diag.severity_nonlocalized == "FATAL"
         if fatal and failing.at is not None and _ends_session_alone(error.diag.sqlstate, failing):
             raise _ended(error, failing.at) from None

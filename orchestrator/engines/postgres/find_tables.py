@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
-
-import psycopg
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from orchestrator.engines.postgres import errors, names
 from orchestrator.engines.postgres.history import SET_BY_DSN, identifier, literal
 from orchestrator.engines.postgres.writable import IN_RECOVERY, READ_ONLY, read_only
 from orchestrator.errors import ConflictError, ConnectError
 from orchestrator.model import ReadOnly, Target
+
+if TYPE_CHECKING:
+    from orchestrator.engines.postgres.libpq import AnyConnection
 
 _CURRENT = "pg_catalog.current_schema()::text"
 
@@ -61,7 +62,7 @@ class Usual:
             self.query, self.schema = query, schema
 
 
-def find(connection: psycopg.Connection[Any], target: Target, *, elsewhere: bool = True) -> Place:
+def find(connection: AnyConnection, target: Target, *, elsewhere: bool = True) -> Place:
     """Look for both tables in the current schema, or in the one that the DSN gives the version table.
 
     With `elsewhere`, and if nothing decides on a schema, look for the history in others too: a migration may have made
@@ -75,29 +76,29 @@ def find(connection: psycopg.Connection[Any], target: Target, *, elsewhere: bool
     return place
 
 
-def current_query(connection: psycopg.Connection[Any], target: Target) -> str:
+def current_query(connection: AnyConnection, target: Target) -> str:
     """Return the query that `find` begins with; `place_of` reads its row."""
     return _look_query(connection, target, _CURRENT)
 
 
-def ask(connection: psycopg.Connection[Any], target: Target, query: str) -> Any:
+def ask(connection: AnyConnection, target: Target, query: str) -> Any:
     """Return the first row of a query about our tables."""
     with errors.mapped(connection, target) as failing:
         failing.reads = True
         return connection.execute(query.encode()).fetchone()
 
 
-def set_by_dsn(connection: psycopg.Connection[Any]) -> bool:
+def set_by_dsn(connection: AnyConnection) -> bool:
     """Whether the DSN sets the search_path."""
     return "search_path" in connection.info.options.replace("-", "_")
 
 
-def _look_in(connection: psycopg.Connection[Any], target: Target, schema: str) -> Place:
+def _look_in(connection: AnyConnection, target: Target, schema: str) -> Place:
     """Look for the two tables in a schema, which is given as SQL, or in the one that the DSN gives the version table."""
     return place_of(connection, target, ask(connection, target, _look_query(connection, target, schema)))
 
 
-def _look_query(connection: psycopg.Connection[Any], target: Target, schema: str) -> str:
+def _look_query(connection: AnyConnection, target: Target, schema: str) -> str:
     version_schema, version_name = names.version_table(target)
     own_name, shared_name = names.history_table(target), target.history_name
     own, shared = literal(connection, identifier(own_name)), literal(connection, identifier(shared_name))
@@ -117,7 +118,7 @@ def _look_query(connection: psycopg.Connection[Any], target: Target, schema: str
     )
 
 
-def place_of(connection: psycopg.Connection[Any], target: Target, row: Sequence[Any]) -> Place:
+def place_of(connection: AnyConnection, target: Target, row: Sequence[Any]) -> Place:
     """Return the place that the row of a look tells; ConnectError if there is no current schema."""
     version_name = names.version_table(target)[1]
     own_name, shared_name = names.history_table(target), target.history_name
@@ -170,7 +171,7 @@ def _columns(name: str) -> str:
     )
 
 
-def _other_schema(connection: psycopg.Connection[Any], target: Target, current: Place) -> str | None:
+def _other_schema(connection: AnyConnection, target: Target, current: Place) -> str | None:
     """Return the other schema where the history is, or else the version table, where the current one has none."""
     version_table = literal(connection, names.version_table(target)[1])
     history = literal(connection, names.history_table(target))

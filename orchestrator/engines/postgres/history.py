@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Collection
-from typing import Any
-
-from psycopg import Connection
-from psycopg.pq import Escaping
+from typing import TYPE_CHECKING
 
 from orchestrator.model import Attempt, VersionRow
+
+if TYPE_CHECKING:
+    from orchestrator.engines.postgres.libpq import AnyConnection
 
 # One that a later release adds needs a default, so that it can be added to rows that are there, and so that this
 # release can still write rows.
@@ -83,7 +83,7 @@ def point(table: str, version_row: VersionRow) -> str:
 
 
 def record(
-    connection: Connection[Any], table: str, attempt: Attempt, identity: str, columns: Collection[str] = COLUMNS
+    connection: AnyConnection, table: str, attempt: Attempt, identity: str, columns: Collection[str] = COLUMNS
 ) -> str:
     """Return SQL that adds or updates an attempt; the connection knows how values are quoted. `identity` is SQL.
 
@@ -134,8 +134,12 @@ def record(
     )
 
 
-def literal(connection: Connection[Any], value: str) -> str:
+def literal(connection: AnyConnection, value: str) -> str:
     """Return a text as SQL."""
+    if not hasattr(connection, "pgconn"):
+        return connection.literal(value)
+    from psycopg.pq import Escaping
+
     return Escaping(connection.pgconn).escape_literal(value.encode()).decode()
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
-import psycopg
-from psycopg.conninfo import conninfo_to_dict
-from psycopg.pq import Conninfo
-
-from orchestrator.engines.postgres.login import Login
 from orchestrator.errors import ConnectError
 from orchestrator.model import Target
+
+if TYPE_CHECKING:
+    import psycopg
+
+    from orchestrator.engines.postgres.login import Login
 
 MANY_CONNECTIONS = "53300"
 WRONG_DATABASE, NO_CONNECT, _NOT_ACCEPTING = "3D000", "42501", "55000"
@@ -40,6 +41,8 @@ _CERTIFICATE = re.compile(r"certificate|SSL error|private key file|SSL, but SSL 
 
 def connect_error(error: psycopg.Error, target: Target, login: Login | None = None) -> ConnectError:
     """Return our error for a connection that could not be made; `login` is one more try, which libpq has traced."""
+    import psycopg
+
     if isinstance(error, psycopg.ProgrammingError):  # the DSN itself; libpq may repeat it, password and all
         return ConnectError(
             "the DSN is not understood by libpq",
@@ -176,12 +179,17 @@ def _nameless(text: str) -> str:
 
 def user_of(target: Target) -> str:
     """Return who logs in, for people; libpq takes the user of the system where the DSN names none."""
+    from psycopg.conninfo import conninfo_to_dict
+
     user = conninfo_to_dict(target.url.reveal()).get("user")
     return f"user '{user}'" if user else "this user (the DSN names none)"
 
 
 def _login_name(target: Target) -> str:
     """Return the name with which libpq logs in."""
+    from psycopg.conninfo import conninfo_to_dict
+    from psycopg.pq import Conninfo
+
     given = conninfo_to_dict(target.url.reveal()).get("user")
     defaults = (option.val for option in Conninfo.get_defaults() if option.keyword == b"user")
     return str(given) if given else (next(defaults, None) or b"").decode()

@@ -15,15 +15,14 @@ import threading
 from base64 import b64decode, b64encode
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
-from psycopg import Connection, Error, pq
-from psycopg.conninfo import make_conninfo
-
-from orchestrator.engines.postgres.login import log_in
+if TYPE_CHECKING:
+    from orchestrator.engines.postgres.libpq import AnyConnection
 
 SECONDS = 10.0  # for each of the two logins that it takes to learn a salt, unless connect_timeout is shorter
 WORTH_IT = 2  # logins with the password that worked before
+WORTH_IMPORTING = 40  # the same where psycopg would have to be imported for it
 PATIENCE = 0.05  # seconds that others wait for what is being learnt; a password would take that long for all of them
 _CHALLENGE = re.compile(r"\tB\t\d+\tAuthenticationSASLContinue\t .*,s=([^,']+),i=(\d+)'$", re.MULTILINE)
 _ACCEPTED = "\tAuthenticationSASLFinal\t"
@@ -60,11 +59,11 @@ class ScramKeys:
                 learnt.set()
         return self._known.get(login, {})
 
-    def worked(self, login: str, connection: Connection[Any]) -> None:
-        """Take note of a login with the password."""
+    def worked(self, login: str, connection: AnyConnection, worth_it: int = WORTH_IT) -> None:
+        """Take note of a login with the password. After `worth_it` of them its key is learnt."""
         with self._mutex:
             self._worked[login] += 1
-            if self._worked[login] == WORTH_IT:
+            if self._worked[login] >= worth_it and login not in self._learnt:
                 self._learnt[login] = threading.Event()
                 info = connection.info
                 place = {"host": info.host, "hostaddr": info.hostaddr, "port": str(info.port)}
@@ -77,6 +76,9 @@ class ScramKeys:
 
 def _learn(url: str, parameters: Mapping[str, str]) -> dict[str, str]:
     """Log in twice: a server that stands in for others, or makes salts up, shows two different ones."""
+    from psycopg import Error, pq
+    from psycopg.conninfo import make_conninfo
+
     if sys.platform != "linux" or pq.version() < 180000 or "scram_client_key" in url:
         return {}
     try:
@@ -98,6 +100,8 @@ def _challenge(conninfo: str, seconds: float) -> tuple[bytes, bytes, int] | None
 
     (A password beyond ASCII would have to be prepared as RFC 4013 says before it is used.)
     """
+    from orchestrator.engines.postgres.login import log_in
+
     login = log_in(conninfo, seconds)
     password = login.password
     found = _CHALLENGE.search(login.trace)

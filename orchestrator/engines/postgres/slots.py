@@ -6,9 +6,10 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING
 
-from psycopg import Connection
+if TYPE_CHECKING:
+    from orchestrator.engines.postgres.libpq import AnyConnection
 
 LOOK_EVERY = 0.25  # seconds; at our own connections, not at the server
 _LONGEST_WAIT = 600.0  # seconds
@@ -19,7 +20,7 @@ class Slots:
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._open: dict[str, list[tuple[int, Connection[Any]]]] = {}  # by server, with the thread that opened it
+        self._open: dict[str, list[tuple[int, AnyConnection]]] = {}  # by server, with the thread that opened it
         self._connecting: dict[str, int] = {}
         self._limits: dict[str, int] = {}
 
@@ -46,7 +47,7 @@ class Slots:
                 self._connecting[server] -= 1
                 self._changed.notify_all()
 
-    def opened(self, server: str, connection: Connection[Any]) -> None:
+    def opened(self, server: str, connection: AnyConnection) -> None:
         """Take note of a connection."""
         with self._changed:
             self._open[server] = [*self._still_open(server), (threading.get_ident(), connection)]
@@ -71,5 +72,5 @@ class Slots:
             return False
         return len(threads) + self._connecting.get(server, 0) >= limit
 
-    def _still_open(self, server: str) -> list[tuple[int, Connection[Any]]]:
+    def _still_open(self, server: str) -> list[tuple[int, AnyConnection]]:
         return [one for one in self._open.get(server, ()) if not one[1].closed]

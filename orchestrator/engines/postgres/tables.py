@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Sequence
-from typing import Any, cast
-
-import psycopg
+from typing import TYPE_CHECKING, Any, cast
 
 from orchestrator.engines.identity import stored_identities, took_over_document, whose
 from orchestrator.engines.postgres import errors, names
@@ -26,6 +24,9 @@ from orchestrator.engines.postgres.history import (
 from orchestrator.engines.postgres.unchanged import KnownRecords
 from orchestrator.model import Attempt, History, Origin, Target, VersionRow
 
+if TYPE_CHECKING:
+    from orchestrator.engines.postgres.libpq import AnyConnection
+
 
 class Tables:
     """The history and golang-migrate's version table, as seen over one connection.
@@ -35,7 +36,7 @@ class Tables:
     """
 
     def __init__(
-        self, connection: psycopg.Connection[Any], target: Target, usual: Usual | None = None, *, pristine: bool = False
+        self, connection: AnyConnection, target: Target, usual: Usual | None = None, *, pristine: bool = False
     ) -> None:
         self._connection = connection
         self._usual = usual or Usual()
@@ -138,7 +139,11 @@ class Tables:
             while cursor.nextset():
                 if cursor.description:
                     answers.append(cursor.fetchall())
-        except psycopg.Error:
+        except Exception as error:
+            import psycopg
+
+            if not isinstance(error, psycopg.Error):
+                raise
             self._usual.query = ""  # the tables are not everywhere the same: ask no other database of this server so
             return None
         self._take(place_of(self._connection, self._target, answers[0][0]))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import psycopg
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.model import ReadOnly, Target
+
+if TYPE_CHECKING:
+    from orchestrator.engines.postgres.libpq import AnyConnection
 
 # What a session asks of itself, with whatever else it reads.
 IN_RECOVERY, READ_ONLY = (
@@ -18,7 +19,7 @@ _STANDBY = "SELECT sender_host, sender_port FROM pg_catalog.pg_stat_wal_receiver
 _SOURCE = "SELECT source FROM pg_catalog.pg_settings WHERE name = 'default_transaction_read_only'"
 
 
-def read_only(connection: psycopg.Connection[Any], target: Target, *, standby: bool) -> ReadOnly:
+def read_only(connection: AnyConnection, target: Target, *, standby: bool) -> ReadOnly:
     """Return why this session can write nothing; `standby`: the server is one."""
     if standby:
         primary = _first(connection, _STANDBY)
@@ -41,8 +42,12 @@ def read_only(connection: psycopg.Connection[Any], target: Target, *, standby: b
     )
 
 
-def _first(connection: psycopg.Connection[Any], query: str) -> Any:
+def _first(connection: AnyConnection, query: str) -> Any:
     try:
-        return connection.execute(query).fetchone()
-    except psycopg.Error:
+        return connection.execute(query.encode()).fetchone()
+    except Exception as error:
+        import psycopg
+
+        if not isinstance(error, psycopg.Error):
+            raise
         return None
