@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import orchestrator
 from orchestrator import errors
+from orchestrator.hints import NAME, Command
 
 _SHORTEST = 12  # letters: a message with fewer says nothing without what is put in
 _UNKNOWN = "…"
@@ -135,7 +136,7 @@ def _text(node: ast.AST) -> str:
         case ast.IfExp(_, body, other):
             return " / ".join(filter(None, (_text(body), _text(other))))
         case ast.Name("_REPAIR"):
-            return "orch repair NAME"
+            return str(Command("repair", NAME))
         case ast.Name(id) if id.isupper() and not id.startswith("_"):
             return id
         case _:
