@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from orchestrator.errors import OrchError
 from orchestrator.execution.run import Run
 from orchestrator.model import Database, File, Script
-from orchestrator.planning.choose import choose
 from orchestrator.planning.half_done import partial_file
 from orchestrator.planning.history import State
-from orchestrator.planning.plan import Plan, Request
-from orchestrator.planning.planner import make_plan
 from orchestrator.planning.scripts import Scripts
 from orchestrator.planning.surveys import Survey
+
+if TYPE_CHECKING:
+    from orchestrator.planning.plan import Plan, Request
 
 
 def read(run: Run, id: str, files: Iterable[File]) -> Scripts:
@@ -39,5 +40,8 @@ def plan_of(run: Run, databases: Sequence[Database], surveys: Mapping[str, Surve
     Raises InvalidGroup for files that do not parse and UsageError for a version that does not exist. What is wrong with
     one database only becomes its `failure`.
     """
+    from orchestrator.planning.choose import choose
+    from orchestrator.planning.planner import make_plan
+
     draft = choose(databases, run.catalogs, surveys, request)
     return make_plan(draft, (read(run, id, files) for id, files in draft.files()), run.tool)

@@ -11,7 +11,6 @@ from typing import Any
 import psycopg
 
 from orchestrator.engines.base import Limits
-from orchestrator.engines.postgres.progress import progress
 from orchestrator.errors import StatementError
 from orchestrator.model import Activity, Blocking, Statement
 
@@ -60,6 +59,7 @@ def timed(limits: Limits) -> Iterator[None]:
 
 def watching(connection: psycopg.Connection[Any], pid: int) -> Callable[[], Activity]:
     """Return a function that asks over this connection how far the backend `pid` is, and which sessions it waits for."""
+    from orchestrator.engines.postgres.progress import progress
 
     def look() -> Activity:
         found = Activity()

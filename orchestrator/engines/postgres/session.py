@@ -19,7 +19,6 @@ from orchestrator.engines.postgres.lock_holder import asks_holder, holder_of
 from orchestrator.engines.postgres.lock_queue import limits_together, timed, watching
 from orchestrator.engines.postgres.message import RESET, RESET_SESSION, Message, set_limits
 from orchestrator.engines.postgres.own_settings import own_settings
-from orchestrator.engines.postgres.shared_catalogs import REMEMBER
 from orchestrator.engines.postgres.tables import Tables
 from orchestrator.engines.postgres.wire import Wire
 from orchestrator.errors import LockError
@@ -188,6 +187,8 @@ class PostgresSession:
         clean = f"BEGIN; {RESET_SESSION}; {self._pieces.set_again}COMMIT; " if self._pieces.used and statements else ""
         if self.target.scratch and statements:
             # Apart, so that pg_stat_activity, which shows the first 1,024 characters of a message, shows the file's.
+            from orchestrator.engines.postgres.shared_catalogs import REMEMBER
+
             self._wire.send(Message(clean + REMEMBER))
             clean = ""
         limits = limits_together(statements, limits)
