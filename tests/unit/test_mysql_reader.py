@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.engines.base import Reach
 from orchestrator.engines.mysql.lexer import split
 from orchestrator.engines.mysql.named import change_of, what_is_left
 from orchestrator.engines.mysql.reach import confine
@@ -217,6 +218,32 @@ def test_what_reaches_beyond_a_copy(text: str, body: str | None, found: int) -> 
     assert len(confined.findings) == found
     if body:
         assert confined.script.statements[0].body == body
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("SET @s = 'DROP TABLE `shop`.t'; PREPARE x FROM @s; EXECUTE x", "it names the database 'shop'"),
+        ("PREPARE x FROM 'DELETE FROM other.t'; EXECUTE x", "it names the database 'other'"),
+        (
+            "SET @s = CONCAT('DROP ', \"TABLE other\", '.t'); PREPARE x FROM @s; EXECUTE x",
+            "it names the database 'other'",
+        ),
+        ("SELECT IF(1, 'DROP TABLE other.t', 'SELECT 1') INTO @s; PREPARE x FROM @s", "it names the database 'other'"),
+        ("SET @s = 'GRANT ALL ON *.* TO x'; PREPARE x FROM @s", "GRANT changes what all databases share"),
+        ("SET @s = 'DROP TABLE other.t'", ""),
+        ("INSERT INTO d VALUES ('drop table other.t'); PREPARE x FROM 'SELECT 1'; EXECUTE x", ""),
+        (
+            "SET @s = IF((SELECT COUNT(*) FROM information_schema.columns) > 0, 'SELECT 1', 'ALTER TABLE t ADD c int'); "
+            "PREPARE x FROM @s; EXECUTE x",
+            "",
+        ),
+        ("SET @s = 'UPDATE t JOIN u ON t.id = u.id SET t.a = u.b'; PREPARE x FROM @s; EXECUTE x", ""),
+    ],
+)
+def test_what_a_text_reaches_that_a_copy_would_execute(text: str, what: str) -> None:
+    found = [one for one in confine(read_script(FILE, text), "shop", "copy").findings if one.reach is Reach.OTHER]
+    assert [one.what for one in found] == ([f"{what}, in a text that is executed"] if what else [])
 
 
 def test_what_a_dump_hides_from_every_server_is_a_comment() -> None:

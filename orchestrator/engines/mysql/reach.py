@@ -21,6 +21,38 @@ _TABLE_FOLLOWS = frozenset(
     | {"event", "call", "like", "exists", "sequence", "index", "truncate", "rename", "to", "ignore", "low_priority"}
     | {"using", "straight_join", "insert", "replace", "describe", "desc", "explain"}
 )
+# Statements whose texts a prepared statement may be made of, and how such a text begins.
+_PUTS_TOGETHER = frozenset({"set", "prepare", "execute", "select", "create", "begin", "do"})
+_VERBS = frozenset(
+    {
+        "alter",
+        "create",
+        "drop",
+        "rename",
+        "truncate",
+        "insert",
+        "replace",
+        "update",
+        "delete",
+        "select",
+        "grant",
+        "revoke",
+    }
+    | {
+        "set",
+        "call",
+        "lock",
+        "load",
+        "optimize",
+        "analyze",
+        "repair",
+        "flush",
+        "reset",
+        "purge",
+        "install",
+        "uninstall",
+    }
+)
 _READ_ONLY = ("information_schema", "performance_schema", "sys")
 _OF_ROWS = ("new", "old", "excluded")
 _SERVER_WORDS = re.compile(r"(?i)@@(global|persist|persist_only)\.")
@@ -30,8 +62,13 @@ def confine(script: Script, database: str, scratch: str) -> Confined:
     """Return a file of `database` as it runs in `scratch`, and what in it reaches beyond that."""
     findings: list[Finding] = []
     statements: list[Statement] = []
-    for statement in script.statements:
-        tokens = tokens_of(statement.source)
+    read = [tokens_of(statement.source) for statement in script.statements]
+    executes = any(
+        token.kind == "word" and token.text in ("prepare", "immediate") for tokens in read for token in tokens
+    )
+    for statement, tokens in zip(script.statements, read, strict=True):
+        if executes:
+            findings += _executed(script, statement, tokens, database)
         cuts: list[Token] = []
         for token, finding in _reached(script, statement, tokens, database):
             if finding:
@@ -40,6 +77,34 @@ def confine(script: Script, database: str, scratch: str) -> Confined:
                 cuts.append(token)
         statements.append(_renamed(statement, cuts, scratch) if cuts else statement)
     return Confined(replace(script, statements=tuple(statements)), tuple(findings))
+
+
+def _executed(script: Script, statement: Statement, tokens: list[Token], database: str) -> Iterator[Finding]:
+    """Yield what texts reach that may be executed: in a file that prepares statements, those in its SET, PREPARE and bodies."""
+    if tokens[0].text not in _PUTS_TOGETHER:
+        return
+    texts = [token for token in tokens if token.kind == "text"]
+    parts = [(token, name_of(token)) for token in texts]
+    if len(parts) > 1:
+        parts.append((texts[0], "".join(part for _, part in parts)))  # as CONCAT does
+    told: set[str] = set()
+    for place, text in parts:
+        inner = tokens_of(text)
+        if not inner or inner[0].text not in _VERBS:
+            continue
+        for _, finding in _reached(script, replace(statement, source=text, body=text), inner, database):
+            what, reach, hint = (
+                (finding.what, finding.reach, finding.hint)
+                if finding
+                else (
+                    f"it names the database '{database}'",
+                    Reach.OTHER,
+                    "leave the name out: it runs in the current one",
+                )
+            )
+            if what not in told and reach is not Reach.MAY:
+                told.add(what)
+                yield _finding(script, statement, place, f"{what}, in a text that is executed", reach, hint)
 
 
 def _renamed(statement: Statement, cuts: list[Token], scratch: str) -> Statement:
