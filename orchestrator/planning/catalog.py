@@ -23,7 +23,7 @@ _MAX_UNWRITTEN = 1_000  # bytes of a file that nobody has written yet
 MAX_VERSION = 2**63 - 1  # golang-migrate's version table column is a signed bigint
 
 _NAME = re.compile(r"([0-9]+)_(.*)\.(down|up)\.(.*)")
-MAX_HANDED_ON = 16 * 1024  # bytes of a file
+_MAX_HANDED_ON = 16 * 1024  # bytes of a file
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -61,7 +61,7 @@ def read_catalog(database: Database, keep: dict[File, bytes] | None = None) -> t
             version, direction, name = parsed
             data = _read(location, path)
             file = File(path, location, _digest(data))
-            if keep is not None and direction is Direction.UP and len(data) <= MAX_HANDED_ON:
+            if keep is not None and direction is Direction.UP and len(data) <= _MAX_HANDED_ON:
                 keep[file] = data
             if direction is Direction.UP and _is_unwritten(database.engine, name, data):
                 unwritten.add(version)

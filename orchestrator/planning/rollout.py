@@ -107,7 +107,7 @@ def idle_canaries(members: Sequence[Database], rollout: Rollout) -> list[str]:
     return [pattern for pattern in rollout.canary if not any(_matches(one, pattern) for one in members)]
 
 
-def no_canary(members: Sequence[Database], rollout: Rollout) -> InvalidError | None:
+def _no_canary(members: Sequence[Database], rollout: Rollout) -> InvalidError | None:
     """Return what is wrong if a rollout begins with canaries and no member is one: its first wave would be as large as others."""
     fleet = members[0].fleet
     if fleet is None or not rollout.canary or len(idle_canaries(members, rollout)) < len(rollout.canary):
@@ -143,7 +143,7 @@ def rollouts(
         if rollout is None:
             continue
         works = any(one.id in planned and planned[one.id].has_changes for one in members)
-        if works and (wrong := no_canary(members, rollout)):
+        if works and (wrong := _no_canary(members, rollout)):
             raise wrong
         all_waves = waves_of(members, rollout)
         waves: list[Wave] = []
