@@ -122,7 +122,7 @@ def look_at_several(scope: Scope, sink: Sink) -> Looked:
         if seen.failure:
             failures[id] = seen.failure
         elif not seen.history.exists:
-            failures[id] = Failure.of(_missing(id), run.redact)
+            failures[id] = Failure.of(seen.refused(id) or _missing(id), run.redact)
         else:
             histories[id] = seen.history
     return Looked(run, assembly, histories, failures)

@@ -173,7 +173,8 @@ def status_of(
     problems = _problems(database, state, during_run=active is not None)
     code = int(ExitCode.CONFLICT) if any(problem.blocks for problem in problems) else 0
     if refused := survey.refused(database.id):  # then that is the problem, whatever else there is
-        problems.insert(0, StatusProblem(refused.kind, refused.what, refused.hint, (Direction.UP,)))
+        what = refused.what.removeprefix(f"{database.id}: ")  # a status tells the name before
+        problems.insert(0, StatusProblem(refused.kind, what, refused.hint, (Direction.UP,)))
         code = int(refused.exit_code)
     # Left dirty by golang-migrate, before we knew of the database: then all there is to tell is what the version table says.
     version = state.version if state.applied or history.version_row is None else history.version_row.version

@@ -77,6 +77,10 @@ def test_a_saved_plan_creates_nothing_where_the_manifest_forbids_it(pg_estate: E
     before = pg_estate.snapshot()
     assert "must not be created" in pg_estate.orch("apply", "plan.json", code=7).text
     assert "must not be created" in pg_estate.orch("apply", "plan.json", "--no-create", code=7).text
+    told = pg_estate.orch("repair", "--here", code=7).stderr
+    assert "must not be created" in told
+    assert "creates it" not in told
+    assert "postgres-new: postgres-new" not in pg_estate.orch("status", code=7).text
     assert pg_estate.snapshot() == before
 
 
