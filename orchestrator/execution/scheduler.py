@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 
 JOBS = 16
 JOBS_PER_SERVER = 8
+_LOOK_EVERY = 1.0
+"""Seconds. A signal that comes just before Python begins to wait is handled only when the wait ends (CPython 3.11)."""
 
 
 @dataclass
@@ -78,7 +80,10 @@ def walk(
                     pool.submit(run, id)
             if queue.running == 0 and queue.waiting == 0:
                 break
-            id, outcome = finished.get()
+            try:
+                id, outcome = finished.get(timeout=_LOOK_EVERY)
+            except Empty:
+                continue
             if isinstance(outcome, BaseException):
                 stop.set()
                 raise outcome

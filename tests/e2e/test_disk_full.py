@@ -12,6 +12,7 @@ from unittest import mock
 
 import pymysql
 import pytest
+from embedded_roots import passable_place
 from estate import SERVERS, Estate
 from schema_snapshot import difference, mongo_picture, postgres_picture
 
@@ -51,12 +52,17 @@ class SmallDisk:
         embedded.remove(self._servers)
 
 
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A directory that a server which does not run as root can walk through; pytest closes its own ones again."""
+    with passable_place() as place:
+        yield place
+
+
 @pytest.fixture(params=KINDS)
-def disk(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallDisk]:
-    root = tmp_path_factory.mktemp("disk")
-    for folder in (root, *root.parents):
-        if folder.stat().st_uid == os.geteuid() and folder != Path("/"):
-            folder.chmod(folder.stat().st_mode | 0o011)  # a server that does not run as root walks through
+def disk(request: pytest.FixtureRequest, place: Path) -> Iterator[SmallDisk]:
+    root = place / "disk"
+    root.mkdir()
     if request.param == "mariadb" and not Mysql().installed():
         pytest.skip("no MariaDB or MySQL on this machine")
     size = f"size={KINDS[request.param]}m,mode=0711"
