@@ -22,7 +22,7 @@ class Guard:
     def compare(self, connection: sqlite3.Connection, known: Raw | None) -> Raw:
         """Read the records inside of the transaction; StalePlanError if they are not `known`."""
         with errors.mapped(self._target):
-            found, _ = self._records.read(connection)
+            found = self._records.read_raw(connection)
         if known is not None and found != known:
             raise StalePlanError(
                 f"the records of {self._target.database_id} were changed since they were read: somebody else migrates it",
@@ -71,8 +71,8 @@ class Guard:
         if not statements:
             return
         with errors.mapped(self._target):
-            after, _ = self._records.read(connection)
-            now = self._records.of_other_sets(connection)
+            after = self._records.read_raw(connection)
+            now = self._records.of_other_sets(connection) if others else {}
         if changed := [name for name, rows in others.items() if now.get(name) != rows]:
             raise StatementError(
                 f"the file empties, changes or removes {changed[0]}, in which another set of migrations records what is "

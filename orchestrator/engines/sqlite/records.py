@@ -42,6 +42,9 @@ COLUMNS = {
 _OURS = frozenset({"version", "attempt", "direction", "checksum", "done"})
 
 
+_COMPARED = ("version", "attempt", "direction", "checksum", "applied", "in_flight", "done")
+
+
 class Raw(NamedTuple):
     """What both tables hold, for comparing; None: there is no such table."""
 
@@ -74,12 +77,7 @@ class Records:
             cursor = connection.execute(f"SELECT {listed} FROM {quoted(self.history)} ORDER BY version, attempt")  # noqa: S608
             rows = [dict(zip(names, row, strict=True)) for row in cursor]
             attempts = [self._attempt(row) for row in rows]
-            raw = tuple(
-                tuple(
-                    row[key] for key in ("version", "attempt", "direction", "checksum", "applied", "in_flight", "done")
-                )
-                for row in rows
-            )
+            raw = tuple(tuple(row[key] for key in _COMPARED) for row in rows)
         rows_of_version = tuple(map(self._version_row, versions or ()))
         pointer = rows_of_version[0] if rows_of_version else VersionRow(None)
         history = History(
@@ -92,10 +90,22 @@ class Records:
         )
         return Raw(versions, raw), history
 
+    def read_raw(self, connection: sqlite3.Connection) -> Raw:
+        """Return what the tables hold, only to compare it; most reads of a migration are for that."""
+        versions: tuple[tuple[Any, ...], ...] | None = None
+        if self._is_table(connection, self.version_table):
+            query = f"SELECT version, dirty FROM {quoted(self.version_table)}"  # noqa: S608 - a checked name
+            versions = tuple(connection.execute(query).fetchall())
+        if not self._columns(connection):
+            return Raw(versions, None)
+        query = f"SELECT {', '.join(_COMPARED)} FROM {quoted(self.history)} ORDER BY version, attempt"  # noqa: S608
+        return Raw(versions, tuple(connection.execute(query).fetchall()))
+
     def of_other_sets(self, connection: sqlite3.Connection) -> dict[str, tuple[Any, ...]]:
         """Return what the version tables and histories of other sets of migrations in this file hold."""
         query = (
-            "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT IN (?, ?) AND ("
+            "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT IN (?, ?) "
+            "AND (instr(lower(sql), 'dirty') OR instr(lower(sql), 'checksum')) AND ("  # all other tables lack the columns
             "(SELECT group_concat(name) FROM (SELECT lower(name) AS name FROM pragma_table_info(sqlite_master.name) "
             "ORDER BY 1)) = 'dirty,version' OR "
             "(SELECT count(*) FROM pragma_table_info(sqlite_master.name) "

@@ -176,7 +176,7 @@ class SqliteSession:
             guard.check_file(connection, known, others, statements)
             with errors.mapped(self.target):
                 self._records.write(connection, attempts, version_row)
-                after, _ = self._records.read(connection)
+                after = self._records.read_raw(connection)
             guard.check_kept(known, after, attempts, version_row)
             with errors.mapped(self.target):
                 connection.execute("COMMIT")
