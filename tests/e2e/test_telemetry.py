@@ -218,6 +218,30 @@ def test_webhooks_are_told_of_failures_and_ends(pg_estate: Estate, collector: Co
     assert not collector.bodies, "nothing to do is not told"
 
 
+def test_rollback_and_redo_are_watched_as_apply_is(pg_estate: Estate, collector: Collector) -> None:
+    three(pg_estate)
+    pg_estate.write("postgres-good", {"000002_b.down.sql": "DROP TABLE b;"})
+    pg_estate.orch("apply", "--only", "good")
+    notified(pg_estate, "{variable: HOOK, events: [failed, finished]}")
+    env = {"HOOK": f"http://127.0.0.1:{collector.server_port}/hook"}
+    pg_estate.orch(
+        "redo", "good", "--yes", "--ignore-dependents", "--prometheus", "orch.prom", env={**env, **collector.env}
+    )
+    spans = collector.spans()
+    assert sum(span.name == "migrate.run" for span in spans) == 2, "down is a run, and up is one"
+    directions = [facts(span)["migrate.direction"] for span in spans if span.name == "migrate.migration"]
+    assert sorted(directions) == ["down", "up"]
+    hooks = [json.loads(body) for path, body in collector.bodies if path == "/hook"]
+    assert [(hook["event"], hook["command"], hook["done"]) for hook in hooks] == [("finished", "redo", 1)] * 2
+    collector.bodies.clear()
+    pg_estate.orch(
+        "rollback", "good", "--steps", "1", "--yes", "--ignore-dependents", "--prometheus", "orch.prom", env=env
+    )
+    assert [json.loads(body)["command"] for _, body in collector.bodies] == ["rollback"]
+    told = (pg_estate.root / "orch.prom").read_text()
+    assert '\norch_database_version{database="postgres-good",engine="postgres"} 1\n' in told
+
+
 def test_a_webhook_that_does_not_answer_or_leads_elsewhere_stops_nobody(
     pg_estate: Estate, collector: Collector
 ) -> None:

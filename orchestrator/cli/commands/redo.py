@@ -25,6 +25,7 @@ def command(
     ] = False,
     scope: Scope,
     verbose: options.Verbose = False,
+    prometheus: options.Prometheus = None,
 ) -> int:
     """Roll back the newest migrations of a database and apply them again from their current files.
 
@@ -39,6 +40,7 @@ def command(
 
     from orchestrator.cli.console import confirmed, is_terminal, say
     from orchestrator.cli.stage import Broadcast, execute, planning
+    from orchestrator.cli.watch import watch_for
     from orchestrator.errors import InterruptedRunError, UsageError
     from orchestrator.operations import apply, rollback
     from orchestrator.operations.risks import refuse_again
@@ -50,22 +52,26 @@ def command(
     text, broadcast = options.StreamOutput.text, Broadcast()
     scope = scope.just([name])
     the_one(scope.assemble(), name)
-    with planning(broadcast, text):
-        down = rollback.prepare(scope, broadcast, steps=steps, ignore_dependents=ignore_dependents)
-    if down.failures:
-        return execute(down, broadcast, text)
-    say(plan_text(down.plan, down.risks))
-    if not down.plan.has_changes:
-        say("Nothing to redo.")
-        return 0
-    refuse_again(down)
-    if not yes and not confirmed("to run this, and then to apply the same migrations again"):
-        raise InterruptedRunError("not confirmed: nothing was changed")
-    if code := execute(down, broadcast, text, verbose=verbose):
-        return code
+    with watch_for(broadcast, scope, prometheus=prometheus) as watch:
+        with planning(broadcast, text):
+            down = rollback.prepare(scope, broadcast, steps=steps, ignore_dependents=ignore_dependents)
+        watch.plan_is_made(down)
+        if down.failures:
+            return watch.ended(execute(down, broadcast, text))
+        say(plan_text(down.plan, down.risks))
+        if not down.plan.has_changes:
+            say("Nothing to redo.")
+            return watch.ended(0)
+        refuse_again(down)
+        if not yes and not confirmed("to run this, and then to apply the same migrations again"):
+            raise InterruptedRunError("not confirmed: nothing was changed")
+        if code := watch.ended(execute(down, broadcast, text, verbose=verbose)):
+            return code
     (planned,) = down.plan.databases
     newest = max(step.version for step in planned.steps)
     broadcast = Broadcast()
-    with planning(broadcast, text):
-        up = apply.prepare(scope, broadcast, to=newest)
-    return execute(up, broadcast, text, verbose=verbose)
+    with watch_for(broadcast, scope, prometheus=prometheus) as watch:
+        with planning(broadcast, text):
+            up = apply.prepare(scope, broadcast, to=newest)
+        watch.plan_is_made(up)
+        return watch.ended(execute(up, broadcast, text, verbose=verbose))

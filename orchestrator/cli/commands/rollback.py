@@ -54,6 +54,7 @@ def command(
     scope: Scope,
     output: options.StreamOption = options.StreamOutput.text,
     verbose: options.Verbose = False,
+    prometheus: options.Prometheus = None,
 ) -> int:
     """Roll back applied migrations. Shows a plan and asks before it runs.
 
@@ -66,6 +67,7 @@ def command(
 
     from orchestrator.cli.console import confirmed, is_terminal, say
     from orchestrator.cli.stage import Broadcast, execute, planning, when_machines_read
+    from orchestrator.cli.watch import watch_for
     from orchestrator.errors import InterruptedRunError, UsageError
     from orchestrator.operations.rollback import check_request, prepare
     from orchestrator.views.text import plan_text
@@ -76,26 +78,33 @@ def command(
     if not (yes or dry_run) and not (is_terminal(sys.stdin) and is_terminal(sys.stderr)):
         raise UsageError("rollback asks before it runs, and there is no terminal to ask on", hint="give --yes")
     scope = replace(scope, only=names)
-    with planning(broadcast, output):
-        planned = prepare(
-            scope,
-            broadcast,
-            steps=steps,
-            to=to,
-            allow_missing_down=allow_missing_down,
-            ignore_dependents=ignore_dependents,
-        )
+
+    def prepared() -> Planned:
+        with planning(broadcast, output):
+            return prepare(
+                scope,
+                broadcast,
+                steps=steps,
+                to=to,
+                allow_missing_down=allow_missing_down,
+                ignore_dependents=ignore_dependents,
+            )
+
     if dry_run:
-        return _show(planned, output)
-    if planned.failures:
-        return execute(planned, broadcast, output)
-    say(plan_text(planned.plan, planned.risks))
-    if not planned.plan.has_changes:
-        say("Nothing to roll back.")
-        return 0 if output is options.StreamOutput.text else execute(planned, broadcast, output)
-    if not yes and not confirmed("to run this"):
-        raise InterruptedRunError("not confirmed: nothing was changed")
-    return execute(planned, broadcast, output, verbose=verbose)
+        return _show(prepared(), output)
+    with watch_for(broadcast, scope, prometheus=prometheus) as watch:
+        planned = prepared()
+        watch.plan_is_made(planned)
+        if planned.failures:
+            return watch.ended(execute(planned, broadcast, output))
+        say(plan_text(planned.plan, planned.risks))
+        if not planned.plan.has_changes:
+            say("Nothing to roll back.")
+            quiet = output is options.StreamOutput.text
+            return watch.ended(0 if quiet else execute(planned, broadcast, output))
+        if not yes and not confirmed("to run this"):
+            raise InterruptedRunError("not confirmed: nothing was changed")
+        return watch.ended(execute(planned, broadcast, output, verbose=verbose))
 
 
 def _show(planned: Planned, output: options.StreamOutput) -> int:

@@ -1,0 +1,70 @@
+"""What a run of very many databases ends with: failures that are alike once, and the databases that took longest."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from orchestrator import events
+from orchestrator.events import Failure
+from orchestrator.model import Direction, Mark
+from orchestrator.planning.plan import DatabasePlan, Plan
+from orchestrator.views.failures import MANY, alike, shared
+from orchestrator.views.text import OutcomeTable
+
+
+def failure(name: str, code: int = 1, what: str = 'relation "{}_orders" already exists') -> Failure:
+    return Failure(
+        "statement", code, what.format(name), Mark("m/000002_b.up.sql", 3, 1), f"database {name}", code="42P07"
+    )
+
+
+def ids(number: int, prefix: str = "t") -> list[str]:
+    return [f"postgres-{prefix}_{place}x" for place in range(number)]
+
+
+def named(found: list[str]) -> list[tuple[str, Failure]]:
+    return [(id, failure(id.partition("-")[2])) for id in found]
+
+
+def test_failures_that_differ_by_their_names_alone_are_one() -> None:
+    ((databases, told),) = alike(named(ids(MANY)))
+    assert databases == ids(MANY)
+    assert told == failure("t_0x")  # as it was, for one of them
+    assert len(alike(named(ids(MANY - 1)))) == MANY - 1  # of few, each is told
+
+
+def test_another_failure_is_not_hidden_among_many() -> None:
+    others = [
+        ("postgres-other", failure("other", what="permission denied")),
+        ("postgres-line", replace(failure("line"), where=Mark("m/000002_b.up.sql", 4, 1))),
+    ]
+    found = alike([*named(ids(40)), *others])
+    assert [len(databases) for databases, _ in found] == [40, 1, 1]
+    assert found[1][1].what == "permission denied"
+
+
+def test_a_server_that_is_down_is_one_failure_whatever_it_said_of_each_login() -> None:
+    down = [
+        (id, Failure("unreachable", 7, "cannot connect to h:1", detail=f"no pg_hba entry for {id}")) for id in ids(3)
+    ]
+    ((databases, _),) = shared(down)
+    assert databases == ids(3)
+
+
+def outcome(number: int) -> str:
+    view = OutcomeTable()
+    for place, id in enumerate(ids(number)):
+        view(events.StepFinished(id, 1, "a", Direction.UP, 0.0))
+        view(events.DatabaseFinished(id, 1, 1, place / 10))
+    view(events.DatabaseFailed("postgres-bad", failure("bad")))
+    plans = tuple(DatabasePlan(id, "postgres", id, "h") for id in [*ids(number), "postgres-bad"])
+    return view.text(Plan(Direction.UP, plans))
+
+
+def test_the_slowest_of_many_databases_are_named() -> None:
+    lines = outcome(60).splitlines()
+    assert lines[-1] == "Slowest: postgres-t_59x 5.90 s, postgres-t_58x 5.80 s, postgres-t_57x 5.70 s."
+    assert any("postgres-t_0x and 59 more" in line and "up to 5.90 s" in line for line in lines)
+    assert any("postgres-bad" in line and "failed" in line for line in lines)
+    assert len(lines) == 4
+    assert "Slowest" not in outcome(20)
