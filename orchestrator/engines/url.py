@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from math import isfinite
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote, unquote, unquote_plus, unquote_to_bytes
@@ -235,13 +236,37 @@ LOCK_TIMEOUT = "lock_timeout"
 """Among the parameters of a target: how long its DSN lets a statement wait for a lock of a table, in seconds."""
 
 
+_SWITCHES = (
+    *("x-multi-statement", "x-migrations-table-quoted", "x-advisory-locking", "x-no-lock", "x-transaction-lock"),
+    *("x-tls-insecure-skip-verify", "x-no-tx-wrap", "x-transaction-mode"),
+)
+_NUMBERS = ("x-advisory-lock-timout", "x-advisory-lock-timeout", "x-statement-timeout")
+
+
 def check_parameters(given: Mapping[str, str], known: tuple[str, ...]) -> None:
-    """Raise DsnError for a parameter of golang-migrate's form that its driver does not know."""
-    for key in given:
+    """Raise DsnError for a parameter of golang-migrate's form that its driver does not know, or a value that it cannot have.
+
+    This holds before the variables of a DSN are known too: what stands for them, `1`, is a number and a switch.
+    """
+    for key, value in given.items():
         if key not in known:
             hint = did_you_mean(key, known) or f"those known are {', '.join(known)}"
             shown = repr(key) if re.fullmatch(r"x-[a-z-]{1,40}", key) else "x-…"
             raise DsnError(f"the DSN has the unknown parameter {shown}", hint)
+        if key in _SWITCHES and value.lower() not in ("", "1", "t", "true", "0", "f", "false"):
+            raise DsnError(f"{key} in the DSN is neither true nor false", f"for example {key}=true, or leave it out")
+        if key in _NUMBERS and not _is_number(value):
+            raise DsnError(
+                f"{key} in the DSN must be a finite number, at least 0", f"for example {key}=60, or leave it out"
+            )
+
+
+def _is_number(text: str) -> bool:
+    try:
+        value = float(text or 0)
+    except ValueError:
+        return False
+    return isfinite(value) and value >= 0
 
 
 def host_and_port(part: str) -> tuple[str, str]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from orchestrator import __version__
 from orchestrator.errors import InvalidError, InvalidGroup
 from orchestrator.events import Notice
-from orchestrator.execution.run import Run, check_parameters
+from orchestrator.execution.run import Run
 from orchestrator.execution.scheduler import JOBS
 from orchestrator.execution.timings import Timings
 from orchestrator.manifest.redact import redactor
@@ -92,7 +92,6 @@ class Assembly:
         errors = list(check_distinct(databases, targets))
         for database in databases:
             try:
-                check_parameters(targets[database.id])
                 self.engine(database.engine).check(targets[database.id])
             except InvalidError as error:
                 errors.append(error.completed(where=error.where or database.mark))

@@ -9,7 +9,7 @@ import pytest
 from estate import Estate
 
 from orchestrator.engines.url import DsnError
-from orchestrator.manifest.dsn import read_address
+from orchestrator.manifest.dsn import check_template, read_address
 
 
 def options(dsn: str) -> list[str]:
@@ -132,11 +132,43 @@ def test_a_switch_of_mongodb_that_is_neither_true_nor_false(mongo_estate: Estate
     for parameter in ("x-advisory-locking", "x-transaction-mode"):
         path.write_text(plain.replace("?", f"?{parameter}=maybe&", 1))
         for command in ("validate", "plan", "apply"):
-            told = mongo_estate.orch(command, code=None)
-            if command != "validate":
-                assert told.code == 4 and f"{parameter} in the DSN is neither true nor false" in told.stderr, told.text
+            told = mongo_estate.orch(command, code=4).stderr
+            assert f"{parameter} in the DSN is neither true nor false" in told and "databases.yaml:" in told
     path.write_text(plain.replace("?", "?x-advisory-locking=t&x-transaction-mode=F&", 1))
     mongo_estate.orch("apply")
+
+
+_SWITCHES = {
+    "postgres://u@h/d": ["x-multi-statement", "x-migrations-table-quoted", "x-no-lock", "x-transaction-lock"],
+    "host=h dbname=d ": ["x-multi-statement", "x-migrations-table-quoted", "x-no-lock", "x-transaction-lock"],
+    "mysql://u@tcp(h)/d": ["x-no-lock", "x-tls-insecure-skip-verify"],
+    "sqlite3://d.db": ["x-no-tx-wrap"],
+    "mongodb://h/d": ["x-advisory-locking", "x-transaction-mode"],
+}
+_NUMBERS = {
+    "postgres://u@h/d": ["x-statement-timeout"],
+    "mysql://u@tcp(h)/d": ["x-statement-timeout"],
+    "mongodb://h/d": ["x-advisory-lock-timeout", "x-advisory-lock-timout"],
+}
+
+
+@pytest.mark.parametrize(
+    ("start", "parameter", "wrong", "what"),
+    [
+        *((start, name, "maybe", "neither true nor false") for start, names in _SWITCHES.items() for name in names),
+        *((start, name, "soon", "must be a finite number") for start, names in _NUMBERS.items() for name in names),
+    ],
+)
+def test_a_wrong_switch_or_number_is_refused_before_variables_are_known(
+    start: str, parameter: str, wrong: str, what: str
+) -> None:
+    engine = {"host=h dbname=d ": "postgres", "sqlite3://d.db": "sqlite", "mongodb://h/d": "mongo"}.get(start)
+    engine = engine or start.partition(":")[0]
+    query = start if start.endswith(" ") else f"{start}?{'tls=custom&' * parameter.startswith('x-tls')}"
+    with pytest.raises(DsnError) as refused:
+        check_template(f"{query}{parameter}={wrong}", engine)
+    assert f"{parameter} in the DSN " in refused.value.what and what in refused.value.what
+    check_template(f"{query}{parameter}=${{VALUE}}", engine)
 
 
 def test_half_a_password_is_no_setting() -> None:

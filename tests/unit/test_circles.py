@@ -56,5 +56,6 @@ def test_numbers_in_a_dsn_are_finite(tmp_path: Path, value: str) -> None:
     manifest = root / "databases.yaml"
     text = manifest.read_text().replace("{database}", f"{{database}}?x-statement-timeout={value}", 1)
     manifest.write_text(text.replace("${POSTGRES_PASSWORD}", "p"))
-    told = orch(root, "apply", code=4).stderr
-    assert "x-statement-timeout in the DSN must be a finite number" in told
+    for command in ("validate", "apply"):
+        told = orch(root, command, code=4).stderr
+        assert "x-statement-timeout in the DSN must be a finite number" in told

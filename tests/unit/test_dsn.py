@@ -194,8 +194,10 @@ def test_databases_of_one_login_share_a_server_key() -> None:
 @pytest.mark.parametrize("engine", ["postgres", "mongo"])
 def test_golang_migrates_parameters_never_reach_the_driver(engine: str) -> None:
     scheme = {"postgres": "postgres", "mongo": "mongodb"}[engine]
-    given = {key: f"v {number}" for number, key in enumerate(dialect(engine).dsn.parameters)}
-    given |= {key: value for key, value in (("x-lock-strategy", "advisory"), ("x-no-lock", "false")) if key in given}
+    names = dialect(engine).dsn.parameters
+    given = {key: f"v {key}" if key.endswith(("-table", "-collection")) else "1" for key in names}
+    locking = {"x-lock-strategy": "advisory", "x-no-lock": "false", "x-transaction-lock": "false"}
+    given |= {key: value for key, value in locking.items() if key in given}
     query = "&".join(f"{key}={value.replace(' ', '%20')}" for key, value in given.items())
     first, last = {"postgres": ("application_name=a", "options=c"), "mongo": ("appname=a", "b=c")}[engine]
     made = target(f"{scheme}://h/x?{first}&{query}&{last}", engine=engine)
