@@ -98,6 +98,11 @@ class Hint(str):
         return Hint(*(part.for_database(id) if isinstance(part, Command) else part for part in self.parts))
 
 
+WAIT = "`--wait SECONDS`"
+EMBEDDED = "--embedded"
+"""How hints name options of a run that are settings of another name where pytest starts orch."""
+
+
 def hint_of(text: str) -> Hint:
     """Return a text as a hint: itself if it is one."""
     return text if isinstance(text, Hint) else Hint(text)

@@ -195,6 +195,7 @@ def _told() -> Iterator[None]:
     """Turn an error of orch into the failure of the test that meets it, with all that is known and no traceback."""
     from orchestrator.errors import OrchError
     from orchestrator.events import Failure
+    from orchestrator.hints import EMBEDDED, WAIT
     from orchestrator.manifest.redact import redactor
 
     try:
@@ -204,7 +205,8 @@ def _told() -> Iterator[None]:
         for failure in Failure.all_of(error, redactor):
             lines.append(f"{failure.where}: {failure.what}" if failure.where else failure.what)
             lines += [f"  {line}" for line in failure.detail.splitlines()]
-            lines += [f"  hint: {failure.hint}"] if failure.hint else []
+            hint = failure.hint.replace(WAIT, "the setting `orch_wait`").replace(EMBEDDED, "`orch_servers = embedded`")
+            lines += [f"  hint: {hint}"] if hint else []
         failed = pytest.fail.Exception("orch: " + "\n".join(lines), pytrace=False)
         failed.__dict__[_REASON] = lines[0].partition("\n")[0][:200]
         raise failed from None

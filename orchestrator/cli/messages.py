@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import orchestrator
-from orchestrator import errors
+from orchestrator import errors, hints
 from orchestrator.hints import NAME, Command
 
 _SHORTEST = 12  # letters: a message with fewer says nothing without what is put in
@@ -123,6 +123,8 @@ def _text(node: ast.AST) -> str:
             return str(value)
         case ast.JoinedStr(parts):
             return "".join(map(_text, parts))
+        case ast.FormattedValue(ast.Name(id)) if isinstance(known := getattr(hints, id, None), str):
+            return known
         case ast.Call(ast.Name("Hint"), parts):
             return "".join(map(_text, parts))
         case ast.Call(ast.Name("Command"), words):

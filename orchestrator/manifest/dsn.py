@@ -9,6 +9,7 @@ from pathlib import Path
 from orchestrator.engines import dialect
 from orchestrator.engines.url import Address, DsnError
 from orchestrator.errors import InvalidError, InvalidGroup
+from orchestrator.hints import EMBEDDED
 from orchestrator.manifest.names import name_problem
 from orchestrator.manifest.redact import Redactor
 from orchestrator.manifest.template import (
@@ -188,7 +189,7 @@ def _unset(names: tuple[str, ...], databases: Sequence[Database]) -> InvalidErro
         hint=f"set {'it' if alone else 'them'}, or {_all_of([f'{name}_FILE' for name in names])} to "
         f"{'a file that holds it' if alone else 'files that hold them'}{override}; or write them to .env "
         "beside the manifest, or to a file for --env-file; "
-        "or use embedded servers: --embedded",
+        f"or use embedded servers: {EMBEDDED}",
     )
 
 

@@ -13,7 +13,7 @@ from orchestrator.errors import InterruptedRunError, InvalidError, InvalidGroup,
 from orchestrator.events import Notice
 from orchestrator.execution.run import Run
 from orchestrator.execution.survey import survey
-from orchestrator.hints import Command, Hint, joined
+from orchestrator.hints import WAIT, Command, Hint, joined
 from orchestrator.manifest.dsn import override_variable
 from orchestrator.manifest.load import load
 from orchestrator.manifest.names import resolve_name
@@ -185,7 +185,7 @@ class Watch:
                     raise NotYetError(
                         f"{id} needs {other}, which is not migrated{waited}",
                         detail=f"{other.database.id}: {lacks}",
-                        hint=Hint("first: ", other.command, "; or wait until others have done that: --wait SECONDS"),
+                        hint=Hint("first: ", other.command, f"; or {WAIT} waits until others have done that"),
                     )
                 if lacks != told:
                     self.run.sink(Notice(id, f"waits for {other}: {lacks}"))

@@ -267,6 +267,7 @@ def test_a_server_that_is_down_is_told_at_once_and_waited_for_as_long_as_said(sh
     code, text = run_pytest(shop, test, "-o", "orch_wait=1.5", "-o", "orch_servers=environment")
     assert code == 1
     assert "orch: waiting up to 1.5 s for the server of postgres-a: " in text
+    assert "the setting `orch_wait` waits for one that is starting" in text and "--wait" not in text
     code, text = run_pytest(shop, test, "-o", "orch_wait=soon")
     assert code == 4
     assert "orch_wait is 'soon'; it is a number of seconds" in text

@@ -122,7 +122,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     ),
     "api": (*CORE, "operations", "execution.scheduler", "planning.plan", "planning.status"),
     "testing": (*CORE, *RECORDS, "manifest", "operations", "embedded"),
-    "pytest_plugin": ("errors", "events", "manifest", "model", "testing"),
+    "pytest_plugin": ("errors", "events", "hints", "manifest", "model", "testing"),
     "__main__": ("cli",),
     "schemas": (),
 }

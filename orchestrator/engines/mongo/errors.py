@@ -31,7 +31,7 @@ from orchestrator.errors import (
     StatementNotPermittedError,
     TransactionRefusedError,
 )
-from orchestrator.hints import Command, Hint, joined
+from orchestrator.hints import WAIT, Command, Hint, joined
 from orchestrator.model import Statement, Target
 
 _AUTHENTICATION_FAILED = 18
@@ -95,12 +95,6 @@ def connecting(target: Target) -> Iterator[None]:
 
 def check_options(target: Target) -> None:
     """Raise InvalidError for options of the DSN that the driver would only warn of, or refuse in words that hold values."""
-    mode = target.parameters.get("x-transaction-mode", "true")
-    if mode.lower() not in ("true", "t", "1", "false", "f", "0"):
-        what = f"{target.database_id}: x-transaction-mode in the DSN is neither true nor false"
-        raise InvalidError(
-            what, hint="with false no command of a file runs in a transaction; leave it out to let orch choose"
-        )
     query = target.url.reveal().partition("?")[2]
     for option in filter(None, re.split("[&;]", query)):
         name = option.partition("=")[0]
@@ -131,7 +125,7 @@ def _down(target: Target, text: str) -> ConnectError:
     return ConnectError(
         f"cannot connect to {target.endpoint}",
         detail=text,
-        hint=f"is the server up? `--wait SECONDS` waits for one that is starting{over_tls}",
+        hint=f"is the server up? {WAIT} waits for one that is starting{over_tls}",
         transient=True,
         server_down=True,
     )
@@ -203,7 +197,7 @@ def _not_ready(target: Target, why: str) -> ConnectError:
     return ConnectError(
         f"{target.endpoint} is not ready",
         detail=why,
-        hint="`--wait SECONDS` waits for a server that is starting",
+        hint=f"{WAIT} waits for a server that is starting",
         transient=True,
         server_down=True,
     )

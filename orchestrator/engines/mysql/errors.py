@@ -19,7 +19,7 @@ from orchestrator.errors import (
     StatementError,
     StatementNotPermittedError,
 )
-from orchestrator.hints import Command, Hint
+from orchestrator.hints import WAIT, Command, Hint
 from orchestrator.model import Statement, Target
 
 MISSING = {1146: "table", 1049: "database", 1305: "routine", 1360: "trigger", 1539: "event", 4091: "sequence"}
@@ -122,7 +122,7 @@ def refused(error: BaseException, target: Target) -> OrchError:
     return ConnectError(
         f"{target.endpoint} cannot be reached",
         detail=text,
-        hint="is the server running? If it is only starting: --wait 60s",
+        hint=f"is the server up? {WAIT} waits for one that is starting",
         transient=True,
         server_down=True,
         code=str(code or ""),

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import ConnectError
+from orchestrator.hints import WAIT
 from orchestrator.model import Target
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def connect_error(error: psycopg.Error, target: Target, login: Login | None = No
     return _unreached(target, text)
 
 
-_WAIT = "is the server up? `--wait SECONDS` waits for one that is starting"
+_WAIT = f"is the server up? {WAIT} waits for one that is starting"
 
 
 def _refused(code: str, target: Target, text: str) -> ConnectError:
@@ -130,7 +131,7 @@ def _broke_off(target: Target, text: str, said: str) -> ConnectError:
     """Return the error for a server that answered, and then there was no session, though it refused none."""
     if "target_session_attrs" in target.url.reveal():
         what = f"no server of {target.endpoint} is what target_session_attrs in the DSN asks for"
-        hint = "name the host of the primary, too; after a failover `--wait SECONDS` waits for the new one"
+        hint = f"name the host of the primary, too; after a failover {WAIT} waits for the new one"
         return ConnectError(what, detail=text, hint=hint, transient=True)
     broke = bool(_BROKE.search(said))
     hint = _WAIT if broke else "this is the client's own refusal: check require_auth, channel_binding and the like"
