@@ -114,10 +114,14 @@ def _update(collections: Collections, command: Command, target: str) -> Iterator
                 return
 
 
-def _out(collections: Collections, command: Command, target: str) -> Iterator[Hit]:
+def _aggregate(collections: Collections, command: Command, target: str) -> Iterator[Hit]:
     stages = command.get("pipeline") or ()
     for stage in stages if isinstance(stages, list | tuple) else ():
-        if isinstance(stage, Mapping) and "$out" in stage:
+        if not isinstance(stage, Mapping):
+            continue
+        if isinstance(merge := stage.get("$merge"), Mapping):
+            yield from _merge(merge)
+        if "$out" in stage:
             out = stage["$out"]
             into = out.get("coll", "") if isinstance(out, Mapping) else str(out)
             # What is in a database that is given by name, nobody who reads these files can know.
@@ -125,6 +129,19 @@ def _out(collections: Collections, command: Command, target: str) -> Iterator[Hi
             if named or into == target or _may_be_old(collections, into):
                 shown = f"{into} of database {out['db']}" if named else into
                 yield Hit("MG104", 0, f"replaces collection {shown} by the result of an aggregation", str(into))
+
+
+def _merge(merge: Mapping[str, Any]) -> Iterator[Hit]:
+    """What $merge overwrites in another database. In its own it keeps what the file does not name."""
+    into = merge.get("into")
+    if not (isinstance(into, Mapping) and "db" in into):
+        return
+    matched = merge.get("whenMatched", "merge")
+    if matched not in ("keepExisting", "fail"):
+        does = "replaces" if matched == "replace" else "changes"
+        shown = f"collection {into.get('coll', '')} of database {into['db']}"
+        what = f"{does} documents of {shown} by the result of an aggregation"
+        yield Hit("MG104", 0, what, str(into.get("coll", "")))
 
 
 def _may_be_old(collections: Collections, name: object) -> bool:
@@ -204,7 +221,7 @@ _RULES: dict[str, Callable[[Collections, Command, str], Iterator[Hit]]] = {
     "drop": _drop,
     "delete": _delete,
     "update": _update,
-    "aggregate": _out,
+    "aggregate": _aggregate,
     "mapReduce": _map_reduce,
     "mapreduce": _map_reduce,
     "bulkWrite": _bulk_write,

@@ -43,9 +43,10 @@ MONGO = (
         ERROR,
         "nobody for long",
         "writes a new collection and puts it in the place of the old one",
-        "$out drops what was in its collection.",
+        "$out drops what was in its collection. $merge into another database overwrites documents that others wrote there.",
         '[{"aggregate": "orders", "pipeline": [{"$match": {"state": "new"}}, {"$out": "orders"}], "cursor": {}}]',
-        "Use $merge, which keeps what it does not match, or write to a collection of its own.",
+        "Use $merge in the same database, which keeps what it does not match, or write to a collection of its own. Where documents "
+        'of another database must stay as they are, say whenMatched: "keepExisting" or "fail".',
     ),
     _rule(
         "MG105",

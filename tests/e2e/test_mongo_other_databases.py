@@ -42,7 +42,7 @@ def command(kind: str, own: str, other: str, into: str = "orders") -> dict[str, 
     ("kind", "mark"),
     [
         ("out", "replaces collection orders of database {other}"),
-        ("merge", ""),
+        ("merge", "replaces documents of collection orders of database {other}"),
         ("rename", "drops collection orders and what is in it"),
     ],
 )
