@@ -1,0 +1,51 @@
+"""What people read of errors of a MySQL server that no server of the tests gives: those of GTID, which MariaDB does not have."""
+
+from __future__ import annotations
+
+import pymysql
+import pytest
+
+from orchestrator.engines.mysql.errors import mapped
+from orchestrator.errors import StatementError
+from orchestrator.events import Failure
+from orchestrator.manifest.redact import redactor
+from orchestrator.model import Statement, Target
+from orchestrator.secret import Secret
+
+TARGET = Target("mysql-shop", "mysql", Secret("mysql://u@tcp(h:3306)/shop"), "shop", "h:3306", "")
+VIOLATES = "Statement violates GTID consistency: "
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "source", "hint"),
+    [
+        (
+            1785,
+            "Updates to non-transactional tables can only be done in either autocommitted statements or "
+            "single-statement transactions, and never in the same statement as updates to transactional tables.",
+            "UPDATE a JOIN b USING (id) SET a.n = 1, b.n = 1",
+            "a transaction cannot hold tables of InnoDB and of other engines on this server: give them files of their own",
+        ),
+        (
+            1786,
+            "CREATE TABLE ... SELECT.",
+            "CREATE TABLE b AS SELECT * FROM a",
+            "write CREATE TABLE and INSERT … SELECT as two statements, in two files",
+        ),
+        (
+            1787,
+            "CREATE TEMPORARY TABLE and DROP TEMPORARY TABLE can only be executed outside transactional context.",
+            "CREATE TEMPORARY TABLE t (id int)",
+            "this server takes no temporary tables in a transaction (enforce_gtid_consistency with "
+            "binlog_format=STATEMENT): use an ordinary table, or binlog_format=ROW",
+        ),
+    ],
+)
+def test_a_statement_that_gtid_forbids_comes_with_its_remedy(code: int, text: str, source: str, hint: str) -> None:
+    packet = b"\xff" + code.to_bytes(2, "little") + b"#HY000" + (VIOLATES + text).encode()
+    with pytest.raises(StatementError) as raised, mapped(TARGET, Statement(source, source, 0, 1, atomic=True)):
+        pymysql.err.raise_mysql_exception(packet)  # as the driver does it with what the server sends
+    assert not raised.value.transient, "to try it again is of no use"
+    (failure,) = Failure.all_of(raised.value, redactor)
+    assert VIOLATES + text in failure.what
+    assert failure.hint == hint
