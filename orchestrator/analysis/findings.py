@@ -12,7 +12,7 @@ from orchestrator.analysis.hits import Hit, Unit
 from orchestrator.analysis.judge_mongo import Collections, judge_command
 from orchestrator.analysis.judge_mysql import judge_sql
 from orchestrator.analysis.judge_postgres import judge, uses_new_value
-from orchestrator.analysis.rules import has_bracket_names, is_of_mysql
+from orchestrator.analysis.rules import has_bracket_names, is_of_mysql, lock_of_engine
 from orchestrator.analysis.search_path import located, tells_public_apart
 from orchestrator.analysis.statements import read_calls, read_statement
 from orchestrator.analysis.table_locks import locked_together
@@ -25,7 +25,10 @@ from orchestrator.model import Mark, Script, Statement
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What a rule says of a statement. `lock` is taken on `table`; `maybe`: it may be harmless, which the files do not tell."""
+    """What a rule says of a statement. `maybe`: it may be harmless, which the files do not tell.
+
+    `lock` is taken on `table`, or on what `locked` says.
+    """
 
     code: str
     where: Mark
@@ -35,6 +38,7 @@ class Finding:
     maybe: bool = False
     statement: int = 0
     part: int = 0
+    locked: str = ""
 
 
 class Story:
@@ -50,6 +54,7 @@ class Story:
         self.tables = Tables(complete=complete) if is_of_mysql(engine) else None
         self._version = version
         self._brackets = has_bracket_names(engine)
+        self._lock = lock_of_engine(engine)
 
     def past(self, script: Script) -> None:
         """Take a file as applied before the plan."""
@@ -65,7 +70,11 @@ class Story:
 
     def judge(self, script: Script) -> list[Finding]:
         """Take a file as part of the plan, and return what there is to say of its statements, in their order."""
-        return list(self._read(script, pending=True))
+        found = list(self._read(script, pending=True))
+        if self._lock is None:
+            return found
+        lock, locked = self._lock
+        return [replace(one, lock=lock, locked=locked) if one.lock else one for one in found]
 
     def _read(self, script: Script, *, pending: bool) -> Iterator[Finding]:
         self.world.number += 1

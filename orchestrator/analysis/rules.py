@@ -49,6 +49,11 @@ def has_bracket_names(engine: str) -> bool:
     return bool(engine) and dialect(engine).lint_brackets
 
 
+def lock_of_engine(engine: str) -> tuple[str, str] | None:
+    """Return the lock of every change in files of this engine, and what it is on; None where each rule tells its lock."""
+    return dialect(engine).lint_lock if engine else None
+
+
 def _about_file(code: str, title: str, level: str, why: str, example: str, advice: str) -> Rule:
     return Rule(code, title, level, "none", "nobody", "nothing", why, example, (), advice, "every server")
 

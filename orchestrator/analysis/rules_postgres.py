@@ -7,13 +7,15 @@ from orchestrator.analysis.rule import ERROR, OFF, WARN, Rule
 _AE = "ACCESS EXCLUSIVE"
 _ALL = "reads and writes"
 _SHORT = "nothing: the lock is short"
+_FILE = "; on SQLite a write lock on the whole file"
+_BOTH = "PostgreSQL 12 to 18, SQLite"
 
 POSTGRES = (
     Rule(
         "PG101",
         "drops a table, a materialized view or a schema",
         ERROR,
-        _AE,
+        _AE + _FILE,
         _ALL,
         _SHORT,
         "What is in it is gone. Programs that still use it fail.",
@@ -23,18 +25,20 @@ POSTGRES = (
             ("2_orders_drop.up.sql", "DROP TABLE orders_unused;\n"),
         ),
         "First deploy programs that no longer use the table. Rename it, wait until nobody has missed it, then drop it.",
+        _BOTH,
     ),
     Rule(
         "PG102",
         "drops a column",
         ERROR,
-        _AE,
+        _AE + _FILE,
         _ALL,
         _SHORT,
         "What is in the column is gone. Programs that still name it fail, and so does SELECT * in prepared statements.",
         "ALTER TABLE orders DROP COLUMN note;",
         (("1_orders_note.up.sql", "ALTER TABLE orders DROP COLUMN note;\n"),),
         "First deploy programs that no longer name the column, then drop it in a later release, with a permission that says so.",
+        _BOTH,
     ),
     Rule(
         "PG103",
@@ -77,13 +81,14 @@ POSTGRES = (
         "PG106",
         "deletes every row of a table",
         ERROR,
-        "ROW EXCLUSIVE, and every row",
+        "ROW EXCLUSIVE, and every row" + _FILE,
         "writes to the same rows",
         "writes every row",
         "A DELETE without a condition removes all rows, in one transaction.",
         "DELETE FROM orders;",
         (("1_orders_old.up.sql", "DELETE FROM orders WHERE created_at < '2020-01-01' AND id BETWEEN 1 AND 10000;\n"),),
-        "Add a WHERE. Where all rows shall go, TRUNCATE is quicker; say that it is meant with a permission.",
+        "Add a WHERE. Where all rows shall go, TRUNCATE is quicker, which SQLite does not have; say that it is meant with a permission.",
+        _BOTH,
     ),
     Rule(
         "PG107",

@@ -22,7 +22,8 @@ def lint_text(report: Report) -> Hint:
 
 def _finding(told: Told) -> list[str]:
     finding = told.finding
-    on = f" ({finding.lock} on {finding.table})" if finding.lock and finding.table else ""
+    locked = finding.locked or finding.table
+    on = f" ({finding.lock} on {locked})" if finding.lock and locked else ""
     size = f"; {shown(finding.table, told.size)}" if told.size else ""
     lines = [f"{finding.where}: {told.level} {finding.code}: {finding.what}{on}{size}"]
     if told.line:

@@ -9,7 +9,8 @@ _HEAD = """\
 # orch lint
 
 `orch lint` judges the up files of PostgreSQL, MongoDB and MySQL migrations before they run: what loses data, what stops readers
-or writers for long, what will fail, and what breaks programs that are still running. It asks no server and needs no credentials.
+or writers for long, what will fail, and what breaks programs that are still running.
+Of SQLite files it tells what loses data. It asks no server and needs no credentials.
 
 ```sh
 orch lint                          # every file, as if all before it were applied

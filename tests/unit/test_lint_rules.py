@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -236,6 +237,51 @@ def test_mongo(text: str, expected: list[str]) -> None:
 def test_lost_data_in_mysql(text: str, expected: list[str]) -> None:
     script = load_engine("mysql", "", "").parse(File("f", Path("f"), ""), text)
     assert [risk.what for risk in risks([script], engine="mysql")] == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("DROP TABLE t;", "PG101"),
+        ("ALTER TABLE t DROP COLUMN s;", "PG102"),
+        ("DELETE FROM t;", "PG106"),
+    ],
+)
+def test_sqlite_has_the_lock_of_sqlite(text: str, code: str) -> None:
+    parse = load_engine("sqlite", "", "").parse
+    story = Story(engine="sqlite")
+    story.past(parse(File("p", Path("p"), ""), "CREATE TABLE t (id int, s text); INSERT INTO t VALUES (1, 'a');"))
+    told = {one.code: (one.lock, one.locked) for one in story.judge(parse(File("f", Path("f"), ""), text))}
+    assert told[code] == ("write lock", "the whole file: one writer at a time")
+    assert not any("EXCLUSIVE" in lock for lock, _ in told.values())
+    assert "SQLite" in rules()[code].versions and "SQLite" in rules()[code].lock
+
+
+@pytest.mark.parametrize(
+    ("merge", "told"),
+    [
+        ({"into": {"db": "billing", "coll": "orders"}}, ["changes documents of collection orders of database billing"]),
+        (
+            {"into": {"db": "billing", "coll": "orders"}, "whenMatched": "replace"},
+            ["replaces documents of collection orders of database billing"],
+        ),
+        (
+            {"into": {"db": "billing", "coll": "orders"}, "whenMatched": [{"$set": {"a": 1}}]},
+            ["changes documents of collection orders of database billing"],
+        ),
+        ({"into": {"db": "billing", "coll": "orders"}, "whenMatched": "keepExisting"}, []),
+        ({"into": {"db": "billing", "coll": "orders"}, "whenMatched": "fail"}, []),
+        ({"into": "orders", "whenMatched": "replace"}, []),
+        ({"into": {"coll": "orders"}}, []),
+        ("orders", []),
+    ],
+)
+def test_a_merge_into_another_database_is_lost_data_there(merge: object, told: list[str]) -> None:
+    text = json.dumps([{"aggregate": "a", "pipeline": [{"$match": {}}, {"$merge": merge}], "cursor": {}}])
+    script = load_engine("mongo", "", "").parse(File("f.json", Path("f"), ""), text)
+    assert [risk.what for risk in risks([script], engine="mongo")] == [
+        f"{one} by the result of an aggregation" for one in told
+    ]
 
 
 def mysql_codes(text: str) -> set[str]:

@@ -72,5 +72,6 @@ DIALECT = Dialect(
     squash="orchestrator.engines.sqlite.squash",
     lint_rules=("PG101", "PG102", "PG106"),  # lost data; what the others say of locks is not so here
     lint_brackets=True,
+    lint_lock=("write lock", "the whole file: one writer at a time"),
     shell=shell,
 )
