@@ -74,6 +74,7 @@ def test_the_shop_from_nothing(shop: Estate) -> None:
         "engine": "postgres",
         "name": "inventory",
         "exists": True,
+        "state": "up to date",
         "version": 2,
         "dirty": False,
         "applied": [1, 2],

@@ -29,10 +29,10 @@ def dying(connection, query):
         os.kill(os.getpid(), signal.SIGKILL)
     return ask(connection, query)
 copy = copies.MysqlCopies.copy
-def counted(self, *arguments):
+def counted(self, *arguments, **named):
     copies.ask = dying
     try:
-        copy(self, *arguments)
+        copy(self, *arguments, **named)
     finally:
         copies.ask = ask
         print("statements", -left[0], file=sys.stderr)
