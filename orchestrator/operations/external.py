@@ -167,7 +167,7 @@ class Watch:
     def ready(self, id: str) -> None:
         """Return when all that a database needs is migrated; NotYetError when the time to wait is over.
 
-        What waiting cannot mend there is raised as it is, and so is what keeps from looking where nobody wants to wait.
+        An error that waiting cannot end is raised as it is. Without `--wait` an unreachable server is raised, too.
         """
         for other in self.needed.get(id, ()):
             told = ""

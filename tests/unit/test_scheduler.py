@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
 from collections import Counter
@@ -195,3 +196,19 @@ def test_after_waits_for_the_end_whatever_it_is_and_a_gate_takes_no_room() -> No
     assert sorted(closed.failed) == ["bad", "gate"]
     assert sorted(closed.blocked) == ["hurt", "next"]
     assert walk({"a": ()}, work, server_of={}, after={"a": ("elsewhere",)}).done == ["a"]
+
+
+def test_a_signal_that_does_not_wake_the_main_thread_is_handled_soon() -> None:
+    """As one that comes just before it begins to wait: here another thread of the process gets it."""
+    handled = threading.Event()
+
+    def work(_id: str) -> bool:
+        time.sleep(0.2)  # the main thread waits by then; if not, the signal reaches it anyway
+        signal.pthread_kill(threading.get_ident(), signal.SIGUSR2)
+        return handled.wait(20)
+
+    before = signal.signal(signal.SIGUSR2, lambda *_: handled.set())
+    try:
+        assert walk({"a": ()}, work, server_of={}).done == ["a"]
+    finally:
+        signal.signal(signal.SIGUSR2, before)
