@@ -30,6 +30,7 @@ from orchestrator.embedded.process import (
     START_SECONDS,
     Running,
     command_lines,
+    has_living_parent,
     hint_on_room,
     launch,
     plain_environment,
@@ -240,10 +241,14 @@ def _tag(home: Home) -> str:
 
 
 def _end_orphans(home: Home) -> None:
-    """End backends that are still at work for a server that was killed, as the server would have."""
+    """End backends that are still at work for a server that was killed, as the server would have.
+
+    Those of a living server, which `find` could not see a moment ago, are left alone: it would take their end for a
+    crash, and everybody would lose the connection.
+    """
     title = f"postgres: {_tag(home)}: ".encode()
     for pid, line in command_lines():
-        if line.startswith(title):
+        if line.startswith(title) and not has_living_parent(pid, home.data):
             with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGQUIT)
 

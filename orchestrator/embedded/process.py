@@ -136,6 +136,15 @@ def command_lines() -> Iterator[tuple[int, bytes]]:
                 yield int(entry.name), (entry / "cmdline").read_bytes()
 
 
+def has_living_parent(pid: int, data: Path) -> bool:
+    """Return whether the process's parent has this data directory on its command line and is not being killed."""
+    parent = _parent(pid)
+    with contextlib.suppress(OSError):
+        line = Path(f"/proc/{parent}/cmdline").read_bytes()
+        return os.fsencode(data) in line.split(b"\0") and not _is_killed(parent)
+    return False
+
+
 def launch(
     program: Program,
     home: Home,

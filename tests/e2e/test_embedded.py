@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +126,17 @@ def connects(server: Server) -> bool:
             return connection.execute("SELECT 1").fetchone() == (1,)
     with client(server) as mongo:
         return bool(mongo.shop.command("ping")["ok"])
+
+
+@contextmanager
+def client_of(server: Server) -> Iterator[Callable[[], object]]:
+    """A connection that stays open; the function asks the server something over it."""
+    if server.engine == "postgres":
+        with psycopg.connect(server.dsn("postgres"), autocommit=True) as connection:
+            yield lambda: connection.execute("SELECT 1").fetchone()
+    else:
+        with client(server) as mongo:
+            yield lambda: mongo.shop.command("ping")
 
 
 PRELUDE = """
@@ -277,10 +288,11 @@ def test_a_server_that_cannot_be_found_at_first_is_taken_over(
     found = process.find
     answers: list[Callable[..., process.Running | None]] = [lambda *_: None]
     monkeypatch.setattr(process, "find", lambda *which: (answers.pop() if answers else found)(*which))
-    again = up(kept, engine)
-    assert not answers
-    assert (again.pid, again.port) == (server.pid, server.port)
-    assert connects(again)
+    with client_of(server) as client:
+        again = up(kept, engine)
+        assert not answers
+        assert (again.pid, again.port) == (server.pid, server.port)
+        client()  # nobody has lost the connection: no process of the server was ended
     assert engine != "postgres" or (server.data / "postmaster.pid").exists()  # without it, it would end itself
 
 
