@@ -27,8 +27,8 @@ from orchestrator.manifest.dsn import override_variable, variables_of
 from orchestrator.manifest.load import find_manifest
 from orchestrator.manifest.names import resolve_name, select
 from orchestrator.model import Database, Manifest, Target
-from orchestrator.operations.assembly import assemble
 from orchestrator.operations.clone import Cloner, cloner
+from orchestrator.operations.load import assemble
 
 if TYPE_CHECKING:
     from orchestrator.embedded import Server

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.cli.console import confirmed, is_terminal, paint, warn
 from orchestrator.errors import InterruptedRunError
-from orchestrator.operations.risks import SHOWN, treated
+from orchestrator.operations.risk_policy import SHOWN, treated
 
 if TYPE_CHECKING:
     from orchestrator.operations.plan import Planned

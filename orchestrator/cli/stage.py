@@ -84,7 +84,7 @@ def carry_out(
         say(f"Nothing to do: {counted(len(plan.databases), 'database')} up to date.")
         return not_yet(planned)
     from orchestrator.cli.consent import ask
-    from orchestrator.operations.risks import refuse
+    from orchestrator.operations.risk_policy import refuse
     from orchestrator.views.text import plan_text
 
     if output not in (StreamOutput.json, StreamOutput.jsonl):

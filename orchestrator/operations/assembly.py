@@ -1,4 +1,4 @@
-"""From command-line options to a run: manifest, selection, DSNs, files, engines."""
+"""The chosen databases of a manifest, and the run that is made of them: DSNs, files, engines."""
 
 from __future__ import annotations
 
@@ -242,58 +242,3 @@ def one_of_each(databases: Sequence[Database]) -> tuple[Database, ...]:
             found.append(database)
             seen |= {database.fleet.entry} if database.fleet else set()
     return tuple(found)
-
-
-def assemble(
-    file: str | None,
-    env_file: str | None = None,
-    only: Sequence[str] | None = None,
-    exclude: Sequence[str] | None = None,
-    *,
-    no_deps: bool = False,
-    offline: bool = False,
-    embedded: bool = False,
-    wait: float = 0.0,
-    saved: bool = False,
-) -> Assembly:
-    """Load the manifest and select databases. Raise InvalidError or UsageError.
-
-    `saved`: `only` has the ids of a saved plan; one that a manifest with fleets has no more is left out.
-
-    The members of a fleet that a query tells are asked for, unless `offline`: then one database stands for all of them.
-    """
-    from orchestrator.manifest.dsn import check_overrides
-    from orchestrator.manifest.load import find_manifest, load
-    from orchestrator.manifest.names import select
-    from orchestrator.manifest.variables import environment
-    from orchestrator.planning.graph import among, order
-
-    path = find_manifest(file, os.environ, Path.cwd())
-    env = environment(env_file, os.environ, path.parent)
-    manifest = load(path)
-    patterns, left_out = list(only or ()), list(exclude or ())
-    engines: dict[str, Engine] = {}
-    later: Mapping[int, str] = {}
-    if manifest.fleets and not offline:
-        from orchestrator.operations import fleets
-
-        if fleets.are_needed(manifest, patterns, left_out, no_deps):
-            first = Assembly(manifest, (), env, engines=engines)
-            asked = fleets.ask_members(first, embedded=embedded, wait=wait)
-            manifest, later = load(path, answers=asked.answers), asked.later
-    check_overrides(manifest.databases, env)
-    saved = saved and bool(manifest.fleets)  # a tenant may leave at any time
-    if saved:
-        declared = {database.id for database in manifest.databases}
-        patterns = [id for id in patterns if id in declared]
-    chosen = () if saved and only and not patterns else select(manifest.databases, patterns, left_out, no_deps)
-    notes: list[str] = []
-    told: list[str] = []
-    if manifest.fleets and not offline:
-        waiting, told = fleets.not_yet(manifest, chosen, later)
-        chosen = tuple(one for one in chosen if one.id not in waiting)
-        notes = [*told, *(() if only else fleets.without_members(manifest, later))]
-    needs = among({d.id: d.depends_on for d in manifest.databases}, [d.id for d in chosen])
-    by_id = {database.id: replace(database, depends_on=needs[database.id]) for database in chosen}
-    ordered = tuple(by_id[id] for id in order(needs))
-    return Assembly(manifest, ordered, env, engines=engines, notes=tuple(notes), later=tuple(told))

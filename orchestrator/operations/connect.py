@@ -11,7 +11,7 @@ from orchestrator.engines import dialect
 from orchestrator.engines.url import DsnError
 from orchestrator.errors import UsageError
 from orchestrator.model import Target
-from orchestrator.operations.assembly import assemble
+from orchestrator.operations.load import assemble
 
 
 def target_of(name: str, file: str | None, env_file: str | None, *, embedded: bool) -> Target:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from orchestrator.engines import load_engine
 from orchestrator.events import DatabaseFailed, DatabaseFinished, Event, Failure, RunFinished
 from orchestrator.operations.plan import Planned
-from orchestrator.operations.risks import refuse
+from orchestrator.operations.risk_policy import refuse
 from orchestrator.planning.plan import Plan
 
 

@@ -18,7 +18,8 @@ from orchestrator.analysis.sizes import size_of, weighed
 from orchestrator.engines import dialect
 from orchestrator.errors import InvalidError, InvalidGroup, OrchError, UsageError
 from orchestrator.model import Database, File, Mark, Migration, Script, Size
-from orchestrator.operations.assembly import Assembly, assemble, one_of_each
+from orchestrator.operations.assembly import Assembly, one_of_each
+from orchestrator.operations.load import assemble
 from orchestrator.operations.side_by_side import side_by_side
 from orchestrator.planning.catalog import read_catalog
 

@@ -11,7 +11,8 @@ from orchestrator.events import Sink
 from orchestrator.execution.run import Run
 from orchestrator.execution.scheduler import JOBS
 from orchestrator.execution.timings import Timings
-from orchestrator.operations.assembly import Assembly, assemble
+from orchestrator.operations.assembly import Assembly
+from orchestrator.operations.load import assemble
 
 if TYPE_CHECKING:
     from orchestrator.planning.shards import Shard

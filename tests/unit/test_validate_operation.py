@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.errors import InvalidError
-from orchestrator.operations.assembly import assemble
+from orchestrator.operations.load import assemble
 from orchestrator.operations.validate import validate
 
 MANIFEST = """version: 1

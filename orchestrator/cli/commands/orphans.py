@@ -30,7 +30,7 @@ def command(
     """
     from orchestrator.cli.console import say, warn
     from orchestrator.cli.show import show
-    from orchestrator.operations.assembly import assemble
+    from orchestrator.operations.load import assemble
     from orchestrator.operations.orphans import orphans
     from orchestrator.views.plain import PlainView
 

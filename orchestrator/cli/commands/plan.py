@@ -71,7 +71,7 @@ def command(
     from orchestrator.errors import ExitCode, UsageError
     from orchestrator.operations import rollback
     from orchestrator.operations.plan import plan
-    from orchestrator.operations.risks import refuse
+    from orchestrator.operations.risk_policy import refuse
     from orchestrator.views.document import json_pieces
     from orchestrator.views.plain import PlainView
 

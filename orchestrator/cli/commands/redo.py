@@ -43,7 +43,7 @@ def command(
     from orchestrator.cli.watch import watch_for
     from orchestrator.errors import InterruptedRunError, UsageError
     from orchestrator.operations import apply, rollback
-    from orchestrator.operations.risks import refuse_again
+    from orchestrator.operations.risk_policy import refuse_again
     from orchestrator.operations.scope import the_one
     from orchestrator.views.text import plan_text
 

@@ -20,7 +20,7 @@ def command(
     """
     from orchestrator.cli.console import warn
     from orchestrator.cli.show import show
-    from orchestrator.operations.assembly import assemble
+    from orchestrator.operations.load import assemble
     from orchestrator.operations.validate import validate
     from orchestrator.views.validate import warning_lines
 
