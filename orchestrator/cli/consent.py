@@ -1,4 +1,4 @@
-"""Ask a person before a plan runs of which the manifest's `risks` say so."""
+"""Ask a person before a plan runs: a rollback always, an apply if the manifest's `risks` say so."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from orchestrator.cli.console import confirmed, is_terminal, paint, warn
-from orchestrator.errors import InterruptedRunError
+from orchestrator.errors import InterruptedRunError, UsageError
 from orchestrator.operations.risk_policy import SHOWN, treated
 
 if TYPE_CHECKING:
@@ -19,11 +19,26 @@ def ask(planned: Planned, *, yes: bool) -> None:
     Without a terminal nobody is asked, and the plan runs.
     """
     found = treated(planned, "ask")
-    if yes or not found or not (is_terminal(sys.stdin) and is_terminal(sys.stderr)):
+    if yes or not found or not _can_ask():
         return
     for id, risk, _ in found[:SHOWN]:
         warn(f"{paint('!', 'yellow', sys.stderr)} {id}: {risk.what}: {risk.where}\n    {risk.statement}")
     if len(found) > SHOWN:
         warn(f"and {len(found) - SHOWN} more")
-    if not confirmed("to run this"):
+    agree("to run this", yes=yes)
+
+
+def check_can_ask(command: str, *, yes: bool) -> None:
+    """Raise UsageError where a command must ask before it runs and there is no terminal."""
+    if not yes and not _can_ask():
+        raise UsageError(f"{command} asks before it runs, and there is no terminal to ask on", hint="give --yes")
+
+
+def agree(question: str, *, yes: bool) -> None:
+    """Raise InterruptedRunError unless a person agrees, or has agreed already with --yes."""
+    if not yes and not confirmed(question):
         raise InterruptedRunError("not confirmed: nothing was changed")
+
+
+def _can_ask() -> bool:
+    return is_terminal(sys.stdin) and is_terminal(sys.stderr)

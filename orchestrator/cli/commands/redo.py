@@ -36,19 +36,16 @@ def command(
         orch redo inventory
         orch redo inventory --steps 2 --yes
     """
-    import sys
-
-    from orchestrator.cli.console import confirmed, is_terminal, say
+    from orchestrator.cli.consent import agree, check_can_ask
+    from orchestrator.cli.console import say
     from orchestrator.cli.stage import Broadcast, execute, planning
     from orchestrator.cli.watch import watch_for
-    from orchestrator.errors import InterruptedRunError, UsageError
     from orchestrator.operations import apply, rollback
     from orchestrator.operations.risk_policy import refuse_again
     from orchestrator.operations.scope import the_one
     from orchestrator.views.text import plan_text
 
-    if not yes and not (is_terminal(sys.stdin) and is_terminal(sys.stderr)):
-        raise UsageError("redo asks before it runs, and there is no terminal to ask on", hint="give --yes")
+    check_can_ask("redo", yes=yes)
     text, broadcast = options.StreamOutput.text, Broadcast()
     scope = scope.just([name])
     the_one(scope.assemble(), name)
@@ -63,8 +60,7 @@ def command(
             say("Nothing to redo.")
             return watch.ended(0)
         refuse_again(down)
-        if not yes and not confirmed("to run this, and then to apply the same migrations again"):
-            raise InterruptedRunError("not confirmed: nothing was changed")
+        agree("to run this, and then to apply the same migrations again", yes=yes)
         if code := watch.ended(execute(down, broadcast, text, verbose=verbose)):
             return code
     (planned,) = down.plan.databases

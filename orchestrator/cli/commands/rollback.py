@@ -63,20 +63,17 @@ def command(
         orch rollback inventory --steps 1 --dry-run
         orch rollback inventory order --to 0 --yes
     """
-    import sys
-
-    from orchestrator.cli.console import confirmed, is_terminal, say
+    from orchestrator.cli.consent import agree, check_can_ask
+    from orchestrator.cli.console import say
     from orchestrator.cli.stage import Broadcast, execute, planning, when_machines_read
     from orchestrator.cli.watch import watch_for
-    from orchestrator.errors import InterruptedRunError, UsageError
     from orchestrator.operations.rollback import check_request, prepare
     from orchestrator.views.text import plan_text
 
     broadcast = Broadcast()
     when_machines_read(output, broadcast, None, scope.file)
     check_request(names, steps, to)
-    if not (yes or dry_run) and not (is_terminal(sys.stdin) and is_terminal(sys.stderr)):
-        raise UsageError("rollback asks before it runs, and there is no terminal to ask on", hint="give --yes")
+    check_can_ask("rollback", yes=yes or dry_run)
     scope = replace(scope, only=names)
 
     def prepared() -> Planned:
@@ -102,8 +99,7 @@ def command(
             say("Nothing to roll back.")
             quiet = output is options.StreamOutput.text
             return watch.ended(0 if quiet else execute(planned, broadcast, output))
-        if not yes and not confirmed("to run this"):
-            raise InterruptedRunError("not confirmed: nothing was changed")
+        agree("to run this", yes=yes)
         return watch.ended(execute(planned, broadcast, output, verbose=verbose))
 
 
