@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -188,6 +189,14 @@ def test_a_server_that_does_not_answer_costs_a_second_at_most(applied: Estate, m
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"postgres://u:p@127.0.0.1:{silent.getsockname()[1]}/d?sslmode=disable"
         assert glanced(replace(target(applied), url=Secret(url))) is None
+
+
+def test_a_line_that_dies_without_a_word_is_noticed(applied: Estate) -> None:
+    connection = by_libpq._log_in(target(applied), "orch/run tester", ScramKeys())
+    with socket.socket(fileno=os.dup(connection._pq.PQsocket(connection._pg))) as line:
+        options = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
+        assert [line.getsockopt(socket.IPPROTO_TCP, one) for one in options] == [30, 10, 6]
+    connection.close()
 
 
 def test_warnings_of_the_server_do_not_reach_the_terminal(applied: Estate, capfd: pytest.CaptureFixture[str]) -> None:

@@ -50,7 +50,7 @@ def _log_in(target: Target, application: str, scram: ScramKeys) -> libpq.Connect
     ours = {"application_name": application, "client_encoding": "utf8"}
     keys = scram.of(server, url, {**ours, "connect_timeout": "10", "gssencmode": "disable"})
     # What stands before the DSN is what it may say otherwise.
-    parameters = [("gssencmode", "disable"), ("dbname", url), *ours.items(), *keys.items()]
+    parameters = [("gssencmode", "disable"), *libpq.KEEPALIVES.items(), ("dbname", url), *ours.items(), *keys.items()]
     connection = libpq.Connection(parameters, PATIENCE)
     if not keys and connection.used_password:
         scram.worked(server, connection, WORTH_IMPORTING)

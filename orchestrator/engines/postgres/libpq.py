@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     AnyConnection: TypeAlias = "psycopg.Connection[Any] | Connection"
     """What both tables can be read over."""
 
+KEEPALIVES = {"keepalives_idle": "30", "keepalives_interval": "10", "keepalives_count": "6"}
+"""Seconds and tries: a line that died without a word is noticed after a minute and a half, not two hours."""
 _BAD = 1  # ConnStatusType
 _POLL_FAILED, _POLL_READING, _POLL_OK = 0, 1, 3  # PostgresPollingStatusType
 _COMMAND_OK, _TUPLES_OK = 1, 2  # ExecStatusType

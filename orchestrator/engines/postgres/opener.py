@@ -10,6 +10,7 @@ from typing import Any
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
+from orchestrator.engines.postgres.libpq import KEEPALIVES
 from orchestrator.engines.postgres.lock import CONNECT_TIMEOUT
 from orchestrator.engines.postgres.login import what_was_answered
 from orchestrator.engines.postgres.refusals import MANY_CONNECTIONS, connect_error
@@ -39,9 +40,8 @@ class Opener:
         """
         url = target.url.reveal()
         parameters: dict[str, Any] = {"application_name": self._application, "client_encoding": "utf8", **changes}
-        # A line that died without a word is noticed after a minute and a half, not two hours.
         if "keepalives" not in url:
-            parameters |= {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 6}
+            parameters |= KEEPALIVES
         try:
             # psycopg reads the DSN anyway; a second time, for each of many databases, only where it may say these.
             options = conninfo_to_dict(url) if "connect_timeout" in url or "gssencmode" in url else {}
