@@ -19,6 +19,7 @@ OF_EVERY_ENGINE = (
     "model",
     "engines.base",
     "engines.dialect",
+    "engines.foreign",
     "engines.identity",
     "engines.names",
     "engines.url",
@@ -65,6 +66,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "engines.names": (),
     "engines.checks": ("errors", "model"),
     "engines.identity": (),
+    "engines.foreign": ("errors", "hints"),
     "engines.directives": ("model",),
     "engines.file_reader": ("errors", "model"),
     "engines.postgres": (
@@ -94,6 +96,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
             "secret",
             "engines.base",
             "engines.dialect",
+            "engines.foreign",
             "engines.names",
             "engines.url",
         ),

@@ -12,8 +12,8 @@ from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
+from orchestrator.engines import foreign
 from orchestrator.engines.identity import Identity, document, told, written_elsewhere
-from orchestrator.errors import ConflictError
 from orchestrator.model import Attempt, Target, VersionRow, read_attempt
 
 DEFAULT = "schema_migrations"
@@ -92,13 +92,22 @@ class Records:
         """Return SQL that reads golang-migrate's table."""
         return f"SELECT version, dirty FROM {quoted(self.version_table)}"
 
+    def not_a_table(self, table: str) -> str:
+        """Return SQL for what has the name of a table and is none, such as a view; NULL if it is one or is missing."""
+        return (
+            f"(SELECT LOWER(TABLE_TYPE) FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() "
+            f"AND TABLE_NAME = {text(table)} AND TABLE_TYPE NOT IN ('BASE TABLE', 'SYSTEM VERSIONED'))"
+        )
+
     def select_history(self, *, whole: bool = False) -> str:
         """Return SQL that reads the history without the texts, which nobody needs every time.
 
         `whole`: whatever columns there are, for a history that another release made.
         """
+        if whole:
+            return f"SELECT * FROM {quoted(self.history)}"
         columns = ", ".join(f"`{name}`" for name in COLUMNS if name != "texts") + ", texts IS NOT NULL AS texts"
-        return f"SELECT {'*' if whole else columns} FROM {quoted(self.history)} ORDER BY version, attempt"
+        return f"SELECT {columns} FROM {quoted(self.history)} ORDER BY version, attempt"
 
     def select_texts(self, version: int | None) -> str:
         """Return SQL that reads the texts of a version, or of all, with version and attempt."""
@@ -119,19 +128,20 @@ class Records:
         if rows.attempts is None:
             return ()
         if not {*rows.columns} >= _OURS:
-            raise ConflictError(
-                f"{self._target.database_id} has a table '{self.history}' that is not orch's",
-                hint="give the history another name: 'history' in the manifest",
-            )
+            raise foreign.other_history(self._target.database_id, self.history, rows.columns)
         found = [dict(zip(rows.columns, row, strict=True)) for row in rows.attempts]
         self._stored = tuple(dict.fromkeys(filter(None, (row.get("identity") for row in found))))
         try:
-            return tuple(_attempt(row) for row in found)
+            return tuple(sorted((_attempt(row) for row in found), key=lambda one: (one.version, one.number)))
         except (KeyError, ValueError, TypeError):
-            raise ConflictError(
-                f"the history of {self._target.database_id} ({self.history}) has a row that orch did not write",
-                hint="look at that row; if nothing is lost with it, delete it",
-            ) from None
+            raise foreign.other_row(self._target.database_id, self.history) from None
+
+    def version_rows(self, rows: Sequence[tuple[Any, ...]]) -> tuple[tuple[int, bool], ...]:
+        """Return rows of golang-migrate's table; ConflictError for one that it cannot have written."""
+        for row in rows:
+            if not all(type(value) is int for value in row):
+                raise foreign.odd_version(self._target.database_id, self.version_table, row)
+        return tuple((version, bool(dirty)) for version, dirty in rows)
 
     def elsewhere(self, database: str) -> str:
         """Return a sentence of where the rows were written, '' if that is here."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import pymysql
 
+from orchestrator.engines import foreign
 from orchestrator.engines.mysql import errors
 from orchestrator.engines.mysql.connection import ask
 from orchestrator.engines.mysql.records import Records, Rows, quoted, text
@@ -44,21 +45,28 @@ class Store:
         return self._read()
 
     def _read(self) -> History:
+        records = self._records
+        tables = records.version_table, records.history
+        facts = ", ".join((_FACTS, *map(records.not_a_table, tables)))
         ask(self._connection, "START TRANSACTION WITH CONSISTENT SNAPSHOT")
         try:
-            versions, _ = self._select(self._records.select_versions())
+            ((read_only, place, role, *kinds),) = ask(self._connection, facts)
+            for table, kind in zip(tables, kinds, strict=True):
+                if kind is not None:
+                    raise foreign.no_table(self._target.database_id, table, str(kind))
+            versions = self._versions()
             attempts, columns = self._history()
-            ((read_only, place, role),) = ask(self._connection, _FACTS)
         finally:
             with suppress(pymysql.Error, OSError):
                 ask(self._connection, "ROLLBACK")
         self._role = str(role)
-        pairs = None if versions is None else tuple((int(one), bool(dirty)) for one, dirty in versions)
+        pairs = None if versions is None else records.version_rows(versions)
         self._rows = Rows(pairs, attempts, columns)
-        found = self._records.attempts(self._rows)
+        found = records.attempts(self._rows)
         rows = tuple(VersionRow(version, dirty=dirty) for version, dirty in pairs or ())
-        # A run that was killed, or whose first file failed, leaves both tables empty: no transaction can create a table.
-        begun = attempts is not None and not attempts and not pairs
+        # No transaction can create a table: a run that was killed at its very beginning leaves both tables empty, and
+        # no others. Beside others they were emptied.
+        begun = attempts is not None and not attempts and not pairs and not self._others()
         store = attempts is not None and not begun
         if begun:
             pairs = None
@@ -70,8 +78,8 @@ class Store:
             emptied=store and not found,
             rows=rows if len({*rows}) > 1 else (),
             read_only=None if str(read_only) in ("0", "OFF") else self._read_only(),
-            elsewhere=self._records.elsewhere(self._target.database),
-            place=f"{place}:{self._records.version_table}" if store else "",
+            elsewhere=records.elsewhere(self._target.database),
+            place=f"{place}:{records.version_table}" if store else "",
         )
 
     def get_ready(self) -> None:
@@ -165,6 +173,16 @@ class Store:
                 return None, ()
             raise
         return rows, tuple(column[0] for column in self._connection._result.description)
+
+    def _versions(self) -> tuple[tuple[Any, ...], ...] | None:
+        try:
+            return self._select(self._records.select_versions())[0]
+        except pymysql.Error as error:
+            if errors.code_of(error) != _NO_COLUMN:
+                raise
+        table = self._records.version_table
+        columns = [str(row[0]) for row in ask(self._connection, f"SHOW COLUMNS FROM {quoted(table)}")]
+        raise foreign.other_version_table(self._target.database_id, table, columns)
 
     def _history(self) -> tuple[tuple[tuple[Any, ...], ...] | None, tuple[str, ...]]:
         try:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from orchestrator.errors import ConflictError
+from orchestrator.engines import foreign
 from orchestrator.model import Attempt, History, Target, VersionRow, read_attempt
 
 DEFAULT = "schema_migrations"
@@ -39,10 +39,8 @@ COLUMNS = {
     "format": "INTEGER NOT NULL DEFAULT 1",
     "texts": "TEXT",
 }
-_OURS = frozenset({"version", "attempt", "direction", "checksum", "done"})
-
-
 _COMPARED = ("version", "attempt", "direction", "checksum", "applied", "in_flight", "done")
+_OURS = frozenset(_COMPARED)
 
 
 class Raw(NamedTuple):
@@ -65,10 +63,7 @@ class Records:
     def read(self, connection: sqlite3.Connection) -> tuple[Raw, History]:
         """Return what the tables hold. ConflictError for what orch cannot have written."""
         columns = self._columns(connection)
-        versions: tuple[tuple[Any, ...], ...] | None = None
-        if self._is_table(connection, self.version_table):
-            query = f"SELECT version, dirty FROM {quoted(self.version_table)}"  # noqa: S608 - a checked name
-            versions = tuple(connection.execute(query).fetchall())
+        versions = self._versions(connection)
         attempts: list[Attempt] = []
         raw: tuple[tuple[Any, ...], ...] | None = None
         if columns:
@@ -92,10 +87,7 @@ class Records:
 
     def read_raw(self, connection: sqlite3.Connection) -> Raw:
         """Return what the tables hold, only to compare it; most reads of a migration are for that."""
-        versions: tuple[tuple[Any, ...], ...] | None = None
-        if self._is_table(connection, self.version_table):
-            query = f"SELECT version, dirty FROM {quoted(self.version_table)}"  # noqa: S608 - a checked name
-            versions = tuple(connection.execute(query).fetchall())
+        versions = self._versions(connection)
         if not self._columns(connection):
             return Raw(versions, None)
         query = f"SELECT {', '.join(_COMPARED)} FROM {quoted(self.history)} ORDER BY version, attempt"  # noqa: S608
@@ -208,33 +200,44 @@ class Records:
                 }
             )
         except (KeyError, ValueError, TypeError):
-            raise ConflictError(
-                f"the history of {self._target.database_id} ({self.history}) has a row that orch did not write",
-                hint="look at that row; if nothing is lost with it, delete it",
-            ) from None
+            raise foreign.other_row(self._target.database_id, self.history) from None
 
     def _version_row(self, row: tuple[Any, ...]) -> VersionRow:
         version, dirty = row
         if not isinstance(version, int):
-            raise ConflictError(
-                f"the version table of {self._target.database_id} ({self.version_table}) holds a version that is no number",
-                hint="correct that row: it holds a version and whether it is dirty (0 or 1)",
-            )
+            raise foreign.odd_version(self._target.database_id, self.version_table, row)
         return VersionRow(version, dirty=dirty in (1, "true", "TRUE", "1"))
+
+    def _versions(self, connection: sqlite3.Connection) -> tuple[tuple[Any, ...], ...] | None:
+        """Return the rows of golang-migrate's table, None if there is none; ConflictError for a table that is not its."""
+        if not self._is_table(connection, self.version_table):
+            return None
+        try:
+            query = f"SELECT version, dirty FROM {quoted(self.version_table)}"  # noqa: S608 - a checked name
+            return tuple(connection.execute(query).fetchall())
+        except sqlite3.OperationalError:
+            found = connection.execute("SELECT name FROM pragma_table_info(?)", (self.version_table,)).fetchall()
+            columns = [row[0] for row in found]
+            if {"version", "dirty"} <= {one.lower() for one in columns}:
+                raise
+            raise foreign.other_version_table(self._target.database_id, self.version_table, columns) from None
 
     def _columns(self, connection: sqlite3.Connection) -> set[str]:
         """Return the columns of the history, none if there is none; ConflictError for a table that is not ours."""
-        found = {row[0] for row in connection.execute("SELECT name FROM pragma_table_info(?)", (self.history,))}
-        if found and not found >= _OURS:
-            raise ConflictError(
-                f"{self._target.database_id} has a table '{self.history}' that is not orch's",
-                hint="give the history another name: 'history' in the manifest",
-            )
-        return found
+        if not self._is_table(connection, self.history):
+            return set()
+        found = [row[0] for row in connection.execute("SELECT name FROM pragma_table_info(?)", (self.history,))]
+        if not {*found} >= _OURS:
+            raise foreign.other_history(self._target.database_id, self.history, found)
+        return {*found}
 
     def _is_table(self, connection: sqlite3.Connection, name: str) -> bool:
-        query = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ? COLLATE NOCASE"
-        return connection.execute(query, (name,)).fetchone() is not None
+        """Whether there is a table of this name; ConflictError for a view in its place."""
+        query = "SELECT type FROM sqlite_master WHERE type IN ('table', 'view') AND name = ? COLLATE NOCASE"
+        row = connection.execute(query, (name,)).fetchone()
+        if row and row[0] == "view":
+            raise foreign.no_table(self._target.database_id, name, "view")
+        return row is not None
 
     def _others(self, connection: sqlite3.Connection) -> int:
         query = "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
