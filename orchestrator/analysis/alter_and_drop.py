@@ -69,7 +69,8 @@ def _alter_type(words: Words, at: int) -> Iterator[Fact]:
                 yield Fact("drop attribute", at, name=name, text=part.name())
     elif words.take("RENAME"):
         value = "type value" if words.take("VALUE") else "type attribute" if words.take("ATTRIBUTE") else "type"
-        yield Fact("rename other", at, name=name, text=value, others=())
+        new = words.name() if value == "type" and words.take("TO") else ""
+        yield Fact("rename other", at, name=name, text=value, others=(new,) if new else ())
 
 
 _DROPPED = [

@@ -73,9 +73,8 @@ def _table_constraint(words: Words, name: str) -> Constraint | None:
         columns = _column_names(words)
         words.take("REFERENCES")
         references = words.name()
-        if words.any_of("("):
-            words.group()
-        return Constraint("foreign key", name, columns, references)
+        referred = _column_names(words) if words.any_of("(") else ()
+        return Constraint("foreign key", name, columns, references, referred)
     if words.take("NOT", "NULL"):
         return Constraint("not null", name, (words.name(),))
     return None
@@ -158,7 +157,8 @@ def read_column(words: Words) -> Column:
             )
         elif words.take("REFERENCES"):
             references = words.name()
-            constraints.append(Constraint("foreign key", constraint_name, (name,), references))
+            referred = _column_names(words) if words.any_of("(") else ()
+            constraints.append(Constraint("foreign key", constraint_name, (name,), references, referred))
         elif words.take("GENERATED"):
             identity, generated = _generated(words)
         else:

@@ -8,7 +8,7 @@ from itertools import pairwise
 from orchestrator.analysis.columns import read_elements
 from orchestrator.analysis.facts import Fact
 from orchestrator.analysis.types import read_type
-from orchestrator.analysis.words import STRING, Words
+from orchestrator.analysis.words import STRING, Words, identifier
 
 
 def read_create(words: Words, at: int) -> Iterator[Fact]:
@@ -26,6 +26,8 @@ def read_create(words: Words, at: int) -> Iterator[Fact]:
             flags.add("if not exists")
         yield Fact("create materialized view", at, words.name(), flags=frozenset(flags), body=words.source)
     elif words.take("VIEW"):
+        if replaces:
+            flags.add("replace")
         yield Fact("create view", at, words.name(), flags=frozenset(flags), body=words.source)
     elif words.take_one("FUNCTION", "PROCEDURE"):
         yield _create_function(words, at, replaces)
@@ -94,11 +96,20 @@ def _create_index(words: Words, at: int) -> Fact:
     table = words.name()
     if words.take("USING"):
         words.i += 1
-    columns: tuple[str, ...] = ()
+    columns: list[str] = []
+    mentions: list[str] = []
     if words.any_of("("):
         start, end = words.group()
-        columns = tuple(words.within(first, last).name() for first, last in words.parts(start, end))
-    return Fact("create index", at, table, name, frozenset(flags), others=columns)
+        for first, last in words.parts(start, end):
+            part = words.within(first, last)
+            columns.append(part.name())
+            if part.peek() == "(" or words.words[first] == "(":
+                mentions += words.words[first:last]
+    rest = words.rest()
+    if "WHERE" in rest:
+        mentions += rest[rest.index("WHERE") + 1 :]
+    named = tuple(identifier(word) for word in mentions if word[0].isalpha() or word[0] in '_"')
+    return Fact("create index", at, table, name, frozenset(flags), others=tuple(columns), words=named)
 
 
 def _create_function(words: Words, at: int, replaces: bool) -> Fact:

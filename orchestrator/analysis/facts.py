@@ -11,14 +11,16 @@ from orchestrator.analysis.types import Type
 class Constraint:
     """A constraint of a table; `kind` is check, not null, foreign key, unique, primary key or exclude.
 
-    `valid`: old rows are checked, or were. `not_null_of` are the columns of which a CHECK says that they are not null,
-    `mentions` all words of a CHECK, in which columns are as they are named.
+    `referred` are the columns to which a foreign key refers, where they are named. `valid`: old rows are checked, or were.
+    `not_null_of` are the columns of which a CHECK says that they are not null, `mentions` all words of a CHECK, in which
+    columns are as they are named.
     """
 
     kind: str
     name: str = ""
     columns: tuple[str, ...] = ()
     references: str = ""
+    referred: tuple[str, ...] = ()
     index: str = ""
     valid: bool = True
     enforced: bool = True

@@ -112,10 +112,15 @@ class Story:
         counted = sum(not statement.source[:4].upper().startswith("SET ") for statement in script.statements)
         chosen = any(directive.name == "no-transaction" for directive in script.directives)
         gone = frozenset(name for facts in read for fact in facts if fact.what == "drop table" for name in fact.others)
-        unit = Unit(version=self._version, created_later=later, dropped=gone if script.atomic else frozenset())
+        again = frozenset(fact.table for facts in read for fact in facts if fact.what == "create materialized view")
+        one = Unit(version=self._version, created_later=later)
+        unit = replace(one, dropped=gone, made_later=again) if script.atomic else one
         for number, (statement, facts) in enumerate(zip(script.statements, read, strict=True)):
             if not script.atomic:
                 unit = Unit(1 if chosen else counted, self._version, created_later=later)
+            if unit.emptied and _FILLS.match(statement.source):
+                unit.emptied.clear()
+            told: set[tuple[Hit, int]] = set()
             if pending:
                 for hit in uses_new_value(self.world, statement.source, facts, unit):
                     yield _finding(script, statement, number, hit)
@@ -125,7 +130,9 @@ class Story:
                 fact = located(self.world, read_fact, told_apart=apart)
                 if pending:
                     for hit in judge(self.world, fact, unit):
-                        yield _finding(script, statement, number, hit, fact.part)
+                        if (hit, fact.part) not in told:  # two things of one body, told of its caller
+                            told.add((hit, fact.part))
+                            yield _finding(script, statement, number, hit, fact.part)
                 if fact.what == "create type":
                     unit.made_types.add(fact.name)
                 apply(self.world, fact)
@@ -147,6 +154,7 @@ def part_of(statement: Statement, part: int) -> str:
     return source[start:end]
 
 
+_FILLS = re.compile(r"[\s(]*(?:INSERT|COPY|WITH|SELECT|CALL|DO|MERGE|EXECUTE)\b", re.IGNORECASE)
 _MAX_KEPT = 4_000  # characters
 _BRACKETS = re.compile(r"""'[^']*'|"[^"]*"|`[^`]*`|--[^\n]*|/\*.*?\*/|\[(?P<name>[^\]]*)\]""", re.DOTALL)
 

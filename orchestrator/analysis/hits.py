@@ -27,8 +27,9 @@ class Hit(NamedTuple):
 class Unit:
     """What commits together: a file, or a statement or block of one that runs piece by piece.
 
-    `version` is the server's, 0 if it is not told. `values` are the enum values that it adds: whether using one is only
-    perhaps an error, and the type.
+    `created_later` are the functions that the file creates, `made_later` its materialized views. `emptied` are the tables
+    that it has emptied, and whether others cannot write to them since. `version` is the server's, 0 if it is not told.
+    `values` are the enum values that it adds: whether using one is only perhaps an error, and the type.
     """
 
     statements: int = 1
@@ -37,6 +38,8 @@ class Unit:
     values: dict[str, tuple[bool, str]] = field(default_factory=dict)
     made_types: set[str] = field(default_factory=set)
     created_later: frozenset[str] = frozenset()
+    made_later: frozenset[str] = frozenset()
+    emptied: dict[str, bool] = field(default_factory=dict)
     dropped: frozenset[str] = frozenset()
 
 

@@ -11,8 +11,10 @@ from orchestrator.analysis.words import Words, identifier
 from orchestrator.analysis.world import World
 
 _REWRITES = "rewrites a table while nobody can read it"
+_MAY_REWRITE = "may rewrite a table while nobody can read it"
 _CHECKS = "checks a table while nobody can read it"
 _KEY = "builds an index while nobody can read its table"
+_ANEW = "builds indexes anew while nobody can read their table"
 _RENAMES = "renames what running programs use"
 
 
@@ -26,7 +28,7 @@ def _add_column(world: World, fact: Fact, _: Unit) -> Iterator[Hit]:
     rewritten = _rewrites(world, column)
     if rewritten is not Cost.NONE:
         maybe = rewritten is Cost.MAY
-        yield Hit("PG201", at, "may rewrite a table while nobody can read it" if maybe else _REWRITES, table, AE, maybe)
+        yield Hit("PG201", at, _MAY_REWRITE if maybe else _REWRITES, table, AE, maybe)
     filled = bool(column.default) and column.default[0] != "NULL"
     domain = world.domains.get(column.type.name)
     if column.not_null and not (filled or column.identity or column.serial or column.generated or domain):
@@ -130,13 +132,18 @@ def _type(world: World, fact: Fact, _: Unit) -> Iterator[Hit]:
     if cost is Cost.REWRITE:
         yield Hit("PG201", fact.at, _REWRITES, fact.table, AE)
     elif cost is Cost.MAY:
-        yield Hit("PG201", fact.at, "may rewrite a table while nobody can read it", fact.table, AE, maybe=True)
+        yield Hit("PG201", fact.at, _MAY_REWRITE, fact.table, AE, maybe=True)
     elif cost is Cost.INDEX:
         found = world.table(fact.table)
         if found is None or not found.whole or world.indexes_of(fact.table, fact.name):
-            yield Hit("PG203", fact.at, "builds indexes anew while nobody can read their table", fact.table, AE)
+            yield Hit("PG203", fact.at, _ANEW, fact.table, AE)
+    elif any(fact.name in world.indexes[index].mentions for index in world.indexes_of(fact.table, fact.name)):
+        yield Hit(
+            "PG203", fact.at, _ANEW, fact.table, AE
+        )  # an index with an expression or a WHERE, even for the same type
     if cost in (Cost.NONE, Cost.INDEX) and _is_checked(world, fact):
         yield Hit("PG202", fact.at, "checks every row again by a CHECK while nobody can read the table", fact.table, AE)
+    yield from _ties(world, fact, "makes {} anew and locks {} too", frozenset())
 
 
 def _is_checked(world: World, fact: Fact) -> bool:
@@ -191,14 +198,7 @@ def _set_expression(world: World, fact: Fact, _: Unit) -> Iterator[Hit]:
     column = world.column(fact.table, fact.name)
     if not world.is_quiet(fact.table) and not (column and column.generated == "virtual"):
         maybe = column is None
-        yield Hit(
-            "PG201",
-            fact.at,
-            "may rewrite a table while nobody can read it" if maybe else _REWRITES,
-            fact.table,
-            AE,
-            maybe,
-        )
+        yield Hit("PG201", fact.at, _MAY_REWRITE if maybe else _REWRITES, fact.table, AE, maybe)
 
 
 def _moves(world: World, fact: Fact, _: Unit) -> Iterator[Hit]:
@@ -238,12 +238,23 @@ def _drop_constraint(world: World, fact: Fact, _: Unit) -> Iterator[Hit]:
         yield Hit("PG301", fact.at, "drops a foreign key and locks the referenced table too", parent, AE, not parent)
 
 
-def _drop_column(world: World, fact: Fact, _: Unit) -> Iterator[Hit]:
+def _drop_column(world: World, fact: Fact, unit: Unit) -> Iterator[Hit]:
     if world.is_new(fact.table) or _added_now(world, fact):
         return
     yield Hit("PG102", fact.at, f"drops column {fact.table}.{fact.name} and what is in it", fact.table, AE)
     if "cascade" in fact.flags:
         yield Hit("PG103", fact.at, f"drops what depends on {fact.table}.{fact.name}", fact.table, AE)
+    yield from _ties(world, fact, "drops {} and locks {} too", unit.dropped)
+
+
+def _ties(world: World, fact: Fact, what: str, gone: frozenset[str]) -> Iterator[Hit]:
+    """Say which tables are locked because a foreign key ties them to the column."""
+    others = [one for one in world.tied_by(fact.table, fact.name) if not world.is_quiet(one) and one not in gone]
+    if len(others) == 1:
+        yield Hit("PG301", fact.at, what.format("a foreign key", "the table at its other end"), others[0], AE)
+    elif others:
+        ends = f"the tables at their other ends ({', '.join(others)})"
+        yield Hit("PG301", fact.at, what.format("foreign keys", ends), others[0], AE)
 
 
 def _added_now(world: World, fact: Fact) -> bool:

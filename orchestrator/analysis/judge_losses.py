@@ -15,6 +15,8 @@ def _drop_table(world: World, fact: Fact, unit: Unit) -> Iterator[Hit]:
         if world.is_new(name):
             yield from _old_within(fact, world.old_within(name) - set(fact.others), name)
             continue
+        if fact.what == "drop materialized view" and name in unit.made_later:
+            continue  # it is filled again before the transaction commits
         absent = found is None and world.complete and "if exists" in fact.flags  # as far as the files tell
         absent = absent or world.is_quiet(name)  # made by IF NOT EXISTS, which may have found an old one
         yield Hit(
@@ -40,9 +42,11 @@ def _drop_container(world: World, fact: Fact, _: Unit) -> Iterator[Hit]:
             yield from _old_within(fact, {one for one in moved if not world.is_new(one)}, name)
         else:
             code = "PG107" if kind == "database" else "PG101"
-            yield Hit(code, fact.at, f"drops {kind} {name} and what is in it", name, AE)
+            known = (kind, name) in world.others or any(one.startswith(f"{name}.") for one in world.tables)
+            absent = "if exists" in fact.flags and world.complete and not known and kind == "schema"
+            yield Hit(code, fact.at, f"drops {kind} {name} and what is in it", name, AE, absent)
             if "cascade" in fact.flags:
-                yield Hit("PG103", fact.at, f"drops what depends on {kind} {name}", name, AE)
+                yield Hit("PG103", fact.at, f"drops what depends on {kind} {name}", name, AE, absent)
 
 
 def _old_within(fact: Fact, old: set[str], name: str) -> Iterator[Hit]:
@@ -79,7 +83,8 @@ def _drop_type(world: World, fact: Fact, _: Unit) -> Iterator[Hit]:
     for name in fact.others:
         made = world.domains[name].made if name in world.domains else world.types.get(name, -1)
         if "cascade" in fact.flags and (not world.made_now(made) or _is_used(world, name)):
-            yield Hit("PG104", fact.at, f"drops {kind} {name} and the columns that have it", name, AE)
+            maybe = world.complete and name in world.types and not world.uses_type(name)
+            yield Hit("PG104", fact.at, f"drops {kind} {name} and the columns that have it", name, AE, maybe)
 
 
 def _drop_other(world: World, fact: Fact, unit: Unit) -> Iterator[Hit]:
@@ -130,7 +135,7 @@ LOSES: dict[str, Rule] = {
     "drop domain": _drop_type,
     "drop attribute": _drop_attribute,
     **{f"drop {kind}": _drop_other for kind in ("view", "sequence", "function", "procedure", "routine", "aggregate",
-       "extension", "trigger", "rule", "policy", "collation", "operator", "server", "language", "cast")},
+       "extension", "collation", "operator", "server", "language", "cast")},
     "delete": _delete,
     "truncate": _truncate,
 }  # fmt: skip

@@ -174,8 +174,9 @@ def _create_indexes(collections: Collections, command: Command, target: str) -> 
             if not isinstance(index, Mapping):
                 continue
             if index.get("unique"):
-                what = "builds a unique index, which fails if two documents are alike"
-                yield Hit("MG401", 0, what, target, maybe=True)
+                name = index.get("name")
+                which = f"the unique index {name}" if isinstance(name, str) and name else "a unique index"
+                yield Hit("MG401", 0, f"builds {which}, which fails if two documents are alike", target, maybe=True)
             if "expireAfterSeconds" in index:
                 yield Hit("MG106", 0, f"makes the server delete older documents of {target}", target)
 

@@ -24,7 +24,29 @@ def judge(world: World, fact: Fact, unit: Unit) -> list[Hit]:
     hits = list(rule(world, fact, unit)) if rule else []
     hits += _new_syntax(fact, unit)
     hits += used_by_views(world, fact)
+    hits = [kept for hit in hits if (kept := _on_emptied(hit, unit)) is not None]
+    _empty(fact, unit)
     return list(dict.fromkeys(hits))
+
+
+_OF_ROWS = frozenset(("PG201", "PG202", "PG203", "PG204", "PG206", "PG401", "PG601"))
+
+
+def _on_emptied(hit: Hit, unit: Unit) -> Hit | None:
+    """Return what is to be said of a table that the same transaction has emptied: nothing, if nobody could fill it again."""
+    locked = unit.emptied.get(hit.table)
+    if locked is None or hit.code not in _OF_ROWS:
+        return hit
+    if locked:
+        return None
+    return hit._replace(maybe=True) if hit.code == "PG401" else hit
+
+
+def _empty(fact: Fact, unit: Unit) -> None:
+    if fact.what == "truncate":
+        unit.emptied |= dict.fromkeys(fact.others, True)
+    elif fact.what == "delete" and "all" in fact.flags:
+        unit.emptied.setdefault(fact.table, False)
 
 
 # ---------------------------------------------------------------- CREATE, DROP

@@ -166,8 +166,9 @@ LOCKS = (
         f"{_AE} on the referenced table",
         _ALL,
         "nothing: the lock is short, but it waits for every open transaction",
-        "Dropping a foreign key, or a table that has one, takes ACCESS EXCLUSIVE on the table that it refers to. While the statement "
-        "waits for that lock, all readers of the referenced table wait behind it.",
+        "Dropping a foreign key, or a table or a column that has one, takes ACCESS EXCLUSIVE on the table that it refers to. So does another "
+        "type for a column of a foreign key, at either end: PostgreSQL makes the key anew. While the statement waits for that lock, all "
+        "readers of the other table wait behind it.",
         "ALTER TABLE orders DROP CONSTRAINT orders_customer_fk;",
         (
             (

@@ -29,6 +29,9 @@ _STRONG = tuple(
         rf"REFRESH MATERIALIZED VIEW (?!CONCURRENTLY\b)(?P<tables>{_TABLE})",
     )
 )
+_RENAMES = re.compile(
+    rf"ALTER TABLE (?:IF EXISTS )?(?:ONLY )?(?P<old>{_TABLE}) ?\*? RENAME TO (?P<new>{_NAME})", re.IGNORECASE
+)
 # A foreign key locks both tables, as CREATE TRIGGER does.
 _REFERENCES = re.compile(rf"\bREFERENCES (?P<tables>{_TABLE})", re.IGNORECASE)
 _MAKES_REFERENCES = re.compile(r"(?:CREATE (?:UNLOGGED )?TABLE|ALTER TABLE)\b", re.IGNORECASE)
@@ -63,18 +66,55 @@ def locked_together(script: Script, is_new: Callable[[str], bool]) -> Iterator[t
     second: int | None = None
     lockers = 0  # statements that lock an old table; what one has to lock for its foreign keys cannot be parted
     last = len(script.statements) - 1
+    renames = "rename" in lowered
+    names, finally_ = _Names(), _Names()
+    if renames:
+        for statement in filter(_may_lock, script.statements):
+            for part in _parts(statement.source):
+                finally_.follow(part)
     for number, statement in enumerate(script.statements):
         if not script.atomic:  # a block of several statements, or one alone
             together, second, lockers = {}, None, 0
         for part in _parts(statement.source) if _may_lock(statement) else ():
-            named, referenced = ({_shown(_plain(table)): None for table in tables} for tables in _strongly_locked(part))
-            old = {table: None for table in (named | referenced) if not is_new(table)}
+            named, referenced = (
+                {names.first(_shown(_plain(table))): None for table in tables} for tables in _strongly_locked(part)
+            )
+            old = {table: None for table in (named | referenced) if not is_new(finally_.last(table))}
+            if renames:
+                names.follow(part)
             together |= old
             lockers += bool(old) + (sum(table in old for table in named) > 1)
             if len(together) > 1 and lockers > 1 and second is None:
                 second = number
         if second is not None and (not script.atomic or number == last):
             yield second, told(together)
+
+
+class _Names:
+    """Which table a name means, where the file renames tables: each is known by the name that it had first."""
+
+    def __init__(self) -> None:
+        self._firsts: dict[str, str] = {}
+        self._lasts: dict[str, str] = {}
+
+    def first(self, name: str) -> str:
+        """Return the first name of the table that has this name now."""
+        return self._firsts.get(name, name)
+
+    def last(self, first: str) -> str:
+        """Return the name that the table has now."""
+        return self._lasts.get(first, first).strip()
+
+    def follow(self, statement: str) -> None:
+        """Rename a table, if the statement does."""
+        if found := _RENAMES.match(statement):
+            old, new = _shown(_plain(found["old"])), _shown(_plain(found["new"]))
+            schema = old.rpartition(".")[0]
+            new = f"{schema}.{new}" if schema else new
+            table = self.first(old)
+            self._firsts[old] = f"{old} "  # another table, if the file makes one of this name now
+            self._firsts[new] = table
+            self._lasts[table] = new
 
 
 def _may_lock(statement: Statement) -> bool:
@@ -151,6 +191,6 @@ def _names(listed: str) -> Iterator[str]:
 def told(tables: Collection[str]) -> str:
     """Return what a plan says of a transaction that locks these tables."""
     return (
-        f"locks {len(tables)} tables until it commits ({', '.join(tables)}): it waits for one table "
+        f"locks {len(tables)} tables until it commits ({', '.join(table.strip() for table in tables)}): it waits for one table "
         "while it blocks the others, and can deadlock; a file of its own for each statement is safer"
     )

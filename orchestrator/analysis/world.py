@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from orchestrator.analysis.facts import Column, Constraint
 from orchestrator.analysis.functions import STEADY, VOLATILE
 from orchestrator.analysis.types import Type
+from orchestrator.analysis.view_text import View
 from orchestrator.analysis.words import calls
 
 UNQUALIFIED = re.compile(r'"(?:[^"]|"")*"|[^".]+')
@@ -38,12 +39,17 @@ class Table:
 
 @dataclass(slots=True)
 class Index:
-    """An index: its table, its columns, and the file that makes it."""
+    """An index: its table, its columns, and the file that makes it. `mentions`: names in its expressions and its WHERE."""
 
     table: str
     columns: tuple[str, ...]
     made: int
     unique: bool = False
+    mentions: frozenset[str] = frozenset()
+
+    def holds(self, column: str) -> bool:
+        """Whether a column is part of it: PostgreSQL drops the index with the column."""
+        return column in self.columns or column in self.mentions
 
 
 @dataclass(slots=True)
@@ -71,7 +77,7 @@ class World:
         self.types: dict[str, int] = {}
         self.functions: dict[str, tuple[bool, int]] = {}
         self.bodies: dict[str, str] = {}
-        self.views: dict[str, frozenset[str]] = {}
+        self.views: dict[str, View] = {}
         self.triggers: dict[tuple[str, str], str] = {}
         self.others: dict[tuple[str, str], int] = {}
         self.new_columns: dict[tuple[str, str], int] = {}
@@ -147,13 +153,38 @@ class World:
 
     def indexes_of(self, table: str, column: str) -> list[str]:
         """Return the indexes that hold a column."""
-        return [name for name, index in self.indexes.items() if index.table == table and column in index.columns]
+        return [name for name, index in self.indexes.items() if index.table == table and index.holds(column)]
 
     def foreign_keys_to(self, table: str) -> list[str]:
         """Return the tables that have a foreign key to this one."""
         return [
             other.name for other in self.tables.values() if any(fk.references == table for fk in other.foreign_keys())
         ]
+
+    def tied_by(self, table: str, column: str) -> list[str]:
+        """Return the other tables that a foreign key ties to a column: those that it refers to, and those that refer to it."""
+        found = self.tables.get(table)
+        to = [key.references for key in found.foreign_keys() if column in key.columns] if found else []
+        return list(dict.fromkeys([*to, *self._referring(table, column)]))
+
+    def _referring(self, table: str, column: str) -> Iterator[str]:
+        for other in self.tables.values():
+            for key in other.foreign_keys():
+                if key.references == table and column in (key.referred or self._primary_key(table)):
+                    yield other.name
+
+    def _primary_key(self, table: str) -> tuple[str, ...]:
+        found = self.tables.get(table)
+        keys = [one.columns for one, _ in found.constraints.values() if one.kind == "primary key"] if found else []
+        return keys[0] if keys else ()
+
+    def uses_type(self, name: str) -> bool:
+        """Whether a column may have a type: one has it, or not all columns of a table are known."""
+        return any(
+            (not table.whole and table.kind == "table")
+            or any(column.type.name == name for column in table.columns.values())
+            for table in self.tables.values()
+        )
 
     def uses_domain(self, name: str) -> list[Table]:
         """Return the tables that have a column of a domain."""

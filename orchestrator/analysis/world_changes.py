@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from orchestrator.analysis.facts import Column, Constraint, Fact
-from orchestrator.analysis.judge_views import words_of_view
+from orchestrator.analysis.view_text import bare_name, read_view
 from orchestrator.analysis.world import Domain, Index, Table, World
+from orchestrator.analysis.world_renames import last_part, move_table, rename_column, rename_other
 
 _ENDS = {"check": "check", "foreign key": "fkey", "unique": "key", "primary key": "pkey", "exclude": "excl"}
 
@@ -24,21 +25,23 @@ def apply(world: World, fact: Fact) -> None:
 
 def _create_view(world: World, fact: Fact) -> None:
     known = world.tables.get(fact.table)
-    if known is None or known.kind == "view":
-        sure, kind = "if not exists" not in fact.flags, fact.what.removeprefix("create ")
-        made = known.made if known else world.number
-        world.tables[fact.table] = Table(fact.table, made, kind, sure, "temp" in fact.flags, whole=False)
-        world.views[fact.table] = words_of_view(fact.body)
+    sure, kind = "if not exists" not in fact.flags, fact.what.removeprefix("create ")
+    if known is not None and not sure:
+        return
+    made = known.made if known is not None and "replace" in fact.flags else world.number  # else it would fail
+    world.tables[fact.table] = Table(fact.table, made, kind, sure, "temp" in fact.flags, whole=False)
+    world.views[fact.table] = read_view(fact.body)
 
 
 def _create_index(world: World, fact: Fact) -> None:
     name = fact.name or f"{fact.table}_{'_'.join(fact.others)}_idx"
-    world.indexes.setdefault(name, Index(fact.table, fact.others, world.number, "unique" in fact.flags))
+    index = Index(fact.table, fact.others, world.number, "unique" in fact.flags, frozenset(fact.words))
+    world.indexes.setdefault(name, index)
 
 
 def _create_function(world: World, fact: Fact) -> None:
     world.functions[fact.name] = (_is_volatile(fact, world), world.number)
-    world.bodies[_bare(fact.name)] = fact.body
+    world.bodies[last_part(fact.name)] = fact.body
 
 
 def _create_domain(world: World, fact: Fact) -> None:
@@ -114,7 +117,7 @@ def _add_column(world: World, table: Table, column: Column) -> None:
 def _add_constraint(world: World, table: Table, constraint: Constraint, column: str = "") -> None:
     columns = "" if constraint.kind == "primary key" else "_".join(constraint.columns) or column
     name = constraint.name or "_".join(
-        filter(None, [_bare(table.name), columns, _ENDS.get(constraint.kind, "not_null")])
+        filter(None, [last_part(table.name), columns, _ENDS.get(constraint.kind, "not_null")])
     )
     table.constraints[name] = (constraint, world.number)
     if constraint.kind in ("unique", "primary key") and constraint.columns:
@@ -144,7 +147,7 @@ def _alter(world: World, fact: Fact, table: Table) -> None:
     elif what == "add constraint" and fact.constraint is not None:
         _add_constraint(world, table, fact.constraint)
     elif what == "drop column":
-        table.columns.pop(fact.name, None)
+        _drop_column(world, fact, table)
     elif what == "drop constraint":
         table.constraints.pop(fact.name, None)
         world.indexes.pop(fact.name, None)
@@ -154,30 +157,51 @@ def _alter(world: World, fact: Fact, table: Table) -> None:
     elif what == "rename constraint" and fact.name in table.constraints:
         table.constraints[fact.text] = table.constraints.pop(fact.name)
     elif what in ("rename table", "set schema"):
-        _move(world, fact, table)
+        move_table(world, fact, table)
     elif column is not None:
-        _alter_column(fact, table, column)
+        _alter_column(world, fact, table, column)
 
 
-def _move(world: World, fact: Fact, table: Table) -> None:
-    old = table.name
-    if fact.what == "rename table":
-        new = _same_schema(old, fact.name)
-    else:
-        new = _bare(old) if fact.name == "public" else f"{fact.name}.{_bare(old)}"
-    world.tables.pop(old, None)
-    world.tables[new], table.name = table, new
-    for index in world.indexes.values() if fact.what == "rename table" else ():
-        index.table = new if index.table == old else index.table
+def _drop_column(world: World, fact: Fact, table: Table) -> None:
+    """With a column go its indexes and its constraints, and with CASCADE the views that use it."""
+    table.columns.pop(fact.name, None)
+    for name, (constraint, _) in list(table.constraints.items()):
+        if fact.name in constraint.columns or (constraint.kind == "check" and constraint.mentions & {fact.name}):
+            del table.constraints[name]
+    for name in world.indexes_of(table.name, fact.name):
+        del world.indexes[name]
+    if "cascade" in fact.flags:
+        used = [name for name, view in world.views.items() if view.uses(bare_name(table.name), fact.name)]
+        for name in used:
+            _forget(world, name)
+            _drop_views_of(world, name)
+
+
+def _drop_views_of(world: World, name: str) -> None:
+    """DROP … CASCADE: the views that use a table or a view go with it."""
+    for other in [other for other, view in world.views.items() if bare_name(name) in view.tables and other != name]:
+        if other in world.tables:
+            _forget(world, other)
+            _drop_views_of(world, other)
+
+
+def _forget(world: World, name: str) -> None:
+    world.tables.pop(name, None)
+    world.views.pop(name, None)
+    for index in [index for index, one in world.indexes.items() if one.table == name]:
+        del world.indexes[index]
 
 
 def _drop(world: World, fact: Fact) -> None:
     kind = fact.what.removeprefix("drop ")
     for name in fact.others:
         if kind in ("table", "view", "materialized view"):
-            world.tables.pop(name, None)
-            for index in [index for index, one in world.indexes.items() if one.table == name]:
-                del world.indexes[index]
+            _forget(world, name)
+            for other in world.tables.values():  # their foreign keys to it were dropped before, or go by CASCADE
+                for key in [key for key, (one, _) in other.constraints.items() if one.references == name]:
+                    del other.constraints[key]
+            if "cascade" in fact.flags:
+                _drop_views_of(world, name)
         elif kind == "index":
             world.indexes.pop(name, None)
         elif kind == "domain":
@@ -194,39 +218,35 @@ def _drop(world: World, fact: Fact) -> None:
             world.others.pop((kind, name), None)
 
 
-def _rename_other(world: World, fact: Fact) -> None:
-    for new in fact.others:
-        if fact.text == "index" and fact.name in world.indexes:
-            world.indexes[new] = world.indexes.pop(fact.name)
-        elif fact.text == "domain" and fact.name in world.domains:
-            world.domains[new] = world.domains.pop(fact.name)
-        elif fact.text == "function" and fact.name in world.functions:
-            world.functions[new] = world.functions.pop(fact.name)
-
-
 def _is_volatile(fact: Fact, world: World) -> bool:
     """Whether a function gives another value for every row. One of SQL is inlined, so what it calls decides."""
     if fact.flags & {"immutable", "stable"}:
         return False
     if fact.text == "sql":
-        return world.volatile(fact.words) is not False or "FROM" in fact.words
+        return world.volatile(fact.words) is not False or _reads_table(fact.words)
     return True
 
 
-def _bare(name: str) -> str:
-    return name.rpartition(".")[2] if not name.endswith('"') else name
+_TAKE_FROM = ("EXTRACT", "SUBSTRING", "TRIM", "OVERLAY", "POSITION")
 
 
-def _same_schema(old: str, new: str) -> str:
-    schema = old.rpartition(".")[0] if not old.endswith('"') else ""
-    return f"{schema}.{new}" if schema else new
+def _reads_table(words: tuple[str, ...]) -> bool:
+    """Whether there is a FROM, other than in EXTRACT(… FROM …) and its like, and in IS DISTINCT FROM."""
+    callers: list[str] = []
+    for i, word in enumerate(words):
+        if word == "(":
+            callers.append(words[i - 1] if i else "")
+        elif word == ")" and callers:
+            callers.pop()
+        elif word == "FROM" and not (callers and callers[-1] in _TAKE_FROM) and words[i - 1 : i] != ("DISTINCT",):
+            return True
+    return False
 
 
-def _alter_column(fact: Fact, table: Table, column: Column) -> None:
+def _alter_column(world: World, fact: Fact, table: Table, column: Column) -> None:
     what = fact.what
     if what == "rename column":
-        table.columns.pop(fact.name)
-        table.columns[fact.text] = replace(column, name=fact.text)
+        rename_column(world, fact, table, column)
     elif what == "type" and fact.type is not None:
         table.columns[fact.name] = replace(column, type=fact.type)
     elif what in ("set not null", "drop not null"):
@@ -249,7 +269,7 @@ _CHANGES: dict[str, Callable[[World, Fact], None]] = {
     "domain add": _constrain_domain,
     "domain not null": _constrain_domain,
     "drop trigger": _drop_trigger,
-    "rename other": _rename_other,
+    "rename other": rename_other,
     "time zone": _set_time_zone,
     "search path": _set_search_path,
     "detach": _detach,

@@ -75,7 +75,7 @@ def expected(row: dict[str, str]) -> set[str]:
     elif scanned and "ATTACH PARTITION" in statement:
         codes.add("PG202")
     if re.search(r"\b\w+\((r|p)\): ACCESS EXCLUSIVE", row["others"]) and re.match(
-        r"ALTER TABLE c |DROP TABLE c", statement
+        r"ALTER TABLE c |DROP TABLE c|ALTER TABLE t ALTER \w+ TYPE", statement
     ):
         codes.add("PG301")
     if lock == "ACCESS EXCLUSIVE" and re.search("PARTITION OF|DETACH", statement):
