@@ -119,10 +119,10 @@ other estates all were true. Three of them said little: two told of the lock on 
 told), one of a table of SQLite whose rows an earlier file had copied. Both findings of the new PG408 were wrong: the name that
 a view gives to an expression was taken for a column. After these corrections there are 1,731 findings, and 140 as one plan.
 
-The PostgreSQL files of five more public estates (Ente, Svix, Quickwit, Lemmy and crates.io: 795 files) ran on PostgreSQL 15
-one after the other, and the locks, rewrites and scans of every statement were compared with what the rules say of it. Of 1,753 findings 44
-were wrong or said nothing; 24 locks of other tables and two indexes that are built anew were missed. All are corrected; what
-differs now are statements that found nothing to do (DROP … IF EXISTS).
+The PostgreSQL files of five more public estates (Ente, Svix, Quickwit, Lemmy and crates.io: 795 files) ran on
+PostgreSQL 15 one after the other, and the locks, rewrites and scans of every statement were compared with what the
+rules say of it. Of 1,753 findings 44 were wrong or said nothing; 24 locks of other tables and two indexes that are
+built anew were missed. All are corrected; what differs now are statements that found nothing to do (DROP … IF EXISTS).
 
 ## How long it takes
 
