@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from unittest import mock
 
 import pytest
+from mysql_server import server_with
 from mysql_shop import Shop
 
-from orchestrator import embedded
 from orchestrator.embedded import Server
 
 MODES = "ANSI_QUOTES,NO_BACKSLASH_ESCAPES,PIPES_AS_CONCAT,STRICT_TRANS_TABLES,NO_ZERO_DATE,ONLY_FULL_GROUP_BY"
@@ -21,19 +18,8 @@ OPTIONS = ("--lower-case-table-names=1", "--character-set-server=latin1", f"--sq
 @pytest.fixture(scope="module")
 def odd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server on which nearly everything is set otherwise."""
-    found = os.environ.get("ORCH_MYSQLD_BIN") or shutil.which("mariadbd", path=f"{os.environ['PATH']}:/usr/sbin")
-    if not found or "mariadb" not in found:
-        pytest.skip("no MariaDB on this machine")
-    root = tmp_path_factory.mktemp("odd")
-    program = root / "bin" / "mariadbd"
-    program.parent.mkdir()
-    program.write_text(
-        f'#!/bin/sh\ncase "$*" in *--bootstrap*|*--version*) exec {found} "$@";; esac\nexec {found} "$@" {" ".join(OPTIONS)}\n'
-    )
-    program.chmod(0o755)
-    with mock.patch.dict(os.environ, {"ORCH_MYSQLD_BIN": str(program)}):
-        yield embedded.up(root / "server", ["mysql"])["mysql"]
-    embedded.remove(root / "server")
+    with server_with(tmp_path_factory.mktemp("odd"), OPTIONS) as server:
+        yield server
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ import pymysql
 from orchestrator.engines.mysql import errors
 from orchestrator.engines.mysql.connection import ask, open_connection
 from orchestrator.engines.mysql.records import quoted, text
+from orchestrator.engines.mysql.writable import READ_ONLY, is_on, refuse
 from orchestrator.errors import DatabaseMissingError, LockError, UsageError
 from orchestrator.model import CreateOptions, Target
 
@@ -157,6 +158,12 @@ class MysqlCopies:
         self._end(connection, name)
 
     def _end(self, connection: Any, name: str) -> None:
+        there = f"SELECT COUNT(*) FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = {text(name)}"
+        ((closed, count),) = ask(connection, f"SELECT {READ_ONLY}, ({there})")
+        if is_on(closed):  # a replica would log DROP DATABASE IF EXISTS as a change of its own, which stops replication
+            if count:
+                refuse(closed, self._target)
+            return
         query = f"SELECT ID FROM information_schema.PROCESSLIST WHERE DB = {text(name)} AND ID <> CONNECTION_ID()"
         for (id,) in ask(connection, query):
             with suppress(pymysql.Error):  # it has gone by itself
@@ -165,8 +172,10 @@ class MysqlCopies:
 
     def _create(self, connection: Any, template: str, name: str) -> None:
         """Create an empty database like the template; UsageError if the name is taken."""
-        query = "SELECT DEFAULT_CHARACTER_SET_NAME, DEFAULT_COLLATION_NAME FROM information_schema.SCHEMATA"
-        ((charset, collation),) = ask(connection, f"{query} WHERE SCHEMA_NAME = {text(template)}")
+        what = f"DEFAULT_CHARACTER_SET_NAME, DEFAULT_COLLATION_NAME, {READ_ONLY}"
+        query = f"SELECT {what} FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = {text(template)}"
+        ((charset, collation, closed),) = ask(connection, query)
+        refuse(closed, self._target)
         try:
             ask(connection, f"CREATE DATABASE {quoted(name)} CHARACTER SET {charset} COLLATE {collation}")
         except pymysql.Error as error:

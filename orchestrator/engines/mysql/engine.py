@@ -13,19 +13,21 @@ from orchestrator.engines.mysql.connection import ask, open_connection
 from orchestrator.engines.mysql.container import create_statement
 from orchestrator.engines.mysql.reader import read_script
 from orchestrator.engines.mysql.session import MysqlSession
-from orchestrator.errors import InvalidError, StatementError
-from orchestrator.model import CreateOptions, File, Script, Target
+from orchestrator.engines.mysql.writable import READ_ONLY, is_on, read_only, refuse
+from orchestrator.errors import DatabaseMissingError, InvalidError, StatementError
+from orchestrator.model import CreateOptions, File, ReadOnly, Script, Target
 
 _THERE = 1007
 
 
 class Mysql:
-    """The engine; it holds nothing between two sessions."""
+    """The engine; between two sessions it keeps no connection."""
 
     name = "mysql"
 
     def __init__(self, actor: str, run_id: str) -> None:
         self._who = f"orch/{run_id} {actor}"
+        self._is_read_only: dict[str, bool] = {}  # by server
 
     def parse(self, file: File, text: str, *, piecewise: bool = False) -> Script:
         """Return a file's statements; InvalidError with file, line and column if it is not one of ours."""
@@ -48,10 +50,11 @@ class Mysql:
             )
 
     def create(self, target: Target, options: CreateOptions) -> bool:
-        """Create a missing database. Returns False if it is there by now."""
+        """Create a missing database. Returns False if it is there by now. ConnectError on a server that is read-only."""
         connection = open_connection(target, database=False)
         try:
             with errors.mapped(target):
+                refuse(ask(connection, f"SELECT {READ_ONLY}")[0][0], target)  # a saved plan may be older
                 try:
                     ask(connection, create_statement(target.database, options).rstrip().rstrip(";"))
                 except pymysql.Error as error:
@@ -70,12 +73,29 @@ class Mysql:
     def connect(self, target: Target, until: float | None = None) -> Iterator[MysqlSession]:
         """Open a session; DatabaseMissingError if the server has no database of that name."""
         del until
-        connection = open_connection(target)
+        try:
+            connection = open_connection(target)
+        except DatabaseMissingError as missing:
+            missing.read_only = self._why_read_only(target)
+            raise
         try:
             yield MysqlSession(connection, target, self._who)
         finally:
             with suppress(pymysql.Error):
                 connection.close()
+
+    def _why_read_only(self, target: Target) -> ReadOnly | None:
+        """Return why no database can be created on a server. Each server is asked once."""
+        if target.server_key not in self._is_read_only:
+            connection = open_connection(target, database=False)
+            try:
+                with errors.mapped(target):
+                    ((value,),) = ask(connection, f"SELECT {READ_ONLY}")
+            finally:
+                with suppress(pymysql.Error):
+                    connection.close()
+            self._is_read_only[target.server_key] = is_on(value)
+        return read_only(target) if self._is_read_only[target.server_key] else None
 
     def copies(self, target: Target, options: CreateOptions) -> Copies:
         """Return the verbs for templates and clones on this target's server."""

@@ -196,6 +196,7 @@ class _Body:
         self._decided = False
         self._open: list[str] = []
         self._closing = False  # END was read: the next word may say what ends
+        self._is_returned = False  # RETURNS was read and RETURN was not: a type stands there, whatever its words
 
     @property
     def inside(self) -> bool:
@@ -219,6 +220,8 @@ class _Body:
             self._closing = False
             if word in COMPOUND:
                 return
+        if not self._open and word in ("returns", "return"):
+            self._is_returned = word == "returns"
         if word == "end":
             self._end(before)
         elif word == "each" and before == "for" and self._open[-1:] == ["for"]:
@@ -273,6 +276,8 @@ class _Body:
             return self._begins_body(before, tokens)
         if before == "do" and len(tokens) > 2 and tokens[-3].text in _BEFORE_STATEMENT:  # DO IF(a, b, c);
             return False
+        if before == "atomic":  # BEGIN NOT ATOMIC, and not a table of that name
+            return len(tokens) > 2 and tokens[-3].text == "not"
         return before in _BEFORE_STATEMENT
 
     def _is_call(self, tokens: list[Token]) -> bool:
@@ -284,6 +289,6 @@ class _Body:
 
     def _begins_body(self, before: str, tokens: list[Token]) -> bool:
         """Whether the last token stands where the one statement of a body may begin, after what is said of the routine."""
-        if before in (")", ":", "deterministic", "sql", "data", "definer", "invoker", "row", "do"):
+        if self._is_returned or before in (")", ":", "deterministic", "sql", "data", "definer", "invoker", "row", "do"):
             return True
         return len(tokens) > 2 and tokens[-3].text in ("comment", "follows", "precedes")

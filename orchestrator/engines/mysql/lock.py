@@ -14,6 +14,7 @@ import pymysql
 from orchestrator.engines.mysql import errors
 from orchestrator.engines.mysql.connection import ask
 from orchestrator.engines.mysql.records import Records, quoted, text
+from orchestrator.engines.mysql.writable import READ_ONLY, is_on, refuse
 from orchestrator.errors import LockError
 from orchestrator.hints import Command, Hint
 from orchestrator.model import LockHolder, Target
@@ -42,7 +43,7 @@ class NamedLock:
 
     @contextmanager
     def taken(self, wait: float, on_wait: Callable[[LockHolder], None]) -> Iterator[None]:
-        """Hold the lock; LockError after `wait` seconds."""
+        """Hold the lock; LockError after `wait` seconds, ConnectError on a server that is read-only."""
         with errors.mapped(self._target):
             self._refuse_cluster()
             self._take(self.name, wait, on_wait)
@@ -100,7 +101,10 @@ class NamedLock:
 
     def _take(self, name: str, wait: float, on_wait: Callable[[LockHolder], None]) -> None:
         deadline = time.monotonic() + wait
-        while ask(self._connection, f"SELECT GET_LOCK('{name}', 0)")[0][0] != 1:
+        while True:
+            ((got, closed),) = ask(self._connection, f"SELECT GET_LOCK('{name}', 0), {READ_ONLY}")
+            if got == 1:
+                break
             holder = self._holder_of(name) or LockHolder("somebody who has just let go")
             if time.monotonic() >= deadline:
                 raise LockError(
@@ -110,6 +114,9 @@ class NamedLock:
                 )
             on_wait(holder)
             time.sleep(TRY_EVERY)
+        if is_on(closed):  # whoever takes the lock wants to write
+            ask(self._connection, f"SELECT RELEASE_LOCK('{name}')")
+            refuse(closed, self._target)
 
     def _tell(self) -> None:
         """Write down who has the lock, in memory: it ends with the server, as the lock does."""

@@ -12,14 +12,15 @@ from orchestrator.engines import foreign
 from orchestrator.engines.mysql import errors
 from orchestrator.engines.mysql.connection import ask
 from orchestrator.engines.mysql.records import Records, Rows, quoted, text
+from orchestrator.engines.mysql.writable import READ_ONLY, is_on, read_only
 from orchestrator.errors import ConflictError, StatementError
-from orchestrator.model import Attempt, History, ReadOnly, Target, VersionRow
+from orchestrator.model import Attempt, History, Target, VersionRow
 
 _SNAPSHOT_TRIES = 5
 _CHANGED_MEANWHILE = 1412
 _NO_TABLE = 1146
 _NO_COLUMN = 1054
-_FACTS = "SELECT @@GLOBAL.read_only, CONCAT_WS(':', @@hostname, @@port, @@datadir, DATABASE()), CURRENT_USER()"
+_FACTS = f"SELECT {READ_ONLY}, CONCAT_WS(':', @@hostname, @@port, @@datadir, DATABASE()), CURRENT_USER()"
 
 
 class Store:
@@ -50,7 +51,7 @@ class Store:
         facts = ", ".join((_FACTS, *map(records.not_a_table, tables)))
         ask(self._connection, "START TRANSACTION WITH CONSISTENT SNAPSHOT")
         try:
-            ((read_only, place, role, *kinds),) = ask(self._connection, facts)
+            ((closed, place, role, *kinds),) = ask(self._connection, facts)
             for table, kind in zip(tables, kinds, strict=True):
                 if kind is not None:
                     raise foreign.no_table(self._target.database_id, table, str(kind))
@@ -77,7 +78,7 @@ class Store:
             unrecorded=0 if store or pairs is not None else self._others(),
             emptied=store and not found,
             rows=rows if len({*rows}) > 1 else (),
-            read_only=None if str(read_only) in ("0", "OFF") else self._read_only(),
+            read_only=read_only(self._target) if is_on(closed) else None,
             elsewhere=records.elsewhere(self._target.database),
             place=f"{place}:{records.version_table}" if store else "",
         )
@@ -217,9 +218,3 @@ class Store:
         ours = ", ".join(map(text, self._records.tables))
         ((count,),) = ask(self._connection, f"{query} AND TABLE_NAME NOT IN ({ours})")
         return int(count)
-
-    def _read_only(self) -> ReadOnly:
-        return ReadOnly(
-            f"{self._target.database_id} takes no writes: read_only is on at {self._target.endpoint}",
-            "it may be a replica: give orch the DSN of the primary",
-        )

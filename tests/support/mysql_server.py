@@ -1,0 +1,125 @@
+"""Servers of MariaDB or MySQL with options of their own, and a primary with its replica."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+from unittest import mock
+
+import pymysql
+import pytest
+
+from orchestrator import embedded
+from orchestrator.embedded import Server
+
+_AT_FIRST = ("--lower-case-table-names",)
+"""Options that MySQL takes when it makes its first files too."""
+
+
+def program() -> tuple[Path, bool]:
+    """Return the server that is installed, and whether it is MariaDB. Skip the test if there is none."""
+    path = f"{os.environ['PATH']}:/usr/sbin"
+    found = (
+        os.environ.get("ORCH_MYSQLD_BIN") or shutil.which("mariadbd", path=path) or shutil.which("mysqld", path=path)
+    )
+    if not found:
+        pytest.skip("no MariaDB or MySQL on this machine")
+    version = subprocess.run([found, "--no-defaults", "--version"], capture_output=True, text=True, check=True).stdout
+    return Path(found), "mariadb" in version.lower()
+
+
+@contextmanager
+def server_with(root: Path, options: Sequence[str]) -> Iterator[Server]:
+    """Run a server with these options beside those of embedded servers, which they override; its data goes with it."""
+    found, is_maria = program()
+    wrapper = root / "bin" / "mariadbd"
+    wrapper.parent.mkdir(parents=True)
+    base = found.absolute().parent.parent
+    basic = [] if is_maria else [f"--basedir={base}", f"--lc-messages-dir={base}/share/mysql"]
+    first = [] if is_maria else [*basic, *(one for one in options if one.startswith(_AT_FIRST))]
+    wrapper.write_text(
+        f'#!/bin/sh\ncase "$*" in *--bootstrap*|*--version*|*--initialize*) exec {found} "$@" {shlex.join(first)};; esac\n'
+        f'exec {found} "$@" {shlex.join([*basic, *options])}\n'
+    )
+    wrapper.chmod(0o755)
+    with mock.patch.dict(os.environ, {"ORCH_MYSQLD_BIN": str(wrapper)}):
+        server = embedded.up(root / "server", ["mysql"])["mysql"]
+    try:
+        yield server
+    finally:
+        embedded.remove(root / "server")
+
+
+class Pair(NamedTuple):
+    """A primary, and a replica that follows it by GTID."""
+
+    primary: Server
+    replica: Server
+    is_maria: bool
+
+    def ask(self, server: Server, *queries: str) -> list[tuple[Any, ...]]:
+        """Run statements on one of both, and return the rows of the last."""
+        return _ask(server, *queries)
+
+    def wait(self) -> None:
+        """Wait until the replica has all that the primary has."""
+        if self.is_maria:
+            ((place,),) = self.ask(self.primary, "SELECT @@gtid_binlog_pos")
+            query = f"SELECT MASTER_GTID_WAIT('{place}', 30)"
+        else:
+            ((place,),) = self.ask(self.primary, "SELECT @@GLOBAL.gtid_executed")
+            query = f"SELECT WAIT_FOR_EXECUTED_GTID_SET('{place}', 30)"
+        ((late,),) = self.ask(self.replica, query)
+        assert late == 0, self.ask(self.replica, "SHOW SLAVE STATUS" if self.is_maria else "SHOW REPLICA STATUS")
+
+
+@contextmanager
+def pair(root: Path) -> Iterator[Pair]:
+    """Run two servers, of which one follows the other. Both can be written to until somebody sets read_only."""
+    _, is_maria = program()
+    gtid = [] if is_maria else ["--gtid-mode=ON", "--enforce-gtid-consistency=ON"]
+    options = ["--log-bin=log", *gtid, *(["--gtid-strict-mode=ON", "--log-slave-updates"] if is_maria else [])]
+    with (
+        server_with(root / "primary", [*options, "--server-id=1"]) as primary,
+        server_with(root / "replica", [*options, "--server-id=2"]) as replica,
+    ):
+        for server in (primary, replica):  # each has made its login by itself
+            _ask(server, "RESET MASTER" if is_maria else "RESET BINARY LOGS AND GTIDS")
+        of = f"HOST='{primary.host}', {{0}}_PORT={primary.port}, {{0}}_USER='{primary.user}', {{0}}_PASSWORD='{primary.password}'"
+        if is_maria:
+            follow = f"CHANGE MASTER TO MASTER_{of.format('MASTER')}, MASTER_USE_GTID=slave_pos"
+            _ask(replica, follow, "START SLAVE")
+        else:
+            more = "SOURCE_AUTO_POSITION=1, GET_SOURCE_PUBLIC_KEY=1"
+            _ask(replica, f"CHANGE REPLICATION SOURCE TO SOURCE_{of.format('SOURCE')}, {more}", "START REPLICA")
+        made = Pair(primary, replica, is_maria)
+        deadline = time.monotonic() + 30
+        while not _follows(made):
+            assert time.monotonic() < deadline, "the replica does not follow"
+            time.sleep(0.05)
+        yield made
+
+
+def _follows(made: Pair) -> bool:
+    query = "SHOW SLAVE STATUS" if made.is_maria else "SHOW REPLICA STATUS"
+    return [str(value) for row in made.ask(made.replica, query) for value in row].count("Yes") >= 2
+
+
+def _ask(server: Server, *queries: str) -> list[tuple[Any, ...]]:
+    connection = pymysql.connect(
+        host=server.host, port=server.port, user=server.user, password=server.password, autocommit=True
+    )
+    try:
+        with connection.cursor() as cursor:
+            for query in queries:
+                cursor.execute(query)
+            return [*cursor.fetchall()]
+    finally:
+        connection.close()
