@@ -137,7 +137,7 @@ def _type(world: World, fact: Fact, _: Unit) -> Iterator[Hit]:
         found = world.table(fact.table)
         if found is None or not found.whole or world.indexes_of(fact.table, fact.name):
             yield Hit("PG203", fact.at, _ANEW, fact.table, AE)
-    elif any(fact.name in world.indexes[index].mentions for index in world.indexes_of(fact.table, fact.name)):
+    elif any(fact.name in index.mentions for index in world.indexes_on(fact.table).values()):
         yield Hit(
             "PG203", fact.at, _ANEW, fact.table, AE
         )  # an index with an expression or a WHERE, even for the same type

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 _TOKEN = re.compile(r'"(?:[^"]|"")*"|[\w$]+|[.,*()]')
+_WORD = re.compile(r"\w+")
 _TEXTS = re.compile(r"'(?:[^']|'')*'|--[^\n]*|/\*.*?\*/", re.DOTALL)
 _COUNTS = re.compile(r"\(\s*\*\s*\)")  # count(*) selects no columns
 _NO_ALIAS = frozenset(
@@ -46,7 +47,7 @@ _NO_ALIAS = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class _Named:
     """What the text of a view names. Each SELECT in it has a number.
 
     `tables`: under which names the columns of a table are taken, and in which SELECTs. `columns` are those with a name
@@ -57,23 +58,52 @@ class View:
     columns: frozenset[tuple[str, str]]
     bare: frozenset[tuple[str, int]]
 
+
+class View:
+    """The text of a view, which is read when somebody asks what it uses: most views are never asked."""
+
+    def __init__(self, source: str) -> None:
+        self._source = source
+        self._words = frozenset(_WORD.findall(source.lower()))
+        self._named: _Named | None = None
+        self._renamed: dict[str, str] = {}  # a table that has another name by now, and the name that it has in the text
+        self._more: set[tuple[str, str]] = set()  # tables, and columns of theirs that have another name by now
+
+    def names(self, table: str) -> bool:
+        """Whether the view takes anything from a table."""
+        return self._may_name(table) and self._renamed.get(table, table) in self._read().tables
+
     def uses(self, table: str, column: str) -> bool:
         """Whether the view seems to use a column: one without a name before it may be that of another table."""
-        names, selects = self.tables.get(table, (frozenset(), frozenset()))
-        return any((name, one) in self.columns for name in names for one in (column, "*")) or any(
-            (one, select) in self.bare for select in selects for one in (column, "*")
+        if not self.names(table):
+            return False
+        found = self._read()
+        names, selects = found.tables[self._renamed.get(table, table)]
+        return (
+            (table, column) in self._more
+            or any((name, one) in found.columns for name in names for one in (column, "*"))
+            or any((one, select) in found.bare for select in selects for one in (column, "*"))
         )
 
-    def with_column(self, table: str, old: str, new: str) -> View:
-        """Return the view after a column has another name: the view goes on to use it."""
-        return replace(self, columns=self.columns | {(table, new)}) if self.uses(table, old) else self
+    def rename_column(self, table: str, old: str, new: str) -> None:
+        """Go on to use a column that has another name."""
+        if self.uses(table, old):
+            self._more.add((table, new))
 
-    def with_table(self, old: str, new: str) -> View:
-        """Return the view after a table has another name."""
-        if old not in self.tables:
-            return self
-        names, selects = self.tables[old]
-        return replace(self, tables={**self.tables, new: (names | {new}, selects)})
+    def rename_table(self, old: str, new: str) -> None:
+        """Go on to use a table that has another name."""
+        if self._may_name(old):
+            self._renamed[new] = self._renamed.get(old, old)
+            self._more |= {(new, column) for table, column in self._more if table == old}
+
+    def _may_name(self, table: str) -> bool:
+        first = _WORD.search(table)
+        return table in self._renamed or (first is not None and first[0].lower() in self._words)
+
+    def _read(self) -> _Named:
+        if self._named is None:
+            self._named = _read_view(self._source)
+        return self._named
 
 
 def bare_name(table: str) -> str:
@@ -81,7 +111,7 @@ def bare_name(table: str) -> str:
     return table.rpartition(".")[2].strip('"')
 
 
-def read_view(source: str) -> View:
+def _read_view(source: str) -> _Named:
     """Return what the text of a CREATE VIEW names."""
     text = _COUNTS.sub("()", _TEXTS.sub(" ", source))
     words = [one[1:-1] if one[0] == '"' else one.lower() for one in _TOKEN.findall(text)] + [""] * 3
@@ -102,7 +132,7 @@ def read_view(source: str) -> View:
             names.update({alias} if _is_name(alias) and alias not in _NO_ALIAS else ())
             selects.add(chain[-1])
     found = {name: (frozenset(names), frozenset(selects)) for name, (names, selects) in tables.items()}
-    return View(found, frozenset(columns), frozenset(bare))
+    return _Named(found, frozenset(columns), frozenset(bare))
 
 
 def _selects(words: list[str]) -> Iterator[tuple[int, ...]]:

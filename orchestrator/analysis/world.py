@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from orchestrator.analysis.facts import Column, Constraint
@@ -73,6 +73,8 @@ class World:
         self.pending_from = 0
         self.tables: dict[str, Table] = {}
         self.indexes: dict[str, Index] = {}
+        self._indexes_of: dict[str, dict[str, None]] = {}  # of each table, with some that are gone
+        self._referring: dict[str, dict[str, None]] = {}  # to each table, with some that do so no longer
         self.domains: dict[str, Domain] = {}
         self.types: dict[str, int] = {}
         self.functions: dict[str, tuple[bool, int]] = {}
@@ -151,27 +153,44 @@ class World:
                 unknown = True
         return None if unknown else False
 
-    def indexes_of(self, table: str, column: str) -> list[str]:
+    def add_index(self, name: str, index: Index) -> None:
+        """Add an index, also after its table has another name."""
+        self.indexes[name] = index
+        self._indexes_of.setdefault(index.table, {})[name] = None
+
+    def indexes_on(self, table: str) -> dict[str, Index]:
+        """Return the indexes of a table."""
+        found = {name: self.indexes.get(name) for name in self._indexes_of.get(table, ())}
+        return {name: index for name, index in found.items() if index is not None and index.table == table}
+
+    def indexes_of(self, table: str, column: str) -> dict[str, Index]:
         """Return the indexes that hold a column."""
-        return [name for name, index in self.indexes.items() if index.table == table and index.holds(column)]
+        return {name: index for name, index in self.indexes_on(table).items() if index.holds(column)}
+
+    def add_reference(self, table: str, references: str) -> None:
+        """Take note that a table has a foreign key to another one, also after one of them has another name."""
+        self._referring.setdefault(references, {})[table] = None
+
+    def referring(self, table: str) -> list[Table]:
+        """Return the tables that have a foreign key to this one; perhaps itself."""
+        found = [self.tables[name] for name in self._referring.get(table, ()) if name in self.tables]
+        return [one for one in found if any(key.references == table for key, _ in one.constraints.values())]
 
     def foreign_keys_to(self, table: str) -> list[str]:
-        """Return the tables that have a foreign key to this one."""
-        return [
-            other.name for other in self.tables.values() if any(fk.references == table for fk in other.foreign_keys())
-        ]
+        """Return the other tables that have a foreign key to this one."""
+        return [other.name for other in self.referring(table) if other.name != table]
 
     def tied_by(self, table: str, column: str) -> list[str]:
         """Return the other tables that a foreign key ties to a column: those that it refers to, and those that refer to it."""
         found = self.tables.get(table)
         to = [key.references for key in found.foreign_keys() if column in key.columns] if found else []
-        return list(dict.fromkeys([*to, *self._referring(table, column)]))
-
-    def _referring(self, table: str, column: str) -> Iterator[str]:
-        for other in self.tables.values():
-            for key in other.foreign_keys():
-                if key.references == table and column in (key.referred or self._primary_key(table)):
-                    yield other.name
+        by = [
+            other.name
+            for other in self.referring(table)
+            for key in other.foreign_keys()
+            if key.references == table and column in (key.referred or self._primary_key(table))
+        ]
+        return list(dict.fromkeys([*to, *by]))
 
     def _primary_key(self, table: str) -> tuple[str, ...]:
         found = self.tables.get(table)

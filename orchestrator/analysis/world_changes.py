@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from orchestrator.analysis.facts import Column, Constraint, Fact
-from orchestrator.analysis.view_text import bare_name, read_view
+from orchestrator.analysis.view_text import View, bare_name
 from orchestrator.analysis.world import Domain, Index, Table, World
 from orchestrator.analysis.world_renames import last_part, move_table, rename_column, rename_other
 
@@ -30,13 +30,14 @@ def _create_view(world: World, fact: Fact) -> None:
         return
     made = known.made if known is not None and "replace" in fact.flags else world.number  # else it would fail
     world.tables[fact.table] = Table(fact.table, made, kind, sure, "temp" in fact.flags, whole=False)
-    world.views[fact.table] = read_view(fact.body)
+    world.views[fact.table] = View(fact.body)
 
 
 def _create_index(world: World, fact: Fact) -> None:
     name = fact.name or f"{fact.table}_{'_'.join(fact.others)}_idx"
     index = Index(fact.table, fact.others, world.number, "unique" in fact.flags, frozenset(fact.words))
-    world.indexes.setdefault(name, index)
+    if name not in world.indexes:
+        world.add_index(name, index)
 
 
 def _create_function(world: World, fact: Fact) -> None:
@@ -121,7 +122,9 @@ def _add_constraint(world: World, table: Table, constraint: Constraint, column: 
     )
     table.constraints[name] = (constraint, world.number)
     if constraint.kind in ("unique", "primary key") and constraint.columns:
-        world.indexes[name] = Index(table.name, constraint.columns, world.number, unique=True)
+        world.add_index(name, Index(table.name, constraint.columns, world.number, unique=True))
+    if constraint.references:
+        world.add_reference(table.name, constraint.references)
     if constraint.kind == "primary key" or (constraint.kind == "not null" and constraint.valid):
         for name in constraint.columns:
             if name in table.columns:
@@ -179,7 +182,7 @@ def _drop_column(world: World, fact: Fact, table: Table) -> None:
 
 def _drop_views_of(world: World, name: str) -> None:
     """DROP … CASCADE: the views that use a table or a view go with it."""
-    for other in [other for other, view in world.views.items() if bare_name(name) in view.tables and other != name]:
+    for other in [other for other, view in world.views.items() if other != name and view.names(bare_name(name))]:
         if other in world.tables:
             _forget(world, other)
             _drop_views_of(world, other)
@@ -188,7 +191,7 @@ def _drop_views_of(world: World, name: str) -> None:
 def _forget(world: World, name: str) -> None:
     world.tables.pop(name, None)
     world.views.pop(name, None)
-    for index in [index for index, one in world.indexes.items() if one.table == name]:
+    for index in world.indexes_on(name):
         del world.indexes[index]
 
 
@@ -197,7 +200,7 @@ def _drop(world: World, fact: Fact) -> None:
     for name in fact.others:
         if kind in ("table", "view", "materialized view"):
             _forget(world, name)
-            for other in world.tables.values():  # their foreign keys to it were dropped before, or go by CASCADE
+            for other in world.referring(name):  # their foreign keys to it were dropped before, or go by CASCADE
                 for key in [key for key, (one, _) in other.constraints.items() if one.references == name]:
                     del other.constraints[key]
             if "cascade" in fact.flags:

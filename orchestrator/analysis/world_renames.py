@@ -18,18 +18,25 @@ def move_table(world: World, fact: Fact, table: Table) -> None:
         new = last_part(old) if fact.name == "public" else f"{fact.name}.{last_part(old)}"
     world.tables.pop(old, None)
     world.tables[new], table.name = table, new
-    for other in world.tables.values():
+    indexes = world.indexes_on(old)
+    for other in world.referring(old):
         for key, (one, made) in other.constraints.items():
             if one.references == old:
                 other.constraints[key] = (replace(one, references=new), made)
+        world.add_reference(other.name, new)
+    for key_, _ in table.constraints.values():
+        if key_.references:
+            world.add_reference(new, key_.references)
     if old in world.views:
         world.views[new] = world.views.pop(old)
-    for name, view in world.views.items():
-        world.views[name] = view.with_table(bare_name(old), bare_name(new))
-    for column in [column for owner, column in world.new_columns if owner == old]:
-        world.new_columns[new, column] = world.new_columns.pop((old, column))
-    for index in world.indexes.values():
-        index.table = new if index.table == old else index.table
+    for view in world.views.values():
+        view.rename_table(bare_name(old), bare_name(new))
+    for column in table.columns:
+        if (old, column) in world.new_columns:
+            world.new_columns[new, column] = world.new_columns.pop((old, column))
+    for name, index in indexes.items():
+        index.table = new
+        world.add_index(name, index)
 
 
 def rename_column(world: World, fact: Fact, table: Table, column: Column) -> None:
@@ -44,24 +51,23 @@ def rename_column(world: World, fact: Fact, table: Table, column: Column) -> Non
         mentions = one.mentions | {new} if old in one.mentions else one.mentions
         not_null_of = frozenset(new if name == old else name for name in one.not_null_of)
         table.constraints[key] = (replace(one, columns=named, mentions=mentions, not_null_of=not_null_of), made)
-    for other in world.tables.values():
+    for other in world.referring(table.name):
         for key, (one, made) in other.constraints.items():
             if one.references == table.name and old in one.referred:
                 referred = tuple(new if name == old else name for name in one.referred)
                 other.constraints[key] = (replace(one, referred=referred), made)
-    for index in world.indexes.values():
-        if index.table == table.name and index.holds(old):
-            index.columns = tuple(new if name == old else name for name in index.columns)
-            index.mentions = index.mentions | {new} if old in index.mentions else index.mentions
-    for name, view in world.views.items():
-        world.views[name] = view.with_column(bare_name(table.name), old, new)
+    for index in world.indexes_of(table.name, old).values():
+        index.columns = tuple(new if name == old else name for name in index.columns)
+        index.mentions = index.mentions | {new} if old in index.mentions else index.mentions
+    for view in world.views.values():
+        view.rename_column(bare_name(table.name), old, new)
 
 
 def rename_other(world: World, fact: Fact) -> None:
     """ALTER INDEX, DOMAIN, TYPE, FUNCTION … RENAME TO."""
     for new in fact.others:
         if fact.text == "index" and fact.name in world.indexes:
-            world.indexes[new] = world.indexes.pop(fact.name)
+            world.add_index(new, world.indexes.pop(fact.name))
         elif fact.text == "domain" and fact.name in world.domains:
             world.domains[new] = world.domains.pop(fact.name)
         elif fact.text == "type":
