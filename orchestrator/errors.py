@@ -200,6 +200,14 @@ class ConnectError(OrchError):
         self.server_down = server_down
 
 
+class WorkerError(OrchError):
+    """A worker of a Dask cluster cannot execute the plan. Nothing was run."""
+
+    remedy = "give the worker the release, manifest, files and variables of the client; or leave `--engine dask` out."
+    exit_code = ExitCode.INVALID
+    kind = "worker"
+
+
 class NotPermittedError(OrchError):
     """The server knows us, but a right is missing."""
 

@@ -30,6 +30,13 @@ class Output(StrEnum):
     json = "json"
 
 
+class RunsOn(StrEnum):
+    """Where the databases of a run are migrated."""
+
+    local = "local"
+    dask = "dask"
+
+
 class StreamOutput(StrEnum):
     """Formats of stdout for commands that run migrations."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from orchestrator.errors import ConnectionLostError, ExitCode, InterruptedRunError, StatementError, exit_code_of
+from orchestrator.errors import ExitCode, exit_code_of
 from orchestrator.events import (
     DatabaseBlocked,
     DatabaseFailed,
@@ -17,7 +17,7 @@ from orchestrator.events import (
     RunStarted,
 )
 from orchestrator.execution.elsewhere import NOTHING, Elsewhere
-from orchestrator.execution.migrator import Migrator
+from orchestrator.execution.one_database import Migrate, failure_of, migrate_here, was_interrupted
 from orchestrator.execution.rollout import Rollouts
 from orchestrator.execution.run import Run
 from orchestrator.execution.scheduler import walk
@@ -28,10 +28,18 @@ from orchestrator.planning.rollout import FleetRollout
 
 
 class Executor:
-    """Execute one plan exactly. Run nothing on a database whose history has changed since the plan was made."""
+    """Execute one plan exactly. Run nothing on a database whose history has changed since the plan was made.
+
+    `migrate` has the work on a database done elsewhere; without it, all is done here.
+    """
 
     def __init__(
-        self, run: Run, plan: Plan, rollouts: Sequence[FleetRollout] = (), elsewhere: Elsewhere = NOTHING
+        self,
+        run: Run,
+        plan: Plan,
+        rollouts: Sequence[FleetRollout] = (),
+        elsewhere: Elsewhere = NOTHING,
+        migrate: Migrate | None = None,
     ) -> None:
         self._elsewhere = elsewhere
         self._rollouts = Rollouts(run, rollouts, self._has_ended)
@@ -43,6 +51,7 @@ class Executor:
         self._stopped: list[str] = []
         self._unreached: list[str] = []  # of the idle: their turn did not come, and nothing is undone there
         self._sessions = Sessions(run)
+        self._migrate = migrate
 
     def execute(self) -> RunFinished:
         """Execute the plan and return the last event, which has the exit code."""
@@ -122,17 +131,15 @@ class Executor:
             if self._plan.direction is Direction.UP:
                 run.ready(id)
             run.sink(DatabaseStarted(id, len(planned.steps)))
-            migrator = Migrator(run, planned, self._sessions.registered)
-            migrator.migrate()
+            migrated = self._migrate(planned) if self._migrate else None
+            migrated = migrated or migrate_here(run, self._sessions, planned)
             self._rollouts.worked(id)
-            run.sink(DatabaseFinished(id, migrator.version, migrator.applied, time.monotonic() - started))
+            run.sink(DatabaseFinished(id, migrated.version, migrated.applied, time.monotonic() - started))
         except Exception as error:  # noqa: BLE001 - one database's trouble is data, whatever it is
-            if isinstance(error, InterruptedRunError) or (
-                run.cancelled.is_set() and isinstance(error, (StatementError, ConnectionLostError))
-            ):
+            if was_interrupted(run, error):
                 self._skip(id)
                 return False
-            self._fail(id, Failure.of(error, run.redact))
+            self._fail(id, failure_of(run, error))
             return False
         return True
 

@@ -50,7 +50,7 @@ from orchestrator.model import Direction, Mark, Script
 from orchestrator.planning.attempts import resumable
 from orchestrator.planning.history import State, reconcile
 from orchestrator.planning.plan import DatabasePlan, Step
-from orchestrator.planning.planner import remaining
+from orchestrator.planning.planner import refuse_changed_files, remaining
 from orchestrator.secret import hidden
 
 _RECONNECTS = 5
@@ -88,7 +88,7 @@ class Migrator:
 
     def migrate(self) -> None:
         """Do what the plan says for this database. Raises whatever stopped it."""
-        self._refuse_changed_files()
+        refuse_changed_files(self._planned, self._files)
         missing = self._planned.create
         lost = 0
         while True:
@@ -158,17 +158,6 @@ class Migrator:
             self._run.sink(StepFinished(self._id, step.version, step.name, step.direction, 0.0))
         self.applied = len(self._planned.steps)
         self.version = max(step.version for step in self._planned.steps)
-
-    def _refuse_changed_files(self) -> None:
-        """A saved plan names the checksums of its files; they must still be those on disk."""
-        for step in self._planned.steps:
-            migration = self._files.get(step.version)
-            file = migration.file(step.direction) if migration else None
-            if (file.checksum if file else "") != step.checksum:
-                raise StalePlanError(
-                    f"{step.path or f'version {step.version}'} changed after the plan was made",
-                    hint=f"nothing was run on {self._id}; make the plan again",
-                )
 
     def _connected(self) -> None:
         try:

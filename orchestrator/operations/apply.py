@@ -88,10 +88,11 @@ def _read_plan(path: str) -> Plan:
 
 def _for_these_servers(plan: Plan, run: Run) -> Plan:
     """Return a saved plan in which every database that it was not made for has a failure instead of its steps."""
-    return replace(plan, databases=tuple(_for_its_server(planned, run) for planned in plan.databases))
+    return replace(plan, databases=tuple(for_its_server(planned, run) for planned in plan.databases))
 
 
-def _for_its_server(planned: DatabasePlan, run: Run) -> DatabasePlan:
+def for_its_server(planned: DatabasePlan, run: Run) -> DatabasePlan:
+    """Return the plan of a database, or a failure in its place if this run would go to another server with it."""
     target = run.targets.get(planned.id)
     if target is None:
         error = StalePlanError(f"{planned.id} is in the plan, and is no database of the manifest")

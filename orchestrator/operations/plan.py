@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from orchestrator.analysis.risks import Risk
     from orchestrator.execution.elsewhere import Elsewhere
     from orchestrator.execution.executor import Executor
+    from orchestrator.execution.one_database import Migrate
     from orchestrator.operations.checks import Asked
     from orchestrator.planning.rollout import FleetRollout
     from orchestrator.planning.surveys import Survey
@@ -33,7 +34,8 @@ if TYPE_CHECKING:
 class Planned:
     """A plan, with the run that can execute it. `checks` are the answers to its `require` checks, if they were asked.
 
-    `later` has a sentence for each fleet whose members are not known yet: they are no part of the plan.
+    `later` has a sentence for each fleet whose members are not known yet: they are no part of the plan. `migrate` has the
+    work on a database done elsewhere.
     """
 
     run: Run
@@ -42,6 +44,7 @@ class Planned:
     later: tuple[str, ...] = ()
     rollouts: tuple[FleetRollout, ...] = ()
     elsewhere: Elsewhere | None = None
+    migrate: Migrate | None = None
 
     @cached_property
     def risks(self) -> Mapping[str, Sequence[Risk]]:
@@ -55,7 +58,7 @@ class Planned:
         from orchestrator.execution.elsewhere import NOTHING
         from orchestrator.execution.executor import Executor
 
-        return Executor(self.run, self.plan, self.rollouts, self.elsewhere or NOTHING)
+        return Executor(self.run, self.plan, self.rollouts, self.elsewhere or NOTHING, self.migrate)
 
     @property
     def failures(self) -> tuple[tuple[str, Failure], ...]:

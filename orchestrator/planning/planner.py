@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from orchestrator.engines import dialect
@@ -54,6 +54,18 @@ def make_plan(draft: Draft, read: Iterable[Scripts], tool: str) -> Plan:
     InvalidGroup.raise_if(invalid)
     ordered = plans if draft.request.direction is Direction.UP else list(reversed(plans))
     return Plan(draft.request.direction, tuple(ordered), tool)
+
+
+def refuse_changed_files(planned: DatabasePlan, files: Mapping[int, Migration]) -> None:
+    """Raise StalePlanError if a file is not what the plan was made from. `files` are the migrations by their versions."""
+    for step in planned.steps:
+        migration = files.get(step.version)
+        file = migration.file(step.direction) if migration else None
+        if (file.checksum if file else "") != step.checksum:
+            raise StalePlanError(
+                f"{step.path or f'version {step.version}'} changed after the plan was made",
+                hint=f"nothing was run on {planned.id}; make the plan again",
+            )
 
 
 def remaining(

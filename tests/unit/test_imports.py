@@ -141,6 +141,8 @@ ONLY_IN = {
     "yaml": ("manifest", "files"),
     "rich": ("views", "cli"),
     "opentelemetry": ("views.otel",),
+    "distributed": ("operations.dask_cluster", "operations.dask_worker"),
+    "dask": (),
     "typer": ("cli",),
     "click": (),
 }

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from orchestrator.cli import options
 from orchestrator.cli.parameters import Argument, Option
 from orchestrator.cli.scoped import JOBS_AND_WAIT, SELECTION, scoped
+from orchestrator.errors import UsageError
 
 if TYPE_CHECKING:
     from orchestrator.operations.scope import Scope
@@ -40,6 +41,13 @@ def command(
             help="Migrate part I of N, while other runs migrate the other parts. auto: take I/N from Kubernetes or GitLab.",
         ),
     ] = None,
+    engine: Annotated[
+        options.RunsOn,
+        Option("--engine", help="Migrate the databases in this process, or on the workers of a Dask cluster."),
+    ] = options.RunsOn.local,
+    scheduler: Annotated[
+        str | None, Option("--scheduler", metavar="ADDRESS", help="The Dask scheduler, as tcp://host:8786.")
+    ] = None,
     yes: Annotated[bool, Option("--yes", "-y", help="Do not ask before data is lost.")] = False,
     output: options.StreamOption = options.StreamOutput.text,
     junit: options.JUnit = None,
@@ -57,6 +65,7 @@ def command(
         orch apply --failed
     """
     import os
+    from contextlib import ExitStack
 
     from orchestrator.cli.stage import Broadcast, carry_out, planning, when_machines_read
     from orchestrator.cli.watch import watch_for
@@ -68,7 +77,8 @@ def command(
         from orchestrator.planning.shards import read_shard
 
         scope = replace(scope, shard=read_shard(shard, os.environ))
-    with watch_for(broadcast, scope, timings=timings, prometheus=prometheus) as watch:
+    _refuse_half_a_cluster(engine, scheduler, scope)
+    with ExitStack() as cluster, watch_for(broadcast, scope, timings=timings, prometheus=prometheus) as watch:
         with planning(broadcast, output):
             planned = prepare(
                 scope,
@@ -80,5 +90,29 @@ def command(
                 fail_fast=fail_fast,
                 failed=failed,
             )
+            if scheduler and planned.plan.has_changes:
+                from orchestrator.operations.dask_cluster import on_cluster
+
+                there = on_cluster(planned, scope, scheduler, create=not no_create, late=allow_out_of_order)
+                planned = cluster.enter_context(there)
         watch.plan_is_made(planned)
         return watch.ended(carry_out(planned, broadcast, output, yes=yes, verbose=verbose, junit=junit))
+
+
+def _refuse_half_a_cluster(engine: options.RunsOn, scheduler: str | None, scope: Scope) -> None:
+    """Raise UsageError for options of a Dask cluster that do not make one, before a server is asked."""
+    if engine is options.RunsOn.local:
+        if scheduler:
+            raise UsageError("--scheduler is for --engine dask", hint="give both, or none")
+        return
+    if not scheduler:
+        raise UsageError(
+            "--engine dask needs the address of a scheduler", hint="for example --scheduler tcp://host:8786"
+        )
+    if scope.embedded:
+        raise UsageError(
+            "the workers of a cluster do not reach embedded servers", hint="leave out --engine, or --embedded"
+        )
+    from orchestrator.operations.dask_cluster import require_dask
+
+    require_dask()

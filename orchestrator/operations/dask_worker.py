@@ -1,0 +1,202 @@
+"""What a Dask worker does for `orch apply --engine dask`: it migrates one database, by the same code as a local run.
+
+The worker reads its own manifest, files and variables. What it gets is the plan of the database; what it gives is plain
+data. No DSN and no secret goes through the scheduler in either direction.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+from orchestrator import __version__
+from orchestrator.errors import StalePlanError, UsageError
+from orchestrator.events import Event, Failure, Sink, StepFinished, Stopping
+from orchestrator.execution.one_database import failure_of, migrate_here, was_interrupted
+from orchestrator.execution.run import Run
+from orchestrator.execution.sessions import Sessions
+from orchestrator.manifest.redact import redactor
+from orchestrator.model import Database, Direction
+from orchestrator.operations.apply import for_its_server
+from orchestrator.operations.assembly import Assembly, assemble
+from orchestrator.operations.plan import bootstrapped
+from orchestrator.planning.plan import DatabasePlan, Plan
+from orchestrator.planning.planner import refuse_changed_files
+
+TOPIC = "orch"
+"""Where workers tell their events. One topic for all runs: the scheduler keeps what it heard on each for ever."""
+_KEPT = 4  # runs whose manifest stays read
+SAME_RELEASE = "install the same release on the client and on all workers"
+
+
+class Order(NamedTuple):
+    """What all databases of a run have in common. Paths are those on the client; `wait` and `lock_timeout` are seconds."""
+
+    run_id: str
+    actor: str
+    tool: str
+    file: str
+    env_file: str | None
+    only: tuple[str, ...] | None
+    exclude: tuple[str, ...]
+    no_deps: bool
+    create: bool
+    late: bool
+    wait: float
+    lock_timeout: float | None
+
+
+class Answer(NamedTuple):
+    """What became of one database on a worker. `finished` are all steps that were made, in case an event got lost."""
+
+    version: int | None = None
+    applied: int = 0
+    finished: tuple[StepFinished, ...] = ()
+    interrupted: bool = False
+    failure: Failure | None = None
+
+
+class Told(NamedTuple):
+    """An event on its way to the client; without an event, that the database begins on this worker."""
+
+    run_id: str
+    database: str
+    worker: str
+    event: Event | None
+
+
+@dataclass
+class _Here:
+    """A run, as this worker knows it: its manifest and databases."""
+
+    assembly: Assembly
+    databases: Mapping[str, Database]
+    places: dict[str, str] = field(default_factory=dict)
+
+
+_runs: dict[str, _Here] = {}
+_at_work: dict[Sessions, tuple[str, Run]] = {}
+_stopped: dict[str, int] = {}  # run id → 1 if nothing new begins, 2 if what runs is cancelled too
+_mutex = threading.Lock()
+_reading = threading.Lock()
+
+
+def examine(order: Order, kinds: Sequence[DatabasePlan], servers: Mapping[str, tuple[str, str, str]]) -> Failure | None:
+    """Return why this worker cannot execute a plan, or None. Only reads.
+
+    `kinds` are databases of the plan, one of those that have the same work; `servers` has engine, name and endpoint of all.
+    """
+    try:
+        here = _here(order)
+        run = _run_of(here, order, [one for id, one in here.databases.items() if id in servers], lambda _event: None)
+        for id, (engine, name, endpoint) in servers.items():
+            if failure := for_its_server(DatabasePlan(id, engine, name, endpoint), run).failure:
+                return failure
+        for planned in kinds:
+            refuse_changed_files(planned, {one.version: one for one in run.catalogs[planned.id]})
+    except Exception as error:  # noqa: BLE001 - whatever it is, the client says it
+        return next(iter(Failure.all_of(error, redactor)))
+    return None
+
+
+def migrate(order: Order, planned: DatabasePlan) -> Answer:
+    """Migrate one database as planned, and return what became of it; never raises."""
+    from distributed import get_worker
+
+    worker = get_worker()
+    finished: list[StepFinished] = []
+
+    def tell(event: Event | None) -> None:
+        if isinstance(event, StepFinished):
+            finished.append(event)
+        if not isinstance(event, Stopping):  # the client tells that itself
+            worker.log_event(TOPIC, pickle.dumps(Told(order.run_id, planned.id, worker.address, event)))
+
+    try:
+        tell(None)
+        return _migrate(order, planned, tell, finished)
+    except Exception as error:  # noqa: BLE001 - of the manifest, files or variables of this worker
+        failure = Failure.of(error, redactor)
+        return Answer(failure=replace(failure, what=f"the Dask worker {worker.address}: {failure.what}"))
+
+
+def stop(run_id: str, *, now: bool) -> None:
+    """Begin no further migration of a run; `now`: cancel what runs. May be called again, and before a database begins."""
+    with _mutex:
+        _stopped[run_id] = max(_stopped.get(run_id, 0), 2 if now else 1)
+        running = {sessions: run for sessions, (id, run) in _at_work.items() if id == run_id}
+    # Cancelling connects to the server: the caller is the worker's event loop, which must not wait for that.
+    for sessions, run in running.items():
+        threading.Thread(target=_stop, args=(sessions, run, now), daemon=True).start()
+
+
+def _stop(sessions: Sessions, run: Run, now: bool) -> None:
+    if not run.stop.is_set():
+        sessions.stop()
+    if now and not run.cancelled.is_set():
+        sessions.stop()
+
+
+def _migrate(order: Order, planned: DatabasePlan, tell: Sink, finished: list[StepFinished]) -> Answer:
+    here = _here(order)
+    run = _run_of(here, order, [one for one in (here.databases.get(planned.id),) if one], tell)
+    if failure := for_its_server(planned, run).failure:
+        raise StalePlanError(failure.what, hint=failure.hint)
+    run = bootstrapped(run, Plan(Direction.UP, (planned,)))
+    sessions = Sessions(run)
+    with _stoppable(order.run_id, sessions, run):
+        try:
+            migrated = migrate_here(run, sessions, planned)
+        except Exception as error:  # noqa: BLE001 - one database's trouble is data, whatever it is
+            interrupted = was_interrupted(run, error)
+            failure = None if interrupted else failure_of(run, error)
+            return Answer(None, len(finished), tuple(finished), interrupted, failure)
+    return Answer(migrated.version, migrated.applied, tuple(finished))
+
+
+@contextmanager
+def _stoppable(run_id: str, sessions: Sessions, run: Run) -> Iterator[None]:
+    """Have `stop` reach these sessions, also if it came before. The last one closes the connections that engines keep."""
+    with _mutex:
+        _at_work[sessions] = run_id, run
+        stopped = _stopped.get(run_id, 0)
+    if stopped:
+        _stop(sessions, run, now=stopped > 1)
+    try:
+        yield
+    finally:
+        with _mutex:
+            del _at_work[sessions]
+            last = not any(id == run_id for id, _ in _at_work.values())
+        if last:
+            run.close()
+
+
+def _here(order: Order) -> _Here:
+    """Return what this worker knows of a run; its first database reads the manifest. Raises what is wrong with that."""
+    if order.tool != __version__:
+        raise UsageError(f"it has dborch {__version__}, and this run dborch {order.tool}", hint=SAME_RELEASE)
+    with _reading:
+        if (here := _runs.get(order.run_id)) is None:
+            file = os.environ.get("ORCH_FILE") or order.file
+            assembly = assemble(file, order.env_file, order.only, order.exclude, no_deps=order.no_deps, wait=order.wait)
+            assembly.permit(create=order.create, late=order.late)
+            for engine in assembly.engines.values():
+                engine.close()
+            assembly = replace(assembly, run_id=order.run_id, actor=order.actor, engines={}, notes=(), later=())
+            here = _Here(assembly, {one.id: one for one in assembly.databases})
+            _runs[order.run_id] = here
+            for old in list(_runs)[:-_KEPT]:
+                del _runs[old]
+        return here
+
+
+def _run_of(here: _Here, order: Order, databases: Sequence[Database], sink: Sink) -> Run:
+    """Return a run over some of the databases. Their files are read now."""
+    part = replace(here.assembly, databases=tuple(databases))
+    return replace(part.run(sink, wait=order.wait, lock_timeout=order.lock_timeout), places=here.places)

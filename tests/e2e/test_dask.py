@@ -1,0 +1,243 @@
+"""`orch apply --engine dask`: real scheduler, real workers, real PostgreSQL."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from dask_cluster import Cluster, cluster
+from estate import Estate
+
+from orchestrator import __version__
+from orchestrator.operations.dask_worker import Order, examine
+from orchestrator.planning.saved_plan import parse_plan
+
+WORKERS = ("one", "two")
+
+
+@pytest.fixture(scope="module")
+def processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with cluster(tmp_path_factory.mktemp("dask")) as made:
+        yield made
+
+
+@pytest.fixture
+def estate(pg_estate: Estate, processes: Cluster) -> Estate:
+    """Return an estate whose variables two workers have."""
+    for name in WORKERS:
+        if name not in processes.workers:
+            processes.worker(name, pg_estate.env)
+    return pg_estate
+
+
+def dask(processes: Cluster, *more: str) -> tuple[str, ...]:
+    return ("apply", "--engine", "dask", "--scheduler", processes.address, "--wait", "30", *more)
+
+
+def fleet(estate: Estate, members: int, up: str = "", **settings: str) -> list[str]:
+    """Declare a core and members that need it; return all names."""
+    files = {
+        "000001_a.up.sql": f"CREATE TABLE a (id int); INSERT INTO a VALUES (1); {up}",
+        "000001_a.down.sql": "DROP TABLE a;",
+        "000002_b.up.sql": "INSERT INTO a VALUES (2);",
+        "000002_b.down.sql": "DELETE FROM a WHERE id = 2;",
+    }
+    estate.write("t", files)
+    more = "".join(f", {key}: {value}" for key, value in settings.items())
+    estate.manifest(
+        "  - {name: core, server: postgres, migrations: migrations/t/schema}\n"
+        '  - {name: "t_{n}", server: postgres, migrations: migrations/t/schema, depends_on: [core],'
+        f" for_each: {{range: 1..{members}}}{more}}}\n"
+    )
+    return ["core", *(f"t_{n}" for n in range(1, members + 1))]
+
+
+def each_once(estate: Estate, names: list[str]) -> None:
+    for name in names:
+        assert estate.sql(name, "SELECT id FROM a ORDER BY 1") == [(1,), (2,)]
+        assert estate.version_row(name) == [(2, False)]
+        assert estate.sql(name, "SELECT count(*) FROM orch_history WHERE done") == [(2,)]
+
+
+def sleeping(estate: Estate) -> int:
+    """Return how many migrations sleep on the server."""
+    query = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE %s AND state = 'active' AND datname LIKE %s"
+    with psycopg.connect(estate.servers["postgres"].dsn("postgres")) as connection:
+        found = connection.execute(query, ("%pg_sleep%", f"{estate.prefix}%")).fetchone()
+    return int(found[0]) if found else 0
+
+
+def until(so: Callable[[], bool], seconds: float = 30) -> None:
+    end = time.monotonic() + seconds
+    while not so():
+        assert time.monotonic() < end
+        time.sleep(0.03)
+
+
+def memory(pid: int) -> bytes:
+    """Return what a process has written into its memory."""
+    found = []
+    with open(f"/proc/{pid}/maps") as maps, open(f"/proc/{pid}/mem", "rb", 0) as all_of_it:
+        for line in maps:
+            span, rights, *_ = line.split()
+            if rights.startswith("rw"):
+                first, last = (int(end, 16) for end in span.split("-"))
+                with suppress(OSError, OverflowError):
+                    all_of_it.seek(first)
+                    found.append(all_of_it.read(last - first))
+    return b"".join(found)
+
+
+def test_each_once_within_the_limit_of_the_server(estate: Estate, processes: Cluster) -> None:
+    names = fleet(estate, 10, "SELECT pg_sleep(0.4);")
+    run = estate.start(*dask(processes, "--jobs-per-server", "3", "--output", "jsonl"))
+    most = 0
+    while run.poll() is None:
+        most = max(most, sleeping(estate))
+        time.sleep(0.05)
+    out, err = run.communicate()
+    assert run.returncode == 0, err
+    assert most == 3
+    each_once(estate, names)
+    told = [json.loads(line) for line in out.splitlines()]
+    assert [one["event"] for one in told].count("StepFinished") == 22
+    assert [one["applied"] for one in told if one["event"] == "DatabaseFinished"] == [2] * 11
+    assert told[-1]["event"] == "RunFinished"
+    first_two = [
+        (one["event"], one["database"]) for one in told if one["event"] in ("DatabaseStarted", "DatabaseFinished")
+    ]
+    assert first_two[:2] == [("DatabaseStarted", "postgres-core"), ("DatabaseFinished", "postgres-core")]
+    # A run with nothing to do asks no cluster.
+    idle = estate.orch("apply", "--engine", "dask", "--scheduler", "tcp://127.0.0.1:1")
+    assert "Nothing to do: 11 databases up to date." in idle.stderr
+
+
+def test_a_worker_that_is_killed(estate: Estate, processes: Cluster) -> None:
+    names = fleet(estate, 8, "SELECT pg_sleep(1);")
+    run = estate.start(*dask(processes, "--jobs", "8"))
+    until(lambda: sleeping(estate) > 5)
+    processes.end("one")
+    _, err = run.communicate(timeout=60)
+    assert run.returncode == 0, err
+    assert "was lost; tcp://127.0.0.1:" in err
+    assert "9 databases done" in err
+    each_once(estate, names)
+    assert "Nothing to do" in estate.orch("apply").stderr
+
+
+def test_a_database_that_fails_fails_alone_and_no_password_travels(estate: Estate, processes: Cluster) -> None:
+    names = fleet(estate, 4)
+    with psycopg.connect(estate.servers["postgres"].dsn("postgres"), autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {estate.prefix}t_2")
+    estate.sql("t_2", "CREATE TABLE a (id int)")
+    failed = estate.orch(*dask(processes), code=1)
+    assert 'relation "a" already exists' in failed.stderr
+    assert "migrations/t/schema/000001_a.up.sql:1:1" in failed.stderr
+    assert "4 databases done, 1 failed" in failed.stderr
+    each_once(estate, ["core", "t_1", "t_3", "t_4"])
+    password = estate.servers["postgres"].password.encode()
+    for name in ("scheduler", *(f"worker-{name}" for name in WORKERS)):
+        assert password.decode() not in processes.printed(name)
+    held = memory(processes.scheduler.pid)
+    assert estate.prefix.encode() in held  # it has seen the plans
+    assert password not in held
+    estate.sql("t_2", "DROP TABLE a")
+    again = estate.orch(*dask(processes, "--failed"))
+    assert "1 database done" in again.stderr
+    each_once(estate, names)
+
+
+def test_signals_reach_the_workers(estate: Estate, processes: Cluster) -> None:
+    names = fleet(estate, 5, "SELECT pg_sleep(1.5);")
+    gently = estate.start(*dask(processes, "--exclude", "t_5", "--exclude", "t_4"))
+    until(lambda: sleeping(estate) == 3)
+    gently.send_signal(signal.SIGINT)
+    _, err = gently.communicate(timeout=30)
+    assert gently.returncode == 130, err
+    assert "3 not done" in err
+    for name in names[1:4]:
+        assert estate.version_row(name) == [(1, False)]
+    estate.write("t", {"000003_c.up.sql": "SELECT pg_sleep(60)", "000003_c.down.sql": ""})
+    at_once = estate.start(*dask(processes, "--only", "t_1", "--only", "t_2"))
+    until(lambda: sleeping(estate) == 2 or at_once.poll() is not None)
+    assert at_once.poll() is None, at_once.communicate()
+    began = time.monotonic()
+    at_once.send_signal(signal.SIGINT)
+    time.sleep(0.1)
+    at_once.send_signal(signal.SIGINT)
+    _, err = at_once.communicate(timeout=30)
+    assert at_once.returncode == 130, err
+    assert time.monotonic() - began < 15
+    assert sleeping(estate) == 0
+    estate.write("t", {"000003_c.up.sql": ""})
+    estate.orch("apply")
+    for name in names:
+        assert estate.sql(name, "SELECT id FROM a ORDER BY 1") == [(1,), (2,)]
+        assert estate.version_row(name) == [(3, False)]
+
+
+def test_what_is_refused_before_anything_is_touched(estate: Estate, processes: Cluster, tmp_path: Path) -> None:
+    fleet(estate, 1)
+    for arguments, told in (
+        (("--engine", "dask"), "--engine dask needs the address of a scheduler"),
+        (("--scheduler", processes.address), "--scheduler is for --engine dask"),
+        ((*dask(processes)[1:], "--embedded"), "do not reach embedded servers"),
+        (("--engine", "postgres"), "--engine"),
+    ):
+        assert told in estate.orch("apply", *arguments, code=2).stderr
+    nowhere = estate.orch("apply", "--engine", "dask", "--scheduler", "tcp://127.0.0.1:1", code=7)
+    assert "the Dask scheduler at tcp://127.0.0.1:1 cannot be reached" in nowhere.stderr
+    estate.orch(*dask(processes, "--only", "core"))
+    processes.worker("odd", {**estate.env, "ORCH_FILE": str(tmp_path / "nowhere.yaml")})
+    until(lambda: "Starting established connection" in processes.printed("worker-odd"))
+    odd = estate.orch(*dask(processes), code=4)
+    assert "the Dask worker tcp://127.0.0.1:" in odd.stderr
+    assert "nowhere.yaml: there is no such file" in odd.stderr
+    processes.end("odd", *WORKERS)
+    nobody = ("apply", "--engine", "dask", "--scheduler", processes.address)
+    until(lambda: "the Dask cluster has no worker" in estate.orch(*nobody, code=None).stderr)
+    estate.orch(*nobody, code=7)
+
+
+def order(estate: Estate, **other: Any) -> Order:
+    given = Order(
+        "0", "me", __version__, str(estate.root / "databases.yaml"), None, None, (), False, True, False, 0, None
+    )
+    return given._replace(**other)
+
+
+def test_a_worker_refuses_a_plan_that_is_not_for_it(pg_estate: Estate, monkeypatch: pytest.MonkeyPatch) -> None:
+    fleet(pg_estate, 2)
+    monkeypatch.setenv("POSTGRES_PASSWORD", pg_estate.env["POSTGRES_PASSWORD"])
+    pg_estate.orch("plan", "-o", "plan.json")
+    plan = parse_plan((pg_estate.root / "plan.json").read_text(), "plan.json")
+    servers = {one.id: (one.engine, one.name, one.endpoint) for one in plan.databases}
+    assert examine(order(pg_estate), plan.databases, servers) is None
+    elsewhere = {**servers, "postgres-t_1": ("postgres", f"{pg_estate.prefix}t_1", "other:5432")}
+    for given, expected, told in (
+        (order(pg_estate, run_id="1", tool="9.9.9"), servers, "and this run dborch 9.9.9"),
+        (order(pg_estate, run_id="2"), elsewhere, "the plan of postgres-t_1 is for"),
+        (
+            order(pg_estate, run_id="3"),
+            {**servers, "postgres-x": ("postgres", "x", "y:1")},
+            "is no database of the manifest",
+        ),
+    ):
+        failure = examine(given, plan.databases, expected)
+        assert failure is not None
+        assert told in failure.what
+    (pg_estate.root / "migrations/t/schema/000002_b.up.sql").write_text("SELECT 1")
+    changed = examine(order(pg_estate), plan.databases, servers)
+    assert changed is not None
+    assert "000002_b.up.sql changed after the plan was made" in changed.what
+    monkeypatch.delenv("POSTGRES_PASSWORD")
+    unset = examine(order(pg_estate, run_id="4"), plan.databases, servers)
+    assert unset is not None
+    assert "POSTGRES_PASSWORD is not set" in unset.what
