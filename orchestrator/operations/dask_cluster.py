@@ -33,7 +33,7 @@ from orchestrator.operations.scope import Scope
 from orchestrator.planning.plan import DatabasePlan, Plan
 from orchestrator.secret import hidden
 
-CONNECT_TIMEOUT = 10.0  # seconds
+CONNECT_TIMEOUT = 5.0  # seconds
 LOOK_EVERY = 1.0  # seconds
 PATIENCE = 60.0
 """Seconds without any worker after which nothing is waited for."""

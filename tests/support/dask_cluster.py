@@ -21,7 +21,16 @@ class Cluster:
         self.root = root
         self.workers: dict[str, subprocess.Popen[bytes]] = {}
         place = root / "scheduler.json"
-        arguments = ["--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", str(place)]
+        arguments = [
+            "--host",
+            "127.0.0.1",
+            "--port",
+            "0",
+            "--dashboard-address",
+            "127.0.0.1:0",
+            "--scheduler-file",
+            str(place),
+        ]
         self.scheduler = self._start("scheduler", arguments, os.environ)
         self.address = ""
         until = time.monotonic() + 60
