@@ -27,6 +27,7 @@ from orchestrator.events import Failure, Notice, StepFinished
 from orchestrator.execution.one_database import FailedElsewhereError, Migrated
 from orchestrator.execution.run import Run
 from orchestrator.manifest.load import find_manifest
+from orchestrator.manifest.redact import redactor
 from orchestrator.operations.dask_worker import SAME_RELEASE, TOPIC, Answer, Order, Told
 from orchestrator.operations.plan import Planned
 from orchestrator.operations.scope import Scope
@@ -37,6 +38,9 @@ CONNECT_TIMEOUT = 5.0  # seconds
 LOOK_EVERY = 1.0  # seconds
 PATIENCE = 60.0
 """Seconds without any worker after which nothing is waited for."""
+_GOES_ON = (
+    "a worker that lives finishes the migration that it runs; run the same command again: it continues from there"
+)
 
 
 def require_dask() -> None:
@@ -82,15 +86,19 @@ def _client(scheduler: str, wait: float) -> Iterator[Any]:
     require_dask()
     from distributed import Client
 
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what went wrong is told by us
+    for name in ("distributed", "distributed.client", "asyncio"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # what went wrong is told by us
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of releases that differ; `examine` compares what matters
             client = Client(scheduler, timeout=max(CONNECT_TIMEOUT, wait), set_as_default=False, name="orch")
-    except (OSError, ValueError, TypeError, RuntimeError, ImportError) as error:
+    except ValueError as error:
+        what = hidden("" if "@" in scheduler else f": {error}", 200, str)
+        raise UsageError(f"--scheduler is no address{what}", hint="for example --scheduler tcp://host:8786") from None
+    except (OSError, TypeError, RuntimeError, ImportError) as error:
         raise ConnectError(
-            f"the Dask scheduler at {hidden(scheduler, 200, str)} cannot be reached",
-            detail=hidden(str(error), 500, str),
+            f"the Dask scheduler at {hidden(scheduler, 200, redactor)} cannot be reached",
+            detail=hidden(str(error), 500, redactor),
             hint="is it running, and is this its address? --wait SECONDS waits for one that starts",
         ) from None
     try:
@@ -133,6 +141,7 @@ class _Cluster:
         self._futures: dict[str, Any] = {}
         self._said: set[str] = set()
         self._over = threading.Event()
+        self._lost = False  # the scheduler
         self._alone = 0.0  # the monotonic time since which there is no worker
         self._mutex = threading.Lock()
 
@@ -162,6 +171,8 @@ class _Cluster:
         id, mine = planned.id, _InHand()
         if self._run.stop.is_set():
             raise InterruptedRunError("stopped before a worker had it")
+        if self._lost:
+            raise ConnectionLostError(f"the Dask scheduler was lost before {id} began", hint=_GOES_ON)
         call = pickle.dumps(((self._order, planned), {}))
         with self._mutex:
             self._in_hand[id] = mine
@@ -196,12 +207,10 @@ class _Cluster:
         except (CancelledError, asyncio.CancelledError, OSError) as error:
             if self._run.stop.is_set():
                 raise InterruptedRunError("stopped on its worker") from None
-            what = f"no Dask worker is left for {id}" if self._alone else f"the Dask scheduler was lost while {id} ran"
-            raise ConnectionLostError(
-                what,
-                detail=hidden(str(error), 500, self._run.redact),
-                hint="a worker that lives finishes what it has in hand; run it again, which continues from there",
-            ) from None
+            self._lost = not self._alone
+            what = f"the Dask scheduler was lost while {id} ran" if self._lost else f"no Dask worker is left for {id}"
+            detail = hidden(str(error), 500, self._run.redact)
+            raise ConnectionLostError(what, detail=detail, hint=_GOES_ON) from None
         except Exception as error:  # noqa: BLE001 - of Dask itself: `migrate` never raises
             raise ConnectionLostError(
                 f"Dask could not have {id} migrated: {type(error).__name__}",
@@ -290,7 +299,7 @@ def _unable(worker: str, answer: bytes | BaseException) -> WorkerError | None:
         return WorkerError(f"{who} cannot import {answer.name}", hint=SAME_RELEASE)
     if isinstance(answer, BaseException):
         return WorkerError(
-            f"{who} cannot run orch: {hidden(f'{type(answer).__name__}: {answer}', 500, str)}",
+            f"{who} cannot run orch: {hidden(f'{type(answer).__name__}: {answer}', 500, redactor)}",
             hint="client, scheduler and workers need the same releases of Python, Dask and dborch",
         )
     failure: Failure | None = pickle.loads(answer)  # noqa: S301 - of our own worker
