@@ -23,7 +23,8 @@ from orchestrator.execution.sessions import Sessions
 from orchestrator.manifest.redact import redactor
 from orchestrator.model import Database, Direction
 from orchestrator.operations.apply import for_its_server
-from orchestrator.operations.assembly import Assembly, assemble
+from orchestrator.operations.assembly import Assembly
+from orchestrator.operations.load import assemble
 from orchestrator.operations.plan import bootstrapped
 from orchestrator.planning.plan import DatabasePlan, Plan
 from orchestrator.planning.planner import refuse_changed_files

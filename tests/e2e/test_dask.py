@@ -20,6 +20,7 @@ from orchestrator import __version__
 from orchestrator.operations.dask_worker import Order, examine
 from orchestrator.planning.saved_plan import parse_plan
 
+pytest.importorskip("distributed", reason="Dask is not installed: pip install 'dborch[dask]'")
 WORKERS = ("one", "two")
 
 
