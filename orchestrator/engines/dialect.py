@@ -6,7 +6,7 @@ a database driver: the records are read at every start.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
@@ -108,8 +108,8 @@ class DsnForm(Protocol):
     @property
     def parameters(self) -> tuple[str, ...]: ...  # noqa: D102
 
-    def read(self, text: str, *, filled: bool = True, base: Path | None = None) -> Address:
-        """Understand a DSN without templates. Not `filled`: the values of its parameters are not known yet.
+    def read(self, text: str, *, unknown: Collection[str] = (), base: Path | None = None) -> Address:
+        """Understand a DSN without templates. `unknown`: the parameters whose values are not known yet.
 
         `base` is the directory of the manifest, at which the path of a file begins.
         """

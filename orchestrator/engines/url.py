@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from math import isfinite
 from pathlib import Path
@@ -108,9 +108,9 @@ class UrlForm:
     parameters: tuple[str, ...]
     other_schemes: Mapping[str, str] = field(default_factory=dict)
 
-    def read(self, text: str, *, filled: bool = True, base: Path | None = None) -> Address:
-        """Understand a DSN without templates. Not `filled`: the values of its parameters are not known yet."""
-        del filled, base
+    def read(self, text: str, *, unknown: Collection[str] = (), base: Path | None = None) -> Address:
+        """Understand a DSN without templates. `unknown`: the parameters whose values are not known yet."""
+        del unknown, base
         found = self.open(text)
         url = normalized(found.url, unquote(found.url.path), found.kept)
         return Address(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from urllib.parse import unquote
 
 from orchestrator.engines import dialect
-from orchestrator.engines.url import Address, DsnError
+from orchestrator.engines.url import HOLE, Address, DsnError
 from orchestrator.errors import InvalidError, InvalidGroup
 from orchestrator.hints import EMBEDDED
 from orchestrator.manifest.names import name_problem
@@ -15,6 +16,7 @@ from orchestrator.manifest.redact import Redactor
 from orchestrator.manifest.template import (
     Column,
     DatabaseName,
+    Literal,
     Piece,
     Variable,
     columns_in,
@@ -249,20 +251,47 @@ def _version_table(target: Target) -> str:
     return next(filter(None, names), "schema_migrations")
 
 
-def read_address(text: str, engine: str, *, filled: bool = True, base: Path | None = None) -> Address:
+def read_address(text: str, engine: str, *, unknown: Collection[str] = (), base: Path | None = None) -> Address:
     """Understand a DSN without templates; DsnError if it is malformed, for another engine, or names no database.
 
-    Not `filled`: the values of its parameters are not known yet. `base` is the directory of the manifest.
+    `unknown`: the parameters whose values are not known yet. `base` is the directory of the manifest.
     """
-    address = dialect(engine).dsn.read(text, filled=filled, base=base)
+    address = dialect(engine).dsn.read(text, unknown=unknown, base=base)
     if problem := name_problem(engine, address.database):
         raise DsnError(f"the name of the database in the DSN {problem}")
     return address
 
 
 def check_template(template: str, engine: str, columns: tuple[str, ...] = ()) -> None:
-    """Raise DsnError if no values can make a DSN of this template: malformed, for another engine, without database."""
+    """Raise DsnError if no values can make a DSN of this template: malformed, for another engine, without database.
+
+    The values of parameters are judged too, except those that hold a variable.
+    """
     pieces = parse(template, columns)
-    if pieces and not isinstance(pieces[0], Variable):
+    if pieces and isinstance(pieces[0], Variable):
+        pieces = _with_a_beginning(pieces[1:], engine)
+    if pieces:
+        skeleton = "".join(piece.text if isinstance(piece, Literal) else HOLE for piece in pieces)
+        unknown = {unquote(found["key"]) for found in _PARAMETER.finditer(skeleton) if HOLE in found["value"]}
         filled = fill(pieces, ["1"] * len(pieces), "1", engine, dict.fromkeys(columns, "1"))
-        read_address(filled, engine, filled=False)
+        read_address(filled, engine, unknown=unknown)
+
+
+_PARAMETER = re.compile(r"(?P<key>[^\s?&=]+)\s*=\s*(?P<value>'(?:[^'\\]|\\.)*'|[^\s&]*)", re.DOTALL)
+_QUERY = re.compile(r"[?&](.*)", re.DOTALL)
+
+
+def _with_a_beginning(rest: Sequence[Piece], engine: str) -> tuple[Piece, ...]:
+    """Return a template for the parameters that follow a variable which holds the beginning of a DSN; () if there are none.
+
+    Whatever the variable holds, a parameter that orch refuses is refused.
+    """
+    texts = [piece.text if isinstance(piece, Literal) else "" for piece in rest]
+    for number, text in enumerate(texts):
+        if query := _QUERY.search(text):
+            known = dialect(engine)
+            begin = f"{known.dsn.schemes[0]}://{known.embedded.address.format(host='h', port=1)}/x?{query[1]}"
+            return (Literal(begin), *rest[number + 1 :])
+    if texts and texts[0][:1] == " " and "=" in texts[0]:
+        return (Literal("" if "dbname" in "".join(texts) else "dbname=x"), *rest)
+    return ()

@@ -120,7 +120,9 @@ def test_ways_of_golang_migrate_to_lock_that_orch_has_not(pg_estate: Estate, par
     path = pg_estate.root / "databases.yaml"
     plain = path.read_text()
     path.write_text(plain.replace("sslmode=disable", f"sslmode=disable&{parameter}"))
-    assert why in pg_estate.orch("apply", code=4).stderr
+    for command in ("validate", "plan", "apply"):
+        told = pg_estate.orch(command, code=4).stderr
+        assert why in told and "databases.yaml:3:" in told, command
     path.write_text(plain.replace("sslmode=disable", "sslmode=disable&x-lock-strategy=advisory&x-no-lock=false"))
     pg_estate.orch("apply")
 
@@ -169,6 +171,47 @@ def test_a_wrong_switch_or_number_is_refused_before_variables_are_known(
         check_template(f"{query}{parameter}={wrong}", engine)
     assert f"{parameter} in the DSN " in refused.value.what and what in refused.value.what
     check_template(f"{query}{parameter}=${{VALUE}}", engine)
+
+
+@pytest.mark.parametrize(
+    ("template", "engine", "what"),
+    [
+        ("postgres://h/{database}?sslmode=${S}&x-no-lock=true", "postgres", "has x-no-lock"),
+        ("postgres://h/{database}?x%2Dno-lock=T", "postgres", "has x-no-lock"),
+        ("postgres://h/{database}?x-lock-strategy=table&x-no-lock=${A}", "postgres", "x-lock-strategy"),
+        ("postgres://${U}:p=${P}@h/{database}?sslmode=on", "postgres", "wrong value for 'sslmode'"),
+        ("host=h dbname={database} password='a ${P}' x-transaction-lock = '1'", "postgres", "has x-transaction-lock"),
+        ("${BASE}/{database}?x-no-lock=true", "postgres", "has x-no-lock"),
+        ("${BASE}&sslmode=${S}&x-lock-strategy=table", "postgres", "x-lock-strategy"),
+        ("${BASE} x-no-lock=true", "postgres", "has x-no-lock"),
+        ("mysql://u@tcp(${H})/{database}?x-no-lock=1&tls=${TLS}", "mysql", "has x-no-lock"),
+        ("mysql://u@tcp(h)/{database}?charset=latin1&tls=${TLS}", "mysql", "charset"),
+        ("${BASE}/{database}?x-no-lock=1", "mysql", "has x-no-lock"),
+        ("sqlite3://{database}.db?_busy_timeout=soon", "sqlite", "wrong value for '_busy_timeout'"),
+        ("${BASE}&x-advisory-locking=maybe", "mongo", "x-advisory-locking"),
+    ],
+)
+def test_what_stands_in_a_template_is_judged_without_its_variables(template: str, engine: str, what: str) -> None:
+    with pytest.raises(DsnError) as refused:
+        check_template(template, engine)
+    assert what in refused.value.what
+
+
+@pytest.mark.parametrize(
+    ("template", "engine"),
+    [
+        ("postgres://h/{database}?x-no-lock=${A}&x-lock-strategy=${B:-table}&sslmode=${S}", "postgres"),
+        ("host=h dbname={database} sslmode='${S}' x-no-lock = '${A}' connect_timeout=${T}", "postgres"),
+        ("${BASE}/{database}?sslmode=disable", "postgres"),
+        ("${BASE} dbname={database} sslmode=disable", "postgres"),
+        ("${BASE}", "postgres"),
+        ("${SCHEME}://h/{database}?sslmode=disable", "postgres"),
+        ("mysql://u@tcp(h)/{database}?tls=${TLS}&x-tls-ca=${CA}&charset=${C}&x-no-lock=${A}", "mysql"),
+        ("${DIRECTORY}/{database}.db?_busy_timeout=${T}", "sqlite"),
+    ],
+)
+def test_values_of_variables_are_not_judged_before_they_are_known(template: str, engine: str) -> None:
+    check_template(template, engine)
 
 
 def test_half_a_password_is_no_setting() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, unquote
@@ -14,9 +15,9 @@ from orchestrator.engines.url import Address, UrlForm, normalized, secrets_of, s
 class MongoForm(UrlForm):
     """How a DSN of MongoDB is read."""
 
-    def read(self, text: str, *, filled: bool = True, base: Path | None = None) -> Address:
-        """Understand a DSN without templates. Not `filled`: the values of its parameters are not known yet."""
-        del filled, base
+    def read(self, text: str, *, unknown: Collection[str] = (), base: Path | None = None) -> Address:
+        """Understand a DSN without templates. `unknown`: the parameters whose values are not known yet."""
+        del unknown, base
         found = self.open(text)
         fields = {unquote(key) for key, _ in found.kept}
         kept = [_go_option(key, value) for key, value in found.kept]

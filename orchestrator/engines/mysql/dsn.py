@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -128,7 +129,7 @@ class MysqlForm:
     port: str
     parameters: tuple[str, ...]
 
-    def read(self, text: str, *, filled: bool = True, base: Path | None = None) -> Address:
+    def read(self, text: str, *, unknown: Collection[str] = (), base: Path | None = None) -> Address:
         """Understand a DSN without templates; user and password may stand in it raw or percent-encoded."""
         del base
         check_scheme(text.partition("://")[0] if "://" in text else "", self.engine, self.schemes)
@@ -145,8 +146,7 @@ class MysqlForm:
         kept = [(key, value) for key, value in pairs if not is_ours(key)]
         check_parameters(ours, self.parameters)
         check_database(parts.database)
-        if filled:
-            _check(ours, kept)
+        _check(ours, kept, unknown)
         # The driver gets the files of a certificate with the rest.
         kept += [(key, value) for key, value in ours.items() if key.startswith("x-tls-")]
         reach = _quoted(network)
@@ -222,9 +222,26 @@ def _quoted(network: Network) -> str:
     return f"tcp({host}:{network.port})"
 
 
-def _check(ours: dict[str, str], kept: list[tuple[str, str]]) -> None:
-    values = dict(kept)
-    tls = values.get("tls", "")
+def _check(ours: dict[str, str], kept: list[tuple[str, str]], unknown: Collection[str]) -> None:
+    if "tls" not in unknown:
+        _check_tls(ours, dict(kept).get("tls", ""))
+    if "x-no-lock" not in unknown and ours.get("x-no-lock", "").lower() in ("1", "t", "true"):
+        raise DsnError(
+            "the DSN has x-no-lock, and orch does not migrate without the lock",
+            "remove it; a Galera cluster, where GET_LOCK is of one node alone, is not supported yet",
+        )
+    for key, value in kept:
+        if key == "charset" and "charset" not in unknown and value.split(",")[0] not in _CHARSETS:
+            raise DsnError("the DSN has a charset other than utf8mb4", "remove it: migration files are UTF-8")
+        if key in _OF_THE_DRIVER:
+            continue
+        if not _VARIABLE.fullmatch(key):
+            raise DsnError("the DSN has a parameter that is no name of a variable", "see docs/engines.md")
+        if why := _NOT_IN_A_DSN.get(key.lower()):
+            raise DsnError(f"the DSN sets {key.lower()}: {why}", "remove it")
+
+
+def _check_tls(ours: dict[str, str], tls: str) -> None:
     if tls.lower() == "preferred":
         raise DsnError(
             "the DSN has tls=preferred, with which golang-migrate fails", "write tls=true or tls=skip-verify"
@@ -233,20 +250,6 @@ def _check(ours: dict[str, str], kept: list[tuple[str, str]]) -> None:
         raise DsnError("the DSN has x-tls-… without tls=", "add tls=custom")
     if tls and tls not in _TLS and not any(key.startswith("x-tls-") for key in ours):
         raise DsnError("the DSN has a wrong value for 'tls'", f"it is {either(_TLS)}, or a name beside x-tls-ca")
-    if ours.get("x-no-lock", "").lower() in ("1", "t", "true"):
-        raise DsnError(
-            "the DSN has x-no-lock, and orch does not migrate without the lock",
-            "remove it; a Galera cluster, where GET_LOCK is of one node alone, is not supported yet",
-        )
-    for key, value in kept:
-        if key == "charset" and value.split(",")[0] not in _CHARSETS:
-            raise DsnError("the DSN has a charset other than utf8mb4", "remove it: migration files are UTF-8")
-        if key in _OF_THE_DRIVER:
-            continue
-        if not _VARIABLE.fullmatch(key):
-            raise DsnError("the DSN has a parameter that is no name of a variable", "see docs/engines.md")
-        if why := _NOT_IN_A_DSN.get(key.lower()):
-            raise DsnError(f"the DSN sets {key.lower()}: {why}", "remove it")
 
 
 def variables_of(url: str) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -81,15 +81,15 @@ def conninfo(fields: Mapping[str, str]) -> str:
 class LibpqForm(UrlForm):
     """How libpq reads a DSN."""
 
-    def read(self, text: str, *, filled: bool = True, base: Path | None = None) -> Address:
-        """Understand a DSN without templates. Not `filled`: the values of its parameters are not known yet."""
+    def read(self, text: str, *, unknown: Collection[str] = (), base: Path | None = None) -> Address:
+        """Understand a DSN without templates. `unknown`: the parameters whose values are not known yet."""
         del base
         if not IS_URL.match(text) and "=" in text:
-            return self._read_conninfo(text, filled)
+            return self._read_conninfo(text, unknown)
         found = self.open(text)
         url, kept = found.url, found.kept
         fields = {unquote(key): unquote(value) for key, value in kept}
-        _check_libpq(fields, filled=filled, shown=True)
+        _check_libpq(fields, unknown, shown=True)
         if "dbname" in fields:  # libpq lets it win over the path
             url = url._replace(path=quote(fields["dbname"], safe=""))
             kept = [(key, value) for key, value in kept if unquote(key) != "dbname"]
@@ -97,8 +97,7 @@ class LibpqForm(UrlForm):
         url = normalized(url, unquote(url.path), kept)
         endpoint = self._endpoint([host_and_port(part) for part in url.hosts.split(",")], fields)
         server_key = url._replace(path="").text()
-        if filled:
-            check_locking(found.ours)
+        check_locking(found.ours, unknown)
         ours = {**found.ours, **lock_timeout(fields.get("options", ""))}
         return Address(url.text(), unquote(url.path), endpoint, server_key, ours, secrets_of(found.url, kept))
 
@@ -140,13 +139,12 @@ class LibpqForm(UrlForm):
         pairs = (part.partition("=") for part in split(url).query.split("&"))
         return next((unquote(value) for key, _, value in pairs if unquote(key) == "options"), "")
 
-    def _read_conninfo(self, text: str, filled: bool) -> Address:
+    def _read_conninfo(self, text: str, unknown: Collection[str]) -> Address:
         fields = parse_conninfo(text)
         ours = {key: fields.pop(key) for key in list(fields) if is_ours(key)}
         check_parameters(ours, self.parameters)
-        if filled:
-            check_locking(ours)
-        _check_libpq(fields, filled=filled, shown=False)  # a space in a password makes a key of what follows it
+        check_locking(ours, unknown)
+        _check_libpq(fields, unknown, shown=False)  # a space in a password makes a key of what follows it
         settings = {key: fields.pop(key) for key in list(fields) if key not in _LIBPQ.split()}
         if options := with_settings(fields.get("options", ""), settings):
             fields["options"] = options
@@ -197,7 +195,7 @@ def _plain(key: str, name: str, value: str) -> str:
     return value
 
 
-def _check_libpq(given: Mapping[str, str], *, filled: bool, shown: bool) -> None:
+def _check_libpq(given: Mapping[str, str], unknown: Collection[str], *, shown: bool) -> None:
     for key, value in given.items():
         if key not in _LIBPQ.split():
             if is_setting(key, _LIBPQ.split(), in_url=shown):
@@ -206,7 +204,7 @@ def _check_libpq(given: Mapping[str, str], *, filled: bool, shown: bool) -> None
             where = "https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS"
             named = f" {key!r}" if shown and re.fullmatch(r"[a-z_]{1,40}", key) else ""
             raise DsnError(f"the DSN has a parameter{named} that libpq does not know", hint or f"see {where}")
-        if not filled or not value:
+        if key in unknown or not value:
             continue
         if key in _CHOICES and value not in _CHOICES[key]:
             raise DsnError(f"the DSN has a wrong value for {key!r}", f"it is {either(_CHOICES[key])}")

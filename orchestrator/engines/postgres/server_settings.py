@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from orchestrator.engines.url import LOCK_TIMEOUT, DsnError
 
@@ -28,8 +28,12 @@ _SECONDS = {"us": 0.000_001, "ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0, "d
 _YES = ("1", "t", "true")
 
 
-def check_locking(ours: Mapping[str, str]) -> None:
-    """Raise DsnError for golang-migrate's parameters by which it would not take the lock that orch takes."""
+def check_locking(ours: Mapping[str, str], unknown: Collection[str] = ()) -> None:
+    """Raise DsnError for golang-migrate's parameters by which it would not take the lock that orch takes.
+
+    Parameters in `unknown` have no value yet and are not judged.
+    """
+    ours = {name: value for name, value in ours.items() if name not in unknown}
     strategy = ours.get("x-lock-strategy", "")
     if strategy not in ("", "advisory"):
         what = "the DSN has another x-lock-strategy than advisory"

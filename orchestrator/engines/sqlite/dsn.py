@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, unquote, unquote_plus
@@ -36,21 +37,21 @@ class FileForm:
     parameters: tuple[str, ...]
     port: str = ""
 
-    def read(self, text: str, *, filled: bool = True, base: Path | None = None) -> Address:
+    def read(self, text: str, *, unknown: Collection[str] = (), base: Path | None = None) -> Address:
         """Understand a DSN without templates; `database` is the name of the file, `endpoint` its directory."""
         scheme, separator, rest = text.partition("://")
         if not separator:
             raise DsnError("the DSN has no scheme", f"it begins with {either([f'{one}://' for one in self.schemes])}")
         check_scheme(scheme, self.engine, self.schemes)
         path, _, query = rest.partition("?")
-        _check_path(path, filled=filled)
+        _check_path(path)
         pairs = [part.partition("=") for part in query.split("&") if part]
         if not all(equals for _, equals, _ in pairs):
             raise DsnError("the DSN has a query parameter without '='", "a plain & or = in a value is percent-encoded")
         ours = {unquote(key): unquote_plus(value) for key, _, value in pairs if is_ours(key)}
         check_parameters(ours, self.parameters)
         for key, _, value in pairs:
-            _check_parameter(unquote(key), unquote(value), filled=filled)
+            _check_parameter(unquote(key), None if unquote(key) in unknown else unquote(value))
         whole = Path(os.path.normpath((base or Path.cwd()).absolute() / path))
         kept = "&".join(f"{key}={value}" for key, _, value in pairs if not is_ours(key))
         return Address(
@@ -127,8 +128,8 @@ def _part_of_path(name: str, value: str) -> str:
     return value
 
 
-def _check_path(path: str, *, filled: bool) -> None:
-    if not path or (path.endswith("/") and filled):
+def _check_path(path: str) -> None:
+    if not path or path.endswith("/"):
         raise DsnError("the DSN names no file", "write sqlite3://{database}.db, or sqlite3:///whole/path/{database}.db")
     if path.startswith((":memory:", "file:")):
         what = "a database in memory is gone when orch ends" if path[0] == ":" else "a file: URI is not taken"
@@ -142,10 +143,10 @@ def _check_path(path: str, *, filled: bool) -> None:
         )
 
 
-def _check_parameter(key: str, value: str, *, filled: bool) -> None:
+def _check_parameter(key: str, value: str | None) -> None:
     if key in _ONLY_OF_URIS:
         raise DsnError(f"the DSN has the parameter {key!r}, which golang-migrate passes over", "remove it")
-    if filled and _NAMES.get(key) == "busy_timeout" and not _TIMEOUT.fullmatch(value):
+    if value is not None and _NAMES.get(key) == "busy_timeout" and not _TIMEOUT.fullmatch(value):
         raise DsnError(f"the DSN has a wrong value for {key!r}", "it is a number of milliseconds")
 
 
