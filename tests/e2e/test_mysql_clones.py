@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import pymysql
 import pytest
 from mysql_shop import Shop
 
@@ -125,3 +126,19 @@ def test_a_text_that_is_executed_cannot_reach_the_real_database(shop: Shop) -> N
     assert shop.sql("SELECT * FROM a") == [(1,)]
     shop.orch("apply")  # the real one runs it as it stands
     assert shop.sql("SELECT * FROM a") == []
+
+
+def test_a_clone_that_somebody_has_locked_is_named_in_seconds(shop: Shop) -> None:
+    """The server's own patience is a day for the lock of a table."""
+    shop.declare(FILES)
+    name = shop.orch("clone", "shop").stdout.strip()
+    server = shop.estate.servers["mysql"]
+    with pymysql.connect(
+        host=server.host, port=server.port, user=server.user, password=server.password, ssl_disabled=True
+    ) as other:  # its current database is none
+        other.cursor().execute(f"SELECT COUNT(*) FROM `{name}`.a")
+        refused = shop.orch("drop-clone", name, code=6).stderr
+        assert f"cannot drop the copy {name}: another session or a prepared XA transaction" in refused
+        assert f"then: orch drop-clone {name}" in refused
+    shop.orch("drop-clone", name)
+    assert name not in clones(shop)

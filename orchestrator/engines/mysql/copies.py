@@ -18,13 +18,16 @@ from orchestrator.engines.mysql import errors
 from orchestrator.engines.mysql.connection import ask, open_connection
 from orchestrator.engines.mysql.records import quoted, text
 from orchestrator.engines.mysql.writable import READ_ONLY, is_on, refuse
-from orchestrator.errors import DatabaseMissingError, LockError, UsageError
+from orchestrator.errors import DatabaseMissingError, LockError, StatementError, UsageError
+from orchestrator.hints import Command, Hint
 from orchestrator.model import CreateOptions, Target
 
 TRY_EVERY = 0.1  # seconds
 MARKS = "orch_copy"
 """The table that tells what a copy is."""
 _THERE = 1007
+_WAITED = "1205"
+_PATIENCE = 5  # seconds to wait for a lock of a database that is being dropped
 _LIKE = str.maketrans({"%": "|%", "_": "|_", "|": "||"})  # a backslash means nothing with NO_BACKSLASH_ESCAPES
 _TABLES = """SELECT TABLE_NAME, TABLE_TYPE FROM information_schema.TABLES WHERE TABLE_SCHEMA = {database}
     ORDER BY TABLE_TYPE = 'VIEW', TABLE_NAME"""
@@ -115,9 +118,26 @@ class MysqlCopies:
             return self._mark(connection, name, "clone") is not None
 
     def drop(self, name: str) -> None:
-        """Drop a clone or a template, whoever is connected to it. None of that name: nothing to do."""
-        with self._server() as connection:
-            self._drop(connection, name)
+        """Drop a clone or a template, whoever is connected to it. None of that name: nothing to do.
+
+        LockError if a session without a current database there, or a prepared XA transaction, holds a lock of it: the
+        server does not tell which.
+        """
+        try:
+            with self._server() as connection:
+                ask(connection, f"SET SESSION lock_wait_timeout = {_PATIENCE}, innodb_lock_wait_timeout = {_PATIENCE}")
+                self._drop(connection, name)
+        except StatementError as error:
+            if error.code != _WAITED:
+                raise
+            raise LockError(
+                f"cannot drop the copy {name}: another session or a prepared XA transaction holds a lock of one of its tables",
+                detail=f"waited {_PATIENCE} s",
+                hint=Hint(
+                    "SHOW PROCESSLIST and XA RECOVER list who it can be: end it (KILL, XA ROLLBACK), then: ",
+                    Command("drop-clone", name),
+                ),
+            ) from None
 
     # ------------------------------------------------------------ what stands behind the verbs
 

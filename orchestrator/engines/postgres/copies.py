@@ -22,6 +22,7 @@ _GOING = 2.0  # seconds that an ended session may take to go
 LOOK_EVERY = 0.002  # seconds
 _CLASS = 1_869_767_528  # "orch": the first half of our advisory keys in the maintenance database
 _MARK = "orch clone"
+_IN_USE = "55006"  # object_in_use
 # What pg_dump knows too: these settings hold lists of names, stored quoted as identifiers; SET takes each as a literal.
 _LISTS = {
     "local_preload_libraries",
@@ -41,10 +42,12 @@ class PostgresCopies:
     def __init__(
         self,
         lend: Callable[[], AbstractContextManager[psycopg.Connection[Any]]],
+        enter: Callable[[str], psycopg.Connection[Any]],
         target: Target,
         options: CreateOptions,
     ) -> None:
         self._lend = lend
+        self._enter = enter
         self._target = target
         self._options = options
         self._besides: dict[str, list[tuple[sql.Composable, sql.Composable]]] = {}
@@ -163,13 +166,19 @@ class PostgresCopies:
         return row is not None and row[0] == _MARK
 
     def drop(self, name: str) -> None:
-        """Drop a clone or a template, whoever is connected to it. None of that name: nothing to do."""
-        with self._connection() as connection:
-            row = self._one(connection, "SELECT datistemplate FROM pg_catalog.pg_database WHERE datname = %s", name)
-            if row is not None and row[0]:
-                connection.execute(sql.SQL("ALTER DATABASE {} WITH IS_TEMPLATE false").format(sql.Identifier(name)))
-            self._end_sessions(connection, name)
-            connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+        """Drop a clone or a template, whoever is connected to it. None of that name: nothing to do.
+
+        What else keeps a database from being dropped goes first: prepared transactions, which block others too, and
+        subscriptions.
+        """
+        try:
+            self._drop(name)
+        except StatementError as error:
+            if error.code != _IN_USE:
+                raise
+            with self._enter(name) as inside, errors.mapped(inside, self._target):
+                _remove_what_holds(inside)
+            self._drop(name)
 
     # ------------------------------------------------------------ what stands behind the verbs
 
@@ -177,6 +186,14 @@ class PostgresCopies:
     def _connection(self) -> Iterator[psycopg.Connection[Any]]:
         with self._lend() as connection, errors.mapped(connection, self._target):
             yield connection
+
+    def _drop(self, name: str) -> None:
+        with self._connection() as connection:
+            row = self._one(connection, "SELECT datistemplate FROM pg_catalog.pg_database WHERE datname = %s", name)
+            if row is not None and row[0]:
+                connection.execute(sql.SQL("ALTER DATABASE {} WITH IS_TEMPLATE false").format(sql.Identifier(name)))
+            self._end_sessions(connection, name)
+            connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 
     def _one(self, connection: psycopg.Connection[Any], query: str, *parameters: object) -> Any:
         return connection.execute(query.encode(), parameters).fetchone()
@@ -187,7 +204,7 @@ class PostgresCopies:
         Whom this may not end, or who does not go, is left to DROP DATABASE … WITH (FORCE), which tells about it.
         """
         there = (
-            "FROM pg_catalog.pg_stat_activity WHERE datname = %s AND backend_type = 'client backend' "
+            "FROM pg_catalog.pg_stat_activity WHERE datname = %s AND backend_type IN ('client backend', 'walsender') "
             "AND pid <> pg_catalog.pg_backend_pid()"
         )
         with suppress(psycopg.errors.InsufficientPrivilege):
@@ -233,6 +250,21 @@ class PostgresCopies:
         return self._besides[template]
 
 
+def _remove_what_holds(connection: psycopg.Connection[Any]) -> None:
+    """Roll back the prepared transactions of a database, and remove its subscriptions; what they read from stays as it is."""
+    connection.execute("SET default_transaction_read_only = off")
+    for (gid,) in connection.execute(_PREPARED).fetchall():
+        connection.execute(sql.SQL("ROLLBACK PREPARED {}").format(sql.Literal(gid)))
+    for (name,) in connection.execute(_SUBSCRIPTIONS).fetchall():
+        for before, after in (("ALTER", "DISABLE"), ("ALTER", "SET (slot_name = NONE)"), ("DROP", "")):
+            connection.execute(sql.SQL(before + " SUBSCRIPTION {} " + after).format(sql.Identifier(name)))
+
+
+_PREPARED = b"""SELECT gid FROM pg_catalog.pg_prepared_xacts
+    WHERE database = pg_catalog.current_database()"""
+_SUBSCRIPTIONS = b"""SELECT s.subname FROM pg_catalog.pg_subscription s
+    JOIN pg_catalog.pg_database d ON d.oid = s.subdbid
+    WHERE d.datname = pg_catalog.current_database()"""
 _SETTINGS = b"""SELECT r.rolname, pg_catalog.unnest(s.setconfig)
     FROM pg_catalog.pg_db_role_setting s
     JOIN pg_catalog.pg_database d ON d.oid = s.setdatabase

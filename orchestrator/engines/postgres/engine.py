@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.engines.base import Confined, Copies
@@ -172,11 +172,16 @@ class Postgres:
         """Return the verbs for templates and clones."""
         from orchestrator.engines.postgres.copies import PostgresCopies
 
-        return PostgresCopies(lambda: self._maintenance(target), target, options)
+        enter = partial(self._enter, target)
+        return PostgresCopies(lambda: self._maintenance(target), enter, target, options)
 
     def close(self) -> None:
         """Close the connections to maintenance databases, and those kept."""
         self._let_go()
+
+    def _enter(self, target: Target, name: str) -> psycopg.Connection[Any]:
+        """Connect to another database of a target's server."""
+        return self._opener.open(target, dbname=name)
 
     @cached_property
     def _opener(self) -> Opener:
