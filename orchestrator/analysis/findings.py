@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -20,7 +20,7 @@ from orchestrator.analysis.tables_mysql import Tables
 from orchestrator.analysis.world import World
 from orchestrator.analysis.world_changes import apply
 from orchestrator.engines.postgres.sql_reader import Reader
-from orchestrator.model import Mark, Script, Statement
+from orchestrator.model import Mark, Script, Statement, telling, telling_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ class Story:
         self.collections.number = self.world.number
         self.world.utc = None
         self.world.path = ()
-        if any(not isinstance(statement.body, str) for statement in script.statements):
+        if any(not isinstance(statement.body, str) for _, statement in telling(script.statements)):
             for number, statement in enumerate(script.statements):
                 hits = judge_command(self.collections, statement.body)
                 for hit in hits if pending else ():
@@ -100,22 +100,19 @@ class Story:
                     yield _finding(script, statement, number, hit)
 
     def _read_sql(self, script: Script, *, pending: bool) -> Iterator[Finding]:
-        apart = tells_public_apart(script.text)
-        sources = [statement.source for statement in script.statements]
-        if self._brackets:
-            sources = list(map(_without_brackets, sources))
-        read = [
-            _facts(source, block=statement.block, keeps_public=apart)
-            for source, statement in zip(sources, script.statements, strict=True)
-        ]
+        apart = tells_public_apart(telling_text(script))
+        numbered, read = self._facts_of(telling(script.statements), apart)
+        if any(fact.what == "add value" for facts in read for fact in facts):  # then the constants of an INSERT count
+            numbered, read = self._facts_of(enumerate(script.statements), apart)
         later = frozenset(fact.name for facts in read for fact in facts if fact.what == "create function")
-        counted = sum(not statement.source[:4].upper().startswith("SET ") for statement in script.statements)
+        settings = sum(statement.source[:4].upper().startswith("SET ") for _, statement in numbered)
+        counted = len(script.statements) - settings
         chosen = any(directive.name == "no-transaction" for directive in script.directives)
         gone = frozenset(name for facts in read for fact in facts if fact.what == "drop table" for name in fact.others)
         again = frozenset(fact.table for facts in read for fact in facts if fact.what == "create materialized view")
         one = Unit(version=self._version, created_later=later)
         unit = replace(one, dropped=gone, made_later=again) if script.atomic else one
-        for number, (statement, facts) in enumerate(zip(script.statements, read, strict=True)):
+        for (number, statement), facts in zip(numbered, read, strict=True):
             if not script.atomic:
                 unit = Unit(1 if chosen else counted, self._version, created_later=later)
             if unit.emptied and _FILLS.match(statement.source):
@@ -139,6 +136,15 @@ class Story:
 
         for number, what in locked_together(script, self._is_quiet) if pending else ():
             yield _finding(script, script.statements[number], number, Hit("PG304", 0, what, lock="ACCESS EXCLUSIVE"))
+
+    def _facts_of(
+        self, statements: Iterable[tuple[int, Statement]], apart: bool
+    ) -> tuple[list[tuple[int, Statement]], list[Sequence[Fact]]]:
+        """Return statements with their numbers, and the facts of each."""
+        numbered = list(statements)
+        shown = _without_brackets if self._brackets else str
+        read = [_facts(shown(one.source), block=one.block, keeps_public=apart) for _, one in numbered]
+        return numbered, read
 
     def _is_quiet(self, table: str) -> bool:
         return self.world.is_quiet(self.world.resolved(table))

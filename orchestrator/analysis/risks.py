@@ -11,7 +11,7 @@ from orchestrator.analysis.rule import OFF
 from orchestrator.analysis.rules import LOSES_DATA, fits_engine, risk_of
 from orchestrator.analysis.rules import rules as all_rules
 from orchestrator.analysis.statements import calls_unknown
-from orchestrator.model import Mark, Script
+from orchestrator.model import Mark, Script, telling
 
 _OTHERS_LOSE = frozenset({"PG107", "MY105"})  # what a plan can take from somebody even where it makes everything itself
 _TOGETHER = "PG304"  # it is about a transaction, so it stands by itself
@@ -66,7 +66,7 @@ def _calls_unknown(scripts: Iterable[Script]) -> bool:
     return any(
         isinstance(statement.body, str) and calls_unknown(statement.source)
         for script in scripts
-        for statement in script.statements
+        for _, statement in telling(script.statements)
     )
 
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from orchestrator.model import Mark, Script
+from orchestrator.model import Mark, Script, telling, telling_text
 
 _ASIDE = re.compile(r"--[^\n\r]*|/\*.*?\*/|\$(\w*)\$.*?\$\1\$", re.DOTALL)
 _SESSION = r"(?:RE)?SET\s+(?:SESSION\s+)?"
@@ -88,10 +88,10 @@ def leaks(scripts: Iterable[Script]) -> Iterator[Finding]:
     path: tuple[Mark, str] | None = None
     role: tuple[Mark, str] | None = None
     for script in scripts:
-        if not (path or role or _may_set(script.text)):
+        if not (path or role or _may_set(telling_text(script))):
             continue
         own_path = own_role = False
-        for statement in script.statements:
+        for _, statement in telling(script.statements):
             if not isinstance(statement.body, str):
                 return
             for part in _parts(statement.source):

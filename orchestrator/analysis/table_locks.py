@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 
-from orchestrator.model import Script, Statement
+from orchestrator.model import Script, Statement, telling, telling_text
 
 _NAME = r'(?:"[^"]*"|[^\s"(),.;]+)'
 _TABLE = rf"{_NAME}(?:\.{_NAME})?"
@@ -56,23 +56,24 @@ _WITH_BODY = re.compile(r"CREATE (?:OR REPLACE )?(?:FUNCTION|PROCEDURE|RULE)\b",
 
 def locked_together(script: Script, is_new: Callable[[str], bool]) -> Iterator[tuple[int, str]]:
     """Yield the number of the statement where a transaction strongly locks a second old table, and what to say of it."""
-    lowered = script.text.lower()  # a file of many thousands of INSERTs has none of these words: that is soon known
+    lowered = telling_text(
+        script
+    ).lower()  # a file of many thousands of INSERTs has none of these words: that is soon known
     if not any(word in lowered for word in _WORDS):
         return
-    telling = list(filter(_may_lock, script.statements))
-    if all(map(_locks_one, telling)) and (len(telling) < 2 or not script.atomic):
+    candidates = [statement for _, statement in telling(script.statements) if _may_lock(statement)]
+    if all(map(_locks_one, candidates)) and (len(candidates) < 2 or not script.atomic):
         return
     together: dict[str, None] = {}
     second: int | None = None
     lockers = 0  # statements that lock an old table; what one has to lock for its foreign keys cannot be parted
-    last = len(script.statements) - 1
     renames = "rename" in lowered
     names, finally_ = _Names(), _Names()
     if renames:
-        for statement in filter(_may_lock, script.statements):
+        for statement in filter(_may_lock, (one for _, one in telling(script.statements))):
             for part in _parts(statement.source):
                 finally_.follow(part)
-    for number, statement in enumerate(script.statements):
+    for number, statement in telling(script.statements):
         if not script.atomic:  # a block of several statements, or one alone
             together, second, lockers = {}, None, 0
         for part in _parts(statement.source) if _may_lock(statement) else ():
@@ -86,8 +87,10 @@ def locked_together(script: Script, is_new: Callable[[str], bool]) -> Iterator[t
             lockers += bool(old) + (sum(table in old for table in named) > 1)
             if len(together) > 1 and lockers > 1 and second is None:
                 second = number
-        if second is not None and (not script.atomic or number == last):
+        if second is not None and not script.atomic:
             yield second, told(together)
+    if second is not None and script.atomic:
+        yield second, told(together)
 
 
 class _Names:

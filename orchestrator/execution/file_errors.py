@@ -43,11 +43,8 @@ def located(error: StatementError, script: Script | None, engine: str, redact: R
         detail = "\n".join(filter(None, (code, error.detail)))
         return error.completed(where=Mark(script.file.path), detail=detail)
     offset = statement.offset + (error.offset or 0)
-    offsets = [one.offset for one in script.statements]
-    place = (
-        f"statement {offsets.index(statement.offset) + 1} of {len(offsets)}" if statement.offset in offsets else "check"
-    )
-    number = ", ".join(filter(None, (place, code)))
-    facts = [excerpt(script.text, offset, redact.spans), number]
+    number = next((number for number, one in enumerate(script.statements, 1) if one.offset == statement.offset), 0)
+    place = f"statement {number} of {len(script.statements)}" if number else "check"
+    facts = [excerpt(script.text, offset, redact.spans), ", ".join(filter(None, (place, code)))]
     detail = "\n".join([*facts, error.detail] if error.detail else facts)
     return error.completed(where=Mark.at(script.file.path, script.text, offset), detail=detail)

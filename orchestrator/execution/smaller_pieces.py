@@ -37,7 +37,9 @@ class SmallerPieces:
         if not (too_much or (error.transient and exhausted and repeatable)):
             return ""
         first = script.statements[0]
-        if self.commits_together(session, version, script) and (script.statements[1:] or not session.commits(first)):
+        if self.commits_together(session, version, script) and (
+            len(script.statements) > 1 or not session.commits(first)
+        ):
             self._apart.add(version)
             if statement is not None and repeatable:
                 self._outside.add((version, statement.offset))

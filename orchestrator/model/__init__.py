@@ -26,6 +26,7 @@ from orchestrator.model.history import (
     VersionRow,
     read_attempt,
 )
+from orchestrator.model.many import Inserts, Statements, telling, telling_text
 from orchestrator.model.server import (
     Activity,
     Blocking,
@@ -54,6 +55,7 @@ __all__ = [
     "Fleet",
     "History",
     "Hook",
+    "Inserts",
     "Lint",
     "LockHolder",
     "Manifest",
@@ -71,8 +73,11 @@ __all__ = [
     "Settings",
     "Size",
     "Statement",
+    "Statements",
     "Target",
     "VersionRow",
     "Vitals",
     "read_attempt",
+    "telling",
+    "telling_text",
 ]

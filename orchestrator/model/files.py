@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -101,7 +102,7 @@ class Script:
 
     file: File
     text: str
-    statements: tuple[Statement, ...]
+    statements: Sequence[Statement]
     atomic: bool
     lock_timeout: float | None = None
     lock_try: float | None = None

@@ -75,5 +75,5 @@ def _unreadable(error: InvalidError, partial: Attempt) -> Problem:
 
 def _line_after(script: Script, count: int) -> int:
     """Return the line where the statement after the first `count` begins, or the line after the end."""
-    rest = script.statements[count:]
-    return rest[0].line if rest else script.text.rstrip().count("\n") + 2
+    left = count < len(script.statements)
+    return script.statements[count].line if left else script.text.rstrip().count("\n") + 2

@@ -89,8 +89,11 @@ def _tool(found: re.Match[str]) -> str:
 
 def refuse_both_directions(script: Script) -> None:
     """Raise OtherToolError for a file in which statements go up and others go down: all of them would run."""
+    markers = list(parts(script.text))
+    if not markers:
+        return
     inside = [(one.offset, one.offset + len(one.source)) for one in script.statements]
-    markers = [one for one in parts(script.text) if not any(start < one.offset < end for start, end in inside)]
+    markers = [one for one in markers if not any(start < one.offset < end for start, end in inside)]
     if not markers:
         return
     first = Part(-1, not markers[0].goes_up or markers[0].tool == "tern", markers[0].tool)

@@ -12,7 +12,7 @@ import psycopg
 
 from orchestrator.engines.base import Limits
 from orchestrator.errors import StatementError
-from orchestrator.model import Activity, Blocking, Statement
+from orchestrator.model import Activity, Blocking, Statement, telling
 
 _LOCK_NOT_AVAILABLE = "55P03"
 SHOWN = 3  # of the sessions in the way
@@ -38,7 +38,8 @@ _PREPARED = """SELECT DISTINCT x.gid, x.owner, extract(epoch FROM clock_timestam
 
 def limits_together(statements: Sequence[Statement], limits: Limits) -> Limits:
     """Return the limits for statements that run in one transaction: short ones where readers would queue behind it."""
-    return limits if all(_HARMLESS.match(statement.source) for statement in statements) else limits.in_queue
+    harmless = all(_HARMLESS.match(statement.source) for _, statement in telling(statements))
+    return limits if harmless else limits.in_queue
 
 
 def limits_alone(statement: Statement, limits: Limits) -> Limits:

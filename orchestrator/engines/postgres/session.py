@@ -202,9 +202,7 @@ class PostgresSession:
                 message.put(self._tables.create_version_table())
         with timed(limits), self._wire.whole_or_nothing():
             message = self._ask_between(message, checks.before)
-            for statement in statements:
-                message.put(statement.opening)
-                message.add(statement)
+            message = self._wire.put_file(message, statements)
             message = self._ask_between(message, checks.after)
             if statements:
                 self._pieces.refuse_beyond(message)
@@ -330,6 +328,7 @@ class PostgresSession:
 
     def cancel(self) -> None:
         """Cancel on the server, over a connection of its own."""
+        self._wire.cancelled = True
         with suppress(psycopg.Error):
             self.connection.cancel_safe(timeout=5)
 
@@ -346,4 +345,4 @@ class PostgresSession:
         for check in checks:
             asking = in_file(check)
             judge_results(check, asking, self._wire.send(asking))
-        return Message("", after_file=message.has_statements)
+        return Message("", after=message)

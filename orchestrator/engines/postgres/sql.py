@@ -8,14 +8,16 @@ taken away, because whoever runs the file opens the transaction.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from difflib import get_close_matches
 
 from orchestrator.engines.directives import are_in, read_directives
+from orchestrator.engines.postgres.inserts import Finder
 from orchestrator.engines.postgres.literals import refuse_changed_literals
-from orchestrator.engines.postgres.sql_reader import NAME, WORD, Reader
-from orchestrator.model import Checks, Directive, File, Script, Statement
+from orchestrator.engines.postgres.pieces import Block, flat, one_by_one, pieces
+from orchestrator.engines.postgres.sql_reader import Reader
+from orchestrator.model import Checks, Directive, File, Inserts, Script, Statement, Statements
 
 # ---------------------------------------------------------------- what statements mean, in words as `Reader.words` spells them
 
@@ -50,29 +52,6 @@ _ALONE = re.compile(
             r"ALTER SUBSCRIPTION \S+ SET \( (?:.*, )?(?:FAILOVER|TWO_PHASE) ",
         )
     )
-)
-# What stays SET in the session after its transaction; a set_config(…, true) does not.
-_SETTING = re.compile(
-    r"(?:RE)?SET\s+(?!LOCAL\b|TRANSACTION\b|CONSTRAINTS\b)"
-    r"|SELECT\s+(?:pg_catalog\s*\.\s*)?set_config\s*\((?!.*,\s*'?(?:true|t|on|yes|1)'?\s*\))",
-    re.IGNORECASE | re.DOTALL,
-)
-_SPELLED = re.compile(WORD), re.compile(NAME)  # apart: an odd quote in a string must not hide what follows
-_TEMPORARY = re.compile(
-    r"CREATE\s+(?:OR\s+REPLACE\s+)?(?:(?:GLOBAL|LOCAL)\s+)?TEMP(?:ORARY)?\s+(?:TABLE|VIEW|SEQUENCE)\s+"
-    rf"(?:IF\s+NOT\s+EXISTS\s+)?(?:pg_temp\s*\.\s*)?({WORD}|{NAME})",
-    re.IGNORECASE,
-)
-# Fails in a session that never had a temporary table, lest another table of its name be taken for it.
-_SAME_SESSION = (
-    "SELECT CASE WHEN pg_catalog.pg_my_temp_schema() = 0 THEN ('pg_temp.lost' || '')::pg_catalog.regclass END; "
-)
-# A procedure may end the transaction that it is called in, and so may a DO block, or what that calls.
-_ENDS_TRANSACTIONS = re.compile(r"CALL\b|DO\b.*\b(?:COMMIT|ROLLBACK|CALL)\b", re.IGNORECASE | re.DOTALL)
-# Of these, too, the server itself says what they do, or that they do nothing, where no block of the file is around them.
-_OUTSIDE = re.compile(
-    rf"{_ENDS_TRANSACTIONS.pattern}|SET\s+(?:LOCAL|TRANSACTION|CONSTRAINTS)\b|(?:DECLARE|LOCK|RELEASE|ROLLBACK|SAVEPOINT)\b",
-    re.IGNORECASE | re.DOTALL,
 )
 _BEGIN = re.compile(r"(?:BEGIN (?:WORK |TRANSACTION )?|START TRANSACTION )(?P<modes>.*)")
 _COMMIT = re.compile(r"(?:COMMIT|END) (?:WORK |TRANSACTION )?(?:AND NO CHAIN )?$")
@@ -128,33 +107,6 @@ _QUERY = re.compile(r"(?:SELECT|WITH|VALUES|TABLE|\() ")
 # ---------------------------------------------------------------- from text to Script
 
 
-@dataclass(slots=True)
-class _Block:
-    """One BEGIN … COMMIT of the file."""
-
-    begin: Statement
-    modes: str
-    statements: list[Statement] = field(default_factory=list)
-
-    @property
-    def set_modes(self) -> str:
-        return f"SET TRANSACTION {self.modes}" if self.modes else ""
-
-    def unwrapped(self) -> list[Statement]:
-        """Return the statements without BEGIN and COMMIT; the isolation level that BEGIN asked for stays."""
-        modes = [replace(self.begin, body=self.set_modes)] if self.modes else []
-        return [replace(statement, block=True) for statement in (*modes, *self.statements)]
-
-    def whole(self, text: str) -> list[Statement]:
-        """Return the block as the one statement that it is to whoever runs it piece by piece."""
-        if not self.statements:
-            return []
-        first, last = self.statements[0], self.statements[-1]
-        source = text[first.offset : last.offset + len(last.source)]
-        opening = f"{self.set_modes}; " if self.modes else ""
-        return [replace(first, source=source, body=source, opening=opening, block=True)]
-
-
 def parse_sql(file: File, text: str, *, piecewise: bool = False) -> Script:
     """Parse a PostgreSQL migration; InvalidError tells line and column of what cannot be run.
 
@@ -168,19 +120,24 @@ def parse_sql(file: File, text: str, *, piecewise: bool = False) -> Script:
     given = tuple(directives(reader)) if are_in(text) else ()
     limits, checks = _read(reader, given)
     groups = list(_groups(reader))
-    refuse_changed_literals(reader, lambda: [one for group in groups for one in _flat(group)])
-    blocks = [group for group in groups if isinstance(group, _Block)]
+    refuse_changed_literals(reader, lambda: [one for group in groups for one in one_by_one(flat(group))])
+    blocks = [group for group in groups if isinstance(group, Block)]
     piecewise = piecewise or "no-transaction" in limits
     if len(groups) == len(blocks) == 1 and not piecewise:
         groups = list(blocks[0].unwrapped())
     else:
         piecewise = piecewise or bool(blocks)
-    atomic = not piecewise and all(isinstance(group, Statement) and group.atomic for group in groups)
-    statements = [group for group in groups if isinstance(group, Statement)] if atomic else _pieces(groups, text)
+    together = [] if piecewise else [group for group in groups if not isinstance(group, Block)]
+    atomic = not piecewise and len(together) == len(groups)
+    atomic = atomic and all(isinstance(group, Inserts) or group.atomic for group in together)
+    if atomic and any(isinstance(group, Inserts) for group in together):
+        statements: Sequence[Statement] = Statements(together)
+    else:
+        statements = tuple(one_by_one(together) if atomic else pieces(groups, text))
     return Script(
         file,
         text,
-        tuple(statements),
+        statements,
         atomic=atomic,
         lock_timeout=limits.get("lock_timeout"),
         lock_try=limits.get("lock_try"),
@@ -190,28 +147,21 @@ def parse_sql(file: File, text: str, *, piecewise: bool = False) -> Script:
     )
 
 
-def _flat(group: Statement | _Block) -> list[Statement]:
-    return group.statements if isinstance(group, _Block) else [group]
+def _cut(reader: Reader, runs: Finder) -> Iterator[tuple[int, int] | tuple[Inserts, int]]:
+    """Yield the bounds of each statement, and long runs of INSERTs with where they end."""
+    at = reader.first()
+    while True:
+        for start, end in reader.statements(at):
+            if found := runs.run(start):
+                yield found
+                at = reader.after_blank(found[1])
+                break
+            yield start, end
+        else:
+            return
 
 
-def _pieces(groups: list[Statement | _Block], text: str) -> Iterator[Statement]:
-    """Yield what runs piece by piece: each statement and block, with all that was SET for the session before it."""
-    settings = ""
-    temporary: set[str] = set()
-    for group in groups:
-        inner, pieces = (group.statements, group.whole(text)) if isinstance(group, _Block) else ([group], [group])
-        made = {found[1].lower() for statement in inner if (found := _TEMPORARY.match(statement.source))}
-        for piece in pieces:
-            if not piece.block and _OUTSIDE.match(piece.source):
-                piece = replace(piece, atomic=False)
-            words = {word.lower() for spelt in _SPELLED for word in spelt.findall(piece.source)} if temporary else set()
-            demand = _SAME_SESSION if (words & temporary) - made else ""
-            yield replace(piece, settings=settings, opening=piece.opening + demand)  # modes come before any query
-        temporary |= made
-        settings += "".join(f"{statement.body}; " for statement in inner if _SETTING.match(statement.body))
-
-
-def _groups(reader: Reader) -> Iterator[Statement | _Block]:
+def _groups(reader: Reader) -> Iterator[Statement | Inserts | Block]:
     """Yield what the file holds at its top: statements, and BEGIN … COMMIT blocks of statements."""
     text, block = reader.text, None
     lowered = text.lower()
@@ -219,10 +169,18 @@ def _groups(reader: Reader) -> Iterator[Statement | _Block]:
     unlocks, concurrently = "pg_advisory_unlock_all" in lowered, "concurrently" in lowered
     del lowered  # of a large file it is as large as the text
     line, counted, before = 1, 0, reader.first()
-    for start, end in reader.statements():
+    for found, end in _cut(reader, Finder(text)):
+        start = found.starts[0] if isinstance(found, Inserts) else found
         if directed and text.find("--", before, end) >= 0:
             _refuse_late_directive(reader, before, end)
         line, counted, before = line + text.count("\n", counted, start), start, end
+        if isinstance(found, Inserts):
+            found.line = line
+            if block:
+                block.statements.append(found)
+            else:
+                yield found
+            continue
         words = ""
         if unlocks or (
             text[start] in "aAbBcCdDeEpPrRsSvV"
@@ -230,16 +188,14 @@ def _groups(reader: Reader) -> Iterator[Statement | _Block]:
             and _TELLING.match(_first_two(reader, start, end))
         ):
             words = reader.words(start, end=end)
-        for pattern, what, hint in _FORBIDDEN if words else ():
-            if pattern.match(words):
-                raise reader.error(what, start, hint)
+            _refuse_forbidden(reader, start, words)
         source = text[start:end]
         statement = Statement(source, source, start, line, atomic=not (words and _ALONE.match(words)))
         if words and (begin := _BEGIN.match(words)):
             if block:
                 hint = "add COMMIT before it; inside of a transaction use SAVEPOINT"
                 raise reader.error(f"BEGIN inside the transaction that begins in line {block.begin.line}", start, hint)
-            block = _Block(statement, begin["modes"].strip())
+            block = Block(statement, begin["modes"].strip())
             if "READ ONLY" in block.modes:
                 raise reader.error("a READ ONLY transaction cannot record the migration", start, "remove READ ONLY")
         elif words and _COMMIT.match(words):
@@ -262,6 +218,12 @@ def _groups(reader: Reader) -> Iterator[Statement | _Block]:
         _refuse_late_directive(reader, before, len(text))
     if block:
         raise reader.error("BEGIN without COMMIT", block.begin.offset, "add COMMIT; at the end, or remove BEGIN")
+
+
+def _refuse_forbidden(reader: Reader, start: int, words: str) -> None:
+    for pattern, what, hint in _FORBIDDEN:
+        if pattern.match(words):
+            raise reader.error(what, start, hint)
 
 
 def _first_two(reader: Reader, start: int, end: int) -> str:
@@ -308,9 +270,7 @@ def _check(reader: Reader, directive: Directive, name: str) -> Statement:
     words = line.words(start, end=end)
     if not _QUERY.match(words):
         raise reader.error(f"{name} takes a query, and this is none", start, example)
-    for pattern, what, hint in _FORBIDDEN:
-        if pattern.match(words):
-            raise reader.error(what, start, hint)
+    _refuse_forbidden(reader, start, words)
     source = line.text[start:end]
     check = Statement(source, source, start, before.count("\n") + 1, atomic=True)
     from orchestrator.engines.postgres.reach import acts_outside  # only files with checks come here

@@ -25,13 +25,13 @@ NAME = r'"(?>(?:[^"]++|"")*)"'
 _ESCAPED = r"'(?>(?:[^'\\]++|''|\\.)*)'"
 # An E'…' literal may go on behind a line break, and what follows still knows escapes.
 _BREAK = r"(?>(?:[ \t\f\v]++|--[^\n\r]*+)*)[\n\r](?>(?:[ \t\n\r\f\v]++|--[^\n\r]*+[\n\r])*)"
-_E_STRING = rf"[Ee]{_ESCAPED}(?>(?:{_BREAK}{_ESCAPED})*)"
+E_STRING = rf"[Ee]{_ESCAPED}(?>(?:{_BREAK}{_ESCAPED})*)"
 _OTHER = r"[\0-!#%&*+,.0-:<-@\[\]^`{-\x7f]++|/(?!\*)|-(?!-)|\$[0-9]++"  # no letter, and none of '"$;()\/-
 
 
 def _run(word: str) -> re.Pattern[str]:
     """Compile what is passed over in one go: everything up to a `;`, bracket, comment, `$tag$` or fault."""
-    plain = rf"{_OTHER}|(?![Ee]'){word}|{_STRING}|{NAME}|{_E_STRING}"
+    plain = rf"{_OTHER}|(?![Ee]'){word}|{_STRING}|{NAME}|{E_STRING}"
     return re.compile(rf"(?>(?:{plain}|\((?>(?:{plain})*)\))*)", re.DOTALL)
 
 
@@ -48,7 +48,7 @@ _NO_ROUTINE = re.compile(
     re.IGNORECASE,
 )
 _CREATE_ROUTINE = re.compile(r"CREATE (?:OR REPLACE )?(?:FUNCTION|PROCEDURE) ")
-_TOKEN = re.compile(rf"(?P<string>{_E_STRING}|{_STRING})|(?P<name>{NAME})|{WORD}|[0-9]++|.", re.DOTALL)
+_TOKEN = re.compile(rf"(?P<string>{E_STRING}|{_STRING})|(?P<name>{NAME})|{WORD}|[0-9]++|.", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +66,12 @@ class Reader:
         """Return where the first statement begins."""
         return self.after_blank(1 if self.text.startswith("\ufeff") else 0)
 
-    def statements(self) -> Iterator[tuple[int, int]]:
-        """Yield the bounds of each statement, from its first token to its last, without the semicolon."""
-        text, at = self.text, self.first()
+    def statements(self, at: int | None = None) -> Iterator[tuple[int, int]]:
+        """Yield the bounds of each statement, from its first token to its last, without the semicolon.
+
+        `at` is where a statement begins, if not the first.
+        """
+        text, at = self.text, self.first() if at is None else at
         size = len(text)
         while at < size:
             semicolon, char = at, text[at]

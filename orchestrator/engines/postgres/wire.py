@@ -18,8 +18,10 @@ from orchestrator.engines.postgres import errors
 from orchestrator.engines.postgres.lock import CONNECT_TIMEOUT
 from orchestrator.engines.postgres.message import Message
 from orchestrator.engines.postgres.tables import Tables
-from orchestrator.model import Statement, Target
+from orchestrator.errors import StatementError
+from orchestrator.model import Inserts, Statement, Statements, Target
 
+_CANCELLED = "57014"
 _SERVER_START = "SELECT pg_catalog.pg_postmaster_start_time()::text"
 
 
@@ -30,6 +32,7 @@ class Wire:
         self._connection = connection
         self._target = target
         self._tables = tables
+        self.cancelled = False  # between two messages there is nothing on the server to cancel
         self._said: dict[tuple[str, str], None] = {}
 
     def send(self, message: Message) -> list[PGresult]:
@@ -59,6 +62,25 @@ class Wire:
                 pgconn.finish()  # the protocol has no other way out
                 raise psycopg.DataError("COPY from or to the client cannot be used in a migration")
             return results
+
+    def put_file(self, message: Message, statements: Sequence[Statement]) -> Message:
+        """Put a file into a message. Send what is full, and return the message in which the transaction goes on."""
+        for part in statements.parts if isinstance(statements, Statements) else statements:
+            done = 0
+            while done < (len(part) if isinstance(part, Inserts) else 1):
+                if message.is_full:
+                    self.send(message)
+                    if self.cancelled:
+                        raise StatementError("cancelled", code=_CANCELLED)
+                    self.refuse_misread(statements, whole=True)
+                    message = Message("", after=message)
+                if isinstance(part, Inserts):
+                    done = message.add_inserts(part, done)
+                else:
+                    message.put(part.opening)
+                    message.add(part)
+                    done = 1
+        return message
 
     def refuse_misread(self, statements: Sequence[Statement], *, whole: bool) -> None:
         """Refuse what the session would read otherwise than it stands. What is ours is read in UTF-8 in any case."""
