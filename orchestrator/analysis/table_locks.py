@@ -56,9 +56,7 @@ _WITH_BODY = re.compile(r"CREATE (?:OR REPLACE )?(?:FUNCTION|PROCEDURE|RULE)\b",
 
 def locked_together(script: Script, is_new: Callable[[str], bool]) -> Iterator[tuple[int, str]]:
     """Yield the number of the statement where a transaction strongly locks a second old table, and what to say of it."""
-    lowered = telling_text(
-        script
-    ).lower()  # a file of many thousands of INSERTs has none of these words: that is soon known
+    lowered = telling_text(script).lower()  # most files have none of these words: that is soon known
     if not any(word in lowered for word in _WORDS):
         return
     candidates = [statement for _, statement in telling(script.statements) if _may_lock(statement)]
@@ -70,7 +68,7 @@ def locked_together(script: Script, is_new: Callable[[str], bool]) -> Iterator[t
     renames = "rename" in lowered
     names, finally_ = _Names(), _Names()
     if renames:
-        for statement in filter(_may_lock, (one for _, one in telling(script.statements))):
+        for statement in candidates:
             for part in _parts(statement.source):
                 finally_.follow(part)
     for number, statement in telling(script.statements):
