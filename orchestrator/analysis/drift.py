@@ -30,11 +30,16 @@ NOT_COVERED = (
     "security labels",
     "subscriptions",
     "the order of columns",
+    "objects of the system, such as those in pg_catalog",
+    "roles, and settings that belong to a role in all databases",
+    "DEPENDS ON EXTENSION, and comments on extensions",
     "the table type of CREATE TABLE … OF, where its columns are the same and it was set later",
     "documents, users, roles and profiling of MongoDB",
     "users, roles and privileges of MySQL",
+    "page size, encoding and auto_vacuum of SQLite",
 )
-_PARTITION = re.compile(r"partition of (\S+|\"[^\"]*\")")
+_NAME = r'(?:"(?:[^"]|"")+"|[^\s".]+)'
+_PARTITION = re.compile(rf"partition of ({_NAME}(?:\.{_NAME})?)")
 
 
 class KeptSnapshot(NamedTuple):
@@ -145,10 +150,11 @@ def compare(expected: SchemaSnapshot, found: SchemaSnapshot, ignore: Sequence[st
     """
     notes: list[str] = []
     partitions = {**_partitions(expected, found), **_partitions(found, expected)}
+    whole = {one.name for one in partitions if one.kind == "table"}
     differences: list[Difference] = []
     ignored = 0
     for how, one in _changes(expected, found):
-        if one.name in partitions or one.of in partitions:
+        if one in partitions or one.name in whole or one.of in whole:
             continue
         if any(fnmatchcase(str(one), glob) for glob in ignore):
             ignored += 1
@@ -207,12 +213,22 @@ def _changes(expected: SchemaSnapshot, found: SchemaSnapshot) -> Iterator[tuple[
     yield from (("different", one) for one in sorted(both, key=str))
 
 
-def _partitions(less: SchemaSnapshot, more: SchemaSnapshot) -> dict[str, str]:
-    """Return the partitions that only `more` has, with their parent, which both have."""
+def _partitions(less: SchemaSnapshot, more: SchemaSnapshot) -> dict[SchemaObject, str]:
+    """Return the partitions that only `more` has, and theirs, with the table that both have."""
     tables = {one.name for one in less if one.kind == "table"}
-    return {
-        one.name: match[1].removeprefix("public.")
-        for one, definition in more.items()
-        if one.kind == "table" and one not in less and (match := _PARTITION.search(definition))
-        and match[1].removeprefix("public.") in tables
-    }  # fmt: skip
+    parents: dict[SchemaObject, str] = {}
+    for one, definition in more.items():
+        if one in less:
+            continue
+        if one.kind == "partition":
+            parents[one] = one.of
+        elif one.kind == "table" and (match := _PARTITION.search(definition)):
+            parents[one] = match[1].removeprefix("public.")
+    by_name = {one.name: parent for one, parent in parents.items() if one.kind == "table"}
+    found: dict[SchemaObject, str] = {}
+    for one, parent in parents.items():
+        while parent in by_name:
+            parent = by_name[parent]
+        if parent in tables:
+            found[one] = parent
+    return found

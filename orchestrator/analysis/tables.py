@@ -68,8 +68,8 @@ class Schema(NamedTuple):
 def schema_of(snapshot: SchemaSnapshot) -> Schema:
     """Return the tables of a snapshot, in the order of their names."""
     owners = {one.of for one in snapshot if one.kind == "column"}
-    boxes = [one for one in snapshot if one.kind in _BOXES or (not one.of and {one.name, str(one)} & owners)]
-    by_name = {key: box for box in boxes for key in (box.name, str(box))}
+    boxes = [one for one in snapshot if one.kind in _BOXES or (not one.of and one.name in owners)]
+    by_name = {box.name: box for box in boxes}
     members: dict[SchemaObject, list[SchemaObject]] = {box: [] for box in boxes}
     others = []
     for one in snapshot:

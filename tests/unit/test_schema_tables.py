@@ -43,11 +43,11 @@ def test_mysql() -> None:
     found = schema_of(
         {
             Of("table", "customers"): "ENGINE=InnoDB",
-            Of("column", "customers.id", "table customers"): "int NOT NULL",
-            Of("index", "customers.PRIMARY", "table customers"): "PRIMARY KEY (`id`)",
+            Of("column", "customers.id", "customers"): "int NOT NULL",
+            Of("index", "customers.PRIMARY", "customers"): "PRIMARY KEY (`id`)",
             Of("table", "orders"): "ENGINE=InnoDB",
-            Of("column", "orders.customer", "table orders"): "int",
-            Of("constraint", "orders.fk", "table orders"): (
+            Of("column", "orders.customer", "orders"): "int",
+            Of("constraint", "orders.fk", "orders"): (
                 "CONSTRAINT `fk` FOREIGN KEY (`customer`) REFERENCES `customers` (`id`)"
             ),
         }
@@ -60,14 +60,14 @@ def test_sqlite() -> None:
     found = schema_of(
         {
             Of("table", "customers"): "CREATE TABLE customers(id INTEGER PRIMARY KEY,name TEXT)",
-            Of("column", "customers.id", "table customers"): "INTEGER KEY 1",
+            Of("column", "customers.id", "customers"): "INTEGER KEY 1",
             Of("table", "orders"): (
                 "CREATE TABLE orders(id INTEGER PRIMARY KEY,customer NUMERIC(3,0)NOT NULL REFERENCES Customers(id),"
                 "other INT,FOREIGN KEY(other)REFERENCES orders)"
             ),
-            Of("column", "orders.id", "table orders"): "INTEGER KEY 1",
-            Of("column", "orders.customer", "table orders"): "NUMERIC(3,0) NOT NULL",
-            Of("index", "by_customer", "table orders"): "CREATE INDEX by_customer ON orders(customer)",
+            Of("column", "orders.id", "orders"): "INTEGER KEY 1",
+            Of("column", "orders.customer", "orders"): "NUMERIC(3,0) NOT NULL",
+            Of("index", "by_customer", "orders"): "CREATE INDEX by_customer ON orders(customer)",
         }
     )
     orders = tables(found)["orders"]

@@ -23,6 +23,8 @@ _DATABASE = """SELECT DEFAULT_CHARACTER_SET_NAME, DEFAULT_COLLATION_NAME FROM in
     WHERE SCHEMA_NAME = DATABASE()"""
 _COUNTER = re.compile(r" AUTO_INCREMENT=[0-9]+")
 _NAME = re.compile(r"`((?:[^`]|``)*)`")
+_PARTITION = re.compile(r"[ (]PARTITION (?!BY )(?:`((?:[^`]|``)*)`|(\S+)) ?")
+_LAST = re.compile(r"\)(?: \*/)?\Z")
 _KEYS = ("PRIMARY KEY", "UNIQUE KEY", "KEY", "FULLTEXT KEY", "SPATIAL KEY", "VECTOR KEY")
 _MARKS = "orch_copy"  # what a scratch database is, see copies.py
 _SHOWN = {
@@ -54,7 +56,7 @@ def _read(connection: Any, ours: Sequence[str]) -> SchemaSnapshot:
         else:
             _read_other(connection, "sequence" if kind == "SEQUENCE" else "view", str(name), own, found)
     for name, table, *rest in ask(connection, _TRIGGERS):
-        trigger = SchemaObject("trigger", str(name), str(SchemaObject("table", str(table))))
+        trigger = SchemaObject("trigger", str(name), str(table))
         found[trigger] = "\n".join(map(str, rest)).replace(own, "")
     for name, kind in ask(connection, _ROUTINES):
         _read_other(connection, str(kind).lower(), str(name), own, found)
@@ -69,25 +71,32 @@ def _read(connection: Any, ours: Sequence[str]) -> SchemaSnapshot:
 
 
 def _read_table(connection: Any, name: str, found: dict[SchemaObject, str]) -> None:
-    """Add a table, and its columns, keys and constraints one by one: where a column stands does not matter."""
+    """Add a table, and its columns, keys, constraints and partitions one by one: where a column stands does not matter."""
     table = SchemaObject("table", name)
     lines = str(ask(connection, f"SHOW CREATE TABLE {quoted(name)}")[0][1]).split("\n")
-    of = str(table)
     options: list[str] = []
+    partition: SchemaObject | None = None
     for line in lines[1:]:
         text = line.strip().rstrip(",")
+        if started := _PARTITION.match(line):
+            partition = SchemaObject("partition", f"{name}.{(started[1] or started[2]).replace('``', '`')}", name)
+            text = line[started.end() :]
+        if partition:  # what follows is its own, up to the next one
+            text = _LAST.sub("", text.rstrip(",")) if line == lines[-1] else text.strip().rstrip(",")
+            found[partition] = " ".join(filter(None, (found.get(partition), text)))
+            continue
         if not line.startswith("  "):
             options.append(_COUNTER.sub("", text).lstrip(") "))
             continue
         kind = next((key for key in _KEYS if text.startswith(key)), "")
         label = (found_name := _NAME.search(text)) and found_name[1].replace("``", "`")
         if text.startswith("`"):
-            found[SchemaObject("column", f"{name}.{label}", of)] = text.partition("` ")[2]
+            found[SchemaObject("column", f"{name}.{label}", name)] = text.partition("` ")[2]
         elif kind:
             key = "PRIMARY" if kind == "PRIMARY KEY" else label
-            found[SchemaObject("index", f"{name}.{key}", of)] = text
+            found[SchemaObject("index", f"{name}.{key}", name)] = text
         elif text.startswith("CONSTRAINT"):
-            found[SchemaObject("constraint", f"{name}.{label}", of)] = text
+            found[SchemaObject("constraint", f"{name}.{label}", name)] = text
         else:
             options.append(text)
     found[table] = "\n".join(options)

@@ -129,9 +129,11 @@ _THINGS = (
     WHERE relkind IN ('v', 'm')""",
     # Two joins: one with a condition for both takes seconds where there are thousands of tables.
     f"""SELECT 'constraint', rel.name || '.' || quote_ident(conname), rel.name, concat_ws(' ', pg_get_constraintdef(c.oid),
-        'with ' || array_to_string(i.reloptions, ', '), {_TABLESPACE.format("i")})
+        'with ' || array_to_string(i.reloptions, ', '), {_TABLESPACE.format("i")},
+        CASE WHEN (SELECT indisclustered FROM pg_index WHERE indexrelid = i.oid) THEN 'clustered on' END)
     FROM pg_constraint c JOIN rel ON rel.oid = conrelid
-        LEFT JOIN pg_class i ON i.oid = conindid AND contype IN ('p', 'u', 'x') WHERE contype NOT IN ('n', 't')""",
+        LEFT JOIN pg_class i ON i.oid = conindid AND contype IN ('p', 'u', 'x')
+    WHERE contype <> 't' AND (contype <> 'n' OR NOT convalidated OR connoinherit)""",
     """SELECT 'constraint', name || '.' || quote_ident(conname), name, pg_get_constraintdef(c.oid)
     FROM pg_constraint c JOIN typ ON typ.oid = contypid WHERE contype NOT IN ('n', 't')""",
     f"""SELECT 'index', substr(name, 1, length(name) - length(quote_ident(rel.relname))) || quote_ident(i.relname), name,

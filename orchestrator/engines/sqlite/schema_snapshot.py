@@ -11,21 +11,24 @@ from orchestrator.model import SchemaObject, SchemaSnapshot
 _OBJECTS = """SELECT type, name, tbl_name, coalesce(sql, '') FROM sqlite_master
     WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY type, name"""
 _COLUMNS = "SELECT name, type, \"notnull\", coalesce(dflt_value, ''), pk, hidden FROM pragma_table_xinfo(?)"
-_TEXT = re.compile(r"('(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|`[^`]*`|\[[^\]]*\])|--[^\n]*|/\*.*?\*/|\s+", re.DOTALL)
+_TOKEN = re.compile(
+    r"(?P<text>'(?:[^']|'')*')|\"(?P<name>[A-Za-z_][A-Za-z0-9_]*)\"|(?P<quoted>\"(?:[^\"]|\"\")*\"|`[^`]*`|\[[^\]]*\])"
+    r"|(?P<blank>--[^\n]*|/\*.*?\*/|\s+)|(?P<mark>[(),])|.",
+    re.DOTALL,
+)
 
 
 def read_schema(connection: sqlite3.Connection, ours: Sequence[str]) -> SchemaSnapshot:
     """Return every table, column, index, view and trigger with its definition, without the tables of the bookkeeping.
 
-    A table's columns are compared one by one, where they stand does not matter; the whole text of a table counts only for
-    what columns do not tell (constraints, WITHOUT ROWID, STRICT).
+    The definition of a table is its whole text, which alone tells of constraints, WITHOUT ROWID and STRICT.
     """
     found: dict[SchemaObject, str] = {}
     hidden = {name.lower() for name in ours}
     for kind, name, table, text in connection.execute(_OBJECTS).fetchall():
         if table.lower() in hidden:
             continue
-        owner = str(SchemaObject("table", table)) if kind in ("index", "trigger") else ""
+        owner = table if kind in ("index", "trigger") else ""
         if kind != "table":
             found[SchemaObject(kind, name, owner)] = _spelled(text)
             continue
@@ -33,9 +36,7 @@ def read_schema(connection: sqlite3.Connection, ours: Sequence[str]) -> SchemaSn
         for column, type_, not_null, default, key, extra in connection.execute(_COLUMNS, (name,)).fetchall():
             facts = [type_, "NOT NULL" * not_null, f"DEFAULT {default}" if default else "", f"KEY {key}" if key else ""]
             facts.append(f"GENERATED {extra}" if extra else "")
-            found[SchemaObject("column", f"{name}.{column}", str(SchemaObject("table", name)))] = " ".join(
-                filter(None, facts)
-            )
+            found[SchemaObject("column", f"{name}.{column}", name)] = " ".join(filter(None, facts))
     for name in ("user_version", "application_id"):
         if value := connection.execute(f"PRAGMA {name}").fetchone()[0]:
             found[SchemaObject("pragma", name)] = str(value)
@@ -46,5 +47,18 @@ def read_schema(connection: sqlite3.Connection, ours: Sequence[str]) -> SchemaSn
 
 
 def _spelled(text: str) -> str:
-    """Return a definition with one blank where there are blanks or comments: ALTER TABLE leaves them as it finds them."""
-    return re.sub(r" ?([(),]) ?", r"\1", _TEXT.sub(lambda found: found[1] or " ", text)).strip()
+    """Return a definition without comments, quotes around plain names, and blanks that mean nothing.
+
+    ALTER TABLE leaves comments and blanks as it finds them, and puts the names that it changes into quotes.
+    """
+    parts: list[str] = []
+    blank = False
+    for found in _TOKEN.finditer(text):
+        if found["blank"]:
+            blank = True
+            continue
+        if blank and parts and not (found["mark"] or parts[-1] in ("(", ")", ",")):
+            parts.append(" ")
+        parts.append(found["name"] or found[0])
+        blank = False
+    return "".join(parts)
