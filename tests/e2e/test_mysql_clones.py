@@ -142,3 +142,21 @@ def test_a_clone_that_somebody_has_locked_is_named_in_seconds(shop: Shop) -> Non
         assert f"then: orch drop-clone {name}" in refused
     shop.orch("drop-clone", name)
     assert name not in clones(shop)
+
+
+def test_columns_that_a_select_does_not_show_are_copied(shop: Shop) -> None:
+    """Invisible ones; and those with an expression as their default, which MySQL calls generated."""
+    columns = (
+        "i int PRIMARY KEY, x int INVISIBLE, g int AS (i + 1), made datetime DEFAULT (NOW()), u text DEFAULT (UUID())"
+    )
+    versioned = "CREATE TABLE v (n int) WITH SYSTEM VERSIONING;\nINSERT INTO v VALUES (3);\n" if shop.is_maria() else ""
+    rows = "INSERT INTO a (i, x, made, u) VALUES (1, 7, '2001-02-03', 'same');\n"
+    shop.declare({"1_a.up.sql": f"CREATE TABLE a ({columns});\n{rows}{versioned}"})
+    shop.orch("apply")
+    wanted = f"{shop.estate.prefix}copy"
+    shop.orch("clone", "shop", "--as", wanted)
+    ((made,),) = shop.estate.mysql("copy", "SELECT CONCAT_WS(' ', i, x, g, made, u) FROM a")
+    assert made == "1 7 2 2001-02-03 00:00:00 same"
+    if versioned:
+        assert shop.estate.mysql("copy", "SELECT n FROM v") == [(3,)]
+    shop.orch("drop-clone", wanted)

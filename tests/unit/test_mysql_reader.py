@@ -64,6 +64,9 @@ def texts(text: str) -> list[str]:
         "CREATE FUNCTION f(x int) RETURNS int IF x IN (1, 2) THEN RETURN 1; ELSE RETURN IF(x, 2, 3); END IF",
         "CREATE FUNCTION f() RETURNS int unsigned FOR i IN 1..10 DO RETURN i; END FOR",
         "CREATE FUNCTION f() RETURNS varchar(9) CHARSET utf8mb4 WHILE 1 DO RETURN REPEAT('a', 2); END WHILE",
+        "CREATE PROCEDURE q() BEGIN SELECT 1; -- a // b\n/* c // d */ SELECT 2; # e // f\nEND",
+        "CREATE PROCEDURE q() SELECT * FROM a PARTITION (p0) FOR SYSTEM_TIME ALL",
+        "CREATE PROCEDURE q() SELECT * FROM a WHERE i IN (1) FOR UPDATE",
         "CREATE FUNCTION IF NOT EXISTS f() RETURNS int RETURN IF(1, 2, 3)",
         "CREATE FUNCTION f() RETURNS int REPEAT RETURN 1; UNTIL 1 END REPEAT",
         "BEGIN NOT ATOMIC IF (SELECT 2) THEN SELECT 4; END IF; END",
@@ -151,6 +154,13 @@ def test_what_commits_with_its_record() -> None:
         ("SET NAMES latin1; INSERT INTO a VALUES ('ä');", "1:1", "read it as latin1"),
         ("BEGIN; SELECT 1;", "1:1", "BEGIN without COMMIT"),
         ("CREATE TABLE a (i int); SAVEPOINT x;", "1:25", "not one transaction"),
+        ("CREATE TABLE a (i int); SET TRANSACTION ISOLATION LEVEL SERIALIZABLE;", "1:25", "not one transaction"),
+        ("CREATE TABLE a (i int);\nset @@transaction_isolation = 'SERIALIZABLE';", "2:1", "not one transaction"),
+        ("SELECT 1; SET @a = 1, GLOBAL read_only = 1;", "1:23", "no session could write"),
+        ("SET @@GLOBAL.super_read_only=ON;", "1:5", "no session could write"),
+        ("SET PERSIST offline_mode = 1;", "1:5", "no session could write"),
+        ("SET @@GLOBAL.GTID_PURGED=/*!80000 '+'*/ 'a-b:1-5';", "1:5", "that it never made"),
+        ("/*!50003 SET GLOBAL gtid_slave_pos='0-1-5' */;", "1:14", "that it never made"),
         ("SET sql_mode = 'NO_BACKSLASH_ESCAPES'; SELECT 'a\\'b';", "1:40", "would end elsewhere"),
         ("-- orch: lock_timout=3s\nSELECT 1", "1:10", "unknown directive"),
         ("SELECT 'a\0b'", "1:10", "NUL"),
@@ -162,6 +172,16 @@ def test_what_is_refused_with_its_place(text: str, where: str, what: str) -> Non
     assert what in caught.value.what
     assert str(caught.value.where) == f"1_x.up.sql:{where}"
     assert caught.value.hint
+
+
+def test_an_isolation_level_for_the_whole_session_or_file_is_taken() -> None:
+    for text in (
+        "SET SESSION TRANSACTION ISOLATION LEVEL SERIALIZABLE; CREATE TABLE a (i int);",
+        "SET transaction_isolation = 'SERIALIZABLE'; CREATE TABLE a (i int);",
+        "SET @@SESSION.tx_isolation = 'SERIALIZABLE', @x = @@tx_isolation; CREATE TABLE a (i int);",
+        "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE; INSERT INTO a VALUES (1);",
+    ):
+        assert len(read_script(FILE, text).statements) == 2
 
 
 @pytest.mark.parametrize(

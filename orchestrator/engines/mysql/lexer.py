@@ -126,7 +126,7 @@ def split(text: str, *, raw: bool = False, blank: Callable[[tuple[int, int]], No
         if found is None:  # the pattern takes any character
             break
         kind, start, place = found.lastgroup or "other", place, found.end()
-        if delimiter != ";" and kind in ("word", "other", "blank") and (cut := found[0].find(delimiter)) > 0:
+        if delimiter != ";" and kind in ("word", "other") and (cut := found[0].find(delimiter)) > 0:
             place = start + cut
             found = pattern.match(text[:place], start) or found
         if found[0] == "*/" and not conditional:  # 2*/* a comment */3
@@ -196,7 +196,8 @@ class _Body:
         self._decided = False
         self._open: list[str] = []
         self._closing = False  # END was read: the next word may say what ends
-        self._is_returned = False  # RETURNS was read and RETURN was not: a type stands there, whatever its words
+        self._is_returned = False  # RETURNS was read: a type stands there, whatever its words
+        self._is_query = False  # the one statement of the body is a query or RETURN: no block begins in it
 
     @property
     def inside(self) -> bool:
@@ -220,8 +221,9 @@ class _Body:
             self._closing = False
             if word in COMPOUND:
                 return
-        if not self._open and word in ("returns", "return"):
-            self._is_returned = word == "returns"
+        if not self._open:
+            self._is_returned = self._is_returned or word == "returns"
+            self._is_query = self._is_query or word in ("return", "select", "with", "call")
         if word == "end":
             self._end(before)
         elif word == "each" and before == "for" and self._open[-1:] == ["for"]:
@@ -289,6 +291,8 @@ class _Body:
 
     def _begins_body(self, before: str, tokens: list[Token]) -> bool:
         """Whether the last token stands where the one statement of a body may begin, after what is said of the routine."""
+        if self._is_query:
+            return False
         if self._is_returned or before in (")", ":", "deterministic", "sql", "data", "definer", "invoker", "row", "do"):
             return True
         return len(tokens) > 2 and tokens[-3].text in ("comment", "follows", "precedes")

@@ -12,6 +12,7 @@ from orchestrator.engines.directives import are_in, read_directives
 from orchestrator.engines.file_reader import FileReader
 from orchestrator.engines.mysql.lexer import COMPOUND, Piece, Token, name_of, split
 from orchestrator.engines.mysql.settings import (
+    is_for_next_transaction,
     refuse_charsets,
     refuse_oracle_bodies,
     refuse_settings,
@@ -51,7 +52,7 @@ def read_script(file: File, text: str) -> Script:
     statements = _statements(reader, kept)
     atomic = all(statement.atomic for statement in statements)
     if not atomic:
-        _refuse_savepoints(reader, kept)
+        _refuse_parts_of_transactions(reader, kept)
     given = tuple(read_directives(text, blanks if are_in(text) else ()))
     limits, checks = _read(reader, given, pieces[0].start if pieces else len(text))
     return Script(
@@ -233,13 +234,20 @@ def _statements(reader: FileReader, pieces: Sequence[Piece]) -> list[Statement]:
     return statements
 
 
-def _refuse_savepoints(reader: FileReader, pieces: Sequence[Piece]) -> None:
+def _refuse_parts_of_transactions(reader: FileReader, pieces: Sequence[Piece]) -> None:
+    """Refuse what has a meaning in a transaction only, in a file whose statements commit one by one."""
     for piece in pieces:
         if piece.words[0] in ("savepoint", "release", "rollback"):
             raise reader.error(
                 f"{piece.words[0].upper()} in a file that is not one transaction",
                 piece.start,
                 "move the statements that change tables to a migration of their own",
+            )
+        if is_for_next_transaction(piece):
+            raise reader.error(
+                f"{reader.text[piece.start : piece.end]!r} has no effect in a file that is not one transaction",
+                piece.start,
+                "SET SESSION TRANSACTION … counts for each statement below it",
             )
 
 

@@ -23,8 +23,19 @@ _NOT_TO_SET = {
     "sql_select_limit": "orch could not read all of its records",
     "completion_type": "a COMMIT would begin another transaction, or end the session",
 }
+# What a file must not change for all sessions, each with what to do instead.
+_CLOSES = ("no session could write, that of orch neither", "run it outside of migrations")
+_REPLICATES = (
+    "the server would take changes for made that it never made",
+    "remove it; make a dump without it by --set-gtid-purged=OFF, or without --gtid",
+)
+_NOT_FOR_ALL = {
+    **dict.fromkeys(("read_only", "super_read_only", "offline_mode", "transaction_read_only", "tx_read_only"), _CLOSES),
+    **dict.fromkeys(("gtid_purged", "gtid_slave_pos", "gtid_binlog_state"), _REPLICATES),
+}
 _NOT_FOR_ONE = ("sql_log_bin", "gtid_next")
 """What not even one statement may have set, by SET STATEMENT."""
+_ISOLATION = ("transaction_isolation", "tx_isolation")
 _BODIES = frozenset({"procedure", "function", "package", "trigger", "event"})
 
 
@@ -112,10 +123,26 @@ def refuse_settings(reader: FileReader, piece: Piece) -> None:
     for one in settings_of(piece.tokens[1:]):
         if one.is_of_session and one.name in _NOT_TO_SET:
             raise _not_to_set(reader, one)
+        if not one.is_of_session and one.name in _NOT_FOR_ALL:
+            why, hint = _NOT_FOR_ALL[one.name]
+            what = f"SET {one.scope.upper()} {one.name} does not belong in a migration: {why}"
+            raise reader.error(what, one.start, hint)
     words = [token.text for token in piece.tokens if token.kind == "word"]
     if "transaction" in words[1:3] and words[1] != "global" and ("read", "only") in pairwise(words):
         what = "SET TRANSACTION READ ONLY does not belong in a migration: orch could not write its records"
         raise reader.error(what, piece.start, "remove it")
+
+
+def is_for_next_transaction(piece: Piece) -> bool:
+    """Whether a SET counts for the next transaction alone: SET TRANSACTION, or @@transaction_isolation without a scope."""
+    words = [token.text.lower() for token in piece.tokens[:2]]
+    if words == ["set", "transaction"]:
+        return True
+    written = {one.start: one.name for one in settings_of(piece.tokens[1:])} if words[:1] == ["set"] else {}
+    return any(
+        written.get(token.start) in _ISOLATION and token.text.lower() == f"@@{written[token.start]}"
+        for token in piece.tokens
+    )
 
 
 def _not_to_set(reader: FileReader, one: Setting) -> Exception:
