@@ -76,12 +76,16 @@ class Reach(Enum):
 
 
 class Finding(NamedTuple):
-    """A statement that reaches beyond its database: where it is, what it does, and what to do about it."""
+    """A statement that reaches beyond its database: where it is, what it does, and what to do about it.
+
+    `unknown`: it executes a text that nobody can read before it runs.
+    """
 
     where: Mark
     what: str
     reach: Reach
     hint: str = ""
+    unknown: bool = False
 
 
 class Routine(NamedTuple):
@@ -102,13 +106,15 @@ class Confined(NamedTuple):
 
     `findings` are the statements that reach beyond the copy. `routines` are the functions that the file creates. `calls`
     takes the names of functions that reach beyond the copy, and of those that execute a text; it returns a finding for each
-    call of one of the first, and for what is given to one of the second.
+    call of one of the first, and for what is given to one of the second. `links`: the file creates an extension whose
+    functions reach other databases, so that any text may call them.
     """
 
     script: Script
     findings: tuple[Finding, ...] = ()
     routines: tuple[Routine, ...] = ()
     calls: Callable[[frozenset[str], frozenset[str]], Iterable[Finding]] = lambda names, executing: ()  # noqa: ARG005
+    links: bool = False
 
 
 class Session(Protocol):

@@ -57,6 +57,7 @@ def reaching(
     """Yield the statements of these files that reach beyond a database called `scratch`; InvalidGroup if files do not parse."""
     invalid: list[InvalidError] = []
     read: list[tuple[Migration, Confined]] = []
+    unknown: list[tuple[Migration, Finding]] = []
     for migration in migrations:
         for file in filter(None, map(migration.file, directions)):
             try:
@@ -64,6 +65,7 @@ def reaching(
                 read.append((migration, confined))
                 for finding in confined.findings:
                     yield migration, finding
+                    unknown += [(migration, finding)] if finding.unknown else []
             except InvalidGroup as group:
                 invalid.extend(group.errors)
             except InvalidError as error:
@@ -75,6 +77,11 @@ def reaching(
         for migration, confined in read:
             for finding in confined.calls(names, executing):
                 yield migration, finding
+                unknown += [(migration, finding)] if finding.unknown else []
+    if "dblink" in run.databases[id].create.extensions or any(confined.links for _, confined in read):
+        for migration, finding in unknown:
+            what = f"{finding.what}: with dblink it can reach any"
+            yield migration, finding._replace(what=what, reach=Reach.OTHER, hint="write into the file what it executes")
 
 
 def reaching_routines(files: Sequence[Confined]) -> frozenset[str]:

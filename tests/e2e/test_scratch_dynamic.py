@@ -131,3 +131,14 @@ def test_what_is_put_together_of_constants_is_refused_before_anything_runs(shop:
             for line in refused.splitlines()
         ), (what, refused)
     assert facts(shop) == before
+
+
+def test_with_dblink_no_copy_runs_what_only_the_server_knows(shop: Estate) -> None:
+    hidden = hides(shop, "SELECT dblink_exec('dbname={other}', 'CREATE TABLE reached ()')")
+    shop.write(
+        "postgres-shop", {"000002_b.up.sql": hidden, "000003_c.up.sql": "CREATE EXTENSION IF NOT EXISTS dblink;"}
+    )
+    refused = shop.orch("clone", "shop", code=4).stderr
+    assert "000002_b.up.sql:2:74: no copy of postgres-shop can run this: EXECUTE of a text" in refused, refused
+    assert "with dblink it can reach any" in refused
+    assert shop.sql("other", "SELECT to_regclass('reached')::text") == [(None,)]

@@ -117,6 +117,13 @@ SQL = {
         "DO $$ BEGIN EXECUTE 'ALTER ' || 'SYS' /* a */ || 'TEM RESET ALL'; END $$",
         "DO $$ DECLARE me text := current_database(); BEGIN ALTER DATABASE shop SET x.y TO 1; END $$",
         "DO $$ BEGIN EXECUTE format('SELECT 1; ALTER SYSTEM RESET %I', 'x'); END $$",
+        r"DO $$ BEGIN EXECUTE E'SELECT 1;\nALTER ROLE joe SET x.y TO 1'; END $$",
+        r"DO $$ BEGIN EXECUTE E'ALTER\nROLE joe SET x.y TO 1'; END $$",
+        r"DO $$ BEGIN EXECUTE E'\x41LTER ROLE joe SET x.y TO 1'; END $$",
+        r"DO $$ BEGIN EXECUTE U&'\0041LTER ROLE joe SET x.y TO 1'; END $$",
+        "DO $$ BEGIN EXECUTE 'ALTER '\n  -- a remark\n  'ROLE joe SET x.y TO 1'; END $$",
+        "CREATE CAST (int AS bool) WITH FUNCTION pg_terminate_backend(int, bigint)",
+        "CREATE OPERATOR @@@ (LEFTARG = int, RIGHTARG = bigint, FUNCTION = pg_terminate_backend)",
     ],
     SERVER: [
         "CREATE ROLE a",
@@ -143,6 +150,8 @@ SQL = {
         "CREATE OR REPLACE FUNCTION f() RETURNS void LANGUAGE sql AS 'SELECT pg_reload_conf()'",
         "CREATE PROCEDURE p() LANGUAGE plpgsql AS $$ BEGIN PERFORM dblink_exec('x', 'y'); END $$",
         "CREATE FUNCTION f() RETURNS bool LANGUAGE sql BEGIN ATOMIC SELECT pg_reload_conf(); END",
+        "DO $$ BEGIN EXECUTE 'CREATE VIEW v AS ' || (SELECT text FROM words); END $$",
+        "DO LANGUAGE plperlu $$ system('true'); $$",
     ],
     "": [
         "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET x.y TO 1', current_database()); END $$",
@@ -239,6 +248,25 @@ HARMLESS = "CREATE FUNCTION f() RETURNS int LANGUAGE sql RETURN length('wipe()')
             [],
         ),
         ([WIPES, "CREATE TABLE wipe (a int)", "INSERT INTO wipe (a) VALUES (1)", "SELECT 'wipe()' -- wipe()"], []),
+        ([WIPES.replace("wipe", "ฟัง"), "SELECT app.ฟัง()"], ["ฟัง()"]),
+        ([WIPES.replace("wipe", "ÜBER"), "SELECT app.Über()"], ["Über()"]),
+        ([WIPES.replace("wipe", '"the wipe"'), 'SELECT app."the wipe"()'], ["the_wipe()"]),
+        ([WIPES, "CREATE AGGREGATE a (int) (SFUNC = app.wipe, STYPE = int)", "SELECT a(1)"], ["a()"]),
+        ([WIPES, "CREATE TRIGGER t AFTER INSERT ON a EXECUTE FUNCTION wipe()"], ["wipe()"]),
+        ([WIPES, "CREATE OPERATOR @@ (RIGHTARG = int, FUNCTION = app.wipe)"], ["wipe()"]),
+        (["CREATE FUNCTION f(int) RETURNS bool LANGUAGE internal AS 'pg_terminate_backend'", "SELECT f(1)"], ["f()"]),
+        (
+            ["CREATE FUNCTION f(text) RETURNS text AS '$libdir/dblink', 'dblink_exec' LANGUAGE 'c'", "SELECT f('')"],
+            ["f()"],
+        ),
+        (
+            [
+                'CREATE FUNCTION f() RETURNS int LANGUAGE plpython3u AS $$ plpy.execute("DROP ROLE joe") $$',
+                "SELECT f()",
+            ],
+            ["f()"],
+        ),
+        (['CREATE FUNCTION f() RETURNS int LANGUAGE plv8 AS $$ plv8.execute("DROP TABLE t") $$', "SELECT f()"], []),
         (["/* x */ CREATE FUNCTION r() RETURNS int LANGUAGE sql AS $$ CREATE ROLE a; SELECT 1 $$", "SELECT r()"], []),
     ],
 )
@@ -251,6 +279,33 @@ def test_sql_of_a_function_counts_where_it_is_called(sql: list[str], wanted: lis
     found = [finding for file in files for finding in file.calls(names, frozenset())]
     assert [finding.what.partition(" ")[0] for finding in found] == wanted
     assert {finding.reach for finding in found} <= {Reach.OTHER}
+
+
+GIVEN = "CREATE FUNCTION run(q text) RETURNS void LANGUAGE plpgsql AS $$ BEGIN EXECUTE q; END $$"
+ASKED = "CREATE FUNCTION run(q text) RETURNS xml LANGUAGE sql AS $$ SELECT query_to_xml(q, true, true, '') $$"
+
+
+@pytest.mark.parametrize("function", [GIVEN, ASKED])
+@pytest.mark.parametrize(
+    ("sql", "wanted"),
+    [
+        ("SELECT run('SELECT lo_export(1, ''/tmp/x'')')", ["lo_export() reaches beyond the database"]),
+        ("SELECT run('SELECT 1')", []),
+        (
+            "SELECT run((SELECT text FROM words))",
+            ["EXECUTE of a text that only the server knows may reach beyond the database"],
+        ),
+        (
+            "SELECT run(text) FROM words",
+            ["EXECUTE of a text that only the server knows may reach beyond the database"],
+        ),
+    ],
+)
+def test_sql_that_a_function_is_given_to_execute(function: str, sql: str, wanted: list[str]) -> None:
+    made = confine_postgres(parse_sql(File("1.sql", Path("a.up.sql"), ""), f"{function};\n"))
+    called = confine_postgres(parse_sql(File("2.sql", Path("a.up.sql"), ""), f"{sql};\n"))
+    executing = frozenset(routine.name for routine in made.routines if routine.executes)
+    assert [finding.what for finding in called.calls(frozenset(), executing)] == wanted
 
 
 def test_sql_tells_the_place() -> None:

@@ -24,7 +24,9 @@ _SAME = frozenset(
     {"upper", "lower", "trim", "btrim", "ltrim", "rtrim", "initcap", "text", "max", "min", "array_to_string"}
 )
 _FORMAT = re.compile(r"%(?:(\d+)\$)?-?\d*([sIL%])")
-_HIDDEN_KIND = re.compile(rf"(?:^|; )(?:explain (?:analyze )?)?(?:[a-z]+ )?{HOLE}")
+_HIDDEN_KIND = re.compile(
+    rf"(?:(?:^|; )(?:explain (?:analyze )?)?(?:[a-z]+ )?|\bview (?:\S+ ){{1,4}}as (?:\( )?){HOLE}"
+)
 # After these words a hole is a name, or a value.
 _NAMED_NEXT = re.compile(
     r"(?:^|; )(?:update|truncate|lock|analyze|vacuum|refresh|reindex|cluster|notify|listen|set|reset) "

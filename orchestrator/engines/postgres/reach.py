@@ -14,6 +14,7 @@ from functools import partial
 
 from orchestrator.engines.base import Confined, Finding, Reach, Routine
 from orchestrator.engines.postgres.dynamic_sql import HOLE, executed, is_opaque
+from orchestrator.engines.postgres.languages import ALIASES, is_other, language_of, quoted
 from orchestrator.engines.postgres.spelling import Spelled, spell
 from orchestrator.model import Mark, Script, Statement
 
@@ -82,6 +83,7 @@ _CALLS = tuple(
         ('"?(?:lo_import|pg_read_(?:binary_)?file|pg_stat_file|pg_ls_[a-z_]+|pg_logdir_ls)', Reach.MAY),
     )
 )
+UNKNOWN = "EXECUTE of a text that only the server knows"
 _FORBIDDEN_NAME = re.compile(rf"(?i)(?<![\w$])(?:{_FORBIDDEN}|(?:to|from) program)(?![\w$])")
 # Functions of PostgreSQL, and of extensions that it comes with, that execute a text.
 _EXECUTERS = ("query_to_xml", "query_to_xmlschema", "query_to_xml_and_xmlschema", "ts_stat", "ts_rewrite", "crosstab")
@@ -94,10 +96,18 @@ _NO_ROUTINE = re.compile(_NO_CALL.pattern.replace("|function|procedure|aggregate
 _NAMES_ONLY = re.compile(
     r"(?:grant|revoke|comment on|drop|security label|alter (?:function|procedure|routine|extension))\b"
 )
-_ROUTINE = re.compile(r"create (?:or replace )?(?:function|procedure)\b")
+_ROUTINE = re.compile(r"create (?:or replace )?(?:function|procedure|aggregate)\b")
+_ASIDE = r"(?>\s+|--[^\n]*\n|/\*.*?\*/)"
 _MAKES_ROUTINE = re.compile(
-    r"(?:\s|--[^\n]*\n|/\*.*?\*/)*create\s(?:.{0,40}?\s)?(?:function|procedure)\s", re.IGNORECASE | re.DOTALL
+    rf"{_ASIDE}*create{_ASIDE}+(?:or{_ASIDE}+replace{_ASIDE}+)?(?:function|procedure|aggregate)\b",
+    re.IGNORECASE | re.DOTALL,
 )
+# What these are made of is called without a bracket behind its name: SFUNC = f.
+_MADE_OF_FUNCTIONS = re.compile(r"create (?:or replace )?(?:aggregate|operator|cast)\b")
+_ASSIGNED = re.compile(r'= (?:(?:"[^"]*"|[^\s"(),.]+) \. )?("[^"]*"|[^\s"(),.;]+) (?=[,)])')
+# A call to which something is given that a table holds.
+_GIVES_UNKNOWN = re.compile(r"\((?:(?!\) [;,]).)*?\b(?:select|from)\b")
+_LINKS = re.compile(r'\bcreate\s+extension\s+(?:if\s+not\s+exists\s+)?"?dblink\b', re.IGNORECASE)
 _CALLED = re.compile(r'("[^"]*"|[^\s"(),.;]+) (?=\()')
 _ROUTINE_NAME = re.compile(rf'{_ROUTINE.pattern} (?:(?:"[^"]*"|[^\s"(),.;]+) \. )?("[^"]*"|[^\s"(),.;]+) (?=\()')
 _BLOCK = re.compile(r"do\b")
@@ -120,15 +130,14 @@ def confine(script: Script) -> Confined:
         if _MAKES_ROUTINE.match(statement.source) and (routine := _routine(statement)):
             routines.append(routine)
         if _FIRST.match(statement.source) or _TELLING.search(statement.source):
-            for what, reach, hint, offset in _findings(statement):
-                where = Mark.at(script.file.path, script.text, offset)
-                told = (
-                    f"{what} may reach beyond the database"
-                    if reach is Reach.MAY
-                    else f"{what} reaches beyond the database"
-                )
-                found.append(Finding(where, told, reach, hint))
-    return Confined(script, tuple(dict.fromkeys(found)), tuple(routines), partial(_calls, script))
+            found += [_finding(script, *one) for one in _findings(statement)]
+    links = _LINKS.search(script.text) is not None
+    return Confined(script, tuple(dict.fromkeys(found)), tuple(routines), partial(_calls, script), links)
+
+
+def _finding(script: Script, what: str, reach: Reach, hint: str, offset: int) -> Finding:
+    told = f"{what} may reach beyond the database" if reach is Reach.MAY else f"{what} reaches beyond the database"
+    return Finding(Mark.at(script.file.path, script.text, offset), told, reach, hint, unknown=what == UNKNOWN)
 
 
 def acts_outside(query: Statement) -> str:
@@ -164,11 +173,18 @@ def _routine(statement: Statement) -> Routine | None:
         return None
     bodies = [spell(body, at) for position, at, body in spelled.texts if spelled.text[:position].endswith(" as ")]
     parts = [*bodies, *(part for body in bodies for part in (*_executed(body), *_composed(body)))]
+    language = language_of(spelled)
+    if is_other(language):
+        parts += _quoted(spelled)
     whole = spelled.text[named.end() :]
     held = (one for part in (spelled, *parts) for one in _held(part, bool(_SEES_ITSELF.search(statement.source))))
     what = next((what for what, reach, _, _ in held if reach is Reach.OTHER), "")
     names = {name for text in (whole, *(part.text for part in parts)) for name in _CALLED.findall(text)}
-    executes = any(True for body in bodies for _ in _unseen(body))
+    if _MADE_OF_FUNCTIONS.match(spelled.text):
+        names |= set(_ASSIGNED.findall(whole))
+    if language in ALIASES:
+        what = what or next((f"{text}()" for *_, text in spelled.texts if _FORBIDDEN_NAME.fullmatch(text)), "")
+    executes = is_other(language) or any(True for body in bodies for _ in _unseen(body)) or bool(names & {*_EXECUTERS})
     return Routine(_plain(named[1]), what, frozenset(map(_plain, names)), executes)
 
 
@@ -177,25 +193,32 @@ def _calls(script: Script, names: frozenset[str], executing: frozenset[str]) -> 
 
     What is given to one of those that execute a text counts as executed.
     """
-    words = [name.strip('"').lower() for name in names | executing]
+    told_by = re.compile(
+        "|".join([*(re.escape(name).replace("_", ".") for name in names | executing), 'u&"', r"\|\|"]), re.I
+    )
     for statement in _all(script):
-        source = statement.source.lower()
-        if not any(word in source for word in (*words, 'u&"', "||")) or _MAKES_ROUTINE.match(statement.source):
+        if not told_by.search(statement.source) or _MAKES_ROUTINE.match(statement.source):
             continue
         spelled = spell(statement.source, statement.offset)
         if _NAMES_ONLY.match(spelled.text):
             continue
         bodies = [spell(body, at) for _, at, body in spelled.texts] if _BLOCK.match(spelled.text) else []
         told: set[str] = set()
+        made_of = _MADE_OF_FUNCTIONS.match(spelled.text)
         for part in (spelled, *bodies, *(text for body in bodies for text in (*_executed(body), *_composed(body)))):
             composed = len(set(part.offsets)) == 1
             called = {_plain(name) for name in _CALLED.findall(part.text)}
+            if any(
+                _GIVES_UNKNOWN.match(part.text, call.end())
+                for call in _CALLED.finditer(part.text)
+                if _plain(call[1]) in executing
+            ):
+                yield _finding(script, UNKNOWN, Reach.MAY, "", part.offset(0))
             for given in _executed(part) if called & executing else ():
                 for what, reach, hint, offset in _held(given, itself=False):
                     if reach is not Reach.MAY:
-                        where = Mark.at(script.file.path, script.text, offset)
-                        yield Finding(where, f"{what} reaches beyond the database", reach, hint)
-            for call in _CALLED.finditer(part.text):
+                        yield _finding(script, what, reach, hint, offset)
+            for call in [*_CALLED.finditer(part.text), *(_ASSIGNED.finditer(part.text) if made_of else ())]:
                 before = part.text[max(0, call.start() - _LOOK_BACK) : call.start()]
                 if (
                     (name := _plain(call[1])) in names
@@ -203,8 +226,7 @@ def _calls(script: Script, names: frozenset[str], executing: frozenset[str]) -> 
                     and not (composed and name in told)
                 ):
                     told.add(name)
-                    where = Mark.at(script.file.path, script.text, part.offset(call.start(1)))
-                    yield Finding(where, f"{name}() reaches beyond the database", Reach.OTHER, _OUTSIDE)
+                    yield _finding(script, f"{name}()", Reach.OTHER, _OUTSIDE, part.offset(call.start(1)))
 
 
 def _plain(name: str) -> str:
@@ -220,6 +242,9 @@ def _findings(statement: Statement) -> Iterator[tuple[str, Reach, str, int]]:
         bodies = [spell(body, offset) for _, offset, body in spelled.texts]
         inner = [spelled] if later else []
         inner += [part for body in bodies for part in (body, *_executed(body))]
+        language = language_of(spelled)
+        if is_other(language):
+            inner += _quoted(spelled)
         found = [one for part in inner for one in _held(part, itself)]
         known = {what for what, *_ in found}  # a text of which all is in one constant has been read with its places
         for body in bodies:
@@ -231,7 +256,9 @@ def _findings(statement: Statement) -> Iterator[tuple[str, Reach, str, int]]:
                 yield f"{what} in the body of a function", Reach.MAY, "", offset
             else:
                 yield what, reach, hint, offset
-        if not later:
+        if not later and is_other(language):
+            yield f"code in {language}", Reach.MAY, "", spelled.offset(0)
+        elif not later:
             for body in bodies:
                 yield from _unseen(body)
     else:
@@ -239,6 +266,10 @@ def _findings(statement: Statement) -> Iterator[tuple[str, Reach, str, int]]:
         if any(name in _EXECUTERS for name in _CALLED.findall(whole)):
             for part in _executed(spelled):
                 yield from _held(part, itself=False)
+
+
+def _quoted(spelled: Spelled) -> list[Spelled]:
+    return [part for _, offset, code in spelled.texts for part in quoted(code, offset)]
 
 
 def _executed(part: Spelled) -> Iterator[Spelled]:
@@ -274,11 +305,10 @@ def _unseen(part: Spelled) -> Iterator[tuple[str, Reach, str, int]]:
     named = next((match[0] for text in spoken for match in _FORBIDDEN_NAME.finditer(text)), "")
     for text in executed(part):
         if text.run and is_opaque(spell(text.text, 0).text):
-            what = "EXECUTE of a text that only the server knows"
             if named:
-                yield f"{what}, beside the name {named},", Reach.OTHER, _OUTSIDE, part.offset(text.first.at)
+                yield f"{UNKNOWN}, beside the name {named},", Reach.OTHER, _OUTSIDE, part.offset(text.first.at)
             else:
-                yield what, Reach.MAY, "", part.offset(text.first.at)
+                yield UNKNOWN, Reach.MAY, "", part.offset(text.first.at)
 
 
 def _held(part: Spelled, itself: bool) -> Iterator[tuple[str, Reach, str, int]]:
@@ -299,6 +329,9 @@ def _held(part: Spelled, itself: bool) -> Iterator[tuple[str, Reach, str, int]]:
         yield _words(match[0]), Reach.OTHER, _OUTSIDE, part.offset(match.start())
     if _NAMES_ONLY.match(text):
         return
+    if _MADE_OF_FUNCTIONS.match(text):
+        for match in _FORBIDDEN_NAME.finditer(text):
+            yield f"{match[0]}()", Reach.OTHER, _OUTSIDE, part.offset(match.start())
     for call, reach in _CALLS:
         for match in call.finditer(text):
             if not _NO_CALL.search(text[max(0, match.start() - _LOOK_BACK) : match.start()]):

@@ -8,18 +8,28 @@ import re
 from bisect import bisect_right
 from dataclasses import dataclass, replace
 
+# Nothing is tried twice (`*+`, `(?>…)`), so that time is linear.
+_PLAIN = r"'(?>(?:[^']++|'')*)'"
+_ESCAPED = r"'(?>(?:[^'\\]++|''|\\.)*)'"
+_LETTER = r"[^\0-@\[-\^`{-\x7f]"  # A-Z a-z _ and all beyond ASCII
+# White space and digits are ASCII: any character beyond it belongs to a name. A text goes on behind a line break.
+_GOES_ON = r"(?>(?:[ \t\f\v]++|--[^\n\r]*+)*)[\n\r](?>(?:[ \t\n\r\f\v]++|--[^\n\r]*+[\n\r])*)"
 _TOKEN = re.compile(
-    r"""(?P<blank>\s+|--[^\n\r]*)
+    rf"""(?P<blank>\s+|--[^\n\r]*)
     |(?P<comment>/\*)
-    |(?P<text>[eE]'(?:[^'\\]|''|\\.)*'|(?:[bBxXnN]|[uU]&)?'(?:[^']|'')*')
+    |(?P<text>[eE]{_ESCAPED}(?>(?:{_GOES_ON}{_ESCAPED})*)|(?:[bBxXnN]|[uU]&)?{_PLAIN}(?>(?:{_GOES_ON}{_PLAIN})*))
     |(?P<name>(?:[uU]&)?"(?:[^"]|"")*")
-    |(?P<dollar>\$(?:[^\W\d]\w*)?\$)
-    |(?P<word>[^\W\d][\w$]*)
+    |(?P<dollar>\$(?:{_LETTER}(?:{_LETTER}|\d)*)?\$)
+    |(?P<word>{_LETTER}(?:{_LETTER}|[\d$])*)
     |(?P<other>\d+|.)""",
-    re.VERBOSE | re.DOTALL,
+    re.VERBOSE | re.DOTALL | re.ASCII,
 )
 _COMMENT_EDGE = re.compile(r"/\*|\*/")
 _ESCAPE = re.compile(r"\\(?:\+([0-9A-Fa-f]{6})|([0-9A-Fa-f]{4}))")
+_PARTS = re.compile(rf"{_GOES_ON}'")
+_BACKSLASH = re.compile(r"\\(?:u([0-9A-Fa-f]{4})|U([0-9A-Fa-f]{8})|x([0-9A-Fa-f]{1,2})|([0-7]{1,3})|(.))|''", re.DOTALL)
+_CONTROLS = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
+_UPPER = {ord(letter): letter.lower() for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZ"}  # all that PostgreSQL folds in UTF-8
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +71,7 @@ def spell(source: str, offset: int) -> Spelled:
             end = close + len(match[0]) if close >= 0 else len(source)
         elif kind == "text":
             opening = match[0].index("'") + 1
-            texts.append((length, offset + position + opening, match[0][opening:-1].replace("''", "'")))
+            texts.append((length, offset + position + opening, _text(match[0])))
         if kind not in ("blank", "comment"):
             word = _piece(kind or "", match[0])
             at.append(length)
@@ -78,9 +88,38 @@ def _piece(kind: str, token: str) -> str:
     if kind == "name":
         name = token[token.index('"') + 1 : -1].replace('""', "_")
         if token[0] in "uU":
-            name = _ESCAPE.sub(lambda escape: chr(int(escape[1] or escape[2], 16) % 0x110000), name)
+            name = _ESCAPE.sub(_named, name)
         return '"' + re.sub(r'[\s;"]', "_", name) + '"'
-    return token.lower() if token.isascii() else token
+    return token.translate(_UPPER)
+
+
+def _text(token: str) -> str:
+    """Return what a literal says: without its quotes, its escapes read, its parts on several lines as one."""
+    opening, _, rest = token.partition("'")
+    inside = rest[:-1]
+    escaped = opening in ("e", "E")
+    if "\n" in inside or "\r" in inside:
+        part = re.compile(_ESCAPED if escaped else _PLAIN, re.DOTALL)
+        inside, at = "", len(opening)
+        while found := part.match(token, at):
+            inside += found[0][1:-1]
+            at = following.end() - 1 if (following := _PARTS.match(token, found.end())) else len(token)
+    if escaped:
+        return _BACKSLASH.sub(_read, inside)
+    inside = inside.replace("''", "'")
+    return _ESCAPE.sub(_named, inside) if opening.endswith("&") else inside
+
+
+def _read(escape: re.Match[str]) -> str:
+    if escape[0] == "''":
+        return "'"
+    if code := escape[1] or escape[2] or escape[3]:
+        return chr(int(code, 16) % 0x110000)
+    return chr(int(escape[4], 8)) if escape[4] else _CONTROLS.get(escape[5], escape[5])
+
+
+def _named(escape: re.Match[str]) -> str:
+    return chr(int(escape[1] or escape[2], 16) % 0x110000)
 
 
 def _after_comment(source: str, position: int) -> int:
