@@ -549,6 +549,15 @@ def test_mongo_what_reaches_further_is_found(command: dict[str, Any], wanted: st
     assert any(one.startswith(wanted) for one in found), found
 
 
+@pytest.mark.parametrize(("database", "wanted"), [("app", "copy"), ("shop", "shop")])
+def test_mongo_checks_are_confined_too(database: str, wanted: str) -> None:
+    asked = {"aggregate": "a", "pipeline": [{"$lookup": {"from": {"db": database, "coll": "b"}, "as": "b"}}]}
+    text = json.dumps([{"ping": 1, "comment": {"orch": {"require": asked, "is": 0}}}])
+    confined = confine_mongo(parse_commands(File("a.up.js", Path("a.up.js"), ""), text), "app", "copy")
+    assert confined.script.checks.before[0].body["pipeline"][0]["$lookup"]["from"]["db"] == wanted
+    assert bool(confined.findings) is (database == "shop")
+
+
 def test_mongo_rights_in_the_own_database_become_rights_in_the_copy() -> None:
     command = {
         "createRole": "r",

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from orchestrator.engines.base import Confined, Finding, Reach
-from orchestrator.model import Mark, Script
+from orchestrator.model import Checks, Mark, Script, Statement
 
 _HINT = "do this outside of migrations"
 # Commands, in lower case, that act on their own database alone, apart from what their pipelines say.
@@ -50,15 +50,17 @@ _WHOLE_SERVER = frozenset(
 
 def confine(script: Script, database: str, scratch: str) -> Confined:
     """Return the file with the copy's name for its own database's, and what in it reaches beyond the copy."""
-    statements = []
     found: list[Finding] = []
-    for statement in script.statements:
+
+    def own(statement: Statement) -> Statement:
         reader = _Reader(database, scratch)
         body = reader.command(statement.body)
         where = Mark.at(script.file.path, script.text, statement.offset)
-        found += [Finding(where, what, reach, _HINT) for what, reach in reader.found.items()]
-        statements.append(statement if body == statement.body else replace(statement, body=body))
-    return Confined(replace(script, statements=tuple(statements)), tuple(found))
+        found.extend(Finding(where, what, reach, _HINT) for what, reach in reader.found.items())
+        return statement if body == statement.body else replace(statement, body=body)
+
+    checks = Checks(*(tuple(map(own, asked)) for asked in script.checks))
+    return Confined(replace(script, statements=tuple(map(own, script.statements)), checks=checks), tuple(found))
 
 
 def readdressed(command: dict[str, Any], database: str, scratch: str) -> dict[str, Any]:

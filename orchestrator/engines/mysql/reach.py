@@ -9,12 +9,25 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
 from orchestrator.engines.base import Confined, Finding, Reach
+from orchestrator.engines.mysql.dynamic_sql import (
+    HOLE,
+    OWN,
+    called,
+    joined,
+    prepares,
+    routine,
+    runs_a_body,
+    why_unknown,
+)
 from orchestrator.engines.mysql.lexer import Token, name_of
 from orchestrator.engines.mysql.reader import runs_others, tokens_of
-from orchestrator.model import Mark, Script, Statement
+from orchestrator.model import File, Mark, Script, Statement
 
+_WRITE_IT = "write into the file what it executes"
 _OUTSIDE = "do this outside of migrations"
 _TABLE_FOLLOWS = frozenset(
     {"from", "join", "into", "update", "table", "tables", "references", "view", "trigger", "procedure", "function"}
@@ -22,7 +35,7 @@ _TABLE_FOLLOWS = frozenset(
     | {"using", "straight_join", "insert", "replace", "describe", "desc", "explain"}
 )
 # Statements whose texts a prepared statement may be made of, and how such a text begins.
-_PUTS_TOGETHER = frozenset({"set", "prepare", "execute", "select", "create", "begin", "do"})
+_PUTS_TOGETHER = frozenset({"set", "prepare", "execute", "select", "create", "begin", "do", "call"})
 _VERBS = frozenset(
     {
         "alter",
@@ -53,9 +66,15 @@ _VERBS = frozenset(
         "uninstall",
     }
 )
+_FROM_A_VALUE = ("extract", "trim", "substring", "substr")
+# Engines whose tables are somewhere else.
+_ELSEWHERE = frozenset({"federated", "federatedx", "connect", "spider", "s3", "ndb", "ndbcluster"})
+_WRITES = frozenset(
+    {"into", "update", "low_priority", "high_priority", "delayed", "ignore", "quick", "insert", "replace"}
+)
 _READ_ONLY = ("information_schema", "performance_schema", "sys")
 _OF_ROWS = ("new", "old", "excluded")
-_SERVER_WORDS = re.compile(r"(?i)@@(global|persist|persist_only)\.")
+_SERVER_WORDS = re.compile(r"(?i)@@\s*(global|persist|persist_only)\s*\.|[,]\s*(global|persist|persist_only)\s")
 
 
 def confine(script: Script, database: str, scratch: str) -> Confined:
@@ -63,12 +82,12 @@ def confine(script: Script, database: str, scratch: str) -> Confined:
     findings: list[Finding] = []
     statements: list[Statement] = []
     read = [tokens_of(statement.source) for statement in script.statements]
-    executes = any(
-        token.kind == "word" and token.text in ("prepare", "immediate") for tokens in read for token in tokens
-    )
+    executes = any(map(prepares, read))
     for statement, tokens in zip(script.statements, read, strict=True):
         if executes:
             findings += _executed(script, statement, tokens, database)
+        if runs_a_body(tokens) and (why := why_unknown(tokens)):
+            findings.append(_finding(script, statement, tokens[0], f"it {why}", Reach.OTHER, _WRITE_IT))
         cuts: list[Token] = []
         for token, finding in _reached(script, statement, tokens, database):
             if finding:
@@ -76,7 +95,42 @@ def confine(script: Script, database: str, scratch: str) -> Confined:
             else:
                 cuts.append(token)
         statements.append(_renamed(statement, cuts, scratch) if cuts else statement)
-    return Confined(replace(script, statements=tuple(statements)), tuple(findings))
+    routines = tuple(filter(None, map(routine, read)))
+    calls = partial(_calls, script, database)
+    return Confined(replace(script, statements=tuple(statements)), tuple(findings), routines, calls)
+
+
+def refused_text(text: str, scratch: str) -> str:
+    """Return what a text reaches beyond the copy in which it is about to be executed; '' if nothing."""
+    if not (tokens := tokens_of(text)):
+        return ""
+    statement = Statement(text, text, 0, 1, atomic=False)
+    script = Script(File("", Path(), ""), text, (statement,), atomic=False)
+    found = (one for _, one in _reached(script, statement, tokens, scratch) if one and one.reach is Reach.OTHER)
+    return next((one.what for one in found), "")
+
+
+def _calls(script: Script, database: str, names: frozenset[str], executing: frozenset[str]) -> Iterator[Finding]:
+    """Yield where a file calls a procedure that executes what is in a table, or gives one a text that names a database."""
+    for statement in script.statements:
+        tokens = tokens_of(statement.source)
+        if not tokens or routine(tokens) or not (found := called(tokens)):
+            continue
+        for name in sorted(found & names):
+            yield _finding(
+                script,
+                statement,
+                tokens[0],
+                f"{name}() executes a text that nobody can read before it runs",
+                Reach.OTHER,
+                _WRITE_IT,
+            )
+        if found & executing:
+            yield from _executed(script, statement, tokens, database)
+            for token in tokens:
+                if token.kind == "text" and name_of(token).lower() == database.lower():
+                    what = f"it gives the name '{database}' to a procedure that executes texts"
+                    yield _finding(script, statement, token, what, Reach.OTHER, "write DATABASE() in its place")
 
 
 def _executed(script: Script, statement: Statement, tokens: list[Token], database: str) -> Iterator[Finding]:
@@ -86,7 +140,7 @@ def _executed(script: Script, statement: Statement, tokens: list[Token], databas
     texts = [token for token in tokens if token.kind == "text"]
     parts = [(token, name_of(token)) for token in texts]
     if len(parts) > 1:
-        parts.append((texts[0], "".join(part for _, part in parts)))  # as CONCAT does
+        parts.append((texts[0], joined(tokens)))
     told: set[str] = set()
     for place, text in parts:
         inner = tokens_of(text)
@@ -137,14 +191,18 @@ def _reached(
             continue
         name = name_of(first)
         lower = name.lower()
+        if HOLE in name or OWN in name:  # what it is, is seen when it runs
+            continue
         three = at + 3 < len(tokens) and tokens[at + 3].text == "."
-        placed = at > 0 and (words[at - 1] in _TABLE_FOLLOWS or _in_list(words, tokens, at))
+        placed = at > 0 and (_is_place(words, tokens, at) or _in_list(words, tokens, at))
         if not (three or placed) and (lower in alone or lower in _OF_ROWS):
             continue
         if lower == database.lower():
             yield first, None
         elif lower in _READ_ONLY:
-            if words[0] not in ("select", "set", "do", "insert", "create", "with", "update", "delete", "prepare", "if"):
+            reads = ("select", "set", "do", "insert", "create", "with", "update", "delete", "prepare", "if")
+            written = words[at - 1] in _WRITES or (words[0] == "delete" and words[1:at] == ["from"])
+            if words[0] not in reads or (at and written):
                 yield (
                     first,
                     _finding(script, statement, first, f"it names the database '{name}'", Reach.OTHER, _OUTSIDE),
@@ -154,11 +212,36 @@ def _reached(
             yield first, _finding(script, statement, first, f"it names the database '{name}'", Reach.OTHER, hint)
 
 
+def _is_place(words: list[str], tokens: list[Token], at: int) -> bool:
+    """Whether a table is named here: not so in EXTRACT(YEAR FROM a.b), a LIKE b.c, ON DUPLICATE KEY UPDATE a.b = 1."""
+    word = words[at - 1]
+    if word not in _TABLE_FOLLOWS:
+        return False
+    if word == "like":
+        return words[0] == "create"
+    if word == "update":
+        return words[at - 2] != "key" or at < 2
+    if word == "from":
+        depth = 0
+        for back in range(at - 2, -1, -1):
+            depth += (tokens[back].text == ")") - (tokens[back].text == "(")
+            if depth < 0:
+                return back == 0 or words[back - 1] not in _FROM_A_VALUE
+    return True
+
+
 def _in_list(words: list[str], tokens: list[Token], at: int) -> bool:
     """Whether a name stands behind a comma in a list of tables: FROM a, other.b and DROP TABLE a, other.b."""
     if tokens[at - 1].text != ",":
         return False
     return words[0] in ("drop", "rename", "lock", "truncate", "optimize", "analyze", "check", "flush")
+
+
+def _engines(words: list[str]) -> Iterator[int]:
+    """Yield where the name of an engine may stand: behind ENGINE, or ENGINE =."""
+    for at, word in enumerate(words):
+        if word == "engine":
+            yield from range(at + 1, min(at + 3, len(words)))
 
 
 def _of_the_server(words: list[str], source: str) -> Iterator[tuple[str, Reach, str]]:
@@ -172,17 +255,25 @@ def _of_the_server(words: list[str], source: str) -> Iterator[tuple[str, Reach, 
     elif first in ("grant", "revoke"):
         yield f"{first.upper()} changes what all databases share", Reach.OTHER, _OUTSIDE
     elif first == "set" and (
-        any(one in ("global", "persist", "persist_only", "password") for one in rest[:1])
+        any(one in ("global", "persist", "persist_only", "password", "default") for one in rest[:1])
         or _SERVER_WORDS.search(source)
     ):
         yield "SET GLOBAL changes the server", Reach.OTHER, _OUTSIDE
-    elif first in ("install", "uninstall", "purge", "flush", "reset") or (
-        first in ("create", "alter", "drop") and any(one in rest[:2] for one in ("server", "tablespace", "logfile"))
+    elif (
+        first in ("install", "uninstall", "purge", "flush", "reset")
+        or (
+            first in ("create", "alter", "drop")
+            and any(one in rest[:2] for one in ("server", "tablespace", "logfile", "instance"))
+        )
+        or first in ("start", "import")
+        or "soname" in words
     ):
         yield f"{first.upper()} changes the server", Reach.OTHER, _OUTSIDE
-    if "outfile" in words or "dumpfile" in words or (first == "load" and "data" in rest):
+    if first in ("create", "alter") and (engine := _ELSEWHERE & {words[at] for at in _engines(words)}):
+        yield f"a table of the engine {min(engine).upper()} is somewhere else", Reach.OTHER, _OUTSIDE
+    if "outfile" in words or "dumpfile" in words or (first == "load" and {"data", "xml"} & set(rest)):
         yield "it reads or writes a file of the server", Reach.OTHER, _OUTSIDE
-    if runs_others(words):
+    if runs_others(words) and first != "execute":  # what that executes is looked at when it runs
         yield f"{first.upper()} may reach further than its text tells", Reach.MAY, ""
 
 

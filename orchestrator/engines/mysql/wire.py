@@ -14,6 +14,8 @@ from orchestrator.engines.mysql.connection import Stopper, ask
 from orchestrator.errors import StatementError
 from orchestrator.model import Statement, Target
 
+_SHOWN = 200  # characters of a text that is refused
+
 
 class Wire:
     """Runs the statements of one session."""
@@ -27,6 +29,8 @@ class Wire:
 
     def run(self, statement: Statement, limits: Limits, body: str = "") -> None:
         """Run one statement to its end, or to that of its time."""
+        if self._target.scratch:
+            self._refuse_texts(statement)
         seconds = limits.statement_timeout or 0.0
         with self._stopper.within(seconds) as late:
             try:
@@ -45,6 +49,22 @@ class Wire:
         result = self._connection._result
         if result is not None and result.warning_count:
             self._take_warnings()
+
+    def _refuse_texts(self, statement: Statement) -> None:
+        """Refuse what would reach beyond the copy: texts that are put together while the file runs."""
+        from orchestrator.engines.mysql.dynamic_sql import given_texts
+        from orchestrator.engines.mysql.reach import refused_text
+
+        with errors.mapped(self._target, statement):
+            texts = given_texts(self._connection, statement.source)
+        for text in texts:
+            if what := refused_text(text, self._target.database):
+                raise StatementError(
+                    f"no copy can run this: {what}, in a text that is executed",
+                    detail=text[:_SHOWN],
+                    hint="leave the name out: it runs in the current one",
+                    statement=statement,
+                )
 
     def _take_warnings(self) -> None:
         with suppress(pymysql.Error):
