@@ -146,7 +146,7 @@ def _left_behind(run: Run, databases: Sequence[Database], surveys: Mapping[str, 
     if left.at is None:
         what = "no database has a record of a run"
     else:
-        what = f"the last run ({left.run_id}, {left.at:%Y-%m-%d %H:%M} UTC) left {_counted(len(left.databases))} behind"
+        what = f"the last run ({some(left.run_ids)}, {left.at:%Y-%m-%d %H:%M} UTC) left {_counted(len(left.databases))} behind"
     run.sink(Notice("", what))
     return tuple(one for one in databases if one.id in reached)
 

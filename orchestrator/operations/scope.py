@@ -52,7 +52,7 @@ class Scope:
         Without servers (`offline`) one database stands for the members of a fleet that a query tells.
         """
         with self.timings.stage("manifest"):
-            return assemble(
+            assembly = assemble(
                 self.file,
                 self.env_file,
                 self.only,
@@ -63,6 +63,9 @@ class Scope:
                 wait=self.wait,
                 saved=saved,
             )
+        if self.shard:
+            assembly.run_id = self.shard.label(assembly.run_id)
+        return assembly
 
     def run(self, assembly: Assembly, sink: Sink, *, fail_fast: bool = False) -> Run:
         """Return a run over these databases. InvalidError for files and DSNs that are wrong; no server is asked."""

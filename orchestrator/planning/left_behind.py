@@ -8,53 +8,67 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from orchestrator.model import Database, Direction
+from orchestrator.planning.shards import shard_in
 from orchestrator.planning.surveys import Survey
 
 
 @dataclass(frozen=True, slots=True)
 class LeftBehind:
-    """The last run, by the histories: its id, when it began its last migration, and the databases that it left behind."""
+    """The last run, by the histories: its id, when it began its last migration, and the databases that it left behind.
 
-    run_id: str
+    Of a run in shards, each shard has an id of its own.
+    """
+
+    run_ids: tuple[str, ...]
     at: datetime | None
     databases: tuple[str, ...]
 
 
 def left_behind(databases: Sequence[Database], surveys: Mapping[str, Survey]) -> LeftBehind:
-    """Return what the newest run of all histories left behind.
+    """Return what the newest run of all histories left behind; of a run in shards, what the newest of each shard did.
 
     A database is left behind if it still lacks a version that this run has tried on a database with the same files, or
     stopped in the middle of one; whether it failed there or was never begun makes no difference. One that cannot be read
-    counts too. The surveys must have whole histories.
+    counts too, and so does one that has migrations pending and depends on such a one: it was blocked. The surveys must
+    have whole histories.
     """
-    run_id, at = _newest(surveys)
+    run_ids, at = _newest(surveys)
     tried: dict[tuple[str, Path], set[int]] = {}
     for database in databases:
         found = tried.setdefault((database.engine, database.directory), set())
         for attempt in surveys[database.id].history.attempts:
-            if attempt.run_id == run_id and run_id and attempt.direction is Direction.UP:
+            if attempt.run_id in run_ids and attempt.direction is Direction.UP:
                 found.add(attempt.version)
-    left = []
-    for database in databases:
+    left: dict[str, None] = {}
+    for database in databases:  # in the order of their dependencies
         survey = surveys[database.id]
-        if survey.failure:
-            left.append(database.id)
-            continue
         state = survey.state
-        if state.partial is not None or tried[database.engine, database.directory] & set(state.pending):
-            left.append(database.id)
-    return LeftBehind(run_id, at, tuple(left))
+        lacks = tried[database.engine, database.directory] & set(state.pending)
+        blocked = state.pending and any(need in left for need in database.depends_on)
+        if survey.failure or state.partial is not None or lacks or blocked:
+            left[database.id] = None
+    return LeftBehind(tuple(run_ids), at, tuple(left))
 
 
-def _newest(surveys: Mapping[str, Survey]) -> tuple[str, datetime | None]:
-    """Return the run that began its last migration last."""
-    run_id, at = "", None
+def _newest(surveys: Mapping[str, Survey]) -> tuple[list[str], datetime | None]:
+    """Return the run that began its last migration last; if it was a shard, with the newest run of each other shard."""
+    begun: dict[str, datetime] = {}
     for survey in surveys.values():
         for attempt in survey.history.attempts:
             started = attempt.started_at
             if started is None or not attempt.run_id:
                 continue
             started = started if started.tzinfo else started.replace(tzinfo=UTC)
-            if at is None or started > at:
-                run_id, at = attempt.run_id, started
-    return run_id, at
+            begun[attempt.run_id] = max(started, begun.get(attempt.run_id, started))
+    if not begun:
+        return [], None
+    newest = max(begun, key=begun.__getitem__)
+    shard = shard_in(newest)
+    if shard is None:
+        return [newest], begun[newest]
+    of_shards: dict[int, str] = {}
+    for run_id in sorted(begun, key=begun.__getitem__):
+        other = shard_in(run_id)
+        if other is not None and other.count == shard.count:
+            of_shards[other.index] = run_id
+    return [of_shards[index] for index in sorted(of_shards)], begun[newest]

@@ -23,6 +23,10 @@ class Shard:
     def __str__(self) -> str:
         return f"{self.index + 1}/{self.count}"
 
+    def label(self, run_id: str) -> str:
+        """Return the id of this shard's run, from which `shard_in` reads the shard."""
+        return f"{run_id}-{self.index + 1}of{self.count}"
+
     def share(self, limit: int) -> int:
         """Return this run's part of a limit that holds for all of them together; at least 1."""
         return max(1, limit // self.count + (self.index < limit % self.count))
@@ -71,6 +75,12 @@ def _checked(index: int, count: int, named: str) -> Shard:
             f"{named}: shard {index + 1} of {count} does not exist", hint=f"they are 1/{count} to {count}/{count}"
         )
     return Shard(index, count)
+
+
+def shard_in(run_id: str) -> Shard | None:
+    """Return the shard that made this id of a run with `Shard.label`; None if none did."""
+    found = re.fullmatch(r".*-([0-9]{1,5})of([0-9]{1,5})", run_id)
+    return Shard(int(found[1]) - 1, int(found[2])) if found else None
 
 
 def shard_of(id: str, count: int) -> int:

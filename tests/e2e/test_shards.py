@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 
@@ -127,3 +128,26 @@ def test_a_saved_plan_is_divided_too(pg_estate: Estate) -> None:
     assert all(estate.sql(name, "SELECT count(*) FROM a") == [(2,)] for name in names)
     again = estate.orch("apply", "--shard", "1/2")
     assert "up to date" in again.stderr
+
+
+def test_what_two_shards_left_behind_is_migrated_together(pg_estate: Estate) -> None:
+    """Each has its own files, and the shards run one after the other: no run knows what the other one tried."""
+    estate = pg_estate
+    names = {shard_of(f"postgres-{name}", 2): name for name in ("a", "b", "c", "d", "e")}
+    first, second = names[0], names[1]
+    for name in (first, second):
+        estate.add("postgres", name, {**FILES, "000002_b.up.sql": "SELECT 1/0"})
+    estate.add("postgres", "after", FILES, depends_on=[first])  # it is blocked
+    estate.add("postgres", "idle", FILES)
+    estate.orch("apply", "--only", "idle")
+    for shard in ("1/2", "2/2"):
+        estate.orch("apply", "--shard", shard, "--exclude", "idle", code=None)
+    estate.write("postgres-idle", {"000003_c.up.sql": "SELECT 1", "000003_c.down.sql": "SELECT 1"})
+    for name in (first, second):
+        estate.write(f"postgres-{name}", FILES)
+    again = estate.orch("apply", "--failed")
+    assert re.search(r"the last run \(\w{8}-1of2, \w{8}-2of2, .* UTC\) left 3 databases behind", again.stderr)
+    assert {name: estate.version_row(name) for name in (first, second, "after", "idle")} == {
+        name: [(2, False)] for name in (first, second, "after", "idle")
+    }
+    assert "left 0 databases behind" in estate.orch("apply", "--failed").stderr
