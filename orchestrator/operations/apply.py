@@ -15,7 +15,8 @@ from orchestrator.operations.scope import Scope
 from orchestrator.phrases import did_you_mean
 from orchestrator.planning.plan import DatabasePlan, Plan
 
-_MAX_BYTES = 64 * 1024 * 1024
+_MAX_BYTES = 1024 * 1024 * 1024
+"""Of a saved plan: many times what 10,000 databases with 50 migrations each need. A larger file is no plan."""
 
 
 def prepare(

@@ -45,9 +45,30 @@ def _refuse_other_shapes(document: Any) -> None:
     from jsonschema.exceptions import best_match
 
     schema = json.loads(files("orchestrator.schemas").joinpath("plan.schema.json").read_text(encoding="utf-8"))
-    only_plans = {"$ref": "#/$defs/plan", "$defs": schema["$defs"]}
-    if wrong := best_match(Draft202012Validator(only_plans).iter_errors(document)):
+    validator = Draft202012Validator({"$ref": "#/$defs/plan", "$defs": schema["$defs"]})
+    if validator.is_valid(_with_each_step_once(document)):
+        return
+    if wrong := best_match(validator.iter_errors(document)):
         raise ValueError(bounded(f"{wrong.json_path}: {wrong.message}", MAX_WRONG))
+
+
+def _with_each_step_once(document: Any) -> Any:
+    """Return a document with equal steps of databases left out but one: the members of a fleet have the same ones.
+
+    It fits the schema if and only if the whole document does. Checking each of 200,000 steps would take 20 seconds.
+    """
+    entries = document.get("databases") if isinstance(document, dict) else None
+    if not isinstance(entries, list) or not all(isinstance(one, dict) for one in entries):
+        return document
+    seen: set[str] = set()
+    databases = []
+    for entry in entries:
+        if not isinstance(entry.get("steps"), list):
+            return document
+        new = {str(step): step for step in entry["steps"]}
+        databases.append({**entry, "steps": [step for key, step in new.items() if key not in seen]})
+        seen |= new.keys()
+    return {**document, "databases": databases}
 
 
 def _refuse_contradictions(plan: Plan) -> None:
