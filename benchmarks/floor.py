@@ -54,9 +54,64 @@ def mongo() -> Callable[[str], object]:
     return lambda name: client[name]["schema_migrations"].find_one()
 
 
+def new_mongo(files: list[str]) -> Callable[[str], object]:
+    import bson.json_util
+    import pymongo
+
+    login = "mongodb://{MONGO_USER}:{MONGO_PASSWORD}@{MONGO_HOST}:{MONGO_PORT}".format_map(os.environ)
+    client: pymongo.MongoClient[Any] = pymongo.MongoClient(f"{login}/?authSource=admin&directConnection=true")
+    majority = pymongo.WriteConcern("majority", j=True)
+    commands = [bson.json_util.loads(Path(file).read_text()) for file in files]
+
+    def run(name: str) -> object:
+        with client.start_session() as session:
+            for file in commands:  # each file as one transaction
+                with session.start_transaction(write_concern=majority):
+                    for command in file:
+                        client[name].command(command, session=session)
+        return files
+
+    return run
+
+
+def new_sqlite(files: list[str]) -> Callable[[str], object]:
+    import sqlite3
+
+    texts = [Path(file).read_text() for file in files]
+
+    def run(name: str) -> object:
+        connection = sqlite3.connect(f"{name}.db", isolation_level=None)
+        for text in texts:
+            connection.executescript(f"BEGIN IMMEDIATE; {text} COMMIT;")
+        connection.close()
+        return files
+
+    return run
+
+
+def new_mysql(files: list[str]) -> Callable[[str], object]:
+    import pymysql
+
+    host, user, password, port = (os.environ[f"MYSQL_{key}"] for key in ("HOST", "USER", "PASSWORD", "PORT"))
+    statements = [one for file in files for one in Path(file).read_text().split(";") if one.strip()]
+
+    def run(name: str) -> object:
+        connection = pymysql.connect(
+            host=host, user=user, password=password, port=int(port), autocommit=True, ssl_disabled=True
+        )
+        with connection.cursor() as cursor:
+            for statement in (f"CREATE DATABASE `{name}`", f"USE `{name}`", *statements):
+                cursor.execute(statement)
+        connection.close()
+        return files
+
+    return run
+
+
 def main() -> None:
     work, prefix, count, *files = sys.argv[1:]
-    do = mongo() if work == "mongo" else postgres(work, files)
+    new = {"new-mongo": new_mongo, "new-sqlite": new_sqlite, "new-mysql": new_mysql}
+    do = mongo() if work == "mongo" else new[work](files) if work in new else postgres(work, files)
     imported = time.perf_counter()
     with ThreadPoolExecutor(WIDTH) as pool:
         done = list(pool.map(do, [f"{prefix}{number}" for number in range(int(count))]))

