@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from orchestrator.analysis.findings import Finding
 from orchestrator.analysis.rules import rules
 from orchestrator.model import Mark, Script
+from orchestrator.phrases import did_you_mean
 
 _ALLOW = re.compile(r"(?P<code>[^\s=]*)[ \t]*(?P<reason>.*)")
 
@@ -62,8 +63,9 @@ def wrong(granted: list[Permission], used: list[Finding]) -> list[Finding]:
     for one in granted:
         key = (one.code, one.statement)
         if one.code not in rules():
-            shown = one.code or "nothing"
-            found.append(Finding("LT002", one.where, f"the permission names {shown}, which is no rule"))
+            near = did_you_mean(one.code, rules())
+            what = f"the permission names {one.code or 'nothing'}, which is no rule" + (f": {near}" if near else "")
+            found.append(Finding("LT002", one.where, what))
         elif not one.reason:
             found.append(
                 Finding("LT003", one.where, f"the permission for {one.code} has no reason, so it allows nothing")

@@ -113,7 +113,7 @@ def _usage(error: Any) -> tuple[str, Hint]:
         return what, meant
     if type(error).__name__ == "UsageError" and _takes_only(names) and (left := _left_over(context, words)):
         return what, Hint(Command(*names, *(word for name in left for word in ("--only", name))))
-    return what, Hint(Command(*names, "--help"))
+    return what, Hint(Command(*(names or [word for word in words[:1] if word in COMMANDS]), "--help"))
 
 
 def _takes_only(names: Sequence[str]) -> bool:

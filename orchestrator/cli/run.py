@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from importlib import import_module
+from itertools import pairwise
 from types import FrameType
 from typing import Any
 
@@ -55,7 +56,15 @@ def _call() -> Any:
             return command(**arguments)
     from orchestrator.cli.app import app
 
+    if name == "lint":
+        sys.argv[2:] = _with_base(words)
     return app(standalone_mode=False, prog_name="orch")  # also as python -m orchestrator
+
+
+def _with_base(words: list[str]) -> list[str]:
+    """`orch lint --changed` alone means HEAD. Of an option whose value can be left out, typer knows nothing."""
+    alone = [word == "--changed" and after.startswith("-") for word, after in pairwise([*words, "--"])]
+    return ["--changed=HEAD" if without else word for word, without in zip(words, alone, strict=True)]
 
 
 def _tell_more(seconds: float) -> None:

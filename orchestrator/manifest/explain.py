@@ -121,7 +121,7 @@ def _none_declared(source: Source, steps: Steps) -> InvalidError:
 
 
 def _not_enumerated(error: Any, steps: Steps, source: Source) -> Iterator[InvalidError]:
-    allowed = [str(word) for word in error.validator_value]
+    allowed = list(dict.fromkeys("off" if word is False else str(word) for word in error.validator_value))  # of YAML
     given = error.instance if isinstance(error.instance, str) else None
     about = _named(steps, source.value)
     if steps[-1] == "engine" and given is not None:

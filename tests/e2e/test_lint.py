@@ -94,7 +94,11 @@ def test_changed_asks_git(project: Estate) -> None:
     git("add", ".")
     git("commit", "-qm", "two")
     assert codes(lint(project, "--changed", "main")) == ["PG102:1"]
-    assert "HEAD^{tree}x" not in project.orch("lint", "--changed", "nothing-of-that-name", code=2).stdout
+    project.write("postgres-a", {"4_d.up.sql": "DROP TABLE t;"})
+    assert codes(lint(project, "--changed")) == codes(lint(project, "--changed", "HEAD")) == ["PG101:1"]
+    assert (
+        "git has no 'nothing-of-that-name'" in project.orch("lint", "--changed", "nothing-of-that-name", code=2).stderr
+    )
     assert "--since and --changed" in project.orch("lint", "--changed", "main", "--since", "1", code=2).stderr
 
 

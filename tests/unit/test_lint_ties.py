@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.analysis.findings import Finding, Story
+from orchestrator.analysis.permissions import permissions, wrong
 from orchestrator.analysis.rules import rules
 from orchestrator.engines.mongo.migration_file import parse_commands
 from orchestrator.engines.postgres.sql import parse_sql
@@ -185,4 +186,11 @@ def test_unique_indexes_of_mongodb_are_named() -> None:
     assert [one.what for one in found] == [
         "builds the unique index one, which fails if two documents are alike",
         "builds the unique index two, which fails if two documents are alike",
+    ]
+
+
+def test_a_permission_for_a_rule_that_does_not_exist_names_a_near_one() -> None:
+    script = parse_sql(File("f", Path("f"), ""), "-- orch: allow PG20 small\nSELECT 1;")
+    assert [one.what for one in wrong(permissions(script), [])] == [
+        "the permission names PG20, which is no rule: did you mean 'PG208'?"
     ]

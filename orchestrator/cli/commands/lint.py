@@ -42,8 +42,8 @@ def command(
         str | None,
         typer.Option(
             "--changed",
-            metavar="BASE",
-            help="Check only files that differ from this git commit or branch, as one plan.",
+            metavar="[BASE]",
+            help="Check only files that differ from this git commit or branch, as one plan. Without BASE: HEAD.",
         ),
     ] = None,
     explain: Annotated[
