@@ -31,7 +31,7 @@ from orchestrator.engines.mysql.reader import read_script
 from orchestrator.errors import InvalidError
 from orchestrator.model import File
 
-_SYNTAX = (1064, 1149, 4161)
+_SYNTAX = (1064, 1149, 1327, 4161)  # 1327: a variable that a body would declare, while it is parsed
 _BEHIND = "SELECT 'behind'"
 _BRACE = re.compile(r"\s*(?:(?:if|while)\s*\(.*\)\s*\{?|[{}])\s*", re.IGNORECASE)
 _OF_TEST_PROGRAM = re.compile(

@@ -17,6 +17,7 @@ from orchestrator.render.names import slugs
 from orchestrator.render.servers import Server, servers_of, shell_default
 from orchestrator.render.settings import Settings
 from orchestrator.render.text import header
+from orchestrator.render.volumes import volumes_of
 
 _IMAGE_SERVICE = "migrate-image"
 """The one service that builds the image. If several services built the same image, they would disturb each other."""
@@ -32,7 +33,7 @@ def render(manifest: Manifest, settings: Settings) -> dict[str, str]:
     servers = servers_of(manifest)
     slug = slugs({database.id: database.id for database in manifest.databases}, 50)
     names = {id: f"migrate-{name}" for id, name in slug.items()}
-    check(servers, [_IMAGE_SERVICE, "migrate-all", *names.values()])
+    check(servers, [_IMAGE_SERVICE, "migrate-all", *names.values()], manifest)
     services: dict[str, Any] = {server.service: _server(server, settings) for server in servers if server.ours}
     services[_IMAGE_SERVICE] = {
         "image": settings.image,
@@ -54,8 +55,9 @@ def render(manifest: Manifest, settings: Settings) -> dict[str, str]:
     }
     data: dict[str, Any] = {"services": services}
     ours = [server for server in servers if server.ours]
-    if ours:
-        data["volumes"] = {f"{server.service}-data": {} for server in ours}
+    volumes = [*(f"{server.service}-data" for server in ours), *(volume.name for volume in volumes_of(servers))]
+    if volumes:
+        data["volumes"] = {name: {} for name in volumes}
     secrets = {server.password.name: {"environment": server.password.name} for server in ours if server.password.name}
     if secrets:
         data["secrets"] = secrets
@@ -101,6 +103,8 @@ def _migrate(settings: Settings, command: list[str], servers: list[Server], need
         service["environment"] = environment
     if secrets:
         service["secrets"] = list(secrets)
+    if volumes := volumes_of(servers):
+        service["volumes"] = [f"{volume.name}:{_literal(volume.path)}" for volume in volumes]
     return service | {"restart": "no"}
 
 

@@ -13,9 +13,11 @@ from orchestrator.errors import InvalidError
 from orchestrator.model import Manifest, Mark
 from orchestrator.render.jobs import USER
 from orchestrator.render.package import is_path, requirement
+from orchestrator.render.servers import servers_of
 from orchestrator.render.settings import Settings
 from orchestrator.render.sources import directory_of
 from orchestrator.render.text import header
+from orchestrator.render.volumes import ESTATE, volumes_of
 
 # Pip installs into an environment without pip, and then leaves the image: nothing can be installed into a container.
 _TEXT = """\
@@ -36,7 +38,7 @@ LABEL org.opencontainers.image.title="database-migration" \\
 RUN python -m pip uninstall --yes pip
 COPY --from=build /opt/orch /opt/orch
 ENV PATH=/opt/orch/bin:$PATH PYTHONUNBUFFERED=1 ORCH_FILE={manifest}
-WORKDIR /estate
+WORKDIR {estate}
 {copies}
 USER {user}:{user}
 ENTRYPOINT ["orch"]
@@ -60,8 +62,11 @@ def render(manifest: Manifest, settings: Settings) -> dict[str, str]:
     text = _TEXT.format(
         base=settings.base_image,
         install=install,
-        manifest=_word(f"/estate/{manifest.path.name}"),
-        copies="\n".join(_copy(path, f"./{path}") for path in [manifest.path.name, *directories]),
+        manifest=_word(f"{ESTATE}/{manifest.path.name}"),
+        estate=ESTATE,
+        copies="\n".join(
+            [*(_copy(path, f"./{path}") for path in [manifest.path.name, *directories]), *_for_files(manifest)]
+        ),
         user=USER,
     )
     seen = [manifest.path.name, *directories, *sources]
@@ -93,6 +98,13 @@ def _install(manifest: Manifest, settings: Settings) -> tuple[str, list[str]]:
     held = f"/locked/{lock.name}"
     text = _LOCKED.format(requirements=shlex.quote(held), copies=copies, package=shlex.quote(there))
     return f"{_copy(str(lock), held)}\n{text}", [str(lock), *sources]
+
+
+def _for_files(manifest: Manifest) -> list[str]:
+    """Return an instruction for each directory of databases that are files: a new volume there belongs to our user too."""
+    return [
+        f"RUN install -d -o {USER} -g {USER} {shlex.quote(volume.path)}" for volume in volumes_of(servers_of(manifest))
+    ]
 
 
 def _inside(path: str, key: str, manifest: Manifest) -> PurePosixPath:

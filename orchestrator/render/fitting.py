@@ -10,6 +10,7 @@ from orchestrator.errors import InvalidError, InvalidGroup
 from orchestrator.hints import Command, Hint
 from orchestrator.model import Manifest
 from orchestrator.render.servers import Server, shell_default
+from orchestrator.render.volumes import volume_of, without_volume
 
 _CONTAINERS = ("compose", "k8s", "argo")
 """The targets that run migrations in containers of their own."""
@@ -26,6 +27,8 @@ def inside(server: Server) -> dict[str, str | None]:
         values[server.port.name] = known.dsn.port
         values[server.user.name] = shell_default(server.user, container.user)
         values[server.password.name] = secret_file(server)
+    if volume := volume_of(server):
+        values |= volume.variables
     return {name: value for name, value in values.items() if name}
 
 
@@ -44,8 +47,8 @@ def container_of(server: Server) -> Container:
 def refuse_files(target: str, manifest: Manifest, *, mounts: bool) -> None:
     """Refuse databases that containers cannot migrate. InvalidGroup.
 
-    Those that are files: a container would write them into itself, and lose them; `mounts`: it has volumes. Those that
-    need a database of another manifest: it is not in the image.
+    Those that are files: a container would write them into itself, and lose them; `mounts`: it has volumes, as those of
+    Compose have. Those that need a database of another manifest: it is not in the image.
     """
     if target not in _CONTAINERS:
         return
@@ -58,11 +61,10 @@ def refuse_files(target: str, manifest: Manifest, *, mounts: bool) -> None:
         for database in manifest.databases
         for external in database.external
     )
-    if mounts and target != "compose":
+    if mounts or target == "compose":
         return
     hint = Hint("migrate it where the file is: ", Command("apply"), _OTHERS)
-    if target != "compose":
-        hint = "mount the volume that holds it: render: {k8s: {pod: {volumes: […], volumeMounts: […]}}}; or " + hint
+    hint = "mount the volume that holds it: render: {k8s: {pod: {volumes: […], volumeMounts: […]}}}; or " + hint
     InvalidGroup.raise_if(
         InvalidError(
             f"{database.id} is a file, and a container of {target} would write it into itself and lose it at its end",
@@ -79,8 +81,9 @@ def secret_file(server: Server) -> str:
     return f"/run/secrets/{server.password.name}"
 
 
-def check(servers: Sequence[Server], others: Sequence[str]) -> None:
+def check(servers: Sequence[Server], others: Sequence[str], manifest: Manifest) -> None:
     """Refuse servers that no container can replace; `others` are names of other services. InvalidError or InvalidGroup."""
+    InvalidGroup.raise_if(without_volume(servers, manifest))
     ours = [server for server in servers if server.ours]
     errors = [error for server in ours for error in _alone(server)]
     for server in ours:

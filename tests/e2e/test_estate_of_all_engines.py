@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import yaml
 from estate import Estate, start
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "estate"
@@ -34,7 +35,10 @@ def test_all_engines_in_one_graph(tmp_path: Path) -> None:
         estate.orch("rollback", *[one.partition("-")[2] for one in reversed(IDS)], "--to", "0", "--yes")
         assert estate.tables("accounts") == set()
         estate.orch("apply")
-        estate.orch("render", "k8s", "dockerfile")
+        estate.orch("render", "k8s", "compose", "dockerfile")
+        services = yaml.safe_load((tmp_path / "docker-compose.multi-db.yml").read_text())["services"]
+        assert {"postgres", "mysql", "mongo"} <= services.keys()
+        assert services["migrate-sqlite-cache"]["volumes"] == ["sqlite-files:/var/lib/orch/sqlite"]
         assert "dborch[mysql]" in (tmp_path / "Dockerfile").read_text()
         assert len(list((tmp_path / "k8s").glob("job-*.yaml"))) == 4
     finally:

@@ -455,8 +455,8 @@ def test_embedded_needs_no_server_and_leaves_the_database_alone(files: Files) ->
 
 
 def test_containers_that_would_lose_the_file_are_refused(files: Files) -> None:
-    refused = files.orch("render", "compose", code=4)
-    assert "sqlite-shop is a file" in refused.text and "lose it" in refused.text
+    refused = files.orch("render", "compose", code=4)  # its directory is that of the manifest
+    assert "sqlite-shop is a file" in refused.text and "hide the manifest" in refused.text
     assert "volumeMounts" in files.orch("render", "k8s", code=4).text
     mounted = "render: {k8s: {pod: {volumes: [{name: d, emptyDir: {}}], volumeMounts: [{name: d, mountPath: /d}]}}}\n"
     with (files.root / "databases.yaml").open("a") as manifest:

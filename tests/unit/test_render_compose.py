@@ -64,6 +64,50 @@ def test_compose_refuses_a_server_that_no_container_can_be(tmp_path: Path, name:
     orch(tmp_path, "render", "k8s", "github", "gitlab", "init-sql")
 
 
+FILES = {
+    "sqlite3://${FILES}/{database}.db?_fk=1": "/var/lib/orch/files",
+    "sqlite3://${FILES:-data}/${NAME}.db": "/var/lib/orch/files",
+    "sqlite3:///srv/app/{database}.db": "/srv/app",
+    "sqlite://data/x/../{database}": "/estate/data",
+    "sqlite3://${FILES}": "does not tell the directory",
+    "${FILES}/{database}.db": "does not tell the directory",
+    "sqlite3://${FILES}/x/{database}.db": "does not tell the directory",
+    "sqlite3://data/{database}/x.db": "does not tell the directory",
+    "sqlite3://{database}.db": "would hide the manifest",
+    "sqlite3://x.db": "would hide the manifest",
+    "sqlite3:///{database}.db": "would hide the manifest",
+    "sqlite3:///estate/{database}.db": "would hide the manifest",
+    "sqlite3://migrations/sqlite-a/{database}.db": "would hide the migrations of sqlite-a",
+}
+
+
+@pytest.mark.parametrize("dsn", FILES)
+def test_a_database_that_is_a_file_lies_on_a_volume(tmp_path: Path, dsn: str) -> None:
+    """Where a container of the image finds it, and may write: the image has that directory, with our user as its owner."""
+    servers = (
+        f'version: 1\nservers: {{files: {{engine: sqlite, dsn: "{dsn}"}}, s: {{engine: postgres, dsn: "{PG}"}}}}\n'
+    )
+    (tmp_path / "databases.yaml").write_text(
+        f"{servers}databases: [{{name: a, server: files}}, {{name: b, server: s}}]\n"
+    )
+    if not FILES[dsn].startswith("/"):
+        assert FILES[dsn] in orch(tmp_path, "render", "compose", code=4).stderr
+        assert not (tmp_path / "docker-compose.multi-db.yml").exists()
+        return
+    orch(tmp_path, "render", "compose", "dockerfile")
+    data = yaml.safe_load((tmp_path / "docker-compose.multi-db.yml").read_text())
+    mounted = [f"files-files:{FILES[dsn]}"]
+    assert {name for name, one in data["services"].items() if one.get("volumes") == mounted} == {
+        "migrate-sqlite-a",
+        "migrate-all",
+    }
+    environment = data["services"]["migrate-sqlite-a"].get("environment", {})
+    assert environment.get("FILES", FILES[dsn]) == FILES[dsn]
+    assert ("FILES" in environment) is ("FILES" in dsn)
+    assert data["volumes"] == {"s-data": {}, "files-files": {}}
+    assert f"-g 65532 {FILES[dsn]}\nUSER" in (tmp_path / "Dockerfile").read_text()
+
+
 PG = "postgres://u:${P}@${H}/{database}"
 ADMIN = "mongodb://${U}:${Q}@${I}/{database}?authSource=admin"
 TWO_UNFIT = {
