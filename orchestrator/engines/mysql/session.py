@@ -16,6 +16,7 @@ from pymysql.constants import SERVER_STATUS
 
 from orchestrator.engines.base import Effect, Limits, Rows
 from orchestrator.engines.mysql import errors
+from orchestrator.engines.mysql.checks import refuse_writing
 from orchestrator.engines.mysql.connection import Stopper, ask
 from orchestrator.engines.mysql.failed import is_partly_done
 from orchestrator.engines.mysql.file_state import FileState, leaves_marks, to_replay
@@ -165,9 +166,9 @@ class MysqlSession:
             self._clean()
             self._watch_marks(statements)
             self._wire.set_limits(limits)
-        is_file = bool(statements) and self._lock.held
-        with errors.mapped(self.target):
-            if is_file:
+        refuse_writing(self.connection, self.target, self._wire, checks, limits)
+        if is_file := bool(statements) and self._lock.held:
+            with errors.mapped(self.target):
                 self._guard.begin()
         # SET TRANSACTION and the like have a meaning before BEGIN only, and no query may come between them.
         first = next((at for at, one in enumerate(statements) if not is_session(words_of(one.source))), len(statements))
@@ -334,8 +335,7 @@ class MysqlSession:
         return self._intent.stored() if self._intent and self._intent.before is not None else None
 
     def _watch_marks(self, statements: Sequence[Statement], more: Sequence[str] = ()) -> None:
-        sources = [one for one in (*more, *(statement.source for statement in statements)) if leaves_marks(one)]
-        if sources:
+        if sources := [one for one in (*more, *(each.source for each in statements)) if leaves_marks(one)]:
             with errors.mapped(self.target):
                 self._state.watch(sources)
             self._used = True

@@ -1,0 +1,36 @@
+"""Find checks that write before they are asked in the transaction of their file, in which the server would let them."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
+
+import pymysql
+
+from orchestrator.engines.base import Limits
+from orchestrator.engines.mysql import errors
+from orchestrator.engines.mysql.connection import ask
+from orchestrator.engines.mysql.wire import Wire
+from orchestrator.errors import StatementError
+from orchestrator.model import Checks, Target
+
+_READ_ONLY = "1792"
+
+
+def refuse_writing(connection: Any, target: Target, wire: Wire, checks: Checks, limits: Limits) -> None:
+    """Ask all checks in a read-only transaction; StatementError for one that writes. No answer counts here.
+
+    The server locks what the functions in a query may change before it runs any of it, so it tells those as well that
+    would change nothing this time.
+    """
+    for check in (*checks.before, *checks.after):
+        with errors.mapped(target):
+            ask(connection, "START TRANSACTION READ ONLY")
+        try:
+            wire.run(check, limits)
+        except StatementError as error:
+            if error.code == _READ_ONLY:
+                raise error.completed(hint="a check must not change anything: ask for what is there") from None
+        finally:
+            with suppress(pymysql.Error, OSError):
+                ask(connection, "ROLLBACK")
