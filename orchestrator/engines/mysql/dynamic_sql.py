@@ -17,8 +17,8 @@ from orchestrator.engines.mysql.lexer import COMPOUND, Token, name_of
 from orchestrator.engines.mysql.reader import tokens_of
 
 _SCHEMAS = ("information_schema", "performance_schema")
-FROM_A_TABLE = "executes a text that is in a table"
-NAMED_LATER = "executes a text in which a database is named that only the server knows"
+_FROM_A_TABLE = "executes a text that is in a table"
+_NAMED_LATER = "executes a text in which a database is named that only the server knows"
 HOLE, OWN = "\ufffc", "\ufffb"
 """What stand in a joined text for what only the server knows, and for the name of the database that it runs in."""
 _HOLE_IS_A_DATABASE = re.compile(rf"{HOLE}`?\s*\.\s*[\w`{HOLE}]")
@@ -76,8 +76,8 @@ def why_unknown(tokens: list[Token]) -> str:
     if not prepares(tokens):
         return ""
     if _takes_from_a_table(tokens):
-        return FROM_A_TABLE
-    return NAMED_LATER if _HOLE_IS_A_DATABASE.search(joined(tokens)) else ""
+        return _FROM_A_TABLE
+    return _NAMED_LATER if _HOLE_IS_A_DATABASE.search(joined(tokens)) else ""
 
 
 def _takes_from_a_table(tokens: list[Token]) -> bool:
