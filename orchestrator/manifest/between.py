@@ -8,6 +8,7 @@ from orchestrator.manifest.entry import Entry, Tell
 from orchestrator.manifest.fleet import filled_for_comparison
 from orchestrator.manifest.names import NameIndex
 from orchestrator.manifest.source import Steps
+from orchestrator.manifest.template import columns_in
 from orchestrator.model import Database
 
 
@@ -29,6 +30,8 @@ def check_same_dsn(entries: Sequence[Entry], databases: Sequence[Database], erro
         dsn = database.dsn.replace("{database}", real)
         if database.columns and "{" in database.dsn:
             dsn = filled_for_comparison(dsn, database.columns)
+        elif columns_in(database.dsn):
+            continue  # of a word in {} that is not understood, another message tells
         other = first.setdefault(dsn, database)
         if dsn and other is not database:
             steps = entry.steps

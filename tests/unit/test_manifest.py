@@ -400,6 +400,11 @@ def test_what_a_schema_cannot_say(entries: str, where: str, what: str, more: str
     assert more in rest or more in said
 
 
+def test_a_word_that_a_dsn_does_not_know_is_told_once_and_not_of_each_database() -> None:
+    text = HEAD.replace("{database}", "{name}", 1) + "  - {name: a, server: pg}\n  - {name: b, server: pg}\n"
+    assert "{name}, which is not understood" in one(text)[1]
+
+
 @pytest.mark.parametrize(
     ("engine", "dsn", "what"),
     [
