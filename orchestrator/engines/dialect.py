@@ -59,6 +59,7 @@ class Container(NamedTuple):
         password_required: whether a user must have a password.
         login_parameter: the parameter that a DSN with a user must have, or nothing.
         logins: variables of the image that hold user and password, and what a new manifest calls them.
+        database: variable of the image that names the database which it creates.
         service: returns environment, command and health check, in which `$` is already doubled for Compose.
         create_statement: returns the SQL for the init directory of the image, or None where there is no such directory.
     """
@@ -73,6 +74,7 @@ class Container(NamedTuple):
     logins: Mapping[str, str]
     service: Callable[[ContainerLogin], dict[str, Any]]
     create_statement: Callable[[str, CreateOptions], str] | None = None
+    database: str = ""
 
 
 class EmbeddedServers(NamedTuple):

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from orchestrator.engines import dialect, dialects
 from orchestrator.manifest.names import name_problem
@@ -43,6 +43,9 @@ _GENERIC = {
 }
 _ENV_EXAMPLES = (".env.example", ".env.sample", ".env.dist", ".env.template")
 _URL = r"(?:export\s+)?(\w+)\s*=\s*[\"']?(%s)://[^/\s]*/([A-Za-z0-9_-]*)"
+_NAME = re.compile(
+    r"(?:[A-Za-z0-9_-]|\$\{[A-Za-z_]\w*(?::-[A-Za-z0-9_-]*)?\})+"
+)  # of a database, as a manifest has it too
 _VARIABLE = re.compile(r"\$\{?([A-Za-z_]\w*)(?::?[-?][^}]*)?\}?")
 
 
@@ -140,33 +143,53 @@ def url_variables(root: Path) -> dict[str, list[tuple[str, str]]]:
     return variables
 
 
-def servers_in(services: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, str]]:
-    """Return engine → image, and which variables of our DSNs the compose file calls otherwise.
+class ComposeServers(NamedTuple):
+    """What the services of a compose file say: engine → image, variables of our DSNs that it calls otherwise, and
+    engine → the one database that its servers create.
+    """
 
-    The first service of each engine counts. No value is taken over: one may be a secret.
+    images: dict[str, str]
+    variables: dict[str, str]
+    databases: dict[str, str]
+
+
+def servers_in(services: Mapping[str, Any]) -> ComposeServers:
+    """Return what a compose file says of servers. The first service of each engine counts.
+
+    No value is taken over but the name of a database: one may be a secret.
     """
     images: dict[str, str] = {}
     names: dict[str, str] = {}
+    databases: dict[str, set[str]] = {}
     for body in services.values():
         image = body.get("image") if isinstance(body, dict) else None
         if not isinstance(image, str) or "$" in image:
             continue
-        engine = _engine_of_image(image)
-        if engine is None or engine in images:
+        engine, ours = _engine_of_image(image)
+        if engine is None:
             continue
-        images[engine] = image
         environment = _environment(body.get("environment"))
         container = dialect(engine).container
-        for theirs, ours in container.logins.items() if container else ():
-            if (variable := _VARIABLE.fullmatch(environment.get(theirs, ""))) and variable[1] != ours:
-                names[ours] = variable[1]
-    return images, names
+        created = environment.get(container.database, "") if container else ""
+        if created and created not in dialect(engine).server_databases:
+            databases.setdefault(engine, set()).add(created)
+        if not ours or engine in images:
+            continue
+        images[engine] = image
+        for theirs, own in container.logins.items() if container else ():
+            if (variable := _VARIABLE.fullmatch(environment.get(theirs, ""))) and variable[1] != own:
+                names[own] = variable[1]
+    alone = {engine: next(iter(found)) for engine, found in databases.items() if len(found) == 1}
+    return ComposeServers(images, names, {engine: name for engine, name in alone.items() if _NAME.fullmatch(name)})
 
 
-def _engine_of_image(image: str) -> str | None:
-    """Return the engine whose official image this is, whatever its registry and tag."""
+def _engine_of_image(image: str) -> tuple[str | None, bool]:
+    """Return the engine that runs in this image, whatever its registry and tag, and whether we render it for that engine."""
     name = re.sub(r"[:@].*", "", image.rpartition("/")[2])
-    return next((o.name for o in dialects() if o.container and o.container.image.partition(":")[0] == name), None)
+    for one in dialects():
+        if one.container and one.container.image.partition(":")[0] == name:
+            return one.name, True
+    return next((one.name for one in dialects() if one.container and name in (one.name, *one.aliases)), None), False
 
 
 def _environment(given: Any) -> dict[str, str]:

@@ -46,17 +46,19 @@ def init(directory: str = ".", *, compose: str | None = None, engine: str | None
     services = _services(source) if source else {}
     needs = _needs(services, found)
     urls = url_variables(root)
-    entries = [_entry(id, found, needs.get(id, []), urls) for id in _ordered(list(found), needs, source)]
-    images, variables = servers_in(services)
+    images, variables, created = servers_in(services)
+    entries = [_entry(id, found, needs.get(id, []), urls, created) for id in _ordered(list(found), needs, source)]
     engines = {engine} if engine else set() if found else {*images, *urls}
     text = _with_servers(first_manifest(entries, engines, schema()["$id"]), images, variables)
     manifest = load(path, text=text) if found else Manifest(path, ())
     following = Hint(Command("validate") if found else Command("add-db", NAME))
     notes: list[str] = []
+    real = [f"{entry['name']} is called {entry['database']} on its server" for entry in entries if "database" in entry]
     if found:
         count = f"{len(found):,} {'database' if len(found) == 1 else 'databases'} found"
         notes.append(count + (f", dependencies from {source.name}." if source and needs else "."))
         notes.append("Please check the dependencies and the DSNs of the servers.")
+    notes += [f"{one}, as {source.name} says." for one in real if source]
     notes += [f"{place} was skipped: {reason}." for place, reason in skipped]
     notes += [
         f"migrations/{name} was skipped: a database has its files in migrations/{name}/schema."
@@ -94,14 +96,24 @@ def _passed_over(root: Path, found: Mapping[str, Found]) -> list[str]:
 
 
 def _entry(
-    id: str, found: Mapping[str, Found], needs: list[str], urls: Mapping[str, list[tuple[str, str]]]
+    id: str,
+    found: Mapping[str, Found],
+    needs: list[str],
+    urls: Mapping[str, list[tuple[str, str]]],
+    created: Mapping[str, str],
 ) -> dict[str, Any]:
-    """Return the entry of a database. One that is alone takes the one DSN that .env.example has for its engine."""
+    """Return the entry of a database. One that is alone takes the one DSN that .env.example has for its engine.
+
+    The only one of its engine is called on its server as the compose file creates it.
+    """
     names = [one.name for one in found.values()]
     here = found[id]
     entry: dict[str, Any] = {"name": here.name, "server": here.engine}
     given = urls.get(here.engine, [])
-    if len(given) == 1 and [one.engine for one in found.values()].count(here.engine) == 1 and len(found) == 1:
+    only = [one.engine for one in found.values()].count(here.engine) == 1
+    if only and created.get(here.engine, here.name) != here.name:
+        entry["database"] = created[here.engine]
+    if len(given) == 1 and len(found) == 1:
         variable, name = given[0]
         entry = {"name": name or here.name, "engine": here.engine, "dsn": f"${{{variable}}}"}
         entry["migrations"] = here.directory or f"migrations/{id}/schema"

@@ -63,5 +63,6 @@ CONTAINER = Container(
     password_required=True,
     login_parameter="authSource",  # the image creates its user in admin
     logins={"MONGO_INITDB_ROOT_USERNAME": "MONGO_USER", "MONGO_INITDB_ROOT_PASSWORD": "MONGO_PASSWORD"},
+    database="MONGO_INITDB_DATABASE",
     service=_service,
 )

@@ -52,6 +52,7 @@ CONTAINER = Container(
     password_required=False,
     login_parameter="",
     logins={"MYSQL_USER": "MYSQL_USER", "MYSQL_PASSWORD": "MYSQL_PASSWORD"},
+    database="MYSQL_DATABASE",
     service=_service,
     create_statement=create_statement,
 )

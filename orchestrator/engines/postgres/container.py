@@ -64,6 +64,7 @@ CONTAINER = Container(
     password_required=False,
     login_parameter="",
     logins={"POSTGRES_USER": "POSTGRES_USER", "POSTGRES_PASSWORD": "POSTGRES_PASSWORD"},
+    database="POSTGRES_DB",
     service=_service,
     create_statement=_create_statement,
 )
