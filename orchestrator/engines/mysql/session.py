@@ -178,12 +178,12 @@ class MysqlSession:
             ask(self.connection, "START TRANSACTION")  # BEGIN is something else in sql_mode ORACLE
         try:
             for check in checks.before:
-                self._wire.judge(check, limits)
+                self._wire.judge_in_file(check, limits)
             for statement in statements[first:]:
                 self._wire.run(statement, limits)
                 self._wire.check_in_transaction(statement)
             for check in checks.after:
-                self._wire.judge(check, limits)
+                self._wire.judge_in_file(check, limits)
             with errors.mapped(self.target):
                 self._store.check(self._lock.is_ours(), is_file=is_file)
                 if is_file:

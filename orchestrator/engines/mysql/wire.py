@@ -82,6 +82,14 @@ class Wire:
         rows = (result.rows or ()) if result is not None else ()
         judge(check, [answer_of(row[0]) for row in rows[:2]])
 
+    def judge_in_file(self, check: Statement, limits: Limits) -> None:
+        """Ask a check in the transaction of a file: what a function that it calls has changed is undone. CheckError as `judge`."""
+        with errors.mapped(self._target):
+            ask(self._connection, "SAVEPOINT orch_check")
+        self.judge(check, limits)
+        with errors.mapped(self._target):
+            ask(self._connection, "ROLLBACK TO SAVEPOINT orch_check")
+
     def rows_of(self, query: Statement, limits: Limits, most: int) -> Rows:
         """Return the answer to a query: at most `most` rows and one more."""
         wrapped = f"SELECT * FROM (\n{query.body}\n) AS members LIMIT {most + 1}"  # noqa: S608 - the manifest's own
