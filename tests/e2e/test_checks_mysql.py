@@ -9,7 +9,10 @@ import pytest
 from mysql_shop import Shop
 
 ORDERS = "CREATE TABLE orders (id int, total int);\nINSERT INTO orders VALUES (1, NULL);\n"
-CHANGE = "CREATE FUNCTION change_it() RETURNS int DETERMINISTIC MODIFIES SQL DATA BEGIN INSERT INTO orders VALUES (7, 7); RETURN 1; END;\n"
+CHANGE = (
+    "CREATE FUNCTION change_it() RETURNS int DETERMINISTIC MODIFIES SQL DATA "
+    "BEGIN INSERT INTO orders VALUES (7, 7); RETURN 1; END;\n"
+)
 
 
 @pytest.fixture
@@ -21,7 +24,10 @@ def shop(tmp_path: Path) -> Iterator[Shop]:
 
 def test_checks_of_a_file_of_rows(shop: Shop) -> None:
     """Both are asked in its transaction: what the file did is undone with an `ensure` that is not met."""
-    head = "-- orch: require SELECT count(*) = 0 FROM orders WHERE total IS NULL\n# orch: ensure SELECT max(total) < 100 FROM orders;\n"
+    head = (
+        "-- orch: require SELECT count(*) = 0 FROM orders WHERE total IS NULL\n"
+        "# orch: ensure SELECT max(total) < 100 FROM orders;\n"
+    )
     shop.declare({"1_a.up.sql": ORDERS, "2_b.up.sql": f"{head}UPDATE orders SET total = total * 10;\n"})
     refused = shop.orch("apply", code=1).text
     path = "migrations/mysql-shop/schema/2_b.up.sql"
@@ -40,7 +46,7 @@ def test_checks_of_a_file_of_rows(shop: Shop) -> None:
 
 
 def test_checks_of_a_file_that_changes_tables(shop: Shop) -> None:
-    """An `ensure` that is not met stops behind the statements, which are done: the next run asks it again and runs none of them."""
+    """An `ensure` that is not met stops behind the statements, which are done: the next run only asks it again."""
     head = "-- orch: require SELECT count(*) = 1 FROM orders\n-- orch: ensure SELECT max(total) < 50 FROM orders\n"
     change = "ALTER TABLE orders ADD COLUMN c int;\nINSERT INTO orders VALUES (3, 90, 3);\n"
     shop.declare({"1_a.up.sql": ORDERS, "2_b.up.sql": head + change})

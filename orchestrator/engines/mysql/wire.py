@@ -83,7 +83,7 @@ class Wire:
         judge(check, [answer_of(row[0]) for row in rows[:2]])
 
     def judge_in_file(self, check: Statement, limits: Limits) -> None:
-        """Ask a check in the transaction of a file: what a function that it calls has changed is undone. CheckError as `judge`."""
+        """Ask a check in the transaction of a file; undo what a function that it calls has changed. CheckError as `judge`."""
         with errors.mapped(self._target):
             ask(self._connection, "SAVEPOINT orch_check")
         self.judge(check, limits)
