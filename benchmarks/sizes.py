@@ -112,7 +112,15 @@ class Sizes(Bench):
             self.env |= {f"{engine}_HOST": "127.0.0.1", f"{engine}_PORT": str(server.sockets[0].getsockname()[1])}
         yield
         self.env = before
+        asyncio.run_coroutine_threadsafe(_end(), loop).result()
         loop.call_soon_threadsafe(loop.stop)
+
+
+async def _end() -> None:
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
 
 
 async def _proxy(host: str, port: int, delay: float) -> asyncio.Server:

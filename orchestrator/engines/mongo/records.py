@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from bson import DatetimeMS, Int64, json_util
-from pymongo import MongoClient
+from pymongo import MongoClient, WriteConcern
 from pymongo.client_session import ClientSession
 from pymongo.database import Database as MongoDatabase
 from pymongo.errors import OperationFailure
@@ -217,9 +217,11 @@ class Records:
         """Make the two collections before a transaction needs them."""
         if self._has_store:
             return
-        for collection in (self.history, self.versions):
+        # The answer for the second one comes when both are durable: the server replicates in order.
+        quick = self._database.with_options(write_concern=WriteConcern(1))
+        for database, collection in ((quick, self.versions), (self._database, self.history)):
             with suppress(OperationFailure):  # 48: it is there
-                self._database.create_collection(collection.name, check_exists=False)
+                database.create_collection(collection.name, check_exists=False)
         self._has_store = True
 
     def write_in_order(self, attempts: Sequence[Attempt], version_row: VersionRow | None) -> None:
