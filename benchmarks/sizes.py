@@ -8,16 +8,15 @@ prints medians as a table in Markdown. CPU is that of the client process alone, 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import os
 import platform
 import resource
 import shutil
 import signal
 import statistics
+import subprocess
 import sys
 import tempfile
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -31,11 +30,11 @@ Used = tuple[float, float]
 class Sizes(Bench):
     """Fleets whose members share one directory of migrations."""
 
-    def fleet(self, engine: str, count: int) -> Path:
-        """Write a fleet with three migrations, and return its directory."""
+    def fleet(self, engine: str, count: int, migrations: int = 3) -> Path:
+        """Write a fleet with so many migrations, and return its directory."""
         directory = self.root / f"{engine}{count}_"
         (directory / "migrations").mkdir(parents=True)
-        for version in (1, 2, 3):
+        for version in range(1, migrations + 1):
             self.write(directory, engine, version)
         source = f"for_each: {{range: 0..{count - 1}}}"
         entry = f"  - {{name: '{directory.name}{{n}}', server: {engine}, {source}, migrations: migrations}}\n"
@@ -101,58 +100,25 @@ class Sizes(Bench):
                 )
 
     @contextmanager
-    def delayed(self, seconds: float) -> Iterator[None]:
-        """Put a proxy before the servers, behind which every answer takes so much longer."""
-        loop = asyncio.new_event_loop()
-        threading.Thread(target=loop.run_forever, daemon=True).start()
-        before = dict(self.env)
-        for engine in ("POSTGRES", "MONGO"):
-            started = _proxy(self.env[f"{engine}_HOST"], int(self.env[f"{engine}_PORT"]), seconds / 2)
-            server = asyncio.run_coroutine_threadsafe(started, loop).result()
-            self.env |= {f"{engine}_HOST": "127.0.0.1", f"{engine}_PORT": str(server.sockets[0].getsockname()[1])}
-        yield
-        self.env = before
-        asyncio.run_coroutine_threadsafe(_end(), loop).result()
-        loop.call_soon_threadsafe(loop.stop)
-
-
-async def _end() -> None:
-    others = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in others:
-        task.cancel()
-    await asyncio.gather(*others, return_exceptions=True)
-
-
-async def _proxy(host: str, port: int, delay: float) -> asyncio.Server:
-    async def one_way(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        pending: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
-        clock = asyncio.get_running_loop().time
-
-        async def pass_on() -> None:
-            while True:
-                due, data = await pending.get()
-                await asyncio.sleep(max(0.0, due - clock()))
-                if not data:
-                    break
-                writer.write(data)
-                await writer.drain()
-            writer.close()
-
-        passing = asyncio.create_task(pass_on())
-        data = b"?"
-        while data:
-            try:
-                data = await reader.read(65_536)
-            except OSError:
-                data = b""
-            pending.put_nowait((clock() + delay, data))
-        await asyncio.gather(passing, return_exceptions=True)
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        theirs, ours = await asyncio.open_connection(host, port)
-        await asyncio.gather(one_way(reader, ours), one_way(theirs, writer), return_exceptions=True)
-
-    return await asyncio.start_server(serve, "127.0.0.1", 0)
+    def delayed(self, milliseconds: float) -> Iterator[None]:
+        """Put a slow network before the servers that run: each round trip takes so much longer."""
+        before, proxies = dict(self.env), []
+        try:
+            for engine in ("POSTGRES", "MONGO"):
+                if f"{engine}_HOST" not in before:
+                    continue
+                place = before[f"{engine}_HOST"], before[f"{engine}_PORT"], str(milliseconds)
+                program = [sys.executable, HERE / "slow_network.py", *place]
+                proxies.append(subprocess.Popen([*map(str, program)], stdout=subprocess.PIPE, text=True))
+                assert proxies[-1].stdout is not None
+                port = proxies[-1].stdout.readline().strip()
+                self.env |= {f"{engine}_HOST": "127.0.0.1", f"{engine}_PORT": port}
+            yield
+        finally:
+            self.env = before
+            for proxy in proxies:
+                proxy.kill()
+                proxy.wait()
 
 
 def machine() -> str:
@@ -185,7 +151,7 @@ def main() -> None:
         stack.enter_context(bench.servers("postgres", "mongo"))
         network = ""
         if options.latency:
-            stack.enter_context(bench.delayed(options.latency / 1000))
+            stack.enter_context(bench.delayed(options.latency))
             network = f"; each round trip takes {options.latency:g} ms longer"
         print(f"{machine()}; {', '.join(bench.products)}{network}; medians of {options.runs}\n")
         print(
