@@ -6,8 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+import bson
 import pytest
 from bson import DatetimeMS
+from bson.raw_bson import RawBSONDocument
 from estate import Estate, start
 from pymongo import MongoClient
 
@@ -48,6 +50,25 @@ def test_a_reply_that_python_cannot_hold_is_done_once(any_mongo: Estate, take: s
     any_mongo.orch("apply")
     assert counters.find_one({}, {"n": 1})["n"] == 1
     assert any_mongo.status("mongo-a")["applied"] == [1]
+
+
+def test_a_text_that_is_no_utf8_is_no_reason_to_do_it_twice(any_mongo: Estate) -> None:
+    any_mongo.add("mongo", "a", {"1_take.up.js": json.dumps([TAKES["the new document"], {"find": "counters"}])})
+    counters = any_mongo.mongo("a")["counters"]
+    text = bson.encode({"_id": "orders", "n": 0, "of": "abcd"}).replace(b"abcd", b"\xff\xfe\xfdd")
+    counters.insert_one(RawBSONDocument(text))
+    any_mongo.orch("apply")
+    any_mongo.orch("apply")
+    assert counters.find_one({}, {"n": 1})["n"] == 1
+    assert any_mongo.status("mongo-a")["applied"] == [1]
+
+
+def test_a_pipeline_that_the_server_would_not_begin_is_refused(mongo_estate: Estate) -> None:
+    never = {"aggregate": "a", "pipeline": [{"$merge": {"into": "b"}}], "cursor": {"batchSize": 0}}
+    mongo_estate.add("mongo", "a", {"1_x.up.js": json.dumps([{"create": "a"}, never])})
+    refused = mongo_estate.orch("validate", code=4).stderr
+    assert "1_x.up.js:1:" in refused
+    assert "with a batchSize of 0 the server never runs this pipeline" in refused
 
 
 def test_replies_that_hold_many_such_dates_are_read(any_mongo: Estate) -> None:

@@ -41,6 +41,18 @@ def refuse_forbidden(file: File, text: str, start: int, source: str, command: di
     _refuse_foreign(file, text, start, command)
     _refuse_directive(file, text, start, command.get("comment"))
     _refuse_entries(file, source, text, start, command)
+    _refuse_unread(file, text, start, command)
+
+
+def _refuse_unread(file: File, text: str, start: int, command: dict[str, Any]) -> None:
+    """Refuse a pipeline that writes and that the server would not begin: with a batch of 0 it waits to be asked for one."""
+    stages, cursor = command.get("pipeline"), command.get("cursor")
+    if next(iter(command)) != "aggregate" or not isinstance(stages, list) or not isinstance(cursor, dict):
+        return
+    if cursor.get("batchSize", 1) == 0 and any(
+        {"$out", "$merge"} & stage.keys() for stage in stages if isinstance(stage, dict)
+    ):
+        refuse(file, text, start, "with a batchSize of 0 the server never runs this pipeline", 'write "cursor": {}')
 
 
 def _refuse_entries(file: File, source: str, text: str, start: int, command: dict[str, Any]) -> None:

@@ -95,7 +95,7 @@ class Commands:
     def _is_of_another_set(self, name: str, collection: str) -> bool:
         """Whether another set of migrations in this database keeps its records in this collection; each is looked at once."""
         if collection not in self._plain_data:
-            if name != "create" and is_record(self._database[collection].find_one()):
+            if name != "create" and is_record(self._database.get_collection(collection, codec_options=RAW).find_one()):
                 return True
             self._plain_data.add(collection)
         return False
