@@ -6,13 +6,13 @@ They are named tuples because every start of orch makes all of these classes, an
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 from orchestrator.errors import ExitCode, InvalidGroup, OrchError
 from orchestrator.hints import hint_of, rebuilt
 from orchestrator.model import Direction, Mark
+from orchestrator.records import NamedTuple, dataclass, replace
 from orchestrator.secret import hidden
 
 MAX_WHAT = 4_000

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from orchestrator.records import dataclass
 
 ERROR, WARN, OFF = "error", "warn", "off"
 

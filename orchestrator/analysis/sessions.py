@@ -9,29 +9,30 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
 
 from orchestrator.model import Mark, Script, telling, telling_text
+from orchestrator.patterns import regex
+from orchestrator.records import NamedTuple
 
-_ASIDE = re.compile(r"--[^\n\r]*|/\*.*?\*/|\$(\w*)\$.*?\$\1\$", re.DOTALL)
+_ASIDE = regex(r"--[^\n\r]*|/\*.*?\*/|\$(\w*)\$.*?\$\1\$", re.DOTALL)
 _SESSION = r"(?:RE)?SET\s+(?:SESSION\s+)?"
 _CONFIG = (
     r"SELECT\s+(?:pg_catalog\s*\.\s*)?set_config\s*\(\s*'{name}'\s*,\s*(?P<config>'(?:[^']|'')*')\s*,"
     r"\s*'?(?:false|f|off|no|0)\b"
 )
-_PATH = re.compile(
+_PATH = regex(
     rf"(?:{_SESSION}search_path\b\s*(?:(?:=|TO\b)\s*(?P<value>.*))?|{_CONFIG.format(name='search_path')})",
     re.IGNORECASE | re.DOTALL,
 )
-_ROLE = re.compile(
+_ROLE = regex(
     rf"(?:(?P<reset>RESET\s+(?:ROLE|SESSION\s+AUTHORIZATION))|SET\s+(?:SESSION\s+)?(?:ROLE|SESSION\s+AUTHORIZATION)\b\s*(?P<value>.*)"
     rf"|{_CONFIG.format(name='role')})",
     re.IGNORECASE | re.DOTALL,
 )
-_RESET_ALL = re.compile(r"RESET\s+ALL\b|DISCARD\s+ALL\b", re.IGNORECASE)
+_RESET_ALL = regex(r"RESET\s+ALL\b|DISCARD\s+ALL\b", re.IGNORECASE)
 _WORD = r'(?:"(?:[^"]|"")+"|[^\W\d][\w$]*)'
 # The names that most statements of migrations begin with; one with a schema before it does not depend on the path.
-_NAMED = re.compile(
+_NAMED = regex(
     r"(?:(?:CREATE|ALTER|DROP)\s+(?:OR\s+REPLACE\s+)?(?:UNLOGGED\s+|FOREIGN\s+|MATERIALIZED\s+|RECURSIVE\s+)*"
     r"(?:TABLE|VIEW|SEQUENCE|TYPE|DOMAIN|FUNCTION|PROCEDURE|AGGREGATE)\s+(?:IF\s+(?:NOT\s+)?EXISTS\s+)?(?:ONLY\s+)?"
     r"|CREATE\s+(?:UNIQUE\s+)?INDEX\s+.*?\bON\s+(?:ONLY\s+)?|DROP\s+INDEX\s+(?:CONCURRENTLY\s+)?(?:IF\s+EXISTS\s+)?"
@@ -39,8 +40,8 @@ _NAMED = re.compile(
     rf"(?P<name>{_WORD})(?!\s*\.)(?![\w$])",
     re.IGNORECASE | re.DOTALL,
 )
-_CREATE = re.compile(r"CREATE\s", re.IGNORECASE)
-_NOTHING = re.compile(r"SET\s+(?P<what>LOCAL|TRANSACTION|CONSTRAINTS)\b", re.IGNORECASE)
+_CREATE = regex(r"CREATE\s", re.IGNORECASE)
+_NOTHING = regex(r"SET\s+(?P<what>LOCAL|TRANSACTION|CONSTRAINTS)\b", re.IGNORECASE)
 _LASTING = (
     (r"CREATE\s+(?:OR\s+REPLACE\s+)?(?:(?:GLOBAL|LOCAL)\s+)?TEMP(?:ORARY)?\s", "a temporary object"),
     (r"PREPARE\s+(?!TRANSACTION\b)", "a prepared statement"),
@@ -48,7 +49,7 @@ _LASTING = (
     (r"LISTEN\s", "LISTEN"),
     (r"SELECT\b.*\bpg_(?:try_)?advisory_lock(?:_shared)?\s*\(", "an advisory lock of the session"),
 )
-_RULES = tuple((re.compile(pattern, re.IGNORECASE | re.DOTALL), what) for pattern, what in _LASTING)
+_RULES = tuple((regex(pattern, re.IGNORECASE | re.DOTALL), what) for pattern, what in _LASTING)
 
 
 class Finding(NamedTuple):

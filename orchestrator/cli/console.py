@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
 import os
-import re
 import sys
 from collections.abc import Iterable
 from contextlib import suppress
@@ -14,12 +12,14 @@ from typing import Any, TextIO
 from orchestrator.cli.streams import put, tell, without_secrets
 from orchestrator.events import Failure
 from orchestrator.hints import Command, Hint
+from orchestrator.patterns import regex
 from orchestrator.phrases import some
 
 _CODES = {"red": "31", "green": "32", "yellow": "33", "blue": "34", "bold": "1", "dim": "2"}
 # A terminal obeys these, whoever wrote them; a runner takes a line that begins after a bare \r for one of its own.
-_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
-_CONTROL_BUT_PAINT = re.compile(rf"(?!\x1b\[(?:0|{'|'.join(_CODES.values())})m){_CONTROL.pattern}")
+_SORT = "[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]"
+_CONTROL = regex(_SORT)
+_CONTROL_BUT_PAINT = regex(rf"(?!\x1b\[(?:0|{'|'.join(_CODES.values())})m){_SORT}")
 
 
 def is_terminal(stream: TextIO) -> bool:
@@ -164,9 +164,11 @@ def _carried(command: Command) -> list[str]:
     """Return the options of this call that the command takes and does not have yet."""
     if command.argv[-1:] == ("--help",):
         return []
+    from orchestrator.cli.parameters import taken
+
     first, *more = command.names
     module = import_module(f"orchestrator.cli.commands.{first.replace('-', '_')}")
-    takes = inspect.signature(getattr(module, more[0] if more else "command")).parameters
+    takes = taken(getattr(module, more[0] if more else "command"))
     has = {_CARRIED.get(word) for word in command.argv}
     return [word for name, words in _given().items() if name in takes and name not in has for word in words]
 

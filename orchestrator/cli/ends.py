@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from importlib import import_module
-from inspect import signature
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ import typer
 
 from orchestrator.cli.command_table import COMMANDS
 from orchestrator.cli.near_words import meant_command, meant_targets
+from orchestrator.cli.parameters import taken
 from orchestrator.errors import ExitCode, exit_code_of
 from orchestrator.hints import Command, Hint
 
@@ -121,7 +121,7 @@ def _takes_only(names: Sequence[str]) -> bool:
     if len(names) != 1 or names[0] not in COMMANDS:
         return False
     module = import_module(f"orchestrator.cli.commands.{names[0].replace('-', '_')}")
-    return hasattr(module, "command") and "only" in signature(module.command).parameters
+    return hasattr(module, "command") and "only" in taken(module.command)
 
 
 def _left_over(context: Any, words: Sequence[str]) -> Sequence[str]:

@@ -6,16 +6,17 @@ every call in which anything is unusual or wrong; what is read here is what type
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from functools import wraps
-from inspect import signature
 from types import UnionType
-from typing import Annotated, Any, NamedTuple, get_args, get_origin
+from typing import Annotated, Any, get_args, get_origin
 
-_NUMBER = re.compile(r"[0-9]{1,15}")
-_SECONDS = re.compile(r"[0-9]{1,15}(?:\.[0-9]{1,15})?")
+from orchestrator.patterns import regex
+from orchestrator.records import NamedTuple
+
+_NUMBER = regex(r"[0-9]{1,15}")
+_SECONDS = regex(r"[0-9]{1,15}(?:\.[0-9]{1,15})?")
 
 
 class Parameter:
@@ -34,6 +35,22 @@ class Argument(Parameter):
     """A word, or several, without a name before it."""
 
 
+class Taken(NamedTuple):
+    """A parameter that a command takes by its name. `annotation` is a text to evaluate among `names`, if it is a text."""
+
+    default: Any
+    annotation: Any
+    names: dict[str, Any]
+
+    def hint(self) -> Any:
+        """Return the type, with its metadata."""
+        text = self.annotation
+        return eval(text, self.names) if isinstance(text, str) else text  # noqa: S307 - from the source of a command
+
+
+_NO_DEFAULT = object()
+
+
 class _Kind(NamedTuple):
     """How the text of one parameter is read. `read` returns None for what typer has to judge."""
 
@@ -44,32 +61,53 @@ class _Kind(NamedTuple):
     read: Callable[[str], Any]
 
 
+def taken(command: Callable[..., Any]) -> Mapping[str, Taken]:
+    """Return the parameters of a command by their names. `inspect` would take longer to import than a call is read."""
+    while not hasattr(command, "taken") and hasattr(command, "__wrapped__"):
+        command = command.__wrapped__
+    if hasattr(command, "taken"):
+        known: Mapping[str, Taken] = command.taken
+        return known
+    code = command.__code__
+    named = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+    positional = command.__defaults__ or ()
+    defaults = dict(zip(named[code.co_argcount - len(positional) :], positional, strict=False))
+    defaults |= command.__kwdefaults__ or {}
+    hints = command.__annotations__
+    return {name: Taken(defaults.get(name, _NO_DEFAULT), hints[name], command.__globals__) for name in named}
+
+
 def for_typer(command: Callable[..., Any]) -> Callable[..., Any]:
     """Return the function of a command with typer's own records in its signature."""
+    from inspect import Parameter as Ours
+    from inspect import Signature
+
     import typer
 
     makes: dict[type[Parameter], Any] = {Option: typer.Option, Argument: typer.Argument}
-    own = signature(command, eval_str=True)
     parameters = []
-    for parameter in own.parameters.values():
-        if (given := _given(parameter.annotation)) is not None:
-            record = makes[type(given)](*given.names, **given.settings)
-            parameter = parameter.replace(annotation=Annotated[get_args(parameter.annotation)[0], record])
-        parameters.append(parameter)
+    for name, one in taken(command).items():
+        hint = one.hint()
+        if (given := _given(hint)) is not None:
+            hint = Annotated[get_args(hint)[0], makes[type(given)](*given.names, **given.settings)]
+        default = Ours.empty if one.default is _NO_DEFAULT else one.default
+        parameters.append(Ours(name, Ours.KEYWORD_ONLY, default=default, annotation=hint))
 
     @wraps(command)
     def same(*arguments: Any, **named: Any) -> Any:
         return command(*arguments, **named)
 
     same.__annotations__ = {}  # all that typer reads is in the signature
-    same.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
+    same.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
     return same
 
 
 def read(command: Callable[..., Any], words: Sequence[str]) -> dict[str, Any] | None:
     """Return the arguments of a call for the function of its command; None: typer has to read the call."""
-    parameters = signature(command, eval_str=True).parameters
-    kinds = [kind for name, one in parameters.items() if (kind := _kind(name, one.annotation))]
+    parameters = taken(command)
+    if not words:  # the call that is made most often
+        return {name: one.default for name, one in parameters.items()}
+    kinds = [kind for name, one in parameters.items() if (kind := _kind(name, one.hint()))]
     named = {option: kind for kind in kinds for option in kind.given.names}
     argument = next((kind for kind in kinds if isinstance(kind.given, Argument)), None)
     values: dict[str, Any] = {}

@@ -15,6 +15,7 @@ from typing import Any
 from orchestrator.cli import options
 from orchestrator.cli.parameters import read
 from orchestrator.errors import ExitCode
+from orchestrator.patterns import compiled_when_used
 
 EVERYDAY = ("apply", "plan", "status", "validate", "wait")
 """The commands whose plain calls are read without typer, because they are run so often."""
@@ -53,6 +54,8 @@ def _call() -> Any:
     if name in EVERYDAY and not any(variable.endswith("_COMPLETE") for variable in os.environ):
         command = import_module(f"orchestrator.cli.commands.{name}").command
         if (arguments := read(command, words)) is not None:
+            with compiled_when_used():  # PyYAML compiles 12 patterns, 8 ms; with libyaml it uses 3 of them
+                import yaml  # noqa: F401
             return command(**arguments)
     from orchestrator.cli.app import app
 

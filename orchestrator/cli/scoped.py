@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
 from orchestrator.cli import options
+from orchestrator.cli.parameters import Taken, taken
 from orchestrator.execution.scheduler import JOBS
 
 _OPTIONS: dict[str, tuple[Any, Any]] = {
@@ -36,29 +36,24 @@ def scoped(*names: str) -> Callable[[Callable[..., int]], Callable[..., int]]:
 
     On the command line, --file, --env-file and the options with these names stand in the place of `scope`.
     """
-    taken = [name for name in _OPTIONS if name in {"file", "env_file", *names}]
+    of_scope = {name: option for name, option in _OPTIONS.items() if name in {"file", "env_file", *names}}
 
     def decorate(command: Callable[..., int]) -> Callable[..., int]:
-        command.__annotations__.pop("scope")  # typer never sees it
-        own = inspect.signature(command, eval_str=True)
-        parameters: list[inspect.Parameter] = []
-        for parameter in own.parameters.values():
-            if parameter.name != "scope":
-                parameters.append(parameter)
-                continue
-            for name in taken:
-                kind, default = _OPTIONS[name]
-                parameters.append(inspect.Parameter(name, parameter.kind, default=default, annotation=kind))
+        parameters: dict[str, Taken] = {}
+        for name, one in taken(command).items():
+            if name == "scope":  # nothing else sees it
+                parameters |= {chosen: Taken(default, kind, {}) for chosen, (kind, default) in of_scope.items()}
+            else:
+                parameters[name] = one
 
         @wraps(command, assigned=("__module__", "__name__", "__doc__"))
         def run(**given: Any) -> int:
             from orchestrator.operations.scope import Scope
 
-            scope = Scope(**{name: given.pop(name) for name in taken})
+            scope = Scope(**{name: given.pop(name) for name in of_scope})
             return command(scope=scope, **given)
 
-        run.__annotations__ = {}  # all that typer reads is in the signature, evaluated once
-        run.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
+        run.taken = parameters  # type: ignore[attr-defined]
         return run
 
     return decorate

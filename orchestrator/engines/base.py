@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from enum import Enum
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from orchestrator.model import (
     NO_CHECKS,
@@ -25,6 +25,7 @@ from orchestrator.model import (
     VersionRow,
     Vitals,
 )
+from orchestrator.records import NamedTuple
 
 
 class Limits(NamedTuple):

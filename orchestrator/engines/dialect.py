@@ -10,10 +10,11 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from orchestrator.engines.url import Address, Holes
 from orchestrator.model import CreateOptions
+from orchestrator.records import NamedTuple
 
 if TYPE_CHECKING:
     from orchestrator.engines.parts import Clients, Dumping, Sizing, Squashing, Tracing

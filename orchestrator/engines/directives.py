@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterable, Iterator
 
 from orchestrator.model import Directive
+from orchestrator.patterns import regex
 
-_DIRECTIVE = re.compile(
+_DIRECTIVE = regex(
     r"(?:--|#)[ \t]*orch:[ \t]*(?P<name>[^\s=]*)[ \t]*(?P<equals>=?)[ \t]*(?P<value>[^\n\r]*)", re.IGNORECASE
 )
 _WORD = "orch:"

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field
 from math import isfinite
 from pathlib import Path
-from typing import NamedTuple
 from urllib.parse import quote, unquote, unquote_plus, unquote_to_bytes
 
+from orchestrator.patterns import regex
 from orchestrator.phrases import did_you_mean, either
+from orchestrator.records import NamedTuple, dataclass, field
 
-IS_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.\0-]*://")
+IS_URL = regex(r"[A-Za-z][A-Za-z0-9+.\0-]*://")
 HOLE = "\0"
 """Stands for a value while the structure of a DSN is found; templates and values never hold one."""
 _ENCODE = "percent-encode special characters: @ is %40, : is %3A, / is %2F, ? is %3F, # is %23, % is %25"
-SECRET = re.compile(r"password|secret|token|authmechanismproperties", re.IGNORECASE)
+SECRET = regex(r"password|secret|token|authmechanismproperties", re.IGNORECASE)
 """Parameters whose values are secrets."""
 
 Holes = Iterator[tuple[str, str]]

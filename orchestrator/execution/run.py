@@ -6,7 +6,6 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import TypeVar
 
 from orchestrator.engines.base import Engine
@@ -17,6 +16,7 @@ from orchestrator.execution.sinks import redacting, tolerant
 from orchestrator.execution.timings import Timings
 from orchestrator.execution.watching import Watching
 from orchestrator.model import Database, File, Hook, Migration, Script, Target
+from orchestrator.records import dataclass, field
 from orchestrator.secret import Redact, Secret
 
 _RETRY_EVERY = 0.5  # seconds

@@ -5,10 +5,10 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from functools import partial
 from queue import Empty, SimpleQueue
+
+from orchestrator.records import dataclass, field
 
 JOBS = 16
 JOBS_PER_SERVER = 8
@@ -69,7 +69,7 @@ def walk(
         except BaseException as error:  # noqa: BLE001 - handed to the caller's thread and raised there
             finished.put((id, error))
 
-    pool = ThreadPoolExecutor(max_workers=max(1, min(jobs, len(dependencies))), thread_name_prefix="orch")
+    threads = _Threads(run)
     left_behind = False
     try:
         while True:
@@ -77,7 +77,7 @@ def walk(
                 for id in queue.gates():
                     gates[id](partial(_settle, finished, id))
                 for id in queue.take(jobs):
-                    pool.submit(run, id)
+                    threads.give(id, busy=queue.running)
             if queue.running == 0 and queue.waiting == 0:
                 break
             try:
@@ -93,7 +93,7 @@ def walk(
         left_behind = abandon
         raise
     finally:
-        pool.shutdown(wait=not left_behind)
+        threads.end(wait=not left_behind)
     result = queue.result
     settled = {*result.done, *result.failed, *result.blocked}
     result.skipped = [id for id in dependencies if id not in settled]
@@ -102,6 +102,35 @@ def walk(
 
 def _settle(finished: SimpleQueue[tuple[str, bool | BaseException]], id: str, is_open: bool) -> None:
     finished.put((id, is_open))
+
+
+class _Threads:
+    """Threads that call `work` with one id after another. `concurrent.futures` would import `logging` in every run."""
+
+    def __init__(self, work: Callable[[str], None]) -> None:
+        self._work = work
+        self._given: SimpleQueue[str | None] = SimpleQueue()
+        self._all: list[threading.Thread] = []
+
+    def give(self, id: str, *, busy: int) -> None:
+        """Call `work(id)` in a thread. `busy` are the ids that are not finished, with this one: as many threads as that."""
+        self._given.put(id)
+        if len(self._all) < busy:
+            thread = threading.Thread(target=self._run, name=f"orch_{len(self._all)}")
+            self._all.append(thread)
+            thread.start()
+
+    def _run(self) -> None:
+        while (id := self._given.get()) is not None:
+            self._work(id)
+
+    def end(self, *, wait: bool) -> None:
+        """End each thread once it has nothing more to do."""
+        for _ in self._all:
+            self._given.put(None)
+        for thread in self._all:
+            if wait and thread.ident is not None:  # a signal may come before it starts
+                thread.join()
 
 
 class _Queue:

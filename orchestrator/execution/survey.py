@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from orchestrator.engines.base import Glancing
@@ -17,6 +16,7 @@ from orchestrator.model import History, LockHolder, ReadOnly
 from orchestrator.planning.history import State
 from orchestrator.planning.problems import Kind
 from orchestrator.planning.surveys import States, Survey
+from orchestrator.records import replace
 
 TRY_EVERY = 0.25  # seconds
 

@@ -8,7 +8,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+
+from orchestrator.records import NamedTuple
 
 
 class Spent(NamedTuple):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from orchestrator.manifest.settings import read_create_options, read_settings, r
 from orchestrator.manifest.source import Source, Steps
 from orchestrator.model import Accepted, Database, External, Fleet, Mark, Settings
 from orchestrator.phrases import did_you_mean, either
+from orchestrator.records import replace
 
 _NO_ANSWERS: Mapping[int, Answer] = {}
 _MANY = 20  # near misses searched for; each costs milliseconds in a large estate

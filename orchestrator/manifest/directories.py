@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 from pathlib import Path
 
 from orchestrator.hints import NAME, Command, Hint
@@ -22,7 +21,9 @@ def directory_of(entry: Entry, base: Path, error: Tell, *, must_exist: bool) -> 
         return base
     directory = base / (given or f"migrations/{entry.id}/schema")
     if must_exist and (state := _directory_problem(directory)):
-        make = Hint(f"mkdir -p {shlex.quote(shown(directory))}, or: ", Command("new", entry.id, NAME))
+        from shlex import quote
+
+        make = Hint(f"mkdir -p {quote(shown(directory))}, or: ", Command("new", entry.id, NAME))
         error(
             [*steps, "migrations"] if given else steps,
             f"database {entry.name!r}: its migrations directory {shown(directory)} {state}",

@@ -26,6 +26,7 @@ from orchestrator.manifest.template import (
 )
 from orchestrator.manifest.variables import UnsetError, look_up, read_env_file, value_of
 from orchestrator.model import Database, Target
+from orchestrator.patterns import regex
 from orchestrator.phrases import some
 from orchestrator.secret import Secret
 
@@ -277,8 +278,8 @@ def check_template(template: str, engine: str, columns: tuple[str, ...] = ()) ->
         read_address(filled, engine, unknown=unknown)
 
 
-_PARAMETER = re.compile(r"(?P<key>[^\s?&=]+)\s*=\s*(?P<value>'(?:[^'\\]|\\.)*'|[^\s&]*)", re.DOTALL)
-_QUERY = re.compile(r"[?&](.*)", re.DOTALL)
+_PARAMETER = regex(r"(?P<key>[^\s?&=]+)\s*=\s*(?P<value>'(?:[^'\\]|\\.)*'|[^\s&]*)", re.DOTALL)
+_QUERY = regex(r"[?&](.*)", re.DOTALL)
 
 
 def _with_a_beginning(rest: Sequence[Piece], engine: str) -> tuple[Piece, ...]:

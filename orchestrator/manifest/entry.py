@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from orchestrator.manifest.fleet import Member, used
 from orchestrator.manifest.source import Steps
 from orchestrator.model import Fleet, Settings
+from orchestrator.records import NamedTuple, dataclass
 
 
 class Tell(Protocol):

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from orchestrator.manifest.for_each import Answer, Members, Report, Row, only, read_members, value_problem
 from orchestrator.manifest.rollout import read_rollout
 from orchestrator.manifest.source import Source, Steps
 from orchestrator.model import Fleet, Mark
+from orchestrator.patterns import regex
 from orchestrator.phrases import did_you_mean, either
+from orchestrator.records import NamedTuple
 
 SAID = 20
 """So many errors about members of one fleet are told."""
-_PART = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
-_PART_OR_VARIABLE = re.compile(r"\$\$|\$\{[^}]*\}|\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_PART = regex(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_PART_OR_VARIABLE = regex(r"\$\$|\$\{[^}]*\}|\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _TEXTS = ("name", "server", "labels", "create", "depends_on")
 """Keys of an entry in which a column is put by its value; `dsn` and `database` stay templates, and are filled later."""
 _TEMPLATES = ("dsn", "database")

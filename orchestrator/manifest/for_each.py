@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from orchestrator.errors import InvalidError
 from orchestrator.manifest.names import control_problem
 from orchestrator.manifest.source import Source, Steps, read_text, shown
 from orchestrator.model import Mark, MemberQuery
+from orchestrator.patterns import regex
 from orchestrator.phrases import did_you_mean
+from orchestrator.records import NamedTuple
 
 MAX_MEMBERS = 100_000
 """A fleet has at most so many members."""
@@ -22,8 +23,8 @@ _MAX_VALUE = 1_000
 """A value has at most so many characters."""
 _SOURCES = ("values", "range", "file", "query")
 _FORMATS = (".txt", ".csv", ".json")
-_RANGE = re.compile(r"([0-9]{1,9})\.\.([0-9]{1,9})")
-COLUMN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_RANGE = regex(r"([0-9]{1,9})\.\.([0-9]{1,9})")
+COLUMN = regex(r"[A-Za-z_][A-Za-z0-9_]*")
 """What a column that stands in a template may be called."""
 
 
@@ -184,6 +185,8 @@ def _lines(text: str, path: str) -> Iterator[Row]:
 
 
 def _table(text: str, path: str) -> Iterator[Row]:
+    import csv
+
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     names: list[str] = []
     line = 0

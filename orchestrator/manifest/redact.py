@@ -8,30 +8,32 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from urllib.parse import quote, quote_plus, unquote_to_bytes
 
+from orchestrator.patterns import regex
+
 _SHORT = 4
 _LONG = 8
 """From this length on a secret is also looked for across line breaks, and each of its own lines counts as one."""
 _HIDDEN = "***"
-_WORD = re.compile(r"[a-z]{1,12}")
+_WORD = regex(r"[a-z]{1,12}")
 _BESIDE = frozenset("/.-_")  # and letters and digits: what a short secret must not stand beside
 
 # A login is looked for run by run, so that each character is read a bounded number of times.
-_RUN = re.compile(r"[^\s'\"]+")
-_USER = re.compile(r"[A-Za-z0-9+.-]://[^\s:/?#@'\"]*:")
+_RUN = regex(r"[^\s'\"]+")
+_USER = regex(r"[A-Za-z0-9+.-]://[^\s:/?#@'\"]*:")
 _SINGLE, _DOUBLE = r"'(?:(?:[^'\\]|\\.|'')*'|.*)", r'"(?:(?:[^"\\]|\\.)*"|.*)'  # closed, or to the end of the line
-_PASSWORD = re.compile(
+_PASSWORD = regex(
     rf"""\b\w*password\s*=\s*({_SINGLE}|[^\s'"&,;)]+)"""  # of a connection string
     rf"""|\bpassword\s+E?({_SINGLE}|(\$\w*\$)(?:.*?\3|.*))"""  # of CREATE ROLE
     rf"""|["'](?:password|pwd)["']\s*:\s*({_SINGLE}|{_DOUBLE})""",  # of createUser
     re.IGNORECASE,
 )
 
-_PERCENT = re.compile(r"(?:%[0-9A-Fa-f]{2})+|\+")
-_ESCAPE = re.compile(r"(?:\\u[0-9A-Fa-f]{4})+|\\x[0-9A-Fa-f]{2}|\\.|''|\"\"", re.DOTALL)
-_DOUBLED = re.compile(r"''|\"\"")
+_PERCENT = regex(r"(?:%[0-9A-Fa-f]{2})+|\+")
+_ESCAPE = regex(r"(?:\\u[0-9A-Fa-f]{4})+|\\x[0-9A-Fa-f]{2}|\\.|''|\"\"", re.DOTALL)
+_DOUBLED = regex(r"''|\"\"")
 _CONTROL = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "f": "\f"}
-_LINE_BREAK = re.compile(r"(['\"]?)[ \t]*+\r?\n[ \t]*+\1")
-_CUT = re.compile(r"\.\.\.|…")
+_LINE_BREAK = regex(r"(['\"]?)[ \t]*+\r?\n[ \t]*+\1")
+_CUT = regex(r"\.\.\.|…")
 _MANY = 64  # secrets, from which on a text is looked through for their beginnings first
 _MAX_CUTS = 100  # places at which a server may have cut a value
 

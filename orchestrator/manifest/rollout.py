@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,9 +9,10 @@ from orchestrator.hints import Command, Hint
 from orchestrator.manifest.for_each import Report
 from orchestrator.manifest.source import Steps
 from orchestrator.model import Rollout, RolloutStep
+from orchestrator.patterns import regex
 
-_PERCENT = re.compile(r"([0-9]{1,3}(?:\.[0-9]+)?)%")
-_DURATION = re.compile(r"([0-9]{1,6}(?:\.[0-9]+)?)(s|m|h)")
+_PERCENT = regex(r"([0-9]{1,3}(?:\.[0-9]+)?)%")
+_DURATION = regex(r"([0-9]{1,6}(?:\.[0-9]+)?)(s|m|h)")
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 _LONGEST = 7 * 24 * 3600.0
 _RESUMED = "until resumed"

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 
 from orchestrator.engines import dialect
 from orchestrator.engines.url import HOLE, DsnError
+from orchestrator.patterns import regex
+from orchestrator.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ class Column:
 
 Piece = Literal | Variable | DatabaseName | Column
 
-_TOKEN = re.compile(
+_TOKEN = regex(
     r"""(?P<dollar>\$\$)
       | \$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?:(?P<operator>:[-?])(?P<argument>[^{}]*))?\}
       | (?P<database>\{database\})

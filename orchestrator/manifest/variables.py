@@ -11,6 +11,7 @@ from orchestrator.errors import InvalidError
 from orchestrator.manifest.source import read_text, shown
 from orchestrator.manifest.template import Variable
 from orchestrator.model import Mark
+from orchestrator.patterns import regex
 
 _MAX_BYTES = 1024 * 1024
 
@@ -55,7 +56,7 @@ def value_of(variable: Variable, env: Mapping[str, str]) -> str:
     return value
 
 
-_LINE = re.compile(
+_LINE = regex(
     r"""[^\S\n]*(?:
         (?:\#[^\n]*)?                                                     # nothing, or a comment
       | (?:export[^\S\n]+)?(?P<key>[A-Za-z_][A-Za-z0-9_.-]*)[^\S\n]*(?:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
+from orchestrator.records import NamedTuple, dataclass, field
 from orchestrator.secret import Secret
 
 
@@ -159,8 +159,8 @@ class Database:
     depends_on: tuple[str, ...] = ()
     external: tuple[External, ...] = ()
     labels: tuple[str, ...] = ()
-    create: CreateOptions = CreateOptions()  # noqa: RUF009 - it is immutable
-    settings: Settings = Settings()  # noqa: RUF009 - so is this
+    create: CreateOptions = CreateOptions()
+    settings: Settings = Settings()
     accepted: tuple[Accepted, ...] = ()
     lint: Lint = Lint()
     risks: Mapping[str, str] = field(default_factory=dict)

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from datetime import datetime
 from enum import Enum
 from math import isfinite
-from typing import Any, NamedTuple
+from typing import Any
 
 from orchestrator.model.files import Direction
+from orchestrator.records import NamedTuple
 
 HISTORY_FORMAT = 1
 """The version of the rows that this release writes; rows of a later one are read, never written over."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
+
+from orchestrator.records import NamedTuple, dataclass
 
 
 @dataclass(frozen=True, slots=True)

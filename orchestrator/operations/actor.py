@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 import re
-import socket
 from collections.abc import Mapping
 from pathlib import Path
 
 from orchestrator.manifest.redact import Redactor
+from orchestrator.patterns import regex
 from orchestrator.phrases import one_line
 from orchestrator.secret import hidden
 
 _NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
-_LOGIN = re.compile(r"^([^/]*//)?[^/]*@")
+_LOGIN = regex(r"^([^/]*//)?[^/]*@")
 MAX_LENGTH = 300  # characters; it is kept with each row of the history
 
 
@@ -36,8 +36,13 @@ def _found(env: Mapping[str, str]) -> str:
     if env.get("JENKINS_URL"):
         return _at(env.get("BUILD_USER_ID") or env.get("BUILD_USER") or "jenkins", env.get("BUILD_URL", ""))
     if env.get("KUBERNETES_SERVICE_HOST"):
-        return f"pod {_namespace(env)}/{env.get('POD_NAME') or socket.gethostname()}"
-    return f"{_user()}@{socket.gethostname()}"
+        return f"pod {_namespace(env)}/{env.get('POD_NAME') or _host()}"
+    return f"{_user()}@{_host()}"
+
+
+def _host() -> str:
+    """Name this machine, as `socket.gethostname` does; `socket` is not imported in every run for that alone."""
+    return os.uname().nodename
 
 
 def _at(who: str, address: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import replace
 from pathlib import Path
 
 from orchestrator.errors import InvalidError, StalePlanError, UsageError
@@ -14,6 +13,7 @@ from orchestrator.operations.plan import Planned, bootstrapped, guarded, plan, r
 from orchestrator.operations.scope import Scope
 from orchestrator.phrases import did_you_mean
 from orchestrator.planning.plan import DatabasePlan, Plan
+from orchestrator.records import replace
 
 _MAX_BYTES = 1024 * 1024 * 1024
 """Of a saved plan: many times what 10,000 databases with 50 migrations each need. A larger file is no plan."""

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,9 +16,11 @@ from orchestrator.execution.timings import Timings
 from orchestrator.manifest.redact import redactor
 from orchestrator.model import Database, File, Hook, Manifest, Migration, Script, Settings, Target
 from orchestrator.operations.actor import actor
+from orchestrator.patterns import regex
 from orchestrator.planning.catalog import read_catalog, read_text
 from orchestrator.planning.fill import filled
 from orchestrator.planning.other_tools import refuse_both_directions
+from orchestrator.records import dataclass, field, replace
 
 if TYPE_CHECKING:
     from orchestrator.engines.base import Engine
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from orchestrator.planning.shards import Shard
     from orchestrator.secret import Secret
 
-_MULTI_STATEMENT = re.compile(r"[?&\s]x-multi-statement=(\w+)")
+_MULTI_STATEMENT = regex(r"[?&\s]x-multi-statement=(\w+)")
 _MAX_KEPT = 64 * 1024 * 1024  # characters of all files that are kept; what comes after these is parsed again
 
 

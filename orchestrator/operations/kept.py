@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
 from difflib import unified_diff
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from orchestrator.planning.kept import of_what_is_applied, text_checksum, unpack
 from orchestrator.planning.plan import Request
 from orchestrator.planning.problems import Kind
 from orchestrator.planning.surveys import Survey
+from orchestrator.records import dataclass, replace
 
 _MAX_DIFF_LINES = 200
 

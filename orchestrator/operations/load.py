@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.operations.assembly import Assembly
+from orchestrator.records import replace
 
 if TYPE_CHECKING:
     from orchestrator.engines.base import Engine

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -19,6 +18,7 @@ from orchestrator.operations.assembly import Assembly
 from orchestrator.operations.scope import Scope
 from orchestrator.phrases import some
 from orchestrator.planning.plan import Plan, Request
+from orchestrator.records import dataclass, replace
 
 if TYPE_CHECKING:
     from orchestrator.analysis.risks import Risk

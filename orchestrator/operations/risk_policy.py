@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from orchestrator.analysis.rules import BLOCKS_WRITES, BREAKS_READERS, LOSES_DATA
@@ -10,6 +9,7 @@ from orchestrator.errors import ConflictError
 from orchestrator.hints import Command, Hint
 from orchestrator.model import Direction
 from orchestrator.operations.plan import Planned
+from orchestrator.records import replace
 
 if TYPE_CHECKING:
     from orchestrator.analysis.risks import Risk

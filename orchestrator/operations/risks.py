@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,7 @@ from orchestrator.errors import OrchError
 from orchestrator.execution.run import Run
 from orchestrator.model import Direction, Script
 from orchestrator.planning.plan import DatabasePlan, Plan
+from orchestrator.records import replace
 
 if TYPE_CHECKING:
     from orchestrator.analysis.risks import Risk

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from orchestrator.errors import ConflictError, UsageError
 from orchestrator.events import Sink
@@ -19,6 +18,7 @@ from orchestrator.planning.graph import dependants
 from orchestrator.planning.plan import Request
 from orchestrator.planning.problems import spoken
 from orchestrator.planning.surveys import Survey
+from orchestrator.records import replace
 
 _NUMBER = ("--steps", Blank("NUMBER"))
 

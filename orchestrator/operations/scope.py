@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import UsageError
@@ -13,6 +12,7 @@ from orchestrator.execution.scheduler import JOBS
 from orchestrator.execution.timings import Timings
 from orchestrator.operations.assembly import Assembly
 from orchestrator.operations.load import assemble
+from orchestrator.records import dataclass, field, replace
 
 if TYPE_CHECKING:
     from orchestrator.planning.shards import Shard

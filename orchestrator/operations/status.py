@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from orchestrator.events import Sink
 from orchestrator.execution.reading import plan_of, read_half_done
@@ -14,6 +13,7 @@ from orchestrator.operations.scope import Scope
 from orchestrator.planning.listing import Listed
 from orchestrator.planning.status import DatabaseStatus, Status, status_of
 from orchestrator.planning.surveys import Survey
+from orchestrator.records import replace
 
 
 def status(scope: Scope, sink: Sink, *, close: bool = False, one_by_one: bool = False) -> Status:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
 
 from orchestrator.analysis.sessions import leaks, limited_effects
 from orchestrator.errors import InvalidError, InvalidGroup
@@ -12,6 +11,7 @@ from orchestrator.operations.assembly import Assembly, one_of_each
 from orchestrator.phrases import some
 from orchestrator.planning.history import ONLY_DOWN, UNWRITTEN
 from orchestrator.planning.places import unnamed, without_migrations
+from orchestrator.records import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 
 from orchestrator.errors import NotYetError, UsageError
 from orchestrator.events import Notice, Sink
@@ -12,6 +11,7 @@ from orchestrator.hints import Command, Hint
 from orchestrator.manifest.names import resolve_name
 from orchestrator.operations.scope import Scope
 from orchestrator.operations.waiting import look, missing_in
+from orchestrator.records import replace
 
 
 def wait(scope: Scope, sink: Sink, wanted: Sequence[str] = (), *, every: float = 1.0) -> tuple[str, ...]:

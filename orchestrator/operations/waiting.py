@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from orchestrator.engines import dialect, load_engine
 from orchestrator.errors import ConflictError, ExitCode, OrchError, UsageError
@@ -15,6 +14,7 @@ from orchestrator.planning.half_done import UNDERWAY
 from orchestrator.planning.problems import Kind
 from orchestrator.planning.squash import holds, replaced_by, stands_for
 from orchestrator.planning.surveys import Survey
+from orchestrator.records import replace
 
 
 def look(run: Run) -> dict[str, Survey]:

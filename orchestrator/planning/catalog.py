@@ -13,6 +13,7 @@ from pathlib import Path
 from orchestrator.engines import dialect
 from orchestrator.errors import InvalidError, InvalidGroup, OrchError, OtherToolError
 from orchestrator.model import Database, Direction, File, Mark, Migration
+from orchestrator.patterns import regex
 from orchestrator.planning.other_tools import by_name, by_text, refusal
 from orchestrator.planning.places import refuse_subdirectories
 from orchestrator.planning.squash import Ranges, check_ranges, parse_ranges
@@ -22,7 +23,7 @@ _MAX_LOOKED_AT = 1024 * 1024  # bytes of a file whose name is none of ours, to s
 _MAX_UNWRITTEN = 1_000  # bytes of a file that nobody has written yet
 MAX_VERSION = 2**63 - 1  # golang-migrate's version table column is a signed bigint
 
-_NAME = re.compile(r"([0-9]+)_(.*)\.(down|up)\.(.*)")
+_NAME = regex(r"([0-9]+)_(.*)\.(down|up)\.(.*)")
 _MAX_HANDED_ON = 16 * 1024  # bytes of a file
 _BOM = b"\xef\xbb\xbf"
 

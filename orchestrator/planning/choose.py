@@ -6,8 +6,6 @@ The files of these migrations are read next, and then `planner` makes the plan.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
-from typing import NamedTuple
 
 from orchestrator.errors import ConflictError, OrchError, UsageError
 from orchestrator.events import Failure
@@ -18,6 +16,7 @@ from orchestrator.planning.history import State
 from orchestrator.planning.plan import DatabasePlan, Request
 from orchestrator.planning.problems import Kind, Problem
 from orchestrator.planning.surveys import Survey, running
+from orchestrator.records import NamedTuple, replace
 
 
 class Chosen(NamedTuple):

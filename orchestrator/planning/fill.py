@@ -15,20 +15,20 @@ from collections.abc import Callable, Mapping
 
 from orchestrator.errors import InvalidError
 from orchestrator.model import Mark
+from orchestrator.patterns import regex
 from orchestrator.phrases import did_you_mean
 
-_LINES = re.compile(
+_LINES = regex(
     r"\ufeff?(?:[ \t\r]*\n|[ \t]*--[^\n]*\n)*?[ \t]*(?:(--[ \t]*orch:[ \t]*template)[ \t]*\r?(?:\n|$)|(?=/\*))"
 )
-_EDGE = re.compile(r"/\*M?!?|\*/")
-_JSON_HEAD = re.compile(
+_EDGE = regex(r"/\*M?!?|\*/")
+_JSON_HEAD = regex(
     r'\ufeff?\s*\[\s*(\{\s*"ping"\s*:\s*1\s*,\s*"comment"\s*:\s*\{\s*"orch"\s*:\s*"template"\s*\}\s*\}\s*(?:,|(?=\])))'
 )
-_HOLE = re.compile(
-    r"\{\{[ \t]*\.(?P<go>[A-Za-z_]\w*)[ \t]*\}\}|\{\{(?P<text>[A-Za-z_]\w*)\}\}|\$?\{(?P<name>[A-Za-z_]\w*)\}", re.ASCII
-)
-_STRING_OR_HOLE = re.compile(rf'"(?:[^"\\]|\\.)*"|{_HOLE.pattern}', re.ASCII | re.DOTALL)
-_JSON_SCALAR = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|null", re.ASCII)
+_HOLES = r"\{\{[ \t]*\.(?P<go>[A-Za-z_]\w*)[ \t]*\}\}|\{\{(?P<text>[A-Za-z_]\w*)\}\}|\$?\{(?P<name>[A-Za-z_]\w*)\}"
+_HOLE = regex(_HOLES, re.ASCII)
+_STRING_OR_HOLE = regex(rf'"(?:[^"\\]|\\.)*"|{_HOLES}', re.ASCII | re.DOTALL)
+_JSON_SCALAR = regex(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|null", re.ASCII)
 
 
 def filled(path: str, text: str, variables: Mapping[str, str]) -> str | None:

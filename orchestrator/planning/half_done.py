@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from orchestrator.errors import (
     InvalidError,
@@ -15,6 +14,7 @@ from orchestrator.planning.attempts import resumable
 from orchestrator.planning.history import State
 from orchestrator.planning.problems import Kind, Problem
 from orchestrator.planning.scripts import Scripts, script_of
+from orchestrator.records import replace
 
 UNDERWAY = (Kind.DIRTY, Kind.PARTIAL, Kind.IN_FLIGHT)
 """What a database looks like while a file of it runs."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass
 
 from orchestrator.hints import Command, Hint
 from orchestrator.model import (
@@ -23,6 +22,7 @@ from orchestrator.planning.squash import (
     holds,
     squash_of,
 )
+from orchestrator.records import dataclass
 
 ONLY_DOWN = "has only a down file: nothing runs for it on the way up, and it counts as applied, as in golang-migrate"
 _PASSED_OVER = "has only a down file and is below the current version: nothing runs for it, as in golang-migrate"

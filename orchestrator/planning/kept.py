@@ -7,10 +7,10 @@ import hashlib
 import json
 import zlib
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 from orchestrator.model import Attempt, Direction, Origin
 from orchestrator.planning.attempts import latest_effective
+from orchestrator.records import NamedTuple
 
 _MAX_TEXT = 2 * 1024 * 1024
 """Characters of both files together; longer ones bring data, and are not kept."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from orchestrator.model import Attempt, Migration
 from orchestrator.planning.attempts import latest_effective
 from orchestrator.planning.history import State
+from orchestrator.records import dataclass
 
 APPLIED, PENDING, FAILED, PARTIAL, HELD = "applied", "pending", "failed", "partial", "not written yet"
 

@@ -6,29 +6,30 @@ import re
 from collections.abc import Iterator
 from pathlib import PurePath
 from shlex import quote
-from typing import NamedTuple
 
 from orchestrator.errors import OtherToolError
 from orchestrator.hints import NAME, Command, Hint, hint_of
 from orchestrator.model import Script
+from orchestrator.patterns import regex
+from orchestrator.records import NamedTuple
 
 # A line that begins the part of a file that goes up, or the part that goes down. It starts with the literal `--`, which
 # makes the search in a large file quick.
-_MARKER = re.compile(
+_MARKER = regex(
     r"--[-=@+!/#*\ \t]*(?:"
     r"(?P<tool>(?<=\+)goose[ \t]+|(?<=\+)migrate[ \t]+|migrate:)(?P<way>up|down)\b[^\n]*"
     r"|(?P<rambler>rambler[ \t]+)?(?P<word>ups?|downs?|undo)(?P<migration>[ \t]+migration)?[-=!:/*\ \t]*(?=\r?$)"
     r"|create\ above\ /\ (?P<tern>drop\ below)[^\n]*)",
     re.IGNORECASE | re.MULTILINE | re.VERBOSE,
 )
-_LIQUIBASE = re.compile(r"--[ \t]*(?:liquibase[ \t]+formatted[ \t]+sql|changeset[ \t]+\S+:\S+)", re.IGNORECASE)
-_JAVASCRIPT = re.compile(
+_LIQUIBASE = regex(r"--[ \t]*(?:liquibase[ \t]+formatted[ \t]+sql|changeset[ \t]+\S+:\S+)", re.IGNORECASE)
+_JAVASCRIPT = regex(
     r"^[ \t]*(?:module\.exports\b|exports\.\w+\s*=|export\s+(?:default|const|async|function)\b)", re.MULTILINE
 )
 
 _PROGRAM = r"cs|cts|ex|exs|go|java|js|kt|mjs|mts|php|pl|py|rb|rs|scala|sh|ts"
 _NAMES = tuple(
-    (re.compile(pattern), tool)
+    (regex(pattern), tool)
     for pattern, tool in (
         (r"(?:[VUB][0-9][0-9._]*|R)__.*\.(?:sql|rs|java|kt|py)", "Flyway or refinery"),
         (r"[0-9]{14}_\w+\.rb", "Rails"),

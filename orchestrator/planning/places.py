@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
@@ -13,10 +12,11 @@ from orchestrator.engines import dialect
 from orchestrator.errors import InvalidError, InvalidGroup
 from orchestrator.hints import Blank, Command, Hint
 from orchestrator.model import Database, Manifest
+from orchestrator.patterns import regex
 from orchestrator.planning.other_tools import refusal
 
 _MAX_DIRECTORIES = 10_000  # looked into before the search is given up
-_PAIR = re.compile(r"[0-9]+_.*\.(?:down|up)\.(\w+)")
+_PAIR = regex(r"[0-9]+_.*\.(?:down|up)\.(\w+)")
 _OWN_DIRECTORY = {"up.sql": "Diesel or Hasura", "migration.sql": "Prisma"}
 
 

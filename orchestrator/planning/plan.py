@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Any, NamedTuple
+from typing import Any
 
 from orchestrator.events import Failure
 from orchestrator.model import Direction
+from orchestrator.records import NamedTuple, dataclass
 
 PLAN_FORMAT = 1
 
@@ -107,12 +106,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Failure):
         return value.document()
     if isinstance(value, (DatabasePlan, Step)):
-        return {name: _plain(getattr(value, name)) for name in _FIELDS[type(value)]}
+        return {name: _plain(getattr(value, name)) for name in value.__match_args__}
     if isinstance(value, tuple):
         return list(map(_plain, value))
     return value
-
-
-_FIELDS: Mapping[type, tuple[str, ...]] = {
-    kind: tuple(field.name for field in fields(kind)) for kind in (DatabasePlan, Step)
-}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 
 from orchestrator.engines import dialect
 from orchestrator.errors import (
@@ -24,6 +23,7 @@ from orchestrator.planning.plan import DatabasePlan, Plan, Request, Step
 from orchestrator.planning.problems import spoken
 from orchestrator.planning.scripts import Scripts, script_of
 from orchestrator.planning.surveys import running
+from orchestrator.records import replace
 
 
 def make_plan(draft: Draft, read: Iterable[Scripts], tool: str) -> Plan:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from enum import Enum
 
 from orchestrator.hints import NAME, Blank, Command, Hint, hint_of, joined
@@ -21,6 +20,7 @@ from orchestrator.planning.squash import (
     spoken_versions,
     written,
 )
+from orchestrator.records import dataclass
 
 IN_DOUBT = "it cannot be told whether it was done"
 """How the error of an attempt begins that waits for a person: only one who looks knows what became of a statement."""

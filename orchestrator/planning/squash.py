@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import NamedTuple
 
+from orchestrator.patterns import regex
 from orchestrator.phrases import some
+from orchestrator.records import NamedTuple
 
 Ranges = tuple[tuple[int, int], ...]
 """Versions, as ranges in ascending order that do not touch; both ends belong to them."""
 
 MANY = 10_000
 """A range of more numbers than this is one of timestamps: most of them never were versions."""
-_TEXT = re.compile(r"[0-9]+(?:\s*-\s*[0-9]+)?(?:\s*,\s*[0-9]+(?:\s*-\s*[0-9]+)?)*")
+_TEXT = regex(r"[0-9]+(?:\s*-\s*[0-9]+)?(?:\s*,\s*[0-9]+(?:\s*-\s*[0-9]+)?)*")
 
 
 def parse_ranges(text: str) -> Ranges:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from orchestrator.engines import dialect
@@ -16,6 +15,7 @@ from orchestrator.planning.history import State, unrecorded
 from orchestrator.planning.listing import APPLIED, Listed, listed
 from orchestrator.planning.scripts import Scripts
 from orchestrator.planning.surveys import Survey, running
+from orchestrator.records import dataclass, field, replace
 
 UP_TO_DATE, PENDING, RUNNING, MISSING = "up to date", "pending", "running", "to be created"
 FAILED = "failed"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from orchestrator.errors import (
@@ -13,6 +12,7 @@ from orchestrator.events import Failure
 from orchestrator.model import HISTORY_FORMAT, Database, History, LockHolder, Migration
 from orchestrator.planning.attempts import digest
 from orchestrator.planning.history import State, reconcile
+from orchestrator.records import dataclass, field
 
 _NOTHING = State()
 _MAX_KINDS = 8  # of databases that are alike, for each directory of migrations

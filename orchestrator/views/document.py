@@ -13,10 +13,11 @@ from typing import Any
 
 from orchestrator import events
 from orchestrator.events import Event
+from orchestrator.patterns import regex
 
 FORMAT = 1
 # What JSON allows in a string, and terminals and GitHub's runner (`##[`) obey.
-_OBEYED = re.compile("[\x7f-\x9f\ud800-\udfff]|(?<=##)\\[")
+_OBEYED = regex("[\x7f-\x9f\ud800-\udfff]|(?<=##)\\[")
 _ENCODER = json.JSONEncoder(ensure_ascii=False)
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 from orchestrator.errors import ExitCode
 from orchestrator.events import Failure
+from orchestrator.records import replace
 
 MANY = 10
 """So many databases whose failures differ by their own names alone are told once."""

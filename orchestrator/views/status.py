@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from datetime import UTC
 from typing import Any
 
@@ -38,6 +37,8 @@ def status_document(status: Status) -> dict[str, Any]:
 
 def status_entry(one: DatabaseStatus) -> dict[str, Any]:
     """Return where one database stands as plain data."""
+    from dataclasses import asdict
+
     since = one.running_since.astimezone(UTC).isoformat() if one.running_since else None
     return {
         "id": one.id,

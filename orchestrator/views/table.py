@@ -5,16 +5,16 @@ As plain strings they are what a pipe gets. Who writes on a terminal asks a tabl
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Sequence
 
 from orchestrator.hints import Hint
+from orchestrator.patterns import regex
 from orchestrator.phrases import width
 
 _GAP = 2  # columns between two cells
 _NARROW = 12  # columns: no word is broken into less; a table turns into one block for each row instead
-_WHITE = re.compile(r"[ \t\r\n]+")
-_NUMBER = re.compile(r"[\d,]+|[-?]|")
+_WHITE = regex(r"[ \t\r\n]+")
+_NUMBER = regex(r"[\d,]+|[-?]|")
 # Thai: no line ends with a vowel that is written before its consonant, and none begins with one that is written after.
 _STAYS_WITH_NEXT, _STAYS_WITH_LAST = "เแโใไ([{", "ะาำๅๆฯ.,:;)]}"
 _BREAKS_AFTER = "-_/.,:@"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 from orchestrator.cli import options
 from orchestrator.cli.parameters import Argument, Option
 from orchestrator.cli.scoped import JOBS_AND_WAIT, SELECTION, scoped
 from orchestrator.errors import UsageError
+from orchestrator.records import replace
 
 if TYPE_CHECKING:
     from orchestrator.operations.scope import Scope

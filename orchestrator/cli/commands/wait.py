@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 from orchestrator.cli import options
 from orchestrator.cli.parameters import Option
 from orchestrator.cli.scoped import scoped
+from orchestrator.records import replace
 
 if TYPE_CHECKING:
     from orchestrator.operations.scope import Scope

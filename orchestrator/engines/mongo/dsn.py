@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, unquote
 
 from orchestrator.engines.url import Address, UrlForm, normalized, secrets_of, split
+from orchestrator.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from typing import Any, NoReturn
 
 from bson.errors import BSONError
@@ -12,12 +11,13 @@ from bson.errors import BSONError
 from orchestrator.engines.mongo.extended_values import INT64, value_of
 from orchestrator.errors import InvalidError
 from orchestrator.model import File, Mark
+from orchestrator.patterns import regex
 
 _DECODER = json.JSONDecoder()
-_SPACE = re.compile(r"[ \t\r\n]*")
-_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]')
-_SCALAR = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|-?(?:\d[\d.eE+-]*|Infinity)|NaN')
-_HUGE = re.compile(r"\d[eE]\+?\d{3}|\d{300}")  # perhaps a number that no double holds
+_SPACE = regex(r"[ \t\r\n]*")
+_TOKEN = regex(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]')
+_SCALAR = regex(r'"[^"\\]*(?:\\.[^"\\]*)*"|-?(?:\d[\d.eE+-]*|Infinity)|NaN')
+_HUGE = regex(r"\d[eE]\+?\d{3}|\d{300}")  # perhaps a number that no double holds
 _SPECIFICATION = "see the MongoDB Extended JSON (v2) specification"
 
 

@@ -19,12 +19,14 @@ from typing import Any
 from bson import Binary, Code, DatetimeMS, DBRef, Decimal128, Int64, MaxKey, MinKey, ObjectId, Regex, Timestamp
 from bson.errors import InvalidId
 
+from orchestrator.patterns import regex
+
 INT32, INT64 = 2**31, 2**63
-_INTEGER = re.compile(r"-?\d{1,19}", re.ASCII)
-_DOUBLE = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|-?Infinity|NaN", re.ASCII)
-_DECIMAL = re.compile(r"[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|Inf(?:inity)?|NaN)", re.ASCII | re.IGNORECASE)
-_SUBTYPE = re.compile(r"[0-9a-fA-F]{1,2}")
-_TIME = re.compile(
+_INTEGER = regex(r"-?\d{1,19}", re.ASCII)
+_DOUBLE = regex(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|-?Infinity|NaN", re.ASCII)
+_DECIMAL = regex(r"[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|Inf(?:inity)?|NaN)", re.ASCII | re.IGNORECASE)
+_SUBTYPE = regex(r"[0-9a-fA-F]{1,2}")
+_TIME = regex(
     r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d(?::?\d\d)?)?", re.ASCII | re.IGNORECASE
 )
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -12,6 +12,7 @@ from pymongo.errors import NetworkTimeout, PyMongoError
 from orchestrator.engines.mongo import errors
 from orchestrator.errors import ConnectError
 from orchestrator.model import Target
+from orchestrator.patterns import regex
 
 PATIENCE = 2_000  # milliseconds for each question
 
@@ -50,7 +51,7 @@ def _has_address(server: tuple[str, int | None]) -> bool:
         return False
 
 
-_TLS_REASON = re.compile(r"\[SSL: (\w+)\]")  # OpenSSL's name of what went wrong; no host has this in its name
+_TLS_REASON = regex(r"\[SSL: (\w+)\]")  # OpenSSL's name of what went wrong; no host has this in its name
 _CLOSED = "UNEXPECTED_EOF_WHILE_READING"
 
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 import bson
 from bson.errors import BSONError
@@ -18,10 +16,12 @@ from orchestrator.engines.mongo.extended_json import bad_scalar, read_value, ref
 from orchestrator.engines.mongo.squash import replaced
 from orchestrator.engines.mongo.transactions import is_repeatable, may_commit, may_commit_together
 from orchestrator.model import Checks, File, Script, Statement
+from orchestrator.patterns import regex
+from orchestrator.records import replace
 
 # Of BSON. A document may have 16 MiB in every release, and the command around it 16 KiB more, of which the driver needs some.
 _MAX_COMMAND_BYTES = 16 * 2**20 + 15 * 1024
-_LOOKS_LIKE_JAVASCRIPT = re.compile(r"\s*(db\.|use |//|/\*|const |let |var |function|module\.|export |print\()")
+_LOOKS_LIKE_JAVASCRIPT = regex(r"\s*(db\.|use |//|/\*|const |let |var |function|module\.|export |print\()")
 TEMPLATE = {"orch": "template"}
 _EXAMPLE = '[{"create": "things"}]'
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 from pymongo.client_session import ClientSession
 from pymongo.collection import Collection
 from pymongo.errors import OperationFailure
+
+from orchestrator.records import NamedTuple
 
 MAX_ROWS = 10  # of golang-migrate's collection, which has one
 _BATCH = 1_000  # documents that come with the first answer

@@ -6,7 +6,7 @@ import json
 import socket
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any
 
 from bson import DatetimeMS, Int64, json_util
 from pymongo import MongoClient, WriteConcern
@@ -20,6 +20,7 @@ from orchestrator.engines.mongo.read_together import MAX_ROWS, read_together
 from orchestrator.errors import ConflictError
 from orchestrator.hints import Blank, Command, Hint
 from orchestrator.model import Attempt, History, Origin, Target, VersionRow, read_attempt
+from orchestrator.records import NamedTuple
 
 _DEFAULT = "schema_migrations"
 

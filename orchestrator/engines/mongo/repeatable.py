@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from bson import Binary, DatetimeMS, ObjectId
+
+from orchestrator.patterns import regex
 
 # Operators that change nothing where they were applied before.
 _OPERATORS = frozenset({"$set", "$unset", "$setOnInsert", "$min", "$max", "$addToSet", "$pull", "$pullAll"})
@@ -63,4 +64,4 @@ def _is_plain(key: str, value: Any) -> bool:
 
 
 _CHANCE = frozenset({"$rand", "$sampleRate", "$function", "$accumulator"})
-_CHANCE_IN_CODE = re.compile("random|Date|ObjectId|UUID|eval|Function")
+_CHANCE_IN_CODE = regex("random|Date|ObjectId|UUID|eval|Function")

@@ -6,13 +6,13 @@ JSON has no comments, so it is the `comment` of a command that says it: {"orch":
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from typing import Any
 
 from orchestrator.model import Script
+from orchestrator.patterns import regex
 
-_NOTE = re.compile(r',\s*"comment"\s*:\s*\{\s*"orch"\s*:\s*\{\s*"replaces"\s*:\s*"[^"]*"\s*\}\s*\}')
+_NOTE = regex(r',\s*"comment"\s*:\s*\{\s*"orch"\s*:\s*\{\s*"replaces"\s*:\s*"[^"]*"\s*\}\s*\}')
 
 
 def replaced(comment: Any) -> str | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from urllib.parse import quote, unquote, unquote_plus
@@ -28,7 +27,9 @@ from orchestrator.engines.url import (
     secrets_of,
     split,
 )
+from orchestrator.patterns import regex
 from orchestrator.phrases import did_you_mean, either
+from orchestrator.records import dataclass
 
 _LIBPQ = (  # one text: a list would stand here line by line
     "application_name authtype channel_binding client_encoding connect_timeout dbname fallback_application_name "
@@ -50,7 +51,7 @@ _CHOICES = {
 }
 _NUMBERS = ("connect_timeout", "keepalives_count", "keepalives_idle", "keepalives_interval", "tcp_user_timeout")
 
-_PAIR = re.compile(r"\s*([^\s='\0]+)\s*=\s*('(?:[^'\\]|\\.)*'|(?!')(?:[^\s\\]|\\.)*)(?=\s|$)", re.DOTALL)
+_PAIR = regex(r"\s*([^\s='\0]+)\s*=\s*('(?:[^'\\]|\\.)*'|(?!')(?:[^\s\\]|\\.)*)(?=\s|$)", re.DOTALL)
 _QUOTED, _BACKSLASHED = r"(['\\])", r"\\\1"
 
 

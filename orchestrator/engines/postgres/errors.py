@@ -6,7 +6,6 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.engines.postgres.refusals import first_lines
@@ -22,6 +21,8 @@ from orchestrator.errors import (
 )
 from orchestrator.hints import Command, Hint
 from orchestrator.model import Statement, Target
+from orchestrator.patterns import regex
+from orchestrator.records import dataclass
 
 if TYPE_CHECKING:
     import psycopg
@@ -41,7 +42,7 @@ LOCK_LOST, RECORDS_HIDDEN, HISTORY_CHANGED, VERSION_TABLE_CHANGED, OTHERS_CHANGE
     "reshaped",
 )
 _OF_THIS_PROCESS = os.urandom(8).hex()
-_MARKER = re.compile(rf"orch\.{_OF_THIS_PROCESS}_([a-z]+)_([0-9a-f]*)")
+_MARKER = regex(rf"orch\.{_OF_THIS_PROCESS}_([a-z]+)_([0-9a-f]*)")
 
 
 def marker(check: str, table: str = "") -> str:
@@ -255,10 +256,10 @@ _FAILED_CHECKS = {
         f"{_LEAVE_OUT}; if that set is no longer used, drop its tables by hand",
     ),
 }
-_COMMITS = re.compile(r"\b(?:COMMIT|CALL)\b", re.IGNORECASE)
-_PROCEDURAL = re.compile(r"(?:CALL|DO)\b", re.IGNORECASE)
+_COMMITS = regex(r"\b(?:COMMIT|CALL)\b", re.IGNORECASE)
+_PROCEDURAL = regex(r"(?:CALL|DO)\b", re.IGNORECASE)
 # What calls a function or is one: a command that refuses a transaction never runs in there, however the file is run.
-_CALLS = re.compile(r"(?:CALL|DO|SELECT|WITH|VALUES|INSERT|UPDATE|DELETE|MERGE|EXECUTE)\b", re.IGNORECASE)
+_CALLS = regex(r"(?:CALL|DO|SELECT|WITH|VALUES|INSERT|UPDATE|DELETE|MERGE|EXECUTE)\b", re.IGNORECASE)
 _BY_ITSELF = "no function, procedure or DO block can run this command: write it as a statement, in a file of its own"
 _TEMPORARY_HINT = "make it again in what is left of the file, in one BEGIN … COMMIT with what needs it"
 # A command that must run outside of a transaction block (REINDEX or CLUSTER of a partitioned table: only the server knows

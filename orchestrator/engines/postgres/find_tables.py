@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.engines.postgres import errors, names
 from orchestrator.engines.postgres.history import SET_BY_DSN, identifier, literal
 from orchestrator.engines.postgres.writable import IN_RECOVERY, READ_ONLY, read_only
 from orchestrator.errors import ConflictError, ConnectError
 from orchestrator.model import ReadOnly, Target
+from orchestrator.records import NamedTuple
 
 if TYPE_CHECKING:
     from orchestrator.engines.postgres.libpq import AnyConnection

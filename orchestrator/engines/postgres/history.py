@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import socket
+import os
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
@@ -119,7 +119,7 @@ def record(
         "format": str(attempt.format),
         "identity": identity,
         "role": "session_user",
-        "host": text(socket.gethostname()),
+        "host": text(os.uname().nodename),
         "texts": text(attempt.texts) if attempt.texts else "NULL",
     }
     values = {name: value for name, value in known.items() if name in columns}

@@ -7,6 +7,7 @@ from array import array
 
 from orchestrator.engines.postgres.sql_reader import E_STRING, NAME, WORD
 from orchestrator.model import Inserts
+from orchestrator.patterns import regex
 
 _LEAST = 64
 """So many statements are a run: fewer are not worth another way of keeping them."""
@@ -26,8 +27,8 @@ _ITEMS = (
 )
 _ROWS = rf"\({_ITEMS}\)(?>(?:{_S}*+,{_S}*+\({_ITEMS}\))*)"
 _NOTHING = rf"{_S}*+(?ai:ON){_S}++(?ai:CONFLICT){_S}*+(?:\([^()'\";/-]*+\){_S}*+)?(?ai:DO){_S}++(?ai:NOTHING)"
-_BEFORE = re.compile(_HEAD)
-_AFTER = re.compile(rf"{_ROWS}({_NOTHING})?+(){_S}*+;{_S}*+", re.DOTALL)
+_BEFORE = regex(_HEAD)
+_AFTER = regex(rf"{_ROWS}({_NOTHING})?+(){_S}*+;{_S}*+", re.DOTALL)
 
 
 class Finder:

@@ -16,7 +16,9 @@ from ctypes import c_char_p, c_int, c_size_t, c_void_p
 from functools import cache
 from importlib.machinery import PathFinder
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from orchestrator.records import NamedTuple
 
 if TYPE_CHECKING:
     import psycopg

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
 
 from orchestrator.engines.postgres.sql_reader import NAME, WORD
 from orchestrator.model import Inserts, Statement
+from orchestrator.patterns import regex
+from orchestrator.records import dataclass, field, replace
 
 # What stays SET in the session after its transaction; a set_config(…, true) does not.
-_SETTING = re.compile(
+_SETTING = regex(
     r"(?:RE)?SET\s+(?!LOCAL\b|TRANSACTION\b|CONSTRAINTS\b)"
     r"|SELECT\s+(?:pg_catalog\s*\.\s*)?set_config\s*\((?!.*,\s*'?(?:true|t|on|yes|1)'?\s*\))",
     re.IGNORECASE | re.DOTALL,
 )
-_SPELLED = re.compile(WORD), re.compile(NAME)  # apart: an odd quote in a string must not hide what follows
-_TEMPORARY = re.compile(
+_SPELLED = regex(WORD), regex(NAME)  # apart: an odd quote in a string must not hide what follows
+_TEMPORARY = regex(
     r"CREATE\s+(?:OR\s+REPLACE\s+)?(?:(?:GLOBAL|LOCAL)\s+)?TEMP(?:ORARY)?\s+(?:TABLE|VIEW|SEQUENCE)\s+"
     rf"(?:IF\s+NOT\s+EXISTS\s+)?(?:pg_temp\s*\.\s*)?({WORD}|{NAME})",
     re.IGNORECASE,
@@ -26,10 +27,11 @@ _SAME_SESSION = (
     "SELECT CASE WHEN pg_catalog.pg_my_temp_schema() = 0 THEN ('pg_temp.lost' || '')::pg_catalog.regclass END; "
 )
 # A procedure may end the transaction that it is called in, and so may a DO block, or what that calls.
-_ENDS_TRANSACTIONS = re.compile(r"CALL\b|DO\b.*\b(?:COMMIT|ROLLBACK|CALL)\b", re.IGNORECASE | re.DOTALL)
+_ENDS = r"CALL\b|DO\b.*\b(?:COMMIT|ROLLBACK|CALL)\b"
+_ENDS_TRANSACTIONS = regex(_ENDS, re.IGNORECASE | re.DOTALL)
 # Of these, too, the server itself says what they do, or that they do nothing, where no block of the file is around them.
-_OUTSIDE = re.compile(
-    rf"{_ENDS_TRANSACTIONS.pattern}|SET\s+(?:LOCAL|TRANSACTION|CONSTRAINTS)\b|(?:DECLARE|LOCK|RELEASE|ROLLBACK|SAVEPOINT)\b",
+_OUTSIDE = regex(
+    rf"{_ENDS}|SET\s+(?:LOCAL|TRANSACTION|CONSTRAINTS)\b|(?:DECLARE|LOCK|RELEASE|ROLLBACK|SAVEPOINT)\b",
     re.IGNORECASE | re.DOTALL,
 )
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from orchestrator.errors import ConnectError
 from orchestrator.hints import WAIT
 from orchestrator.model import Target
+from orchestrator.patterns import regex
 
 if TYPE_CHECKING:
     import psycopg
@@ -18,7 +19,7 @@ MANY_CONNECTIONS = "53300"
 WRONG_DATABASE, NO_CONNECT, _NOT_ACCEPTING = "3D000", "42501", "55000"
 _SETTINGS = {"42704", "22023", "22P02", "42602"}  # a server setting of the DSN that this server refuses
 # The server starts, stops or is full; a pooler says 08… while it waits for its server.
-_PASSES = re.compile(r"57P0[1-35]|53[0-9A-Z]{3}|08[0-9A-Z]{3}|58[0-9A-Z]{3}|XX000")
+_PASSES = regex(r"57P0[1-35]|53[0-9A-Z]{3}|08[0-9A-Z]{3}|58[0-9A-Z]{3}|XX000")
 # Where libpq's trace cannot be had (outside of Linux), its text without any name is all there is.
 _WORDS = {
     "57P03": r"the database system is|terminating connection",
@@ -31,13 +32,13 @@ _WORDS = {
     _NOT_ACCEPTING: r"is not currently accepting connections",
     "unknown": r"(?m)^[^\s:]+:  ",  # so libpq writes what a server says: a severity, and two blanks
 }
-_BROKE = re.compile(r"server closed the connection|could not (?:receive|send) |SSL SYSCALL error|\bEOF\b")
-_PLACE = re.compile(r'^(?:connection failed: )?connection to server (?:at|on socket) "[^"\n]*"[^"\n]*? failed: ', re.M)
-_OWN_REFUSAL = re.compile(
+_BROKE = regex(r"server closed the connection|could not (?:receive|send) |SSL SYSCALL error|\bEOF\b")
+_PLACE = regex(r'^(?:connection failed: )?connection to server (?:at|on socket) "[^"\n]*"[^"\n]*? failed: ', re.M)
+_OWN_REFUSAL = regex(
     r"(?:connection failed: )?invalid "
 )  # libpq looks at no server for options that exclude each other
 _LACKS_TLS = "does not support SSL"
-_CERTIFICATE = re.compile(r"certificate|SSL error|private key file|SSL, but SSL was required|\bTLS\b")
+_CERTIFICATE = regex(r"certificate|SSL error|private key file|SSL, but SSL was required|\bTLS\b")
 
 
 def connect_error(error: psycopg.Error, target: Target, login: Login | None = None) -> ConnectError:

@@ -8,7 +8,6 @@ depend on besides the password, a role's salt and rounds, stays as it is, and li
 from __future__ import annotations
 
 import hashlib
-import hmac
 import re
 import sys
 import threading
@@ -17,6 +16,8 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from orchestrator.patterns import regex
+
 if TYPE_CHECKING:
     from orchestrator.engines.postgres.libpq import AnyConnection
 
@@ -24,7 +25,7 @@ SECONDS = 10.0  # for each of the two logins that it takes to learn a salt, unle
 WORTH_IT = 2  # logins with the password that worked before
 WORTH_IMPORTING = 40  # the same where psycopg would have to be imported for it
 PATIENCE = 0.05  # seconds that others wait for what is being learnt; a password would take that long for all of them
-_CHALLENGE = re.compile(r"\tB\t\d+\tAuthenticationSASLContinue\t .*,s=([^,']+),i=(\d+)'$", re.MULTILINE)
+_CHALLENGE = regex(r"\tB\t\d+\tAuthenticationSASLContinue\t .*,s=([^,']+),i=(\d+)'$", re.MULTILINE)
 _ACCEPTED = "\tAuthenticationSASLFinal\t"
 
 
@@ -76,6 +77,8 @@ class ScramKeys:
 
 def _learn(url: str, parameters: Mapping[str, str]) -> dict[str, str]:
     """Log in twice: a server that stands in for others, or makes salts up, shows two different ones."""
+    import hmac
+
     from psycopg import Error, pq
     from psycopg.conninfo import make_conninfo
 

@@ -6,8 +6,9 @@ import re
 from collections.abc import Collection, Mapping
 
 from orchestrator.engines.url import LOCK_TIMEOUT, DsnError
+from orchestrator.patterns import regex
 
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_$]*(?:\.[A-Za-z_][A-Za-z0-9_$]*)*")
+_NAME = regex(r"[A-Za-z_][A-Za-z0-9_$]*(?:\.[A-Za-z_][A-Za-z0-9_$]*)*")
 # In a key=value string a blank in a password makes a key of what follows it: one word is a setting only if it is one of these.
 _WORDS = {"role", "timezone", "datestyle", "intervalstyle", "jit", "geqo", "bytea_output", "xmloption"}
 # How Go's drivers talk to the server; it means nothing here.
@@ -22,8 +23,8 @@ _OF_GO = {
 _CLOSE = 0.87  # so near to a parameter of libpq that it is a slip of the pen
 
 
-_LOCK_TIMEOUT = re.compile(r"(?:-c\s*|--)lock[_-]timeout=((?:\\.|\S)+)", re.IGNORECASE)
-_TIME = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*(us|ms|s|min|h|d)?\s*")
+_LOCK_TIMEOUT = regex(r"(?:-c\s*|--)lock[_-]timeout=((?:\\.|\S)+)", re.IGNORECASE)
+_TIME = regex(r"\s*([0-9]+(?:\.[0-9]+)?)\s*(us|ms|s|min|h|d)?\s*")
 _SECONDS = {"us": 0.000_001, "ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86_400.0, None: 0.001}
 _YES = ("1", "t", "true")
 

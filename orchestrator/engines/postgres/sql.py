@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from difflib import get_close_matches
 
 from orchestrator.engines.directives import are_in, read_directives
@@ -18,25 +17,25 @@ from orchestrator.engines.postgres.literals import refuse_changed_literals
 from orchestrator.engines.postgres.pieces import Block, flat, one_by_one, pieces
 from orchestrator.engines.postgres.sql_reader import Reader
 from orchestrator.model import Checks, Directive, File, Inserts, Script, Statement, Statements
+from orchestrator.patterns import regex
+from orchestrator.records import replace
 
 # ---------------------------------------------------------------- what statements mean, in words as `Reader.words` spells them
 
 _OFF = "'?(?:FALSE|OFF|0)'? "
 _NAMED = r"\S+ (?:\. \S+ )*"
 
-_TWO_WORDS = re.compile(r"([A-Za-z]++)[ \t\n\r]++([A-Za-z_]++)(?=[ \t\n\r;(,.])")
+_TWO_WORDS = regex(r"([A-Za-z]++)[ \t\n\r]++([A-Za-z_]++)(?=[ \t\n\r;(,.])")
 # The beginnings that need a closer look; everything else, INSERT above all, is done with its first words.
-_TELLING = re.compile(
+_TELLING = regex(
     "(?:ABORT|BEGIN|CLUSTER|COMMIT|COPY|DISCARD|END|PREPARE|REINDEX|ROLLBACK|START|VACUUM) |"
     "ALTER (?:DATABASE|SUBSCRIPTION|SYSTEM|TABLE) |"
     "(?:CREATE|DROP) (?:DATABASE|INDEX|SUBSCRIPTION|TABLESPACE|UNIQUE) "
 )
 # Of these only CONCURRENTLY is telling.
-_PERHAPS_CONCURRENTLY = re.compile(
-    r"(?:ALTER\s+TABLE|(?:CREATE|DROP)\s+(?:INDEX|UNIQUE)|CREATE\s+TABLE)\s", re.IGNORECASE
-)
+_PERHAPS_CONCURRENTLY = regex(r"(?:ALTER\s+TABLE|(?:CREATE|DROP)\s+(?:INDEX|UNIQUE)|CREATE\s+TABLE)\s", re.IGNORECASE)
 # Every call of PreventInTransactionBlock in PostgreSQL 12 to 18 whose reason can be read in the statement itself.
-_ALONE = re.compile(
+_ALONE = regex(
     "|".join(
         (
             r"(?:VACUUM|ALTER SYSTEM|DROP SUBSCRIPTION|(?:COMMIT|ROLLBACK) PREPARED) ",
@@ -53,10 +52,10 @@ _ALONE = re.compile(
         )
     )
 )
-_BEGIN = re.compile(r"(?:BEGIN (?:WORK |TRANSACTION )?|START TRANSACTION )(?P<modes>.*)")
-_COMMIT = re.compile(r"(?:COMMIT|END) (?:WORK |TRANSACTION )?(?:AND NO CHAIN )?$")
+_BEGIN = regex(r"(?:BEGIN (?:WORK |TRANSACTION )?|START TRANSACTION )(?P<modes>.*)")
+_COMMIT = regex(r"(?:COMMIT|END) (?:WORK |TRANSACTION )?(?:AND NO CHAIN )?$")
 _FORBIDDEN = tuple(
-    (re.compile(words), f"{what} cannot be used in a migration", hint)
+    (regex(words), f"{what} cannot be used in a migration", hint)
     for words, what, hint in (
         (
             rf"COPY (?:BINARY )?{_NAMED}(?:\( [^()]*\) )?FROM STDIN ",
@@ -95,14 +94,14 @@ _FORBIDDEN = tuple(
         ),
     )
 )
-_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)[ \t]*(ms|s|m|min|h)")
+_DURATION = regex(r"([0-9]+(?:\.[0-9]+)?)[ \t]*(ms|s|m|min|h)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 _LONGEST = (2**31 - 1) / 1000  # the server counts milliseconds in 32 bits
 REPLACES = "replaces"
 _CHECKS = ("require", "ensure")
 _DIRECTIVES = ("no-transaction", "lock_timeout", "lock_try", "statement_timeout", "allow", REPLACES, *_CHECKS)
 _EXAMPLE = "SELECT count(*) = 0 FROM orders"
-_QUERY = re.compile(r"(?:SELECT|WITH|VALUES|TABLE|\() ")
+_QUERY = regex(r"(?:SELECT|WITH|VALUES|TABLE|\() ")
 
 # ---------------------------------------------------------------- from text to Script
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import islice
 
 from orchestrator.errors import InvalidError
 from orchestrator.model import Mark
+from orchestrator.patterns import regex
+from orchestrator.records import dataclass
 
 # Every repetition is possessive (`*+`), or for a group atomic (`(?>(?:…)*)`, the same: `(?:…)*+` goes astray before
 # Python 3.11.5, gh-106052), so nothing is tried twice and time is linear. White space is ASCII only: any
@@ -37,18 +38,18 @@ def _run(word: str) -> re.Pattern[str]:
 
 _PLAIN = _run(WORD)
 _ROUTINE = _run(rf"(?!(?ai:begin|end)(?!{_IN_WORD})){WORD}")
-_BLANK = re.compile(r"(?>(?:[ \t\n\r\f\v]++|--[^\n\r]*+)*)")
-_SPACE_OR_LINE = re.compile(r"[ \t\n\r\f\v]*+(?P<line>--[^\n\r]*+)?")
-_COMMENT_EDGE = re.compile(r"/\*|\*/")
-_DOLLAR = re.compile(rf"\$(?:{_LETTER}{_LETTER_OR_DIGIT}*+)?\$")
-_SWITCH = re.compile(r"'(?:true|false|on|off|0|1)'", re.IGNORECASE)
+_BLANK = regex(r"(?>(?:[ \t\n\r\f\v]++|--[^\n\r]*+)*)")
+_SPACE_OR_LINE = regex(r"[ \t\n\r\f\v]*+(?P<line>--[^\n\r]*+)?")
+_COMMENT_EDGE = regex(r"/\*|\*/")
+_DOLLAR = regex(rf"\$(?:{_LETTER}{_LETTER_OR_DIGIT}*+)?\$")
+_SWITCH = regex(r"'(?:true|false|on|off|0|1)'", re.IGNORECASE)
 # What is certainly no function with a body of its own: it is plain up to its semicolon, as most statements are.
-_NO_ROUTINE = re.compile(
+_NO_ROUTINE = regex(
     r"C(?!REATE)|CREATE\s+(?:UNIQUE\s+|OR\s+REPLACE\s+)?(?:TABLE|INDEX|VIEW|TRIGGER|TYPE|SCHEMA|EXTENSION|MATERIALIZED|DOMAIN|SEQUENCE)\b",
     re.IGNORECASE,
 )
-_CREATE_ROUTINE = re.compile(r"CREATE (?:OR REPLACE )?(?:FUNCTION|PROCEDURE) ")
-_TOKEN = re.compile(rf"(?P<string>{E_STRING}|{_STRING})|(?P<name>{NAME})|{WORD}|[0-9]++|.", re.DOTALL)
+_CREATE_ROUTINE = regex(r"CREATE (?:OR REPLACE )?(?:FUNCTION|PROCEDURE) ")
+_TOKEN = regex(rf"(?P<string>{E_STRING}|{_STRING})|(?P<name>{NAME})|{WORD}|[0-9]++|.", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Collection
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, unquote, unquote_plus
 
@@ -20,12 +19,14 @@ from orchestrator.engines.url import (
     is_ours,
     put,
 )
+from orchestrator.patterns import regex
 from orchestrator.phrases import either
+from orchestrator.records import dataclass
 
 # What Go leaves as it is in a path; of everything else golang-migrate makes %XX, and looks for a file of that name.
 _SAME_IN_GO = "/!$&'()*+,;=:@[]%~"
 _ONLY_OF_URIS = ("mode", "vfs", "immutable", "nolock", "cache", "psow")
-_TIMEOUT = re.compile(r"[0-9]{1,9}")
+_TIMEOUT = regex(r"[0-9]{1,9}")
 
 
 @dataclass(frozen=True, slots=True)

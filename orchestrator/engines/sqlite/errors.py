@@ -13,12 +13,13 @@ from orchestrator.engines.sqlite.dsn import path_of
 from orchestrator.errors import ConnectError, DatabaseMissingError, NotPermittedError, OrchError, StatementError
 from orchestrator.hints import Command, Hint
 from orchestrator.model import Statement, Target
+from orchestrator.patterns import regex
 
 _BUSY = ("SQLITE_BUSY", "SQLITE_LOCKED")
 # The journal of a writer that was killed has to be played back first, and a connection that only reads cannot.
 NEEDS_REPAIR = ("SQLITE_READONLY_ROLLBACK", "SQLITE_READONLY_RECOVERY", "SQLITE_READONLY_CANTINIT")
-_NEAR = re.compile(r'near "(?P<token>.*)": ', re.DOTALL)
-_NAMED = re.compile(
+_NEAR = regex(r'near "(?P<token>.*)": ', re.DOTALL)
+_NAMED = regex(
     r"^(?:(?:no such (?:table|column|function|index|view|trigger|collation sequence)|unknown database)[:\s]+(?P<name>\S+)"
     r"|(?:(?:table|index|view|trigger) )?(?P<there>\S+) already exists"
     r"|there is already (?:a|an) (?:table|index|view) named (?P<named>\S+))"

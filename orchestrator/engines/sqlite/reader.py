@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
 from orchestrator.engines.checks import ENSURE, REQUIRE
 from orchestrator.engines.directives import are_in, read_directives
 from orchestrator.engines.file_reader import FileReader
 from orchestrator.model import Checks, Directive, File, Script, Statement
+from orchestrator.patterns import regex
+from orchestrator.records import dataclass, replace
 
-TOKEN = re.compile(
+TOKEN = regex(
     r"""(?P<blank>\s+|--[^\n]*|/\*(?:[^*]|\*(?!/))*+(?:\*/)?)
       | (?P<text>'[^']*+'?|"[^"]*+"?|`[^`]*+`?|\[[^\]]*+\]?)
       | (?P<word>[A-Za-z_0-9$\x80-\U0010ffff]+)
@@ -40,7 +41,7 @@ REPLACES = "replaces"
 _DIRECTIVES = ("lock_timeout", "lock_try", "statement_timeout", "allow", REPLACES, REQUIRE, ENSURE)
 _EXAMPLE = "SELECT count(*) = 0 FROM orders"
 _QUERY = ("select", "with", "values")
-_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)[ \t]*(ms|s|m|min|h)")
+_DURATION = regex(r"([0-9]+(?:\.[0-9]+)?)[ \t]*(ms|s|m|min|h)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 
 # PRAGMAs that mean something only outside of a transaction, and last as long as the connection.

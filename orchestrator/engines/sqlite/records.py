@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
-import re
 import sqlite3
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 from orchestrator.engines import foreign
 from orchestrator.model import Attempt, History, Target, VersionRow, read_attempt
+from orchestrator.patterns import regex
+from orchestrator.records import NamedTuple
 
 DEFAULT = "schema_migrations"
-PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+PLAIN_NAME = regex(r"[A-Za-z_][A-Za-z0-9_]*")
 # One that a later release adds needs a default, so that it can be added to rows that are there.
 COLUMNS = {
     "version": "INTEGER NOT NULL",
