@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from copy import copy
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Self
 
@@ -60,7 +59,8 @@ class OrchError(Exception):
         self, *, what: str | None = None, where: Mark | None = None, detail: str | None = None, hint: str | None = None
     ) -> Self:
         """Return a copy of the error in which these are set, for who knows more than the place where it arose."""
-        made = copy(self)
+        made = type(self).__new__(type(self), *self.args)  # which sets `args`; not every class takes them in __init__
+        made.__dict__.update(self.__dict__)
         made.what = self.what if what is None else what
         made.where = self.where if where is None else where
         made.detail = self.detail if detail is None else detail

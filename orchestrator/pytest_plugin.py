@@ -195,8 +195,8 @@ def _told() -> Iterator[None]:
     """Turn an error of orch into the failure of the test that meets it, with all that is known and no traceback."""
     from orchestrator.errors import OrchError
     from orchestrator.events import Failure
-    from orchestrator.hints import EMBEDDED, WAIT
     from orchestrator.manifest.redact import redactor
+    from orchestrator.testing import EMBEDDED_HERE, WAIT_HERE
 
     try:
         yield
@@ -205,7 +205,8 @@ def _told() -> Iterator[None]:
         for failure in Failure.all_of(error, redactor):
             lines.append(f"{failure.where}: {failure.what}" if failure.where else failure.what)
             lines += [f"  {line}" for line in failure.detail.splitlines()]
-            hint = failure.hint.replace(WAIT, "the setting `orch_wait`").replace(EMBEDDED, "`orch_servers = embedded`")
+            hint = failure.hint.replace(WAIT_HERE, "the setting `orch_wait`")
+            hint = hint.replace(EMBEDDED_HERE, "`orch_servers = embedded`")
             lines += [f"  hint: {hint}"] if hint else []
         failed = pytest.fail.Exception("orch: " + "\n".join(lines), pytrace=False)
         failed.__dict__[_REASON] = lines[0].partition("\n")[0][:200]

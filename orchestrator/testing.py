@@ -13,16 +13,19 @@ import atexit
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from orchestrator.engines import dialect
-from orchestrator.errors import ConnectError, ConnectionLostError, OrchError
+from orchestrator.errors import ConnectError, ConnectionLostError, InvalidGroup, OrchError
 from orchestrator.events import Event, ServerWaiting
+from orchestrator.hints import EMBEDDED, WAIT
 from orchestrator.manifest.dsn import override_variable, variables_of
 from orchestrator.manifest.load import find_manifest
 from orchestrator.manifest.names import resolve_name, select
@@ -33,10 +36,16 @@ from orchestrator.operations.load import assemble
 if TYPE_CHECKING:
     from orchestrator.embedded import Server
 
+Done = TypeVar("Done")
+
 __all__ = ["Estate", "FreshDatabase", "database", "estate"]
 
-WAIT = 60.0
+PATIENCE = 60.0
 """Seconds to wait for servers that are still starting, unless something else is said."""
+_LOOK_AGAIN = 5.0  # seconds after which a server that was waited for in vain is looked for again
+WAIT_HERE = "the argument `wait` of orchestrator.testing.estate()"
+EMBEDDED_HERE = "`embedded=True`"
+"""How hints name these two settings here; pytest has its own names for them."""
 
 
 @dataclass(eq=False)
@@ -100,38 +109,40 @@ def estate(
     file: str | Path | None = None,
     *,
     embedded: bool | None = None,
-    wait: float = WAIT,
+    wait: float | None = None,
     tell: Callable[[str], None] | None = None,
 ) -> Estate:
     """Return the estate of a manifest (default: found upward); one a process.
 
-    Servers that are not ready are waited for up to `wait` seconds; `tell` gets a line when that begins (default: it is
-    written to stderr).
+    A server that is not ready is waited for up to `wait` seconds (default: 60), each time that it goes; `tell` gets a line
+    when that begins (default: it is written to stderr).
     """
     path = find_manifest(str(file) if file else None, os.environ, Path.cwd()).resolve()
     key = (os.getpid(), path, embedded)  # connections do not survive a fork
-    with _mutex:
+    with _mutex, _named_here():
         if key not in _estates:
-            _estates[key] = Estate(path, embedded, wait, tell or _to_stderr)
-        return _estates[key]
+            _estates[key] = Estate(path, embedded)
+        found = _estates[key]
+        found.wait = found.wait if wait is None else wait
+        found.tell = tell or found.tell
+        return found
 
 
 class Estate:
-    """The databases of one manifest, as templates to copy."""
+    """The databases of one manifest, as templates to copy. `wait` and `tell` are those of `estate`."""
 
-    def __init__(
-        self, path: Path, embedded: bool | None, wait: float = WAIT, tell: Callable[[str], None] | None = None
-    ) -> None:
+    def __init__(self, path: Path, embedded: bool | None) -> None:
         self._assembly = assemble(str(path), offline=True)
         self._embedded = embedded
-        self._wait = wait
-        self._tell = tell
+        self.wait = PATIENCE
+        self.tell: Callable[[str], None] = _to_stderr
         self._told: set[str] = set()
         self._dropping: ThreadPoolExecutor | None = None
         self._mutex = threading.RLock()
         self._servers: dict[str, Server] = {}
         self._cloners: dict[tuple[str, bool], Cloner] = {}
         self._swept: set[str] = set()
+        self._down: dict[str, tuple[ConnectError, float]] = {}  # servers waited for in vain, and when that was
 
     @property
     def manifest(self) -> Manifest:
@@ -144,8 +155,9 @@ class Estate:
 
         With `drop_later` one that takes long is dropped in the background; `close` waits for that.
         """
-        found = resolve_name(self.manifest.databases, name)
-        cloner, target = self._clone(found, seeds)
+        with _named_here():
+            found = resolve_name(self.manifest.databases, name)
+            cloner, target = self._clone(found, seeds)
         fresh = FreshDatabase(found.id, found.engine, target.database, target.url.reveal())
         try:
             yield fresh
@@ -154,11 +166,8 @@ class Estate:
             if drop_later and dialect(found.engine).slow_drop:
                 self._drop_later(cloner, found.id, fresh.name)
             else:
-                try:
-                    cloner.drop(found.id, fresh.name)
-                except ConnectionLostError:
-                    if self._stands(found.engine):
-                        raise
+                with _named_here():
+                    self._drop(cloner, found, fresh.name)
 
     def select(self, only: Sequence[str] = ()) -> tuple[Database, ...]:
         """Return databases of the manifest, chosen as `orch --only` does (`label:x` too); all by default."""
@@ -166,7 +175,7 @@ class Estate:
 
     def server(self, engine: str) -> Server | None:
         """Return the embedded server that this engine's databases use, started if need be; None: the DSNs tell."""
-        with self._mutex:
+        with self._mutex, _named_here():
             if engine in self._servers and not _lives(self._servers[engine]):
                 self._forget(engine)
             if engine not in self._servers:
@@ -212,8 +221,39 @@ class Estate:
 
     def _clone_once(self, found: Database, seeds: bool) -> tuple[Cloner, Target]:
         cloner = self._cloner(found, seeds)
-        self._sweep_once(found.id, cloner)
-        return cloner, cloner.clone(found.id, pid=os.getpid())
+
+        def clone() -> Target:
+            self._sweep_once(found.id, cloner)
+            return cloner.clone(found.id, pid=os.getpid())
+
+        return cloner, self._waiting(cloner, found.id, clone)
+
+    def _drop(self, cloner: Cloner, found: Database, name: str) -> None:
+        """Drop a clone; once more if its server was restarted, and not at all if it is an embedded one that was killed."""
+        try:
+            cloner.drop(found.id, name)
+        except (ConnectError, ConnectionLostError):
+            if self._stands(found.engine):
+                again = partial(cloner.drop, found.id, name)
+                self._waiting(cloner, found.id, lambda: cloner.run.when_ready(found.id, again))
+
+    def _waiting(self, cloner: Cloner, id: str, work: Callable[[], Done]) -> Done:
+        """Call `work`, which waits for the server. Each outage is waited for; after one in vain it is only looked at."""
+        server = cloner.run.targets[id].server_key
+        error, when = self._down.get(server, (None, 0.0))
+        if error is None:
+            cloner.run = replace(cloner.run, sink=self._listen, wait=self.wait, started=time.monotonic())
+        elif time.monotonic() - when < _LOOK_AGAIN:
+            raise error
+        try:
+            done = work()
+        except ConnectError as error:
+            if error.transient:
+                self._down[server] = (error, time.monotonic())
+            raise
+        self._down.pop(server, None)
+        self._told.discard(id)
+        return done
 
     def _stands(self, engine: str) -> bool:
         """Whether the server of an engine is no embedded one that was killed."""
@@ -241,9 +281,9 @@ class Estate:
                 connected.close()
 
     def _listen(self, event: Event) -> None:
-        if isinstance(event, ServerWaiting) and event.database not in self._told and self._tell:
+        if isinstance(event, ServerWaiting) and event.database not in self._told:
             self._told.add(event.database)
-            self._tell(f"orch: waiting up to {self._wait:g} s for the server of {event.database}: {event.reason}")
+            self.tell(f"orch: waiting up to {self.wait:g} s for the server of {event.database}: {event.reason}")
 
     def _sweep_once(self, id: str, cloner: Cloner) -> None:
         key = cloner.run.targets[id].server_key
@@ -259,9 +299,27 @@ class Estate:
             if (found.id, seeds) not in self._cloners:
                 embedded = self.server(found.engine) is not None
                 self._cloners[found.id, seeds] = cloner(
-                    self._assembly, found, self._listen, seeds=seeds, embedded=embedded, wait=self._wait
+                    self._assembly, found, self._listen, seeds=seeds, embedded=embedded, wait=self.wait
                 )
             return self._cloners[found.id, seeds]
+
+
+@contextmanager
+def _named_here() -> Iterator[None]:
+    """Give hints that name options of the command line the names which these have here."""
+    try:
+        yield
+    except InvalidGroup as group:
+        for error in group.errors:
+            error.hint = error.hint.mapped(_here)
+        raise
+    except OrchError as error:
+        error.hint = error.hint.mapped(_here)
+        raise
+
+
+def _here(text: str) -> str:
+    return text.replace(WAIT, WAIT_HERE).replace(EMBEDDED, EMBEDDED_HERE)
 
 
 def _reachable(databases: Sequence[Database], env: Mapping[str, str]) -> bool:

@@ -19,7 +19,14 @@ from functools import partial
 
 from orchestrator.engines import load_engine
 from orchestrator.engines.base import Copies, MemberCopies, Reach
-from orchestrator.errors import ConnectionLostError, DatabaseMissingError, InterruptedRunError, OrchError, UsageError
+from orchestrator.errors import (
+    ConnectError,
+    ConnectionLostError,
+    DatabaseMissingError,
+    InterruptedRunError,
+    OrchError,
+    UsageError,
+)
 from orchestrator.events import DatabaseFailed, Event, Failure
 from orchestrator.execution.executor import Executor
 from orchestrator.execution.reading import plan_of
@@ -132,7 +139,7 @@ class Cloner:
         template = self._template(id)
         try:
             return copy(template) is not False
-        except (DatabaseMissingError, ConnectionLostError):  # somebody dropped it, or the server was restarted
+        except (DatabaseMissingError, ConnectError, ConnectionLostError):  # it was dropped, or the server restarted
             if last:
                 raise
             self._ready.discard(template)
@@ -225,6 +232,8 @@ class Cloner:
             if template not in self._ready:
                 try:
                     self._ensure(id, template)
+                except (ConnectError, ConnectionLostError):
+                    raise  # of the server, not of the migrations
                 except OrchError as error:
                     self._failed[template] = error
                     raise
@@ -298,6 +307,8 @@ class Cloner:
             finished = Executor(run, plan).execute()
         finally:
             engine.close()
+        if failures and failures[0].kind == ConnectionLostError.kind:
+            raise ConnectionLostError(failures[0].what, detail=failures[0].detail, hint=failures[0].hint)
         if failures:
             raise TemplateError(id, self._explained(id, template, failures[0]))
         if finished.exit_code:

@@ -1,18 +1,22 @@
-"""Clones that a test left in use: prepared transactions, subscriptions and replication slots are gone with the clone."""
+"""Clones that a test left in use, and a server that is restarted or goes while tests have clones on it."""
 
 from __future__ import annotations
 
 import os
 import tempfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import psycopg
 import pytest
 from estate import Estate
+from proxy import Rule, proxied
 from replication import execute
 
 from orchestrator import embedded, testing
+from orchestrator.embedded import Server
+from orchestrator.errors import ConnectError
 
 
 @pytest.fixture(scope="module")
@@ -78,3 +82,46 @@ def test_what_a_killed_process_prepared_goes_with_its_clone(publishing: Estate) 
     publishing.orch("drop-clone", name)
     with psycopg.connect(publishing.servers["postgres"].dsn("postgres")) as maintenance:
         assert not maintenance.execute("SELECT FROM pg_prepared_xacts").fetchall()
+
+
+def test_a_server_that_goes_and_comes_back(
+    pg_estate: Estate, monkeypatch: pytest.MonkeyPatch, postgres: Server
+) -> None:
+    """Each outage is waited for. After one in vain every test is told at once, until the server is there again."""
+    pg_estate.add("postgres", "a", {"1_a.up.sql": "CREATE TABLE a (b int);"})
+    for name, value in pg_estate.env.items():
+        monkeypatch.setenv(name, value)
+    told: list[str] = []
+    goes = partial(Rule, b'DROP DATABASE IF EXISTS "orch_clone', 1, "cut before")
+    with proxied(postgres.host, postgres.port) as proxy:
+        file = pg_estate.root / "databases.yaml"
+        file.write_text(file.read_text().replace(f":{postgres.port}/", f":{proxy.port}/"))
+        tests = testing.estate(file, embedded=False, wait=30, tell=told.append)
+        proxy.spoil(restart := goes(down=0.5))
+        with tests.database("a") as db:
+            pass  # and the server is restarted
+        assert restart.struck and not rows(postgres, "SELECT FROM pg_database WHERE datname = %s", db.name)
+        told.clear()
+        assert testing.estate(file, embedded=False, wait=0.1) is tests
+        proxy.spoil(goes(down=60))
+        with pytest.raises(ConnectError) as first, tests.database("a") as db:
+            pass  # and the server goes
+        assert "the argument `wait` of orchestrator.testing.estate()" in first.value.hint
+        assert "--wait" not in first.value.hint
+        with pytest.raises(ConnectError, match="cannot connect"), tests.database("a"):
+            pass
+        (line,) = told
+        assert "waiting up to 0.1 s for the server of postgres-a" in line
+        proxy.spoil(Rule(b"never", 1, "delay"))
+        with pytest.raises(ConnectError), tests.database("a"):
+            pass  # nobody has looked yet
+        monkeypatch.setattr(testing, "_LOOK_AGAIN", 0.0)
+        with tests.database("a") as again:
+            assert again.name != db.name
+        tests.close()
+
+
+def rows(server: Server, query: str, *parameters: str) -> list[tuple[object, ...]]:
+    """Ask the server, and not through the proxy."""
+    with psycopg.connect(server.dsn("postgres")) as maintenance:
+        return maintenance.execute(query.encode(), parameters).fetchall()
