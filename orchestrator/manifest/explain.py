@@ -30,6 +30,7 @@ _FORMS = {
     "create": "never or if_missing, or a mapping of PostgreSQL's options",
     "drift_schedule": "five fields as in cron, such as 17 5 * * *, or @daily",
     "branch": "letters, digits and . _ / -, beginning with a letter or digit",
+    "namespace": "lower-case letters, digits and -, beginning and ending with a letter or digit, at most 63 in all",
     "history": "a lower-case letter or _, then letters, digits and _, at most 63 in all",
 }
 

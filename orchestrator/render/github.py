@@ -145,11 +145,20 @@ def _report(manifest: Manifest, artifact: str) -> list[dict[str, Any]]:
 
 
 def _variables(manifest: Manifest) -> dict[str, str]:
-    """Return every variable of the manifest, from the secrets or the variables of the repository."""
-    return {
-        name: f"${{{{ {'secrets' if secret else 'vars'}.{name} }}}}"
-        for name, secret in all_variables(servers_of(manifest))
-    }
+    """Return every variable of the manifest, from the secrets or the variables of the repository.
+
+    InvalidError for a name that GitHub keeps for itself.
+    """
+    servers = servers_of(manifest)
+    for server in servers:
+        for variable in server.variables:
+            if variable.name.upper().startswith("GITHUB_"):
+                raise InvalidError(
+                    f"GitHub has no secrets and variables whose names begin with GITHUB_, such as {variable.name}",
+                    where=server.databases[0].mark,
+                    hint=f"rename the variable in the dsn of {server.name}, or leave out this target",
+                )
+    return {name: f"${{{{ {'secrets' if secret else 'vars'}.{name} }}}}" for name, secret in all_variables(servers)}
 
 
 def _setup(extra: str, settings: Settings) -> list[dict[str, Any]]:

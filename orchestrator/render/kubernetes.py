@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from typing import Any
 
-from orchestrator.errors import ExitCode
+from orchestrator.errors import ExitCode, InvalidError
 from orchestrator.files.yaml_text import to_yaml
-from orchestrator.model import Database, Manifest
+from orchestrator.model import Database, Manifest, Mark
 from orchestrator.planning.graph import waves
 from orchestrator.render.jobs import (
     CANNOT_MEND,
@@ -23,6 +24,11 @@ from orchestrator.render.names import digest
 from orchestrator.render.settings import Settings
 from orchestrator.render.text import header
 
+_PART = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
+_IMAGE = re.compile(
+    rf"(?:(?:[A-Za-z0-9.-]+|\[[0-9a-fA-F:]+\])(?::[0-9]+)?/)?{_PART}(?:/{_PART})*(?::\w[\w.-]{{0,127}})?(?:@\w+:[0-9a-fA-F]+)?",
+    re.ASCII,
+)
 _DAY = 24 * 60 * 60
 _DISRUPTED = {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
 _HOPELESS = {"action": "FailJob", "onExitCodes": {"operator": "In", "values": CANNOT_MEND}}
@@ -38,6 +44,12 @@ def render(manifest: Manifest, settings: Settings) -> dict[str, str]:
     """Return path → text of the Jobs and a kustomization.yaml, for `kubectl apply -k`; empty for a manifest without databases."""
     if not manifest.databases:
         return {}
+    if not _IMAGE.fullmatch(settings.image):
+        raise InvalidError(
+            f"{settings.image!r} is no name of an image: Kubernetes replaces no variables in it",
+            where=Mark(manifest.path.name),
+            hint="write registry/name:tag, and set another tag with --image or kustomize's images",
+        )
     if manifest.fleets:
         manifest, settings = representatives(manifest), replace(settings, secrets="server")
     jobs = Jobs(manifest, settings)

@@ -374,3 +374,13 @@ def test_a_cronjob_looks_for_drift_where_the_manifest_says_when(tmp_path: Path) 
     assert container["command"] == ["orch", "drift", "--wait", "60"]
     assert container["env"][0]["name"] == "ORCH_DSN_POSTGRES_A"
     assert "cronjob-drift.yaml" in files["k8s/kustomization.yaml"]
+
+
+@pytest.mark.parametrize("name", ["GITHUB_PASSWORD", "github_user"])
+def test_a_variable_that_github_keeps_for_itself_is_refused(tmp_path: Path, name: str) -> None:
+    root = small_project(tmp_path)
+    text = (root / "databases.yaml").read_text()
+    (root / "databases.yaml").write_text(text.replace("POSTGRES_PASSWORD", name))
+    refused = orch(root, "render", "github", code=4).stderr
+    assert f"begin with GITHUB_, such as {name}" in refused and "databases.yaml:" in refused
+    assert not (root / ".github").exists()

@@ -137,3 +137,65 @@ def test_waiters_wait_for_everything_upstream_and_ask_for_little(odd: Manifest) 
         assert container["resources"]["requests"]["cpu"] == "10m"
     waves = {id: int(job["metadata"]["annotations"]["argocd.argoproj.io/sync-wave"]) for id, job in jobs.items()}
     assert all(waves[need] < waves[d.id] for d in odd.databases for need in d.depends_on)
+
+
+@pytest.mark.parametrize("shape", ["each", "one"])
+@pytest.mark.parametrize("secrets", ["database", "server"])
+@pytest.mark.parametrize("argocd", ["wave", "presync"])
+def test_kubernetes_accepts_every_shape_and_a_generation_renames_all_jobs(
+    tmp_path: Path, shape: str, secrets: str, argocd: str
+) -> None:
+    names: list[set[str]] = []
+    for generation in (0, 1, 2):
+        settings = f"shape: {shape}, secrets: {secrets}, argocd: {argocd}, generation: {generation}, namespace: ns-1"
+        (tmp_path / "databases.yaml").write_text(AWKWARD + f"render: {{k8s: {{{settings}}}}}\n")
+        files = kubernetes(load(tmp_path / "databases.yaml", directories=False))
+        jobs = {path: job for path, job in files.items() if not path.endswith("kustomization.yaml")}
+        for job in jobs.values():
+            kubernetes_validate.validate(job, VERSIONS[-1], strict=True)
+        assert problems(files) == []
+        assert len(jobs) == (1 if shape == "one" else 6)
+        names.append({job["metadata"]["name"] for job in jobs.values()})
+    assert not (names[0] & names[1] or names[1] & names[2] or names[0] & names[2])
+
+
+AWKWARD = (
+    SERVERS
+    + """databases:
+  - {name: "or$der", server: postgres}
+  - {name: "pri${ce", server: postgres, depends_on: ["or$der"]}
+  - {name: "a{{b}}", server: postgres}
+  - {name: "c$(HOME)d", server: postgres, depends_on: ["a{{b}}"]}
+  - {name: "${{ secrets.X }}", server: postgres}
+  - {name: "it's `x` %(y)s", server: postgres, depends_on: ["${{ secrets.X }}"]}
+"""
+)
+
+
+def test_commands_hold_names_as_kubernetes_gives_them_to_the_container(tmp_path: Path) -> None:
+    """`$(NAME)` is replaced in commands, and `$$(NAME)` is how it stays."""
+    (tmp_path / "databases.yaml").write_text(AWKWARD)
+    manifest = load(tmp_path / "databases.yaml", directories=False)
+    given = set()
+    for path, job in kubernetes(manifest).items():
+        if not path.endswith("kustomization.yaml"):
+            command = job["spec"]["template"]["spec"]["containers"][0]["command"]
+            written = command[command.index("--only") + 1]
+            assert not re.search(r"(?<!\$)\$\(", written), written
+            given.add(re.sub(r"\$\$", "$", written))
+    assert given == {database.id for database in manifest.databases}
+
+
+@pytest.mark.parametrize("namespace", ["n$(X)", "Default", "-a", "a.b", "a" * 64, '""', "null"])
+def test_a_namespace_that_kubernetes_does_not_have_is_refused(tmp_path: Path, namespace: str) -> None:
+    root = small_project(tmp_path)
+    with (root / "databases.yaml").open("a") as file:
+        file.write(f"render: {{k8s: {{namespace: {namespace}}}}}\n")
+    assert "'k8s.namespace' of 'render' must be" in orch(root, "render", "k8s", code=4).stderr
+
+
+@pytest.mark.parametrize("image", ["reg/app:${TAG}", "reg/app:$(TAG)", "reg /app", "{{image}}", "App:1"])
+def test_an_image_that_no_registry_has_is_refused(tmp_path: Path, image: str) -> None:
+    root = small_project(tmp_path)
+    assert "is no name of an image" in orch(root, "render", "k8s", "--image", image, code=4).stderr
+    assert not (root / "k8s").exists()
