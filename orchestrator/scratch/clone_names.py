@@ -125,11 +125,15 @@ def _directory(database: Database) -> str:
 
 @cache
 def _lasting_machine() -> str:
-    """Return a name of this machine that stays the same after a reboot."""
+    """Return a name of this machine that stays the same after a reboot.
+
+    Containers of one image have the same machine-id, or an empty one, and only the host name tells them apart.
+    """
     try:
-        return _hash(Path("/etc/machine-id").read_text(), 8)
+        id = Path("/etc/machine-id").read_text().strip()
     except OSError:
-        return _hash(os.uname().nodename, 8)
+        id = ""
+    return _hash([id, os.uname().nodename], 8)
 
 
 @cache

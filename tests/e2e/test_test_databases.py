@@ -23,6 +23,7 @@ from orchestrator.embedded.process import alive, free_port
 from orchestrator.engines.postgres.sqlalchemy_url import sqlalchemy_url
 from orchestrator.errors import UsageError
 from orchestrator.model import Database
+from orchestrator.scratch import clone_names
 from orchestrator.scratch.clone_names import ORPHAN_AFTER, is_orphan, origin
 from orchestrator.scratch.clones import KEPT_TEMPLATES
 
@@ -101,6 +102,20 @@ def test_a_template_of_another_machine_is_nobodys_when_it_is_old(tmp_path: Path)
             ("", "orch clone", "[]", "{}", '{"directory": 7}', '{"directory": "x", "machine": 1, "at": null}'),
         )
     )
+
+
+def test_containers_of_one_image_are_different_machines(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """They share /etc/machine-id. The directory of one is not in the other, and its template is not nobody's for that."""
+    made: list[str] = []
+    for host in ("5f1c2a", "77ab01", "5f1c2a"):
+        system = os.uname_result(("Linux", host, "6", "1", "x86_64"))
+        monkeypatch.setattr(os, "uname", lambda found=system: found)
+        clone_names._lasting_machine.cache_clear()
+        made.append(origin(Database("postgres-a", "postgres", "a", "", tmp_path / "gone")))
+        machines = [is_orphan(text) for text in made]
+    assert machines == [True, False, True]
+    monkeypatch.undo()
+    clone_names._lasting_machine.cache_clear()
 
 
 def test_users_that_a_file_makes_go_with_the_template(shop: Estate) -> None:
@@ -299,3 +314,27 @@ def test_an_embedded_server_that_is_killed_is_started_again(tmp_path: Path) -> N
         estate.close()
     finally:
         embedded.remove(tmp_path / ".orch")
+
+
+INTERRUPTED = """
+import os, signal, time
+
+def test_it(orch_database):
+    names = [orch_database(name).name for name in ("a", *["m"] * 6)]
+    print("NAMES", *names)
+
+def test_that_is_interrupted(orch_database, orch_class_database):
+    print("NAMES", orch_database("m").name, orch_database("a").name, orch_class_database("m").name)
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(60)
+"""
+
+
+def test_nothing_is_left_after_ctrl_c(shop: Estate) -> None:
+    code, text = run_pytest(shop, INTERRUPTED, "-s")
+    assert code == 2, text
+    names = {name for line in re.findall(r"NAMES (.+)", text) for name in line.split()}
+    assert len(names) == 10
+    with psycopg.connect(shop.servers["postgres"].dsn("postgres")) as maintenance:
+        there = {name for (name,) in maintenance.execute("SELECT datname FROM pg_database").fetchall()}
+    assert not names & (there | set(shop.client().list_database_names()))

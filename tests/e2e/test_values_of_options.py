@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 from estate import Estate
 
 
@@ -27,8 +26,10 @@ def test_an_option_in_the_place_of_a_value_is_refused(pg_estate: Estate) -> None
     assert "--no-" not in names
 
 
-@pytest.mark.parametrize("reason", ["--because", "-1", "-- it is there --"])
-def test_a_value_may_begin_with_a_dash(pg_estate: Estate, reason: str) -> None:
+def test_a_value_may_begin_with_a_dash(pg_estate: Estate) -> None:
     pg_estate.add("postgres", "a", {"1_t.up.sql": "CREATE TABLE t ();", "1_t.down.sql": "DROP TABLE t;"})
-    pg_estate.orch("repair", "a", "--mark-applied", "1", f"--reason={reason}")
-    assert reason in pg_estate.orch("history", "a", "--output", "json").stdout
+    pg_estate.orch("apply")
+    for version, reason in enumerate(["--because", "-1", "-- it is there --"], 2):
+        pg_estate.write("postgres-a", {f"{version}_t.up.sql": "SELECT 1;"})
+        pg_estate.orch("repair", "a", "--mark-applied", str(version), f"--reason={reason}")
+        assert reason in pg_estate.orch("history", "a", "--output", "json").stdout
