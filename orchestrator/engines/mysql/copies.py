@@ -27,6 +27,8 @@ MARKS = "orch_copy"
 """The table that tells what a copy is."""
 _THERE = 1007
 _WAITED = "1205"
+_NO_MARK = (1049, 1109, 1146)  # no such database or table; 1109 in information_schema
+_NOT_READABLE = (1044, 1142, 1143)
 _PATIENCE = 5  # seconds to wait for a lock of a database that is being dropped
 _LIKE = str.maketrans({"%": "|%", "_": "|_", "|": "||"})  # a backslash means nothing with NO_BACKSLASH_ESCAPES
 _TABLES = """SELECT TABLE_NAME, TABLE_TYPE FROM information_schema.TABLES WHERE TABLE_SCHEMA = {database}
@@ -54,8 +56,8 @@ class MysqlCopies:
         query = f"SELECT SCHEMA_NAME FROM information_schema.SCHEMATA WHERE SCHEMA_NAME LIKE {like} ESCAPE '|'"
         with self._server() as connection:
             names = [str(name) for (name,) in ask(connection, query)]
-            made = {name: self._mark(connection, name, "made") for name in names}
-        return sorted(names, key=lambda name: (made[name] or "", name))
+            made = {name: self._age(connection, name) for name in names}
+        return sorted(names, key=lambda name: (made[name], name))
 
     @contextmanager
     def building(self, template: str, wait: float) -> Iterator[None]:
@@ -203,12 +205,21 @@ class MysqlCopies:
                 raise UsageError(f"there is a database called '{name}' already") from None
             raise
 
+    def _age(self, connection: Any, database: str) -> str:
+        """Return when a template was made, '' for any other database, also one that this login may not read."""
+        try:
+            return self._mark(connection, database, "made") or ""
+        except pymysql.Error as error:
+            if errors.code_of(error) in _NOT_READABLE:
+                return ""
+            raise
+
     def _mark(self, connection: Any, database: str, kind: str) -> str | None:
         query = f"SELECT said FROM {quoted(database)}.{MARKS} WHERE kind = {text(kind)}"
         try:
             rows = ask(connection, query)
         except pymysql.Error as error:
-            if errors.code_of(error) in (1049, 1146):
+            if errors.code_of(error) in _NO_MARK:
                 return None
             raise
         return str(rows[0][0]) if rows else None

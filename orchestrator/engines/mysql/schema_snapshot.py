@@ -8,7 +8,9 @@ from typing import Any
 
 from orchestrator.engines.mysql.connection import ask
 from orchestrator.engines.mysql.records import quoted
+from orchestrator.engines.mysql.rights import rights_of
 from orchestrator.engines.mysql.shown import plainly
+from orchestrator.errors import NotPermittedError
 from orchestrator.model import SchemaObject, SchemaSnapshot
 
 _TABLES = "SELECT TABLE_NAME, TABLE_TYPE FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() ORDER BY 1"
@@ -21,6 +23,8 @@ _EVENTS = "SELECT EVENT_NAME, STARTS <=> CREATED FROM information_schema.EVENTS 
 _STARTS = re.compile(r" STARTS '[^']*'")
 _DATABASE = """SELECT DEFAULT_CHARACTER_SET_NAME, DEFAULT_COLLATION_NAME FROM information_schema.SCHEMATA
     WHERE SCHEMA_NAME = DATABASE()"""
+SEE_SCHEMA = ("SELECT", "SHOW VIEW", "TRIGGER", "EVENT", "EXECUTE")
+"""The rights without which the server leaves parts of the schema out, as if they were not there."""
 _COUNTER = re.compile(r" AUTO_INCREMENT=[0-9]+")
 _NAME = re.compile(r"`((?:[^`]|``)*)`")
 _PARTITION = re.compile(r"[ (]PARTITION (?!BY )(?:`((?:[^`]|``)*)`|(\S+)) ?")
@@ -38,7 +42,11 @@ _SHOWN = {
 
 
 def read_schema(connection: Any, ours: Sequence[str]) -> SchemaSnapshot:
-    """Return everything in the database but the tables of the bookkeeping, with its definition."""
+    """Return everything in the database but the tables of the bookkeeping, with its definition.
+
+    NotPermittedError for a login that the server would not show all of it.
+    """
+    _refuse_half_blind(connection)
     with plainly(connection):
         return _read(connection, ours)
 
@@ -104,4 +112,29 @@ def _read_table(connection: Any, name: str, found: dict[SchemaObject, str]) -> N
 
 def _read_other(connection: Any, kind: str, name: str, own: str, found: dict[SchemaObject, str]) -> None:
     row = ask(connection, f"SHOW CREATE {kind} {quoted(name)}")[0]
+    if row[_SHOWN[kind][0]] is None:
+        raise _hidden_routine(connection, kind, name)
     found[SchemaObject(kind, name)] = "\n".join(str(row[at]) for at in _SHOWN[kind]).replace(own, "")
+
+
+def _refuse_half_blind(connection: Any) -> None:
+    ((database,),) = ask(connection, "SELECT DATABASE()")
+    rights = rights_of(connection, str(database))
+    if rights and (lacking := rights.lacking(SEE_SCHEMA)):
+        raise NotPermittedError(
+            f"the schema of '{database}' cannot be read: {rights.account} does not see all of it",
+            detail=f"it lacks {', '.join(lacking)}, without which the server leaves parts of the schema out",
+            hint=rights.grant(lacking),
+        )
+
+
+def _hidden_routine(connection: Any, kind: str, name: str) -> NotPermittedError:
+    """Return the error for a routine of another definer, whose text the server does not show."""
+    ((login,),) = ask(connection, "SELECT CURRENT_USER()")
+    user, _, host = str(login).rpartition("@")
+    maria = "mariadb" in str(connection.get_server_info()).lower()
+    right = "SELECT ON mysql.proc" if maria else "SHOW_ROUTINE ON *.*"
+    return NotPermittedError(
+        f"the schema cannot be read: the server does not show the text of {kind} {name} to '{user}'@'{host}'",
+        hint=f"GRANT {right} TO '{user}'@'{host}';",
+    )

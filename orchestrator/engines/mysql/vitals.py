@@ -2,52 +2,40 @@
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime
 from typing import Any
 
 from orchestrator.engines.mysql.connection import ask
-from orchestrator.engines.mysql.records import text
+from orchestrator.engines.mysql.rights import rights_of
+from orchestrator.engines.mysql.schema_snapshot import SEE_SCHEMA
 from orchestrator.model import Vitals
 
 _NEEDED = ("SELECT", "INSERT", "UPDATE", "DELETE", "CREATE")
 _FILES = ("ALTER", "DROP", "INDEX", "REFERENCES")
-# Rights on a database are given for a pattern, in which `_` and `%` of a name may be escaped.
-_GIVEN = """SELECT PRIVILEGE_TYPE, '' FROM information_schema.USER_PRIVILEGES WHERE GRANTEE = {login}
-    UNION SELECT PRIVILEGE_TYPE, TABLE_SCHEMA FROM information_schema.SCHEMA_PRIVILEGES
-    WHERE GRANTEE = {login} AND {database} LIKE TABLE_SCHEMA"""
-_WILDCARD = re.compile(r"(?<!\\)[%_]")
 
 
 def vitals(connection: Any, database: str) -> Vitals:
     """Return what the server says of itself and of this login. May raise pymysql.Error."""
-    ((now, login, roles, read_only),) = ask(
-        connection, "SELECT UTC_TIMESTAMP(6), CURRENT_USER(), CURRENT_ROLE(), @@GLOBAL.read_only"
-    )
+    ((now, read_only),) = ask(connection, "SELECT UTC_TIMESTAMP(6), @@GLOBAL.read_only")
     clock = datetime.fromisoformat(str(now)).replace(tzinfo=UTC) if now else None
     role = "read-only" if int(read_only) else "writable"
-    if roles and str(roles).upper() != "NONE":  # what a role grants is not in these tables
+    rights = rights_of(connection, database)
+    if rights is None:
         return Vitals(clock, role=role)
-    user, _, host = str(login).rpartition("@")
-    account = f"'{user}'@'{host}'"
-    given: dict[str, set[str]] = {"": set()}
-    for right, pattern in ask(connection, _GIVEN.format(login=text(account), database=text(database))):
-        given.setdefault(str(pattern), set()).add(str(right))
-    everywhere = given.pop("")
-    # Of several patterns the server takes the one with the fewest wildcards alone.
-    pattern = min(given, key=lambda one: len(_WILDCARD.findall(one)), default=re.sub(r"[%_\\]", r"\\\g<0>", database))
-    here = everywhere | given.get(pattern, set())
+    account = rights.account
     problems, notes = [], []
-    quoted = "`" + pattern.replace("`", "``") + "`"
-    if lacking := [right for right in _NEEDED if right not in here]:
+    if lacking := rights.lacking(_NEEDED):
         what = f"{account} may not {', '.join(lacking)} in {database}, which apply and rollback do"
-        problems.append(f"{what}: GRANT {', '.join(lacking)} ON {quoted}.* TO {account};")
-    if lacking := [right for right in _FILES if right not in here]:
+        problems.append(f"{what}: {rights.grant(lacking)}")
+    if lacking := rights.lacking(_FILES):
         what = f"{account} may not {', '.join(lacking)} in {database}, which most migrations need"
-        notes.append(f"{what}: GRANT {', '.join(lacking)} ON {quoted}.* TO {account};")
-    if not {"CREATE", "DROP"} <= everywhere:
+        notes.append(f"{what}: {rights.grant(lacking)}")
+    if lacking := rights.lacking(SEE_SCHEMA):
+        what = f"{account} may not {', '.join(lacking)} in {database}, which drift needs"
+        notes.append(f"{what}: {rights.grant(lacking)}")
+    if not {"CREATE", "DROP"} <= rights.everywhere:
         what = f"{account} may not create databases, which verify, clone and new databases need"
         notes.append(f"{what}: GRANT CREATE, DROP ON *.* TO {account};")
-    if "PROCESS" not in everywhere:
+    if "PROCESS" not in rights.everywhere:
         notes.append(f"{account} may not see what blocks a migration: GRANT PROCESS ON *.* TO {account};")
     return Vitals(clock, tuple(problems), tuple(notes), role)
