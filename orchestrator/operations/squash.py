@@ -91,10 +91,7 @@ def squash(
     digits, _, rest = ups[-1].location.name.partition("_")
     extension = rest.rpartition(".")[2]
     if (squashing := dialect(database.engine).squashing) is None:
-        raise UsageError(
-            f"migrations of {dialect(database.engine).title} cannot be squashed",
-            hint="keep them: there each change of a table commits by itself, and one file in place of many could stop half-way",
-        )
+        raise UsageError(f"migrations of {dialect(database.engine).title} cannot be squashed", hint="keep them")
     for file in (*ups, *downs):
         if read_script(file).template:
             what = f"{database.id}: {file.path} is a template: what it yields for one database is not what it is for another"

@@ -300,12 +300,6 @@ def test_what_a_dump_hides_from_every_server_is_a_comment() -> None:
     ]
 
 
-def test_one_file_in_place_of_many_is_refused_with_the_reason() -> None:
-    with pytest.raises(InvalidError, match="replaces does not apply to MySQL") as refused:
-        read_script(FILE, "-- orch: replaces 1-3\nCREATE TABLE a (b int);\n")
-    assert "stop half-way" in refused.value.hint
-
-
 def test_what_swaps_and_is_not_told_by_definitions_alone() -> None:
     """Made twice, a swap is undone; a table put in the place of another leaves a name that tells."""
     for text, traceless in (

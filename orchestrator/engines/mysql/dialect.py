@@ -71,6 +71,7 @@ DIALECT = Dialect(
     client="orchestrator.engines.mysql.client",
     extra="mysql",
     lint_rules=("MY",),
+    squash="orchestrator.engines.mysql.squash",
     error_code="error {}",
     slow_drop=True,
     shell=shell,

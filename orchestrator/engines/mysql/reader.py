@@ -20,7 +20,8 @@ from orchestrator.engines.mysql.settings import (
 )
 from orchestrator.model import Checks, Directive, File, Script, Statement
 
-_DIRECTIVES = ("lock_timeout", "lock_try", "statement_timeout", "allow", REQUIRE, ENSURE)
+REPLACES = "replaces"
+_DIRECTIVES = ("lock_timeout", "lock_try", "statement_timeout", "allow", REPLACES, REQUIRE, ENSURE)
 _EXAMPLE = "SELECT count(*) = 0 FROM orders"
 _QUERY = ("select", "with", "values", "table")
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)[ \t]*(ms|s|m|min|h)")
@@ -288,15 +289,11 @@ def _read(reader: FileReader, given: Iterable[Directive], first: int) -> tuple[d
         if name == "no-transaction":
             what = "no-transaction does not apply to MySQL"
             raise reader.error(what, place, "remove it: each statement that changes tables commits by itself")
-        if name == "replaces":
-            what = "replaces does not apply to MySQL"
-            hint = "keep the files that it names: a file in place of many could stop half-way, where each of them stops whole"
-            raise reader.error(what, place, hint)
         if name not in _DIRECTIVES:
             near = get_close_matches(name, _DIRECTIVES, n=1)
             hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(_DIRECTIVES)}"
             raise reader.error(f"unknown directive '{name}'", place, hint)
-        if name == "allow":  # read and judged by orch lint: a migration runs whatever it says
+        if name in ("allow", REPLACES):  # read by orch lint, and by whoever reads all files of a database
             continue
         if name in asked:
             asked[name].append(_check(reader, name, line.value_at, value))
