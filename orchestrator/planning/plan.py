@@ -8,7 +8,7 @@ from orchestrator.events import Failure
 from orchestrator.model import Direction
 from orchestrator.records import NamedTuple, dataclass
 
-PLAN_FORMAT = 1
+PLAN_FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class DatabasePlan:
     version: int | None = None
     adopt: tuple[int, ...] = ()
     forget: tuple[int, ...] = ()
-    pointer_stale: bool = False
+    version_row_stale: bool = False
     steps: tuple[Step, ...] = ()
     notes: tuple[str, ...] = ()
     failure: Failure | None = None
@@ -58,7 +58,7 @@ class DatabasePlan:
     @property
     def has_changes(self) -> bool:
         """Whether executing this would write anything."""
-        return bool(self.create or self.steps or self.adopt or self.forget or self.pointer_stale or self.extensions)
+        return bool(self.create or self.steps or self.adopt or self.forget or self.version_row_stale or self.extensions)
 
 
 @dataclass(frozen=True, slots=True)

@@ -132,7 +132,7 @@ def _plan_one(chosen: Chosen, scripts: Scripts, request: Request) -> DatabasePla
         version=state.version,
         adopt=state.adopt,
         forget=state.forget,
-        pointer_stale=state.version_row_stale,
+        version_row_stale=state.version_row_stale,
         steps=tuple(steps),
         notes=(
             *unrecorded(history, state, database.id),

@@ -18,13 +18,14 @@ _FAILURES = frozenset(ExitCode) - {ExitCode.DONE, ExitCode.CHANGES, ExitCode.NOT
 
 
 def parse_plan(text: str, path: str) -> Plan:
-    """Read a plan; InvalidError if it is not one, as the published schema has it, or one of a later format."""
+    """Read a plan; InvalidError if it is not one, as the published schema has it, or one of another format."""
     try:
         document = json.loads(text, parse_float=str)  # a plan has no fractions: the schema refuses the text
         if isinstance(document, dict) and document.get("format", PLAN_FORMAT) != PLAN_FORMAT:
             raise InvalidError(
-                f"{path}: plan format {document['format']}, this orch reads {PLAN_FORMAT}",
-                hint="make the plan again",
+                f"{path} has format {bounded(str(document['format']), 20)}, and this version of orch reads plans of format "
+                f"{PLAN_FORMAT}",
+                hint=Hint("make the plan again: ", Command("plan", "-o", Blank("FILE"))),
             )
         _refuse_other_shapes(document)
         databases = tuple(_database_plan(entry) for entry in document["databases"])

@@ -50,7 +50,7 @@ def _history_document(history: History) -> dict[str, Any]:
     version_row = (
         {"version": history.version_row.version, "dirty": history.version_row.dirty} if history.version_row else None
     )
-    return {"pointer": version_row, "revisions": [_entry(attempt) for _, attempt in _in_time({"": history})]}
+    return {"version_table": version_row, "attempts": [_entry(attempt) for _, attempt in _in_time({"": history})]}
 
 
 def _attempts_document(histories: Mapping[str, History]) -> dict[str, Any]:

@@ -91,7 +91,7 @@ def _lines(planned: DatabasePlan, risks: Sequence[Risk]) -> Iterable[str]:
         yield f"= adopt {_versions(planned.adopt)}, applied by golang-migrate"
     if planned.forget:
         yield f"= record that golang-migrate rolled back {_versions(planned.forget)}"
-    if planned.pointer_stale:
+    if planned.version_row_stale:
         yield "= restore the missing version table"
     for step in planned.steps:
         sign = "+" if step.direction.value == "up" else "-"

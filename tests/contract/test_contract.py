@@ -233,7 +233,7 @@ def test_commit_does_everything_together(anywhere: Any) -> None:
 
 
 @pytest.mark.parametrize("before", [False, True], ids=["first", "later"])
-def test_a_refused_statement_leaves_no_effect_no_record_no_pointer(anywhere: Any, before: bool) -> None:
+def test_a_refused_statement_leaves_no_effect_no_record_no_version_row(anywhere: Any, before: bool) -> None:
     engine = anywhere.ready()
     fill, refused = (anywhere.statement(engine, text) for text in (anywhere.dialect.fill, anywhere.dialect.refused[0]))
     with engine.connect(anywhere.target) as session, session.lock(0, never):
@@ -349,12 +349,14 @@ def test_records_of_an_earlier_release_are_read_as_they_are_and_completed_by_the
     ],
     ids=str,
 )
-def test_the_pointer_has_golang_migrates_form(anywhere: Any, version_row: VersionRow, stored: list[Any] | None) -> None:
+def test_the_version_table_has_golang_migrates_form(
+    anywhere: Any, version_row: VersionRow, stored: list[Any] | None
+) -> None:
     engine = anywhere.ready()
     with engine.connect(anywhere.target) as session:
         session.commit((), [DONE], VersionRow(7), NO_LIMITS)
         session.commit((), [DONE], version_row, NO_LIMITS)
-        assert anywhere.dialect.pointers() == (anywhere.dialect.last_down() if stored is None else stored)
+        assert anywhere.dialect.version_rows() == (anywhere.dialect.last_down() if stored is None else stored)
         assert session.read_history().version_row == version_row
         session.commit((), [DONE], None, NO_LIMITS)
         assert session.read_history().version_row == version_row, "no version table given: it stays"

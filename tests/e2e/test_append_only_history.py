@@ -97,4 +97,4 @@ def test_the_history_of_an_earlier_release_is_written_as_it_is(guarded: Guarded)
     estate.write("postgres-a", {"2_u.up.sql": "CREATE TABLE u ();", "3_v.up.sql": "CREATE TABLE v ();"})
     estate.orch("apply", env=guarded.env)
     assert estate.version_row("a") == [(3, False)]
-    assert [row["done"] for row in estate.orch("history", "a", "--output", "json").json["revisions"]] == [True] * 3
+    assert [row["done"] for row in estate.orch("history", "a", "--output", "json").json["attempts"]] == [True] * 3

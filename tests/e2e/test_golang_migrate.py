@@ -101,7 +101,7 @@ def test_golang_migrate_in_the_middle_of_a_file_is_waited_for(house: House) -> N
     assert "orch repair" in house.orch("apply", "--lock-timeout", "600", code=5).output
 
 
-def test_the_pointer_after_every_command_is_golang_migrates(house: House) -> None:
+def test_the_version_table_after_every_command_is_golang_migrates(house: House) -> None:
     """The same steps by both: after each the version table is equal, and golang-migrate can go on from it."""
     steps: list[tuple[Callable[[], object], list[str]]] = [
         (lambda: house.golang.up(1), ["apply", "--only", house.id, "--to", "1"]),
@@ -123,7 +123,7 @@ def test_the_pointer_after_every_command_is_golang_migrates(house: House) -> Non
         assert not (text := difference(schema_snapshot, house.schema_snapshot())), f"{command}: {text}"
 
 
-def test_the_pointer_after_a_failure_is_as_before(house: House) -> None:
+def test_the_version_table_after_a_failure_is_as_before(house: House) -> None:
     double = '[{"insert": "t1", "documents": [{"_id": 1}]}]'
     bad = "CREATE TABLE t3 (id int); SELECT 1/0;" if house.engine == "postgres" else double
     extension = "sql" if house.engine == "postgres" else "json"
@@ -137,7 +137,7 @@ def test_the_pointer_after_a_failure_is_as_before(house: House) -> None:
     assert house.version_row() == (4, False)
 
 
-def test_a_pointer_that_a_user_dropped_is_given_back(house: House) -> None:
+def test_a_version_table_that_a_user_dropped_is_given_back(house: House) -> None:
     house.orch("apply")
     if house.engine == "postgres":
         house.estate.sql("db", "DROP TABLE schema_migrations")
@@ -278,7 +278,7 @@ def test_a_failed_file_of_golang_migrate(house: House) -> None:
     assert house.tables() == [1, 2, 3, 4]
 
 
-def test_a_pointer_at_a_version_without_file(house: House) -> None:
+def test_a_version_table_at_a_version_without_file(house: House) -> None:
     house.golang.up()
     for path in list(house.directory.glob("000004*")):
         path.unlink()
@@ -292,7 +292,7 @@ def test_a_pointer_at_a_version_without_file(house: House) -> None:
 
 
 @pytest.mark.parametrize("version", ["four", None, True, 4.5, float("nan"), {"$numberLong": 4}])
-def test_a_pointer_that_is_no_number(mongo_house: House, version: object) -> None:
+def test_a_version_that_is_no_number(mongo_house: House, version: object) -> None:
     house = mongo_house
     house.golang.up(2)
     version_row = house.estate.mongo("db")["schema_migrations"]

@@ -42,7 +42,7 @@ def test_an_older_image_rolls_back_by_the_kept_down_files_and_says_so(estate: Es
     assert "CREATE INDEX CONCURRENTLY c_x ON c (x);" in shown
     assert "DROP TABLE c;" in shown
     assert estate.orch("history", "shop", "--text", "2", "--output", "json").json["down"] == "DROP TABLE b;\n"
-    assert "texts" not in estate.orch("history", "shop", "--output", "json").json["revisions"][0]
+    assert "texts" not in estate.orch("history", "shop", "--output", "json").json["attempts"][0]
     remove(estate, "postgres-shop", 2, 3)
     done = estate.orch("rollback", "shop", "--to", "1", "--yes")
     assert "the down file of version 3 is not here: the text that the history keeps is used" in done.text

@@ -63,7 +63,7 @@ def test_readers_wait_for_one_short_try_and_the_blocker_is_named(pg_estate: Esta
     assert f"SELECT pg_terminate_backend({pid});" in failed
     assert "raise" not in failed
     assert pg_estate.version_row("a") == [(1, False)]
-    history = pg_estate.orch("history", "a", "--output", "json").json["revisions"]
+    history = pg_estate.orch("history", "a", "--output", "json").json["attempts"]
     assert f"backend {pid}" in history[-1]["error"]
     assert "of the report" not in history[-1]["error"], "what others ask for is not kept"
     pg_estate.orch("apply")

@@ -103,7 +103,7 @@ def test_a_version_table_that_golang_migrate_keeps_has_no_part_in_another_sets_h
         house.estate.mongo("db")["b_versions"].insert_one({"version": 2, "dirty": False})
     house.estate.manifest(entry(house, "b", "b_versions"))
     house.orch("apply")
-    found = json.loads(house.orch("history", f"{house.engine}-b", "--output", "json").output)["revisions"]
+    found = json.loads(house.orch("history", f"{house.engine}-b", "--output", "json").output)["attempts"]
     assert [(r["version"], r["name"], r["origin"]) for r in found] == [(2, "b", "adopted")]
 
 

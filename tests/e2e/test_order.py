@@ -105,7 +105,7 @@ def test_all_jobs_at_once_in_random_order(estate: Estate) -> None:
     spans = {}
     for job in jobs:
         id = job["metadata"]["annotations"]["orch/database"]
-        rows = estate.orch("history", id, "--output", "json").json["revisions"]
+        rows = estate.orch("history", id, "--output", "json").json["attempts"]
         spans[id] = (min(row["started_at"] for row in rows), max(row["finished_at"] for row in rows))
     needs = {one["id"]: one["depends_on"] for one in estate.orch("graph", "--format", "json").json["databases"]}
     for id, ids in needs.items():

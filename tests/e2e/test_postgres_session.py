@@ -218,7 +218,7 @@ def test_a_search_path_without_the_schema_of_the_history_is_for_a_person(house: 
     assert house.status()["applied"] == [1, 2, 3]
 
 
-def test_golang_migrates_pointer_is_found_behind_a_new_schema(house: House) -> None:
+def test_golang_migrates_version_table_is_found_behind_a_new_schema(house: House) -> None:
     house.golang.up(1)
     house.estate.sql("db", "CREATE SCHEMA app")
     house.estate.sql("db", f'ALTER DATABASE "{house.estate.prefix}db" SET search_path TO app, public')

@@ -237,7 +237,7 @@ def test_a_half_done_file_that_no_longer_parses_is_told_by_status(house: House) 
     assert f"{name}:1" in house.orch("repair", house.id).output
 
 
-def test_a_half_done_version_whose_pointer_was_forced(house: House) -> None:
+def test_a_half_done_version_whose_version_was_forced(house: House) -> None:
     """People used to force a version by guess; that is noticed, and asked about."""
     house.estate.write(house.id, _partial(house, wrong=True))
     house.orch("apply", code=1)

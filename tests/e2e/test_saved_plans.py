@@ -125,13 +125,26 @@ def test_a_plan_that_contradicts_itself(pg_estate: Estate, path: list[str | int]
 
 @pytest.mark.parametrize(
     "text",
-    ["", "{}", "[]", '{"format": 99}', '{"format": 1, "databases": [1]}', "[" * 100_000, "\u00ff".encode("latin-1")],
+    ["", "{}", "[]", '{"format": 99}', '{"format": 2, "databases": [1]}', "[" * 100_000, "\u00ff".encode("latin-1")],
 )
 def test_a_plan_that_is_none(pg_estate: Estate, text: str | bytes) -> None:
     pg_estate.add("postgres", "a", ONE)
     (pg_estate.root / "plan.json").write_bytes(text if isinstance(text, bytes) else text.encode())
     refused = pg_estate.orch("apply", "plan.json", code=4)
     assert "plan.json" in refused.stderr and "fault in orch" not in refused.stderr
+
+
+def test_a_plan_of_an_older_format_is_refused_with_what_to_do(pg_estate: Estate) -> None:
+    """Format 1 called the field `version_row_stale` by another name."""
+    pg_estate.add("postgres", "a", ONE)
+    pg_estate.orch("plan", "-o", "plan.json")
+    plan = json.loads((pg_estate.root / "plan.json").read_text())
+    assert plan["format"] == 2 and "version_row_stale" in plan["databases"][0]
+    (pg_estate.root / "plan.json").write_text(json.dumps({**plan, "format": 1}))
+    refused = pg_estate.orch("apply", "plan.json", code=4)
+    assert "plan.json has format 1, and this version of orch reads plans of format 2" in refused.stderr
+    assert "make the plan again: orch plan -o FILE" in refused.stderr
+    assert pg_estate.snapshot() == {}
 
 
 def test_a_plan_for_a_database_that_is_no_longer_declared(pg_estate: Estate) -> None:

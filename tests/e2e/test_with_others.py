@@ -85,7 +85,7 @@ def test_what_golang_migrate_did_is_adopted(pg_estate: Estate) -> None:
     assert pg_estate.version_row("a") == [(3, False)]
 
 
-def test_a_dropped_pointer_table_is_written_again(pg_estate: Estate) -> None:
+def test_a_dropped_version_table_is_written_again(pg_estate: Estate) -> None:
     pg_estate.add("postgres", "a", ONE)
     pg_estate.orch("apply")
     pg_estate.sql("a", "DROP TABLE schema_migrations")

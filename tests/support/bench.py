@@ -71,7 +71,7 @@ class PostgresDialect(Dialect):
     def made(self) -> bool:
         return bool(self.estate.sql(self.name, "SELECT 1 FROM pg_class WHERE relname = 'rows_id'"))
 
-    def pointers(self) -> list[Any]:
+    def version_rows(self) -> list[Any]:
         return [{"version": v, "dirty": d} for v, d in self.estate.version_row(self.name)]
 
     def last_down(self) -> list[Any]:
@@ -134,7 +134,7 @@ class MongoDialect(Dialect):
     def made(self) -> bool:
         return "made" in self.database.list_collection_names()
 
-    def pointers(self) -> list[Any]:
+    def version_rows(self) -> list[Any]:
         return list(self.database["schema_migrations"].find({}, {"_id": 0}))
 
     def last_down(self) -> list[Any]:
@@ -202,7 +202,7 @@ class MysqlDialect(Dialect):
     def made(self) -> bool:
         return bool(self.sql("SHOW INDEX FROM `rows` WHERE Key_name = 'rows_id'"))
 
-    def pointers(self) -> list[Any]:
+    def version_rows(self) -> list[Any]:
         return [{"version": v, "dirty": bool(d)} for v, d in self.sql("SELECT version, dirty FROM schema_migrations")]
 
     def last_down(self) -> list[Any]:
@@ -264,7 +264,7 @@ class SqliteDialect(Dialect):
     def made(self) -> bool:
         return bool(self.sql("PRAGMA journal_mode")[0]["journal_mode"] == "wal")
 
-    def pointers(self) -> list[Any]:
+    def version_rows(self) -> list[Any]:
         return self.sql("SELECT version, dirty FROM schema_migrations")
 
     def last_down(self) -> list[Any]:
@@ -375,7 +375,7 @@ class MemoryDialect:
     def made(self) -> bool:
         return self.store.schema_objects["made"] == 1
 
-    def pointers(self) -> list[Any]:
+    def version_rows(self) -> list[Any]:
         version_row = self.store.version_row
         return [{"version": version_row.version, "dirty": version_row.dirty}] if version_row else []
 

@@ -72,7 +72,7 @@ class House:
 
     def attempts(self) -> list[dict[str, Any]]:
         found: dict[str, Any] = json.loads(self.orch("history", self.id, "--output", "json").output)
-        return list(found["revisions"])
+        return list(found["attempts"])
 
     def version_row(self) -> tuple[int, bool]:
         try:

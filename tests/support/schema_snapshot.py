@@ -1,4 +1,4 @@
-"""What a database holds, as plain data that can be compared: schema, data, history without its times, pointer."""
+"""What a database holds, as plain data that can be compared: schema, data, history without its times, version table."""
 
 from __future__ import annotations
 

@@ -96,7 +96,7 @@ def test_a_down_without_its_up_is_a_version(tmp_path: Path) -> None:
     assert second.down
 
 
-def test_versions_end_where_the_pointers_column_does(tmp_path: Path) -> None:
+def test_versions_end_where_the_column_of_the_version_table_does(tmp_path: Path) -> None:
     assert read(tmp_path, {f"{2**63 - 1}_x.up.sql": b""})[0].version == 2**63 - 1
     assert "too large" in errors(tmp_path, {f"{2**63}_x.up.sql": b""})[0].what
 

@@ -224,7 +224,7 @@ def test_reconcile(name: str) -> None:
     assert facts(reconcile(migrations, history)) == expected
 
 
-def test_the_version_is_the_highest_applied_and_dirty_is_the_pointers() -> None:
+def test_the_version_is_the_highest_applied_and_dirty_is_that_of_the_version_table() -> None:
     assert reconcile(files(1, 2), found(VersionRow(2), up(1), up(2))).version == 2
     assert reconcile(files(1, 2), found(VersionRow(None))).version is None
     assert reconcile(files(1), found(VersionRow(1, True))).dirty
@@ -354,7 +354,7 @@ def test_version_zero_is_a_version() -> None:
         ([1, 10], 10, DOWN, VersionRow(1, True), VersionRow(1)),
     ],
 )
-def test_pointers(
+def test_rows_of_the_version_table(
     applied: list[int], version: int, direction: Direction, during: VersionRow, after: VersionRow
 ) -> None:
     assert version_row_during(applied, version, direction) == during

@@ -25,7 +25,7 @@ from orchestrator.model import (
 )
 from orchestrator.planning.attempts import digest, prefix_checksum
 from orchestrator.planning.choose import choose
-from orchestrator.planning.plan import DatabasePlan, Plan, Request, Step
+from orchestrator.planning.plan import PLAN_FORMAT, DatabasePlan, Plan, Request, Step
 from orchestrator.planning.planner import make_plan, remaining
 from orchestrator.planning.saved_plan import parse_plan
 from orchestrator.planning.surveys import States, Survey
@@ -127,7 +127,7 @@ def test_what_golang_migrate_did_is_a_change() -> None:
     assert planned.adopt == (1, 2, 3)
     assert planned.has_changes
     assert plan_one(at(1, 2, 3)._replace(version_row=VersionRow(2))).forget == (3,)
-    assert plan_one(at(1, 2, 3)._replace(version_row=None)).pointer_stale
+    assert plan_one(at(1, 2, 3)._replace(version_row=None)).version_row_stale
 
 
 def test_extensions_that_are_missing() -> None:
@@ -225,7 +225,7 @@ def test_a_plan_survives_being_saved() -> None:
     adopted = dataclasses.replace(plan_one(History(version_row=VersionRow(2))), id="postgres-c")
     plan = dataclasses.replace(plan, databases=(*plan.databases, dataclasses.replace(adopted, notes=("a note",))))
     text = "".join(json_pieces(plan.document()))
-    assert json.loads(text)["format"] == 1
+    assert json.loads(text)["format"] == PLAN_FORMAT
     assert parse_plan(text, "p") == plan
 
 
@@ -233,7 +233,7 @@ def test_a_plan_survives_being_saved() -> None:
     "change",
     [
         lambda d: d.pop("databases"),
-        lambda d: d.update(format=2),
+        lambda d: d.update(format=PLAN_FORMAT + 1),
         lambda d: d.update(direction="sideways"),
         lambda d: d["databases"][0].update(surprise=1),
         lambda d: d["databases"][0].update(adopt="12"),

@@ -53,12 +53,12 @@ def _pipeline(versions: Collection[Any], history: Collection[Any], locks: Collec
     def named(part: str) -> dict[str, Any]:
         return {"$replaceWith": {part: "$$ROOT"}}
 
-    pointer: dict[str, Any] = {"$limit": MAX_ROWS}
+    limit: dict[str, Any] = {"$limit": MAX_ROWS}
     return [
-        pointer,
+        limit,
         named("before"),
         _union(history, {"$project": {"texts": 0}}, named("history")),
-        _union(versions, pointer, named("after")),
+        _union(versions, limit, named("after")),
         _union(locks, *LOCK, named("lock")),
     ]
 

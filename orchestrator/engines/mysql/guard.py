@@ -151,8 +151,8 @@ class Guard:
         """
         if not attempts and version_row is None:
             return
-        history, pointer = quoted(self._records.history), quoted(self._records.version_table)
-        parts = [f"SELECT -1, version, dirty, 0, 0, 0 FROM {pointer}"]  # ours before the numbers of the others
+        history, versions = quoted(self._records.history), quoted(self._records.version_table)
+        parts = [f"SELECT -1, version, dirty, 0, 0, 0 FROM {versions}"]  # ours before the numbers of the others
         if attempts:
             keys = ", ".join(f"({one.version}, {one.number})" for one in attempts)
             parts.append(

@@ -75,10 +75,10 @@ class Records:
             attempts = [self._attempt(row) for row in rows]
             raw = tuple(tuple(row[key] for key in _COMPARED) for row in rows)
         rows_of_version = tuple(map(self._version_row, versions or ()))
-        pointer = rows_of_version[0] if rows_of_version else VersionRow(None)
+        version_row = rows_of_version[0] if rows_of_version else VersionRow(None)
         history = History(
             store=bool(columns),
-            version_row=None if versions is None else pointer,
+            version_row=None if versions is None else version_row,
             attempts=tuple(attempts),
             unrecorded=0 if columns or versions is not None else self._others(connection),
             emptied=bool(columns) and not attempts,
