@@ -71,6 +71,7 @@ def expand(
         read_rollout(values, steps, error),
         source.key_mark(steps),
         values.get("bootstrap") == "template",
+        base / values["migrations"],
     )
     if members.rows is None:
         return fleet, [Member(values, {}, "", source.mark(steps))]

@@ -136,6 +136,7 @@ class Fleet:
     rollout: Rollout | None = None
     mark: Mark = Mark("databases.yaml")
     bootstrap: bool = False
+    directory: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

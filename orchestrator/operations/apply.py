@@ -66,6 +66,7 @@ def resume(scope: Scope, sink: Sink, groups: Collection[str]) -> Planned:
     """
     manifest = scope.assemble(offline=True).manifest
     known = [fleet.group for fleet in manifest.fleets if fleet.rollout]
+    groups = [group.removeprefix("group:") for group in groups]  # as messages name them
     for group in groups:
         if group not in known:
             hint = did_you_mean(group, known) or ("those are " + ", ".join(known) if known else "")

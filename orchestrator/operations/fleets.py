@@ -25,6 +25,7 @@ from orchestrator.model import Database, File, Fleet, Manifest, MemberQuery, Sta
 from orchestrator.operations.assembly import Assembly
 from orchestrator.phrases import some
 from orchestrator.planning.history import reconcile
+from orchestrator.planning.places import no_members
 from orchestrator.scratch.clone_names import CLONES, TEMPLATES
 
 SECONDS = 60.0
@@ -102,11 +103,7 @@ def _with_dependants(needs: Mapping[str, Sequence[str]], ids: set[str]) -> set[s
 def without_members(manifest: Manifest, later: Mapping[int, str]) -> list[str]:
     """Return a sentence for each fleet that has no members."""
     inhabited = {one.fleet.entry for one in manifest.databases if one.fleet}
-    return [
-        f"{fleet.template}: {fleet.origin} has no rows, so this fleet has no members"
-        for fleet in manifest.fleets
-        if fleet.entry not in inhabited and fleet.entry not in later
-    ]
+    return [no_members(fleet) for fleet in manifest.fleets if fleet.entry not in inhabited and fleet.entry not in later]
 
 
 def tell_vanished(run: Run, assembly: Assembly) -> None:
@@ -229,7 +226,11 @@ def _statement(alone: Assembly, source: Database, fleet: Fleet, query: MemberQue
     if text.lstrip().startswith("{"):  # a command of MongoDB: a file holds an array of them
         text = f"[{text}]"
     path = str(query.mark.path)
-    script = alone.engine(source.engine).parse(File(path, Path(path), ""), text)
+    try:
+        script = alone.engine(source.engine).parse(File(path, Path(path), ""), text)
+    except InvalidError as error:  # its place is one in the query
+        what = f"the query of the fleet {fleet.template} cannot be read: {error.what}"
+        raise InvalidError(what, where=query.mark, detail=error.detail) from None
     if len(script.statements) != 1:
         what = f"the query of the fleet {fleet.template} must be one statement; it has {len(script.statements)}"
         raise InvalidError(what, where=query.mark)

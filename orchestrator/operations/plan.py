@@ -158,7 +158,7 @@ def _counted(number: int) -> str:
 def rollouts_of(
     run: Run, assembly: Assembly, plan: Plan, surveys: Mapping[str, Survey] | None, resumed: Collection[str] = ()
 ) -> tuple[FleetRollout, ...]:
-    """Return the waves of the fleets of a plan; tells of canaries that are no members.
+    """Return the waves of the fleets of a plan; tells of canaries and waves that mean no member.
 
     InvalidError if none is, or two rollouts wait for each other.
     """
@@ -168,13 +168,13 @@ def rollouts_of(
             members.setdefault(one.fleet.group, []).append(one)
     if not members:
         return ()
-    from orchestrator.planning.rollout import idle_canaries, refuse_cycles, rollouts
+    from orchestrator.planning.rollout import refuse_cycles, rollouts, without_meaning
 
-    for group, ones in members.items():
-        rollout = ones[0].fleet.rollout if ones[0].fleet else None
-        if rollout and (idle := idle_canaries(ones, rollout)) and len(idle) < len(rollout.canary):
-            run.sink(Notice("", f"the rollout of group:{group} has canaries that are no members: {some(idle)}"))
     found = rollouts(members, plan, surveys, datetime.now(UTC), resumed=resumed)
+    for ones in members.values():
+        if ones[0].fleet and (rollout := ones[0].fleet.rollout):
+            for what in without_meaning(ones, rollout):
+                run.sink(Notice("", what))
     refuse_cycles(found, plan)
     return tuple(found)
 

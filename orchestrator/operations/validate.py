@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from orchestrator.analysis.sessions import leaks, limited_effects
 from orchestrator.errors import InvalidError, InvalidGroup
-from orchestrator.model import Database, Direction
+from orchestrator.model import Database, Direction, Manifest
 from orchestrator.operations.assembly import Assembly, one_of_each
-from orchestrator.phrases import some
 from orchestrator.planning.history import ONLY_DOWN, UNWRITTEN
-from orchestrator.planning.places import unnamed, without_migrations
+from orchestrator.planning.places import no_members, unnamed, without_migrations
 from orchestrator.records import dataclass, replace
 
 
@@ -70,27 +69,28 @@ def validate(assembly: Assembly) -> Validated:
     for database in different:
         ups = (assembly.read_script(database, one.up) for one in catalogs[database.id] if one.up)
         warnings += [Warned("session", database.id, str(one)) for one in leaks(ups)]
-    warnings += _of_rollouts(assembly.manifest.databases)
+    warnings += _of_fleets(assembly.manifest)
     warnings += [Warned("unnamed", "", what) for what in unnamed(assembly.manifest)]
     return Validated(len(assembly.databases), files, tuple(warnings))
 
 
-def _of_rollouts(databases: Sequence[Database]) -> Iterator[Warned]:
-    """Yield warnings of rollouts whose canaries are no members, as far as the members are known."""
-    members: dict[int, list[Database]] = {}
-    for one in databases:
-        if one.fleet and one.fleet.rollout and one.fleet.rollout.canary and not one.stands_for_all:
-            members.setdefault(one.fleet.entry, []).append(one)
-    if not members:
-        return
-    from orchestrator.planning.rollout import idle_canaries
+def _of_fleets(manifest: Manifest) -> Iterator[Warned]:
+    """Yield warnings of fleets without members, and of rollouts whose canaries and waves mean no member.
 
-    for ones in members.values():
-        fleet = ones[0].fleet
-        if fleet and fleet.rollout and (idle := idle_canaries(ones, fleet.rollout)):
-            yield Warned(
-                "canary", "", f"the rollout of group:{fleet.group} has canaries that are no members: {some(idle)}"
-            )
+    Nothing is known of members that only a query can tell.
+    """
+    members: dict[int, list[Database]] = {one.entry: [] for one in manifest.fleets}
+    for one in manifest.databases:
+        if one.fleet:
+            members[one.fleet.entry].append(one)
+    for fleet in manifest.fleets:
+        ones = members[fleet.entry]
+        if not ones:
+            yield Warned("no members", "", no_members(fleet))
+        elif fleet.rollout and not ones[0].stands_for_all:
+            from orchestrator.planning.rollout import without_meaning
+
+            yield from (Warned("rollout", "", what) for what in without_meaning(ones, fleet.rollout))
 
 
 def _of_other_manifests(assembly: Assembly) -> Iterator[Warned]:

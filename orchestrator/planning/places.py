@@ -11,7 +11,7 @@ from pathlib import Path
 from orchestrator.engines import dialect
 from orchestrator.errors import InvalidError, InvalidGroup
 from orchestrator.hints import Blank, Command, Hint
-from orchestrator.model import Database, Manifest
+from orchestrator.model import Database, Fleet, Manifest
 from orchestrator.patterns import regex
 from orchestrator.planning.other_tools import refusal
 
@@ -70,10 +70,17 @@ def without_migrations(database: Database) -> str:
     return Hint(f"no migration in {_entry(database, '.')}: {holds}; the first: ", first)
 
 
+def no_members(fleet: Fleet) -> str:
+    """Return what is to be told of a fleet that has no members."""
+    return f"{fleet.template}: {fleet.origin} has no rows, so this fleet has no members"
+
+
 def unnamed(manifest: Manifest) -> Iterator[str]:
     """Yield the directories that hold files and that no entry names: under `migrations/`, and below those of the entries."""
     root = manifest.path.absolute().parent
-    named = {Path(os.path.normpath(one.directory.absolute())) for one in manifest.databases}
+    directories = [one.directory for one in manifest.databases]
+    directories += [one.directory for one in manifest.fleets if one.directory]  # also without members
+    named = {Path(os.path.normpath(directory.absolute())) for directory in directories}
     for directory in sorted(named):
         for one in _directories(directory):
             if one not in named and not any(other.is_relative_to(one) for other in named) and _holds_pairs(one):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from fnmatch import fnmatchcase
@@ -105,6 +105,16 @@ def _matches(database: Database, pattern: str) -> bool:
 def idle_canaries(members: Sequence[Database], rollout: Rollout) -> list[str]:
     """Return the canaries of a rollout that mean no member."""
     return [pattern for pattern in rollout.canary if not any(_matches(one, pattern) for one in members)]
+
+
+def without_meaning(members: Sequence[Database], rollout: Rollout) -> Iterator[str]:
+    """Yield a sentence on the canaries of a rollout that mean no member, and on each wave whose `match` means none."""
+    group = members[0].fleet.group if members[0].fleet else ""
+    if idle := idle_canaries(members, rollout):
+        yield f"the rollout of group:{group} has canaries that are no members: {some(idle)}"
+    for step in rollout.then:
+        if step.match and not any(_matches(one, step.match) for one in members):
+            yield f"the rollout of group:{group} has a wave that no member belongs to: {step.match}"
 
 
 def _no_canary(members: Sequence[Database], rollout: Rollout) -> InvalidError | None:

@@ -44,6 +44,9 @@ def test_what_is_wrong_with_the_answer_of_a_query(pg_estate: Estate) -> None:
     assert "row 2 of the query has no value in 'slug'" in told("SELECT unnest(ARRAY['a', NULL]) AS slug")
     assert "the query returns the column 'slug' twice" in told("SELECT 'a' AS slug, 'b' AS slug")
     assert "'' is empty" in told("SELECT '' AS slug")
+    unread = told("COMMIT; SELECT 'a' AS slug")
+    assert "databases.yaml:5" in unread
+    assert "the query of the fleet t_{slug} cannot be read: COMMIT without BEGIN" in unread
     assert "control character U+000A" in told("SELECT E'a\\nb' AS slug")
     assert "two databases are 'postgres-t_a'" in told("SELECT unnest(ARRAY['a', 'a']) AS slug")
     assert "no column 'slog'" in told("SELECT 'a' AS slug", ", column: slog")
@@ -74,7 +77,11 @@ def test_canaries_by_glob_and_by_label(pg_estate: Estate) -> None:
     assert "no member of group:t is a canary of its rollout: trial-*, label:betta" in refused.stderr
     assert "databases.yaml:" in refused.stderr
     assert "warning: the rollout of group:t has canaries that are no members" in estate.orch("validate").stderr
-    fleet(estate, source, ', labels: ["{plan}"], rollout: {canary: ["try-*", "label:beta", "gone"], then: 1}')
+    fleet(
+        estate,
+        source,
+        ', labels: ["{plan}"], rollout: {canary: ["try-*", "label:beta", "gone"], then: [{match: "x-*"}, 1]}',
+    )
     applied = estate.orch("apply", "--output", "jsonl")
     events = [json.loads(line) for line in applied.stdout.splitlines()]
     order = [one["database"].removeprefix("postgres-t_") for one in events if one["event"] == "DatabaseFinished"]
@@ -82,3 +89,18 @@ def test_canaries_by_glob_and_by_label(pg_estate: Estate) -> None:
     assert order[3:] == ["acme", "umbrella"]
     notices = [one["text"] for one in events if one["event"] == "Notice"]
     assert "the rollout of group:t has canaries that are no members: gone" in notices
+    assert "the rollout of group:t has a wave that no member belongs to: x-*" in notices
+
+
+def test_a_fleet_without_members_and_a_shard_without_a_number(pg_estate: Estate) -> None:
+    estate = pg_estate
+    estate.write("t", FILES)
+    (estate.root / "t.csv").write_text("slug,plan\n")
+    fleet(estate, "{file: t.csv, column: slug}")
+    said = estate.orch("validate").stderr
+    assert "warning: t_{slug}: t.csv has no rows, so this fleet has no members" in said
+    assert "no entry of the manifest names" not in said
+    assert "t.csv has no rows" in estate.orch("plan").stderr
+    (estate.root / "t.csv").write_text("slug,plan\nacme,paying\n")
+    assert "--shard '' is not I/N" in estate.orch("apply", "--shard", "", code=2).stderr  # "$SHARD", not set
+    assert "postgres-t_acme" in estate.orch("plan").stdout  # nothing ran

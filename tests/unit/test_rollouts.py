@@ -80,9 +80,13 @@ def test_a_rollout_without_its_canaries_does_not_begin() -> None:
     assert "did you mean 'acme'?" in caught.value.hint
     assert str(caught.value.where) == "databases.yaml:6:5"
     rollouts({"tenant": found}, plan_of(found, create=False), None, now)  # nothing to do: nothing to refuse
-    validated = validate(Assembly(read(HEAD + MEMBER.format("{canary: [acne, acme]}")), tuple(found), {}))
-    (warned,) = (one.what for one in validated.warnings if one.kind == "canary")
-    assert warned == "the rollout of group:tenant has canaries that are no members: acne"
+    validated = validate(
+        Assembly(read(HEAD + MEMBER.format("{canary: [acne, acme], then: {match: 'label:betta'}}")), tuple(found), {})
+    )
+    assert [one.what for one in validated.warnings if one.kind == "rollout"] == [
+        "the rollout of group:tenant has canaries that are no members: acne",
+        "the rollout of group:tenant has a wave that no member belongs to: label:betta",
+    ]
 
 
 @pytest.mark.parametrize(

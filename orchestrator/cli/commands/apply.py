@@ -73,7 +73,7 @@ def command(
 
     broadcast = Broadcast()
     when_machines_read(output, broadcast, junit, scope.file)
-    if shard:
+    if shard is not None:  # an empty one is a variable that is not set: not all databases
         from orchestrator.planning.shards import read_shard
 
         scope = replace(scope, shard=read_shard(shard, os.environ))
