@@ -45,7 +45,7 @@ def test_what_is_wrong_with_the_answer_of_a_query(pg_estate: Estate) -> None:
     assert "the query returns the column 'slug' twice" in told("SELECT 'a' AS slug, 'b' AS slug")
     assert "'' is empty" in told("SELECT '' AS slug")
     unread = told("COMMIT; SELECT 'a' AS slug")
-    assert "databases.yaml:5" in unread
+    assert "databases.yaml:6:" in unread
     assert "the query of the fleet t_{slug} cannot be read: COMMIT without BEGIN" in unread
     assert "control character U+000A" in told("SELECT E'a\\nb' AS slug")
     assert "two databases are 'postgres-t_a'" in told("SELECT unnest(ARRAY['a', 'a']) AS slug")
