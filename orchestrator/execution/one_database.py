@@ -7,7 +7,6 @@ executor, which waits for the answer in the thread of that database.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 from orchestrator.errors import ConnectionLostError, InterruptedRunError, StatementError
 from orchestrator.events import Failure
@@ -15,6 +14,7 @@ from orchestrator.execution.migrator import Migrator
 from orchestrator.execution.run import Run
 from orchestrator.execution.sessions import Sessions
 from orchestrator.planning.plan import DatabasePlan
+from orchestrator.records import NamedTuple
 
 
 class Migrated(NamedTuple):

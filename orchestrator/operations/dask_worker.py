@@ -12,7 +12,6 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
 
 from orchestrator import __version__
 from orchestrator.errors import StalePlanError, UsageError
@@ -28,6 +27,7 @@ from orchestrator.operations.load import assemble
 from orchestrator.operations.plan import bootstrapped
 from orchestrator.planning.plan import DatabasePlan, Plan
 from orchestrator.planning.planner import refuse_changed_files
+from orchestrator.records import NamedTuple
 
 TOPIC = "orch"
 """Where workers tell their events. One topic for all runs: the scheduler keeps what it heard on each for ever."""

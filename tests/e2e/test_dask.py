@@ -110,17 +110,13 @@ def memory(pid: int) -> bytes:
 
 
 def test_each_once_within_the_limit_of_the_server(estate: Estate, processes: Cluster) -> None:
-    names = fleet(estate, 6, "SELECT pg_sleep(0.4);")
-    run = estate.start(*dask(processes, "--jobs-per-server", "2", "--output", "jsonl"))
-    most = 0
-    while run.poll() is None:
-        most = max(most, sleeping(estate))
-        time.sleep(0.05)
-    out, err = run.communicate()
-    assert run.returncode == 0, err
-    assert most == 2
+    now = "INSERT INTO span VALUES (clock_timestamp());"
+    names = fleet(estate, 6, f"CREATE TABLE span (at timestamptz); {now} SELECT pg_sleep(0.5); {now}")
+    run = estate.orch(*dask(processes, "--jobs-per-server", "2", "--output", "jsonl"))
+    spans = [[at for (at,) in estate.sql(name, "SELECT at FROM span ORDER BY 1")] for name in names]
+    assert max(sum(first <= start < last for first, last in spans) for start, _ in spans) == 2
     each_once(estate, names)
-    told = [json.loads(line) for line in out.splitlines()]
+    told = [json.loads(line) for line in run.stdout.splitlines()]
     assert [one["event"] for one in told].count("StepFinished") == 14
     assert [one["applied"] for one in told if one["event"] == "DatabaseFinished"] == [2] * 7
     assert told[-1]["event"] == "RunFinished"
