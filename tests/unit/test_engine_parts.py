@@ -7,6 +7,7 @@ from orchestrator.engines.mongo import client as mongo_client
 from orchestrator.engines.mongo import sizes as mongo_sizes
 from orchestrator.engines.mongo import squash as mongo_squash
 from orchestrator.engines.mysql import client as mysql_client
+from orchestrator.engines.mysql import squash as mysql_squash
 from orchestrator.engines.parts import Clients, Dumping, Sizing, Squashing, Tracing
 from orchestrator.engines.postgres import client as postgres_client
 from orchestrator.engines.postgres import dump, tracing
@@ -21,7 +22,12 @@ CLIENTS: dict[str, Clients] = {
     "mysql": mysql_client,
     "sqlite": sqlite_client,
 }
-SQUASHING: dict[str, Squashing] = {"postgres": postgres_squash, "mongo": mongo_squash, "sqlite": sqlite_squash}
+SQUASHING: dict[str, Squashing] = {
+    "postgres": postgres_squash,
+    "mongo": mongo_squash,
+    "mysql": mysql_squash,
+    "sqlite": sqlite_squash,
+}
 SIZING: dict[str, Sizing] = {"postgres": postgres_sizes, "mongo": mongo_sizes}
 TRACING: dict[str, Tracing] = {"postgres": tracing}
 DUMPING: dict[str, Dumping] = {"postgres": dump}
