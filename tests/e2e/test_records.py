@@ -132,6 +132,11 @@ def test_golang_migrate_alone_is_no_emptied_history(house: House) -> None:
         ("DELETE FROM orch_history WHERE version = 1;", "orch_history"),
         ("UPDATE orch_history SET checksum = '' WHERE version = 2;", "orch_history"),
         ("DO $$ BEGIN DELETE FROM orch_history; EXCEPTION WHEN division_by_zero THEN NULL; END $$;", "orch_history"),
+        ("UPDATE orch_history SET error = 'x', texts = '', started_at = now() WHERE version = 1;", "orch_history"),
+        (
+            "DO $$ BEGIN UPDATE orch_history SET name = 'x'; EXCEPTION WHEN division_by_zero THEN NULL; END $$;",
+            "orch_history",
+        ),
         ("INSERT INTO orch_history SELECT 9, 1, 'x', 'up', '';", "orch_history"),
         ("UPDATE schema_migrations SET version = 1;", "schema_migrations"),
         ("TRUNCATE schema_migrations;", "schema_migrations"),

@@ -9,6 +9,11 @@ from orchestrator.model import Attempt, History, VersionRow
 
 _ROW = "pg_catalog.concat_ws(':', version, attempt, direction, checksum, applied, in_flight, done)"
 
+# Rows that this transaction wrote, or a block in it with an id of its own: whatever column it changed.
+_WRITTEN_HERE = (
+    "pg_catalog.age(xmin) <= pg_catalog.age((pg_catalog.txid_current_if_assigned() % 4294967296)::text::pg_catalog.xid)"
+)
+
 
 class KnownRecords:
     """The rows of the history and of the version table as this session read or wrote them last."""
@@ -34,7 +39,7 @@ class KnownRecords:
         listed = f"coalesce(pg_catalog.string_agg({_ROW}, ',' ORDER BY version, attempt), '')"
         seen = f"pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to({listed}, 'UTF8')), 'hex')"
         digest = hashlib.sha256(rows.encode()).hexdigest()
-        return f"'{digest}' = (SELECT {seen} FROM {table})"
+        return f"'{digest}' = (SELECT {seen} FROM {table}) AND NOT EXISTS (SELECT FROM {table} WHERE {_WRITTEN_HERE})"
 
     def version_condition(self, table: str) -> str:
         """Return an SQL condition: the version table has these rows and no others."""
