@@ -66,7 +66,7 @@ class MongoCopies:
         """Return the names of the databases that begin so; of templates, the oldest first."""
         with self._mapped():
             found = [name for name in self._client.list_database_names() if name.startswith(prefix)]
-            return sorted(found, key=self._age)
+            return sorted(found, key=lambda name: (self._age(name) if name.startswith(_TEMPLATES) else "", name))
 
     @contextmanager
     def building(self, template: str, wait: float) -> Iterator[None]:

@@ -25,6 +25,7 @@ from orchestrator.model import CreateOptions, Target
 TRY_EVERY = 0.1  # seconds
 MARKS = "orch_copy"
 """The table that tells what a copy is."""
+_TEMPLATES = "orch_template_"  # how their names begin
 _THERE = 1007
 _WAITED = "1205"
 _NO_MARK = (1049, 1109, 1146)  # no such database or table; 1109 in information_schema
@@ -56,8 +57,8 @@ class MysqlCopies:
         query = f"SELECT SCHEMA_NAME FROM information_schema.SCHEMATA WHERE SCHEMA_NAME LIKE {like} ESCAPE '|'"
         with self._server() as connection:
             names = [str(name) for (name,) in ask(connection, query)]
-            made = {name: self._age(connection, name) for name in names}
-        return sorted(names, key=lambda name: (made[name], name))
+            made = {name: self._age(connection, name) for name in names if name.startswith(_TEMPLATES)}
+        return sorted(names, key=lambda name: (made.get(name, ""), name))
 
     @contextmanager
     def building(self, template: str, wait: float) -> Iterator[None]:
