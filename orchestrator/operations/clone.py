@@ -13,6 +13,7 @@ from orchestrator.manifest.retarget import without_password
 from orchestrator.model import Database, Target
 from orchestrator.operations.assembly import Assembly
 from orchestrator.operations.scope import Scope, the_one
+from orchestrator.scratch.clone_names import CLONES, TEMPLATES, clone_name
 from orchestrator.scratch.clones import Cloner, Copy
 
 __all__ = ["Clone", "Cloner", "clone", "cloner", "clones", "drop"]
@@ -30,22 +31,29 @@ class Clone:
 
 
 def clone(
-    scope: Scope, sink: Sink, name: str, *, wanted: str = "", seeds: bool = True, pid: int | None = None
+    scope: Scope, sink: Sink, name: str, *, wanted: str | None = None, seeds: bool = True, pid: int | None = None
 ) -> Clone:
     """Make a copy of the database of this name and return it. Copies whose process has exited are dropped before.
 
     `wanted` is what the copy is called (default: a new name); `pid` is the process that it belongs to. UsageError for both
-    at once, for the name of a database of the manifest, and for a name that means several databases.
+    at once, for the name of a database of the manifest or one that orch gives itself, and for one that means several databases.
     """
-    if wanted and pid:
+    if wanted is not None and pid:
         raise UsageError("--as and --pid exclude each other", hint="the name is what tells whose a copy is")
+    if wanted is not None and (not wanted or wanted.startswith((CLONES, TEMPLATES))):
+        what = (
+            f"a copy cannot be called {wanted!r}: orch gives such names itself" if wanted else "--as has an empty name"
+        )
+        raise UsageError(what, hint="name it otherwise, or leave out --as: then it gets a new name")
+    if pid:
+        clone_name(pid)  # refuses a process that is not there before anything is made
     assembly = replace(scope, only=[name], no_deps=True).assemble()
     id = the_one(assembly, name)
     cloner = Cloner(scope.run(assembly, sink), seeds)
     if wanted:
         _refuse_declared(assembly, cloner.run.targets[id], wanted, scope.embedded)
     cloner.drop_left_behind([id])
-    target = cloner.clone(id, wanted, pid=pid)
+    target = cloner.clone(id, wanted or "", pid=pid)
     return Clone(id, target.engine, target.database, target.endpoint, without_password(target))
 
 

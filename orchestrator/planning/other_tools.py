@@ -16,9 +16,9 @@ from orchestrator.records import NamedTuple
 # A line that begins the part of a file that goes up, or the part that goes down. It starts with the literal `--`, which
 # makes the search in a large file quick.
 _MARKER = regex(
-    r"--[-=@+!/#*\ \t]*(?:"
-    r"(?P<tool>(?<=\+)goose[ \t]+|(?<=\+)migrate[ \t]+|migrate:)(?P<way>up|down)\b[^\n]*"
-    r"|(?P<rambler>rambler[ \t]+)?(?P<word>ups?|downs?|undo)(?P<migration>[ \t]+migration)?[-=!:/*\ \t]*(?=\r?$)"
+    r"--[-=@+!/#*<({\[\ \t]*(?:"
+    r"(?P<tool>(?<=\+)goose[ \t]+|(?<=\+)mi[cg]rate[ \t]+|migrate:)(?P<way>up|down)\b[^\n]*"
+    r"|(?P<rambler>rambler[ \t]+)?(?P<word>ups?|downs?|undo)(?P<migration>[ \t]+migration)?[-=!:.#/*>)}\]\ \t]*(?=\r?$)"
     r"|create\ above\ /\ (?P<tern>drop\ below)[^\n]*)",
     re.IGNORECASE | re.MULTILINE | re.VERBOSE,
 )
@@ -78,7 +78,7 @@ def parts(text: str) -> Iterator[Part]:
 def _tool(found: re.Match[str]) -> str:
     if found["tool"]:
         word = found["tool"].strip().lower()
-        return {"goose": "goose", "migrate": "sql-migrate", "migrate:": "dbmate"}[word]
+        return {"goose": "goose", "migrate": "sql-migrate", "micrate": "micrate", "migrate:": "dbmate"}[word]
     if found["tern"]:
         return "tern"
     if found["rambler"]:
@@ -138,6 +138,7 @@ def _line(words: str, *, end: str = "") -> str:
 _SPLIT = {
     "goose": (_line("[+]goose up"), _line("[+]goose down")),
     "sql-migrate": (_line("[+]migrate up"), _line("[+]migrate down")),
+    "micrate": (_line("[+]micrate up"), _line("[+]micrate down")),
     "dbmate": (_line("migrate:up"), _line("migrate:down")),
     "rambler": (_line("rambler up"), _line("rambler down")),
     "node-pg-migrate": (_line("up migration"), _line("down migration")),

@@ -18,6 +18,7 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
+from orchestrator.errors import UsageError
 from orchestrator.model import HISTORY_FORMAT, Database, Migration, Target
 
 _FOREIGN_AFTER = 24 * 3600
@@ -28,7 +29,7 @@ ORPHAN_AFTER = 30 * 24 * 3600
 
 CLONES = "orch_clone_"
 TEMPLATES = "orch_template_"
-_CLONE = re.compile(r"orch_clone_([0-9a-f]{8})_(\d+)_(\d+)_([0-9a-f]{8})[0-9a-f]{8}")
+_CLONE = re.compile(r"orch_clone_([0-9a-f]{8})_(\d+)_(\d+|-1)_([0-9a-f]{8})[0-9a-f]{8}")
 
 
 def is_clone(name: str) -> bool:
@@ -86,8 +87,14 @@ def is_orphan(origin: str) -> bool:
 
 
 def clone_name(pid: int | None) -> str:
-    """Return a new name for a clone that belongs to the process `pid`; None: the clone stays until a person drops it."""
-    owner = f"{pid}_{_started(pid)}" if pid else "0_0"
+    """Return a new name for a clone that belongs to the process `pid`; None: the clone stays until a person drops it.
+
+    UsageError if there is no such process.
+    """
+    started = _started(pid) if pid else 0
+    if started < 0:
+        raise UsageError(f"there is no process {pid}, to which the clone could belong")
+    owner = f"{pid or 0}_{started}"
     return f"{CLONES}{_machine()}_{owner}_{int(time.time()):08x}{secrets.token_hex(4)}"
 
 
@@ -99,7 +106,7 @@ def is_left_behind(name: str) -> bool:
     machine, pid, started, made = match.groups()
     if machine != _machine():
         return time.time() - int(made, 16) > _FOREIGN_AFTER
-    return _started(int(pid)) != int(started)
+    return started == "-1" or _started(int(pid)) != int(started)  # -1: of earlier releases, for a process that was gone
 
 
 def owner(name: str) -> tuple[str, int | None]:

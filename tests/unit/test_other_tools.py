@@ -13,6 +13,7 @@ PLACE = "migrations/postgres-a/schema"
 IN_ONE_FILE = {
     "goose": "-- +goose Up\nCREATE TABLE {0} (id int);\n\n-- +goose Down\nDROP TABLE {0};\n",
     "sql-migrate": "-- +migrate Up\nCREATE TABLE {0} (id int);\n-- +migrate Down\nDROP TABLE {0};\n",
+    "micrate": "-- +micrate Up\nCREATE TABLE {0} (id int);\n-- +micrate Down\nDROP TABLE {0};\n",
     "dbmate": "-- migrate:up\nCREATE TABLE {0} (id int);\n-- migrate:down\nDROP TABLE {0};\n",
     "rambler": "-- rambler up\nCREATE TABLE {0} (id int);\n-- rambler down\nDROP TABLE {0};\n",
     "node-pg-migrate": "-- Up Migration\nCREATE TABLE {0} (id int);\n-- Down Migration\nDROP TABLE {0};\n",
@@ -117,6 +118,8 @@ SEVERAL = {
         "---- migrate:UP\nCREATE TABLE a ();\nCREATE TABLE b ();\n --migrate:Down\nDROP TABLE b;\nDROP TABLE a;\n"
     ),
     "the way up": "  -- UPS --\nCREATE TABLE a ();\nCREATE TABLE b ();\n# --- !Undo\nDROP TABLE b;\nDROP TABLE a;\n",
+    "the way down": "-- [up]\nCREATE TABLE a ();\nCREATE TABLE b ();\n-- [down].\nDROP TABLE b;\nDROP TABLE a;\n",
+    "with": "-- <UP>\nCREATE TABLE a ();\nCREATE TABLE b ();\n-- {Down}\nDROP TABLE b;\nDROP TABLE a;\n",
     "tern": (
         "CREATE TABLE a ();\nCREATE TABLE b ();\n--- Create Above / Drop Below ---\nDROP TABLE b;\nDROP TABLE a;\n"
     ),

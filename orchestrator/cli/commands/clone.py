@@ -18,8 +18,8 @@ def command(
     *,
     name: options.Name,
     wanted: Annotated[
-        str, typer.Option("--as", metavar="NAME", help="Name of the copy. Default: a new, unique name.")
-    ] = "",
+        str | None, typer.Option("--as", metavar="NAME", help="Name of the copy. Default: a new, unique name.")
+    ] = None,
     seeds: Annotated[
         bool, typer.Option("--seeds/--no-seeds", help="Include or skip migrations with `seed` in their name.")
     ] = True,
