@@ -56,6 +56,8 @@ def _columns(stream: TextIO) -> int | None:
 
 def readable(text: str, *, painted: bool = False) -> str:
     """Return a text in which control characters from elsewhere are written out (`\\x1b`), so that nobody obeys them."""
+    if text.isprintable():  # most texts are: the pattern is not compiled then
+        return text
     control = _CONTROL_BUT_PAINT if painted else _CONTROL
     return control.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 

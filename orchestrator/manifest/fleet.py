@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.manifest.for_each import Answer, Members, Report, Row, only, read_members, value_problem
-from orchestrator.manifest.rollout import read_rollout
 from orchestrator.manifest.source import Source, Steps
 from orchestrator.model import Fleet, Mark
 from orchestrator.patterns import regex
@@ -62,6 +61,8 @@ def expand(
         return None
     if members.query:
         values = {**values, "depends_on": _with_source(values.get("depends_on"), members.query.database)}
+    from orchestrator.manifest.rollout import read_rollout
+
     fleet = Fleet(
         _PART.sub("", name).strip(_AT_THE_EDGE) or parts[0],
         name,

@@ -21,6 +21,8 @@ def name_problem(engine: str, name: str) -> str:
 
 def control_problem(text: str) -> str:
     """Return what is wrong with text that people are to see whole on one line of a terminal, or an empty text."""
+    if text.isprintable():  # most texts are: the pattern is not compiled then
+        return ""
     odd = re.search("[\0-\x1f\x7f-\x9f\u2028\u2029]", text)
     return f"holds the control character U+{ord(odd[0]):04X}" if odd else ""
 

@@ -28,6 +28,7 @@ _PASSWORD = regex(
     re.IGNORECASE,
 )
 
+_TELLTALE = regex("password|pwd", re.IGNORECASE)
 _PERCENT = regex(r"(?:%[0-9A-Fa-f]{2})+|\+")
 _ESCAPE = regex(r"(?:\\u[0-9A-Fa-f]{4})+|\\x[0-9A-Fa-f]{2}|\\.|''|\"\"", re.DOTALL)
 _DOUBLED = regex(r"''|\"\"")
@@ -236,6 +237,8 @@ def _logins(text: str) -> Iterator[Span]:
 
 
 def _passwords(text: str) -> Iterator[Span]:
+    if not _TELLTALE.search(text):  # the pattern is not compiled then
+        return
     for found in _PASSWORD.finditer(text):
         yield next(found.span(group) for group in (1, 2, 4) if found[group] is not None)
 

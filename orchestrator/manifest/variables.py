@@ -39,7 +39,7 @@ def look_up(name: str, env: Mapping[str, str]) -> str | None:
             reason = error.what if isinstance(error, InvalidError) else "not a path"
             raise DsnError(f"{name}_FILE: {reason}") from None
         value = re.sub(r"\r?\n\Z", "", value)
-    if value is not None and re.search("[\0\ud800-\udfff]", value):
+    if value is not None and not value.isprintable() and re.search("[\0\ud800-\udfff]", value):
         raise DsnError(f"{name} holds a NUL character or bytes that are not UTF-8")
     return value
 

@@ -18,8 +18,6 @@ from orchestrator.model import Database, File, Hook, Manifest, Migration, Script
 from orchestrator.operations.actor import actor
 from orchestrator.patterns import regex
 from orchestrator.planning.catalog import read_catalog, read_text
-from orchestrator.planning.fill import filled
-from orchestrator.planning.other_tools import refuse_both_directions
 from orchestrator.records import dataclass, field, replace
 
 if TYPE_CHECKING:
@@ -103,6 +101,8 @@ class Assembly:
         """Parse a migration file, once for the plan and its execution. Raise InvalidError with line and column."""
         piecewise = self._is_piecewise(database)
         key = file, piecewise, tuple(database.variables.items())
+        from orchestrator.planning.other_tools import refuse_both_directions
+
         if key in self._invalid:  # the members of a fleet share it
             raise self._invalid[key].with_traceback(None)
         if (script := self._scripts.get(key)) is None:
@@ -121,6 +121,8 @@ class Assembly:
 
     def _parse(self, database: Database, file: File, text: str, *, piecewise: bool) -> Script:
         """Parse a text, with the variables of its database if it is a template."""
+        from orchestrator.planning.fill import filled
+
         body = filled(file.path, text, database.variables)
         if body is None:
             return self._parse_once(database.engine, file, text, piecewise)

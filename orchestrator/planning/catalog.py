@@ -14,8 +14,6 @@ from orchestrator.engines import dialect
 from orchestrator.errors import InvalidError, InvalidGroup, OrchError, OtherToolError
 from orchestrator.model import Database, Direction, File, Mark, Migration
 from orchestrator.patterns import regex
-from orchestrator.planning.other_tools import by_name, by_text, refusal
-from orchestrator.planning.places import refuse_subdirectories
 from orchestrator.planning.squash import Ranges, check_ranges, parse_ranges
 
 _MAX_FILE_BYTES = 64 * 1024 * 1024
@@ -95,6 +93,8 @@ def read_catalog(database: Database, keep: dict[File, bytes] | None = None) -> t
     errors += _contradictions(migrations)
     InvalidGroup.raise_if(_folded(errors))
     if not migrations:
+        from orchestrator.planning.places import refuse_subdirectories
+
         refuse_subdirectories(database, shown)
     return tuple(migrations)
 
@@ -195,6 +195,8 @@ def _parse_name(
     """Return version, direction and name; None for a file that is no migration; raise if it nearly is one."""
     match = _NAME.fullmatch(entry)
     if (match is None or match[4] not in extensions) and (tool := _other_tool(entry, location, extensions)):
+        from orchestrator.planning.other_tools import refusal
+
         raise refusal(tool, path)
     wanted = f"NNNNNN_description.up.{extensions[0]}"
     if match is None:
@@ -225,6 +227,8 @@ def _parse_name(
 
 def _other_tool(entry: str, location: Path, extensions: tuple[str, ...]) -> str:
     """Return the tool that this file belongs to, by its name or by the marks in it; '' if that is not known."""
+    from orchestrator.planning.other_tools import by_name, by_text
+
     tool = by_name(entry)
     if not tool and (entry.startswith(".") or not entry.lower().endswith(tuple(f".{one}" for one in extensions))):
         return ""

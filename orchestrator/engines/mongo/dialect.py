@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from orchestrator.engines.dialect import Dialect, EmbeddedServers, Scaffold
+from orchestrator.engines.dialect import Dialect, EmbeddedServers, Scaffold, ShellCall
 from orchestrator.engines.mongo.container import CONTAINER
 from orchestrator.engines.mongo.dsn import DSN
-from orchestrator.engines.mongo.shell import shell
 from orchestrator.engines.names import too_long
 
 # JSON has no comments. A JSON schema has a title and a description, and they carry the explanation.
@@ -63,6 +62,12 @@ def _name_problem(name: str) -> str:
     return too_long(name, 63)
 
 
+def _shell(url: str) -> ShellCall:
+    from orchestrator.engines.mongo.shell import shell
+
+    return shell(url)
+
+
 DIALECT = Dialect(
     name="mongo",
     title="MongoDB",
@@ -96,5 +101,5 @@ DIALECT = Dialect(
     sizes="orchestrator.engines.mongo.sizes",
     lint_versions=(4, 8),
     slow_drop=True,  # 100 ms
-    shell=shell,
+    shell=_shell,
 )

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 
-from orchestrator.engines.dialect import Dialect, EmbeddedServers, Scaffold
+from orchestrator.engines.dialect import Dialect, EmbeddedServers, Scaffold, ShellCall
 from orchestrator.engines.mysql.container import CONTAINER
 from orchestrator.engines.mysql.dsn import DSN
-from orchestrator.engines.mysql.shell import shell
 
 _UP = """\
 -- The first migration of {name}: replace this example with your own tables.
@@ -45,6 +44,12 @@ def _name_problem(name: str) -> str:
     return ""
 
 
+def _shell(url: str) -> ShellCall:
+    from orchestrator.engines.mysql.shell import shell
+
+    return shell(url)
+
+
 DIALECT = Dialect(
     name="mysql",
     title="MySQL",
@@ -74,6 +79,6 @@ DIALECT = Dialect(
     squash="orchestrator.engines.mysql.squash",
     error_code="error {}",
     slow_drop=True,
-    shell=shell,
+    shell=_shell,
     jobs_per_server=4,  # with 8, the DDL of MariaDB with fsync took nearly twice as long (docs/engines.md)
 )

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from orchestrator.engines.dialect import Dialect, EmbeddedServers, Scaffold
+from orchestrator.engines.dialect import Dialect, EmbeddedServers, Scaffold, ShellCall
 from orchestrator.engines.names import too_long
 from orchestrator.engines.postgres.container import CONTAINER
 from orchestrator.engines.postgres.dsn import DSN
-from orchestrator.engines.postgres.shell import shell
 
 _UP = """\
 -- The first migration of {name}: replace this example with your own tables.
@@ -37,6 +36,12 @@ _SERVER = """\
 
 def _name_problem(name: str) -> str:
     return too_long(name, 63)  # NAMEDATALEN - 1
+
+
+def _shell(url: str) -> ShellCall:
+    from orchestrator.engines.postgres.shell import shell
+
+    return shell(url)
 
 
 DIALECT = Dialect(
@@ -82,6 +87,6 @@ DIALECT = Dialect(
     error_code="SQLSTATE {}",
     tracer="orchestrator.engines.postgres.tracing",
     sizes="orchestrator.engines.postgres.sizes",
-    shell=shell,
+    shell=_shell,
     templates=True,
 )
