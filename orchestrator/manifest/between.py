@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 
 from orchestrator.manifest.entry import Entry, Tell
@@ -18,6 +19,32 @@ def internal(entry: Entry) -> Iterator[tuple[int, str]]:
     for place, name in enumerate(given if isinstance(given, list) else ()):
         if isinstance(name, str):
             yield place, name
+
+
+class Unknown:
+    """The members of fleets that only a query can tell. Of each fleet, one entry stands for all of them."""
+
+    def __init__(self, entries: Sequence[Entry]) -> None:
+        self._names = [
+            (re.compile(f"(?:{re.escape(one.engine)}-)?{_any_member(one.name)}", re.DOTALL), one.id)
+            for one in entries
+            if one.member and not one.member.columns
+        ]
+
+    def may_have(self, name: str) -> bool:
+        """Return whether a member may have this name."""
+        return any(pattern.fullmatch(name) for pattern, _ in self._names)
+
+    def needed(self, name: str, seen: set[str]) -> Iterator[str]:
+        """Yield the id that stands for a database with this name, if it is clear which, and add it to those `seen`."""
+        found = [id for pattern, id in self._names if pattern.fullmatch(name)]
+        if len(found) == 1 and found[0] not in seen:
+            seen.add(found[0])
+            yield found[0]
+
+
+def _any_member(template: str) -> str:
+    return ".+".join(map(re.escape, re.split(r"\{\w+\}", template)))
 
 
 def check_same_dsn(entries: Sequence[Entry], databases: Sequence[Database], error: Tell) -> None:
@@ -66,5 +93,5 @@ def check_cycles(entries: Sequence[Entry], databases: Sequence[Database], index:
 
 
 def _dependency_steps(entry: Entry, id: str, index: NameIndex) -> Steps:
-    place = next(place for place, name in internal(entry) if index.find(name) == (id,))
-    return [*entry.steps, "depends_on", place]
+    place = next((place for place, name in internal(entry) if index.find(name) == (id,)), None)
+    return [*entry.steps, "depends_on"] if place is None else [*entry.steps, "depends_on", place]

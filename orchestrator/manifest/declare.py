@@ -11,7 +11,7 @@ from typing import Any
 from orchestrator.engines import DIALECTS, dialect
 from orchestrator.engines.url import DsnError
 from orchestrator.errors import InvalidError
-from orchestrator.manifest.between import check_cycles, check_same_dsn, internal
+from orchestrator.manifest.between import Unknown, check_cycles, check_same_dsn, internal
 from orchestrator.manifest.directories import directory_of
 from orchestrator.manifest.dsn import check_name_template, check_template
 from orchestrator.manifest.entry import Entry, Server
@@ -63,6 +63,7 @@ class Declarations:
         entries = list(self._identify(value))
         if ("databases",) not in self._broken:
             self._index = NameIndex((entry.id, entry.name) for entry in entries)
+            self._unknown = Unknown(entries)
             sound = [entry for entry in entries if ("databases", entry.index) not in self._broken]
             self.databases = tuple(self._declare(entry) for entry in sound)
             check_same_dsn(sound, self.databases, self._error)
@@ -148,10 +149,9 @@ class Declarations:
         """Return the members of an entry: [None] for one that is no fleet."""
         steps: Steps = ("databases", index)
         if "for_each" not in values:
-            if "rollout" in values and steps not in self._broken:
-                self._error([*steps, "rollout"], "'rollout' is for a fleet", hint="it needs 'for_each'")
-            if "bootstrap" in values and steps not in self._broken:
-                self._error([*steps, "bootstrap"], "'bootstrap' is for a fleet", hint="it needs 'for_each'")
+            for key in ("rollout", "bootstrap"):
+                if key in values and steps not in self._broken:
+                    self._error([*steps, key], f"{key!r} is for a fleet", hint="it needs 'for_each'")
             return [None]
         if steps in self._broken:
             self._all_known = False
@@ -170,11 +170,8 @@ class Declarations:
         if found is None:
             self._all_known = False
             return []
-        fleet, members = found
-        if fleet.query and not (members and members[0].columns):
-            self._all_known = False  # other entries may depend on members that are not known
-        self.fleets.append(fleet)
-        return members
+        self.fleets.append(found[0])
+        return found[1]
 
     def _tell_twice(self, entry: Entry, other: Entry) -> None:
         """Tell of two databases with the same identity."""
@@ -327,6 +324,9 @@ class Declarations:
             if len(found) > 1:
                 what = f"database {entry.name!r} depends on {name!r}, which is the name of {len(found)} databases"
                 self._error(steps, what, hint=f"write {either(found)}")
+            elif not found and self._unknown.may_have(name):
+                self.unresolved.add(entry.id)
+                yield from self._unknown.needed(name, seen)
             elif not found and self._all_known:
                 self._suggested += 1
                 hint = self._index.suggestion(name) if self._suggested <= _MANY else ""

@@ -214,6 +214,24 @@ def test_a_fleet_of_a_query_is_one_database_until_it_is_asked() -> None:
         load(Path("databases.yaml"), directories=False, answers={1: Answer(("slug",), [(None,)])})
 
 
+def test_what_depends_on_members_that_are_not_known() -> None:
+    fleet = '  - {name: "t_{x}", server: pg, migrations: m, for_each: {query: select, database: %s}}\n'
+    other = "  - {name: other, server: pg, migrations: m, depends_on: [%s]}\n"
+    core = "  - {name: core, server: pg, migrations: m}\n"
+    for name in ("t_acme", "postgres-t_a_b"):
+        manifest = read(HEAD + core + fleet % "core" + other % name)
+        assert manifest.unresolved == {"postgres-other"}
+        assert manifest.databases[2].depends_on == ("postgres-t_{x}",)
+    assert "which is not declared" in one(HEAD + core + fleet % "core" + other % "pg-t_acme")[1]
+    assert "'t_{x}' depends on 'croe', which is not declared" in one(HEAD + core + fleet % "croe")[1]
+    said = one(HEAD + core + fleet % "other" + other % "t_acme")[1]
+    assert said == "the dependencies form a cycle: postgres-t_{x} → postgres-other → postgres-t_{x}"
+    two = fleet % "core" + (fleet % "core").replace("t_{x}", "t_{x}_log")
+    ambiguous = read(HEAD + core + two + other % "t_acme_log")  # of which fleet it is, only the queries tell
+    assert ambiguous.databases[3].depends_on == ()
+    assert ambiguous.unresolved == {"postgres-other"}
+
+
 def test_ten_thousand_members_share_what_is_the_same() -> None:
     Path("m").mkdir()
     manifest = read(f"{HEAD}{MEMBER}{{range: 1..10000}}}}\n", directories=True)
