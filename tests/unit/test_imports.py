@@ -72,6 +72,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "engines.foreign": ("errors", "hints"),
     "engines.directives": ("model",),
     "engines.file_reader": ("errors", "model"),
+    "engines.file_settings": ("model", "engines.checks", "engines.file_reader"),
     "engines.postgres": (
         *OF_EVERY_ENGINE,
         "engines.postgres",
@@ -87,6 +88,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         *OF_EVERY_ENGINE,
         "engines.mysql",
         "engines.file_reader",
+        "engines.file_settings",
         "engines.checks",
         "engines.directives",
     ),
@@ -105,6 +107,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         ),
         "engines.sqlite",
         "engines.file_reader",
+        "engines.file_settings",
         "engines.checks",
         "engines.directives",
     ),

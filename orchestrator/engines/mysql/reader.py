@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from difflib import get_close_matches
 
-from orchestrator.engines.checks import ENSURE, REQUIRE
 from orchestrator.engines.directives import are_in, read_directives
 from orchestrator.engines.file_reader import FileReader
+from orchestrator.engines.file_settings import file_settings
 from orchestrator.engines.mysql.lexer import COMPOUND, Piece, Token, name_of, split
 from orchestrator.engines.mysql.settings import (
     is_for_next_transaction,
@@ -18,14 +17,13 @@ from orchestrator.engines.mysql.settings import (
     refuse_settings,
     without_autocommit,
 )
-from orchestrator.model import Checks, Directive, File, Script, Statement
+from orchestrator.model import File, Script, Statement
 
-REPLACES = "replaces"
-_DIRECTIVES = ("lock_timeout", "lock_try", "statement_timeout", "allow", REPLACES, REQUIRE, ENSURE)
-_EXAMPLE = "SELECT count(*) = 0 FROM orders"
+_NO_TRANSACTION = (
+    "no-transaction does not apply to MySQL",
+    "remove it: each statement that changes tables commits by itself",
+)
 _QUERY = ("select", "with", "values", "table")
-_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)[ \t]*(ms|s|m|min|h)")
-_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 
 DATA = frozenset({"insert", "update", "delete", "replace", "select", "with", "values", "table", "(", "do"})
 """Statements that a transaction of InnoDB holds."""
@@ -55,7 +53,8 @@ def read_script(file: File, text: str) -> Script:
     if not atomic:
         _refuse_parts_of_transactions(reader, kept)
     given = tuple(read_directives(text, blanks if are_in(text) else ()))
-    limits, checks = _read(reader, given, pieces[0].start if pieces else len(text))
+    first = pieces[0].start if pieces else len(text)
+    limits, checks = file_settings(reader, given, first, _query_in, _NO_TRANSACTION)
     return Script(
         file,
         text,
@@ -274,46 +273,9 @@ def same_without_backslashes(source: str) -> bool:
     ]
 
 
-def _read(reader: FileReader, given: Iterable[Directive], first: int) -> tuple[dict[str, float], Checks]:
-    """Return what the directives of a file set, durations in seconds, 0 for `none`, and what they ask.
-
-    `first` is where the first statement begins: a directive below it is refused.
-    """
-    found: dict[str, float] = {}
-    asked: dict[str, list[Statement]] = {REQUIRE: [], ENSURE: []}
-    for line in given:
-        name, value, place = line.name, line.value, line.name_at
-        if line.start > first:
-            what = "an orch directive below the first statement has no effect"
-            raise reader.error(what, line.start, "move it to the top of the file, above the first statement")
-        if name == "no-transaction":
-            what = "no-transaction does not apply to MySQL"
-            raise reader.error(what, place, "remove it: each statement that changes tables commits by itself")
-        if name not in _DIRECTIVES:
-            near = get_close_matches(name, _DIRECTIVES, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(_DIRECTIVES)}"
-            raise reader.error(f"unknown directive '{name}'", place, hint)
-        if name in ("allow", REPLACES):  # read by orch lint, and by whoever reads all files of a database
-            continue
-        if name in asked:
-            asked[name].append(_check(reader, name, line.value_at, value))
-            continue
-        if name in found:
-            raise reader.error(f"directive '{name}' is given twice", place, "remove one of them")
-        duration = _DURATION.fullmatch(value)
-        found[name] = float(duration[1]) * _SECONDS[duration[2]] if duration else 0.0
-        if value != "none" and found[name] < 0.001:
-            hint = f"write for example {name}=500ms, 30s, 5m or 1h, or none"
-            raise reader.error(f"'{value}' is no duration for {name}", place, hint)
-    return found, Checks(tuple(asked[REQUIRE]), tuple(asked[ENSURE]))
-
-
-def _check(reader: FileReader, name: str, place: int, value: str) -> Statement:
-    """Return the query of a directive `require` or `ensure`; InvalidError if it is not one query."""
-    pieces = split(value)
+def _query_in(text: str) -> tuple[int, int] | None:
+    """Return where the one query of a text begins and ends; None if the text is not one query."""
+    pieces = split(text)
     if len(pieces) != 1 or pieces[0].tokens[0].text not in _QUERY or not _is_data(pieces[0].words):
-        hint = f"write for example: -- orch: {name} {_EXAMPLE}"
-        raise reader.error(f"{name} takes one query", place, hint)
-    piece = pieces[0]
-    source = value[piece.start : piece.end]
-    return Statement(source, source, place + piece.start, reader.text.count("\n", 0, place) + 1, atomic=True)
+        return None
+    return pieces[0].start, pieces[0].end

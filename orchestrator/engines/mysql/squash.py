@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from orchestrator.engines.directives import are_in, read_directives
+from orchestrator.engines.file_settings import REPLACES
 from orchestrator.engines.mysql.lexer import Token, split
 from orchestrator.engines.mysql.named import change_of, quoted
-from orchestrator.engines.mysql.reader import REPLACES, is_temporary, tokens_of, words_of
+from orchestrator.engines.mysql.reader import is_temporary, tokens_of, words_of
 from orchestrator.engines.mysql.settings import settings_of
 from orchestrator.errors import InvalidError
 from orchestrator.model import Mark, Script, Statement

@@ -6,13 +6,12 @@ Statements end where SQLite's own `sqlite3_complete` says, which knows the bodie
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from difflib import get_close_matches
+from collections.abc import Iterator, Sequence
 
-from orchestrator.engines.checks import ENSURE, REQUIRE
 from orchestrator.engines.directives import are_in, read_directives
 from orchestrator.engines.file_reader import FileReader
-from orchestrator.model import Checks, Directive, File, Script, Statement
+from orchestrator.engines.file_settings import file_settings
+from orchestrator.model import Directive, File, Script, Statement
 from orchestrator.patterns import regex
 from orchestrator.records import dataclass, replace
 
@@ -37,12 +36,11 @@ _NEXT = {
 _WORDS = 10  # so many tell what a statement is
 _COLUMNS = {"explain": 2, "create": 3, "temp": 4, "temporary": 4, "trigger": 5, "end": 6}
 
-REPLACES = "replaces"
-_DIRECTIVES = ("lock_timeout", "lock_try", "statement_timeout", "allow", REPLACES, REQUIRE, ENSURE)
-_EXAMPLE = "SELECT count(*) = 0 FROM orders"
+_NO_TRANSACTION = (
+    "no-transaction does not apply to SQLite",
+    "remove it: every file that can be one transaction is one",
+)
 _QUERY = ("select", "with", "values")
-_DURATION = regex(r"([0-9]+(?:\.[0-9]+)?)[ \t]*(ms|s|m|min|h)")
-_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 
 # PRAGMAs that mean something only outside of a transaction, and last as long as the connection.
 SESSION = ("foreign_keys",)
@@ -134,7 +132,8 @@ def read_script(file: File, text: str) -> Script:
         _check_places(reader, kept)
         statements = [_statement(reader, piece, atomic=True) for piece in kept]
     given = tuple(read_directives(text, comments or ()))
-    limits, checks = _read(reader, given, pieces[0].start if pieces else len(text))
+    first = pieces[0].start if pieces else len(text)
+    limits, checks = file_settings(reader, given, first, _query_in, _NO_TRANSACTION)
     return Script(file, text, tuple(statements), not alone, checks=checks, directives=given, **limits)  # type: ignore[arg-type]
 
 
@@ -291,42 +290,6 @@ def _statement(reader: FileReader, piece: Piece, *, atomic: bool) -> Statement:
     return Statement(source, source, piece.start, reader.line_at(piece.start), atomic)
 
 
-def _read(reader: FileReader, given: Iterable[Directive], first: int) -> tuple[dict[str, float], Checks]:
-    """Return what the directives of a file set, durations in seconds, 0 for `none`, and what they ask.
-
-    `first` is where the first statement begins: a directive below it is refused.
-    """
-    found: dict[str, float] = {}
-    asked: dict[str, list[Statement]] = {REQUIRE: [], ENSURE: []}
-    for line in given:
-        name, value, place = line.name, line.value, line.name_at
-        if line.start > first:
-            what = "an orch directive below the first statement has no effect"
-            raise reader.error(what, line.start, "move it to the top of the file, above the first statement")
-        if name == "no-transaction":
-            what = "no-transaction does not apply to SQLite"
-            raise reader.error(what, place, "remove it: every file that can be one transaction is one")
-        if name not in _DIRECTIVES:
-            near = get_close_matches(name, _DIRECTIVES, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(_DIRECTIVES)}"
-            raise reader.error(f"unknown directive '{name}'", place, hint)
-        if name == "allow":  # read and judged by orch lint: a migration runs whatever it says
-            continue
-        if name == REPLACES:
-            continue  # versions, which whoever reads all files of a database understands
-        if name in asked:
-            asked[name].append(_check(reader, name, line.value_at, value))
-            continue
-        if name in found:
-            raise reader.error(f"directive '{name}' is given twice", place, "remove one of them")
-        duration = _DURATION.fullmatch(value)
-        found[name] = float(duration[1]) * _SECONDS[duration[2]] if duration else 0.0
-        if value != "none" and found[name] < 0.001:
-            hint = f"write for example {name}=500ms, 30s, 5m or 1h, or none"
-            raise reader.error(f"'{value}' is no duration for {name}", place, hint)
-    return found, Checks(tuple(asked[REQUIRE]), tuple(asked[ENSURE]))
-
-
 def directives(text: str) -> Iterator[Directive]:
     """Yield the `-- orch:` lines above the first statement of a file."""
     if not are_in(text):
@@ -336,12 +299,9 @@ def directives(text: str) -> Iterator[Directive]:
     yield from (one for one in read_directives(text, comments) if one.start < first)
 
 
-def _check(reader: FileReader, name: str, place: int, value: str) -> Statement:
-    """Return the query of a directive `require` or `ensure`; InvalidError if it is not one query."""
-    pieces = list(split(value))
-    if len(pieces) != 1 or pieces[0].words[:1] not in [(word,) for word in _QUERY]:
-        hint = f"write for example: -- orch: {name} {_EXAMPLE}"
-        raise reader.error(f"{name} takes one query", place, hint)
-    piece = pieces[0]
-    source = value[piece.start : piece.end]
-    return Statement(source, source, place + piece.start, reader.text.count("\n", 0, place) + 1, atomic=True)
+def _query_in(text: str) -> tuple[int, int] | None:
+    """Return where the one query of a text begins and ends; None if the text is not one query."""
+    pieces = list(split(text))
+    if len(pieces) != 1 or pieces[0].words[0] not in _QUERY:
+        return None
+    return pieces[0].start, pieces[0].end

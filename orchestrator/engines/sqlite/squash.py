@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from orchestrator.engines.sqlite.reader import REPLACES, directives, is_session, words_of
+from orchestrator.engines.file_settings import REPLACES
+from orchestrator.engines.sqlite.reader import directives, is_session, words_of
 from orchestrator.errors import InvalidError
 from orchestrator.model import Mark, Script
 
