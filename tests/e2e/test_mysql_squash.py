@@ -43,7 +43,8 @@ def _found(shop: Shop) -> tuple[Any, ...]:
         shop.sql(f"SHOW CREATE {one}")[0][2 if one != "TABLE log" else 1]
         for one in ("TABLE log", "PROCEDURE p", "TRIGGER t")
     ]
-    return shop.sql("SELECT n, m FROM log"), shown
+    # Where a file is one message, MySQL keeps the semicolon behind a trigger.
+    return shop.sql("SELECT n, m FROM log"), [str(one).rstrip(";") for one in shown]
 
 
 def test_a_squash_of_mysql(shop: Shop, forge: Forge) -> None:
