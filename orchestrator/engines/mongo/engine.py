@@ -41,6 +41,7 @@ class Mongo:
         self._run_id = run_id
         self._mutex = threading.Lock()
         self._clients: dict[str, tuple[MongoClient[Any], bool, ServerNames]] = {}
+        self._valid: set[str] = set()
         self._unready: dict[str, tuple[float, ConnectError]] = {}
 
     def parse(self, file: File, text: str, *, piecewise: bool = False) -> Script:  # noqa: ARG002 - it always is
@@ -55,8 +56,12 @@ class Mongo:
 
     def check(self, target: Target) -> None:
         """Look at the options of the DSN. What the driver can do without, such as a compressor, is passed over."""
+        options = target.url.reveal().partition("?")[2]
+        if options in self._valid:  # the members of a fleet have the same
+            return
         with warnings.catch_warnings(action="ignore"):
             errors.check_options(target)
+        self._valid.add(options)
 
     def create(self, target: Target, options: CreateOptions) -> bool:  # noqa: ARG002 - MongoDB has no such options
         """Do nothing: MongoDB makes a database with its first collection."""
