@@ -70,6 +70,29 @@ def test_what_only_the_server_knows_is_undone_in_a_copy(shop: Estate, head: str)
         assert facts(shop) == before, statement
 
 
+EVERY = (
+    "ALTER DATABASE %I SET work_mem = '7MB'",
+    "COMMENT ON DATABASE %I IS 'changed'",
+    "REVOKE TEMPORARY ON DATABASE %I FROM PUBLIC",
+)
+
+
+def test_a_copy_that_changes_itself_and_others_is_undone(shop: Estate) -> None:
+    """A loop over all databases of the estate, the copy among them."""
+    before = facts(shop)
+    for statement in EVERY:
+        quoted = statement.replace("'", "''")
+        text = (
+            "DO $$ DECLARE d name; BEGIN\n"
+            f"  FOR d IN SELECT datname FROM pg_database WHERE datname IN ('{shop.prefix}other', current_database()) LOOP\n"
+            f"    EXECUTE format('{quoted}', d);\n  END LOOP;\nEND $$;\n"
+        )
+        shop.write("postgres-shop", {"000002_b.up.sql": text})
+        result = shop.orch("clone", "shop", "--as", f"{shop.prefix}copy", code=1)
+        assert "no copy can run this: the migration changes what all databases of the server share" in result.stderr
+        assert facts(shop) == before, statement
+
+
 def test_what_a_copy_changes_of_itself_is_its_own(shop: Estate) -> None:
     own = (
         "DO $$ DECLARE q text; BEGIN FOR q IN SELECT format(text, current_database()) FROM words LOOP EXECUTE q; END LOOP; "

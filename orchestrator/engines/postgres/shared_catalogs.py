@@ -42,7 +42,13 @@ _STATE = (
 )
 REMEMBER = f"BEGIN; SELECT pg_catalog.set_config('{_BEFORE}', {_STATE}::text, false); COMMIT; "
 """Stands before the transaction of a file. What the statistics count then is of earlier ones."""
-_UNTOUCHED = f"""(SELECT (now[1]::bigint > was[1]::bigint
+# Rows of other databases that this transaction wrote: it may have changed those of its own beside them.
+_MINE = "xmin::text = (pg_catalog.txid_current_if_assigned() % 4294967296)::text"
+_OTHERS = f"""(EXISTS (SELECT FROM pg_catalog.pg_database WHERE oid <> {_OWN} AND {_MINE})
+    OR EXISTS (SELECT FROM pg_catalog.pg_db_role_setting WHERE setdatabase <> {_OWN} AND {_MINE})
+    OR EXISTS (SELECT FROM pg_catalog.pg_shdescription WHERE {_MINE}
+        AND NOT (objoid = {_OWN} AND classoid = 'pg_catalog.pg_database'::pg_catalog.regclass)))"""  # noqa: S608 - ours
+_UNTOUCHED = f"""(SELECT ({_OTHERS} OR now[1]::bigint > was[1]::bigint
         OR (now[2]::bigint > was[2]::bigint AND now[3] = was[3])) IS NOT TRUE
     FROM (SELECT {_STATE} AS now, nullif(pg_catalog.current_setting('{_BEFORE}', true), '')::text[] AS was) AS seen)"""  # noqa: S608
 UNTOUCHED = ((_UNTOUCHED, marker(BEYOND)),)
