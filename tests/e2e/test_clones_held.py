@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -125,3 +126,27 @@ def rows(server: Server, query: str, *parameters: str) -> list[tuple[object, ...
     """Ask the server, and not through the proxy."""
     with psycopg.connect(server.dsn("postgres")) as maintenance:
         return maintenance.execute(query.encode(), parameters).fetchall()
+
+
+def test_a_transaction_left_open_in_mongodb_is_ended_and_no_other(
+    mongo_estate: Estate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By itself the server ends it after a minute, for which the drop would wait."""
+    mongo_estate.add("mongo", "m", {"1_a.up.json": '[{"insert": "a", "documents": [{"_id": 7}]}]'})
+    for name, value in mongo_estate.env.items():
+        monkeypatch.setenv(name, value)
+    client = mongo_estate.client()
+    other = client[f"{mongo_estate.prefix}other"]["a"]
+    other.insert_one({"_id": 1})
+    with client.start_session() as theirs, theirs.start_transaction():
+        other.insert_one({"_id": 2}, session=theirs)
+        with testing.database("m", file=mongo_estate.root / "databases.yaml") as db:
+            session = db.connect().start_session()
+            session.start_transaction()
+            db.connect().get_default_database()["a"].find_one()
+            session.client.get_default_database()["a"].insert_one({"_id": 8}, session=session)
+            began = time.monotonic()
+        assert time.monotonic() - began < 40
+        other.insert_one({"_id": 3}, session=theirs)
+    assert db.name not in client.list_database_names()
+    assert other.count_documents({}) == 3

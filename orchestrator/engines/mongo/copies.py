@@ -6,19 +6,22 @@ they are. A copy is these written again, with nothing decoded on the way.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
+from uuid import UUID
 
+from bson.binary import Binary
 from bson.codec_options import CodecOptions
 from bson.raw_bson import RawBSONDocument
 from pymongo import MongoClient, WriteConcern
 from pymongo.collection import Collection
 from pymongo.database import Database as MongoDatabase
-from pymongo.errors import DuplicateKeyError, OperationFailure, PyMongoError
+from pymongo.errors import DuplicateKeyError, ExecutionTimeout, OperationFailure, PyMongoError
 
 from orchestrator.engines.mongo import errors
 from orchestrator.engines.mongo.lease import Lease
@@ -38,6 +41,8 @@ _PASSING = WriteConcern(1)  # a copy is for one test: nobody asks for it after a
 _NOT_COPIED = ("system.views", "system.profile", MARK, _BUILD_LOCK)
 _TEMPLATES = "orch_template_"
 _DIFFERENT_CASE = 13297  # DatabaseDifferCase
+_PATIENCE = 2_000  # milliseconds in which a database is dropped, unless somebody holds a lock of it
+_SESSION = re.compile(r'lsid: \{ id: UUID\("([0-9a-f-]{36})"\), uid: BinData\(0, ([0-9A-F]{64})\)')
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,12 +169,31 @@ class MongoCopies:
         self._read.pop(name, None)
         making = self._client[name][MARK].find_one({"_id": "making"})
         if making and self._client[making["wanted"]][MARK].find_one({"_id": "clone", "maker": name}):
-            self._client.drop_database(making["wanted"])
+            self._end(making["wanted"])
         if name.startswith(_TEMPLATES):  # users and roles that its files made there are not dropped with it
             for command in ("dropAllUsersFromDatabase", "dropAllRolesFromDatabase"):
                 with suppress(OperationFailure):  # the right to is not needed where there are none
                     self._client[name].command(command)
-        self._client.drop_database(name)
+        self._end(name)
+
+    def _end(self, name: str) -> None:
+        """Drop a database; a transaction that a test left open in it is ended, or the drop would wait until it expires."""
+        try:
+            self._client[name].command("dropDatabase", maxTimeMS=_PATIENCE)
+        except ExecutionTimeout:
+            with suppress(OperationFailure):  # without the right to, the drop waits
+                if sessions := self._holders(name):
+                    self._client.admin.command("killAllSessionsByPattern", [{"lsid": one} for one in sessions])
+            self._client.drop_database(name)
+
+    def _holders(self, name: str) -> list[dict[str, Any]]:
+        """Return the sessions whose transactions hold locks of a database or of its collections."""
+        found = set()
+        for resource in self._client.admin.command("lockInfo")["lockInfo"]:
+            if re.search(rf", {re.escape(name)}[.}}]", resource["resourceId"]):
+                told = " ".join(str(one.get("debugInfo", "")) for one in resource["granted"])
+                found |= set(_SESSION.findall(told))
+        return [{"id": Binary.from_uuid(UUID(id)), "uid": Binary(bytes.fromhex(uid), 0)} for id, uid in found]
 
     def _fill(self, template: str, name: str) -> None:
         """Write a template into a new database; DatabaseMissingError if it went, or changed, while it was read."""
