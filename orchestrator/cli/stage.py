@@ -122,6 +122,20 @@ def execute(planned: Planned, broadcast: Broadcast, output: StreamOutput, *, ver
     return ended(finished.exit_code, written)
 
 
+def shown(planned: Planned, broadcast: Broadcast, output: StreamOutput, nothing: str) -> int | None:
+    """Show a plan down before it is confirmed. Return an exit code, and say `nothing`, if there is nothing to confirm."""
+    from orchestrator.views.text import plan_text
+
+    if not planned.failures:
+        say(plan_text(planned.plan, planned.risks))
+        if planned.plan.has_changes:
+            return None
+        say(nothing)
+        if output is StreamOutput.text:
+            return int(ExitCode.DONE)
+    return execute(planned, broadcast, output)
+
+
 def not_yet(planned: Planned) -> int:
     """Return exit code 8, with the command to run next, if there are databases that could not be planned yet; else 0."""
     if not planned.later:

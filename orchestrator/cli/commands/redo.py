@@ -37,13 +37,11 @@ def command(
         orch redo inventory --steps 2 --yes
     """
     from orchestrator.cli.consent import agree, check_can_ask
-    from orchestrator.cli.console import say
-    from orchestrator.cli.stage import Broadcast, execute, planning
+    from orchestrator.cli.stage import Broadcast, execute, planning, shown
     from orchestrator.cli.watch import watch_for
     from orchestrator.operations import apply, rollback
     from orchestrator.operations.risk_policy import refuse_again
     from orchestrator.operations.scope import the_one
-    from orchestrator.views.text import plan_text
 
     check_can_ask("redo", yes=yes)
     text, broadcast = options.StreamOutput.text, Broadcast()
@@ -53,12 +51,8 @@ def command(
         with planning(broadcast, text):
             down = rollback.prepare(scope, broadcast, steps=steps, ignore_dependents=ignore_dependents)
         watch.plan_is_made(down)
-        if down.failures:
-            return watch.ended(execute(down, broadcast, text))
-        say(plan_text(down.plan, down.risks))
-        if not down.plan.has_changes:
-            say("Nothing to redo.")
-            return watch.ended(0)
+        if (code := shown(down, broadcast, text, "Nothing to redo.")) is not None:
+            return watch.ended(code)
         refuse_again(down)
         agree("to run this, and then to apply the same migrations again", yes=yes)
         if code := watch.ended(execute(down, broadcast, text, verbose=verbose)):

@@ -64,11 +64,9 @@ def command(
         orch rollback inventory order --to 0 --yes
     """
     from orchestrator.cli.consent import agree, check_can_ask
-    from orchestrator.cli.console import say
-    from orchestrator.cli.stage import Broadcast, execute, planning, when_machines_read
+    from orchestrator.cli.stage import Broadcast, execute, planning, shown, when_machines_read
     from orchestrator.cli.watch import watch_for
     from orchestrator.operations.rollback import check_request, prepare
-    from orchestrator.views.text import plan_text
 
     broadcast = Broadcast()
     when_machines_read(output, broadcast, None, scope.file)
@@ -92,13 +90,8 @@ def command(
     with watch_for(broadcast, scope, prometheus=prometheus) as watch:
         planned = prepared()
         watch.plan_is_made(planned)
-        if planned.failures:
-            return watch.ended(execute(planned, broadcast, output))
-        say(plan_text(planned.plan, planned.risks))
-        if not planned.plan.has_changes:
-            say("Nothing to roll back.")
-            quiet = output is options.StreamOutput.text
-            return watch.ended(0 if quiet else execute(planned, broadcast, output))
+        if (code := shown(planned, broadcast, output, "Nothing to roll back.")) is not None:
+            return watch.ended(code)
         agree("to run this", yes=yes)
         return watch.ended(execute(planned, broadcast, output, verbose=verbose))
 
