@@ -194,6 +194,17 @@ def test_signals_reach_the_workers(estate: Estate, processes: Cluster) -> None:
         assert estate.version_row(name) == [(3, False)]
 
 
+def test_a_file_is_migrated_by_the_client(estate: Estate, processes: Cluster) -> None:
+    estate.write("a", {"000001_a.up.sql": "CREATE TABLE a (id int);", "000001_a.down.sql": "DROP TABLE a;"})
+    estate.manifest(
+        "  - {name: a, server: postgres, migrations: migrations/a/schema}\n"
+        "  - {name: b, engine: sqlite, dsn: 'sqlite3://b.db', migrations: migrations/a/schema, depends_on: [a]}\n"
+    )
+    assert "2 databases done" in estate.orch(*dask(processes)).stderr
+    assert (estate.root / "b.db").is_file()
+    assert not (processes.root / "b.db").exists()
+
+
 def test_what_is_refused_before_anything_is_touched(estate: Estate, processes: Cluster, tmp_path: Path) -> None:
     fleet(estate, 1)
     for arguments, told in (
@@ -252,3 +263,20 @@ def test_a_worker_refuses_a_plan_that_is_not_for_it(pg_estate: Estate, monkeypat
     unset = examine(order(pg_estate, run_id="4"), plan.databases, servers)
     assert unset is not None
     assert "need POSTGRES_PASSWORD, which is not set" in unset.what
+
+
+def test_dask_that_is_not_installed(pg_estate: Estate, tmp_path: Path) -> None:
+    fleet(pg_estate, 1)
+    hidden = tmp_path / "hidden"
+    hidden.mkdir()
+    (hidden / "sitecustomize.py").write_text(
+        "import importlib.util as u; f = u.find_spec\n"
+        "u.find_spec = lambda name, *more: None if name == 'distributed' else f(name, *more)\n"
+    )
+    with pg_estate.start(
+        "apply", "--engine", "dask", "--scheduler", "tcp://127.0.0.1:1", env={"PYTHONPATH": str(hidden)}
+    ) as process:
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert "Dask is not installed (distributed)" in err
+    assert "pip install 'dborch[dask]'" in err
