@@ -45,12 +45,13 @@ class Story:
     """The files of one database, one after the other. `version` is the server's major version; 0 if it is not told.
 
     `engine`: whose files they are; those of MySQL are read in a way of their own. `complete`: the story begins at the first
-    file of the database, so that what is not in it was made by somebody else.
+    file of the database, so that what is not in it was made by somebody else. `own` is the database's
+    name, if that is known.
     """
 
-    def __init__(self, *, version: int = 0, complete: bool = True, engine: str = "") -> None:
+    def __init__(self, *, version: int = 0, complete: bool = True, engine: str = "", own: str = "") -> None:
         self.world = World(complete=complete)
-        self.collections = Collections(complete=complete)
+        self.collections = Collections(complete=complete, own=own)
         self.tables = Tables(complete=complete) if is_of_mysql(engine) else None
         self._version = version
         self._brackets = has_bracket_names(engine)

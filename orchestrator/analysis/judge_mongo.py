@@ -17,7 +17,8 @@ _ALL = ({"_id": {"$exists": True}}, {"_id": {"$ne": None}})
 class Collections:
     """The collections that the files made so far, each with the number of its file.
 
-    `used` are those that files wrote to: MongoDB makes them then. `complete`: all files so far were read.
+    `used` are those that files wrote to: MongoDB makes them then. `complete`: all files so far were read. `own` is the name of
+    their database, if that is known.
     """
 
     number: int = -1
@@ -25,6 +26,11 @@ class Collections:
     made: dict[str, int] = field(default_factory=dict)
     used: set[str] = field(default_factory=set)
     complete: bool = True
+    own: str = ""
+
+    def is_elsewhere(self, place: object) -> bool:
+        """Whether a place that a stage writes to is in another database, as far as is known."""
+        return isinstance(place, Mapping) and "db" in place and (not self.own or place["db"] != self.own)
 
     def is_new(self, name: object) -> bool:
         """Whether the plan itself makes this collection."""
@@ -120,21 +126,21 @@ def _aggregate(collections: Collections, command: Command, target: str) -> Itera
         if not isinstance(stage, Mapping):
             continue
         if isinstance(merge := stage.get("$merge"), Mapping):
-            yield from _merge(merge)
+            yield from _merge(collections, merge)
         if "$out" in stage:
             out = stage["$out"]
             into = out.get("coll", "") if isinstance(out, Mapping) else str(out)
             # What is in a database that is given by name, nobody who reads these files can know.
-            named = isinstance(out, Mapping) and "db" in out
+            named = collections.is_elsewhere(out)
             if named or into == target or _may_be_old(collections, into):
                 shown = f"{into} of database {out['db']}" if named else into
                 yield Hit("MG104", 0, f"replaces collection {shown} by the result of an aggregation", str(into))
 
 
-def _merge(merge: Mapping[str, Any]) -> Iterator[Hit]:
+def _merge(collections: Collections, merge: Mapping[str, Any]) -> Iterator[Hit]:
     """What $merge overwrites in another database. In its own it keeps what the file does not name."""
     into = merge.get("into")
-    if not (isinstance(into, Mapping) and "db" in into):
+    if not (collections.is_elsewhere(into) and isinstance(into, Mapping)):
         return
     matched = merge.get("whenMatched", "merge")
     if matched not in ("keepExisting", "fail"):

@@ -40,6 +40,7 @@ def risks(
     past: Callable[[], Iterable[Script]] | None = None,
     engine: str = "",
     levels: Mapping[str, str] | None = None,
+    own: str = "",
 ) -> list[Risk]:
     """Return what is dangerous in the files of a database's plan, in their order.
 
@@ -47,15 +48,16 @@ def risks(
     was made by the plan, and only what another database can lose counts. `past` returns the files that are applied
     already, in order; they are read only if without them something would be told. `engine`: only rules that are true
     of its files count. `levels` of rules are the manifest's: what is off there is no risk, unless it loses data.
+    `own` is the name of the database, if that is known.
     """
     ahead = list(scripts)
     told = {code for code, rule in all_rules().items() if (levels or {}).get(code, rule.level) != OFF}
     told |= {code for code in all_rules() if risk_of(code) == LOSES_DATA}
     told &= _OTHERS_LOSE if fresh else told
     told = {code for code in told if not engine or fits_engine(code, engine)}
-    found = list(_told(Story(complete=False, engine=engine), ahead, told))
+    found = list(_told(Story(complete=False, engine=engine, own=own), ahead, told))
     if past is not None and not fresh and (found or _calls_unknown(ahead)):
-        story = Story(engine=engine)
+        story = Story(engine=engine, own=own)
         for script in past():
             story.past(script)
         found = list(_told(story, ahead, told))

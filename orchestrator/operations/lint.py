@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -108,6 +109,12 @@ def _judge(
     return judged.told, judged.files, judged.allowed
 
 
+def _own(database: Database) -> str:
+    """Return the name of a database on its server where the manifest alone tells it, '' else."""
+    as_named = re.search(r"/\{database\}(?:\?|$)", database.dsn) and not database.database and database.fleet is None
+    return database.name if as_named else ""
+
+
 def _is_pending(request: Request, changed: Collection[Path] | None, version: int, file: File) -> bool:
     if changed is not None:
         return file.location.resolve() in changed
@@ -143,7 +150,7 @@ class _Judged:
         self._sizes = request.sizes.get(database.id, {})
         self._alone = request.since is None and request.changed is None
         version = _version_of(database, request.server_version)
-        self._story = Story(version=version, engine=database.engine)
+        self._story = Story(version=version, engine=database.engine, own=_own(database))
 
     def take(self, script: Script, pending: bool) -> None:
         """Judge a file if it is pending, else only take note of what it makes."""

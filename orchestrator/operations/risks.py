@@ -46,7 +46,13 @@ def _kind(run: Run, planned: DatabasePlan) -> tuple[object, ...]:
         run.targets[planned.id].parameters.get("x-multi-statement"),
         tuple(database.variables.items()),
         tuple(database.lint.levels.items()),
+        _own(run, planned),
     )
+
+
+def _own(run: Run, planned: DatabasePlan) -> str:
+    """Return the name of a database, which its files may hold. Members of a fleet have files in common, which cannot."""
+    return run.targets[planned.id].database if run.databases[planned.id].fleet is None else ""
 
 
 def _judge(run: Run, plan: Plan, planned: DatabasePlan) -> Sequence[Risk]:
@@ -58,6 +64,7 @@ def _judge(run: Run, plan: Plan, planned: DatabasePlan) -> Sequence[Risk]:
         past=partial(_past, run, plan, planned),
         engine=planned.engine,
         levels=run.databases[planned.id].lint.levels,
+        own=_own(run, planned),
     )
     return [replace(risk, what=run.redact(risk.what), statement=run.redact(risk.statement)) for risk in found]
 

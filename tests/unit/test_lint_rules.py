@@ -284,6 +284,20 @@ def test_a_merge_into_another_database_is_lost_data_there(merge: object, told: l
     ]
 
 
+OWN_PLACES = [
+    {"$merge": {"into": {"db": "shop", "coll": "b"}, "whenMatched": "replace"}},
+    {"$out": {"db": "shop", "coll": "b"}},
+]
+
+
+@pytest.mark.parametrize("stage", OWN_PLACES)
+@pytest.mark.parametrize(("own", "told"), [("shop", 0), ("", 1), ("billing", 1)])
+def test_a_stage_that_names_its_own_database_is_in_it(stage: dict[str, object], own: str, told: int) -> None:
+    text = json.dumps([{"aggregate": "a", "pipeline": [stage], "cursor": {}}])
+    script = load_engine("mongo", "", "").parse(File("f.json", Path("f"), ""), text)
+    assert len(risks([script], engine="mongo", past=lambda: (), own=own)) == told
+
+
 def mysql_codes(text: str) -> set[str]:
     """Return the rules that a file of MySQL breaks, of which none is allowed in it, beside a few tables."""
     past = """CREATE TABLE customers (id bigint PRIMARY KEY);
