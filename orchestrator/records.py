@@ -256,15 +256,15 @@ class _Maker(type):
         defaults = {field: namespace[field] for field in fields if field in namespace}
         namespace |= {field: _tuplegetter(number, "") for number, field in enumerate(fields)}
         namespace |= {"__slots__": (), "_fields": fields, "_field_defaults": defaults, "__match_args__": fields}
-        namespace["__new__"] = lambda kind, *given, **named: _new_first(made, kind, *given, **named)
+        namespace["__new__"] = lambda _cls, /, *given, **named: _new_first(made, _cls, *given, **named)
         made: Any = type(name, (_Tuple,), namespace)
         return made
 
 
-def _new_first(made: Any, kind: type, *given: Any, **named: Any) -> Any:
+def _new_first(made: Any, kind: type, /, *given: Any, **named: Any) -> Any:
     """Compile `made.__new__`, and call it for the first instance."""
     parameters = ", ".join(made._fields)
-    new = eval(f"lambda kind, {parameters}: make(kind, ({parameters},))", {"make": tuple.__new__})  # noqa: S307 - our names
+    new = eval(f"lambda _cls, {parameters}: make(_cls, ({parameters},))", {"make": tuple.__new__})  # noqa: S307 - our names
     new.__name__, new.__qualname__ = "__new__", f"{made.__qualname__}.__new__"
     new.__defaults__ = tuple(made._field_defaults.values())
     made.__new__ = staticmethod(new)

@@ -110,7 +110,7 @@ def _unpacked(data: str, expected: str) -> SchemaSnapshot:
 
 
 def _raw(snapshot: SchemaSnapshot) -> bytes:
-    rows = sorted((one.kind, one.name, one.of, definition) for one, definition in snapshot.items())
+    rows = sorted((*one, definition) for one, definition in snapshot.items())
     return json.dumps(rows, ensure_ascii=False, separators=(",", ":")).encode(errors="surrogatepass")
 
 
@@ -167,8 +167,8 @@ def compare(expected: SchemaSnapshot, found: SchemaSnapshot, ignore: Sequence[st
     for parent in sorted(set(partitions.values())):
         count = sum(value == parent for value in partitions.values())
         notes.append(f"{count:,} {'partition' if count == 1 else 'partitions'} of {parent} came or went")
-    everything = expected.keys() | found.keys()
-    if ignore and everything and all(any(fnmatchcase(str(one), glob) for glob in ignore) for one in everything):
+    everything = expected.keys() | found.keys() if ignore else ()
+    if everything and all(any(fnmatchcase(str(one), glob) for glob in ignore) for one in everything):
         notes.append(f"drift_ignore hides all {len(everything):,} schema objects: nothing was compared")
     return Drift(tuple(differences), ignored, tuple(notes))
 

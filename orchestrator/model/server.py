@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 
-from orchestrator.records import NamedTuple, dataclass
+from orchestrator.records import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class SchemaObject:
+class SchemaObject(NamedTuple):
     """One thing in a schema: `table orders`, `column orders.note` of `orders`. What it belongs to goes with it."""
 
     kind: str

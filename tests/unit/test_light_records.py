@@ -77,6 +77,12 @@ class OurTuple(NamedTuple):
         return 2 * self.a
 
 
+class Kinds(NamedTuple):
+    kind: str
+    made: int
+    given: int = 3
+
+
 class TheirTuple(typing.NamedTuple):
     a: int
     b: str = "b"
@@ -86,6 +92,11 @@ def raised(call: Callable[[Any], object], cls: type) -> str:
     with pytest.raises((TypeError, ValueError, AttributeError)) as caught:
         call(cls)
     return f"{caught.type.__name__}: {caught.value}"
+
+
+def test_a_field_may_have_any_name() -> None:
+    assert Kinds(kind="k", made=1) == Kinds("k", 1) == ("k", 1, 3)
+    assert Kinds("k", 1, given=4)._replace(kind="l") == ("l", 1, 4)
 
 
 def test_a_record_is_made_shown_and_compared_as_a_dataclass_is() -> None:

@@ -67,9 +67,9 @@ class Store:
         rows = tuple(VersionRow(version, dirty=dirty) for version, dirty in pairs or ())
         # No transaction can create a table: a run that was killed at its very beginning leaves both tables empty, and
         # no others. Beside others they were emptied.
-        begun = attempts is not None and not attempts and not pairs and not self._others()
-        store = attempts is not None and not begun
-        if begun:
+        empty = attempts is not None and not attempts and not pairs
+        store = attempts is not None and not (empty and not self._others())
+        if empty:
             pairs = None
         return History(
             store=store,
