@@ -109,6 +109,25 @@ def test_a_first_file_that_fails_beside_tables_of_others_leaves_no_emptied_histo
     shop.estate.orch("apply")
 
 
+def test_a_run_at_its_first_file_beside_tables_of_others_has_emptied_nothing(tmp_path: Path) -> None:
+    shop = Shop(tmp_path, "mysql")
+    shop.create()
+    shop.sql("CREATE TABLE o (id int)")
+    shop.estate.write(shop.id, {"1_t1.up.sql": "INSERT INTO o SELECT SLEEP(4);\n"})
+    try:
+        with shop.estate.start("apply", "--to", "1", "--only", shop.id) as process:
+            while ("orch_history",) not in shop.sql("SHOW TABLES") or not shop.sql(
+                "SELECT 1 FROM information_schema.PROCESSLIST WHERE INFO LIKE 'INSERT INTO o SELECT SLEEP%'"
+            ):
+                assert process.poll() is None
+            assert shop.estate.status(shop.id)["problems"] == []
+            assert "holds no rows" not in shop.estate.orch("wait", "--timeout", "1", code=8).text
+            process.communicate()
+        assert process.returncode == 0
+    finally:
+        shop.estate.drop()
+
+
 def test_a_renumbered_file_is_not_run_again(shop: Shop) -> None:
     shop.estate.orch("apply", "--to", "2", "--only", shop.id)
     for way in ("up", "down"):

@@ -11,6 +11,7 @@ import pymysql
 from orchestrator.engines import foreign
 from orchestrator.engines.mysql import errors
 from orchestrator.engines.mysql.connection import ask
+from orchestrator.engines.mysql.lock import lock_name
 from orchestrator.engines.mysql.records import Records, Rows, quoted, text
 from orchestrator.engines.mysql.writable import READ_ONLY, is_on, read_only
 from orchestrator.errors import ConflictError, StatementError
@@ -66,9 +67,9 @@ class Store:
         found = records.attempts(self._rows)
         rows = tuple(VersionRow(version, dirty=dirty) for version, dirty in pairs or ())
         # No transaction can create a table: a run that was killed at its very beginning leaves both tables empty, and
-        # no others. Beside others they were emptied.
+        # no others. Beside others they were emptied, unless a run is at work on its first file.
         empty = attempts is not None and not attempts and not pairs
-        store = attempts is not None and not (empty and not self._others())
+        store = attempts is not None and not (empty and (not self._others() or self._at_work()))
         if empty:
             pairs = None
         return History(
@@ -212,6 +213,12 @@ class Store:
         """Store a schema snapshot beside the history."""
         for query in self._records.keep_snapshot(snapshot):
             ask(self._connection, query)
+
+    def _at_work(self) -> bool:
+        """Whether another session holds the migration lock."""
+        name = text(lock_name(self._target.database, self._records.version_table))
+        ((holder, own),) = ask(self._connection, f"SELECT IS_USED_LOCK({name}), CONNECTION_ID()")
+        return holder not in (None, own)
 
     def _others(self) -> int:
         query = "SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE()"
