@@ -19,6 +19,8 @@ from orchestrator.operations.project import Changes, Project, changes, open_proj
 _SERVERS = re.compile(r"^servers:[ \t]*(?:#[^\n]*)?\r?\n(?=(?:[ \t]*(?:#[^\n]*)?\r?\n)*  [A-Za-z_])", re.MULTILINE)
 """The first line of the servers, where they are indented by two spaces as `orch init` writes them."""
 
+_DATABASES = re.compile(r"^databases:", re.MULTILINE)
+
 
 def add_db(
     name: str,
@@ -97,7 +99,7 @@ def _server(project: Project, engine: str | None, server: str | None) -> tuple[s
     engine = engine or next((kind for kind in DIALECTS if kind in servers.values()), next(iter(DIALECTS)))
     of_engine = [name for name, kind in servers.items() if kind == engine]
     if not of_engine:
-        if engine not in servers and _SERVERS.search(project.text):
+        if engine not in servers and (_SERVERS.search(project.text) or _has_none(project)):
             return engine, engine  # `_with_server` declares it
         raise UsageError(f"the manifest has no server of engine {engine}", hint="declare it under 'servers'")
     if len(of_engine) > 1:
@@ -108,8 +110,24 @@ def _server(project: Project, engine: str | None, server: str | None) -> tuple[s
 def _with_server(project: Project, server: str) -> str:
     """Return the text of the manifest; with a server, as `orch init` writes it, if there is none of this name."""
     if server in (project.values.get("servers") or {}):
-        return project.text
+        return _with_list(project)
+    if _has_none(project):
+        return _DATABASES.sub(
+            lambda found: f"servers:\n{dialect(server).scaffold.server}{found[0]}", _with_list(project)
+        )
     return _SERVERS.sub(lambda found: found[0] + dialect(server).scaffold.server, project.text, count=1)
+
+
+def _has_none(project: Project) -> bool:
+    """Whether a manifest, written as a block, declares no servers."""
+    return "servers" not in project.values and bool(_DATABASES.search(_with_list(project)))
+
+
+def _with_list(project: Project) -> str:
+    """Return the text of the manifest; with an empty list at its end if it has no `databases`."""
+    if "databases" in project.values or not re.search(r"^version:", project.text, re.MULTILINE):
+        return project.text
+    return project.text.rstrip() + "\ndatabases:\n"
 
 
 def _check_name(project: Project, engine: str, name: str) -> None:

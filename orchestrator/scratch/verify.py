@@ -55,12 +55,16 @@ class Verifier:
         self._codes: set[int] = set()
         self._stopped: list[str] = []
 
+    @property
+    def asked(self) -> int:
+        """How many migrations are to be verified."""
+        return sum(len(self._asked(self._run.catalogs[id])) for id in self._run.databases)
+
     def verify(self) -> RunFinished:
         """Try everything and return the last event, which holds the exit code. InvalidGroup for files that do not parse."""
         run = self._run
         left_out = self._left_out()
-        steps = sum(len(self._asked(run.catalogs[id])) for id in run.databases)
-        run.sink(RunStarted(run.run_id, tuple(run.databases), steps))
+        run.sink(RunStarted(run.run_id, tuple(run.databases), self.asked))
         walked = walk(
             dict.fromkeys(run.databases, ()),
             lambda id: self._database(id, left_out[id]),

@@ -27,6 +27,29 @@ def test_a_file_that_is_no_manifest_is_not_overwritten(tmp_path: Path, text: str
     assert (tmp_path / "databases.yaml").read_text() == text
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "version: 1\n",
+        "version: 1\ndatabases: []  # none yet\nlint: {}\n",
+        "# x\nversion: 1\n# y\n\ndatabases:\n",
+        "version: 1",
+    ],
+)
+@pytest.mark.parametrize("engine", ["postgres", "sqlite"])
+def test_a_manifest_without_servers_gets_the_first_with_its_first_database(
+    tmp_path: Path, text: str, engine: str
+) -> None:
+    path = tmp_path / "databases.yaml"
+    path.write_text(text)
+    assert "orch add-db NAME adds the first" in orch(tmp_path, "validate", code=4).stderr
+    orch(tmp_path, "add-db", "a", "--engine", engine)
+    assert "1 database" in orch(tmp_path, "validate").stdout
+    orch(tmp_path, "add-db", "b", "--engine", engine)
+    kept = [line for line in text.splitlines() if not line.startswith("databases")]
+    assert [line for line in path.read_text().splitlines() if line in kept] == kept
+
+
 def test_a_misspelt_dependency_cites_no_line_that_nobody_has(tmp_path: Path) -> None:
     root = small_project(tmp_path)
     before = (root / "databases.yaml").read_text()

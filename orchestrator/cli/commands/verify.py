@@ -69,4 +69,6 @@ def command(
         show("verify", output, view)
         say_failures(view.failures)
         say(summary(finished, finished.succeeded))
+        if since and not verifier.asked:
+            say(f"warning: nothing was verified: no chosen database has version {since} or a later one")
     return ended(finished.exit_code, written)
