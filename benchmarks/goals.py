@@ -231,10 +231,10 @@ def main() -> int:
             "core": bench.core,
             "sqlite": bench.sqlite,
             "large": bench.large,
-            "mongo": bench.mongo,
-            "mysql": bench.mysql,
             "postgres": bench.postgres,
             "many": bench.many,
+            "mysql": bench.mysql,
+            "mongo": bench.mongo,
         }
         print(f"{machine()}; medians of {options.runs}\n\n{HEAD}")
         products: dict[str, None] = {}
