@@ -107,7 +107,7 @@ def _usage(error: Any) -> tuple[str, Hint]:
         return what, Hint("options come after the command, as in: ", Command("apply", "--only", "order"))
     if option == "--dry-run" and names == ["apply"]:
         return what, Hint(Command("plan"), " shows what apply would do")
-    if not names and words and (meant := meant_command(words[0])):
+    if not names and words and (meant := meant_command(words, COMMANDS)):
         return f"No such command {words[0]!r}.", meant  # without the command whose name looks alike
     if names == ["render"] and not option and (meant := meant_targets(words)):
         return what, meant

@@ -2,31 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 from orchestrator.hints import Command, Hint
 
 _COMMANDS = {
-    "apply": "up migrate upgrade deploy run sync update goto",
+    "apply": "up migrate upgrade deploy run sync update goto push",
     "rollback": "down downgrade revert undo reset",
+    "redo": "reapply rerun retry",
     "plan": "diff preview dry-run",
-    "status": "list ls info current show",
+    "status": "list ls info current show pending ps heads dbversion",
     "history": "log logs",
     "validate": "check test",
+    "lint": "analyze analyse explain",
     "repair": "force fix resolve",
-    "baseline": "stamp adopt",
-    "new": "create generate revision make",
+    "unlock": "lock locks",
+    "baseline": "stamp adopt mark",
+    "new": "create generate revision make create-migration migration",
+    "init": "setup bootstrap install import",
     "render": "compose k8s kubernetes dockerfile argo",
     "wait": "wait-for",
     "orphans": "prune",
     "drop-clone": "drop",
     "rm-db": "remove rm delete",
-    "add-db": "add",
+    "add-db": "add new-db create-db",
+    "shell": "psql mongosh mysql sqlite3 console connect exec sql query",
+    "dsn": "url uri",
+    "drift": "compare inspect",
+    "doctor": "diagnose health ping",
+    "squash": "collapse flatten",
+    "report": "ui web html",
 }
+_NO_BACKUPS = Hint("orch makes no backups of databases: use the tool of the server, before ", Command("apply"))
 _HINTS = {
     "start": Hint(Command("dev", "up"), " starts servers for development; ", Command("apply"), " migrates"),
     "stop": Hint(Command("dev", "down")),
+    "env": Hint(Command("dev", "env"), " shows the variables of the servers for development"),
+    "seed": Hint("write the rows in a migration: ", Command("new", "--help")),
+    **dict.fromkeys(("backup", "dump", "restore"), _NO_BACKUPS),
 }
+_BEFORE_COMMANDS = ("migrate", "migration", "migrations", "db", "database")
 _TARGETS = {
     "kubernetes": "k8s",
     "kustomize": "k8s",
@@ -40,8 +55,16 @@ _TARGETS = {
 }
 
 
-def meant_command(word: str) -> Hint | None:
-    """Return the command that a user of another tool means by this word, or None."""
+def meant_command(words: Sequence[str], commands: Container[str]) -> Hint | None:
+    """Return the command that a user of another tool means by these words, as in `migrate status`, or None."""
+    word, second = [*words, "", ""][:2]
+    if word in ("db", "database") and second in ("create", "add", "new"):
+        return Hint(Command("add-db", "--help"))
+    if word in _BEFORE_COMMANDS and second:
+        if second in commands:
+            return Hint(Command(second, "--help"))
+        if within := meant_command([second], commands):
+            return within
     if word in _HINTS:
         return _HINTS[word]
     name = next((name for name, words in _COMMANDS.items() if word in words.split()), "")
