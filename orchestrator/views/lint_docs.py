@@ -128,7 +128,8 @@ built anew were missed. All are corrected; what differs now are statements that 
 
 Measured in CPU time, which two processes share where there are two cores: 10,000 small files of one or two statements take 2.8
 seconds. 10,000 files as large as those of the estates above, 1.8 KB on average and all different, take 8.3 seconds (0.8 ms a
-file, half of it to read statements into facts). Files with the same text, as the members of a fleet have them, are read once:
+file, half of it to read statements into facts). 10,000 files of 1.1 KB of the five estates, as one database, which one process
+judges, take 9 seconds, with 22,800 findings. Files with the same text, as the members of a fleet have them, are read once:
 10,000 files that are copies take 5.7 seconds, and members that share a directory are judged once. For a single change there are
 `--changed` and `--since`.
 
