@@ -35,3 +35,19 @@ def test_everything_of_a_dump_is_there(shop: Shop) -> None:
     assert [row[0] for row in shop.sql("SHOW TRIGGERS")] == ["t1", "t2"]
     # What the head of a dump sets for its session is gone in the next file.
     assert shop.sql("SELECT version, dirty FROM schema_migrations") == [(2, 0)]
+
+
+def test_a_session_that_gets_bytes_in_place_of_texts(shop: Shop) -> None:
+    """As after the SET NAMES binary of a dump: records and fingerprints are read all the same."""
+    shop.declare(
+        {
+            "1_a.up.sql": (
+                "SET NAMES binary;\nCREATE TABLE a (t text);\nINSERT INTO a VALUES ('ä');\n"
+                "ALTER TABLE a ADD COLUMN b int;\nDROP TABLE a, missing;\n"
+            )
+        }
+    )
+    assert "Unknown table" in shop.orch("apply", code=1).text
+    shop.sql("CREATE TABLE missing (i int)")
+    shop.orch("apply")
+    assert shop.state()[0] == ()

@@ -65,11 +65,15 @@ def open_connection(target: Target, *, database: bool = True, timeout: float | N
 
 
 def ask(connection: Any, query: str) -> tuple[tuple[Any, ...], ...]:
-    """Send one statement as it stands, and return its rows."""
+    """Send one statement as it stands, and return its rows. Texts are str, after SET NAMES binary too."""
     connection.query(query)
     result = connection._result
     rows: tuple[tuple[Any, ...], ...] = tuple(result.rows) if result is not None and result.rows else ()
-    return rows
+    return tuple(map(_decoded, rows)) if any(isinstance(cell, bytes) for row in rows for cell in row) else rows
+
+
+def _decoded(row: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(cell.decode(errors="replace") if isinstance(cell, bytes) else cell for cell in row)
 
 
 class Stopper:
