@@ -1,4 +1,4 @@
-"""What lint rules know of the ties between tables, columns, indexes and views: each case was measured on a server."""
+"""What lint rules know of the ties between tables, columns, indexes and views, as measured with real files on a server."""
 
 from __future__ import annotations
 
