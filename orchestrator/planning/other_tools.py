@@ -209,7 +209,7 @@ _WAYS: dict[str, tuple[str, str]] = {
         "000001_description.down.json",
     ),
     "a program": (
-        "with programs in them, which orch does not run (golang-migrate would send the text of NNN_name.up.go and its like "
+        "in a programming language, which orch does not run (golang-migrate would send the text of NNN_name.up.go and its like "
         "to the server as if it were SQL)",
         "write the SQL that it runs into 000001_description.up.sql and its undoing into 000001_description.down.sql, "
         "and move {path} out of this directory",
