@@ -1,19 +1,22 @@
 """`dataclass`, `field`, `replace` and `NamedTuple` as in the standard library, for the modules that every run loads.
 
 The standard library compiles several functions for each class when it is defined, and imports `inspect`: a third of the
-CPU time of a run that has nothing to do. Here a class compiles its constructor for its first instance, and most classes
-have none in such a run. `fields`, `asdict` and `replace` of `dataclasses` take these records too. A type checker sees the
-names of the standard library; only what the functions below take works.
+CPU time of a run that has nothing to do. Here a class compiles its constructor when it has made some instances without
+one, and most classes of such a run make fewer. `fields`, `asdict` and `replace` of `dataclasses` take these records too.
+A type checker sees the names of the standard library; only what the functions below take works.
 """
 
 from __future__ import annotations
 
 from _collections import _tuplegetter  # type: ignore[import-not-found] # as in collections.namedtuple
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from itertools import count
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NoReturn
 
+_FEW = 32
+"""Instances that are made before the constructor is compiled: compiling it takes about as long as making so many."""
 _NOTHING = object()
 _put = object.__setattr__
 
@@ -37,6 +40,10 @@ class _Field:
         self.repr = repr
         self.compare = compare
 
+    def value(self) -> Any:
+        """Return the default of one instance, or _NOTHING."""
+        return self.default if self.default_factory is _NOTHING else self.default_factory()
+
 
 class _Record:
     """The fields of a class whose instances are records."""
@@ -44,6 +51,7 @@ class _Record:
     def __init__(self, fields: Mapping[str, _Field], *, frozen: bool) -> None:
         self.fields = fields
         self.frozen = frozen
+        self.instances = 0
         compared = [name for name, one in fields.items() if one.compare]
         # attrgetter is fastest, but makes no tuple of one value, nor of none.
         self.values: Callable[[Any], tuple[Any, ...]] = (
@@ -92,7 +100,7 @@ def _dataclass(
     else:
         namespace |= {name: one.default for name, one in own.items() if one.default is not _NOTHING}
     if init:
-        namespace["__init__"] = lambda *given, **named: _init_first(made, *given, **named)
+        namespace["__init__"] = lambda self, /, *given, **named: _init(made, self, given, named)
     not_taken = {"__dict__", "__weakref__", *own}  # those of the old class serve none of its instances
     defined = {name: value for name, value in cls.__dict__.items() if name not in not_taken}
     made: Any = type(cls)(cls.__name__, cls.__bases__, namespace | defined)
@@ -108,32 +116,64 @@ def _own_fields(cls: type) -> dict[str, _Field]:
     return fields
 
 
-def _init_first(made: Any, *given: Any, **named: Any) -> None:
-    """Compile `made.__init__`, and call it for the first instance, which is given[0]."""
+def _bound(
+    names: Sequence[str], default: Callable[[str], Any], given: Sequence[Any], named: Mapping[str, Any]
+) -> list[Any] | None:
+    """Return the values of a call in the order of the names; None for a call that is wrong."""
+    values, used = list(given), 0
+    for name in names[len(given) :]:
+        used += name in named
+        values.append(named[name] if name in named else default(name))
+        if values[-1] is _NOTHING:
+            return None
+    return values if len(values) == len(names) and used == len(named) else None
+
+
+def _init(made: Any, self: Any, given: Sequence[Any], named: Mapping[str, Any]) -> None:
+    """Fill one of the first instances; or compile `made.__init__`, which also says what is wrong with a call."""
     record: _Record = made.__record__
-    known: dict[str, Any] = {"put": _put, "NOTHING": _NOTHING}
+    record.instances += 1
+    values = None
+    if record.instances <= _FEW:
+        values = _bound(made.__match_args__, lambda name: record.fields[name].value(), given, named)
+    if values is None:
+        made.__init__ = _constructor(made)
+        made.__init__(self, *given, **named)
+        return
+    for name, value in zip(made.__match_args__, values, strict=True):
+        _put(self, name, value)
+    for name, one in record.fields.items():
+        if not one.init and (value := one.value()) is not _NOTHING:
+            _put(self, name, value)
+    if hasattr(self, "__post_init__"):
+        self.__post_init__()
+
+
+def _constructor(made: Any) -> Any:
+    record: _Record = made.__record__
+    known: dict[str, Any] = {"__put": _put, "__nothing": _NOTHING}
     parameters, lines = ["self"], []
     for name, one in record.fields.items():
         value = name
         if one.default_factory is not _NOTHING:
-            known[f"make_{name}"] = one.default_factory
-            parameters += [f"{name}=NOTHING"] if one.init else []
-            value = f"make_{name}() if {name} is NOTHING else {name}" if one.init else f"make_{name}()"
+            known[f"__make_{name}"] = one.default_factory
+            parameters += [f"{name}=__nothing"] if one.init else []
+            value = f"__make_{name}() if {name} is __nothing else {name}" if one.init else f"__make_{name}()"
         elif one.default is not _NOTHING:
-            known[f"default_{name}"] = one.default
-            parameters += [f"{name}=default_{name}"] if one.init else []
-            value = name if one.init else f"default_{name}"
+            known[f"__default_{name}"] = one.default
+            parameters += [f"{name}=__default_{name}"] if one.init else []
+            value = name if one.init else f"__default_{name}"
         elif one.init:
             parameters.append(name)
         else:
             continue  # __post_init__ sets it
-        lines.append(f" put(self, {name!r}, {value})" if record.frozen else f" self.{name} = {value}")
+        lines.append(f" __put(self, {name!r}, {value})" if record.frozen else f" self.{name} = {value}")
     if hasattr(made, "__post_init__"):
         lines.append(" self.__post_init__()")
     exec(f"def __init__({', '.join(parameters)}):\n" + ("\n".join(lines) or " pass"), known)  # noqa: S102 - our own names
-    made.__init__ = known["__init__"]
-    made.__init__.__qualname__ = f"{made.__qualname__}.__init__"
-    made.__init__(*given, **named)
+    constructor: Any = known["__init__"]
+    constructor.__qualname__ = f"{made.__qualname__}.__init__"
+    return constructor
 
 
 def _equal(self: Any, other: Any) -> Any:
@@ -256,15 +296,20 @@ class _Maker(type):
         defaults = {field: namespace[field] for field in fields if field in namespace}
         namespace |= {field: _tuplegetter(number, "") for number, field in enumerate(fields)}
         namespace |= {"__slots__": (), "_fields": fields, "_field_defaults": defaults, "__match_args__": fields}
-        namespace["__new__"] = lambda _cls, /, *given, **named: _new_first(made, _cls, *given, **named)
+        instances = count(1)
+        namespace["__new__"] = lambda _cls, /, *given, **named: _new(made, next(instances), _cls, given, named)
         made: Any = type(name, (_Tuple,), namespace)
         return made
 
 
-def _new_first(made: Any, kind: type, /, *given: Any, **named: Any) -> Any:
-    """Compile `made.__new__`, and call it for the first instance."""
+def _new(made: Any, instance: int, kind: type, given: Sequence[Any], named: Mapping[str, Any]) -> Any:
+    """Make one of the first instances; or compile `made.__new__`, which also says what is wrong with a call."""
+    if instance <= _FEW:
+        values = _bound(made._fields, lambda name: made._field_defaults.get(name, _NOTHING), given, named)
+        if values is not None:
+            return tuple.__new__(kind, values)
     parameters = ", ".join(made._fields)
-    new = eval(f"lambda _cls, {parameters}: make(_cls, ({parameters},))", {"make": tuple.__new__})  # noqa: S307 - our names
+    new = eval(f"lambda _cls, {parameters}: __make(_cls, ({parameters},))", {"__make": tuple.__new__})  # noqa: S307 - our names
     new.__name__, new.__qualname__ = "__new__", f"{made.__qualname__}.__new__"
     new.__defaults__ = tuple(made._field_defaults.values())
     made.__new__ = staticmethod(new)

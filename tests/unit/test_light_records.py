@@ -190,6 +190,49 @@ def test_a_named_tuple_is_one_of_typing() -> None:
             OurTuple(*arguments)
 
 
+def test_the_first_instances_are_made_as_all_later_ones_are() -> None:
+    made: Any = dataclass(frozen=True, slots=True)(
+        type(
+            "Made", (), {"__annotations__": {"a": int, "b": list, "c": str}, "b": field(default_factory=list), "c": "c"}
+        )
+    )
+    for number in range(60):
+        shown = [repr(one) for one in (made(number), made(number, [1]), made(c="x", a=number), made(number, [], c="y"))]
+        assert shown == [
+            f"Made(a={number}, b=[], c='c')",
+            f"Made(a={number}, b=[1], c='c')",
+            f"Made(a={number}, b=[], c='x')",
+            f"Made(a={number}, b=[], c='y')",
+        ]
+        assert made(number).b is not made(number).b
+        assert Ours(number).d == Derived(number).d == number + 1
+        assert (
+            OurTuple(number)
+            == OurTuple(a=number)
+            == OurTuple(b="b", a=number)
+            == OurTuple(number, "b")
+            == (number, "b")
+        )
+    new: Any
+    for wrong in ({}, {"a": 1, "d": 2}):
+        for new in (made, dataclass(frozen=True)(type("New", (), {"__annotations__": {"a": int}}))):
+            with pytest.raises(TypeError):
+                new(**wrong)
+    new = dataclass(type("Newer", (), {"__annotations__": {"a": int}}))
+    with pytest.raises(TypeError, match="multiple values"):
+        new(1, a=1)
+
+
+def test_a_field_may_be_called_as_what_a_constructor_uses() -> None:
+    names = dict.fromkeys(("put", "make", "kind", "given", "named", "made", "cls", "NOTHING", "default_put"), int)
+    makes: Any = type(NamedTuple)
+    two = makes("Two", (NamedTuple,), {"__annotations__": names})
+    one: Any = dataclass(frozen=True)(type("One", (), {"__annotations__": names}))
+    for _ in range(40):
+        assert list(vars(one(**dict.fromkeys(names, 3))).values()) == [3] * len(names)
+        assert two(**dict.fromkeys(names, 3)) == (3,) * len(names)
+
+
 def test_the_first_instances_can_be_made_by_many_threads_at_once() -> None:
     for _ in range(20):
         made: Any = dataclass(frozen=True, slots=True)(type("Made", (), {"__annotations__": {"a": int}}))
