@@ -84,6 +84,8 @@ _runs: dict[str, _Here] = {}
 _at_work: dict[Sessions, tuple[str, Run]] = {}
 _stopped: dict[str, int] = {}  # run id → 1 if nothing new begins, 2 if what runs is cancelled too
 _mutex = threading.Lock()
+_closing = threading.Lock()
+"""Held while connections are closed that databases of a run share: none may begin meanwhile."""
 _reading = threading.Lock()
 
 
@@ -163,7 +165,7 @@ def _migrate(order: Order, planned: DatabasePlan, tell: Sink, finished: list[Ste
 @contextmanager
 def _stoppable(run_id: str, sessions: Sessions, run: Run) -> Iterator[None]:
     """Have `stop` reach these sessions, also if it came before. The last one closes the connections that engines keep."""
-    with _mutex:
+    with _closing, _mutex:
         _at_work[sessions] = run_id, run
         stopped = _stopped.get(run_id, 0)
     if stopped:
@@ -171,11 +173,12 @@ def _stoppable(run_id: str, sessions: Sessions, run: Run) -> Iterator[None]:
     try:
         yield
     finally:
-        with _mutex:
-            del _at_work[sessions]
-            last = not any(id == run_id for id, _ in _at_work.values())
-        if last:
-            run.close()
+        with _closing:
+            with _mutex:
+                del _at_work[sessions]
+                last = not any(id == run_id for id, _ in _at_work.values())
+            if last:
+                run.close()
 
 
 def _here(order: Order) -> _Here:

@@ -205,6 +205,32 @@ def test_a_file_is_migrated_by_the_client(estate: Estate, processes: Cluster) ->
     assert not (processes.root / "b.db").exists()
 
 
+def test_a_saved_plan_in_two_shards(estate: Estate, processes: Cluster) -> None:
+    names = fleet(estate, 3)
+    estate.orch("plan", "-o", "plan.json")
+    runs = [estate.start(*dask(processes, "plan.json", "--shard", f"{number}/2")) for number in (1, 2)]
+    for run in runs:
+        _, err = run.communicate(timeout=60)
+        assert run.returncode == 0, err
+    each_once(estate, names)
+
+
+def test_a_worker_migrates_one_mongodb_database_after_the_other(mongo_estate: Estate, processes: Cluster) -> None:
+    """A worker closes its connections when it has nothing in hand; the next database opens them again."""
+    mongo_estate.write("t", {"000001_a.up.json": '[{"create": "a"}]', "000001_a.down.json": '[{"drop": "a"}]'})
+    mongo_estate.manifest(
+        '  - {name: "t_{n}", server: mongo, migrations: migrations/t/schema, for_each: {range: 1..3}}\n'
+    )
+    processes.end(*processes.workers)
+    processes.worker("mongo", mongo_estate.env, threads=1)
+    done = mongo_estate.orch(*dask(processes, "--jobs", "1"))
+    processes.end("mongo")
+    assert "3 databases done" in done.stderr
+    for n in (1, 2, 3):
+        row = mongo_estate.mongo(f"t_{n}")["schema_migrations"].find_one()
+        assert (row["version"], row["dirty"]) == (1, False)
+
+
 def test_what_is_refused_before_anything_is_touched(estate: Estate, processes: Cluster, tmp_path: Path) -> None:
     fleet(estate, 1)
     for arguments, told in (

@@ -81,8 +81,9 @@ class Mongo:
         return MongoCopies(self._client(target)[0], target, self._actor, self._run_id)
 
     def close(self) -> None:
-        """Close the clients."""
-        for client, _, _ in self._clients.values():
+        """Close the clients. The next session opens another one: pymongo does not open a closed client again."""
+        clients, self._clients = self._clients, {}
+        for client, _, _ in clients.values():
             client.close()
 
     def _client(self, target: Target, until: float | None = None) -> tuple[MongoClient[Any], bool, ServerNames]:
@@ -91,17 +92,17 @@ class Mongo:
         key = target.server_key if "authSource=" in url or "@" not in url else target.url.id
         asked = time.monotonic()
         with self._mutex:
-            if key not in self._clients:
+            if (found := self._clients.get(key)) is None:
                 at, unready = self._unready.get(key, (0.0, None))
                 if unready is not None and at >= asked:  # while we waited for our turn; another try would be as long
                     raise unready
                 try:
-                    self._clients[key] = self._opened(target, _try(until, first=unready is None))
+                    found = self._clients[key] = self._opened(target, _try(until, first=unready is None))
                 except ConnectError as error:
                     if error.transient:
                         self._unready[key] = (time.monotonic(), error)
                     raise
-            return self._clients[key]
+            return found
 
     def _opened(self, target: Target, patience: float | None) -> tuple[MongoClient[Any], bool, ServerNames]:
         with errors.connecting(target):
