@@ -39,7 +39,7 @@ _told_key = pytest.StashKey[dict[str, str]]()
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the settings."""
-    parser.addini("orch_file", "orch: the manifest; default: databases.yaml, found upward")
+    parser.addini("orch_file", "orch: the manifest; default: the nearest databases.yaml in this or a parent directory")
     parser.addini(
         "orch_only", "orch: what orch_estate has, chosen as --only does (label:x too); default: all", type="args"
     )

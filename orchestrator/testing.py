@@ -112,10 +112,10 @@ def estate(
     wait: float | None = None,
     tell: Callable[[str], None] | None = None,
 ) -> Estate:
-    """Return the estate of a manifest (default: found upward); one a process.
+    """Return the estate of a manifest (default: the nearest databases.yaml in this or a parent directory); one a process.
 
-    A server that is not ready is waited for up to `wait` seconds (default: 60), each time that it goes; `tell` gets a line
-    when that begins (default: it is written to stderr).
+    When a server is not ready, orch waits for it up to `wait` seconds (default: 60), at each outage. `tell` gets a line
+    when the waiting begins (default: it is written to stderr).
     """
     path = find_manifest(str(file) if file else None, os.environ, Path.cwd()).resolve()
     key = (os.getpid(), path, embedded)  # connections do not survive a fork

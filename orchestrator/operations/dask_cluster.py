@@ -38,9 +38,7 @@ CONNECT_TIMEOUT = 5.0  # seconds
 LOOK_EVERY = 1.0  # seconds
 PATIENCE = 60.0
 """Seconds without any worker after which nothing is waited for."""
-_GOES_ON = (
-    "a worker that lives finishes the migration that it runs; run the same command again: it continues from there"
-)
+_GOES_ON = "workers that still run finish their current migration; run the same command again: it continues from there"
 
 
 def require_dask() -> None:
@@ -94,7 +92,9 @@ def _client(scheduler: str, wait: float) -> Iterator[Any]:
             client = Client(scheduler, timeout=max(CONNECT_TIMEOUT, wait), set_as_default=False, name="orch")
     except ValueError as error:
         what = hidden("" if "@" in scheduler else f": {error}", 200, str)
-        raise UsageError(f"--scheduler is no address{what}", hint="for example --scheduler tcp://host:8786") from None
+        raise UsageError(
+            f"--scheduler is not a valid address{what}", hint="for example --scheduler tcp://host:8786"
+        ) from None
     except (OSError, TypeError, RuntimeError, ImportError) as error:
         raise ConnectError(
             f"the Dask scheduler at {hidden(scheduler, 200, redactor)} cannot be reached",

@@ -46,7 +46,7 @@ def render(manifest: Manifest, settings: Settings) -> dict[str, str]:
         return {}
     if not _IMAGE.fullmatch(settings.image):
         raise InvalidError(
-            f"{settings.image!r} is no name of an image: Kubernetes replaces no variables in it",
+            f"{settings.image!r} is not a valid image name: Kubernetes does not replace variables in it",
             where=Mark(manifest.path.name),
             hint="write registry/name:tag, and set another tag with --image or kustomize's images",
         )

@@ -197,5 +197,5 @@ def test_a_namespace_that_kubernetes_does_not_have_is_refused(tmp_path: Path, na
 @pytest.mark.parametrize("image", ["reg/app:${TAG}", "reg/app:$(TAG)", "reg /app", "{{image}}", "App:1"])
 def test_an_image_that_no_registry_has_is_refused(tmp_path: Path, image: str) -> None:
     root = small_project(tmp_path)
-    assert "is no name of an image" in orch(root, "render", "k8s", "--image", image, code=4).stderr
+    assert "is not a valid image name" in orch(root, "render", "k8s", "--image", image, code=4).stderr
     assert not (root / "k8s").exists()
