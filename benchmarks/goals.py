@@ -1,6 +1,6 @@
 """All figures of docs/performance.md that have a goal, in one table in Markdown, within twelve minutes.
 
-`python benchmarks/goals.py [--most 1000] [--runs 3] [--only WORD]`. Installs the wheel into a new environment, starts real
+`python benchmarks/goals.py [--most 1000] [--runs 3] [--only SECTION]`. Installs the wheel into a new environment, starts real
 servers with their default durability, lets orch and the floor take turns, and prints medians. `orch s` is the whole process,
 start-up included; `floor s` leaves out the start of Python. Needs 10 GB of disk for a thousand databases, one set at a
 time. Leaves nothing behind.
@@ -27,6 +27,8 @@ from run import HERE, SERVERS
 from sizes import Sizes, Used, machine
 
 ROWS = 400_000
+SECTIONS = ("core", "sqlite", "large", "postgres", "many", "mysql", "mongo")
+"""The parts of the table, in the order in which they are measured."""
 PLAIN = (
     "CREATE TABLE item (id integer PRIMARY KEY, name varchar(80) NOT NULL);\nCREATE INDEX item_name ON item (name);\n",
     "ALTER TABLE item ADD COLUMN note varchar(80);\n",
@@ -216,7 +218,7 @@ def main() -> int:
         "--most", type=int, default=1_000, help="databases of the largest fleet; the others shrink with it"
     )
     parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--only", default="", help="the one section that is to be measured")
+    parser.add_argument("--only", default="", choices=SECTIONS, help="measure this section alone")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     failed = []
@@ -227,15 +229,7 @@ def main() -> int:
         bench = Goals(root, options.runs)
         bench.most = options.most
         bench.install()
-        sections: dict[str, Callable[[], Iterator[Row]]] = {
-            "core": bench.core,
-            "sqlite": bench.sqlite,
-            "large": bench.large,
-            "postgres": bench.postgres,
-            "many": bench.many,
-            "mysql": bench.mysql,
-            "mongo": bench.mongo,
-        }
+        sections: dict[str, Callable[[], Iterator[Row]]] = {name: getattr(bench, name) for name in SECTIONS}
         print(f"{machine()}; medians of {options.runs}\n\n{HEAD}")
         products: dict[str, None] = {}
         for name, section in sections.items():
