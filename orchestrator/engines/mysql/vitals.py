@@ -8,6 +8,7 @@ from typing import Any
 from orchestrator.engines.mysql.connection import ask
 from orchestrator.engines.mysql.rights import rights_of
 from orchestrator.engines.mysql.schema_snapshot import SEE_SCHEMA
+from orchestrator.engines.mysql.writable import READ_ONLY, is_on
 from orchestrator.model import Vitals
 
 _NEEDED = ("SELECT", "INSERT", "UPDATE", "DELETE", "CREATE")
@@ -16,9 +17,9 @@ _FILES = ("ALTER", "DROP", "INDEX", "REFERENCES")
 
 def vitals(connection: Any, database: str) -> Vitals:
     """Return what the server says of itself and of this login. May raise pymysql.Error."""
-    ((now, read_only),) = ask(connection, "SELECT UTC_TIMESTAMP(6), @@GLOBAL.read_only")
+    ((now, read_only),) = ask(connection, f"SELECT UTC_TIMESTAMP(6), {READ_ONLY}")
     clock = datetime.fromisoformat(str(now)).replace(tzinfo=UTC) if now else None
-    role = "read-only" if int(read_only) else "writable"
+    role = "read-only" if is_on(read_only) else "writable"
     rights = rights_of(connection, database)
     if rights is None:
         return Vitals(clock, role=role)

@@ -28,7 +28,7 @@ _ITEMS = (
 _ROWS = rf"\({_ITEMS}\)(?>(?:{_S}*+,{_S}*+\({_ITEMS}\))*)"
 _NOTHING = rf"{_S}*+(?ai:ON){_S}++(?ai:CONFLICT){_S}*+(?:\([^()'\";/-]*+\){_S}*+)?(?ai:DO){_S}++(?ai:NOTHING)"
 _BEFORE = regex(_HEAD)
-_AFTER = regex(rf"{_ROWS}({_NOTHING})?+(){_S}*+;{_S}*+", re.DOTALL)
+_AFTER = regex(rf"{_ROWS}(?>({_NOTHING})?)(){_S}*+;{_S}*+", re.DOTALL)
 
 
 class Finder:

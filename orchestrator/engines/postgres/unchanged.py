@@ -9,10 +9,12 @@ from orchestrator.model import Attempt, History, VersionRow
 
 _ROW = "pg_catalog.concat_ws(':', version, attempt, direction, checksum, applied, in_flight, done)"
 
-# Rows that this transaction wrote, or a block in it with an id of its own: whatever column it changed.
-_WRITTEN_HERE = (
-    "pg_catalog.age(xmin) <= pg_catalog.age((pg_catalog.txid_current_if_assigned() % 4294967296)::text::pg_catalog.xid)"
-)
+# Rows that this transaction wrote, or a block in it with an id of its own: whatever column it changed. Rows of long ago keep
+# the ids of their transactions, and ids come again: only those count that can have been given since this transaction's own,
+# up to a million more than the snapshot shows.
+_OWN = "pg_catalog.txid_current_if_assigned()"
+_GIVEN_SINCE = f"pg_catalog.txid_snapshot_xmax(pg_catalog.txid_current_snapshot()) - {_OWN}"
+_WRITTEN_HERE = f"((xmin::text::bigint - {_OWN}) & 4294967295) <= GREATEST({_GIVEN_SINCE}, 0) + 1000000"
 
 
 class KnownRecords:
