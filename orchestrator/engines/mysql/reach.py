@@ -74,7 +74,10 @@ _WRITES = frozenset(
 )
 _READ_ONLY = ("information_schema", "performance_schema", "sys")
 _OF_ROWS = ("new", "old", "excluded")
-_SERVER_WORDS = re.compile(r"(?i)@@\s*(global|persist|persist_only)\s*\.|[,]\s*(global|persist|persist_only)\s")
+# Held against tokens with a blank between them: what a SET reads, or has in a text, changes nothing.
+_SERVER_WORDS = re.compile(
+    r"(?i)(?:^set|,) (?:@ ?@ ?`?(?:global|persist|persist_only)`? ?\.|(?:global|persist|persist_only) )"
+)
 
 
 def confine(script: Script, database: str, scratch: str) -> Confined:
@@ -174,7 +177,7 @@ def _reached(
 ) -> Iterator[tuple[Token, Finding | None]]:
     """Yield what a statement reaches with its token; None: it is its own database, by name."""
     words = [token.text if token.kind == "word" else "" for token in tokens]
-    for what, reach, hint in _of_the_server(words, statement.source):
+    for what, reach, hint in _of_the_server(words, tokens):
         yield tokens[0], _finding(script, statement, tokens[0], what, reach, hint)
     alone = {
         name_of(token).lower()
@@ -244,7 +247,12 @@ def _engines(words: list[str]) -> Iterator[int]:
             yield from range(at + 1, min(at + 3, len(words)))
 
 
-def _of_the_server(words: list[str], source: str) -> Iterator[tuple[str, Reach, str]]:
+def _sets_the_server(words: list[str], tokens: list[Token]) -> bool:
+    spelled = " ".join("''" if token.kind == "text" else token.text for token in tokens)
+    return any(one in ("password", "default") for one in words[1:2]) or _SERVER_WORDS.search(spelled) is not None
+
+
+def _of_the_server(words: list[str], tokens: list[Token]) -> Iterator[tuple[str, Reach, str]]:
     first, rest = words[0], words[1:6]
     if first in ("create", "alter", "drop") and any(one in rest[:2] for one in ("database", "schema")):
         yield f"{first.upper()} DATABASE changes the server", Reach.OTHER, _OUTSIDE
@@ -254,10 +262,7 @@ def _of_the_server(words: list[str], source: str) -> Iterator[tuple[str, Reach, 
         yield f"{first.upper()} USER changes what all databases share", Reach.OTHER, _OUTSIDE
     elif first in ("grant", "revoke"):
         yield f"{first.upper()} changes what all databases share", Reach.OTHER, _OUTSIDE
-    elif first == "set" and (
-        any(one in ("global", "persist", "persist_only", "password", "default") for one in rest[:1])
-        or _SERVER_WORDS.search(source)
-    ):
+    elif first == "set" and _sets_the_server(words, tokens):
         yield "SET GLOBAL changes the server", Reach.OTHER, _OUTSIDE
     elif (
         first in ("install", "uninstall", "purge", "flush", "reset")
