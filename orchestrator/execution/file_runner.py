@@ -16,8 +16,7 @@ from orchestrator.execution.smaller_pieces import SmallerPieces
 from orchestrator.hints import Command, Hint
 from orchestrator.model import Attempt, Checks, Mark, Script, Statement, VersionRow
 from orchestrator.planning.attempts import (
-    prefix_checksum,
-    prefix_in_flight,
+    Prefixes,
     prefix_landed,
     version_row_after,
     version_row_during,
@@ -81,6 +80,7 @@ class FileRunner:
     ) -> Attempt:
         during = version_row_during(self.history_writer.applied, attempt.version, attempt.direction)
         total = len(script.statements)
+        prefixes = Prefixes(script)
         if not attempt.applied and not attempt.in_flight:
             for check in script.checks.before:
                 self.session.ask(check, limits)
@@ -95,7 +95,7 @@ class FileRunner:
             progress = attempt._replace(
                 applied=index + 1,
                 in_flight=False,
-                prefix=prefix_checksum(script, index + 1),
+                prefix=prefixes.checksum(index + 1),
                 done=index + 1 == total and not script.checks.after,
                 error="",
             )
@@ -109,7 +109,7 @@ class FileRunner:
                         raise
                     committed = False
             if not committed:
-                attempt = self._run_alone(attempt, script, index, limits, during)
+                attempt = self._run_alone(attempt, script, index, limits, during, prefixes)
                 attempt = self._commit((), progress, version_row, limits)
             self.tell_messages(attempt.version, script.file.path)
             self.run.sink(StatementDone(self.id, attempt.version, index + 1, total))
@@ -126,6 +126,7 @@ class FileRunner:
         index: int,
         limits: Limits,
         during: VersionRow,
+        prefixes: Prefixes,
     ) -> Attempt:
         """Run a statement that cannot commit with its record: intent first; if one is found, ask what became of it."""
         # One that the server refused inside a transaction comes here too.
@@ -146,7 +147,7 @@ class FileRunner:
                 )
         elif self.session.probe(statement, limits)[0] is not Effect.DONE:
             # (What is done before it began is refused by the server, or passed over: a later run must not take it for ours.)
-            begun = attempt._replace(in_flight=True, prefix=prefix_in_flight(script, index), error="")
+            begun = attempt._replace(in_flight=True, prefix=prefixes.in_flight(index), error="")
             attempt = self._commit((), begun, during, limits)
         try:
             self.session.execute(statement, limits)

@@ -56,19 +56,45 @@ def version_row_after(applied: Iterable[int], version: int, direction: Direction
     return VersionRow(max(others | {version} if direction is Direction.UP else others, default=None))
 
 
+class Prefixes:
+    """The checksums of a script's first statements. Asked for one after the other, each adds its last statement alone."""
+
+    def __init__(self, script: Script) -> None:
+        self._script = script
+        self._digest = hashlib.sha256()
+        self._count = 0
+        self._before = ""  # the checksum without the last statement
+
+    def checksum(self, count: int) -> str:
+        """Return the checksum of the first `count` statements; '' for none. Line ends count as in a file's checksum."""
+        count = min(count, len(self._script.statements))
+        if count == self._count - 1:
+            return self._before
+        if count < self._count:
+            self._digest, self._count = hashlib.sha256(), 0
+        for statement in self._script.statements[self._count : count]:
+            if self._count == count - 1:
+                self._before = self._told()
+            self._digest.update(statement.source.replace("\r\n", "\n").encode() + b"\0")
+            self._count += 1
+        return self._told()
+
+    def in_flight(self, count: int) -> str:
+        """Return the checksums of the first `count` statements, and of those with the one that was begun after them."""
+        return f"{self.checksum(count)}+{self.checksum(count + 1)}"
+
+    def _told(self) -> str:
+        return f"sha256:{self._digest.hexdigest()}" if self._count else ""
+
+
 def prefix_checksum(script: Script, count: int) -> str:
-    """Return the checksum of a script's first `count` statements; '' for none. Line ends count as in a file's checksum."""
-    if count == 0:
-        return ""
-    digest = hashlib.sha256()
-    for statement in script.statements[:count]:
-        digest.update(statement.source.replace("\r\n", "\n").encode() + b"\0")
-    return "sha256:" + digest.hexdigest()
+    """Return the checksum of a script's first `count` statements; '' for none."""
+    return Prefixes(script).checksum(count)
 
 
 def prefix_in_flight(script: Script, count: int) -> str:
     """Return the checksums of a script's first `count` statements, and of those with the one that was begun after them."""
-    return f"{prefix_checksum(script, count)}+{prefix_checksum(script, count + 1)}"
+    return Prefixes(script).in_flight(count)
 
 
 def prefix_landed(attempt: Attempt, *, done: bool) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from orchestrator.model import Attempt, Direction, File, History, Migration, Origin, Script, Statement, VersionRow
 from orchestrator.planning.attempts import (
+    Prefixes,
     digest,
     latest_effective,
     next_attempt,
@@ -419,6 +421,15 @@ def test_the_prefix_once_it_is_known_what_landed() -> None:
 def test_a_prefix_is_not_its_statements_glued_together() -> None:
     assert prefix_checksum(script("ab", "c"), 2) != prefix_checksum(script("a", "bc"), 2)
     assert prefix_checksum(script("a"), 0) == ""
+
+
+def test_prefixes_are_the_same_in_whatever_order_they_are_asked_for() -> None:
+    whole = script("a", "b\r\n", "c", "d")
+    expected = ["", *(f"sha256:{hashlib.sha256(text).hexdigest()}" for text in (b"a\0", b"a\0b\n\0", b"a\0b\n\0c\0"))]
+    for order in ((0, 1, 2, 3), (3, 2, 1, 0), (2, 1, 2, 3, 2, 3, 1, 0, 3), (1, 0, 1), (0, 3, 1, 2), (3, 2)):
+        prefixes = Prefixes(whole)
+        assert [prefixes.checksum(count) for count in order] == [expected[count] for count in order]
+        assert prefixes.in_flight(1) == prefix_in_flight(whole, 1) == f"{expected[1]}+{expected[2]}"
 
 
 def test_digest_changes_with_what_a_plan_depends_on_and_with_nothing_else() -> None:
