@@ -62,15 +62,18 @@ class Finding(NamedTuple):
         return f"{self.where}: {self.what}"
 
 
-def limited_effects(script: Script) -> Iterator[Finding]:
-    """Yield what has no effect, or one that a later run of the file would lack, where it runs statement by statement."""
+def limited_effects(script: Script, *, set_local: bool) -> Iterator[Finding]:
+    """Yield what has no effect, or one that a later run of the file would lack, where it runs statement by statement.
+
+    `set_local`: whether SET LOCAL is for one transaction; in MySQL it is for the session.
+    """
     if script.atomic:
         return
     for number, statement in enumerate(script.statements, 1):
         if not isinstance(statement.body, str):
             return
         where = Mark(script.file.path, statement.line)
-        if not statement.block and (found := _NOTHING.match(statement.source)):
+        if set_local and not statement.block and (found := _NOTHING.match(statement.source)):
             yield Finding(where, f"SET {found['what'].upper()} has no effect outside of BEGIN … COMMIT")
         if number == len(script.statements):
             return

@@ -173,6 +173,7 @@ class Dialect(NamedTuple):
         lint_versions: the oldest and the newest major version that these rules know; none: (0, 0).
         lint_brackets: whether `[name]` is a name in its files.
         lint_lock: the lock of every change, and what it is on, where that is never a table; none: the rules tell it.
+        set_local: whether `SET LOCAL` in its files is for one transaction.
         error_code: what people read of the code of a server's error; `{}` stands for the code.
         slow_drop: whether dropping a database takes so long that a test does not wait for it.
         sizes: the module that asks a session how large the tables are, a `Sizing`; '' where nothing counts that.
@@ -205,6 +206,7 @@ class Dialect(NamedTuple):
     lint_versions: tuple[int, int] = (0, 0)
     lint_brackets: bool = False
     lint_lock: tuple[str, str] | None = None
+    set_local: bool = False
     error_code: str = "code {}"
     slow_drop: bool = False
     extra: str = ""

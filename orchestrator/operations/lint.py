@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from orchestrator.analysis.rules import fits_engine, rules
 from orchestrator.analysis.sizes import size_of, weighed
 from orchestrator.engines import dialect
 from orchestrator.errors import InvalidError, InvalidGroup, OrchError, UsageError
-from orchestrator.model import Database, File, Mark, Migration, Script, Size
+from orchestrator.model import Database, File, Mark, Script, Size
 from orchestrator.operations.assembly import Assembly, one_of_each
 from orchestrator.operations.load import assemble
 from orchestrator.operations.side_by_side import side_by_side
@@ -46,9 +46,10 @@ class Request:
 
 
 def lint(request: Request) -> Report:
-    """Return what the rules say. InvalidError for a manifest or a directory that cannot be read, UsageError for options.
+    """Return what the rules say. InvalidError for a manifest that cannot be read, UsageError for options.
 
-    A file that cannot be read as a migration is a finding, and every other one is judged.
+    A file that cannot be read as a migration is a finding, and every other one is judged; of a directory with such a file
+    name no file is judged.
     """
     if request.since is not None and request.changed is not None:
         raise UsageError("--since and --changed cannot be used together", hint="use one of them")
@@ -63,10 +64,7 @@ def lint(request: Request) -> Report:
     different = one_of_each(assembly.databases)  # the members of a fleet share their files
     found = side_by_side(judge, different) if _is_large(different) else None
     if found is None:
-        catalogs = replace(
-            assembly, databases=different
-        ).catalogs()  # everything that is wrong with any directory is told
-        found = [judge(database, catalogs[database.id]) for database in different]
+        found = [judge(database) for database in different]
     told = tuple(one for told, _, _ in found for one in told)
     return Report(told, len(assembly.databases), sum(files for _, files, _ in found), sum(one for _, _, one in found))
 
@@ -95,16 +93,10 @@ def _judge(
     request: Request,
     changed: Collection[Path] | None,
     database: Database,
-    catalog: Sequence[Migration] | None = None,
 ) -> tuple[list[Told], int, int]:
-    """Return findings, files and permitted findings of one database; InvalidError if its directory cannot be read."""
+    """Return findings, files and permitted findings of one database."""
     judged = _Judged(database, request)
-    for script in _scripts(
-        assembly.read_script,
-        database,
-        read_catalog(database, assembly.contents) if catalog is None else catalog,
-        judged,
-    ):
+    for script in _scripts(assembly, database, judged):
         judged.take(script, _is_pending(request, changed, judged.version, script.file))
     return judged.told, judged.files, judged.allowed
 
@@ -121,21 +113,21 @@ def _is_pending(request: Request, changed: Collection[Path] | None, version: int
     return request.since is None or version > request.since
 
 
-def _scripts(
-    read: Callable[[Database, File], Script], database: Database, catalog: Sequence[Migration], judged: _Judged
-) -> Iterator[Script]:
+def _scripts(assembly: Assembly, database: Database, judged: _Judged) -> Iterator[Script]:
     """Yield the up files of a database; one that cannot be read is told."""
+    try:
+        catalog = read_catalog(database, assembly.contents)
+    except OrchError as error:
+        judged.unreadable(error, database.mark)
+        return
     for migration in catalog:
         if migration.up is None:
             continue
         judged.version = migration.version
         try:
-            yield read(database, migration.up)
-        except InvalidGroup as group:
-            for error in group.errors:
-                judged.unreadable(error, migration.up)
+            yield assembly.read_script(database, migration.up)
         except OrchError as error:
-            judged.unreadable(error, migration.up)
+            judged.unreadable(error, Mark(migration.up.path, 1, 1))
 
 
 class _Judged:
@@ -169,12 +161,12 @@ class _Judged:
                 level, size = weighed(finding, self._level(finding), self._sizes), size_of(finding.table, self._sizes)
                 self.told.append(Told(self._database.id, level, finding, _line(script, finding), size))
 
-    def unreadable(self, error: OrchError, file: File) -> None:
-        """Tell of a file that is no migration."""
+    def unreadable(self, error: OrchError, place: Mark) -> None:
+        """Tell of a file that is no migration. `place` is for an error that has none."""
         self.files += 1
-        where = error.where or Mark(file.path, 1, 1)
-        what = ": ".join(filter(None, [error.what, error.hint]))
-        self.told.append(Told(self._database.id, ERROR, Finding("LT001", where, what)))
+        for one in error.errors if isinstance(error, InvalidGroup) else (error,):
+            what = ": ".join(filter(None, [one.what, one.hint]))
+            self.told.append(Told(self._database.id, ERROR, Finding("LT001", one.where or place, what)))
 
     def _level(self, finding: Finding) -> str:
         if not fits_engine(finding.code, self._database.engine):

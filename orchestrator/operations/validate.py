@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from orchestrator.analysis.sessions import leaks, limited_effects
+from orchestrator.engines import dialect
 from orchestrator.errors import InvalidError, InvalidGroup
 from orchestrator.model import Database, Direction, Manifest
 from orchestrator.operations.assembly import Assembly, one_of_each
@@ -59,7 +60,8 @@ def validate(assembly: Assembly) -> Validated:
                 files += 1
                 try:
                     script = assembly.read_script(database, found)
-                    warnings += [Warned("limited", database.id, str(one)) for one in limited_effects(script)]
+                    limited = limited_effects(script, set_local=dialect(database.engine).set_local)
+                    warnings += [Warned("limited", database.id, str(one)) for one in limited]
                     warnings += [Warned("note", database.id, note) for note in script.notes]
                 except InvalidGroup as group:
                     errors.extend(group.errors)

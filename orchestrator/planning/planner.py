@@ -160,7 +160,7 @@ def _of_files(database: Database, found: Sequence[File | None], scripts: Scripts
 
     for script in read:
         yield from script.notes
-        yield from map(str, limited_effects(script))
+        yield from map(str, limited_effects(script, set_local=dialect(database.engine).set_local))
     yield from map(str, leaks(read))
 
 

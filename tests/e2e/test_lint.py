@@ -102,6 +102,17 @@ def test_changed_asks_git(project: Estate) -> None:
     assert "--since and --changed" in project.orch("lint", "--changed", "main", "--since", "1", code=2).stderr
 
 
+def test_a_directory_that_is_wrong_keeps_no_other_from_being_judged(project: Estate) -> None:
+    manifest = project.root / "databases.yaml"
+    entry = manifest.read_text().splitlines()[-1]
+    manifest.write_text(manifest.read_text() + entry.replace("name: a", "name: b") + "\n")
+    project.write("postgres-a", {"1_a.up.sql": TABLE, "2_b.up.sql": "DROP TABLE t;", "000004_x.sql": "SELECT 1;"})
+    project.write("postgres-b", {"1_a.up.sql": TABLE, "2_b.up.sql": "DROP TABLE t;"})
+    found = {(one["database"], one["code"]): one for one in lint(project)["findings"]}
+    assert set(found) == {("postgres-a", "LT001"), ("postgres-b", "PG101")}
+    assert found["postgres-a", "LT001"]["path"].endswith("000004_x.sql")
+
+
 def test_permissions(project: Estate) -> None:
     allowed = "-- orch: allow PG203 the table has ten rows\nCREATE INDEX ON t (a);"
     project.write("postgres-a", {"1_a.up.sql": TABLE, "2_b.up.sql": allowed})
@@ -286,4 +297,10 @@ def test_ten_thousand_files_are_judged_whole_and_in_order(project: Estate) -> No
         (f"postgres-{name}", "PG101", "t499") for name in names
     ]
     (project.root / "migrations/postgres-d7/schema/7_other.up.sql").write_text("")  # two files of one version
-    assert "two up files for version 7" in project.orch("lint", code=4).stderr
+    found = lint(project)
+    assert [one["database"] for one in found["findings"] if one["code"] == "PG101"] == sorted(
+        {f"postgres-{name}" for name in names} - {"postgres-d7"}
+    )
+    assert ["two up files for version 7" in one["what"] for one in found["findings"] if one["code"] == "LT001"] == [
+        True
+    ]

@@ -67,9 +67,14 @@ def test_what_does_not_depend_on_it_is_not(first: str, second: str) -> None:
     ],
 )
 def test_what_a_run_that_goes_on_would_lack_is_named(text: str, what: str) -> None:
-    (found,) = limited_effects(script(f"-- orch: no-transaction\n{text}"))
+    (found,) = limited_effects(script(f"-- orch: no-transaction\n{text}"), set_local=True)
     assert found.where.line == 2
     assert found.what.startswith(what)
+
+
+def test_set_local_of_mysql_is_for_the_session() -> None:
+    text = "-- orch: no-transaction\nSET LOCAL sql_safe_updates = 0; SELECT 1;"
+    assert list(limited_effects(script(text), set_local=False)) == []
 
 
 def test_validate_and_plan_say_so(new_house: House) -> None:

@@ -84,6 +84,7 @@ DIALECT = Dialect(
     client="orchestrator.engines.postgres.client",
     lint_rules=("PG",),
     lint_versions=(12, 18),
+    set_local=True,
     error_code="SQLSTATE {}",
     tracer="orchestrator.engines.postgres.tracing",
     sizes="orchestrator.engines.postgres.sizes",
