@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+import threading
 from collections.abc import Callable, Container, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from types import FrameType
@@ -151,15 +152,29 @@ def ended(code: int, written: bool) -> int:
 
 @contextmanager
 def stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
-    """Have `stop` called by Ctrl-C and SIGTERM instead of ending the process."""
+    """Have `stop` called by Ctrl-C and SIGTERM instead of ending the process, once for each signal.
+
+    A handler may interrupt its own thread in the middle of writing a line, where Python refuses to write another one. So
+    another thread calls `stop`.
+    """
+    turn, threads = threading.Lock(), list[threading.Thread]()
+
+    def in_turn() -> None:
+        with turn:
+            stop()
 
     def called(_signal: int, _frame: FrameType | None) -> None:
-        stop()
+        threads.append(threading.Thread(target=in_turn, name="orch-stop"))
+        threads[-1].start()
 
-    with ExitStack() as signals:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signals.callback(signal.signal, number, signal.signal(number, called))
-        yield
+    try:
+        with ExitStack() as signals:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signals.callback(signal.signal, number, signal.signal(number, called))
+            yield
+    finally:
+        for thread in threads:
+            thread.join()
 
 
 def waiting() -> Sink:
