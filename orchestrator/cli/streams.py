@@ -28,7 +28,8 @@ def put(text: str, *, now: bool = False, secret: bool = False) -> None:
     if _lost:
         return
     try:
-        _last[:] = [sys.stdout.write(text if secret else without_secrets(text))]
+        if text:  # Python may write nothing, too, and a full disk refuses even that
+            _last[:] = [sys.stdout.write(text if secret else without_secrets(text))]
         if now:
             sys.stdout.flush()
     except OSError as error:

@@ -9,6 +9,7 @@ from typing import Any
 
 from orchestrator.errors import InvalidError
 from orchestrator.hints import Command, Hint
+from orchestrator.planning.plan import PLAN_FORMAT
 from orchestrator.planning.status import MISSING, PENDING, RUNNING, UP_TO_DATE
 from orchestrator.secret import bounded
 
@@ -38,8 +39,10 @@ def read_report(path: str) -> Document:
         errors = isinstance(document, dict) and "errors" in document
         what = "holds errors and no databases" if errors else "is not a document of report, status, plan or apply"
         raise InvalidError(f"{path} {what}", hint=_HINT)
-    if document.get("format", FORMAT) != FORMAT:
-        raise InvalidError(f"{path}: format {document['format']}, this orch reads {FORMAT}", hint=_HINT)
+    reads = PLAN_FORMAT if kind == "plan" else FORMAT
+    if document.get("format", reads) != reads:
+        given = bounded(str(document["format"]), 20)
+        raise InvalidError(f"{path} has format {given}, and this version of orch reads format {reads}", hint=_HINT)
     if wrong := _wrong(document, kind):
         raise InvalidError(f"{path} is not what orch {kind} writes: {wrong}", hint=_HINT)
     if kind == "report":

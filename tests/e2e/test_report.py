@@ -163,7 +163,7 @@ def test_from_what_other_commands_write(shop: Estate, command: str) -> None:
         ("{", "is not a JSON document"),
         ("[]", "is not a document of report, status, plan or apply"),
         ('{"format": 1, "errors": []}', "holds errors and no databases"),
-        ('{"format": 2, "databases": []}', "format 2, this orch reads 1"),
+        ('{"format": 2, "databases": []}', "has format 2, and this version of orch reads format 1"),
         ('{"format": 1, "databases": [{"id": 7}]}', "$.databases[0]"),
         ('{"format": 1, "databases": [], "schemas": {"x": 1}, "tool": "", "name": "", "made_at": null}', "$.schemas.x"),
     ],

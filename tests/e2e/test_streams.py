@@ -59,7 +59,6 @@ def test_a_closed_stream_stops_nothing(pg_estate: Estate, closed: str) -> None:
         "apply",
         "apply --output json",
         "apply --output jsonl",
-        "apply --output github",
         "status",
         "status --output json",
         "plan --output markdown",
@@ -78,6 +77,11 @@ def test_a_full_stdout_is_told_and_the_work_is_done(pg_estate: Estate, command: 
     assert "No space left on device" in done.stderr.splitlines()[-1]
     if command.startswith("apply") and "help" not in command:
         assert pg_estate.tables("a") == {"one"}
+
+
+def test_a_full_stdout_that_gets_nothing_loses_nothing(pg_estate: Estate) -> None:
+    pg_estate.add("postgres", "a", ONE)
+    assert shell(pg_estate, "orch apply --output github >/dev/full").returncode == 0
 
 
 @pytest.mark.parametrize("output", ["text", "json", "jsonl", "gitlab"])
