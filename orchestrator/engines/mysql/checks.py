@@ -29,6 +29,8 @@ def refuse_writing(connection: Any, target: Target, wire: Wire, checks: Checks, 
         try:
             wire.run(check, limits)
         except StatementError as error:
+            if error.code == str(errors.KILLED):  # by a signal to this run, or because it took too long
+                raise
             if error.code == _READ_ONLY:
                 raise error.completed(hint="a check must not change anything: ask for what is there") from None
         finally:
