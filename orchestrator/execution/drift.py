@@ -17,7 +17,7 @@ from orchestrator.analysis.drift import (
     write_kept,
 )
 from orchestrator.engines.base import Session
-from orchestrator.errors import DriftError, OrchError, SchemaTooLargeError
+from orchestrator.errors import DriftError, NotPermittedError, OrchError, SchemaTooLargeError
 from orchestrator.hints import Command, Hint
 from orchestrator.model import History, SchemaSnapshot, Settings, VersionRow
 from orchestrator.planning.attempts import digest
@@ -40,8 +40,11 @@ class Verdict(NamedTuple):
     found: SchemaSnapshot | None = None
 
 
-def against_kept(session: Session, ignore: Sequence[str]) -> Verdict:
-    """Compare the database with the schema snapshot that was kept of it. Changes nothing."""
+def against_kept(session: Session, ignore: Sequence[str], *, strict: bool = True) -> Verdict:
+    """Compare the database with the schema snapshot that was kept of it. Changes nothing.
+
+    If the login lacks a right to read the schema, it is unknown whether it changed; `strict`: NotPermittedError.
+    """
     for _ in range(2):
         history = session.read_history()
         text = session.kept_snapshot()
@@ -59,6 +62,10 @@ def against_kept(session: Session, ignore: Sequence[str]) -> Verdict:
             found = session.schema_snapshot()
         except SchemaTooLargeError as error:
             return Verdict(unknown=error.what)
+        except NotPermittedError as error:
+            if strict:
+                raise
+            return Verdict(unknown=error.what)
         if _belongs(kept, session.read_history()):  # else a run came between
             return Verdict(compare(kept.snapshot, found, ignore), kept=kept.snapshot, found=found)
     return Verdict(unknown="it is being migrated")
@@ -73,7 +80,7 @@ def _belongs(kept: KeptSnapshot, history: History) -> bool:
 
 def before_steps(session: Session, id: str, settings: Settings) -> Verdict:
     """Compare once more under the lock, before anything runs; DriftError where somebody changed what must not be changed."""
-    verdict = against_kept(session, settings.drift_ignore)
+    verdict = against_kept(session, settings.drift_ignore, strict=settings.drift == "refuse")
     if verdict.drift.differences and settings.drift == "refuse":
         raise refusal(id, verdict.drift)
     return verdict

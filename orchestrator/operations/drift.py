@@ -269,7 +269,7 @@ def guard(run: Run, plan: Plan) -> Plan:
         target = run.targets[planned.id]
         try:
             with run.engines[target.engine].connect(target) as session:
-                verdict = against_kept(session, settings.drift_ignore)
+                verdict = against_kept(session, settings.drift_ignore, strict=settings.drift == "refuse")
                 session.keep()
         except OrchError as error:
             databases.append(replace(planned, failure=Failure.of(error, run.redact)))

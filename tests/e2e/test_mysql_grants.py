@@ -132,3 +132,17 @@ def test_a_login_that_sees_a_part_of_the_schema_finds_no_drift_and_keeps_nothing
     login.grant("drift,")
     login.execute(more[0])
     assert "no drift" in login.orch("drift", "--kept")
+
+
+def test_a_right_that_drift_lacks_stops_apply_only_where_drift_is_refused(login: Login) -> None:
+    root(login, "apply")
+    root(login, "drift", "shop", "--accept")
+    login.shop.write({"9_z.up.sql": "SELECT 1;\n"})
+    login.grant("apply, rollback")
+    manifest = login.shop.estate.root / "databases.yaml"
+    before = manifest.read_text()
+    manifest.write_text(f"{before}defaults: {{drift: refuse}}\n")
+    assert "does not see all of it" in login.orch("apply", code=7)
+    manifest.write_text(f"{before}defaults: {{drift: warn}}\n")
+    told = login.orch("apply")
+    assert "drift is unknown: the schema of" in told and "1 database done" in told
