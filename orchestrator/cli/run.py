@@ -42,7 +42,8 @@ def run() -> int:
         from orchestrator.cli.ends import report
 
         _on_signals(_at_once)
-        code = report(error)
+        # Python makes other errors of an interrupt, such as a RuntimeError where a class is being made.
+        code = report(KeyboardInterrupt() if _came else error)
     if signal.getsignal(signal.SIGINT) is _interrupted:  # otherwise the command handles signals itself
         _on_signals(_at_once)
     return code

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from orchestrator.engines import dialect
+from orchestrator.engines import DIALECTS, dialect
 from orchestrator.errors import (
     ConflictError,
     InvalidError,
@@ -158,9 +158,10 @@ def _of_files(database: Database, found: Sequence[File | None], scripts: Scripts
         return
     from orchestrator.analysis.sessions import leaks, limited_effects  # its patterns take long to compile
 
+    set_local = database.engine in DIALECTS and dialect(database.engine).set_local
     for script in read:
         yield from script.notes
-        yield from map(str, limited_effects(script, set_local=dialect(database.engine).set_local))
+        yield from map(str, limited_effects(script, set_local=set_local))
     yield from map(str, leaks(read))
 
 
