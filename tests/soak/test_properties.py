@@ -535,14 +535,15 @@ class Life(RuleBasedStateMachine):
         assert self.world.version_row() == (max(self.done, default=-1), False)
 
 
-def _live(make: Any, examples: int, length: int) -> tuple[int, int]:
-    """Live so many lives; return how many steps were made and how many kills survived."""
+def _live(make: Any, examples: int, length: int, *, same: bool = False) -> tuple[int, int]:
+    """Live so many lives; return how many steps were made and how many kills survived. `same`: the same lives every time."""
     Life.steps = Life.kills = 0
     Life.make = staticmethod(make)
     relaxed = settings(
         max_examples=examples,
         stateful_step_count=length,
         deadline=None,
+        derandomize=same,
         suppress_health_check=list(HealthCheck),
         print_blob=True,
         database=None,
@@ -555,7 +556,7 @@ def _live(make: Any, examples: int, length: int) -> tuple[int, int]:
 
 @pytest.mark.parametrize("transactions", [True, False], ids=["transactions", "standalone"])
 def test_lives_in_memory(transactions: bool) -> None:
-    steps, kills = _live(lambda: MemoryWorld(transactions), 50, 30)
+    steps, kills = _live(lambda: MemoryWorld(transactions), 50, 30, same=True)
     assert steps > 500
     print(f"{steps} steps, {kills} kills")
 
