@@ -93,28 +93,30 @@ class Routine(NamedTuple):
     """A function that a file creates.
 
     `what` is what it does that no copy may do, or ''. `calls` are the names of the functions that it calls. `executes`: it
-    executes a text that is not in it, such as one that it is given.
+    executes a text that is not in it, such as one that it is given. `databases` are the places of the parameters that it
+    takes for names of databases there.
     """
 
     name: str
     what: str
     calls: frozenset[str]
     executes: bool = False
+    databases: frozenset[int] = frozenset()
 
 
 class Confined(NamedTuple):
     """A file as it runs in a copy of its database.
 
     `findings` are the statements that reach beyond the copy. `routines` are the functions that the file creates. `calls`
-    takes the names of functions that reach beyond the copy, and of those that execute a text; it returns a finding for each
-    call of one of the first, and for what is given to one of the second. `links`: the file creates an extension whose
-    functions reach other databases, so that any text may call them.
+    takes the names of functions that reach beyond the copy, and of those that execute a text with their `databases`; it
+    returns a finding for each call of one of the first, and for what is given to one of the second. `links`: the file
+    creates an extension whose functions reach other databases, so that any text may call them.
     """
 
     script: Script
     findings: tuple[Finding, ...] = ()
     routines: tuple[Routine, ...] = ()
-    calls: Callable[[frozenset[str], frozenset[str]], Iterable[Finding]] = lambda names, executing: ()  # noqa: ARG005
+    calls: Callable[[frozenset[str], Mapping[str, frozenset[int]]], Iterable[Finding]] = lambda names, executing: ()  # noqa: ARG005
     links: bool = False
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from orchestrator.errors import InvalidError, InvalidGroup
 from orchestrator.files.yaml_text import to_yaml
 from orchestrator.model import Manifest
-from orchestrator.render.jobs import CANNOT_MEND, POD_SECURITY, Jobs, merged, pod_metadata, pod_settings
+from orchestrator.render.jobs import CANNOT_MEND, Jobs, merged, pod_metadata, pod_settings
 from orchestrator.render.settings import Settings
 from orchestrator.render.text import header
 
@@ -64,7 +64,7 @@ def render(manifest: Manifest, settings: Settings) -> dict[str, str]:
     pod = pod_settings(settings)
     spec = {
         "entrypoint": "estate",
-        **merged({"securityContext": POD_SECURITY}, {key: pod.pop(key) for key in _OWN if key in pod}),
+        **merged({"securityContext": jobs.security()}, {key: pod.pop(key) for key in _OWN if key in pod}),
         **({"podMetadata": metadata} if (metadata := pod_metadata(settings)) else {}),
         **({"podSpecPatch": json.dumps(pod)} if pod else {}),
         "ttlStrategy": {"secondsAfterCompletion": _DAY},

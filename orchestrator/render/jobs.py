@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from orchestrator.engines import dialect
 from orchestrator.errors import InvalidError
 from orchestrator.manifest.dsn import override_variable
 from orchestrator.model import Database, Manifest
@@ -22,12 +23,14 @@ CANNOT_MEND = [2, 4, 5]
 # very Job that they wait for.
 _RESOURCES = {"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}}
 
-POD_SECURITY: dict[str, Any] = {
+_POD_SECURITY: dict[str, Any] = {
     "runAsNonRoot": True,
     "runAsUser": USER,
     "runAsGroup": USER,
     "seccompProfile": {"type": "RuntimeDefault"},
 }
+# A new volume belongs to root, and databases that are files are written by our user, with a journal beside them.
+_OWN_VOLUMES: dict[str, Any] = {"fsGroup": USER, "fsGroupChangePolicy": "OnRootMismatch"}
 _CONTAINER_SECURITY: dict[str, Any] = {
     "allowPrivilegeEscalation": False,
     "readOnlyRootFilesystem": True,
@@ -99,6 +102,11 @@ class Jobs:
             server = next(one for one in self._servers if database in one.databases)
             return pattern.replace("{name}", server.service).replace("{id}", server.service)
         return pattern.replace("{name}", self.names[id]).replace("{id}", id)
+
+    def security(self) -> dict[str, Any]:
+        """Return the security context of every pod."""
+        files = any(dialect(one.engine).container is None for one in self._databases.values())
+        return _POD_SECURITY | (_OWN_VOLUMES if files else {})
 
     def ancestors(self, database: Database) -> list[Database]:
         """Return all dependencies of a database, direct and indirect, in the order of the manifest.

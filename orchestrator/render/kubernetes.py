@@ -13,7 +13,6 @@ from orchestrator.model import Database, Manifest, Mark
 from orchestrator.planning.graph import waves
 from orchestrator.render.jobs import (
     CANNOT_MEND,
-    POD_SECURITY,
     Jobs,
     merged,
     pod_metadata,
@@ -56,7 +55,7 @@ def render(manifest: Manifest, settings: Settings) -> dict[str, str]:
     if manifest.fleets:
         files = {"job-migrate-fleet.yaml": _indexed(jobs, settings)}
     elif settings.shape == "one":
-        files = {"job-migrate-all.yaml": _job("migrate-all", jobs.apply_all(), None, settings, {})}
+        files = {"job-migrate-all.yaml": _job("migrate-all", jobs, jobs.apply_all(), None, settings, {})}
     else:
         files = _each(manifest, jobs, settings)
     if settings.drift_schedule:
@@ -82,13 +81,13 @@ def _each(manifest: Manifest, jobs: Jobs, settings: Settings) -> dict[str, Any]:
         name = f"migrate-{jobs.names[database.id]}"
         annotations = {"argocd.argoproj.io/sync-wave": str(wave_of[database.id]), "orch/database": database.id}
         waiter = _waiter(database, jobs)
-        files[f"job-{name}.yaml"] = _job(name, jobs.apply(database), waiter, settings, annotations)
+        files[f"job-{name}.yaml"] = _job(name, jobs, jobs.apply(database), waiter, settings, annotations)
     return files
 
 
 def _indexed(jobs: Jobs, settings: Settings) -> dict[str, Any]:
     """Return one Job whose pods are shards of all databases, however many there are."""
-    job = _job("migrate-fleet", jobs.apply_all(settings.shards), None, settings, {})
+    job = _job("migrate-fleet", jobs, jobs.apply_all(settings.shards), None, settings, {})
     if settings.shards == 1:
         return job
     spec = job["spec"]
@@ -119,7 +118,7 @@ def _drift(jobs: Jobs, settings: Settings) -> dict[str, Any]:
         "restartPolicy": "Never",
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
-        "securityContext": POD_SECURITY,
+        "securityContext": jobs.security(),
     }
     pod = merged(pod, pod_settings(settings)) | {"containers": [jobs.drift()]}
     template = {"metadata": merged({"labels": labels}, pod_metadata(settings)), "spec": pod}
@@ -137,7 +136,12 @@ def _drift(jobs: Jobs, settings: Settings) -> dict[str, Any]:
 
 
 def _job(
-    name: str, migrator: dict[str, Any], waiter: dict[str, Any] | None, settings: Settings, annotations: dict[str, str]
+    name: str,
+    jobs: Jobs,
+    migrator: dict[str, Any],
+    waiter: dict[str, Any] | None,
+    settings: Settings,
+    annotations: dict[str, str],
 ) -> dict[str, Any]:
     labels = {
         "app.kubernetes.io/name": name,
@@ -148,7 +152,7 @@ def _job(
         "restartPolicy": "Never",
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,  # a Service called postgres would set POSTGRES_PORT to tcp://…
-        "securityContext": POD_SECURITY,
+        "securityContext": jobs.security(),
     }
     pod = merged(pod, pod_settings(settings))
     if waiter:

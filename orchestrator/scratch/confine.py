@@ -72,7 +72,9 @@ def reaching(
                 invalid.append(error)
     InvalidGroup.raise_if(invalid)
     names = reaching_routines([confined for _, confined in read])
-    executing = frozenset(routine.name for _, confined in read for routine in confined.routines if routine.executes)
+    executing: dict[str, frozenset[int]] = {}
+    for routine in (one for _, confined in read for one in confined.routines if one.executes):
+        executing[routine.name] = executing.get(routine.name, frozenset()) | routine.databases
     if names or executing:
         for migration, confined in read:
             for finding in confined.calls(names, executing):
@@ -87,7 +89,8 @@ def reaching(
 def reaching_routines(files: Sequence[Confined]) -> frozenset[str]:
     """Return the names of the functions that reach beyond the database, themselves or through functions that they call."""
     routines = [routine for confined in files for routine in confined.routines]
-    names = {routine.name for routine in routines if routine.what}
+    taking = {routine.name for routine in routines if routine.databases}  # what another one gives them cannot be read
+    names = {routine.name for routine in routines if routine.what or routine.calls & taking}
     while more := {routine.name for routine in routines if routine.calls & names} - names:
         names |= more
     return frozenset(names)

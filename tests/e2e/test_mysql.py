@@ -290,11 +290,17 @@ def test_missing_rights_are_told_from_a_missing_database(shop: Shop) -> None:
         assert none.code == 7
         assert "has no right on the database" in none.text
         assert "sesame" not in none.text
+        pattern = f"{shop.estate.prefix}shop".replace("_", "\\_")
+        grant = f"GRANT ALL ON `{pattern}`.* TO '{user}'@'127.0.0.1';"
+        assert grant in none.text
         shop.create()
         shop.estate.mysql("", f"GRANT SELECT, INSERT ON `{shop.estate.prefix}shop`.* TO '{user}'@'127.0.0.1'")
         some = shop.estate.orch("apply", code=None, env=dsn)
         assert some.code == 7
         assert "lacks a right" in some.text
+        assert grant in some.text
+        shop.estate.mysql("", grant)
+        shop.estate.orch("apply", env=dsn)
     finally:
         shop.estate.mysql("", f"DROP USER '{user}'@'127.0.0.1'")
 

@@ -462,7 +462,8 @@ def test_containers_that_would_lose_the_file_are_refused(files: Files) -> None:
     with (files.root / "databases.yaml").open("a") as manifest:
         manifest.write(mounted)
     files.orch("render", "k8s")
-    assert "mountPath: /d" in "".join(one.read_text() for one in (files.root / "k8s").glob("*.yaml"))
+    (job,) = (one.read_text() for one in (files.root / "k8s").glob("job-*.yaml"))
+    assert "mountPath: /d" in job and "fsGroup: 65532" in job, "the user of the image can write to the volume"
 
 
 def test_two_sets_of_migrations_in_one_file(files: Files) -> None:

@@ -276,7 +276,7 @@ def test_sql_of_a_function_counts_where_it_is_called(sql: list[str], wanted: lis
         for number, text in enumerate(sql)
     ]
     names = reaching_routines(files)
-    found = [finding for file in files for finding in file.calls(names, frozenset())]
+    found = [finding for file in files for finding in file.calls(names, {})]
     assert [finding.what.partition(" ")[0] for finding in found] == wanted
     assert {finding.reach for finding in found} <= {Reach.OTHER}
 
@@ -304,7 +304,7 @@ ASKED = "CREATE FUNCTION run(q text) RETURNS xml LANGUAGE sql AS $$ SELECT query
 def test_sql_that_a_function_is_given_to_execute(function: str, sql: str, wanted: list[str]) -> None:
     made = confine_postgres(parse_sql(File("1.sql", Path("a.up.sql"), ""), f"{function};\n"))
     called = confine_postgres(parse_sql(File("2.sql", Path("a.up.sql"), ""), f"{sql};\n"))
-    executing = frozenset(routine.name for routine in made.routines if routine.executes)
+    executing = {routine.name: routine.databases for routine in made.routines if routine.executes}
     assert [finding.what for finding in called.calls(frozenset(), executing)] == wanted
 
 

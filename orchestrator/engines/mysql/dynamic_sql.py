@@ -7,7 +7,7 @@ prepares can only be read: where it takes the text from a table, no copy calls i
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -15,13 +15,20 @@ from orchestrator.engines.base import Routine
 from orchestrator.engines.mysql.connection import ask
 from orchestrator.engines.mysql.lexer import COMPOUND, Token, name_of
 from orchestrator.engines.mysql.reader import tokens_of
+from orchestrator.engines.mysql.records import text
 
 _SCHEMAS = ("information_schema", "performance_schema")
+_NAME = 64  # characters of the name of a database, at most
+_OTHERS = "SELECT SCHEMA_NAME FROM information_schema.SCHEMATA WHERE SCHEMA_NAME <> DATABASE()"
 _FROM_A_TABLE = "executes a text that is in a table"
 _NAMED_LATER = "executes a text in which a database is named that only the server knows"
 HOLE, OWN = "\ufffc", "\ufffb"
 """What stand in a joined text for what only the server knows, and for the name of the database that it runs in."""
-_HOLE_IS_A_DATABASE = re.compile(rf"{HOLE}`?\s*\.\s*[\w`{HOLE}]")
+_FIRST_PARAMETER = 0xE000
+"""The character that stands for the first parameter of a procedure; the next ones stand for the others."""
+_HOLES = f"{HOLE}\ue000-\uf8ff"
+_HOLE_IS_A_DATABASE = re.compile(rf"([{_HOLES}])`?\s*\.\s*[\w`{_HOLES}]")
+_NAMES_OF_OWN = (["database", "(", ")"], ["schema", "(", ")"])
 
 
 def given_texts(connection: Any, source: str) -> list[str]:
@@ -47,6 +54,16 @@ def given_texts(connection: Any, source: str) -> list[str]:
     ]
 
 
+def other_database(connection: Any, source: str, texts: Collection[str]) -> str:
+    """Return that of the texts given to a procedure which is the name of another database of the server; '' if none is."""
+    given = [one for one in texts if 0 < len(one) <= _NAME]
+    if not given or [token.text for token in tokens_of(source)[:1]] != ["call"]:
+        return ""
+    names = ", ".join(map(text, given))
+    found = {str(name).lower() for (name,) in ask(connection, f"{_OTHERS} AND SCHEMA_NAME IN ({names})")}
+    return next((one for one in given if one.lower() in found), "")
+
+
 def _variables(tokens: list[Token]) -> Iterator[str]:
     for at, token in enumerate(tokens):
         if token.kind == "variable" and not token.text.startswith("@@"):
@@ -60,24 +77,100 @@ def prepares(tokens: list[Token]) -> bool:
     return any(token.kind == "word" and token.text in ("prepare", "immediate") for token in tokens)
 
 
-def joined(tokens: list[Token]) -> str:
-    """Return the texts of a statement as one, as CONCAT makes it, with a hole for all that stands between them."""
+def joined(tokens: list[Token], own: Collection[str] = (), parameters: Sequence[str] = ()) -> str:
+    """Return the texts of a statement as one, as CONCAT makes it, with a hole for all that stands between them.
+
+    `own` are names for the database that it runs in, and each parameter has a hole of its own.
+    """
     texts = [at for at, token in enumerate(tokens) if token.kind == "text"]
-    result = "".join(name_of(tokens[at]) for at in texts[:1])
-    for before, at in pairwise(texts):
-        between = [token.text for token in tokens[before + 1 : at]]
-        own = any(word in ("database", "schema") for word in between)
-        result += ("" if between == [","] else OWN if own else HOLE) + name_of(tokens[at])
+    result = ""
+    for before, at in pairwise([_before_first(tokens, texts), *texts]):
+        between = [name_of(token).lower() for token in tokens[before + 1 : at]]
+        names = [name for name in between if name not in (",", ".")]
+        if {"database", "schema"} & set(names) or (names and names[-1] in own):
+            result += OWN
+        elif len(names) == 1 and names[0] in parameters:
+            result += chr(_FIRST_PARAMETER + parameters.index(names[0]))
+        elif between and between != [","]:
+            result += HOLE
+        result += name_of(tokens[at])
     return result
 
 
-def why_unknown(tokens: list[Token]) -> str:
-    """Return why nobody can read what a body executes; '' if that can be read, or names its tables alone."""
+def _before_first(tokens: list[Token], texts: list[int]) -> int:
+    """Return the token after which arguments stand before the first text, as in CONCAT(name, '.a')."""
+    at = texts[0] - 1 if texts else -1
+    if at < 0 or tokens[at].text != ",":
+        return at
+    return next((back for back in range(at, -1, -1) if tokens[back].text in ("(", ";", "=")), -1)
+
+
+def why_unknown(tokens: list[Token], parameters: Sequence[str] = ()) -> tuple[str, frozenset[int]]:
+    """Return why nobody can read what a body executes, and which parameters it takes for the names of databases.
+
+    The first is '' if what it executes can be read, names its tables alone, or is known when the parameters are.
+    """
     if not prepares(tokens):
-        return ""
+        return "", frozenset()
     if _takes_from_a_table(tokens):
-        return _FROM_A_TABLE
-    return _NAMED_LATER if _HOLE_IS_A_DATABASE.search(joined(tokens)) else ""
+        return _FROM_A_TABLE, frozenset()
+    own = own_names(tokens)
+    found = set(_HOLE_IS_A_DATABASE.findall(joined(tokens, own | _own_columns(tokens, own), parameters)))
+    places = frozenset(ord(mark) - _FIRST_PARAMETER for mark in found - {HOLE})
+    given = {name for name, _ in _assignments(tokens)}
+    if HOLE in found or _joins_by_a_dot(tokens) or any(parameters[place] in given for place in places):
+        return _NAMED_LATER, frozenset()
+    return "", places
+
+
+def own_names(tokens: list[Token]) -> set[str]:
+    """Return the variables to which a body gives DATABASE() and nothing else, in lower case."""
+    given: dict[str, bool] = {}
+    for name, value in _assignments(tokens):
+        words = [token.text for token in value[:4]]
+        is_own = words[:3] in _NAMES_OF_OWN and words[3:] in ([], [";"], [","])
+        given[name] = given.get(name, True) and is_own
+    # What is called may change what it is given.
+    return set() if called(tokens) else {name for name, is_own in given.items() if is_own}
+
+
+def _own_columns(tokens: list[Token], own: Collection[str]) -> set[str]:
+    """Return the column of the names of databases, if each query of a body asks for the own one."""
+    words = [name_of(token).lower() for token in tokens]
+    asked = sum(
+        words[at] == "table_schema" and words[at + 1] == "=" and words[at + 2] in {"database", "schema", *own}
+        for at in range(len(words) - 2)
+    )
+    return {"table_schema"} if asked >= words.count("information_schema") and "or" not in words else set()
+
+
+def _assignments(tokens: list[Token]) -> Iterator[tuple[str, list[Token]]]:
+    """Yield the names that get a value, in lower case, each with what follows: none for INTO and FETCH."""
+    declared = ""
+    for at, token in enumerate(tokens):
+        after = [one.text for one in tokens[at + 1 : at + 3]]
+        name = name_of(token).lower()
+        if token.kind not in ("word", "quoted", "variable"):
+            continue
+        if after == [":", "="] or (after[:1] == ["="] and at and tokens[at - 1].text in ("set", ",")):
+            yield name, tokens[at + 1 + after.index("=") + 1 :]
+        elif name == "declare":
+            declared = name_of(tokens[at + 1]).lower() if after else ""
+        elif name == "default" and declared:
+            yield declared, tokens[at + 1 :]
+        elif name == "into":
+            for one in tokens[at + 1 :]:
+                if one.kind not in ("word", "quoted", "variable") and one.text != ",":
+                    break
+                yield name_of(one).lower(), []
+
+
+def _joins_by_a_dot(tokens: list[Token]) -> bool:
+    """Whether CONCAT_WS puts a dot between names: CONCAT_WS('.', name, 'a')."""
+    return any(
+        token.text == "concat_ws" and [name_of(one).strip("` ") for one in tokens[at + 2 : at + 3]] == ["."]
+        for at, token in enumerate(tokens)
+    )
 
 
 def _takes_from_a_table(tokens: list[Token]) -> bool:
@@ -108,9 +201,36 @@ def routine(tokens: list[Token]) -> Routine | None:
     at += 2 if [token.text for token in tokens[at + 1 : at + 2]] == ["."] else 0
     if at >= len(tokens):
         return None
-    return Routine(
-        name_of(tokens[at]).lower(), why_unknown(tokens[at:]), frozenset(called(tokens[at:])), prepares(tokens)
-    )
+    why, databases = why_unknown(tokens[at:], parameters_of(tokens[at:]))
+    return Routine(name_of(tokens[at]).lower(), why, frozenset(called(tokens[at:])), prepares(tokens), databases)
+
+
+def parameters_of(tokens: list[Token]) -> list[str]:
+    """Return the names of the parameters of a procedure, in lower case. `tokens` begin with its name."""
+    listed = arguments_of(tokens)
+    named = [[name_of(one).lower() for one in part] for part in listed]
+    return [next((name for name in part if name not in ("in", "out", "inout")), "") for part in named]
+
+
+def arguments_of(tokens: list[Token]) -> list[list[Token]]:
+    """Return the parts of the first list in brackets."""
+    found: list[list[Token]] = [[]]
+    depth = 0
+    for token in tokens:
+        depth += (token.text == "(") - (token.text == ")")
+        if depth == 1 and token.text == ",":
+            found.append([])
+        elif depth and (depth > 1 or token.text != "("):
+            found[-1].append(token)
+        elif token.text == ")":
+            break
+    return found
+
+
+def is_own_name(argument: list[Token]) -> bool:
+    """Whether an argument is the database that the statement runs in, or a variable, at which is looked when it runs."""
+    is_variable = len(argument) == 1 and argument[0].kind == "variable" and not argument[0].text.startswith("@@")
+    return is_variable or [token.text for token in argument] in _NAMES_OF_OWN
 
 
 def called(tokens: list[Token]) -> set[str]:

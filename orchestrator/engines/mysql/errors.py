@@ -34,6 +34,8 @@ _LOST = frozenset({2006, 2013, 2014, 2055, 1053, 1927, 1158, 1159, 1160, 1161, 4
 _LOGIN = frozenset({1045, 1698, 1820, 1862, 3118, 4151, 1251, 2059, 2061, 1275})
 _TOO_MANY = frozenset({1040, 1203, 1226})
 _RIGHTS = frozenset({1044, 1045, 1142, 1143, 1227, 1370, 1410, 1419, 1382})
+_OF_THE_SERVER = frozenset({1227, 1419})
+"""Rights on the server, which no right on a database includes. The server names them."""
 _READ_ONLY = frozenset({1290, 1792, 1836})
 _NEAR = re.compile(r"near '(?P<near>.*)' at line (?P<line>[0-9]+)\Z", re.DOTALL)
 _NAMED = re.compile(r"'(?P<name>[^']+)'")
@@ -99,7 +101,7 @@ def refused(error: BaseException, target: Target) -> OrchError:
         return NotPermittedError(
             f"the user '{user}' has no right on the database '{target.database}' at {target.endpoint}",
             detail="the server says the same of a database that is not there, to who may not create it",
-            hint="give that user its rights: GRANT ALL ON `database`.* TO …; or correct the name in the DSN",
+            hint=f"correct the name in the DSN, or let an administrator run: {_grant(target)}",
         )
     if code in _TOO_MANY:
         return ConnectError(
@@ -157,7 +159,7 @@ def translated(error: BaseException, target: Target, statement: Statement | None
         return NotPermittedError(
             f"the user '{_user(target)}' lacks a right on '{target.database}'",
             detail=f"{text} (error {code})",
-            hint="give it: GRANT ALL ON `database`.* TO …",
+            hint="" if code in _OF_THE_SERVER else f"let an administrator run: {_grant(target)}",
         )
     return kind(
         text,
@@ -195,6 +197,12 @@ def lock_lost(target: Target) -> LockError:
         f"orch lost the migration lock of {target.database_id}",
         hint="nothing was recorded since; does the file call RELEASE_LOCK, or did somebody end the session? Run again",
     )
+
+
+def _grant(target: Target) -> str:
+    from orchestrator.engines.mysql.rights import grant_all
+
+    return grant_all(target)
 
 
 def _user(target: Target) -> str:

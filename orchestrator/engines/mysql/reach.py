@@ -7,7 +7,7 @@ table nor an alias of the statement. Where it is the file's own database, the co
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,9 @@ from orchestrator.engines.base import Confined, Finding, Reach
 from orchestrator.engines.mysql.dynamic_sql import (
     HOLE,
     OWN,
+    arguments_of,
     called,
+    is_own_name,
     joined,
     prepares,
     routine,
@@ -25,6 +27,7 @@ from orchestrator.engines.mysql.dynamic_sql import (
 )
 from orchestrator.engines.mysql.lexer import Token, name_of
 from orchestrator.engines.mysql.reader import runs_others, tokens_of
+from orchestrator.engines.mysql.settings import has_body
 from orchestrator.model import File, Mark, Script, Statement
 
 _WRITE_IT = "write into the file what it executes"
@@ -73,6 +76,18 @@ _WRITES = frozenset(
     {"into", "update", "low_priority", "high_priority", "delayed", "ignore", "quick", "insert", "replace"}
 )
 _READ_ONLY = ("information_schema", "performance_schema", "sys")
+_SCHEMAS_OF = (
+    *(
+        ["table_schema"],
+        ["schema_name"],
+        ["constraint_schema"],
+        ["index_schema"],
+        ["routine_schema"],
+        ["trigger_schema"],
+    ),
+    *(["event_object_schema"], ["event_schema"], ["referenced_table_schema"], ["unique_constraint_schema"]),
+)
+"""Columns of information_schema with the names of databases, each as a list of one word."""
 _OF_ROWS = ("new", "old", "excluded")
 # Held against tokens with a blank between them: what a SET reads, or has in a text, changes nothing.
 _SERVER_WORDS = re.compile(
@@ -89,14 +104,15 @@ def confine(script: Script, database: str, scratch: str) -> Confined:
     for statement, tokens in zip(script.statements, read, strict=True):
         if executes:
             findings += _executed(script, statement, tokens, database)
-        if runs_a_body(tokens) and (why := why_unknown(tokens)):
+        if runs_a_body(tokens) and (why := why_unknown(tokens)[0]):
             findings.append(_finding(script, statement, tokens[0], f"it {why}", Reach.OTHER, _WRITE_IT))
-        cuts: list[Token] = []
+        cuts: list[Token] = [] if has_body(tokens) else [*_asked_for(tokens, database)]
         for token, finding in _reached(script, statement, tokens, database):
             if finding:
                 findings.append(finding)
             else:
                 cuts.append(token)
+        cuts.sort(key=lambda token: token.start)
         statements.append(_renamed(statement, cuts, scratch) if cuts else statement)
     routines = tuple(filter(None, map(routine, read)))
     calls = partial(_calls, script, database)
@@ -113,7 +129,9 @@ def refused_text(text: str, scratch: str) -> str:
     return next((one.what for one in found), "")
 
 
-def _calls(script: Script, database: str, names: frozenset[str], executing: frozenset[str]) -> Iterator[Finding]:
+def _calls(
+    script: Script, database: str, names: frozenset[str], executing: Mapping[str, frozenset[int]]
+) -> Iterator[Finding]:
     """Yield where a file calls a procedure that executes what is in a table, or gives one a text that names a database."""
     for statement in script.statements:
         tokens = tokens_of(statement.source)
@@ -128,12 +146,26 @@ def _calls(script: Script, database: str, names: frozenset[str], executing: froz
                 Reach.OTHER,
                 _WRITE_IT,
             )
-        if found & executing:
+        if known := found & executing.keys():
             yield from _executed(script, statement, tokens, database)
+            yield from _given_names(script, statement, tokens, {place for name in known for place in executing[name]})
             for token in tokens:
                 if token.kind == "text" and name_of(token).lower() == database.lower():
                     what = f"it gives the name '{database}' to a procedure that executes texts"
                     yield _finding(script, statement, token, what, Reach.OTHER, "write DATABASE() in its place")
+
+
+def _given_names(
+    script: Script, statement: Statement, tokens: list[Token], places: Collection[int]
+) -> Iterator[Finding]:
+    """Yield the arguments of a CALL in these places that are not the database that it runs in."""
+    arguments = arguments_of(tokens)
+    for place in sorted(places):
+        given = arguments[place : place + 1]
+        if not given or not is_own_name(given[0]):
+            token = given[0][0] if given and given[0] else tokens[0]
+            what = "it gives the name of a database to a procedure that executes texts"
+            yield _finding(script, statement, token, what, Reach.OTHER, "write DATABASE() in its place")
 
 
 def _executed(script: Script, statement: Statement, tokens: list[Token], database: str) -> Iterator[Finding]:
@@ -168,8 +200,24 @@ def _renamed(statement: Statement, cuts: list[Token], scratch: str) -> Statement
     """Return a statement with another database in the place of its own; its source stays what is in the file."""
     body = statement.body
     for token in reversed(cuts):
-        body = f"{body[: token.start]}`{scratch.replace('`', '``')}`{body[token.end :]}"
+        mark = "'" if token.kind == "text" else "`"
+        body = f"{body[: token.start]}{mark}{scratch.replace(mark, mark * 2)}{mark}{body[token.end :]}"
     return replace(statement, body=body)
+
+
+def _asked_for(tokens: list[Token], database: str) -> Iterator[Token]:
+    """Yield the texts by which a query asks information_schema for its own database: table_schema = 'shop'."""
+    for at, token in enumerate(tokens):
+        if token.kind != "text" or name_of(token).lower() != database.lower():
+            continue
+        before = [name_of(one).lower() for one in tokens[max(0, at - 3) : at]]
+        after = [name_of(one).lower() for one in tokens[at + 1 : at + 5]]
+        is_left = before[-1:] in (["="], ["like"]) and before[-2:-1] in _SCHEMAS_OF
+        is_right = after[:1] == ["="] and (
+            after[1:2] in _SCHEMAS_OF or (after[2:3] == ["."] and after[3:] in _SCHEMAS_OF)
+        )
+        if is_left or is_right or (before[1:] == ["in", "("] and before[:1] in _SCHEMAS_OF):
+            yield token
 
 
 def _reached(

@@ -206,9 +206,17 @@ def _without_blocks(reader: FileReader, pieces: Sequence[Piece]) -> tuple[list[P
             kept.append(piece)
     if begun >= 0:
         raise reader.error("BEGIN without COMMIT", begun, "add COMMIT; at the end, or remove BEGIN")
-    if blocks and not all(_is_atomic(piece) for piece in kept):
+    if all(_is_atomic(piece) for piece in kept):
+        return kept, list(notes)
+    if blocks:
         notes["BEGIN and COMMIT have no effect here: each statement commits with its own record"] = None
-    return kept, list(notes)
+    for piece in filter(is_for_next_transaction, kept):
+        line = reader.text.count("\n", 0, piece.start) + 1
+        what = f"{reader.text[piece.start : piece.end]!r} (line {line}) is left out"
+        notes[f"{what}: each statement commits by itself here; SET SESSION TRANSACTION … counts for all below it"] = (
+            None
+        )
+    return [piece for piece in kept if not is_for_next_transaction(piece)], list(notes)
 
 
 def _is_atomic(piece: Piece) -> bool:
@@ -242,12 +250,6 @@ def _refuse_parts_of_transactions(reader: FileReader, pieces: Sequence[Piece]) -
                 f"{piece.words[0].upper()} in a file that is not one transaction",
                 piece.start,
                 "move the statements that change tables to a migration of their own",
-            )
-        if is_for_next_transaction(piece):
-            raise reader.error(
-                f"{reader.text[piece.start : piece.end]!r} has no effect in a file that is not one transaction",
-                piece.start,
-                "SET SESSION TRANSACTION … counts for each statement below it",
             )
 
 

@@ -1,18 +1,24 @@
-"""Which rights this login has on a database."""
+"""Which rights this login has on a database, and how the server writes login and database where it gives rights."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any, NamedTuple
 
-from orchestrator.engines.mysql.connection import ask
+import pymysql
+
+from orchestrator.engines.mysql.connection import ask, open_connection
 from orchestrator.engines.mysql.records import text
+from orchestrator.errors import OrchError
+from orchestrator.model import Target
 
 # Rights on a database are given for a pattern, in which `_` and `%` of a name may be escaped.
 _GIVEN = """SELECT PRIVILEGE_TYPE, '' FROM information_schema.USER_PRIVILEGES WHERE GRANTEE = {login}
     UNION SELECT PRIVILEGE_TYPE, TABLE_SCHEMA FROM information_schema.SCHEMA_PRIVILEGES
     WHERE GRANTEE = {login} AND {database} LIKE TABLE_SCHEMA"""
+_ASKING = 5.0  # seconds to connect, only to make a hint better
 _WILDCARD = re.compile(r"(?<!\\)[%_]")
 
 
@@ -39,12 +45,39 @@ def rights_of(connection: Any, database: str) -> Rights | None:
     if role and str(role).upper() != "NONE":
         return None
     user, _, host = str(login).rpartition("@")
-    account = f"'{user}'@'{host}'"
     given: dict[str, set[str]] = {"": set()}
-    for right, pattern in ask(connection, _GIVEN.format(login=text(account), database=text(database))):
+    for right, pattern in ask(connection, _GIVEN.format(login=text(f"'{user}'@'{host}'"), database=text(database))):
         given.setdefault(str(pattern), set()).add(str(right))
     everywhere = given.pop("")
     # Of several patterns the server takes the one with the fewest wildcards alone.
-    pattern = min(given, key=lambda one: len(_WILDCARD.findall(one)), default=re.sub(r"[%_\\]", r"\\\g<0>", database))
-    quoted = "`" + pattern.replace("`", "``") + "`"
-    return Rights(account, quoted, frozenset(everywhere), frozenset(everywhere | given.get(pattern, set())))
+    pattern = min(given, key=lambda one: len(_WILDCARD.findall(one)), default=_pattern(database))
+    here = frozenset(everywhere | given.get(pattern, set()))
+    return Rights(account(str(login)), _quoted(pattern), frozenset(everywhere), here)
+
+
+def grant_all(target: Target) -> str:
+    """Return the statement that gives the login of a DSN every right on its database. Asks the server which account it is."""
+    from orchestrator.engines.mysql.dsn import DSN
+
+    login = f"{DSN.login(target.url.reveal())}@%"
+    with suppress(pymysql.Error, OSError, OrchError):
+        connection = open_connection(target, database=False, timeout=_ASKING)
+        try:
+            ((login,),) = ask(connection, "SELECT CURRENT_USER()")
+        finally:
+            connection.close()
+    return f"GRANT ALL ON {_quoted(_pattern(target.database))}.* TO {account(str(login))};"
+
+
+def account(login: str) -> str:
+    """Return the SQL of an account that the server calls `user@host`."""
+    user, _, host = login.rpartition("@")
+    return "@".join("'" + part.replace("'", "''") + "'" for part in (user, host))
+
+
+def _pattern(database: str) -> str:
+    return re.sub(r"[%_\\]", r"\\\g<0>", database)
+
+
+def _quoted(pattern: str) -> str:
+    return "`" + pattern.replace("`", "``") + "`"

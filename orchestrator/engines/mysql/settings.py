@@ -136,13 +136,10 @@ def refuse_settings(reader: FileReader, piece: Piece) -> None:
 def is_for_next_transaction(piece: Piece) -> bool:
     """Whether a SET counts for the next transaction alone: SET TRANSACTION, or @@transaction_isolation without a scope."""
     words = [token.text.lower() for token in piece.tokens[:2]]
-    if words == ["set", "transaction"]:
-        return True
-    written = {one.start: one.name for one in settings_of(piece.tokens[1:])} if words[:1] == ["set"] else {}
-    return any(
-        written.get(token.start) in _ISOLATION and token.text.lower() == f"@@{written[token.start]}"
-        for token in piece.tokens
-    )
+    if words[:1] != ["set"]:
+        return False
+    items = [item[0].text.lower() for item in _items(piece.tokens[1:])]
+    return words == ["set", "transaction"] or set(items) <= {f"@@{name}" for name in _ISOLATION}
 
 
 def _not_to_set(reader: FileReader, one: Setting) -> Exception:

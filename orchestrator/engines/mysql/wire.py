@@ -52,13 +52,15 @@ class Wire:
 
     def _refuse_texts(self, statement: Statement) -> None:
         """Refuse what would reach beyond the copy: texts that are put together while the file runs."""
-        from orchestrator.engines.mysql.dynamic_sql import given_texts
+        from orchestrator.engines.mysql.dynamic_sql import given_texts, other_database
         from orchestrator.engines.mysql.reach import refused_text
 
         with errors.mapped(self._target, statement):
             texts = given_texts(self._connection, statement.source)
+            named = other_database(self._connection, statement.source, texts)
         for text in texts:
-            if what := refused_text(text, self._target.database):
+            what = f"it names the database '{text}'" if text == named else refused_text(text, self._target.database)
+            if what:
                 raise StatementError(
                     f"no copy can run this: {what}, in a text that is executed",
                     detail=text[:_SHOWN],

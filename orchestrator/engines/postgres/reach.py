@@ -9,7 +9,7 @@ may happen, and does where a file calls the function.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 
 from orchestrator.engines.base import Confined, Finding, Reach, Routine
@@ -188,13 +188,13 @@ def _routine(statement: Statement) -> Routine | None:
     return Routine(_plain(named[1]), what, frozenset(map(_plain, names)), executes)
 
 
-def _calls(script: Script, names: frozenset[str], executing: frozenset[str]) -> Iterator[Finding]:
+def _calls(script: Script, names: frozenset[str], executing: Mapping[str, frozenset[int]]) -> Iterator[Finding]:
     """Yield where a file calls one of these functions, or makes a trigger or default of it.
 
     What is given to one of those that execute a text counts as executed.
     """
     told_by = re.compile(
-        "|".join([*(re.escape(name).replace("_", ".") for name in names | executing), 'u&"', r"\|\|"]), re.I
+        "|".join([*(re.escape(name).replace("_", ".") for name in {*names, *executing}), 'u&"', r"\|\|"]), re.I
     )
     for statement in _all(script):
         if not told_by.search(statement.source) or _MAKES_ROUTINE.match(statement.source):
@@ -214,7 +214,7 @@ def _calls(script: Script, names: frozenset[str], executing: frozenset[str]) -> 
                 if _plain(call[1]) in executing
             ):
                 yield _finding(script, UNKNOWN, Reach.MAY, "", part.offset(0))
-            for given in _executed(part) if called & executing else ():
+            for given in _executed(part) if called & executing.keys() else ():
                 for what, reach, hint, offset in _held(given, itself=False):
                     if reach is not Reach.MAY:
                         yield _finding(script, what, reach, hint, offset)
