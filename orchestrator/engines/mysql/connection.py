@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from typing import Any
 from urllib.parse import unquote
 
-import pymysql
-from pymysql.constants import CLIENT
+from pymysql.connections import Connection
+from pymysql.constants import CLIENT, COMMAND
 
 from orchestrator.engines.mysql import errors
 from orchestrator.engines.mysql.dsn import network_of, pairs_of, split, variables_of
@@ -20,6 +20,8 @@ from orchestrator.errors import ConnectError
 from orchestrator.model import Target
 
 CONNECT_TIMEOUT = 10  # seconds, unless the DSN says otherwise
+Answer = tuple[tuple[Any, ...], ...]
+"""The rows of a result."""
 _DURATION = re.compile(r"([0-9.]+)(ms|s|m|h)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -42,7 +44,7 @@ def open_connection(target: Target, *, database: bool = True, timeout: float | N
     if options.get("collation"):
         arguments["collation"] = options["collation"]
     with errors.connecting(target):
-        connection = pymysql.connect(
+        connection = _Connection(
             user=unquote(parts.user) or None,
             password=unquote(parts.password),
             database=target.database if database else None,
@@ -51,7 +53,8 @@ def open_connection(target: Target, *, database: bool = True, timeout: float | N
             connect_timeout=timeout or _seconds(options.get("timeout", "")) or CONNECT_TIMEOUT,
             read_timeout=_seconds(options.get("readTimeout", "")),
             write_timeout=_seconds(options.get("writeTimeout", "")),
-            client_flag=CLIENT.FOUND_ROWS if options.get("clientFoundRows") == "true" else 0,
+            client_flag=CLIENT.MULTI_STATEMENTS
+            | (CLIENT.FOUND_ROWS if options.get("clientFoundRows") == "true" else 0),
             **arguments,
         )
     try:
@@ -64,12 +67,78 @@ def open_connection(target: Target, *, database: bool = True, timeout: float | N
     return connection
 
 
-def ask(connection: Any, query: str) -> tuple[tuple[Any, ...], ...]:
-    """Send one statement as it stands, and return its rows. Texts are str, after SET NAMES binary too."""
+class _Connection(Connection):
+    """A connection that takes several statements in one message, as long as they are our own.
+
+    `waiting` are statements of ours that need no answer: they go with the next message. `is_new`: its database was just made.
+    """
+
+    def __init__(self, **arguments: Any) -> None:
+        self.is_new = False
+        self.waiting: list[str] = []
+        self._takes_several = True
+        super().__init__(**arguments)
+
+    def take(self, *, several: bool) -> None:
+        """Let the server read several statements in a message, or one alone."""
+        if several is not self._takes_several:
+            driver: Any = self
+            driver._execute_command(COMMAND.COM_SET_OPTION, b"\0\0" if several else b"\1\0")
+            driver._read_packet()
+            self._takes_several = several
+
+    def rows(self) -> Answer:
+        """Return the rows of the last result. Texts are str, after SET NAMES binary too."""
+        result = self.result
+        rows: Answer = tuple(result.rows) if result is not None and result.rows else ()
+        return tuple(map(_decoded, rows)) if any(isinstance(cell, bytes) for row in rows for cell in row) else rows
+
+    @property
+    def result(self) -> Any:
+        """The result that was read last, as the driver has it."""
+        return getattr(self, "_result", None)
+
+    def has_more(self) -> bool:
+        """Whether the message has another result. Its error, if it has one, comes when it is read."""
+        return self.result is not None and bool(self.result.has_next)
+
+
+def ask(connection: Any, query: str) -> Answer:
+    """Send one statement as it stands, and return its rows."""
+    if connection.waiting and ";" not in query:
+        return ask_all(connection, (query,))[0]
+    run_alone(connection, query)
+    rows: Answer = connection.rows()
+    return rows
+
+
+def ask_all(connection: Any, queries: Sequence[str], answers: list[Answer] | None = None) -> list[Answer]:
+    """Send several statements of ours as one message, and return the rows of each.
+
+    The server stops at the first error. Then `answers` has the rows of those before it, and a transaction that was begun is
+    still open.
+    """
+    answers = [] if answers is None else answers
+    waiting, connection.waiting = connection.waiting, []
+    connection.take(several=True)
+    connection.query(";\n".join((*waiting, *queries)))
+    for _ in waiting:
+        connection.next_result()
+    answers.append(connection.rows())
+    while connection.has_more():
+        connection.next_result()
+        answers.append(connection.rows())
+    return answers
+
+
+def run_alone(connection: Any, query: str) -> None:
+    """Run one statement, which the server reads as one whatever its text holds. The connection has its first result then."""
+    if connection.waiting:
+        waiting, connection.waiting = connection.waiting, []
+        ask_all(connection, waiting)
+    if ";" in query:  # nothing else ends a statement
+        connection.take(several=False)
     connection.query(query)
-    result = connection._result
-    rows: tuple[tuple[Any, ...], ...] = tuple(result.rows) if result is not None and result.rows else ()
-    return tuple(map(_decoded, rows)) if any(isinstance(cell, bytes) for row in rows for cell in row) else rows
 
 
 def _decoded(row: tuple[Any, ...]) -> tuple[Any, ...]:

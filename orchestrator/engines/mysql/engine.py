@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 import pymysql
 
 from orchestrator.engines.base import Confined, Copies
 from orchestrator.engines.mysql import errors
-from orchestrator.engines.mysql.connection import ask, open_connection
+from orchestrator.engines.mysql.connection import ask, ask_all, open_connection
 from orchestrator.engines.mysql.container import create_statement
 from orchestrator.engines.mysql.reader import read_script
+from orchestrator.engines.mysql.records import quoted
 from orchestrator.engines.mysql.session import MysqlSession
-from orchestrator.engines.mysql.writable import READ_ONLY, is_on, read_only, refuse
+from orchestrator.engines.mysql.writable import IS_WRITABLE, READ_ONLY, is_on, read_only, refuse
 from orchestrator.errors import DatabaseMissingError, InvalidError, StatementError
 from orchestrator.model import CreateOptions, File, ReadOnly, Script, Target
 
@@ -21,13 +23,14 @@ _THERE = 1007
 
 
 class Mysql:
-    """The engine; between two sessions it keeps no connection."""
+    """The engine. It keeps a connection that has made a database for the session that migrates it, and no others."""
 
     name = "mysql"
 
     def __init__(self, actor: str, run_id: str) -> None:
         self._who = f"orch/{run_id} {actor}"
         self._is_read_only: dict[str, bool] = {}  # by server
+        self._new: dict[str, Any] = {}  # by DSN: the connections that have made a database
 
     def parse(self, file: File, text: str, *, piecewise: bool = False) -> Script:
         """Return a file's statements; InvalidError with file, line and column if it is not one of ours."""
@@ -52,37 +55,43 @@ class Mysql:
     def create(self, target: Target, options: CreateOptions) -> bool:
         """Create a missing database. Returns False if it is there by now. ConnectError on a server that is read-only."""
         connection = open_connection(target, database=False)
+        statement = create_statement(target.database, options).rstrip().rstrip(";")
         try:
             with errors.mapped(target):
-                refuse(ask(connection, f"SELECT {READ_ONLY}")[0][0], target)  # a saved plan may be older
                 try:
-                    ask(connection, create_statement(target.database, options).rstrip().rstrip(";"))
+                    ask_all(
+                        connection, [errors.stop_unless([IS_WRITABLE]), statement, f"USE {quoted(target.database)}"]
+                    )
                 except pymysql.Error as error:
                     code = errors.code_of(error)
                     if code == _THERE:
                         return False
+                    if code == errors.OUT_OF_RANGE:
+                        refuse(ask(connection, f"SELECT {READ_ONLY}")[0][0], target)  # a saved plan may be older
                     if code in (1115, 1253, 1273):  # a character set or a collation that there is not
                         raise StatementError(errors.text_of(error), code=str(code)) from None
                     raise
+                connection.is_new = True
+                self._new[target.url.reveal()] = connection
         finally:
-            with suppress(pymysql.Error):
-                connection.close()
+            if not connection.is_new:
+                _close(connection)
         return True
 
     @contextmanager
     def connect(self, target: Target, until: float | None = None) -> Iterator[MysqlSession]:
         """Open a session; DatabaseMissingError if the server has no database of that name."""
         del until
+        connection = self._new.pop(target.url.reveal(), None)
         try:
-            connection = open_connection(target)
+            connection = connection or open_connection(target)
         except DatabaseMissingError as missing:
             missing.read_only = self._why_read_only(target)
             raise
         try:
             yield MysqlSession(connection, target, self._who)
         finally:
-            with suppress(pymysql.Error):
-                connection.close()
+            _close(connection)
 
     def _why_read_only(self, target: Target) -> ReadOnly | None:
         """Return why no database can be created on a server. Each server is asked once."""
@@ -92,8 +101,7 @@ class Mysql:
                 with errors.mapped(target):
                     ((value,),) = ask(connection, f"SELECT {READ_ONLY}")
             finally:
-                with suppress(pymysql.Error):
-                    connection.close()
+                _close(connection)
             self._is_read_only[target.server_key] = is_on(value)
         return read_only(target) if self._is_read_only[target.server_key] else None
 
@@ -104,4 +112,11 @@ class Mysql:
         return MysqlCopies(target, options)
 
     def close(self) -> None:
-        """Do nothing: no connection is kept."""
+        """Close the connections to new databases that nobody has migrated."""
+        while self._new:
+            _close(self._new.popitem()[1])
+
+
+def _close(connection: Any) -> None:
+    with suppress(pymysql.Error):
+        connection.close()

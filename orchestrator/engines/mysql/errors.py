@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import pymysql
@@ -24,11 +24,12 @@ from orchestrator.model import Statement, Target
 
 MISSING = {1146: "table", 1049: "database", 1305: "routine", 1360: "trigger", 1539: "event", 4091: "sequence"}
 KILLED = 1317
+OUT_OF_RANGE = 1690
 _UNKNOWN_DATABASE = 1049
 _NO_RIGHT_ON_DATABASE = 1044
 _THERE = frozenset({1007, 1050, 1060, 1061, 1068, 1125, 1304, 1359, 1396, 1537, 1826})
 """What a statement makes is there already."""
-_TRANSIENT = frozenset({1205, 1213, 1020, 1412, 3572, 1040, 1203})
+TRANSIENT = frozenset({1205, 1213, 1020, 1412, 3572, 1040, 1203})
 _WAITED = frozenset({1205, 3572})
 _LOST = frozenset({2006, 2013, 2014, 2055, 1053, 1927, 1158, 1159, 1160, 1161, 4031})
 _LOGIN = frozenset({1045, 1698, 1820, 1862, 3118, 4151, 1251, 2059, 2061, 1275})
@@ -60,6 +61,11 @@ _HINTS = {
     3098: "this server only takes tables of InnoDB with a primary key",
     3948: "write the rows as INSERT statements",
 }
+
+
+def stop_unless(conditions: Iterable[str]) -> str:
+    """Return SQL of a query that fails with OUT_OF_RANGE where one of these does not hold, so that the message stops there."""
+    return f"SELECT ~0 + IF({' AND '.join(conditions) or '1'}, 0, 1)"  # one more than the largest number
 
 
 @contextmanager
@@ -166,7 +172,7 @@ def translated(error: BaseException, target: Target, statement: Statement | None
         code=str(code or "unknown"),
         statement=statement,
         offset=place(code, text, statement.source) if statement else None,
-        transient=code in _TRANSIENT,
+        transient=code in TRANSIENT,
         exists=code in _THERE,
         hint=_HINTS.get(code, ""),
     )

@@ -13,7 +13,7 @@ from typing import Any
 import pymysql
 
 from orchestrator.engines.mysql import errors
-from orchestrator.engines.mysql.connection import ask, open_connection
+from orchestrator.engines.mysql.connection import Answer, ask, ask_all, open_connection
 from orchestrator.engines.mysql.lexer import name_of
 from orchestrator.engines.mysql.reader import runs_others, tokens_of
 from orchestrator.engines.mysql.records import DEFAULT, Records, quoted, text
@@ -26,12 +26,15 @@ _HISTORY = ("version", "attempt", "direction", "checksum", "done")
 _VERSIONS = ("version", "dirty")
 _TRIES = 10
 _NOT_READABLE = (1142, 1143, 1146, 1356)
+_NAMES = "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE()"
 # golang-migrate's table has two columns and no other one, if nobody added one; a history is told by five of its own.
 _FIND = f"""SELECT c.TABLE_NAME, SUM(c.COLUMN_NAME IN ({", ".join(map(text, _HISTORY))})) = {len(_HISTORY)}
-    FROM information_schema.COLUMNS c WHERE c.TABLE_SCHEMA = DATABASE() GROUP BY c.TABLE_NAME
+    FROM information_schema.COLUMNS c WHERE c.TABLE_SCHEMA = DATABASE(){{only}} GROUP BY c.TABLE_NAME
     HAVING SUM(c.COLUMN_NAME IN ({", ".join(map(text, _HISTORY))})) = {len(_HISTORY)}
     OR SUM(c.COLUMN_NAME = 'version' AND c.DATA_TYPE = 'bigint' OR c.COLUMN_NAME = 'dirty' AND c.DATA_TYPE = 'tinyint') = 2
     AND (COUNT(*) = 2 OR c.TABLE_NAME = {text(DEFAULT)})"""
+_FEW = 8
+"""So many new tables are looked at one by one; to find the columns of all, the server opens each table of the database."""
 _ROUTINES = "SELECT ROUTINE_NAME, ROUTINE_DEFINITION FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA = DATABASE()"
 _MAY_WRITE = frozenset({"insert", "update", "delete", "replace", "load", "with", "select", "do"})
 Marks = Mapping[str, tuple[int, int]]
@@ -46,6 +49,7 @@ class Guard:
         self._records = records
         self._ours = {name.lower() for name in records.tables}
         self._others: dict[str, tuple[str, ...]] = {}  # tables of other sets, with the columns that are compared
+        self._plain: set[str] = set()  # tables that have been looked at, and are of no set
         self._before: Marks | None = None
         self._finished: set[tuple[int, int]] = set()
 
@@ -53,21 +57,26 @@ class Guard:
 
     def look(self) -> None:
         """Find the tables of other sets; `refuse` knows them then."""
-        found: dict[str, tuple[str, ...]] = {}
-        for name, history in ask(self._connection, _FIND):
-            found[str(name)] = _HISTORY if history else _VERSIONS
-        found = {name: columns for name, columns in found.items() if name.lower() not in self._ours}
+        names = {str(name) for (name,) in ask(self._connection, _NAMES)}
+        self._plain &= names
+        new = [name for name in sorted(names - self._plain) if name.lower() not in self._ours]
+        told = {str(name): _HISTORY if history else _VERSIONS for name, history in self._find(new)} if new else {}
+        found: dict[str, tuple[str, ...]] = {name: told[name] for name in new if name in told}
+        self._plain |= {*new} - found.keys()
         if not found and not self._others:
             return
         if found:
-            names = ", ".join(map(text, found))
-            query = (
-                "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() "
-                f"AND TABLE_TYPE = 'BASE TABLE' AND TABLE_NAME IN ({names})"
-            )
+            query = f"{_NAMES} AND TABLE_TYPE = 'BASE TABLE' AND TABLE_NAME IN ({', '.join(map(text, found))})"
             found = {str(name): found[str(name)] for (name,) in ask(self._connection, query)}
         self._others = found
         self._before = None
+
+    def _find(self, names: Sequence[str]) -> Answer:
+        """Return which of these tables look like those of a set, and whether each is a history."""
+        if len(names) > _FEW:
+            return ask(self._connection, _FIND.format(only=""))
+        each = (_FIND.format(only=f" AND c.TABLE_NAME = {text(name)}") for name in names)
+        return ask(self._connection, " UNION ALL ".join(each))
 
     def refuse(self, statements: Sequence[Statement]) -> None:
         """Raise StatementError for a statement whose text says that it changes records. Nothing of these has run then."""
@@ -112,10 +121,39 @@ class Guard:
 
     # ------------------------------------------------------------ in the transaction of a file
 
-    def begin(self) -> None:
-        """Keep what the tables hold before a file runs, unless that is known."""
+    def begin(self, then: Sequence[str] = ()) -> None:
+        """Keep what the tables hold before a file runs, unless that is known; with the same message, do `then`."""
         if self._before is None:
-            self._before = self._marks(self._connection)
+            answers: list[Answer] = []
+            try:
+                ask_all(self._connection, [self.marks(), *then], answers)
+            except pymysql.Error as error:
+                if answers or errors.code_of(error) not in _NOT_READABLE:
+                    raise
+                self._before = self._marks(self._connection)
+            else:
+                self._before = self._read(answers[0])
+                return
+        if then:
+            ask_all(self._connection, then)
+
+    def are_unchanged(self) -> list[str]:
+        """Return SQL of what holds if the tables are as they were before the file."""
+        known = self._before or {}
+        return [
+            f"(SELECT COUNT(*) = {known[name][0]} AND {_sum_of(columns)} = {known[name][1]} FROM {quoted(name)})"
+            for name, columns in self._guarded().items()
+            if name in known
+        ]
+
+    def marks(self) -> str:
+        """Return SQL that reads what the tables hold."""
+        return " UNION ALL ".join(self._selected())
+
+    def take(self, marks: Answer | None, attempts: Sequence[Attempt]) -> None:
+        """Take note of what was written, and what the tables hold then; None: that is read when it is needed."""
+        self._before = None if marks is None else self._read(marks)
+        self._finished |= {(one.version, one.number) for one in attempts if one.done}
 
     def check(self, statement: Statement | None = None) -> None:
         """Raise StatementError where the tables are not what they were: `statement` or, without it, the file changed them."""
@@ -132,9 +170,9 @@ class Guard:
             error.partly = statement is not None
             raise error
 
-    def may_write(self, statement: Statement) -> bool:
+    def may_write(self, source: str) -> bool:
         """Whether a statement that commits by itself can change rows in a way that its text does not tell."""
-        words = [token.text for token in tokens_of(statement.source)]
+        words = [token.text for token in tokens_of(source)]
         return bool(words) and (
             words[0] in _MAY_WRITE or runs_others(words) or (words[0] == "create" and "select" in words)
         )
@@ -185,8 +223,7 @@ class Guard:
 
     def _selected(self) -> list[str]:
         return [
-            f"SELECT {at}, COUNT(*), COALESCE(SUM(CRC32(CONCAT_WS(',', {', '.join(map(quoted, columns))}))), 0), 0, 0, 0 "
-            f"FROM {quoted(name)}"
+            f"SELECT {at}, COUNT(*), {_sum_of(columns)}, 0, 0, 0 FROM {quoted(name)}"
             for at, (name, columns) in enumerate(self._guarded().items())
         ]
 
@@ -197,7 +234,7 @@ class Guard:
     def _marks(self, connection: Any) -> Marks:
         for _ in range(len(self._others) + 1):
             try:
-                return self._read(ask(connection, " UNION ALL ".join(self._selected())))
+                return self._read(ask(connection, self.marks()))
             except pymysql.Error as error:
                 if errors.code_of(error) not in _NOT_READABLE:
                     raise
@@ -225,8 +262,7 @@ class Guard:
 
     def _is_ours(self, name: str, other: Any) -> bool:
         """Whether this transaction changed a table: the newest rows that it sees are not what is committed."""
-        columns = ", ".join(map(quoted, self._others[name]))
-        query = f"SELECT COUNT(*), COALESCE(SUM(CRC32(CONCAT_WS(',', {columns}))), 0) FROM {quoted(name)}"
+        query = f"SELECT COUNT(*), {_sum_of(self._others[name])} FROM {quoted(name)}"
         # A locking read sees what is committed by now, which a plain one need not. Its set may be writing all the same.
         now = ask(self._connection, f"{query} LOCK IN SHARE MODE")
         for _ in range(_TRIES):
@@ -252,6 +288,10 @@ class Guard:
             offset=offset,
             hint=Hint(f"remove what it does to {self._records.version_table} and {self._records.history}"),
         )
+
+
+def _sum_of(columns: Sequence[str]) -> str:
+    return f"COALESCE(SUM(CRC32(CONCAT_WS(',', {', '.join(map(quoted, columns))}))), 0)"
 
 
 def _pairs(row: VersionRow) -> tuple[tuple[int, bool], ...]:

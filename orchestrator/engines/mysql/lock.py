@@ -12,7 +12,7 @@ from typing import Any, cast
 import pymysql
 
 from orchestrator.engines.mysql import errors
-from orchestrator.engines.mysql.connection import ask
+from orchestrator.engines.mysql.connection import ask, ask_all
 from orchestrator.engines.mysql.records import Records, quoted, text
 from orchestrator.engines.mysql.writable import READ_ONLY, is_on, refuse
 from orchestrator.errors import LockError
@@ -40,12 +40,12 @@ class NamedLock:
         self.name = lock_name(target.database, records.version_table)
         self.held = False
         self._folded = ""
+        self._is_single = False  # no node of a cluster, as far as is known
 
     @contextmanager
     def taken(self, wait: float, on_wait: Callable[[LockHolder], None]) -> Iterator[None]:
         """Hold the lock; LockError after `wait` seconds, ConnectError on a server that is read-only."""
         with errors.mapped(self._target):
-            self._refuse_cluster()
             self._take(self.name, wait, on_wait)
             self._take_folded(wait, on_wait)
             self._tell()
@@ -55,9 +55,8 @@ class NamedLock:
         finally:
             self.held = False
             with suppress(pymysql.Error, OSError):  # closing the connection gives it away too
-                ask(self._connection, f"SELECT RELEASE_LOCK('{self.name}')")
-                if self._folded:
-                    ask(self._connection, f"SELECT RELEASE_LOCK('{self._folded}')")
+                names = filter(None, (self.name, self._folded))
+                ask_all(self._connection, [f"SELECT RELEASE_LOCK('{name}')" for name in names])
 
     def is_ours(self) -> str:
         """Return SQL that tells whether this session holds the lock; 1 if it needs none."""
@@ -102,7 +101,7 @@ class NamedLock:
     def _take(self, name: str, wait: float, on_wait: Callable[[LockHolder], None]) -> None:
         deadline = time.monotonic() + wait
         while True:
-            ((got, closed),) = ask(self._connection, f"SELECT GET_LOCK('{name}', 0), {READ_ONLY}")
+            got, closed = self._try(name)
             if got == 1:
                 break
             holder = self._holder_of(name) or LockHolder("somebody who has just let go")
@@ -122,18 +121,20 @@ class NamedLock:
         """Write down who has the lock, in memory: it ends with the server, as the lock does."""
         table = quoted(self._records.lock_table)
         row = f"REPLACE INTO {table} VALUES (1, CONNECTION_ID(), {text(self._who[:255])}, UTC_TIMESTAMP(6))"
+        create = (
+            f"CREATE TABLE IF NOT EXISTS {table} (slot int NOT NULL PRIMARY KEY, connection bigint NOT NULL, "
+            "who varchar(255) NOT NULL, since datetime(6) NOT NULL) ENGINE=MEMORY DEFAULT CHARSET=utf8mb4"
+        )
         try:
-            ask(self._connection, row)
+            if not self._connection.is_new:
+                ask(self._connection, row)
+                return
         except pymysql.Error as error:
             # Not needed: without it others are told the login of this session.
-            if errors.code_of(error) == 1146:
-                with suppress(pymysql.err.ProgrammingError, pymysql.err.OperationalError, pymysql.err.InternalError):
-                    ask(
-                        self._connection,
-                        f"CREATE TABLE IF NOT EXISTS {table} (slot int NOT NULL PRIMARY KEY, connection bigint NOT NULL, "
-                        "who varchar(255) NOT NULL, since datetime(6) NOT NULL) ENGINE=MEMORY DEFAULT CHARSET=utf8mb4",
-                    )
-                    ask(self._connection, row)
+            if errors.code_of(error) != 1146:
+                return
+        with suppress(pymysql.err.ProgrammingError, pymysql.err.OperationalError, pymysql.err.InternalError):
+            ask_all(self._connection, [create, row])
 
     def _described(self, id: int, now: datetime) -> LockHolder:
         who, since = "", cast("datetime | None", None)
@@ -147,14 +148,25 @@ class NamedLock:
             since = since or now - timedelta(seconds=int(seconds or 0))
         return LockHolder(who or f"connection {id}", since, str(id), alive=True)
 
-    def _refuse_cluster(self) -> None:
+    def _try(self, name: str) -> tuple[Any, Any]:
+        """Try to take a lock. Return whether that is done, and what read_only is. LockError on a node of a cluster."""
+        query = f"SELECT GET_LOCK('{name}', 0), {READ_ONLY}"
+        if not self._is_single:
+            try:
+                ((got, closed, on, provider),) = ask(self._connection, f"{query}, @@wsrep_on, @@wsrep_provider")
+            except pymysql.Error as error:
+                if errors.code_of(error) != _UNKNOWN_VARIABLE:
+                    raise
+            else:
+                self._refuse_cluster(on, provider)
+                self._is_single = True
+                return got, closed
+        self._is_single = True
+        ((got, closed),) = ask(self._connection, query)
+        return got, closed
+
+    def _refuse_cluster(self, on: Any, provider: Any) -> None:
         """A named lock is of one node alone: on a Galera cluster it keeps nobody out."""
-        try:
-            ((on, provider),) = ask(self._connection, "SELECT @@wsrep_on, @@wsrep_provider")
-        except pymysql.Error as error:
-            if errors.code_of(error) == _UNKNOWN_VARIABLE:
-                return
-            raise
         if on and str(provider).lower() not in ("none", ""):
             raise LockError(
                 f"{self._target.database_id} is on a Galera cluster, where the migration lock is of one node alone",

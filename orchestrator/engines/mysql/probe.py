@@ -10,16 +10,17 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pymysql
 
 from orchestrator.engines.base import Effect
 from orchestrator.engines.mysql import errors
-from orchestrator.engines.mysql.connection import ask
+from orchestrator.engines.mysql.connection import Answer, ask, ask_all
 from orchestrator.engines.mysql.named import Change, Named, change_of, quoted, what_is_left
-from orchestrator.engines.mysql.shown import plainly
+from orchestrator.engines.mysql.reader import words_of
+from orchestrator.engines.mysql.shown import READ, is_plain, plainly
 
 ABSENT, HIDDEN = "absent", "hidden"
 SERVER = "@server"
@@ -41,6 +42,15 @@ class Intent:
         """Look at what the statement names, before it runs."""
         now = fingerprint(connection, self.change) if self.change else {}
         self.before = {**now, SERVER: _release(connection)} if now else {}
+
+    @property
+    def tells_its_end(self) -> bool:
+        """Whether what the statement names shows for certain that it was done, unless doing it again has the same end."""
+        change, before = self.change, self.before or {}
+        if change is None or change.traceless or not change.things or HIDDEN in before.values():
+            return False
+        is_definition = words_of(self.source)[0] in ("create", "alter", "drop", "rename")
+        return is_definition and all(thing.kind != "user" and thing.key in before for thing in change.things)
 
     def stored(self) -> str:
         """Return the fingerprint as it is recorded with the intent."""
@@ -94,29 +104,68 @@ def fingerprint(connection: Any, change: Change) -> dict[str, str]:
     """Return what each thing looks like now."""
     if not change.things:
         return {}
+    seen = _seen_at_once(connection, change.things)
+    if len(seen) == len(change.things):
+        return dict(seen)
     with plainly(connection):
-        return {thing.key: _look(connection, thing) for thing in change.things}
+        return dict(seen) | {thing.key: _look(connection, thing) for thing in change.things[len(seen) :]}
 
 
 def _release(connection: Any) -> str:
     return str(connection.get_server_info())
 
 
-def _look(connection: Any, thing: Named) -> str:
-    query = f"SHOW GRANTS FOR {thing.name}" if thing.kind == "user" else f"SHOW CREATE {thing.kind} {quoted(thing)}"
+def _seen_at_once(connection: Any, things: Sequence[Named]) -> list[tuple[str, str]]:
+    """Return what the first of these look like, by one message: up to one that is missing, or none of them.
+
+    None where the session shows things otherwise, and accounts not: their names stand in the message as the file spells them.
+    """
+    if any(thing.kind == "user" for thing in things):
+        return []
+    answers: list[Answer] = []
+    failed: pymysql.Error | None = None
     try:
-        rows = ask(connection, query)
+        ask_all(connection, [READ, *map(_query, things)], answers)
     except pymysql.Error as error:
-        code = errors.code_of(error)
-        if code in errors.MISSING or (thing.kind == "user" and code in _NO_SUCH_ACCOUNT):
-            return ABSENT
-        if code == 1347:  # a table where a view was meant, or the other way
-            return "another kind"
-        if code in (1044, 1142, 1227, 1370):
-            return HIDDEN
-        raise
+        if not answers:
+            raise
+        failed = error
+    if not is_plain(answers[0][0]):
+        return []
+    seen = [(thing.key, _told(rows)) for thing, rows in zip(things, answers[1:], strict=False)]
+    if failed:
+        thing = things[len(seen)]
+        seen.append((thing.key, _refused(failed, thing)))
+    return seen
+
+
+def _look(connection: Any, thing: Named) -> str:
+    try:
+        return _told(ask(connection, _query(thing)))
+    except pymysql.Error as error:
+        return _refused(error, thing)
+
+
+def _query(thing: Named) -> str:
+    return f"SHOW GRANTS FOR {thing.name}" if thing.kind == "user" else f"SHOW CREATE {thing.kind} {quoted(thing)}"
+
+
+def _told(rows: Answer) -> str:
+    """Return a hash of what the server shows."""
     shown = _COUNTER.sub("", "\n".join(str(value) for row in rows for value in row))
     return hashlib.sha256(shown.encode()).hexdigest()[:16]
+
+
+def _refused(error: pymysql.Error, thing: Named) -> str:
+    """Return what an error of the server says of a thing; raise it if it says nothing of it."""
+    code = errors.code_of(error)
+    if code in errors.MISSING or (thing.kind == "user" and code in _NO_SUCH_ACCOUNT):
+        return ABSENT
+    if code == 1347:  # a table where a view was meant, or the other way
+        return "another kind"
+    if code in (1044, 1142, 1227, 1370):
+        return HIDDEN
+    raise error
 
 
 def _named(things: list[Named]) -> str:

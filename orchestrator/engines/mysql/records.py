@@ -46,6 +46,8 @@ COLUMNS = {
     "texts": "longtext NULL",
 }
 """`seen_before` holds what a statement named looked like before it ran: its intent, for who asks what became of it."""
+READ = (*(name for name in COLUMNS if name != "texts"), "texts")
+"""The columns of the history as it is read; `texts` only says whether there are any."""
 _OURS = frozenset({"version", "attempt", "direction", "checksum", "done"})
 _ENDS = ("finished_at", "seconds")
 
@@ -92,11 +94,11 @@ class Records:
         """Return SQL that reads golang-migrate's table."""
         return f"SELECT version, dirty FROM {quoted(self.version_table)}"
 
-    def not_a_table(self, table: str) -> str:
-        """Return SQL for what has the name of a table and is none, such as a view; NULL if it is one or is missing."""
+    def kind_of(self, table: str) -> str:
+        """Return SQL for what has the name of a table, and its engine: `base table:InnoDB`, `view`; NULL if it is missing."""
         return (
-            f"(SELECT LOWER(TABLE_TYPE) FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() "
-            f"AND TABLE_NAME = {text(table)} AND TABLE_TYPE NOT IN ('BASE TABLE', 'SYSTEM VERSIONED'))"
+            "(SELECT CONCAT_WS(':', LOWER(TABLE_TYPE), ENGINE) FROM information_schema.TABLES "
+            f"WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = {text(table)})"
         )
 
     def select_history(self, *, whole: bool = False) -> str:
@@ -106,7 +108,7 @@ class Records:
         """
         if whole:
             return f"SELECT * FROM {quoted(self.history)}"
-        columns = ", ".join(f"`{name}`" for name in COLUMNS if name != "texts") + ", texts IS NOT NULL AS texts"
+        columns = ", ".join(f"`{name}`" for name in READ[:-1]) + ", texts IS NOT NULL AS texts"
         return f"SELECT {columns} FROM {quoted(self.history)} ORDER BY version, attempt"
 
     def select_texts(self, version: int | None) -> str:

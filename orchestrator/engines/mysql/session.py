@@ -17,18 +17,19 @@ from pymysql.constants import SERVER_STATUS
 from orchestrator.engines.base import Effect, Limits, Rows
 from orchestrator.engines.mysql import errors
 from orchestrator.engines.mysql.checks import refuse_writing
-from orchestrator.engines.mysql.connection import Stopper, ask
+from orchestrator.engines.mysql.connection import Stopper, ask, ask_all
 from orchestrator.engines.mysql.failed import is_partly_done
 from orchestrator.engines.mysql.file_state import FileState, leaves_marks, to_replay
 from orchestrator.engines.mysql.guard import Guard
 from orchestrator.engines.mysql.lock import NamedLock
 from orchestrator.engines.mysql.probe import Intent
 from orchestrator.engines.mysql.reader import DATA, is_session, words_of
+from orchestrator.engines.mysql.record_writer import RecordWriter, Written
 from orchestrator.engines.mysql.records import Records
 from orchestrator.engines.mysql.store import Store
 from orchestrator.engines.mysql.transactional import Tables
 from orchestrator.engines.mysql.wire import Wire
-from orchestrator.errors import StatementError
+from orchestrator.errors import OrchError, StatementError
 from orchestrator.model import (
     NO_CHECKS,
     Activity,
@@ -64,6 +65,7 @@ class MysqlSession:
         self._wire = Wire(connection, target, self._stopper)
         self._guard = Guard(connection, target, self._records)
         self._state = FileState(connection)
+        self._writer = RecordWriter(connection, target, self._records, self._store, self._guard)
         self._tables = Tables(connection, self._records.lock_table)
         self._in_file = False  # a file runs statement by statement
         self._used = False  # by a file that is done, and has left marks
@@ -132,7 +134,11 @@ class MysqlSession:
     def lock(self, wait: float, on_wait: Callable[[LockHolder], None]) -> Iterator[None]:
         """Hold golang-migrate's lock; LockError after `wait` seconds."""
         with self._lock.taken(wait, on_wait):
-            yield
+            try:
+                yield
+            finally:
+                with suppress(OrchError):  # what the database shows tells it too
+                    self._write_what_is_kept()
 
     def holder(self) -> LockHolder | None:
         """Return who holds the migration lock now."""
@@ -159,6 +165,12 @@ class MysqlSession:
         checks: Checks = NO_CHECKS,
     ) -> None:
         """Run statements and write records and version row: all of it or nothing."""
+        if not statements and self._comes_with_the_next(attempts):
+            self._writer.keep(attempts[0], version_row)
+            self._recorded(attempts)
+            return
+        if statements or not self._writer.is_said_by(attempts):
+            self._write_what_is_kept()
         self._refuse(statements)
         with errors.mapped(self.target):
             self._store.get_ready()
@@ -167,42 +179,76 @@ class MysqlSession:
             self._watch_marks(statements)
             self._wire.set_limits(limits)
         refuse_writing(self.connection, self.target, self._wire, checks, limits)
-        if is_file := bool(statements) and self._lock.held:
-            with errors.mapped(self.target):
-                self._guard.begin()
+        written = [(attempt, self._seen_before(attempt)) for attempt in attempts]
+        with self._undone_on_error():
+            if statements or any(checks):
+                self._run_and_record(statements, written, version_row, limits, checks)
+            else:
+                self._writer.commit(written, version_row, self._lock.is_ours(), look=self._may_write())
+        self._recorded(attempts)
+
+    def _run_and_record(
+        self,
+        statements: Sequence[Statement],
+        written: Written,
+        version_row: VersionRow | None,
+        limits: Limits,
+        checks: Checks,
+    ) -> None:
+        is_file = bool(statements) and self._lock.held
         # SET TRANSACTION and the like have a meaning before BEGIN only, and no query may come between them.
         first = next((at for at, one in enumerate(statements) if not is_session(words_of(one.source))), len(statements))
+        begin = ("START TRANSACTION",)  # BEGIN is something else in sql_mode ORACLE
+        if is_file:
+            self._guard.begin(() if first else begin)
         for statement in statements[:first]:
             self._wire.run(statement, limits)
-        with errors.mapped(self.target):
-            ask(self.connection, "START TRANSACTION")  # BEGIN is something else in sql_mode ORACLE
+        if first or not is_file:
+            ask_all(self.connection, begin)
+        for check in checks.before:
+            self._wire.judge_in_file(check, limits)
+        for statement in statements[first:]:
+            self._wire.run(statement, limits)
+            self._wire.check_in_transaction(statement)
+        for check in checks.after:
+            self._wire.judge_in_file(check, limits)
+        self._writer.end(written, version_row, self._lock.is_ours(), is_file=is_file)
+
+    def _recorded(self, attempts: Sequence[Attempt]) -> None:
+        """Take note of what is recorded."""
+        if attempts and not any(attempt.in_flight for attempt in attempts):
+            self._intent = None
+        if attempts and all(attempt.done or attempt.error for attempt in attempts):
+            self._used, self._in_file = self._used or self._in_file, False
+
+    def _comes_with_the_next(self, attempts: Sequence[Attempt]) -> bool:
+        """Whether the end of a statement need not be written now, but with the intent of the next one in its file.
+
+        Until then, what the database shows tells that it is done, as it does after a kill between its end and its record.
+        """
+        if len(attempts) != 1 or not self._lock.held or not self._intent or not self._intent.tells_its_end:
+            return False
+        (one,) = attempts
+        return not one.done and not one.in_flight and not one.error and one.applied < one.total
+
+    def _write_what_is_kept(self) -> None:
+        with self._undone_on_error():
+            self._writer.write_what_is_kept(self._lock.is_ours())
+
+    @contextmanager
+    def _undone_on_error(self) -> Iterator[None]:
         try:
-            for check in checks.before:
-                self._wire.judge_in_file(check, limits)
-            for statement in statements[first:]:
-                self._wire.run(statement, limits)
-                self._wire.check_in_transaction(statement)
-            for check in checks.after:
-                self._wire.judge_in_file(check, limits)
             with errors.mapped(self.target):
-                self._store.check(self._lock.is_ours(), is_file=is_file)
-                if is_file:
-                    self._guard.check()
-                for attempt in attempts:
-                    self._store.record(attempt, self._seen_before(attempt))
-                self._store.point(version_row)
-                self._guard.check_kept(attempts, version_row, self._store.finished)
-                ask(self.connection, "COMMIT")
+                yield
         except BaseException:
             self._guard.forget()
             with suppress(pymysql.Error, OSError, RuntimeError):
                 ask(self.connection, "ROLLBACK")
             raise
-        self._store.written()
-        if attempts and not any(attempt.in_flight for attempt in attempts):
-            self._intent = None
-        if attempts and all(attempt.done or attempt.error for attempt in attempts):
-            self._used, self._in_file = self._used or self._in_file, False
+
+    def _may_write(self) -> bool:
+        """Whether the statement that was begun may write to our tables."""
+        return self._intent is not None and self._guard.may_write(self._intent.source)
 
     def ask(self, check: Statement, limits: Limits) -> None:
         """Ask a check in a transaction that cannot change anything."""
@@ -216,6 +262,7 @@ class MysqlSession:
 
     @contextmanager
     def _read_only(self) -> Iterator[None]:
+        self._write_what_is_kept()
         with errors.mapped(self.target):
             ask(self.connection, "START TRANSACTION READ ONLY")
         try:
@@ -243,6 +290,7 @@ class MysqlSession:
 
     def execute(self, statement: Statement, limits: Limits) -> None:
         """Run one statement that commits by itself."""
+        self._write_what_is_kept()
         self._refuse((statement,))
         if not self._in_file:
             self._clean()
@@ -268,7 +316,7 @@ class MysqlSession:
                 hint="let the procedure COMMIT what it begins",
                 partly=True,
             )
-        if self._lock.held and self._guard.may_write(statement):
+        if self._lock.held and self._guard.may_write(statement.source):
             with errors.mapped(self.target):
                 self._guard.check(statement)
 

@@ -11,14 +11,21 @@ from orchestrator.engines.mysql.records import text
 
 # Each of these, and the modes that stand for several, has ANSI_QUOTES or one NO_…_OPTIONS in it.
 _OTHERWISE = ("ANSI_QUOTES", "NO_TABLE_OPTIONS", "NO_FIELD_OPTIONS", "NO_KEY_OPTIONS")
-_READ = "SELECT @@SESSION.sql_mode, @@SESSION.sql_quote_show_create, @@SESSION.character_set_results"
+READ = "SELECT @@SESSION.sql_mode, @@SESSION.sql_quote_show_create, @@SESSION.character_set_results"
+"""SQL of what decides that, for `is_plain`."""
+
+
+def is_plain(row: tuple[Any, ...]) -> bool:
+    """Whether a session with these settings, as `READ` has them, shows everything in the same way as others."""
+    mode, quotes, charset = row
+    return not any(one in mode for one in _OTHERWISE) and bool(int(quotes)) and charset == "utf8mb4"
 
 
 @contextmanager
 def plainly(connection: Any) -> Iterator[None]:
     """Let SHOW CREATE quote names by backticks and leave nothing out; afterwards the session is what it was."""
-    ((mode, quotes, charset),) = ask(connection, _READ)
-    if not any(one in mode for one in _OTHERWISE) and int(quotes) and charset == "utf8mb4":
+    ((mode, quotes, charset),) = ask(connection, READ)
+    if is_plain((mode, quotes, charset)):
         yield
         return
     ask(

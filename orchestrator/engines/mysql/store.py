@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -10,17 +11,19 @@ import pymysql
 
 from orchestrator.engines import foreign
 from orchestrator.engines.mysql import errors
-from orchestrator.engines.mysql.connection import ask
+from orchestrator.engines.mysql.connection import Answer, ask, ask_all
 from orchestrator.engines.mysql.lock import lock_name
-from orchestrator.engines.mysql.records import Records, Rows, quoted, text
+from orchestrator.engines.mysql.records import READ, Records, Rows, quoted, text
 from orchestrator.engines.mysql.writable import READ_ONLY, is_on, read_only
 from orchestrator.errors import ConflictError, StatementError
 from orchestrator.model import Attempt, History, Target, VersionRow
 
+_SNAPSHOT = "START TRANSACTION WITH CONSISTENT SNAPSHOT"
 _SNAPSHOT_TRIES = 5
 _CHANGED_MEANWHILE = 1412
 _NO_TABLE = 1146
 _NO_COLUMN = 1054
+_TABLES = ("base table", "system versioned")
 _FACTS = f"SELECT {READ_ONLY}, CONCAT_WS(':', @@hostname, @@port, @@datadir, DATABASE()), CURRENT_USER()"
 
 
@@ -32,8 +35,8 @@ class Store:
         self._target = target
         self._records = records
         self._rows: Rows | None = None
-        self._written: tuple[tuple[int, bool], ...] | None = None  # the version table, once the transaction commits
         self._ready = False  # both tables are there, whole, and in InnoDB
+        self._engines: dict[str, str] = {}  # of our tables that are there
         self._role = ""
 
     def read(self) -> History:
@@ -49,18 +52,32 @@ class Store:
     def _read(self) -> History:
         records = self._records
         tables = records.version_table, records.history
-        facts = ", ".join((_FACTS, *map(records.not_a_table, tables)))
-        ask(self._connection, "START TRANSACTION WITH CONSISTENT SNAPSHOT")
+        facts = ", ".join((_FACTS, *map(records.kind_of, tables)))
+        told: list[Answer] = []
+        queries = facts, _SNAPSHOT, records.select_versions(), records.select_history(), "ROLLBACK"
+        failed: pymysql.Error | None = None
         try:
-            ((closed, place, role, *kinds),) = ask(self._connection, facts)
-            for table, kind in zip(tables, kinds, strict=True):
-                if kind is not None:
-                    raise foreign.no_table(self._target.database_id, table, str(kind))
-            versions = self._versions()
-            attempts, columns = self._history()
-        finally:
-            with suppress(pymysql.Error, OSError):
-                ask(self._connection, "ROLLBACK")
+            ask_all(self._connection, queries, told)
+        except pymysql.Error as error:
+            if not told or not self._connection.open:
+                raise
+            failed = error
+        ((closed, place, role, *kinds),) = told[0]
+        for table, kind in zip(tables, kinds, strict=True):
+            if kind is not None and str(kind).partition(":")[0] not in _TABLES:
+                self._roll_back()
+                raise foreign.no_table(self._target.database_id, table, str(kind).partition(":")[0])
+        self._engines = _engines(tables, kinds)
+        others: int | None = None
+        if not failed:
+            versions: Answer | None = told[2]
+            attempts: Answer | None = told[3]
+            columns: tuple[str, ...] = READ
+        elif errors.code_of(failed) == _NO_TABLE and kinds == [None, None]:
+            versions, attempts, columns = None, None, ()
+            others = int(ask_all(self._connection, ["ROLLBACK", self._count_others()])[1][0][0])
+        else:
+            versions, attempts, columns = self._read_slowly()
         self._role = str(role)
         pairs = None if versions is None else records.version_rows(versions)
         self._rows = Rows(pairs, attempts, columns)
@@ -76,13 +93,27 @@ class Store:
             store=store,
             version_row=None if pairs is None else rows[0] if rows else VersionRow(None),
             attempts=found,
-            unrecorded=0 if store or pairs is not None else self._others(),
+            unrecorded=0 if store or pairs is not None else self._others() if others is None else others,
             emptied=store and not found,
             rows=rows if len({*rows}) > 1 else (),
             read_only=read_only(self._target) if is_on(closed) else None,
             elsewhere=records.elsewhere(self._target.database),
             place=f"{place}:{records.version_table}" if store else "",
         )
+
+    def _read_slowly(self) -> tuple[Answer | None, Answer | None, tuple[str, ...]]:
+        """Return the rows of both tables and the columns of the history, where one is missing or is not as we make it."""
+        self._roll_back()
+        ask(self._connection, _SNAPSHOT)
+        try:
+            versions = self._versions()
+            return versions, *self._history()
+        finally:
+            self._roll_back()
+
+    def _roll_back(self) -> None:
+        with suppress(pymysql.Error, OSError):
+            ask(self._connection, "ROLLBACK")
 
     def get_ready(self) -> None:
         """Make what is missing of both tables; ConflictError if one could lose a record in a crash."""
@@ -91,23 +122,24 @@ class Store:
         if self._rows is None:
             self._read()
         rows = self._rows or Rows(None, None)
+        missing = []
         if rows.versions is None:
-            ask(self._connection, self._records.create_version_table())
+            missing.append(self._records.create_version_table())
             self._rows = rows._replace(versions=())
         if rows.attempts is None:
-            ask(self._connection, self._records.create_history())
+            missing.append(self._records.create_history())
         elif lacking := self._records.complete_history(rows.columns):
-            ask(self._connection, lacking)
-        names = ", ".join(map(text, (self._records.version_table, self._records.history)))
-        engines = (
-            "SELECT TABLE_NAME, ENGINE FROM information_schema.TABLES "
-            f"WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME IN ({names})"
-        )
-        for table, engine in ask(self._connection, engines):
+            missing.append(lacking)
+        tables = self._records.version_table, self._records.history
+        if missing or len(self._engines) < len(tables):
+            kinds = "SELECT " + ", ".join(map(self._records.kind_of, tables))
+            (found,) = ask_all(self._connection, [*missing, kinds])[-1]
+            self._engines = _engines(tables, found)
+        for table, engine in self._engines.items():
             if engine != "InnoDB":
                 raise ConflictError(
                     f"the table {table} of {self._target.database_id} has the engine {engine}, which has no transactions",
-                    hint=f"ALTER TABLE {quoted(str(table))} ENGINE=InnoDB",
+                    hint=f"ALTER TABLE {quoted(table)} ENGINE=InnoDB",
                 )
         self._ready = True
 
@@ -118,26 +150,40 @@ class Store:
             raise errors.lock_lost(self._target)
         if database is None or database.lower() != self._target.database.lower():
             raise StatementError("the file has changed to another database", hint="remove what does that")
-        found = ask(self._connection, self._records.select_versions() + " FOR UPDATE")
-        self._written = tuple((int(version), bool(dirty)) for version, dirty in found)
-        known = self._rows.versions if self._rows else None
-        if is_file and known is not None and {*self._written} != {*known}:
+        rows = ask(self._connection, self._records.select_versions() + " FOR UPDATE")
+        found = tuple((int(version), bool(dirty)) for version, dirty in rows)
+        if is_file and self.known is not None and {*found} != {*self.known}:
             raise StatementError(
                 "the file changes the records of orch or of golang-migrate",
                 hint=f"remove what it does to {self._records.version_table} and {self._records.history}",
             )
+        self._rows = (self._rows or Rows(None, None))._replace(versions=found)
 
-    def record(self, attempt: Attempt, seen_before: str | None) -> None:
-        """Add or update an attempt."""
-        ask(self._connection, self._records.record(attempt, self._target.database, self._role, seen_before))
+    @property
+    def known(self) -> tuple[tuple[int, bool], ...] | None:
+        """The version table as this session last read or wrote it; None if it has read nothing."""
+        return self._rows.versions if self._rows else None
 
-    def point(self, version_row: VersionRow | None) -> None:
-        """Set the version row; None: leave it as it is."""
-        if version_row is None:
-            return
-        for query in self._records.point(self._written or (), version_row):
-            ask(self._connection, query)
-        self._written = () if version_row.version is None else ((version_row.version, version_row.dirty),)
+    def are_known(self) -> list[str]:
+        """Return SQL of what holds if the version table is as it is known. It keeps others from changing it."""
+        return self.are_versions(self.known or (), " FOR UPDATE")
+
+    def are_versions(self, rows: Sequence[tuple[int, bool]], more: str = "") -> list[str]:
+        """Return SQL of what holds if the version table has these rows, and no others."""
+        count = f"(SELECT COUNT(*) FROM {quoted(self._records.version_table)}"
+        same = " OR ".join(f"version = {int(version)} AND (dirty <> 0) = {int(dirty)}" for version, dirty in rows)
+        conditions = [f"{count}{more}) = {len(rows)}"]
+        return [*conditions, f"{count} WHERE {same}{more}) = {len(rows)}"] if rows else conditions
+
+    def record(self, attempt: Attempt, seen_before: str | None) -> str:
+        """Return SQL that adds or updates an attempt."""
+        return self._records.record(attempt, self._target.database, self._role, seen_before)
+
+    def point(self, version_row: VersionRow | None) -> list[str]:
+        """Return SQL that sets the version row; None: leave it as it is."""
+        if version_row is None or (self.known or ()) == rows_of(version_row):
+            return []
+        return self._records.point(self.known or (), version_row)
 
     def finished(self) -> set[tuple[int, int]]:
         """Return the keys of the attempts that were over when the history was read: their rows do not change."""
@@ -147,10 +193,10 @@ class Store:
         version, number, done = (rows.columns.index(name) for name in ("version", "attempt", "done"))
         return {(int(row[version]), int(row[number])) for row in rows.attempts if row[done]}
 
-    def written(self) -> None:
-        """Take what was written for what is there: the transaction has committed."""
-        if self._rows is not None and self._written is not None:
-            self._rows = self._rows._replace(versions=self._written)
+    def is_committed(self, version_row: VersionRow | None) -> None:
+        """Take note that the version row is what it was set to."""
+        if self._rows is not None and version_row is not None:
+            self._rows = self._rows._replace(versions=rows_of(version_row))
 
     def fingerprint_of(self, attempt: Attempt) -> dict[str, str] | None:
         """Return what was recorded with the intent that an attempt goes on from; None if that cannot be read."""
@@ -174,7 +220,7 @@ class Store:
             if errors.code_of(error) == _NO_TABLE:
                 return None, ()
             raise
-        return rows, tuple(column[0] for column in self._connection._result.description)
+        return rows, tuple(column[0] for column in self._connection.result.description)
 
     def _versions(self) -> tuple[tuple[Any, ...], ...] | None:
         try:
@@ -221,7 +267,19 @@ class Store:
         return holder not in (None, own)
 
     def _others(self) -> int:
+        return int(ask(self._connection, self._count_others())[0][0])
+
+    def _count_others(self) -> str:
         query = "SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE()"
-        ours = ", ".join(map(text, self._records.tables))
-        ((count,),) = ask(self._connection, f"{query} AND TABLE_NAME NOT IN ({ours})")
-        return int(count)
+        return f"{query} AND TABLE_NAME NOT IN ({', '.join(map(text, self._records.tables))})"
+
+
+def rows_of(row: VersionRow) -> tuple[tuple[int, bool], ...]:
+    """Return what the version table holds after it was set to this."""
+    return () if row.version is None else ((row.version, row.dirty),)
+
+
+def _engines(tables: Sequence[str], kinds: Sequence[Any]) -> dict[str, str]:
+    """Return the engines of those tables that are there, by what `Records.kind_of` told of each."""
+    told = zip(tables, kinds, strict=True)
+    return {table: str(kind).partition(":")[2] for table, kind in told if kind is not None}

@@ -18,6 +18,8 @@ _HIDDEN = """SELECT ACTION_STATEMENT FROM information_schema.TRIGGERS WHERE TRIG
     UNION ALL SELECT ROUTINE_DEFINITION FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA = DATABASE()
     UNION ALL SELECT VIEW_DEFINITION FROM information_schema.VIEWS WHERE TABLE_SCHEMA = DATABASE()"""
 
+_SCHEMAS = "SELECT SCHEMA_NAME FROM information_schema.SCHEMATA"
+
 
 class Tables:
     """The tables without transactions of a database, as long as nothing changes the schema."""
@@ -27,7 +29,7 @@ class Tables:
         self._ours = ours.lower()  # in memory, and no file may name it
         self._own: frozenset[str] | None = None
         self._hidden: tuple[str, ...] = ()
-        self._schemas: frozenset[str] = frozenset()
+        self._schemas: frozenset[str] | None = None  # read for the first statement that may name another one
 
     def forget(self) -> None:
         """Look again the next time: a statement has run that may have changed the schema."""
@@ -40,11 +42,14 @@ class Tables:
         own = self._own or frozenset()
         tokens = tokens_of(source)
         names = {name_of(token).lower() for token in tokens if token.kind in ("word", "quoted")}
+        if self._schemas is None and any(token.text == "." for token in tokens):
+            self._schemas = frozenset(str(name).lower() for (name,) in ask(self._connection, _SCHEMAS))
+        schemas = self._schemas or frozenset()
         # A qualified name of another database: its tables are not looked at before somebody names them.
         others = {
             name_of(left)
             for left, dot in pairwise(tokens)
-            if dot.text == "." and name_of(left).lower() in self._schemas and name_of(left).lower() != database.lower()
+            if dot.text == "." and name_of(left).lower() in schemas and name_of(left).lower() != database.lower()
         }
         if others and self._without(others):
             return False
@@ -56,10 +61,7 @@ class Tables:
 
     def _look(self, database: str) -> None:
         self._own = self._without({database}) - {self._ours}
-        self._schemas = frozenset(
-            str(name).lower()
-            for (name,) in ask(self._connection, "SELECT SCHEMA_NAME FROM information_schema.SCHEMATA")
-        )
+        self._schemas = None
         self._hidden = tuple(str(body or "") for (body,) in ask(self._connection, _HIDDEN)) if self._own else ()
 
     def _without(self, schemas: set[str]) -> frozenset[str]:

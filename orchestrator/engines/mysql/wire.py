@@ -10,7 +10,7 @@ from pymysql.constants import SERVER_STATUS
 
 from orchestrator.engines.base import MAX_MESSAGES, Limits, Rows
 from orchestrator.engines.mysql import errors
-from orchestrator.engines.mysql.connection import Stopper, ask
+from orchestrator.engines.mysql.connection import Answer, Stopper, ask, run_alone
 from orchestrator.errors import StatementError
 from orchestrator.model import Statement, Target
 
@@ -26,6 +26,8 @@ class Wire:
         self._stopper = stopper
         self._limits: Limits | None = None  # those of the session
         self._said: dict[tuple[str, str], None] = {}
+        self._rows: Answer = ()  # of the statement that ran last
+        self._columns: tuple[str, ...] = ()
 
     def run(self, statement: Statement, limits: Limits, body: str = "") -> None:
         """Run one statement to its end, or to that of its time."""
@@ -35,7 +37,8 @@ class Wire:
         with self._stopper.within(seconds) as late:
             try:
                 with errors.mapped(self._target, statement):
-                    self._connection.query(body or statement.body)
+                    run_alone(self._connection, body or statement.body)
+                    self._read_all()
             except StatementError as error:
                 if error.code == "1065":  # a comment for servers that this one is not
                     return
@@ -46,9 +49,16 @@ class Wire:
                     hint = "raise statement_timeout, or make it several smaller ones" if late else ""
                     raise error.completed(what=what, hint=hint) from None
                 raise
-        result = self._connection._result
-        if result is not None and result.warning_count:
+        if self._connection.result is not None and self._connection.result.warning_count:
             self._take_warnings()
+
+    def _read_all(self) -> None:
+        """Keep the first result of a statement; read the others of a CALL, as an error may be among them."""
+        connection = self._connection
+        self._columns = tuple(field.name for field in getattr(connection.result, "fields", None) or ())
+        self._rows = connection.result.rows or () if connection.result is not None else ()
+        while connection.has_more():
+            connection.next_result()
 
     def _refuse_texts(self, statement: Statement) -> None:
         """Refuse what would reach beyond the copy: texts that are put together while the file runs."""
@@ -80,9 +90,7 @@ class Wire:
         from orchestrator.engines.checks import answer_of, judge
 
         self.run(check, limits)
-        result = self._connection._result
-        rows = (result.rows or ()) if result is not None else ()
-        judge(check, [answer_of(row[0]) for row in rows[:2]])
+        judge(check, [answer_of(row[0]) for row in self._rows[:2]])
 
     def judge_in_file(self, check: Statement, limits: Limits) -> None:
         """Ask a check in the transaction of a file; undo what a function that it calls has changed. CheckError as `judge`."""
@@ -96,10 +104,8 @@ class Wire:
         """Return the answer to a query: at most `most` rows and one more."""
         wrapped = f"SELECT * FROM (\n{query.body}\n) AS members LIMIT {most + 1}"  # noqa: S608 - the manifest's own
         self.run(query, limits, wrapped)
-        result = self._connection._result
-        columns = tuple(field.name for field in (result.fields or ())) if result is not None else ()
-        rows = (result.rows or ()) if result is not None else ()
-        return Rows(columns, tuple(tuple(None if cell is None else _text(cell) for cell in row) for row in rows))
+        rows = tuple(tuple(None if cell is None else _text(cell) for cell in row) for row in self._rows)
+        return Rows(self._columns, rows)
 
     def check_in_transaction(self, statement: Statement) -> None:
         """Raise StatementError if the statement that just ran has ended the transaction."""
@@ -118,11 +124,9 @@ class Wire:
             return
         seconds = limits.in_queue.lock_timeout
         value = "DEFAULT" if not seconds else str(max(1, int(seconds)))
-        with errors.mapped(self._target):
-            ask(
-                self._connection,
-                f"SET SESSION lock_wait_timeout = {value}, SESSION innodb_lock_wait_timeout = {value}",
-            )
+        self._connection.waiting.append(
+            f"SET SESSION lock_wait_timeout = {value}, SESSION innodb_lock_wait_timeout = {value}"
+        )
         self._limits = limits
 
     def forget_limits(self) -> None:

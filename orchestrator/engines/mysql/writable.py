@@ -10,6 +10,9 @@ from orchestrator.model import ReadOnly, Target
 READ_ONLY = "@@GLOBAL.read_only"
 """SQL of the variable that says so. MySQL's super_read_only turns it on too."""
 
+IS_WRITABLE = f"CONCAT({READ_ONLY}) IN ('0', 'OFF')"
+"""SQL of a condition that holds where a server takes writes."""
+
 
 def is_on(value: Any) -> bool:
     """Whether a variable of the server is on: MariaDB and MySQL tell that in several ways."""

@@ -1,0 +1,125 @@
+"""Write records at the end of a transaction.
+
+One message writes them, has the server look whether everything is as it should be, and commits. A query in it fails where
+something is not, so that the server stops before COMMIT. Then everything is done step by step, which tells what it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pymysql
+
+from orchestrator.engines.mysql import errors
+from orchestrator.engines.mysql.connection import Answer, ask, ask_all
+from orchestrator.engines.mysql.guard import Guard
+from orchestrator.engines.mysql.records import Records, quoted, text
+from orchestrator.engines.mysql.store import Store, rows_of
+from orchestrator.model import Attempt, Target, VersionRow
+
+Written = Sequence[tuple[Attempt, str | None]]
+"""Attempts, each with the fingerprint that is recorded with it; None leaves the one that is there."""
+_SAVEPOINT = "orch_end"
+
+
+class RecordWriter:
+    """Writes the records of one session. Its verbs may raise pymysql.Error; then the transaction is still open."""
+
+    def __init__(self, connection: Any, target: Target, records: Records, store: Store, guard: Guard) -> None:
+        self._connection = connection
+        self._target = target
+        self._records = records
+        self._store = store
+        self._guard = guard
+        self._kept: tuple[Attempt, VersionRow | None] | None = None
+
+    def keep(self, attempt: Attempt, version_row: VersionRow | None) -> None:
+        """Keep the progress of a file, which the next record of its attempt says too."""
+        self._kept = attempt, version_row
+
+    def is_said_by(self, attempts: Sequence[Attempt]) -> bool:
+        """Whether nothing is kept that these records of attempts do not say too."""
+        return self._kept is None or self._kept[0][:2] in {one[:2] for one in attempts}
+
+    def write_what_is_kept(self, is_ours: str) -> None:
+        """Write what is kept, in a transaction of its own."""
+        if self._kept is not None:
+            attempt, version_row = self._kept
+            self.commit([(attempt, "")], version_row, is_ours, look=False)
+
+    def commit(self, written: Written, version_row: VersionRow | None, is_ours: str, *, look: bool) -> None:
+        """Write records in a transaction of their own. `look`: keep what our tables hold, as a statement may change them next."""
+        queries = ["START TRANSACTION"]
+        if not self._at_once(queries, written, version_row, [is_ours, self._here()], look=look):
+            ask(self._connection, "ROLLBACK")
+            ask(self._connection, "START TRANSACTION")
+            self._step_by_step(written, version_row, is_ours, is_file=False)
+        self._kept = None
+
+    def end(self, written: Written, version_row: VersionRow | None, is_ours: str, *, is_file: bool) -> None:
+        """Write records at the end of an open transaction, and commit it."""
+        before = [is_ours, self._here(), *self._store.are_known(), *(self._guard.are_unchanged() if is_file else ())]
+        queries = [f"SAVEPOINT {_SAVEPOINT}", errors.stop_unless(before)]
+        if not self._at_once(queries, written, version_row, (), look=False):
+            ask(self._connection, f"ROLLBACK TO SAVEPOINT {_SAVEPOINT}")
+            self._step_by_step(written, version_row, is_ours, is_file=is_file)
+
+    def _at_once(
+        self,
+        queries: list[str],
+        written: Written,
+        version_row: VersionRow | None,
+        conditions: Sequence[str],
+        *,
+        look: bool,
+    ) -> bool:
+        """Send these queries and all that is to be written as one message. False: the server has stopped before COMMIT."""
+        if self._store.known is None:
+            ask_all(self._connection, queries[:1])
+            return False
+        queries += [self._store.record(attempt, seen_before) for attempt, seen_before in written]
+        queries += self._store.point(version_row)
+        queries.append(errors.stop_unless([*conditions, *self._are_there([one for one, _ in written], version_row)]))
+        queries += [*([self._guard.marks()] if look else ()), "COMMIT"]
+        answers: list[Answer] = []
+        try:
+            ask_all(self._connection, queries, answers)
+        except pymysql.Error as error:
+            code = errors.code_of(error)
+            if not self._connection.open or code in errors.TRANSIENT or code == errors.KILLED:
+                raise
+            return False
+        self._store.is_committed(version_row)
+        self._guard.take(answers[-2] if look else None, [one for one, _ in written])
+        return True
+
+    def _step_by_step(self, written: Written, version_row: VersionRow | None, is_ours: str, *, is_file: bool) -> None:
+        self._store.check(is_ours, is_file=is_file)
+        if is_file:
+            self._guard.check()
+        for attempt, seen_before in written:
+            ask(self._connection, self._store.record(attempt, seen_before))
+        for query in self._store.point(version_row):
+            ask(self._connection, query)
+        self._guard.check_kept([one for one, _ in written], version_row, self._store.finished)
+        ask(self._connection, "COMMIT")
+        self._store.is_committed(version_row)
+
+    def _here(self) -> str:
+        return f"LOWER(DATABASE()) <=> LOWER({text(self._target.database)})"
+
+    def _are_there(self, attempts: Sequence[Attempt], version_row: VersionRow | None) -> list[str]:
+        """Return SQL of what holds if both tables have what was written, and the version table nothing else."""
+        conditions = []
+        if version_row is not None:
+            conditions = self._store.are_versions(rows_of(version_row))
+        if attempts:
+            rows = " OR ".join(
+                f"version = {one.version} AND attempt = {one.number} AND applied = {one.applied} "
+                f"AND in_flight = {int(one.in_flight)} AND done = {int(one.done)}"
+                for one in attempts
+            )
+            history = quoted(self._records.history)
+            conditions.append(f"(SELECT COUNT(*) FROM {history} WHERE {rows}) = {len(attempts)}")  # noqa: S608
+        return conditions
