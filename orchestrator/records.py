@@ -52,6 +52,7 @@ class _Record:
         self.fields = fields
         self.frozen = frozen
         self.instances = 0
+        self.lent: dict[type, Any] = {}  # dataclasses with these fields, by the class that was asked
         compared = [name for name, one in fields.items() if one.compare]
         # attrgetter is fastest, but makes no tuple of one value, nor of none.
         self.values: Callable[[Any], tuple[Any, ...]] = (
@@ -247,13 +248,16 @@ class _Lent:
         self._name = name
 
     def __get__(self, _instance: object, owner: type) -> Any:
-        import dataclasses
+        if owner not in self._record.lent:  # making it takes 3 ms
+            import dataclasses
 
-        fields = []
-        for name, one in self._record.fields.items():
-            settings = {key: value for key, value in vars(one).items() if key != "type" and value is not _NOTHING}
-            fields.append((name, one.type, dataclasses.field(**settings)))
-        return getattr(dataclasses.make_dataclass(owner.__name__, fields, frozen=self._record.frozen), self._name)
+            fields = []
+            for name, one in self._record.fields.items():
+                settings = {key: value for key, value in vars(one).items() if key != "type" and value is not _NOTHING}
+                fields.append((name, one.type, dataclasses.field(**settings)))
+            made = dataclasses.make_dataclass(owner.__name__, fields, frozen=self._record.frozen)
+            self._record.lent[owner] = made
+        return getattr(self._record.lent[owner], self._name)
 
 
 class _Tuple(tuple[Any, ...]):

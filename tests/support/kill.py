@@ -163,8 +163,10 @@ def install(point: Points) -> None:
     from orchestrator.engines.mongo.lease import Lease
     from orchestrator.engines.mongo.records import Records as MongoRecords
     from orchestrator.engines.mongo.session import MongoSession
+    from orchestrator.engines.mysql import connection as mysql_connection
     from orchestrator.engines.mysql import session as mysql_session
     from orchestrator.engines.mysql.lock import NamedLock
+    from orchestrator.engines.mysql.record_writer import RecordWriter
     from orchestrator.engines.mysql.store import Store
     from orchestrator.engines.mysql.wire import Wire as MysqlWire
     from orchestrator.engines.postgres import engine as postgres
@@ -203,8 +205,11 @@ def install(point: Points) -> None:
     for name in ("read_history", "commit", "begin", "execute", "probe", "_seen_before"):
         _around(mysql_session.MysqlSession, name, point)
     _around(MysqlWire, "run", point)
-    for name in ("get_ready", "check", "record", "point"):
-        _around(Store, name, point)
+    _around(Store, "get_ready", point)
+    for name in ("commit", "end"):
+        _around(RecordWriter, name, point)
+    # After it, a message is sent and not answered: the server goes on with all of its statements.
+    _around(mysql_connection.OurConnection, "_execute_command", point)
     _around_context(NamedLock, "taken", point)
     _around(Records, "write", point)
     _around_context(FileLock, "held", point)

@@ -44,7 +44,7 @@ def open_connection(target: Target, *, database: bool = True, timeout: float | N
     if options.get("collation"):
         arguments["collation"] = options["collation"]
     with errors.connecting(target):
-        connection = _Connection(
+        connection = OurConnection(
             user=unquote(parts.user) or None,
             password=unquote(parts.password),
             database=target.database if database else None,
@@ -67,7 +67,7 @@ def open_connection(target: Target, *, database: bool = True, timeout: float | N
     return connection
 
 
-class _Connection(Connection):
+class OurConnection(Connection):
     """A connection that takes several statements in one message, as long as they are our own.
 
     `waiting` are statements of ours that need no answer: they go with the next message. `is_new`: its database was just made.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
+from functools import lru_cache
 
 from orchestrator.engines.directives import are_in, read_directives
 from orchestrator.engines.file_reader import FileReader
@@ -18,6 +18,7 @@ from orchestrator.engines.mysql.settings import (
     without_autocommit,
 )
 from orchestrator.model import File, Script, Statement
+from orchestrator.records import replace
 
 _NO_TRANSACTION = (
     "no-transaction does not apply to MySQL",
@@ -32,6 +33,9 @@ _REPEATABLE = frozenset({"analyze", "optimize", "flush", "truncate", "grant", "c
 _OUTSIDE = frozenset({"shutdown", "kill", "handler", "binlog", "change", "reset", "stop", "clone"})
 _CLOSED = re.compile(r"""[nN]?'(?:[^'\\]|\\.|'')*+'|"(?:[^"\\]|\\.|"")*+"|`(?:[^`]|``)*+`""", re.DOTALL)
 _OWN_LOCKS = ("release_all_locks",)
+_SHORT = (
+    1_000  # characters of a statement whose tokens are kept: many ask for them, and the members of a fleet share it
+)
 
 
 def read_script(file: File, text: str) -> Script:
@@ -76,6 +80,15 @@ def words_of(source: str) -> list[str]:
 
 def tokens_of(source: str) -> list[Token]:
     """Return the tokens of a statement."""
+    return list(_short(source)) if len(source) <= _SHORT else _read(source)
+
+
+@lru_cache(256)
+def _short(source: str) -> tuple[Token, ...]:
+    return tuple(_read(source))
+
+
+def _read(source: str) -> list[Token]:
     pieces = split(source)
     return pieces[0].tokens if pieces else []
 

@@ -6,7 +6,7 @@ recorded before it with a fingerprint of what it names (`probe`), its end after 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -22,11 +22,11 @@ from orchestrator.engines.mysql.failed import is_partly_done
 from orchestrator.engines.mysql.file_state import FileState, leaves_marks, to_replay
 from orchestrator.engines.mysql.guard import Guard
 from orchestrator.engines.mysql.lock import NamedLock
+from orchestrator.engines.mysql.looks import Looks
 from orchestrator.engines.mysql.probe import Intent
 from orchestrator.engines.mysql.reader import DATA, is_session, words_of
 from orchestrator.engines.mysql.record_writer import RecordWriter, Written
 from orchestrator.engines.mysql.records import Records
-from orchestrator.engines.mysql.store import Store
 from orchestrator.engines.mysql.transactional import Tables
 from orchestrator.engines.mysql.wire import Wire
 from orchestrator.errors import OrchError, StatementError
@@ -35,32 +35,25 @@ from orchestrator.model import (
     Activity,
     Attempt,
     Checks,
-    History,
     LockHolder,
-    SchemaObject,
-    SchemaSnapshot,
     Script,
     Statement,
     Target,
     VersionRow,
-    Vitals,
 )
 
 if TYPE_CHECKING:
     from orchestrator.engines.mysql.refusals import Refusals
 
 
-class MysqlSession:
+class MysqlSession(Looks):
     """The verbs of `engines.base.Session`."""
 
     tells_of_lock = False
 
     def __init__(self, connection: Any, target: Target, who: str) -> None:
-        self.connection = connection
-        self.target = target
-        self._records = Records(target)
-        self._lock = NamedLock(connection, target, self._records, who)
-        self._store = Store(connection, target, self._records)
+        records = Records(target)
+        super().__init__(connection, target, records, NamedLock(connection, target, records, who))
         self._stopper = Stopper(target, connection)
         self._wire = Wire(connection, target, self._stopper)
         self._guard = Guard(connection, target, self._records)
@@ -76,57 +69,6 @@ class MysqlSession:
         from orchestrator.engines.mysql.refusals import Refusals
 
         return Refusals(self.connection, self.target)
-
-    # ------------------------------------------------------------ reading
-
-    def read_history(self, extensions: Sequence[str] = ()) -> History:  # noqa: ARG002 - PostgreSQL has extensions
-        """Return what the database remembers, both tables as they were at one moment."""
-        with errors.mapped(self.target):
-            return self._store.read()
-
-    def look(self, extensions: Sequence[str] = ()) -> tuple[History, LockHolder | None]:
-        """Return what `read_history` does, and who holds the migration lock now."""
-        return self.read_history(extensions), self._lock.holder()
-
-    def schema_snapshot(self) -> SchemaSnapshot:
-        """Return the schema as it is now, without the bookkeeping."""
-        from orchestrator.engines.mysql.schema_snapshot import read_schema
-
-        with errors.mapped(self.target):
-            return read_schema(self.connection, self._records.tables)
-
-    def kept_texts(self, version: int | None = None) -> Mapping[tuple[int, int], str]:
-        """Return what the history keeps of the text of files, by version and attempt."""
-        with errors.mapped(self.target):
-            return self._store.texts(version)
-
-    def server(self) -> str:
-        """Return the product and its version, as `mariadb 10.11`: SHOW CREATE says the same in all releases of it."""
-        told = str(self.connection.get_server_info())
-        kind = "mariadb" if "mariadb" in told.lower() else "mysql"
-        return f"{kind} {'.'.join(told.removeprefix('5.5.5-').split('.')[:2])}"
-
-    def vitals(self) -> Vitals:
-        """Ask for the server's time, and the rights of this login."""
-        from orchestrator.engines.mysql.vitals import vitals
-
-        with errors.mapped(self.target):
-            return vitals(self.connection, self.target.database)
-
-    def kept_snapshot(self) -> str:
-        """Return what `keep_snapshot` stored last; '' if nothing."""
-        with errors.mapped(self.target):
-            return self._store.snapshot()
-
-    def keep_snapshot(self, text: str) -> None:
-        """Store a text beside the history, in place of the one before."""
-        with errors.mapped(self.target):
-            self._store.keep_snapshot(text)
-
-    def is_bare(self, schema_object: SchemaObject) -> bool:
-        """Whether the server makes such a thing by itself: it makes none."""
-        del schema_object
-        return False
 
     # ------------------------------------------------------------ the lock
 

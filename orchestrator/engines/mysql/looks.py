@@ -1,0 +1,72 @@
+"""What a session reads beside its work: both tables, the schema, what is kept beside the history, and the server's own facts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from orchestrator.engines.mysql import errors
+from orchestrator.engines.mysql.lock import NamedLock
+from orchestrator.engines.mysql.records import Records
+from orchestrator.engines.mysql.store import Store
+from orchestrator.model import History, LockHolder, SchemaObject, SchemaSnapshot, Target, Vitals
+
+
+class Looks:
+    """The verbs of a session that change nothing, and the one that keeps a schema snapshot."""
+
+    def __init__(self, connection: Any, target: Target, records: Records, lock: NamedLock) -> None:
+        self.connection = connection
+        self.target = target
+        self._records = records
+        self._lock = lock
+        self._store = Store(connection, target, records)
+
+    def read_history(self, extensions: Sequence[str] = ()) -> History:  # noqa: ARG002 - PostgreSQL has extensions
+        """Return what the database remembers, both tables as they were at one moment."""
+        with errors.mapped(self.target):
+            return self._store.read()
+
+    def look(self, extensions: Sequence[str] = ()) -> tuple[History, LockHolder | None]:
+        """Return what `read_history` does, and who holds the migration lock now."""
+        return self.read_history(extensions), self._lock.holder()
+
+    def schema_snapshot(self) -> SchemaSnapshot:
+        """Return the schema as it is now, without the bookkeeping."""
+        from orchestrator.engines.mysql.schema_snapshot import read_schema
+
+        with errors.mapped(self.target):
+            return read_schema(self.connection, self._records.tables)
+
+    def kept_texts(self, version: int | None = None) -> Mapping[tuple[int, int], str]:
+        """Return what the history keeps of the text of files, by version and attempt."""
+        with errors.mapped(self.target):
+            return self._store.texts(version)
+
+    def server(self) -> str:
+        """Return the product and its version, as `mariadb 10.11`: SHOW CREATE says the same in all releases of it."""
+        told = str(self.connection.get_server_info())
+        kind = "mariadb" if "mariadb" in told.lower() else "mysql"
+        return f"{kind} {'.'.join(told.removeprefix('5.5.5-').split('.')[:2])}"
+
+    def vitals(self) -> Vitals:
+        """Ask for the server's time, and the rights of this login."""
+        from orchestrator.engines.mysql.vitals import vitals
+
+        with errors.mapped(self.target):
+            return vitals(self.connection, self.target.database)
+
+    def kept_snapshot(self) -> str:
+        """Return what `keep_snapshot` stored last; '' if nothing."""
+        with errors.mapped(self.target):
+            return self._store.snapshot()
+
+    def keep_snapshot(self, text: str) -> None:
+        """Store a text beside the history, in place of the one before."""
+        with errors.mapped(self.target):
+            self._store.keep_snapshot(text)
+
+    def is_bare(self, schema_object: SchemaObject) -> bool:
+        """Whether the server makes such a thing by itself: it makes none."""
+        del schema_object
+        return False
