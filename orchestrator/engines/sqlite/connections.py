@@ -32,7 +32,10 @@ class Connections:
         self._options = options_of(target.url.reveal())
         self._reader: sqlite3.Connection | None = None
         self._writer: sqlite3.Connection | None = None
+        self._waits = 0  # milliseconds that the writing connection waits for SQLite's own lock
         self._before = self._beside()
+        self.writes = False
+        """Whether this session writes soon: then what it reads needs no connection of its own."""
 
     @property
     def path(self) -> str:
@@ -53,8 +56,8 @@ class Connections:
 
     def reading(self, read: Callable[[sqlite3.Connection], _T]) -> _T:
         """Read over the connection at hand; one that may write only where a killed writer's journal must be played back."""
-        if self._writer is not None:
-            return read(self._writer)
+        if self.writes or self._writer is not None:
+            return read(self.writer())
         if self._reader is None:
             self._refuse_no_file()
             self._reader = self._open("ro")
@@ -76,6 +79,7 @@ class Connections:
                     self._reader.close()
                     self._reader = None
                 self._writer = self._open("rw")
+                self._waits = 0
                 for name in ("foreign_keys", "recursive_triggers", "case_sensitive_like"):
                     if value := self._options.get(name):
                         self._writer.execute(f"PRAGMA {name} = {1 if value in ('1', 'true', 'yes', 'on') else 0}")
@@ -97,7 +101,9 @@ class Connections:
     def set_busy(self, connection: sqlite3.Connection, limits: Limits) -> float:
         """Set how long SQLite waits for its own lock; return that in seconds."""
         seconds = limits.in_queue.lock_timeout or self._busy()
-        connection.execute(f"PRAGMA busy_timeout = {max(1, round(seconds * 1000))}")
+        if (waits := max(1, round(seconds * 1000))) != self._waits:
+            connection.execute(f"PRAGMA busy_timeout = {waits}")
+            self._waits = waits
         return seconds
 
     def begin(self, connection: sqlite3.Connection, limits: Limits) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -42,6 +43,15 @@ COLUMNS = {
 }
 _COMPARED = ("version", "attempt", "direction", "checksum", "applied", "in_flight", "done")
 _OURS = frozenset(_COMPARED)
+_INDEX = "version_unique"  # of the version table
+# The version table, the history and the index by their names, and tables that may be those of another set of migrations.
+_FIND = """\
+SELECT CASE name COLLATE NOCASE WHEN ?1 THEN 0 WHEN ?2 THEN 1 END AS role, type, sql
+FROM sqlite_master WHERE CASE type
+WHEN 'index' THEN name = ?3 COLLATE NOCASE
+WHEN 'view' THEN name COLLATE NOCASE IN (?1, ?2)
+WHEN 'table' THEN name COLLATE NOCASE IN (?1, ?2) OR instr(lower(sql), 'dirty') OR instr(lower(sql), 'checksum')
+END"""
 
 
 class Raw(NamedTuple):
@@ -49,6 +59,18 @@ class Raw(NamedTuple):
 
     version_rows: tuple[tuple[Any, ...], ...] | None
     attempts: tuple[tuple[Any, ...], ...] | None
+
+
+class Tables(NamedTuple):
+    """Which tables are there. `columns` are those of the history, none if there is none.
+
+    `others`: there are other tables that may hold the records of other sets of migrations.
+    """
+
+    version_table: bool = False
+    has_index: bool = False
+    columns: frozenset[str] = frozenset()
+    others: bool = False
 
 
 class Records:
@@ -60,10 +82,18 @@ class Records:
         # Each set of migrations in a file has its own history beside its version table.
         own = self.version_table != DEFAULT
         self.history = f"{target.history_name}_{self.version_table}" if own else target.history_name
+        self._tables = Tables()  # as they were last read
+        self._known_columns: tuple[str, frozenset[str]] = ("", frozenset())  # a CREATE TABLE, and what it creates
+        self._compared = f"SELECT {', '.join(_COMPARED)} FROM {quoted(self.history)}"  # noqa: S608
+        self._both = (  # one statement: beside others at work, each costs more than what it does
+            f"SELECT 0, version, dirty{', NULL' * (len(_COMPARED) - 2)} FROM {quoted(self.version_table)} "  # noqa: S608
+            f"UNION ALL SELECT 1, {self._compared.removeprefix('SELECT ')} ORDER BY 1, 2, 3"
+        )
 
     def read(self, connection: sqlite3.Connection) -> tuple[Raw, History]:
         """Return what the tables hold. ConflictError for what orch cannot have written."""
-        columns = self._columns(connection)
+        tables = self._tables = self._find(connection)
+        columns = tables.columns
         versions = self._versions(connection)
         attempts: list[Attempt] = []
         raw: tuple[tuple[Any, ...], ...] | None = None
@@ -88,14 +118,24 @@ class Records:
 
     def read_raw(self, connection: sqlite3.Connection) -> Raw:
         """Return what the tables hold, only to compare it; most reads of a migration are for that."""
-        versions = self._versions(connection)
-        if not self._columns(connection):
-            return Raw(versions, None)
-        query = f"SELECT {', '.join(_COMPARED)} FROM {quoted(self.history)} ORDER BY version, attempt"  # noqa: S608
-        return Raw(versions, tuple(connection.execute(query).fetchall()))
+        self._tables = self._find(connection)
+        return self._raw(connection)
+
+    def _raw(self, connection: sqlite3.Connection) -> Raw:
+        tables = self._tables
+        if tables.version_table and tables.columns:
+            with suppress(sqlite3.OperationalError):  # a table that is not golang-migrate's: below is said what it is
+                rows = connection.execute(self._both).fetchall()
+                versions = tuple(row[1:3] for row in rows if row[0] == 0)
+                return Raw(versions, tuple(row[1:] for row in rows[len(versions) :]))
+        query = f"{self._compared} ORDER BY 1, 2"
+        attempts = tuple(connection.execute(query).fetchall()) if tables.columns else None
+        return Raw(self._versions(connection), attempts)
 
     def of_other_sets(self, connection: sqlite3.Connection) -> dict[str, tuple[Any, ...]]:
-        """Return what the version tables and histories of other sets of migrations in this file hold."""
+        """Return what the version tables and histories of other sets hold, of those that the last read has found."""
+        if not self._tables.others:
+            return {}
         query = (
             "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT IN (?, ?) "
             "AND (instr(lower(sql), 'dirty') OR instr(lower(sql), 'checksum')) AND ("  # all other tables lack the columns
@@ -109,16 +149,20 @@ class Records:
 
     def kept_texts(self, connection: sqlite3.Connection, version: int | None) -> dict[tuple[int, int], str]:
         """Return the texts in the rows of a version, or of all, by version and attempt."""
-        if "texts" not in self._columns(connection):
+        if "texts" not in self._find(connection).columns:
             return {}
         query = f"SELECT version, attempt, texts FROM {quoted(self.history)} WHERE texts IS NOT NULL"  # noqa: S608
         return {(row[0], row[1]): row[2] for row in connection.execute(query) if version in (None, row[0])}
 
     def kept_snapshot(self, connection: sqlite3.Connection) -> str:
         """Return the schema snapshot that is kept beside the history; '' if there is none."""
-        if not self._is_table(connection, f"{self.history}_snapshot"):
+        query = "SELECT type FROM sqlite_master WHERE type IN ('table', 'view') AND name = ? COLLATE NOCASE"
+        name = f"{self.history}_snapshot"
+        if (row := connection.execute(query, (name,)).fetchone()) is None:
             return ""
-        row = connection.execute(f"SELECT max(snapshot) FROM {quoted(f'{self.history}_snapshot')}").fetchone()  # noqa: S608
+        if row[0] == "view":
+            raise foreign.no_table(self._target.database_id, name, "view")
+        row = connection.execute(f"SELECT max(snapshot) FROM {quoted(name)}").fetchone()  # noqa: S608
         return str(row[0] or "")
 
     def keep_snapshot(self, connection: sqlite3.Connection, text: str) -> None:
@@ -129,33 +173,43 @@ class Records:
         connection.execute(f"INSERT INTO {table} (snapshot) VALUES (?)", (text,))  # noqa: S608
 
     def write(
-        self, connection: sqlite3.Connection, attempts: Sequence[Attempt], version_row: VersionRow | None
-    ) -> None:
-        """Make what is missing of the two tables, and write."""
+        self, connection: sqlite3.Connection, known: Raw, attempts: Sequence[Attempt], version_row: VersionRow | None
+    ) -> Raw:
+        """Make what is missing of the two tables, write, and return what they hold then.
+
+        `known` is what the last read has found, in this transaction.
+        """
         # golang-migrate's own statements: a second version table in a file gets no index, as its name is taken.
-        connection.execute(f"CREATE TABLE IF NOT EXISTS {self.version_table} (version uint64,dirty bool)")
-        connection.execute(f"CREATE UNIQUE INDEX IF NOT EXISTS version_unique ON {self.version_table} (version)")
-        there = self._columns(connection)
+        tables = self._tables
+        if not tables.version_table:
+            connection.execute(f"CREATE TABLE {self.version_table} (version uint64,dirty bool)")
+        if not tables.has_index:
+            connection.execute(f"CREATE UNIQUE INDEX IF NOT EXISTS {_INDEX} ON {self.version_table} (version)")
+        there = tables.columns
         if not there:
             columns = ", ".join(f"{name} {kind}" for name, kind in COLUMNS.items())
             connection.execute(f"CREATE TABLE {quoted(self.history)} ({columns}, PRIMARY KEY (version, attempt))")
         for name, kind in COLUMNS.items() if there else ():
             if name not in there:
                 connection.execute(f"ALTER TABLE {quoted(self.history)} ADD COLUMN {name} {kind}")
+        self._tables = Tables(True, True, frozenset(COLUMNS), tables.others)
+        begun = {row[:2] for row in known.attempts or ()}
         for attempt in attempts:
-            self._record(connection, attempt)
+            self._record(connection, attempt, again=(attempt.version, attempt.number) in begun)
         if version_row is not None:
-            connection.execute(f"DELETE FROM {self.version_table}")  # noqa: S608
+            if known.version_rows:
+                connection.execute(f"DELETE FROM {self.version_table}")  # noqa: S608
             if version_row.version is not None:
                 query = f"INSERT INTO {self.version_table} (version, dirty) VALUES (?, ?)"  # noqa: S608
                 connection.execute(query, (version_row.version, version_row.dirty))
+        return self._raw(connection)
 
-    def _record(self, connection: sqlite3.Connection, attempt: Attempt) -> None:
-        now = datetime.now(UTC)
-        key = attempt.version, attempt.number
-        query = f"SELECT started_at FROM {quoted(self.history)} WHERE version = ? AND attempt = ?"  # noqa: S608
-        row = connection.execute(query, key).fetchone()
-        started = _time(row[0] if row else None) or now
+    def _record(self, connection: sqlite3.Connection, attempt: Attempt, *, again: bool) -> None:
+        now = started = datetime.now(UTC)
+        if again:
+            key = attempt.version, attempt.number
+            query = f"SELECT started_at FROM {quoted(self.history)} WHERE version = ? AND attempt = ?"  # noqa: S608
+            started = _time(connection.execute(query, key).fetchone()[0]) or now
         values: dict[str, Any] = {
             "version": attempt.version,
             "attempt": attempt.number,
@@ -211,10 +265,10 @@ class Records:
 
     def _versions(self, connection: sqlite3.Connection) -> tuple[tuple[Any, ...], ...] | None:
         """Return the rows of golang-migrate's table, None if there is none; ConflictError for a table that is not its."""
-        if not self._is_table(connection, self.version_table):
+        if not self._tables.version_table:
             return None
         try:
-            query = f"SELECT version, dirty FROM {quoted(self.version_table)}"  # noqa: S608 - a checked name
+            query = f"SELECT version, dirty FROM {quoted(self.version_table)} ORDER BY 1, 2"  # noqa: S608 - a checked name
             return tuple(connection.execute(query).fetchall())
         except sqlite3.OperationalError:
             found = connection.execute("SELECT name FROM pragma_table_info(?)", (self.version_table,)).fetchall()
@@ -223,22 +277,32 @@ class Records:
                 raise
             raise foreign.other_version_table(self._target.database_id, self.version_table, columns) from None
 
-    def _columns(self, connection: sqlite3.Connection) -> set[str]:
-        """Return the columns of the history, none if there is none; ConflictError for a table that is not ours."""
-        if not self._is_table(connection, self.history):
-            return set()
-        found = [row[0] for row in connection.execute("SELECT name FROM pragma_table_info(?)", (self.history,))]
-        if not {*found} >= _OURS:
-            raise foreign.other_history(self._target.database_id, self.history, found)
-        return {*found}
+    def _find(self, connection: sqlite3.Connection) -> Tables:
+        """Look which tables are there; ConflictError for one that is not ours, or a view in its place."""
+        version_table = index = others = False
+        columns: frozenset[str] = frozenset()
+        names = self.version_table, self.history
+        for role, kind, sql in connection.execute(_FIND, (*names, _INDEX)).fetchall():
+            if kind == "index":
+                index = True
+            elif role is None:
+                others = True
+            elif kind == "view":
+                raise foreign.no_table(self._target.database_id, names[role], kind)
+            elif role == 0:
+                version_table = True
+            else:
+                columns = self._columns(connection, sql)
+        return Tables(version_table, index, columns, others)
 
-    def _is_table(self, connection: sqlite3.Connection, name: str) -> bool:
-        """Whether there is a table of this name; ConflictError for a view in its place."""
-        query = "SELECT type FROM sqlite_master WHERE type IN ('table', 'view') AND name = ? COLLATE NOCASE"
-        row = connection.execute(query, (name,)).fetchone()
-        if row and row[0] == "view":
-            raise foreign.no_table(self._target.database_id, name, "view")
-        return row is not None
+    def _columns(self, connection: sqlite3.Connection, sql: str) -> frozenset[str]:
+        """Return the columns of the history, which this statement created; ConflictError for a table that is not ours."""
+        if sql != self._known_columns[0]:
+            found = [row[0] for row in connection.execute("SELECT name FROM pragma_table_info(?)", (self.history,))]
+            if not {*found} >= _OURS:
+                raise foreign.other_history(self._target.database_id, self.history, found)
+            self._known_columns = sql, frozenset(found)
+        return self._known_columns[1]
 
     def _others(self, connection: sqlite3.Connection) -> int:
         query = "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"

@@ -7,10 +7,10 @@ the records are written, then all of it commits. So nothing runs twice, whoever 
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
-from pathlib import Path
+from contextlib import contextmanager, suppress
 from typing import TypeVar
 
 from orchestrator.engines.base import Effect, Limits, Rows
@@ -67,10 +67,8 @@ class SqliteSession:
         """Return what the database remembers, in one transaction that reads."""
         with errors.mapped(self.target):
             self._known, history = self._connections.reading(self._read_once)
-        place = ""
-        if history.store:
-            status = Path(self._connections.path).stat()
-            place = f"{status.st_dev}:{status.st_ino}:{self._records.version_table}"
+        status = os.stat(self._connections.path)  # noqa: PTH116 - it is read for each of very many databases
+        place = f"{status.st_dev}:{status.st_ino}:{self._records.version_table}"
         return history._replace(place=place, read_only=self._connections.read_only())
 
     def look(self, extensions: Sequence[str] = ()) -> tuple[History, LockHolder | None]:
@@ -117,9 +115,12 @@ class SqliteSession:
 
     # ------------------------------------------------------------ the lock
 
-    def lock(self, wait: float, on_wait: Callable[[LockHolder], None]) -> AbstractContextManager[None]:
+    @contextmanager
+    def lock(self, wait: float, on_wait: Callable[[LockHolder], None]) -> Iterator[None]:
         """Hold the lock among runs of orch; LockError after `wait` seconds."""
-        return self._lock.held(wait, on_wait)
+        with self._lock.held(wait, on_wait):
+            self._connections.writes = True
+            yield
 
     def holder(self) -> LockHolder | None:
         """Return who holds the lock now."""
@@ -175,8 +176,7 @@ class SqliteSession:
                 self._ask(connection, check, limits)
             guard.check_file(connection, known, others, statements)
             with errors.mapped(self.target):
-                self._records.write(connection, attempts, version_row)
-                after = self._records.read_raw(connection)
+                after = self._records.write(connection, known, attempts, version_row)
             guard.check_kept(known, after, attempts, version_row)
             with errors.mapped(self.target):
                 connection.execute("COMMIT")
