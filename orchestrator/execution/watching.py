@@ -21,13 +21,15 @@ Tell = Callable[[Activity], None]
 
 
 class _Step:
-    """A step at work, and who looks at it."""
+    """A step at work, and who looks at it: nobody, as long as it is short."""
+
+    connected: threading.Event
+    over: threading.Event
 
     def __init__(self, session: Session, tell: Tell) -> None:
         self.session = session
         self.tell = tell
         self.began = time.monotonic()
-        self.connected, self.over = threading.Event(), threading.Event()
         self.looking: threading.Thread | None = None
 
     def look(self, first: float = 0.0) -> None:
@@ -42,6 +44,7 @@ class _Step:
 
     def start_to_look(self, first: float = 0.0) -> None:
         """Look from a thread of its own; not at all if the system gives no more threads."""
+        self.connected, self.over = threading.Event(), threading.Event()
         thread = threading.Thread(target=self.look, args=(first,), name="orch-look", daemon=True)
         with suppress(RuntimeError):
             thread.start()
@@ -74,8 +77,8 @@ class Watching:
         finally:
             with self._mutex:
                 del self._steps[step]
-            step.over.set()
             if step.looking:
+                step.over.set()
                 step.looking.join(_CONNECTED_WITHIN)  # its connection must be gone: a copy of this database may be next
 
     def _begin(self) -> None:

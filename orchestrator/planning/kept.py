@@ -7,6 +7,7 @@ import hashlib
 import json
 import zlib
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 from orchestrator.model import Attempt, Direction, Origin
 from orchestrator.planning.attempts import latest_effective
@@ -16,6 +17,8 @@ _MAX_TEXT = 2 * 1024 * 1024
 """Characters of both files together; longer ones bring data, and are not kept."""
 MAX_STORED = 256 * 1024
 """Characters of what is stored."""
+_SHARED = 32 * 1024
+"""Characters. Shorter texts are packed once for all members of a fleet: what is remembered stays small."""
 _FORMAT = "1"
 
 
@@ -28,11 +31,19 @@ class Kept(NamedTuple):
 
 def pack(kept: Kept) -> str:
     """Return what the history stores; '' for texts that are too long."""
-    if sum(map(len, filter(None, kept))) > _MAX_TEXT:
+    length = sum(map(len, filter(None, kept)))
+    if length > _MAX_TEXT:
         return ""
+    return _packed_once(kept) if length <= _SHARED else _packed(kept)
+
+
+def _packed(kept: Kept) -> str:
     raw = json.dumps(kept._asdict(), ensure_ascii=False).encode(errors="surrogatepass")
     stored = f"{_FORMAT}:{_checksum(raw)}:{base64.b64encode(zlib.compress(raw)).decode()}"
     return stored if len(stored) <= MAX_STORED else ""
+
+
+_packed_once = lru_cache(maxsize=256)(_packed)
 
 
 def unpack(stored: str) -> Kept:

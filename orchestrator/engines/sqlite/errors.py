@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import re
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from types import TracebackType
 
 from orchestrator.engines.sqlite.dsn import path_of
 from orchestrator.errors import ConnectError, DatabaseMissingError, NotPermittedError, OrchError, StatementError
@@ -43,17 +42,27 @@ def code_of(error: sqlite3.Error) -> str:
     return next((one for one in _PRIMARY if getattr(sqlite3, one, None) == primary), "SQLITE_ERROR")
 
 
-@contextmanager
-def mapped(target: Target, statement: Statement | None = None) -> Iterator[None]:
+class mapped:  # noqa: N801 - used as a function; a generator in its place would cost more than many a statement
     """Turn every error of the driver into one of ours."""
-    try:
-        yield
-    except (sqlite3.Error, sqlite3.Warning) as error:
-        raise translated(error, target, statement) from None
-    except OSError as error:
-        raise ConnectError(
-            f"{path_of(target.url.reveal())}: {error.strerror or error}", hint="look at the file and its directory"
-        ) from None
+
+    __slots__ = ("_statement", "_target")
+
+    def __init__(self, target: Target, statement: Statement | None = None) -> None:
+        self._target, self._statement = target, statement
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, (sqlite3.Error, sqlite3.Warning)):
+            raise translated(error, self._target, self._statement) from None
+        if isinstance(error, OSError):
+            raise ConnectError(
+                f"{path_of(self._target.url.reveal())}: {error.strerror or error}",
+                hint="look at the file and its directory",
+            ) from None
 
 
 def translated(error: sqlite3.Error | sqlite3.Warning, target: Target, statement: Statement | None) -> OrchError:
@@ -111,6 +120,9 @@ def cannot_open(target: Target) -> OrchError:
     """Return why a file cannot be opened."""
     path = Path(path_of(target.url.reveal()))
     directory = path.parent
+    missing = DatabaseMissingError(f"there is no database {path}", hint=Hint(Command("apply"), " creates it"))
+    if os.access(directory, os.X_OK) and _is_dir(directory) and not os.path.lexists(path):
+        return missing
     if _is_dir(path):
         return ConnectError(f"{path} is a directory, not a database", hint="name a file in the DSN")
     if closed := next((one for one in reversed(path.parents) if _is_dir(one) and not os.access(one, os.X_OK)), None):
@@ -124,7 +136,7 @@ def cannot_open(target: Target) -> OrchError:
             f"the directory {directory} does not exist", hint=f"make it: mkdir -p {directory}; or correct the DSN"
         )
     if not os.path.lexists(path):
-        return DatabaseMissingError(f"there is no database {path}", hint=Hint(Command("apply"), " creates it"))
+        return missing
     if not path.exists():
         return ConnectError(f"{path} is a link to a file that does not exist", hint="correct or remove the link")
     if not path.is_file():

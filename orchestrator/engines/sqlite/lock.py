@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from pathlib import Path
 
 from orchestrator.errors import ConnectError, LockError, NotPermittedError
 from orchestrator.model import LockHolder
@@ -51,7 +50,7 @@ class FileLock:
             yield
         finally:
             with suppress(OSError):  # only its holder removes it
-                Path(self._path).unlink()
+                os.unlink(self._path)  # noqa: PTH108 - a path as an object costs more than this call
             os.close(descriptor)
 
     def holder(self) -> LockHolder | None:
@@ -102,7 +101,7 @@ class FileLock:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # Whoever held it has removed the file: then this is not the one that others open.
-            return Path(self._path).stat().st_ino == os.fstat(descriptor).st_ino
+            return os.stat(self._path).st_ino == os.fstat(descriptor).st_ino  # noqa: PTH116
         except (BlockingIOError, FileNotFoundError):
             return False
         except OSError as error:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 from orchestrator.engines.directives import are_in, read_directives
 from orchestrator.engines.file_reader import FileReader
@@ -158,6 +159,7 @@ def value_of(words: Sequence[str]) -> str:
     return ""
 
 
+@lru_cache(maxsize=32)  # the members of a fleet run the same statements
 def words_of(source: str) -> tuple[str, ...]:
     """Return the first words of a statement."""
     words: list[str] = []

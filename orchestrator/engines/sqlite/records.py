@@ -46,12 +46,8 @@ _OURS = frozenset(_COMPARED)
 _INDEX = "version_unique"  # of the version table
 # The version table, the history and the index by their names, and tables that may be those of another set of migrations.
 _FIND = """\
-SELECT CASE name COLLATE NOCASE WHEN ?1 THEN 0 WHEN ?2 THEN 1 END AS role, type, sql
-FROM sqlite_master WHERE CASE type
-WHEN 'index' THEN name = ?3 COLLATE NOCASE
-WHEN 'view' THEN name COLLATE NOCASE IN (?1, ?2)
-WHEN 'table' THEN name COLLATE NOCASE IN (?1, ?2) OR instr(lower(sql), 'dirty') OR instr(lower(sql), 'checksum')
-END"""
+SELECT type, name, sql FROM sqlite_master
+WHERE name COLLATE NOCASE IN (?1, ?2, ?3) OR instr(lower(sql), 'dirty') OR instr(lower(sql), 'checksum')"""
 
 
 class Raw(NamedTuple):
@@ -235,12 +231,12 @@ class Records:
         }
         if attempt.texts:
             values["texts"] = attempt.texts
-        updates = ", ".join(f"{name} = excluded.{name}" for name in values if name not in ("version", "attempt"))
-        connection.execute(
-            f"INSERT INTO {quoted(self.history)} AS h ({', '.join(values)}) VALUES ({', '.join('?' * len(values))}) "  # noqa: S608
-            f"ON CONFLICT (version, attempt) DO UPDATE SET {updates} WHERE NOT h.done",
-            [_storable(value) for value in values.values()],
-        )
+        marks = ", ".join("?" * len(values))
+        query = f"INSERT INTO {quoted(self.history)} AS h ({', '.join(values)}) VALUES ({marks})"  # noqa: S608
+        if again:
+            updates = ", ".join(f"{name} = excluded.{name}" for name in values if name not in ("version", "attempt"))
+            query = f"{query} ON CONFLICT (version, attempt) DO UPDATE SET {updates} WHERE NOT h.done"
+        connection.execute(query, [_storable(value) for value in values.values()])
 
     def _attempt(self, row: dict[str, Any]) -> Attempt:
         try:
@@ -281,18 +277,19 @@ class Records:
         """Look which tables are there; ConflictError for one that is not ours, or a view in its place."""
         version_table = index = others = False
         columns: frozenset[str] = frozenset()
-        names = self.version_table, self.history
-        for role, kind, sql in connection.execute(_FIND, (*names, _INDEX)).fetchall():
+        ours = {_folded(name): name for name in (self.version_table, self.history)}
+        for kind, name, sql in connection.execute(_FIND, (*ours.values(), _INDEX)).fetchall():
+            own = ours.get(_folded(name))
+            if kind == "view" and own:
+                raise foreign.no_table(self._target.database_id, own, kind)
             if kind == "index":
-                index = True
-            elif role is None:
+                index = index or _folded(name) == _INDEX
+            elif kind == "table" and own is None:
                 others = True
-            elif kind == "view":
-                raise foreign.no_table(self._target.database_id, names[role], kind)
-            elif role == 0:
-                version_table = True
-            else:
+            elif kind == "table" and own == self.history:
                 columns = self._columns(connection, sql)
+            elif kind == "table":
+                version_table = True
         return Tables(version_table, index, columns, others)
 
     def _columns(self, connection: sqlite3.Connection, sql: str) -> frozenset[str]:
@@ -312,6 +309,11 @@ class Records:
 def quoted(name: str) -> str:
     """Return a name as SQL."""
     return '"' + name.replace('"', '""') + '"'
+
+
+def _folded(name: str) -> str:
+    """Return a name so that it equals those which SQLite takes for the same."""
+    return name.lower() if name.isascii() else name
 
 
 def _storable(value: Any) -> Any:
