@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 from orchestrator.analysis.columns import read_column, read_constraint
 from orchestrator.analysis.facts import Fact
 from orchestrator.analysis.types import read_type
 from orchestrator.analysis.words import Words
+from orchestrator.records import replace
 
 
 def read_alter_table(words: Words, at: int, kind: str = "table") -> Iterator[Fact]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import pairwise
 
 from orchestrator.analysis.facts import Column, Constraint
 from orchestrator.analysis.types import SERIAL, Type, read_type
 from orchestrator.analysis.words import Words, identifier
+from orchestrator.records import replace
 
 _BEGINNINGS = frozenset(("CONSTRAINT", "PRIMARY", "UNIQUE", "EXCLUDE", "CHECK", "FOREIGN", "NOT"))
 _TELLING = frozenset(("CONSTRAINT", "NOT", "DEFAULT", "PRIMARY", "UNIQUE", "CHECK", "REFERENCES", "GENERATED"))

@@ -8,12 +8,12 @@ import json
 import re
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from difflib import unified_diff
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 from orchestrator.model import SchemaObject, SchemaSnapshot
+from orchestrator.records import dataclass
 
 _SNAPSHOT_FORMAT = 1
 _MAX_RAW = 256 * 2**20

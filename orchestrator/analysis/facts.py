@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from orchestrator.analysis.types import Type
+from orchestrator.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from orchestrator.analysis.facts import Fact
@@ -21,6 +20,7 @@ from orchestrator.analysis.world import World
 from orchestrator.analysis.world_changes import apply
 from orchestrator.engines.postgres.sql_reader import Reader
 from orchestrator.model import Mark, Script, Statement, telling, telling_text
+from orchestrator.records import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)

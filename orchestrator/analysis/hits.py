@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from orchestrator.analysis.facts import Constraint, Fact
 from orchestrator.analysis.world import World
+from orchestrator.records import dataclass, field
 
 AE, SRE, SHARE = "ACCESS EXCLUSIVE", "SHARE ROW EXCLUSIVE", "SHARE"
 

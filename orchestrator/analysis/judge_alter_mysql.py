@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 
 from orchestrator.analysis.columns_mysql import in_place, read_column
 from orchestrator.analysis.hits import Hit
 from orchestrator.analysis.tables_mysql import NO_COLUMN, Tables, columns_of, name_at, shown, take_column
 from orchestrator.engines.mysql.lexer import Token, name_of
+from orchestrator.records import dataclass, field
 
 INSTANT, NO_COPY, SHARED, COPY = range(4)
 """What a clause of ALTER TABLE needs: nothing, work beside writers, work while nobody writes, a copy of the table."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from orchestrator.analysis.hits import Hit
+from orchestrator.records import dataclass, field
 
 Command = Mapping[str, Any]
 _FILLS = ("insert", "createIndexes", "update", "findAndModify")

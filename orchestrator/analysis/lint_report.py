@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from orchestrator.analysis.findings import Finding
 from orchestrator.model import Size
+from orchestrator.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

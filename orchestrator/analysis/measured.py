@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from orchestrator.analysis.findings import Finding
 from orchestrator.model import Measured
+from orchestrator.records import dataclass
 
 STOPS_WRITERS = ("SHARE", "SHARE ROW EXCLUSIVE", "EXCLUSIVE", "ACCESS EXCLUSIVE")
 _LONG = ("PG201", "PG202", "PG203", "PG204", "PG205", "PG206", "PG207")  # what they tell is work under a lock

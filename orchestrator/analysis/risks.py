@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 
 from orchestrator.analysis.findings import Finding, Story, part_of
 from orchestrator.analysis.permissions import allowed, permissions
@@ -12,6 +11,7 @@ from orchestrator.analysis.rules import LOSES_DATA, fits_engine, risk_of
 from orchestrator.analysis.rules import rules as all_rules
 from orchestrator.analysis.statements import calls_unknown
 from orchestrator.model import Mark, Script, telling
+from orchestrator.records import dataclass
 
 _OTHERS_LOSE = frozenset({"PG107", "MY105"})  # what a plan can take from somebody even where it makes everything itself
 _TOGETHER = "PG304"  # it is about a transaction, so it stands by itself

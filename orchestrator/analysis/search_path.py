@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from orchestrator.analysis.facts import Column, Constraint, Fact
 from orchestrator.analysis.world import UNQUALIFIED, World
+from orchestrator.records import replace
 
 _MAKES = frozenset(("create table", "create view", "create materialized view"))
 _NAMES_TABLES = frozenset(("create table", "drop table", "drop view", "drop materialized view", "truncate", "lock"))

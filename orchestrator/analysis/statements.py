@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 
 from orchestrator.analysis.alter_and_drop import read_alter, read_drop
 from orchestrator.analysis.changed_rows import read_delete, read_merge, read_truncate, read_update, read_with
@@ -12,6 +11,7 @@ from orchestrator.analysis.create_statements import read_create
 from orchestrator.analysis.facts import Fact
 from orchestrator.analysis.functions import STEADY, VOLATILE
 from orchestrator.analysis.words import STRING, Words, calls, identifier
+from orchestrator.records import replace
 
 _FIRST = re.compile(r"(?P<brackets>[( \t\n\r\f\v]*)(?P<word>[A-Za-z]+)")
 # Of what is selected nothing is asked: the first words name the view.

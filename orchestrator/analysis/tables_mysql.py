@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 
 from orchestrator.analysis.columns_mysql import ColumnDefinition, read_column
 from orchestrator.engines.mysql.lexer import Token, name_of
+from orchestrator.records import dataclass, field
 
 _PLAIN = re.compile(r"[A-Za-z0-9_$.]+")
 NO_COLUMN = frozenset({"index", "key", "primary", "unique", "fulltext", "spatial", "constraint", "foreign", "check"})

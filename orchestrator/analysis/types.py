@@ -7,10 +7,10 @@ servers.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import Enum
 
 from orchestrator.analysis.words import Words, identifier
+from orchestrator.records import dataclass
 
 _ALIASES = {
     "int": "integer",

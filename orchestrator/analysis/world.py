@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 from orchestrator.analysis.facts import Column, Constraint
 from orchestrator.analysis.functions import STEADY, VOLATILE
 from orchestrator.analysis.types import Type
 from orchestrator.analysis.view_text import View
 from orchestrator.analysis.words import calls
+from orchestrator.records import dataclass, field
 
 UNQUALIFIED = re.compile(r'"(?:[^"]|"")*"|[^".]+')
 

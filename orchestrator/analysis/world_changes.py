@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from orchestrator.analysis.facts import Column, Constraint, Fact
 from orchestrator.analysis.view_text import View, bare_name
 from orchestrator.analysis.world import Domain, Index, Table, World
 from orchestrator.analysis.world_renames import last_part, move_table, rename_column, rename_other
+from orchestrator.records import replace
 
 _ENDS = {"check": "check", "foreign key": "fkey", "unique": "key", "primary key": "pkey", "exclude": "excl"}
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from orchestrator.analysis.facts import Column, Fact
 from orchestrator.analysis.view_text import bare_name
 from orchestrator.analysis.world import Table, World
+from orchestrator.records import replace
 
 
 def move_table(world: World, fact: Fact, table: Table) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 
 from orchestrator.engines.base import Effect, Limits, Session
 from orchestrator.engines.url import LOCK_TIMEOUT
@@ -22,7 +21,7 @@ from orchestrator.planning.attempts import (
     version_row_during,
 )
 from orchestrator.planning.problems import IN_DOUBT
-from orchestrator.records import replace
+from orchestrator.records import dataclass, replace
 
 _TABLE_LOCKS = 10.0
 """Seconds that a file waits for the locks of tables if nobody says how long."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from orchestrator.engines import dialect
@@ -26,6 +25,7 @@ from orchestrator.operations.assembly import Assembly
 from orchestrator.phrases import some
 from orchestrator.planning.history import reconcile
 from orchestrator.planning.places import no_members
+from orchestrator.records import dataclass, field
 from orchestrator.scratch.clone_names import CLONES, TEMPLATES
 
 SECONDS = 60.0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from fnmatch import fnmatchcase
 from math import ceil
@@ -14,6 +13,7 @@ from orchestrator.phrases import did_you_mean, some
 from orchestrator.planning.graph import cycle
 from orchestrator.planning.plan import Plan
 from orchestrator.planning.surveys import Survey
+from orchestrator.records import dataclass
 
 NEVER = float("inf")
 """The pause of a wave that a person has to release."""

@@ -14,12 +14,12 @@ import re
 import secrets
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 from orchestrator.errors import UsageError
 from orchestrator.model import HISTORY_FORMAT, Database, Migration, Target
+from orchestrator.records import replace
 
 _FOREIGN_AFTER = 24 * 3600
 """Seconds after which a clone of a process on another machine, which cannot be looked up, counts as left behind."""

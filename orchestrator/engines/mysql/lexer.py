@@ -8,26 +8,27 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+
+from orchestrator.patterns import regex
+from orchestrator.records import dataclass, field
 
 # A comment with `!` is code for the server, if that is new enough: its marks are blank, and what is inside is read.
 # No server is as new as 99999 and 999999, by which dumps hide a line from all of them.
-_TOKEN = re.compile(
-    r"""(?P<blank>\s+|\#[^\n]*|/\*M?!9{5,6}(?:[^*]|\*(?!/))*+(?:\*/)?|--(?=[\s\x00-\x1f]|\Z)[^\n]*|/\*M?!(?:[0-9]{5,6})?|\*/|/\*(?!M?!)(?:[^*]|\*(?!/))*+(?:\*/)?)
+_TOKENS = r"""
+        (?P<blank>\s+|\#[^\n]*|/\*M?!9{5,6}(?:[^*]|\*(?!/))*+(?:\*/)?|--(?=[\s\x00-\x1f]|\Z)[^\n]*|/\*M?!(?:[0-9]{5,6})?|\*/|/\*(?!M?!)(?:[^*]|\*(?!/))*+(?:\*/)?)
       | (?P<text>[nN]?'(?:[^'\\]|\\.|'')*+'?|"(?:[^"\\]|\\.|"")*+"?)
       | (?P<quoted>`(?:[^`]|``)*+`?)
       | (?P<number>(?:0x[0-9A-Fa-f]+|[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)(?![A-Za-z_$0-9\x80-\U0010ffff]))
       | (?P<variable>@@?[A-Za-z0-9_$.\x80-\U0010ffff]+)
       | (?P<word>[A-Za-z0-9_$\x80-\U0010ffff]+)
       | (?P<semi>;)
-      | (?P<other>.)""",
-    re.VERBOSE | re.DOTALL,
-)
+      | (?P<other>.)"""
+_TOKEN = regex(_TOKENS, re.VERBOSE | re.DOTALL)
 # The same with NO_BACKSLASH_ESCAPES: a backslash is a character like any other.
-_TOKEN_RAW = re.compile(_TOKEN.pattern.replace(r"(?:[^'\\]|\\.|'')", "(?:[^']|'')").replace(
+_TOKEN_RAW = regex(_TOKENS.replace(r"(?:[^'\\]|\\.|'')", "(?:[^']|'')").replace(
     r'(?:[^"\\]|\\.|"")', '(?:[^"]|"")'
 ), re.VERBOSE | re.DOTALL)  # fmt: skip
-_DELIMITER = re.compile(r"[ \t]*delimiter[ \t]+(?P<mark>\S+)[^\n]*", re.IGNORECASE)
+_DELIMITER = regex(r"[ \t]*delimiter[ \t]+(?P<mark>\S+)[^\n]*", re.IGNORECASE)
 _KINDS_WITH_BODY = frozenset({"procedure", "function", "trigger", "event", "package"})
 _KINDS_WITHOUT = frozenset({"table", "view", "index", "user", "role", "database", "schema", "server", "sequence"})
 _BEFORE_KIND = 12  # words: CREATE OR REPLACE DEFINER = `a`@`b` AGGREGATE FUNCTION
