@@ -67,8 +67,10 @@ class SqliteSession:
         """Return what the database remembers, in one transaction that reads."""
         with errors.mapped(self.target):
             self._known, history = self._connections.reading(self._read_once)
-        status = os.stat(self._connections.path)  # noqa: PTH116 - it is read for each of very many databases
-        place = f"{status.st_dev}:{status.st_ino}:{self._records.version_table}"
+        place = ""
+        if history.store:
+            status = os.stat(self._connections.path)  # noqa: PTH116 - it is read for each of very many databases
+            place = f"{status.st_dev}:{status.st_ino}:{self._records.version_table}"
         return history._replace(place=place, read_only=self._connections.read_only())
 
     def look(self, extensions: Sequence[str] = ()) -> tuple[History, LockHolder | None]:
