@@ -17,6 +17,15 @@ def no_table(database_id: str, table: str, kind: str) -> ConflictError:
     )
 
 
+def no_collection(database_id: str, name: str, kind: str) -> ConflictError:
+    """Return the error for `kind`, such as "view", in the place of a collection of MongoDB."""
+    return ConflictError(
+        f"{database_id}: {name} is not a plain collection (it is a {kind})",
+        detail="orch reads and writes its records in collections of its own, from which nothing may vanish by itself",
+        hint=f"put the collection back in its place: whoever made {name} can tell where it went",
+    )
+
+
 def other_history(database_id: str, table: str, columns: Iterable[str]) -> ConflictError:
     """Return the error for a history that is another tool's, with its columns."""
     return ConflictError(

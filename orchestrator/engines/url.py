@@ -16,7 +16,7 @@ IS_URL = regex(r"[A-Za-z][A-Za-z0-9+.\0-]*://")
 HOLE = "\0"
 """Stands for a value while the structure of a DSN is found; templates and values never hold one."""
 _ENCODE = "percent-encode special characters: @ is %40, : is %3A, / is %2F, ? is %3F, # is %23, % is %25"
-SECRET = regex(r"password|secret|token|authmechanismproperties", re.IGNORECASE)
+SECRET = regex(r"password|secret|token|scram_\w+_key|authmechanismproperties", re.IGNORECASE)
 """Parameters whose values are secrets."""
 
 Holes = Iterator[tuple[str, str]]
@@ -139,7 +139,7 @@ class UrlForm:
     def without_password(self, url: str) -> str:
         """Return a DSN for people and logs: without its password."""
         parts = split(url)
-        query = "&".join(part for part in parts.query.split("&") if not SECRET.search(part.partition("=")[0]))
+        query = "&".join(part for part in parts.query.split("&") if not SECRET.search(unquote(part.partition("=")[0])))
         return parts._replace(password="", has_password=False, query=query).text()
 
     def parts(self, url: str) -> tuple[dict[str, str], bool]:
@@ -147,9 +147,9 @@ class UrlForm:
         parts = split(url)
         hosts = parts.hosts
         name, _, number = hosts.rpartition(":") if ":" in hosts.rpartition("]")[2] else (hosts, "", "")
-        fields = {"host": name, "port": number, "user": unquote(parts.user), "password": parts.password}
+        fields = {"host": name, "port": number, "user": unquote(parts.user), "password": unquote(parts.password)}
         pairs = (part.partition("=") for part in parts.query.split("&"))
-        fields |= {key.lower(): unquote(value) for key, _, value in pairs}  # as in libpq, the later one wins
+        fields |= {unquote(key).lower(): unquote(value) for key, _, value in pairs}  # as in libpq, the later one wins
         return fields, not parts.scheme.endswith("+srv") and "," not in fields.get("host", "")
 
     def within(self, url: str) -> str:
@@ -207,8 +207,20 @@ def check_database(name: str) -> None:
 def secrets_of(url: Url, kept: list[tuple[str, str]]) -> tuple[str, ...]:
     """Return the secrets of a URL, in the forms in which they may be shown."""
     found = [url.password, unquote(url.password)]
-    found += [form for key, value in kept if SECRET.search(key) for form in (value, unquote(value))]
+    for key, value in kept:
+        inside = tuple(secrets_in(unquote(key), unquote(value)))
+        found += (value, *inside) if unquote(value) in inside else inside
     return tuple(found)
+
+
+def secrets_in(key: str, value: str) -> Iterator[str]:
+    """Yield the secrets that a parameter of a DSN holds: its value, or parts of it."""
+    if SECRET.search(key):
+        yield value
+        for part in value.split(",") if key.lower() == "authmechanismproperties" else ():
+            name, _, inner = part.partition(":")
+            if SECRET.search(name):
+                yield inner
 
 
 def check_scheme(scheme: str, engine: str, allowed: tuple[str, ...]) -> None:

@@ -22,13 +22,15 @@ _RUN = regex(r"[^\s'\"]+")
 _USER = regex(r"[A-Za-z0-9+.-]://[^\s:/?#@'\"]*:")
 _SINGLE, _DOUBLE = r"'(?:(?:[^'\\]|\\.|'')*'|.*)", r'"(?:(?:[^"\\]|\\.)*"|.*)'  # closed, or to the end of the line
 _PASSWORD = regex(
-    rf"""\b\w*password\s*=\s*({_SINGLE}|[^\s'"&,;)]+)"""  # of a connection string
-    rf"""|\bpassword\s+E?({_SINGLE}|(\$\w*\$)(?:.*?\3|.*))"""  # of CREATE ROLE
-    rf"""|["'](?:password|pwd)["']\s*:\s*({_SINGLE}|{_DOUBLE})""",  # of createUser
+    rf"""\b\w*password\s*=\s*(?:password\s*\(\s*)?({_SINGLE}|[^\s'"&,;)]+)"""  # of a connection string
+    rf"""|\bpassword\s+(?:E|U&)?({_SINGLE}|(\$\w*\$)(?:.*?\3|.*))"""  # of CREATE ROLE
+    rf"""|["'](?:password|pwd)["']\s*:\s*({_SINGLE}|{_DOUBLE})"""  # of createUser
+    rf"""|\b(?:identified\s+(?:(?:with|via)\s+\S+\s+)?(?:by|as|using)|password\s+for\s+\S+\s*=)"""  # of MySQL
+    rf"""\s*(?:password\s*)?\(?\s*({_SINGLE}|{_DOUBLE})|\bpassword\s*\(\s*({_SINGLE}|{_DOUBLE})""",
     re.IGNORECASE,
 )
 
-_TELLTALE = regex("password|pwd", re.IGNORECASE)
+_TELLTALE = regex("password|pwd|identified", re.IGNORECASE)
 _PERCENT = regex(r"(?:%[0-9A-Fa-f]{2})+|\+")
 _ESCAPE = regex(r"(?:\\u[0-9A-Fa-f]{4})+|\\x[0-9A-Fa-f]{2}|\\.|''|\"\"", re.DOTALL)
 _DOUBLED = regex(r"''|\"\"")
@@ -46,8 +48,8 @@ class Redactor:
 
     It finds a secret raw, percent-encoded, with the escapes of JSON and SQL, split over lines, and cut off by `...`. One that
     is short or a plain word is hidden only where it stands alone: with the password `postgres`, the name
-    `postgres-order` stays readable. The password in `scheme://user:…@` and after `password=`, `PASSWORD '…'` and
-    `"pwd": …` is always hidden. The time is linear in the length of the text.
+    `postgres-order` stays readable. The password in `scheme://user:…@` and after `password=`, `PASSWORD '…'`,
+    `IDENTIFIED BY '…'` and `"pwd": …` is always hidden. The time is linear in the length of the text.
     """
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
@@ -96,7 +98,8 @@ class Redactor:
         for secret in self._secrets:
             encoded = [way(secret, safe=safe, errors="replace") for way in (quote, quote_plus) for safe in ("", "/")]
             escaped = [json.dumps(secret, ensure_ascii=ascii)[1:-1] for ascii in (False, True)]
-            forms |= {secret, re.sub(r"(['\\])", r"\\\1", secret), *encoded, *escaped}
+            twice = [quote(one, safe="") for one in encoded]
+            forms |= {secret, re.sub(r"(['\\])", r"\\\1", secret), *encoded, *twice, *escaped}
         return sorted(form for form in forms if len(form) >= _SHORT)
 
     def __call__(self, text: str) -> str:
@@ -200,7 +203,10 @@ def _spellings(text: str) -> list[_Spelling]:
     """Return the text as it is and with its escapes undone, each also with its line breaks taken out."""
     plain = _Spelling(text)
     unescaped = plain.undone(_ESCAPE, _escape)
-    levels = [plain, plain.undone(_DOUBLED, lambda found: found[0]), plain.undone(_PERCENT, _percent), unescaped]
+    decoded = plain.undone(_PERCENT, _percent)
+    levels = [plain, plain.undone(_DOUBLED, lambda found: found[0]), decoded, unescaped]
+    if decoded is not plain:  # a DSN may be a part of another URL
+        levels += [decoded.undone(_PERCENT, _percent), decoded.undone(_ESCAPE, _escape)]
     if unescaped is not plain:
         levels += [unescaped.undone(_ESCAPE, _escape), unescaped.undone(_PERCENT, _percent)]
     levels += [level.undone(_LINE_BREAK, lambda _: "", joined=True) for level in levels]
@@ -240,7 +246,7 @@ def _passwords(text: str) -> Iterator[Span]:
     if not _TELLTALE.search(text):  # the pattern is not compiled then
         return
     for found in _PASSWORD.finditer(text):
-        yield next(found.span(group) for group in (1, 2, 4) if found[group] is not None)
+        yield next(found.span(group) for group in (1, 2, 4, 5, 6) if found[group] is not None)
 
 
 redactor = Redactor()

@@ -13,14 +13,34 @@ from orchestrator.model import Script
 from orchestrator.patterns import regex
 from orchestrator.records import NamedTuple
 
-# A line that begins the part of a file that goes up, or the part that goes down. It starts with the literal `--`, which
-# makes the search in a large file quick.
-_MARKER = regex(
-    r"--[-=@+!/#*<({\[\ \t]*(?:"
-    r"(?P<tool>(?<=\+)goose[ \t]+|(?<=\+)mi[cg]rate[ \t]+|migrate:)(?P<way>up|down)\b[^\n]*"
-    r"|(?P<rambler>rambler[ \t]+)?(?P<word>ups?|downs?|undo)(?P<migration>[ \t]+migration)?[-=!:.#/*>)}\]\ \t]*(?=\r?$)"
-    r"|create\ above\ /\ (?P<tern>drop\ below)[^\n]*)",
-    re.IGNORECASE | re.MULTILINE | re.VERBOSE,
+# A comment that begins the part of a file that goes up, or the part that goes down. Each pattern starts with a literal,
+# which makes the search in a large file quick.
+_UP, _DOWN = "ups?|upgrade|forwards?", "downs?|undo|downgrade|backwards?|revert|roll.?back"
+_COMMON = ("upgrade", "downgrade", "forward", "forwards", "backward", "backwards")  # words of many other remarks
+_WORDS = rf"""(?:
+    (?P<tool>(?<=\+)goose[ \t]+|(?<=\+)mi[cg]rate[ \t]+|migrate:[ \t]*)(?P<way>up|down)\b[^\n*]*
+    |(?P<rambler>rambler[ \t]+)?(?:migrat(?:e|ion)[-_: \t]+)?(?P<word>{_UP}|{_DOWN})
+        (?:(?P<migration>[ \t]+migration)|[ \t]+(?:script|part|section)|\.sql)?
+    |create\ above\ /\ (?P<tern>drop\ below)[^\n]*
+    |(?P<sqitch>deploy|revert)[ \t]+\S+[ \t]+(?:to|from)[ \t]+(?:pg|mysql|sqlite|oracle|snowflake|firebird|exasol|vertica)
+    )"""
+_DRAWN = r"-=:;.,~_@+!/#*<>(){}\[\]|\ \t"  # what people draw around such a word
+_LINE = rf"[{_DRAWN}]{{0,300}}{_WORDS}[{_DRAWN}]*(?=\r?$)"
+_BLOCK = rf"(?:(?!\*/)[{_DRAWN}\r\n]){{0,300}}{_WORDS}[{_DRAWN}\r\n]*?\*/"
+_FLAGS = re.IGNORECASE | re.MULTILINE | re.VERBOSE
+_MARKERS = (
+    ("--", regex(rf"--{_LINE}", _FLAGS)),
+    ("#", regex(rf"\#{_LINE}", _FLAGS)),
+    ("/*", regex(rf"/\*{_BLOCK}", _FLAGS)),
+)
+_GOES_UP = regex(_UP)
+_ROLLBACK = regex(r"\s*rollback\b", re.IGNORECASE)  # what a remark tells of
+_UNDOES = regex(r"\s*(?:alter|delete|drop|revoke|truncate|update)\b", re.IGNORECASE)
+# What such a file says of the way down is a comment: it would be lost.
+_HAS_ROLLBACK = regex(
+    r"\s*--[ \t]*liquibase[ \t]+formatted[ \t]+sql\b(?s:.*?)\n[ \t]*(?:--[ \t]*|/\*\s*liquibase[ \t]+)rollback[ \t\r\n]+"
+    r"(?!empty\b|not[ \t]+required\b)\S",
+    re.IGNORECASE,
 )
 _LIQUIBASE = regex(r"--[ \t]*(?:liquibase[ \t]+formatted[ \t]+sql|changeset[ \t]+\S+:\S+)", re.IGNORECASE)
 _JAVASCRIPT = regex(
@@ -44,11 +64,17 @@ _NAMES = tuple(
 
 
 class Part(NamedTuple):
-    """Where a marker stands in a text, whether what follows goes up or down, and whose marker it is."""
+    """Where a marker begins and ends in a text, whether what follows goes up or down, and whose marker it is.
+
+    `alone`: it is one line, with nothing else on it. `common`: other remarks may be the same word.
+    """
 
     offset: int
+    end: int
     goes_up: bool
     tool: str
+    alone: bool = True
+    common: bool = False
 
 
 def by_name(entry: str) -> str:
@@ -67,12 +93,17 @@ def by_text(text: str) -> str:
 
 def parts(text: str) -> Iterator[Part]:
     """Yield the markers of a text in their order."""
-    for found in _MARKER.finditer(text):
-        start = text.rfind("\n", 0, found.start()) + 1
-        if text[start : found.start()].strip(" \t#-"):
+    found = [one for opens, marker in _MARKERS if opens in text for one in marker.finditer(text)]
+    for one in sorted(found, key=lambda one: one.start()):
+        start = text.rfind("\n", 0, one.start()) + 1
+        if text[start : one.start()].strip(" \t#-"):
             continue  # the comment stands behind something else
-        word = (found["way"] or found["word"] or "down").lower()
-        yield Part(found.start(), word.startswith("up"), _tool(found))
+        end = text.find("\n", one.end())
+        rest = text[one.end() : end if end >= 0 else len(text)].strip()
+        word = (one["way"] or one["word"] or one["sqitch"] or "down").lower()
+        goes_up = word.startswith("deploy") or _GOES_UP.fullmatch(word) is not None
+        alone = not rest and "\n" not in one[0]
+        yield Part(one.start(), one.end(), goes_up, _tool(one), alone, common=word in _COMMON)
 
 
 def _tool(found: re.Match[str]) -> str:
@@ -81,6 +112,8 @@ def _tool(found: re.Match[str]) -> str:
         return {"goose": "goose", "migrate": "sql-migrate", "micrate": "micrate", "migrate:": "dbmate"}[word]
     if found["tern"]:
         return "tern"
+    if found["sqitch"]:
+        return "Sqitch"
     if found["rambler"]:
         return "rambler"
     if found["migration"]:
@@ -90,19 +123,22 @@ def _tool(found: re.Match[str]) -> str:
 
 def refuse_both_directions(script: Script) -> None:
     """Raise OtherToolError for a file in which statements go up and others go down: all of them would run."""
-    markers = list(parts(script.text))
-    if not markers:
-        return
+    if _HAS_ROLLBACK.match(script.text):
+        raise refusal("Liquibase", script.file.path)
     inside = [(one.offset, one.offset + len(one.source)) for one in script.statements]
-    markers = [one for one in markers if not any(start < one.offset < end for start, end in inside)]
+    markers = [one for one in parts(script.text) if not any(start < one.offset < end for start, end in inside)]
+    markers = [one for one in markers if one.goes_up or not _ROLLBACK.match(script.text, one.end)]
     if not markers:
         return
-    first = Part(-1, not markers[0].goes_up or markers[0].tool == "tern", markers[0].tool)
+    first = Part(-1, -1, not markers[0].goes_up or markers[0].tool == "tern", markers[0].tool)
     directions = set()
+    undoes = False
     for start, _ in inside:
         directions.add(next((one.goes_up for one in reversed(markers) if one.offset < start), first.goes_up))
-    if len(directions) == 2:
-        raise refusal(markers[0].tool, script.file.path)
+        undoes = undoes or _UNDOES.match(script.text, start) is not None
+    if len(directions) == 2 and (undoes or not all(one.common for one in markers)):
+        by_hand = not all(one.alone for one in markers) or len({one.tool for one in markers}) > 1
+        raise refusal("both directions by hand" if by_hand else markers[0].tool, script.file.path)
 
 
 def refusal(tool: str, path: str) -> OtherToolError:
@@ -130,19 +166,25 @@ _DIRECTORIES = ("Diesel or Hasura", "Prisma")
 
 
 def _line(words: str, *, end: str = "") -> str:
-    """Return the pattern of awk for a line that `_MARKER` finds, in capitals or not; awk knows no such option."""
+    """Return the pattern of awk for a line that `_MARKERS` find, in capitals or not; awk knows no such option."""
     text = "".join(f"[{letter.upper()}{letter}]" if letter.isalpha() else letter for letter in words)
-    return f"^[^A-Za-z0-9();]*--[^A-Za-z]*{text.replace(' ', '[^A-Za-z]+')}{end}"
+    return f"^[^A-Za-z0-9();]*(--|[^ ][*]|#)[^A-Za-z]*{text.replace(' ', '[^A-Za-z]+')}{end}"
+
+
+def _word(words: str) -> str:
+    """Return the pattern of awk for a line with one of these words."""
+    return _line(f"(migrat(e|ion) )?({words})( (migration|script|part|section)|[.]sql)?", end="[^A-Za-z]*$")
 
 
 _SPLIT = {
     "goose": (_line("[+]goose up"), _line("[+]goose down")),
     "sql-migrate": (_line("[+]migrate up"), _line("[+]migrate down")),
     "micrate": (_line("[+]micrate up"), _line("[+]micrate down")),
-    "dbmate": (_line("migrate:up"), _line("migrate:down")),
+    "dbmate": (_line("migrate:.?up"), _line("migrate:.?down")),
     "rambler": (_line("rambler up"), _line("rambler down")),
     "node-pg-migrate": (_line("up migration"), _line("down migration")),
-    "both directions": (_line("ups?", end="[^A-Za-z]*$"), _line("(downs?|undo)", end="[^A-Za-z]*$")),
+    "Sqitch": (_line("deploy .* to "), _line("revert .* from ")),
+    "both directions": (_word(_UP), _word(_DOWN)),
     "tern": ("^no such line$", _line("create above drop below")),
 }
 _COPY = (
@@ -152,13 +194,18 @@ _COPY = (
     'else cp -n "$f" {new}/; fi; done; then write `migrations: {new}` in the manifest'
 )
 _BASELINE = Hint(Command("baseline", NAME, "--version", 1))
+_BOTH = "with the way up and the way down in one file: all of it would run"
 _WAYS: dict[str, tuple[str, str]] = {
     **{
         tool: (f"of {tool}, with the way up and the way down in one file", _COPY)
         for tool in _SPLIT
         if tool != "both directions"
     },
-    "both directions": ("with the way up and the way down in one file: all of it would run", _COPY),
+    "both directions": (_BOTH, _COPY),
+    "both directions by hand": (
+        _BOTH,
+        "write what goes up into a file .up.sql and what goes down into one .down.sql beside it, under the same version",
+    ),
     "Flyway or refinery": (
         "of Flyway or refinery",
         "copy them under golang-migrate's names: mkdir -p {new} && for f in {place}/[VU]*__*.sql; do "

@@ -105,6 +105,8 @@ def history_text(histories: Mapping[str, History], *, whole: bool, narrowed: boo
             )
         )
     if not rows:
+        if not histories:
+            return "No history could be read."
         if narrowed:
             return "No attempt matches."
         return "No history: orch has not migrated " + ("these databases yet." if whole else "this database yet.")

@@ -123,6 +123,25 @@ SEVERAL = {
     "tern": (
         "CREATE TABLE a ();\nCREATE TABLE b ();\n--- Create Above / Drop Below ---\nDROP TABLE b;\nDROP TABLE a;\n"
     ),
+    "goose in": "/* +goose Up */\nCREATE TABLE a ();\nCREATE TABLE b ();\n/* +goose Down */\nDROP TABLE b;\nDROP TABLE a;\n",
+    "up": "/* up */\nCREATE TABLE a ();\nCREATE TABLE b ();\n/* ---- DOWN ---- */\nDROP TABLE b;\nDROP TABLE a;\n",
+    "way up": "CREATE TABLE a ();\nCREATE TABLE b ();\n\n--//@UNDO\nDROP TABLE b;\nDROP TABLE a;\n",
+    "way down": "CREATE TABLE a ();\nCREATE TABLE b ();\n-- ROLLBACK SCRIPT --\nDROP TABLE b;\nDROP TABLE a;\n",
+    "one file": "# --- !Ups\nCREATE TABLE a ();\nCREATE TABLE b ();\n# --- !Downs\nDROP TABLE b;\nDROP TABLE a;\n",
+    "all of it": "-- !Ups\nCREATE TABLE a ();\nCREATE TABLE b ();\n-- !Downs\nDROP TABLE b;\nDROP TABLE a;\n",
+    "would run": "-- Migration Up\nCREATE TABLE a ();\nCREATE TABLE b ();\n-- migration: down\nDROP TABLE b;\nDROP TABLE a;\n",
+    "in one": (
+        "-- atlas:txtar\n-- migration.sql --\nCREATE TABLE a ();\nCREATE TABLE b ();\n-- down.sql --\nDROP TABLE b;\n"
+        "DROP TABLE a;\n"
+    ),
+    "way": "-- upgrade\nCREATE TABLE a ();\nCREATE TABLE b ();\n-- downgrade\nDROP TABLE b;\nDROP TABLE a;\n",
+    "Sqitch": (
+        "-- Deploy shop:a to pg\nCREATE TABLE a ();\nCREATE TABLE b ();\n-- Revert shop:a from pg\nDROP TABLE b;\n"
+        "DROP TABLE a;\n"
+    ),
+    "sql-migrate without": (
+        "-- +migrate Up\nCREATE TABLE a ();\nCREATE TABLE b ();\n-- +migrate Down notransaction\nDROP TABLE b;\nDROP TABLE a;\n"
+    ),
     "goose of": "--+goose Up\nCREATE TABLE a ();\nCREATE TABLE b ();\n--+goose down\nDROP TABLE b;\nDROP TABLE a;\n",
 }
 
@@ -148,10 +167,35 @@ def test_several_markers_in_one_file_are_sorted_by_their_way(tmp_path: Path, too
         "-- up to here it was easy\nCREATE TABLE a (id int);\n-- down the road\nCREATE TABLE b (id int);\n",
         "CREATE TABLE a (id int); -- down\nCREATE TABLE b (id int); -- up\n",
         "DO $$BEGIN\n-- up\nPERFORM 1;\n-- down\nPERFORM 2;\nEND$$;",
+        "CREATE TABLE a (id int);\n-- the app goes down here\nDROP TABLE b;\n/* roll back by hand */\nDROP TABLE c;\n",
+        "BEGIN;\nSAVEPOINT s;\nDROP TABLE IF EXISTS b;\n-- rollback\nROLLBACK TO s;\nCREATE TABLE a (id int);\nCOMMIT;\n",
+        "CREATE TABLE a (id int);\n-- forward\nCREATE INDEX x ON a (id);\n-- backward\nCREATE INDEX y ON a (id DESC);\n",
+        "--liquibase formatted sql\n--changeset ann:1\nCREATE TABLE a (id int);\n--rollback not required\n",
+        "-- rollback DROP TABLE a;\nCREATE TABLE a (id int);\n",
+        "/* up */ CREATE TABLE a (id int);\n",
     ],
 )
 def test_words_alone_are_no_marks(tmp_path: Path, text: str) -> None:
     orch(project(tmp_path, {"1_a.up.sql": text, "1_a.down.sql": "-- +goose Down\nDROP TABLE a;\n"}), "validate")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("CREATE TABLE a (id int);\n/*\n * DOWN\n */\nDROP TABLE a;\n", "write what goes up into"),
+        ("/* up */ CREATE TABLE a (id int);\n/* down */ DROP TABLE a;\n", "write what goes up into"),
+        ("-- +goose Up\nCREATE TABLE a (id int);\n-- down\nDROP TABLE a;\n", "write what goes up into"),
+        (LIQUIBASE, "liquibase future-rollback-sql"),
+        (
+            "--liquibase formatted sql\n--changeset a:1\nSELECT 1;\n/* liquibase rollback\nDROP TABLE a;\n*/\n",
+            "liquibase",
+        ),
+    ],
+)
+def test_what_no_command_can_divide_is_refused(tmp_path: Path, text: str, told: str) -> None:
+    said = orch(project(tmp_path, {"1_a.up.sql": text}), "validate", code=4).stderr
+    assert said.count("error:") == 1
+    assert told in said
 
 
 @pytest.mark.parametrize(

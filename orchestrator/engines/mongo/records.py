@@ -14,6 +14,7 @@ from pymongo.client_session import ClientSession
 from pymongo.database import Database as MongoDatabase
 from pymongo.errors import OperationFailure
 
+from orchestrator.engines import foreign
 from orchestrator.engines.identity import Identity, document, told, written_elsewhere
 from orchestrator.engines.mongo import errors
 from orchestrator.engines.mongo.read_together import MAX_ROWS, read_together
@@ -23,6 +24,7 @@ from orchestrator.model import Attempt, History, Origin, Target, VersionRow, rea
 from orchestrator.records import NamedTuple
 
 _DEFAULT = "schema_migrations"
+_KINDS = {"timeseries": "time series collection"}
 
 
 class ServerNames(NamedTuple):
@@ -69,6 +71,8 @@ class Records:
         """Read history, version table and the document of the migration lock, in one command where the server can."""
         with errors.mapped(self._target):
             found = read_together(self.versions, self.history, self.locks, self._session)
+            if found.views:
+                self.refuse_others()
             documents, last = found.before, found.after
             attempts = self._attempts(found.history)
             if documents and not attempts and self._keep_shared_history():
@@ -213,6 +217,18 @@ class Records:
             return 0, False
         others = sum(name not in self.bookkeeping and not name.startswith("system.") for name in names)
         return others, bool(others) and self.history.name in names
+
+    def refuse_others(self) -> None:
+        """Raise ConflictError if a view, a time series or a capped collection is in the place of one of ours."""
+        wanted = {"name": {"$in": [one.name for one in (self.versions, self.history, self.locks)]}}
+        try:
+            found = list(self._database.list_collections(session=self._session, filter=wanted))
+        except OperationFailure:  # the right to list is not needed for anything else
+            return
+        for one in found:
+            kind = "capped collection" if one["options"].get("capped") else one["type"]
+            if kind != "collection":
+                raise foreign.no_collection(self._target.database_id, one["name"], _KINDS.get(kind, kind))
 
     def create_store(self) -> None:
         """Make the two collections before a transaction needs them."""

@@ -81,6 +81,8 @@ class MongoSession:
     @contextmanager
     def lock(self, wait: float, on_wait: Callable[[LockHolder], None]) -> Iterator[None]:
         """Hold golang-migrate's lock document, as a lease that a killed run cannot keep for ever."""
+        with errors.mapped(self._target):
+            self._records.refuse_others()
         if self._target.parameters.get("x-advisory-locking", "").lower() in ("false", "0", "f"):
             yield
             return

@@ -8,7 +8,14 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import quote, unquote, unquote_plus
 
-from orchestrator.engines.postgres.server_settings import check_locking, is_setting, lock_timeout, with_settings
+from orchestrator.engines.postgres.server_settings import (
+    check_locking,
+    is_setting,
+    lock_timeout,
+    secret_settings,
+    with_settings,
+    without_secrets,
+)
 from orchestrator.engines.url import (
     IS_URL,
     SECRET,
@@ -24,6 +31,7 @@ from orchestrator.engines.url import (
     is_ours,
     normalized,
     put,
+    secrets_in,
     secrets_of,
     split,
 )
@@ -100,7 +108,8 @@ class LibpqForm(UrlForm):
         server_key = url._replace(path="").text()
         check_locking(found.ours, unknown)
         ours = {**found.ours, **lock_timeout(fields.get("options", ""))}
-        return Address(url.text(), unquote(url.path), endpoint, server_key, ours, secrets_of(found.url, kept))
+        secrets = (*secrets_of(found.url, kept), *secret_settings(fields.get("options", "")))
+        return Address(url.text(), unquote(url.path), endpoint, server_key, ours, secrets)
 
     def fill(self, skeleton: str, holes: Holes) -> str | None:
         """Return a DSN with each HOLE filled, every value encoded for its place; None if this is no form of a DSN."""
@@ -123,8 +132,23 @@ class LibpqForm(UrlForm):
     def without_password(self, url: str) -> str:
         """Return a DSN for people and logs: without its password."""
         if IS_URL.match(url):
-            return UrlForm.without_password(self, url)
-        return conninfo({key: value for key, value in parse_conninfo(url).items() if "password" not in key})
+            shown = UrlForm.without_password(self, url)
+        else:
+            shown = conninfo({key: value for key, value in parse_conninfo(url).items() if not SECRET.search(key)})
+        options = self.within(shown)
+        return self.with_options(shown, without_secrets(options)) if any(secret_settings(options)) else shown
+
+    def with_options(self, url: str, options: str) -> str:
+        """Return a DSN with other `options`; empty: with none."""
+        if not IS_URL.match(url):
+            fields = parse_conninfo(url)
+            return conninfo(
+                {key: options if key == "options" else fields[key] for key in fields if options or key != "options"}
+            )
+        parts = split(url)
+        kept = [part for part in parts.query.split("&") if unquote(part.partition("=")[0]) != "options"]
+        kept += [f"options={quote(options, safe='')}"] if options else []
+        return parts._replace(query="&".join(filter(None, kept))).text()
 
     def parts(self, url: str) -> tuple[dict[str, str], bool]:
         """Return host, port, user, password and the parameters in lower case, and whether it is a single known host."""
@@ -152,7 +176,8 @@ class LibpqForm(UrlForm):
         database = fields.get("dbname", "")
         check_database(database)
         server = {key: value for key, value in fields.items() if key != "dbname"}
-        secrets = tuple(value for key, value in fields.items() if SECRET.search(key))
+        secrets = tuple(one for key, value in fields.items() for one in secrets_in(key, value))
+        secrets += tuple(secret_settings(fields.get("options", "")))
         endpoint = self._endpoint([("", "")], fields)
         ours |= lock_timeout(fields.get("options", ""))
         return Address(conninfo(fields), database, endpoint, conninfo(server), ours, secrets)

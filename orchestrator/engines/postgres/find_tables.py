@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from orchestrator.engines.postgres import errors, names
 from orchestrator.engines.postgres.history import SET_BY_DSN, identifier, literal
@@ -172,34 +173,78 @@ def _columns(name: str) -> str:
     )
 
 
+# A search_path that the database, the role or the server has been given hides tables that were made before.
+_GIVEN = (
+    "(SELECT source FROM pg_catalog.pg_settings WHERE name = 'search_path') NOT IN ('default', 'client', 'session')"
+)
+_OURS = "pg_catalog.pg_get_userbyid(relowner) IN (current_user, session_user)"
+_ON_PATH = "nspname = ANY(pg_catalog.current_schemas(false))"
+_OF_DSN = f"pg_catalog.obj_description(c.oid, 'pg_class') IS NOT DISTINCT FROM '{SET_BY_DSN}'"
+
+
+class _Elsewhere(NamedTuple):
+    """A history or a version table in another schema; `readable`: this login may look into it."""
+
+    is_history: bool
+    schema: str
+    ours: bool
+    on_path: bool
+    readable: bool
+
+
 def _other_schema(connection: AnyConnection, target: Target, current: Place) -> str | None:
     """Return the other schema where the history is, or else the version table, where the current one has none."""
     version_table = literal(connection, names.version_table(target)[1])
-    history = literal(connection, names.history_table(target))
-    on_path = "nspname = ANY(pg_catalog.current_schemas(false))"
-    ours = "pg_catalog.pg_get_userbyid(relowner) = current_user"
+    history_name = names.history_table(target)
+    history = literal(connection, history_name)
+    with_dsn = (
+        f"EXISTS (SELECT FROM pg_catalog.pg_class c WHERE relname = {history} AND relnamespace = n.oid AND {_OF_DSN})"
+    )
     with errors.mapped(connection, target) as failing:
         failing.reads = True
-        elsewhere = connection.execute(
-            f"SELECT relname = {history}, nspname, {ours} AND {on_path} FROM pg_catalog.pg_class c "
-            "JOIN pg_catalog.pg_namespace n ON n.oid = relnamespace "
+        rows = connection.execute(
+            f"SELECT relname = {history}, nspname, {_OURS}, {_ON_PATH}, "
+            "pg_catalog.has_table_privilege(c.oid, 'SELECT') AND pg_catalog.has_schema_privilege(n.oid, 'USAGE') "
+            "FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = relnamespace "
             f"WHERE relname IN ({history}, {version_table}) AND relkind IN ('r', 'p') "
             f"AND nspname <> {literal(connection, current.schema)} AND nspname !~ '^pg_' "
-            f"AND CASE WHEN relname = {history} THEN ({ours} OR {on_path}) "
-            f"AND pg_catalog.obj_description(c.oid, 'pg_class') IS DISTINCT FROM '{SET_BY_DSN}' "
-            f"ELSE {on_path} "
+            f"AND CASE WHEN relname = {history} THEN ({_OURS} OR {_ON_PATH} OR {_GIVEN}) AND NOT {_OF_DSN} "
+            f"ELSE ({_ON_PATH} OR {_OURS} AND {_GIVEN} AND NOT {with_dsn}) "
             "AND EXISTS (SELECT FROM pg_catalog.pg_attribute WHERE attrelid = c.oid AND attname = 'dirty') END".encode()
         ).fetchall()
-    found = [table for table in elsewhere if table[0]]
+        candidates = [_Elsewhere(*row) for row in rows]
+        found = [
+            one
+            for one in candidates
+            if one.is_history
+            and (one.ours or one.on_path or (one.readable and _written_by_us(connection, one.schema, history_name)))
+        ]
     if not found and current.version_kind is None:
-        found = elsewhere
+        found = [one for one in candidates if not one.is_history]
     if not found:
         return None
-    if len(found) == 1 and found[0][2]:
-        return str(found[0][1])
+    if len(found) == 1 and found[0].ours and found[0].on_path:
+        return found[0].schema
+    schemas = sorted(one.schema for one in found)
     raise ConflictError(
         f"{target.database_id} has no history in schema {current.schema}, which is the current one now, "
-        f"and one in {', '.join(sorted(schema for _, schema, _ in found))}",
+        f"and one in {', '.join(schemas)}",
         detail="CREATE SCHEMA with the name of the login, and ALTER DATABASE or ROLE … SET search_path, change that schema",
-        hint="say in the DSN which it is: options=-csearch_path%3D<schema> (a new one there begins at nothing)",
+        hint="say in the DSN which it is: options=-csearch_path%3D<schema> (a new one there begins at nothing)"
+        + (f"; or, to leave the search_path as it is: {_named(target, schemas[0])}" if len(schemas) == 1 else ""),
     )
+
+
+def _written_by_us(connection: AnyConnection, schema: str, history: str) -> bool:
+    """Whether this login has written a row of a history that belongs to another role."""
+    row = connection.execute(
+        f"SELECT EXISTS (SELECT FROM {identifier(schema)}.{identifier(history)} h "
+        "WHERE row_to_json(h)->>'role' = session_user)".encode()
+    ).fetchone()
+    return bool(row and row[0])
+
+
+def _named(target: Target, schema: str) -> str:
+    """Return the parameters of a DSN that name the version table in a schema."""
+    table = quote(f"{identifier(schema)}.{identifier(names.version_table(target)[1])}", safe=".")
+    return f"x-migrations-table={table}&x-migrations-table-quoted=1"

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
-from orchestrator.engines.url import LOCK_TIMEOUT, DsnError
+from orchestrator.engines.url import LOCK_TIMEOUT, SECRET, DsnError
 from orchestrator.patterns import regex
 
 _NAME = regex(r"[A-Za-z_][A-Za-z0-9_$]*(?:\.[A-Za-z_][A-Za-z0-9_$]*)*")
@@ -24,6 +24,7 @@ _CLOSE = 0.87  # so near to a parameter of libpq that it is a slip of the pen
 
 
 _LOCK_TIMEOUT = regex(r"(?:-c\s*|--)lock[_-]timeout=((?:\\.|\S)+)", re.IGNORECASE)
+_OPTION = regex(r"(?:-c\s*|--)([^\s=]+)=((?:\\.|[^\s\\])*)", re.DOTALL)
 _TIME = regex(r"\s*([0-9]+(?:\.[0-9]+)?)\s*(us|ms|s|min|h|d)?\s*")
 _SECONDS = {"us": 0.000_001, "ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86_400.0, None: 0.001}
 _YES = ("1", "t", "true")
@@ -78,3 +79,15 @@ def with_settings(options: str, settings: Mapping[str, str]) -> str:
         if name not in _OF_GO:
             given.append(f"-c {name}=" + re.sub(r"([\\\s])", r"\\\1", value))
     return " ".join(given)
+
+
+def secret_settings(options: str) -> Iterator[str]:
+    """Yield the values in libpq's `options` that are secrets, by the names of their settings."""
+    for found in _OPTION.finditer(options):
+        if SECRET.search(found[1]):
+            yield re.sub(r"\\(.)", r"\1", found[2], flags=re.DOTALL)
+
+
+def without_secrets(options: str) -> str:
+    """Return libpq's `options` without the settings whose values are secrets."""
+    return _OPTION.sub(lambda found: "" if SECRET.search(found[1]) else found[0], options).strip()

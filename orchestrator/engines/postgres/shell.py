@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from urllib.parse import unquote
-
 from orchestrator.engines.dialect import ShellCall
 from orchestrator.engines.postgres.dsn import DSN
 from orchestrator.engines.url import DsnError
@@ -17,9 +15,8 @@ def shell(url: str) -> ShellCall:
     parts, _ = DSN.parts(url)
     if parts.get("sslpassword"):
         raise DsnError("the DSN holds the password of a TLS key, and psql takes that on its command line alone")
-    password = parts.get("password", "")
-    if "://" in url:
-        password = unquote(password)
-    return ShellCall(
-        "psql", (DSN.without_password(url),), {"PGPASSWORD": password} if password else {}, "postgresql-client"
-    )
+    secrets = {"PGPASSWORD": parts.get("password", "")}
+    shown = DSN.without_password(url)
+    if DSN.within(shown) != DSN.within(url):  # of libpq's two places for settings of the session the DSN would win
+        shown, secrets["PGOPTIONS"] = DSN.with_options(shown, ""), DSN.within(url)
+    return ShellCall("psql", (shown,), {key: value for key, value in secrets.items() if value}, "postgresql-client")
