@@ -20,6 +20,7 @@ from orchestrator.errors import (
     ConnectionLostError,
     InterruptedRunError,
     LockError,
+    NotPermittedError,
     OrchError,
     SessionEndedError,
     StalePlanError,
@@ -181,7 +182,12 @@ class Migrator:
         except ConnectError as error:
             if error.transient:  # the survey reached it a moment ago: it went away, and may come back
                 raise ConnectionLostError(error.what, detail=error.detail, hint=error.hint) from None
-            raise
+            changed = (
+                ""
+                if self._planned.create
+                else "the survey was let in a moment ago: has a migration changed this login?"
+            )
+            raise error.completed(hint=joined("\n", [error.hint, changed])) from None
 
     def _is_done(self, session: Session) -> bool:
         """Whether whoever holds the lock has brought the database where the plan wants it."""
@@ -303,6 +309,10 @@ class Migrator:
                 if error.statement is not None and not session.commits(error.statement):
                     raise _LetGoError(pause) from None
                 self._run.stop.wait(pause)
+            except NotPermittedError as error:  # of our own records: what this login could do before the file
+                lost = f"has this file, or somebody, changed the rights of this login? What is recorded: {step.path} was begun"
+                where = error.where or (Mark(step.path) if step.path else None)
+                raise error.completed(where=where, hint=joined("\n", [error.hint, lost])) from None
         self._messages.pass_on(session, step.version, step.path)
         self._running = None
         seconds = time.monotonic() - started

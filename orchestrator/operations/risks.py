@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.errors import OrchError
 from orchestrator.execution.run import Run
+from orchestrator.manifest.retarget import login
 from orchestrator.model import Direction, Script
 from orchestrator.planning.plan import DatabasePlan, Plan
 from orchestrator.records import replace
@@ -47,6 +48,7 @@ def _kind(run: Run, planned: DatabasePlan) -> tuple[object, ...]:
         tuple(database.variables.items()),
         tuple(database.lint.levels.items()),
         _own(run, planned),
+        login(run.targets[planned.id]),
     )
 
 
@@ -56,6 +58,7 @@ def _own(run: Run, planned: DatabasePlan) -> str:
 
 
 def _judge(run: Run, plan: Plan, planned: DatabasePlan) -> Sequence[Risk]:
+    from orchestrator.analysis.own_login import changes_own_login
     from orchestrator.analysis.risks import risks
 
     found = risks(
@@ -66,6 +69,7 @@ def _judge(run: Run, plan: Plan, planned: DatabasePlan) -> Sequence[Risk]:
         levels=run.databases[planned.id].lint.levels,
         own=_own(run, planned),
     )
+    found += changes_own_login(_ahead(run, plan, planned), login(run.targets[planned.id]))
     return [replace(risk, what=run.redact(risk.what), statement=run.redact(risk.statement)) for risk in found]
 
 

@@ -60,6 +60,7 @@ def _trouble(id: str, failure: Failure, over: bool) -> str:
     """Return why a database could not be read before the time was over; what only a person can mend is raised."""
     if over:
         return failure.what
-    error = OrchError(f"{id}: {failure.what}", detail=failure.detail, hint=failure.hint)
+    owner = "" if failure.what.startswith(f"{id}: ") else f"{id}: "
+    error = OrchError(f"{owner}{failure.what}", detail=failure.detail, hint=failure.hint)
     error.exit_code, error.kind = ExitCode(failure.exit_code), failure.kind
     raise error

@@ -25,7 +25,7 @@ from orchestrator.engines.mysql.dynamic_sql import (
     runs_a_body,
     why_unknown,
 )
-from orchestrator.engines.mysql.lexer import Token, name_of
+from orchestrator.engines.mysql.lexer import COMPOUND, Token, name_of
 from orchestrator.engines.mysql.reader import runs_others, tokens_of
 from orchestrator.engines.mysql.settings import has_body
 from orchestrator.model import File, Mark, Script, Statement
@@ -72,6 +72,14 @@ _VERBS = frozenset(
 _FROM_A_VALUE = ("extract", "trim", "substring", "substr")
 # Engines whose tables are somewhere else.
 _ELSEWHERE = frozenset({"federated", "federatedx", "connect", "spider", "s3", "ndb", "ndbcluster"})
+# What a CREATE, ALTER, DROP or RENAME is about; a table may be called user, too.
+_DATABASE, _LOGIN = re.compile(r"(?:database|schema)\b"), re.compile(r"(?:user|role)\b")
+_OF_THE_SERVER = re.compile(r"(?:server|tablespace|logfile group|instance|resource group|spatial reference)\b")
+# Behind these words a statement of a body begins.
+_BEFORE = frozenset(
+    {"begin", "atomic", "then", "else", "do", "loop", "repeat", "row", "sqlexception", "sqlwarning", "found"}
+)
+_PROGRAMS = frozenset({"sys_exec", "sys_eval", "sys_set", "sys_bineval"})  # of a known library of functions
 _WRITES = frozenset(
     {"into", "update", "low_priority", "high_priority", "delayed", "ignore", "quick", "insert", "replace"}
 )
@@ -225,8 +233,12 @@ def _reached(
 ) -> Iterator[tuple[Token, Finding | None]]:
     """Yield what a statement reaches with its token; None: it is its own database, by name."""
     words = [token.text if token.kind == "word" else "" for token in tokens]
-    for what, reach, hint in _of_the_server(words, tokens):
-        yield tokens[0], _finding(script, statement, tokens[0], what, reach, hint)
+    told: set[str] = set()
+    for start, end in ((0, len(tokens)), *_inner(words, tokens)):
+        for what, reach, hint in _of_the_server(words[start:end], tokens[start:end]):
+            if what not in told and (reach is not Reach.MAY or not start):
+                told.add(what)
+                yield tokens[start], _finding(script, statement, tokens[start], what, reach, hint)
     alone = {
         name_of(token).lower()
         for at, token in enumerate(tokens)
@@ -261,6 +273,20 @@ def _reached(
         else:
             hint = "what changes another database is a migration of that database"
             yield first, _finding(script, statement, first, f"it names the database '{name}'", Reach.OTHER, hint)
+
+
+def _inner(words: list[str], tokens: list[Token]) -> Iterator[tuple[int, int]]:
+    """Yield where the statements in the body of a routine, a trigger, an event or a block begin and end."""
+    bodies = {"procedure", "function", "event", "trigger", "package"} & set(words[1:12])
+    if words[0] not in ("begin", *COMPOUND) and not (words[0] in ("create", "alter") and bodies):
+        return
+    begins = [
+        at for at in range(1, len(tokens)) if words[at] and (tokens[at - 1].text == ";" or words[at - 1] in _BEFORE)
+    ]
+    if {"procedure", "function"} & bodies:  # one statement, without BEGIN, behind the parameters
+        begins += [at for at in range(1, len(tokens)) if words[at] in _VERBS and tokens[at - 1].text != "."][:1]
+    for at in sorted({*begins}):
+        yield at, next((end for end in range(at, len(tokens)) if tokens[end].text == ";"), len(tokens))
 
 
 def _is_place(words: list[str], tokens: list[Token], at: int) -> bool:
@@ -302,28 +328,33 @@ def _sets_the_server(words: list[str], tokens: list[Token]) -> bool:
 
 def _of_the_server(words: list[str], tokens: list[Token]) -> Iterator[tuple[str, Reach, str]]:
     first, rest = words[0], words[1:6]
-    if first in ("create", "alter", "drop") and any(one in rest[:2] for one in ("database", "schema")):
+    replaces = rest[:2] == ["or", "replace"]
+    kind = " ".join(words[3:5] if replaces else rest[1:3] if rest[:1] == ["undo"] else rest[:2])
+    defines = first in ("create", "alter", "drop", "rename")
+    if defines and _DATABASE.match(kind):
         yield f"{first.upper()} DATABASE changes the server", Reach.OTHER, _OUTSIDE
-    if first == "create" and any(one in rest[:3] for one in ("user", "role")):
+    if first == "create" and not replaces and _LOGIN.match(kind):
         yield "CREATE USER adds to what all databases share", Reach.SERVER, ""
-    elif first in ("alter", "drop", "rename") and any(one in rest[:2] for one in ("user", "role")):
+    elif defines and _LOGIN.match(kind):
         yield f"{first.upper()} USER changes what all databases share", Reach.OTHER, _OUTSIDE
     elif first in ("grant", "revoke"):
         yield f"{first.upper()} changes what all databases share", Reach.OTHER, _OUTSIDE
     elif first == "set" and _sets_the_server(words, tokens):
         yield "SET GLOBAL changes the server", Reach.OTHER, _OUTSIDE
     elif (
-        first in ("install", "uninstall", "purge", "flush", "reset")
-        or (
-            first in ("create", "alter", "drop")
-            and any(one in rest[:2] for one in ("server", "tablespace", "logfile", "instance"))
-        )
+        first in ("install", "uninstall", "purge", "flush", "reset", "kill", "shutdown", "restart", "change", "stop")
+        or (defines and _OF_THE_SERVER.match(kind))
         or first in ("start", "import")
         or "soname" in words
     ):
         yield f"{first.upper()} changes the server", Reach.OTHER, _OUTSIDE
-    if first in ("create", "alter") and (engine := _ELSEWHERE & {words[at] for at in _engines(words)}):
+    named = {name_of(tokens[at]).lower() for at in _engines(words)} if first in ("create", "alter") else set()
+    if engine := _ELSEWHERE & named:
         yield f"a table of the engine {min(engine).upper()} is somewhere else", Reach.OTHER, _OUTSIDE
+    if any(word in _PROGRAMS and tokens[at + 1].text == "(" for at, word in enumerate(words[:-1])):
+        yield "it runs a program of the server", Reach.OTHER, _OUTSIDE
+    if first in ("create", "alter") and "directory" in words and {"data", "index"} & set(words):
+        yield "the files of its table are in a directory of the server", Reach.MAY, ""
     if "outfile" in words or "dumpfile" in words or (first == "load" and {"data", "xml"} & set(rest)):
         yield "it reads or writes a file of the server", Reach.OTHER, _OUTSIDE
     if runs_others(words) and first != "execute":  # what that executes is looked at when it runs

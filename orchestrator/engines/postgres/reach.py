@@ -14,77 +14,16 @@ from functools import partial
 
 from orchestrator.engines.base import Confined, Finding, Reach, Routine
 from orchestrator.engines.postgres.dynamic_sql import HOLE, executed, is_opaque
-from orchestrator.engines.postgres.languages import ALIASES, is_other, language_of, quoted
+from orchestrator.engines.postgres.languages import ALIASES, is_other, language_of, leaves, quoted
+from orchestrator.engines.postgres.reach_rules import CALLS, FORBIDDEN_NAME, OUTSIDE, RULES, WRITES_SHARED
 from orchestrator.engines.postgres.spelling import Spelled, spell
 from orchestrator.model import Mark, Script, Statement
 
-# ---------------------------------------------------------------- the rules
-
-_SHARED = (
-    "pg_authid|pg_auth_members|pg_database|pg_db_role_setting|pg_parameter_acl|pg_replication_origin|pg_shadow"
-    "|pg_shdepend|pg_shdescription|pg_shseclabel|pg_subscription|pg_tablespace|pg_user|pg_roles|pg_group"
-)
 _BEGINS = re.compile(r"(?:^|(?<=; )|(?<=begin )|(?<=then )|(?<=else )|(?<=loop )|(?<=> > )|(?<=atomic ))")
-_TO = r"(?:(?! on )[^;])*?"
 # What stands for the name of the database that the statement runs in: text put together with current_database().
 _HOLE = re.compile(rf'\bdatabase(?: "?[%{HOLE}].*| "?\s*)?$')
 _SEES_ITSELF = re.compile(r"\b(?:current_database|current_catalog)\b", re.IGNORECASE)
-_OWN_SETTING = (
-    "name the database that it runs in: DO $$ BEGIN EXECUTE format('… DATABASE %I …', current_database()); END $$"
-)
-_OTHER_ROLE = (
-    "change roles outside of migrations, or for this database alone (ALTER ROLE … IN DATABASE, with current_database())"
-)
-_OUTSIDE = "do this outside of migrations"
-_RULES = tuple(
-    (re.compile(rule), reach, hint)
-    for rule, reach, hint in (
-        (r"create (?:role|user(?! mapping\b)|group)\b", Reach.SERVER, ""),
-        (rf"grant {_TO} to\b", Reach.SERVER, ""),
-        (rf"revoke {_TO} from\b", Reach.OTHER, _OTHER_ROLE),
-        (r"(?:alter|drop) (?:role|user(?! mapping\b)|group)\b", Reach.OTHER, _OTHER_ROLE),
-        (r"(?:create|alter|drop) database\b", Reach.OTHER, _OWN_SETTING),
-        (r"(?:grant|revoke) [^;]*? on (?:database|tablespace|parameter)\b", Reach.OTHER, _OWN_SETTING),
-        (r"comment on (?:database|role|tablespace|subscription)\b", Reach.OTHER, _OWN_SETTING),
-        (r"security label (?:for \S+ )?on (?:database|role|tablespace|subscription)\b", Reach.OTHER, _OWN_SETTING),
-        (r"(?:create|alter|drop) (?:tablespace|subscription)\b", Reach.OTHER, _OUTSIDE),
-        (r"alter system\b", Reach.OTHER, _OUTSIDE),
-        (r"(?:drop|reassign) owned\b", Reach.OTHER, _OUTSIDE),
-        (r"(?:create|alter) server\b", Reach.OTHER, _OUTSIDE),
-        (r"create foreign table\b", Reach.OTHER, _OUTSIDE),
-        (r"import foreign schema\b", Reach.OTHER, _OUTSIDE),
-        (r"copy [^;]*? (?:to|from) program\b", Reach.OTHER, _OUTSIDE),
-        (r"copy [^;]*? to '' ", Reach.OTHER, _OUTSIDE),
-        (r"copy [^;]*? from '' ", Reach.MAY, ""),
-        (r"checkpoint\b", Reach.MAY, ""),
-        (r"load '' ", Reach.MAY, ""),
-    )
-)
-_WRITES_SHARED = re.compile(
-    r"\b(?:insert into|merge into|update|delete from|truncate|lock|alter table|vacuum|reindex|cluster)\b"
-    r"(?: table| only| if exists| full| \( [^()]*\))*"
-    rf' (?:"?pg_catalog"? \. )?"?(?:{_SHARED})"?(?![\w$"])'
-)
-_FORBIDDEN = (
-    "dblink(?:_[a-z_]+)?|pg_terminate_backend|pg_cancel_backend|lo_export|pg_file_(?:write|sync|rename|unlink)"
-    "|pg_reload_conf|pg_rotate_logfile(?:_v2)?|pg_promote|pg_switch_(?:wal|xlog)|pg_create_restore_point"
-    "|pg_(?:start|stop)_backup|pg_backup_(?:start|stop)|pg_(?:wal|xlog)_replay_(?:pause|resume)"
-    "|pg_(?:create|copy)_(?:logical|physical)_replication_slot|pg_drop_replication_slot"
-    "|pg_replication_slot_advance|pg_sync_replication_slots|pg_logical_slot_get(?:_binary)?_changes"
-    "|pg_replication_origin_(?:create|drop|advance|session_[a-z]+|xact_[a-z]+)"
-    "|pg_stat_reset_(?:shared|slru|replication_slot|subscription_stats|backend_stats)|pg_stat_statements_reset"
-    "|pg_log_standby_snapshot|pg_log_backend_memory_contexts"
-)
-_CALLS = tuple(
-    (re.compile(rf'(?<![\w$"]){names}"? (?=\()'), reach)
-    for names, reach in (
-        (f'"?(?:{_FORBIDDEN})', Reach.OTHER),
-        (r'"?cron"? \. "?(?:schedule|schedule_in_database|unschedule|alter_job)', Reach.OTHER),
-        ('"?(?:lo_import|pg_read_(?:binary_)?file|pg_stat_file|pg_ls_[a-z_]+|pg_logdir_ls)', Reach.MAY),
-    )
-)
 UNKNOWN = "EXECUTE of a text that only the server knows"
-_FORBIDDEN_NAME = re.compile(rf"(?i)(?<![\w$])(?:{_FORBIDDEN}|(?:to|from) program)(?![\w$])")
 # Functions of PostgreSQL, and of extensions that it comes with, that execute a text.
 _EXECUTERS = ("query_to_xml", "query_to_xmlschema", "query_to_xml_and_xmlschema", "ts_stat", "ts_rewrite", "crosstab")
 # Where a name with a bracket behind it is no call: it is made, named or written to.
@@ -119,7 +58,9 @@ _FIRST = re.compile(
     r"(?:alter|begin|checkpoint|comment|copy|create|do|drop|grant|import|load|reassign|revoke|security|start)\b",
     re.IGNORECASE,
 )
-_TELLING = re.compile(r'\b(?:cron|dblink|lo_[ie]|pg_|query_to_|ts_[rs]|crosstab)|\bU&"', re.IGNORECASE)
+_TELLING = re.compile(
+    r'\b(?:cron|dblink|lo_[ie]|pg_|query_to_|ts_[rs]|crosstab|http_|net\b|aws_|pglogical|bdr)|\bU&"', re.IGNORECASE
+)
 
 
 def confine(script: Script) -> Confined:
@@ -182,8 +123,9 @@ def _routine(statement: Statement) -> Routine | None:
     names = {name for text in (whole, *(part.text for part in parts)) for name in _CALLED.findall(text)}
     if _MADE_OF_FUNCTIONS.match(spelled.text):
         names |= set(_ASSIGNED.findall(whole))
+    what = what or _leaves(spelled, language)
     if language in ALIASES:
-        what = what or next((f"{text}()" for *_, text in spelled.texts if _FORBIDDEN_NAME.fullmatch(text)), "")
+        what = what or next((f"{text}()" for *_, text in spelled.texts if FORBIDDEN_NAME.fullmatch(text)), "")
     executes = is_other(language) or any(True for body in bodies for _ in _unseen(body)) or bool(names & {*_EXECUTERS})
     return Routine(_plain(named[1]), what, frozenset(map(_plain, names)), executes)
 
@@ -226,7 +168,7 @@ def _calls(script: Script, names: frozenset[str], executing: Mapping[str, frozen
                     and not (composed and name in told)
                 ):
                     told.add(name)
-                    yield _finding(script, f"{name}()", Reach.OTHER, _OUTSIDE, part.offset(call.start(1)))
+                    yield _finding(script, f"{name}()", Reach.OTHER, OUTSIDE, part.offset(call.start(1)))
 
 
 def _plain(name: str) -> str:
@@ -257,7 +199,9 @@ def _findings(statement: Statement) -> Iterator[tuple[str, Reach, str, int]]:
             else:
                 yield what, reach, hint, offset
         if not later and is_other(language):
-            yield f"code in {language}", Reach.MAY, "", spelled.offset(0)
+            left = _leaves(spelled, language)
+            reach, hint = (Reach.OTHER, OUTSIDE) if left else (Reach.MAY, "")
+            yield left or f"code in {language}", reach, hint, spelled.offset(0)
         elif not later:
             for body in bodies:
                 yield from _unseen(body)
@@ -266,6 +210,10 @@ def _findings(statement: Statement) -> Iterator[tuple[str, Reach, str, int]]:
         if any(name in _EXECUTERS for name in _CALLED.findall(whole)):
             for part in _executed(spelled):
                 yield from _held(part, itself=False)
+
+
+def _leaves(spelled: Spelled, language: str) -> str:
+    return next((left for *_, code in spelled.texts if (left := leaves(language, code))), "")
 
 
 def _quoted(spelled: Spelled) -> list[Spelled]:
@@ -302,11 +250,11 @@ def _unseen(part: Spelled) -> Iterator[tuple[str, Reach, str, int]]:
     """Yield what is executed in a body and cannot be read before it runs. Where the body names what may not be called,
     that counts as called."""
     spoken = [text for position, _, text in part.texts if not _is_raised(part, position)]
-    named = next((match[0] for text in spoken for match in _FORBIDDEN_NAME.finditer(text)), "")
+    named = next((match[0] for text in spoken for match in FORBIDDEN_NAME.finditer(text)), "")
     for text in executed(part):
         if text.run and is_opaque(spell(text.text, 0).text):
             if named:
-                yield f"{UNKNOWN}, beside the name {named},", Reach.OTHER, _OUTSIDE, part.offset(text.first.at)
+                yield f"{UNKNOWN}, beside the name {named},", Reach.OTHER, OUTSIDE, part.offset(text.first.at)
             else:
                 yield UNKNOWN, Reach.MAY, "", part.offset(text.first.at)
 
@@ -322,21 +270,21 @@ def _held(part: Spelled, itself: bool) -> Iterator[tuple[str, Reach, str, int]]:
         whole = text[start : end if end >= 0 else len(text)]
         if itself and _HOLE.search(whole):
             continue
-        for rule, reach, hint in _RULES:
+        for rule, reach, hint in RULES:
             if match := rule.match(whole):
                 yield _words(match[0]), reach, hint, part.offset(start)
-    for match in _WRITES_SHARED.finditer(text):
-        yield _words(match[0]), Reach.OTHER, _OUTSIDE, part.offset(match.start())
+    for match in WRITES_SHARED.finditer(text):
+        yield _words(match[0]), Reach.OTHER, OUTSIDE, part.offset(match.start())
     if _NAMES_ONLY.match(text):
         return
     if _MADE_OF_FUNCTIONS.match(text):
-        for match in _FORBIDDEN_NAME.finditer(text):
-            yield f"{match[0]}()", Reach.OTHER, _OUTSIDE, part.offset(match.start())
-    for call, reach in _CALLS:
+        for match in FORBIDDEN_NAME.finditer(text):
+            yield f"{match[0]}()", Reach.OTHER, OUTSIDE, part.offset(match.start())
+    for call, reach in CALLS:
         for match in call.finditer(text):
             if not _NO_CALL.search(text[max(0, match.start() - _LOOK_BACK) : match.start()]):
                 name = match[0].replace('"', "").replace(" ", "")
-                yield f"{name}()", reach, _OUTSIDE if reach is Reach.OTHER else "", part.offset(match.start())
+                yield f"{name}()", reach, OUTSIDE if reach is Reach.OTHER else "", part.offset(match.start())
 
 
 def _words(matched: str) -> str:
