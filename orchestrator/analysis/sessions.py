@@ -52,6 +52,26 @@ _LASTING = (
 _RULES = tuple((regex(pattern, re.IGNORECASE | re.DOTALL), what) for pattern, what in _LASTING)
 
 
+# Settings that change what a later file does without a word, their usual values, and the statements for which that is so.
+_WRITES = r"(?:WITH\s.*)?(?:INSERT|UPDATE|DELETE|MERGE)\s"
+_READS_TEXT = rf"(?:{_WRITES}|(?:CREATE|ALTER)\s).*'[^']*\d[^']*'"
+_MAKES = r"CREATE\s+(?:UNLOGGED\s+)?(?:TABLE|MATERIALIZED|(?:UNIQUE\s+)?INDEX)\b"
+_DEPENDS = {
+    "session_replication_role": (("origin",), regex(_WRITES, re.IGNORECASE | re.DOTALL), "writes rows"),
+    "datestyle": (("iso", "iso, mdy"), regex(_READS_TEXT, re.IGNORECASE | re.DOTALL), "may read a date"),
+    "timezone": ((), regex(_READS_TEXT, re.IGNORECASE | re.DOTALL), "may read a time"),
+    "intervalstyle": (("postgres",), regex(_READS_TEXT, re.IGNORECASE | re.DOTALL), "may read an interval"),
+    "default_tablespace": (("",), regex(_MAKES, re.IGNORECASE), "makes a table or an index"),
+    "default_table_access_method": (("heap",), regex(_MAKES, re.IGNORECASE), "makes a table"),
+}
+_NAMES = "|".join(_DEPENDS)
+_SETTING = regex(
+    rf"{_SESSION}(?:(?P<name>{_NAMES})\b\s*(?:=|TO\b)?|(?P<zone>TIME\s+ZONE\b))\s*(?P<value>.*)"
+    rf"|{_CONFIG.format(name=f'(?P<named>{_NAMES})')}",
+    re.IGNORECASE | re.DOTALL,
+)
+
+
 class Finding(NamedTuple):
     """Something to know of one place in a file."""
 
@@ -89,6 +109,36 @@ def limited_effects(script: Script, *, set_local: bool) -> Iterator[Finding]:
 
 def leaks(scripts: Iterable[Script]) -> Iterator[Finding]:
     """Yield what files SET that in golang-migrate would hold for a later file of the same run, where that depends on it."""
+    read = list(scripts)
+    yield from _names_and_roles(read)
+    if any(_may_set(telling_text(script), (*_DEPENDS, "time zone")) for script in read):
+        yield from _settings(read)
+
+
+def _settings(scripts: Iterable[Script]) -> Iterator[Finding]:
+    held: dict[str, tuple[Mark, str]] = {}
+    for script in scripts:
+        own: set[str] = set()
+        for _, statement in telling(script.statements):
+            if not isinstance(statement.body, str):
+                return
+            where = Mark(script.file.path, statement.line)
+            for part in _parts(statement.source):
+                if _RESET_ALL.match(part):
+                    held.clear()
+                elif found := _SETTING.match(part):
+                    name = (found["name"] or found["named"] or "timezone").lower()
+                    own.add(name)
+                    held.pop(name, None)
+                    value = (found["value"] or found["config"] or "").strip()
+                    if value.lower().strip("'\"") not in ("", "default", "local", *_DEPENDS[name][0]):
+                        held[name] = where, value
+                for name in [one for one in held if one not in own and _DEPENDS[one][1].match(part)]:
+                    place, value = held.pop(name)
+                    yield Finding(place, _leaked(name, value, where, _DEPENDS[name][2]))
+
+
+def _names_and_roles(scripts: Iterable[Script]) -> Iterator[Finding]:
     path: tuple[Mark, str] | None = None
     role: tuple[Mark, str] | None = None
     for script in scripts:
@@ -119,10 +169,10 @@ def leaks(scripts: Iterable[Script]) -> Iterator[Finding]:
                     role = None
 
 
-def _may_set(text: str) -> bool:
-    """Whether a file may set a search_path or a role: a file of many thousands of statements is not read for nothing."""
+def _may_set(text: str, words: Iterable[str] = ("search_path", "role", "authorization")) -> bool:
+    """Whether a file may set one of these: a file of many thousands of statements is not read for nothing."""
     lowered = text.lower()
-    return any(word in lowered for word in ("search_path", "role", "authorization"))
+    return any(word in lowered for word in words)
 
 
 def _leaked(what: str, value: str, later: Mark, because: str) -> str:

@@ -101,7 +101,7 @@ def test_a_login_that_is_refused_in_the_middle_of_a_run(pg_estate: Estate) -> No
     import psycopg
 
     with psycopg.connect(pg_estate.servers["postgres"].dsn("postgres"), autocommit=True) as connection:
-        connection.execute(f"CREATE ROLE {me} LOGIN CREATEROLE PASSWORD 'mine-1'")
+        connection.execute(f"CREATE ROLE {me} LOGIN SUPERUSER PASSWORD 'mine-1'")
         for name in ("a", "b"):
             connection.execute(f"CREATE DATABASE {pg_estate.prefix}{name} OWNER {me}")
         dsn = f"postgresql://{me}:mine-1@127.0.0.1:{port}/{pg_estate.prefix}"
