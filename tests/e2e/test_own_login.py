@@ -95,7 +95,8 @@ def test_a_file_of_mongodb_that_shuts_itself_out_is_named(mongo_estate: Estate, 
 def test_a_login_that_is_refused_in_the_middle_of_a_run(pg_estate: Estate) -> None:
     """The second database of a run whose first one has shut the login out."""
     me = f"{pg_estate.prefix}me"
-    pg_estate.add("postgres", "a", {"1_a.up.sql": f"ALTER ROLE {me} NOLOGIN;"})
+    ends = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{me}' AND pid <> pg_backend_pid();"
+    pg_estate.add("postgres", "a", {"1_a.up.sql": f"ALTER ROLE {me} NOLOGIN;\n{ends}\n"})
     pg_estate.add("postgres", "b", {"1_b.up.sql": "SELECT 1;"}, depends_on=["postgres-a"])
     port = pg_estate.servers["postgres"].port
     import psycopg
