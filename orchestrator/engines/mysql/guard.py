@@ -6,7 +6,7 @@ is seen afterwards: a transaction in which any of these tables changed does not 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -49,7 +49,8 @@ class Guard:
         self._records = records
         self._ours = {name.lower() for name in records.tables}
         self._others: dict[str, tuple[str, ...]] = {}  # tables of other sets, with the columns that are compared
-        self._plain: set[str] = set()  # tables that have been looked at, and are of no set
+        self._plain: set[str] = set()  # tables that are of no set: they have been looked at, or this session made them
+        self.is_alone = False  # the database was just made, and has no other tables
         self._before: Marks | None = None
         self._finished: set[tuple[int, int]] = set()
 
@@ -57,6 +58,9 @@ class Guard:
 
     def look(self) -> None:
         """Find the tables of other sets; `refuse` knows them then."""
+        if self.is_alone:
+            self.is_alone = False
+            return
         names = {str(name) for (name,) in ask(self._connection, _NAMES)}
         self._plain &= names
         new = [name for name in sorted(names - self._plain) if name.lower() not in self._ours]
@@ -70,6 +74,10 @@ class Guard:
             found = {str(name): found[str(name)] for (name,) in ask(self._connection, query)}
         self._others = found
         self._before = None
+
+    def is_made_here(self, tables: Iterable[str]) -> None:
+        """Take note of tables that a file has made."""
+        self._plain |= {*tables}
 
     def _find(self, names: Sequence[str]) -> Answer:
         """Return which of these tables look like those of a set, and whether each is a history."""

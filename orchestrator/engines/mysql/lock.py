@@ -12,7 +12,7 @@ from typing import Any, cast
 import pymysql
 
 from orchestrator.engines.mysql import errors
-from orchestrator.engines.mysql.connection import ask, ask_all
+from orchestrator.engines.mysql.connection import Answer, ask, ask_all
 from orchestrator.engines.mysql.records import Records, quoted, text
 from orchestrator.engines.mysql.writable import READ_ONLY, is_on, refuse
 from orchestrator.errors import LockError
@@ -41,6 +41,7 @@ class NamedLock:
         self.held = False
         self._folded = ""
         self._is_single = False  # no node of a cluster, as far as is known
+        self._is_told = False
 
     @contextmanager
     def taken(self, wait: float, on_wait: Callable[[LockHolder], None]) -> Iterator[None]:
@@ -119,22 +120,26 @@ class NamedLock:
 
     def _tell(self) -> None:
         """Write down who has the lock, in memory: it ends with the server, as the lock does."""
-        table = quoted(self._records.lock_table)
-        row = f"REPLACE INTO {table} VALUES (1, CONNECTION_ID(), {text(self._who[:255])}, UTC_TIMESTAMP(6))"
-        create = (
-            f"CREATE TABLE IF NOT EXISTS {table} (slot int NOT NULL PRIMARY KEY, connection bigint NOT NULL, "
-            "who varchar(255) NOT NULL, since datetime(6) NOT NULL) ENGINE=MEMORY DEFAULT CHARSET=utf8mb4"
-        )
+        if self._is_told:
+            return
         try:
-            if not self._connection.is_new:
-                ask(self._connection, row)
-                return
+            ask(self._connection, self._who_has_it())
         except pymysql.Error as error:
             # Not needed: without it others are told the login of this session.
-            if errors.code_of(error) != 1146:
-                return
-        with suppress(pymysql.err.ProgrammingError, pymysql.err.OperationalError, pymysql.err.InternalError):
-            ask_all(self._connection, [create, row])
+            if errors.code_of(error) == 1146:
+                with suppress(pymysql.err.ProgrammingError, pymysql.err.OperationalError, pymysql.err.InternalError):
+                    ask_all(self._connection, [self._create_table(), self._who_has_it()])
+
+    def _create_table(self) -> str:
+        return (
+            f"CREATE TABLE IF NOT EXISTS {quoted(self._records.lock_table)} (slot int NOT NULL PRIMARY KEY, "
+            "connection bigint NOT NULL, who varchar(255) NOT NULL, since datetime(6) NOT NULL) "
+            "ENGINE=MEMORY DEFAULT CHARSET=utf8mb4"
+        )
+
+    def _who_has_it(self) -> str:
+        values = f"1, CONNECTION_ID(), {text(self._who[:255])}, UTC_TIMESTAMP(6)"
+        return f"REPLACE INTO {quoted(self._records.lock_table)} VALUES ({values})"
 
     def _described(self, id: int, now: datetime) -> LockHolder:
         who, since = "", cast("datetime | None", None)
@@ -149,19 +154,25 @@ class NamedLock:
         return LockHolder(who or f"connection {id}", since, str(id), alive=True)
 
     def _try(self, name: str) -> tuple[Any, Any]:
-        """Try to take a lock. Return whether that is done, and what read_only is. LockError on a node of a cluster."""
+        """Try to take a lock. Return whether that is done, and what read_only is. LockError on a node of a cluster.
+
+        In a new database, whose lock nobody else is likely to want, the same message says who has it.
+        """
         query = f"SELECT GET_LOCK('{name}', 0), {READ_ONLY}"
         if not self._is_single:
+            answers: list[Answer] = []
+            tells = [self._create_table(), self._who_has_it()] if self._connection.is_new else []
             try:
-                ((got, closed, on, provider),) = ask(self._connection, f"{query}, @@wsrep_on, @@wsrep_provider")
+                ask_all(self._connection, [f"{query}, @@wsrep_on, @@wsrep_provider", *tells], answers)
             except pymysql.Error as error:
-                if errors.code_of(error) != _UNKNOWN_VARIABLE:
+                if not answers and errors.code_of(error) != _UNKNOWN_VARIABLE:
                     raise
-            else:
+            self._is_single = True
+            if answers:
+                ((got, closed, on, provider),) = answers[0]
                 self._refuse_cluster(on, provider)
-                self._is_single = True
+                self._is_told = bool(tells) and got == 1
                 return got, closed
-        self._is_single = True
         ((got, closed),) = ask(self._connection, query)
         return got, closed
 

@@ -52,6 +52,16 @@ class Intent:
         is_definition = words_of(self.source)[0] in ("create", "alter", "drop", "rename")
         return is_definition and all(thing.kind != "user" and thing.key in before for thing in change.things)
 
+    def made(self) -> list[str]:
+        """Return the tables of the database of the session that the statement has made, once it is done."""
+        if words_of(self.source)[0] != "create" or not self.change or not self.before:
+            return []
+        return [
+            thing.name
+            for thing in self.change.things
+            if thing.kind == "table" and not thing.database and self.before.get(thing.key) == ABSENT
+        ]
+
     def stored(self) -> str:
         """Return the fingerprint as it is recorded with the intent."""
         return json.dumps(self.before or {}, sort_keys=True)

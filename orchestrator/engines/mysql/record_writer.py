@@ -50,9 +50,10 @@ class RecordWriter:
 
     def commit(self, written: Written, version_row: VersionRow | None, is_ours: str, *, look: bool) -> None:
         """Write records in a transaction of their own. `look`: keep what our tables hold, as a statement may change them next."""
-        queries = ["START TRANSACTION"]
+        queries = [*self._store.making(), "START TRANSACTION"]
         if not self._at_once(queries, written, version_row, [is_ours, self._here()], look=look):
             ask(self._connection, "ROLLBACK")
+            self._store.get_ready()
             ask(self._connection, "START TRANSACTION")
             self._step_by_step(written, version_row, is_ours, is_file=False)
         self._kept = None
@@ -75,9 +76,6 @@ class RecordWriter:
         look: bool,
     ) -> bool:
         """Send these queries and all that is to be written as one message. False: the server has stopped before COMMIT."""
-        if self._store.known is None:
-            ask_all(self._connection, queries[:1])
-            return False
         queries += [self._store.record(attempt, seen_before) for attempt, seen_before in written]
         queries += self._store.point(version_row)
         queries.append(errors.stop_unless([*conditions, *self._are_there([one for one, _ in written], version_row)]))
@@ -90,6 +88,7 @@ class RecordWriter:
             if not self._connection.open or code in errors.TRANSIENT or code == errors.KILLED:
                 raise
             return False
+        self._store.is_ready()
         self._store.is_committed(version_row)
         self._guard.take(answers[-2] if look else None, [one for one, _ in written])
         return True

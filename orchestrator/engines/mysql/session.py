@@ -35,6 +35,7 @@ from orchestrator.model import (
     Activity,
     Attempt,
     Checks,
+    History,
     LockHolder,
     Script,
     Statement,
@@ -70,6 +71,13 @@ class MysqlSession(Looks):
 
         return Refusals(self.connection, self.target)
 
+    def read_history(self, extensions: Sequence[str] = ()) -> History:
+        """Return what the database remembers, both tables as they were at one moment."""
+        history = super().read_history(extensions)
+        is_empty = not history.store and history.version_row is None and not history.unrecorded
+        self._guard.is_alone = is_empty and self.connection.is_new and self._lock.held
+        return history
+
     # ------------------------------------------------------------ the lock
 
     @contextmanager
@@ -94,7 +102,7 @@ class MysqlSession(Looks):
         """Do nothing: connecting takes half a millisecond."""
 
     def prepare(self, extensions: Sequence[str]) -> None:
-        """Do nothing: there are no extensions to create."""
+        """Do nothing: there are no extensions."""
 
     # ------------------------------------------------------------ writing
 
@@ -114,8 +122,9 @@ class MysqlSession(Looks):
         if statements or not self._writer.is_said_by(attempts):
             self._write_what_is_kept()
         self._refuse(statements)
-        with errors.mapped(self.target):
-            self._store.get_ready()
+        if statements or any(checks):
+            with errors.mapped(self.target):
+                self._store.get_ready()
         if statements and not self._in_file:
             self._clean()
             self._watch_marks(statements)
@@ -249,6 +258,8 @@ class MysqlSession(Looks):
         except StatementError as error:
             error.partly = is_partly_done(self.connection, error, intent)
             raise
+        if intent:
+            self._guard.is_made_here(intent.made())
         if self.connection.server_status & SERVER_STATUS.SERVER_STATUS_IN_TRANS:
             with suppress(pymysql.Error, OSError):
                 ask(self.connection, "ROLLBACK")

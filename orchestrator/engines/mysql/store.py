@@ -54,7 +54,9 @@ class Store:
         tables = records.version_table, records.history
         facts = ", ".join((_FACTS, *map(records.kind_of, tables)))
         told: list[Answer] = []
-        queries = facts, _SNAPSHOT, records.select_versions(), records.select_history(), "ROLLBACK"
+        queries = [facts, _SNAPSHOT, records.select_versions(), records.select_history(), "ROLLBACK"]
+        if self._connection.is_new:  # most likely there are no tables at all
+            queries = [facts, self._count_others()]
         failed: pymysql.Error | None = None
         try:
             ask_all(self._connection, queries, told)
@@ -68,12 +70,16 @@ class Store:
                 self._roll_back()
                 raise foreign.no_table(self._target.database_id, table, str(kind).partition(":")[0])
         self._engines = _engines(tables, kinds)
+        versions: Answer | None
+        attempts: Answer | None
+        columns: tuple[str, ...]
         others: int | None = None
-        if not failed:
-            versions: Answer | None = told[2]
-            attempts: Answer | None = told[3]
-            columns: tuple[str, ...] = READ
-        elif errors.code_of(failed) == _NO_TABLE and kinds == [None, None]:
+        if self._connection.is_new and kinds == [None, None]:
+            versions, attempts, columns = None, None, ()
+            others = int(told[1][0][0])
+        elif not failed and not self._connection.is_new:
+            versions, attempts, columns = told[2], told[3], READ
+        elif failed and errors.code_of(failed) == _NO_TABLE and kinds == [None, None]:
             versions, attempts, columns = None, None, ()
             others = int(ask_all(self._connection, ["ROLLBACK", self._count_others()])[1][0][0])
         else:
@@ -98,7 +104,7 @@ class Store:
             rows=rows if len({*rows}) > 1 else (),
             read_only=read_only(self._target) if is_on(closed) else None,
             elsewhere=records.elsewhere(self._target.database),
-            place=f"{place}:{records.version_table}" if store else "",
+            place=f"{place}:{records.version_table}",
         )
 
     def _read_slowly(self) -> tuple[Answer | None, Answer | None, tuple[str, ...]]:
@@ -119,17 +125,7 @@ class Store:
         """Make what is missing of both tables; ConflictError if one could lose a record in a crash."""
         if self._ready:
             return
-        if self._rows is None:
-            self._read()
-        rows = self._rows or Rows(None, None)
-        missing = []
-        if rows.versions is None:
-            missing.append(self._records.create_version_table())
-            self._rows = rows._replace(versions=())
-        if rows.attempts is None:
-            missing.append(self._records.create_history())
-        elif lacking := self._records.complete_history(rows.columns):
-            missing.append(lacking)
+        missing = self._missing()
         tables = self._records.version_table, self._records.history
         if missing or len(self._engines) < len(tables):
             kinds = "SELECT " + ", ".join(map(self._records.kind_of, tables))
@@ -141,7 +137,34 @@ class Store:
                     f"the table {table} of {self._target.database_id} has the engine {engine}, which has no transactions",
                     hint=f"ALTER TABLE {quoted(table)} ENGINE=InnoDB",
                 )
-        self._ready = True
+        self.is_ready()
+
+    def _missing(self) -> list[str]:
+        if self._rows is None:
+            self._read()
+        rows = self._rows or Rows(None, None)
+        missing = []
+        if rows.versions is None:
+            missing.append(self._records.create_version_table())
+        if rows.attempts is None:
+            missing.append(self._records.create_history())
+        elif lacking := self._records.complete_history(rows.columns):
+            missing.append(lacking)
+        return missing
+
+    def making(self) -> list[str]:
+        """Return SQL that makes what is missing, and stops the message if a table could lose a record in a crash."""
+        if self._ready:
+            return []
+        tables = self._records.version_table, self._records.history
+        safe = [f"{self._records.kind_of(table)} LIKE '%:InnoDB'" for table in tables]
+        return [*self._missing(), errors.stop_unless(safe)]
+
+    def is_ready(self) -> None:
+        """Take note that both tables are there and safe."""
+        self._ready, self._connection.is_new = True, False
+        rows = self._rows or Rows(None, None)
+        self._rows = rows._replace(versions=rows.versions or ())
 
     def check(self, is_ours: str, *, is_file: bool) -> None:
         """Look at the end of a transaction that the lock is ours, and that a file has left our records alone."""
