@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
+import pymysql
 from estate import SERVERS, Estate, start
 from memory_engine import Memory, Store
 
@@ -230,7 +231,8 @@ class MysqlDialect(Dialect):
     def sever(self, session: Session) -> Statement:
         query = "SELECT ID FROM information_schema.PROCESSLIST WHERE DB = DATABASE() AND ID <> CONNECTION_ID()"
         for (id,) in self.sql(query):
-            self.sql(f"KILL {id}")
+            with suppress(pymysql.err.OperationalError):  # a connection that is just being closed
+                self.sql(f"KILL {id}")
         return Statement("SELECT 1", "SELECT 1", 0, 1, True)
 
     def connections(self) -> int:

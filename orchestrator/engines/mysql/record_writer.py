@@ -21,6 +21,8 @@ from orchestrator.model import Attempt, Target, VersionRow
 Written = Sequence[tuple[Attempt, str | None]]
 """Attempts, each with the fingerprint that is recorded with it; None leaves the one that is there."""
 _SAVEPOINT = "orch_end"
+_MANY, _LONG = 50, 200_000
+"""So many attempts, and characters of their texts, go step by step: the server takes messages up to max_allowed_packet."""
 
 
 class RecordWriter:
@@ -51,7 +53,8 @@ class RecordWriter:
     def commit(self, written: Written, version_row: VersionRow | None, is_ours: str, *, look: bool) -> None:
         """Write records in a transaction of their own. `look`: keep what our tables hold, as a statement may change them next."""
         queries = [*self._store.making(), "START TRANSACTION"]
-        if not self._at_once(queries, written, version_row, [is_ours, self._here()], look=look):
+        conditions = [is_ours, self._here()]
+        if not _is_short(written) or not self._at_once(queries, written, version_row, conditions, look=look):
             ask(self._connection, "ROLLBACK")
             self._store.get_ready()
             ask(self._connection, "START TRANSACTION")
@@ -62,8 +65,10 @@ class RecordWriter:
         """Write records at the end of an open transaction, and commit it."""
         before = [is_ours, self._here(), *self._store.are_known(), *(self._guard.are_unchanged() if is_file else ())]
         queries = [f"SAVEPOINT {_SAVEPOINT}", errors.stop_unless(before)]
-        if not self._at_once(queries, written, version_row, (), look=False):
-            ask(self._connection, f"ROLLBACK TO SAVEPOINT {_SAVEPOINT}")
+        is_short = _is_short(written)
+        if not is_short or not self._at_once(queries, written, version_row, (), look=False):
+            if is_short:
+                ask(self._connection, f"ROLLBACK TO SAVEPOINT {_SAVEPOINT}")
             self._step_by_step(written, version_row, is_ours, is_file=is_file)
 
     def _at_once(
@@ -122,3 +127,9 @@ class RecordWriter:
             history = quoted(self._records.history)
             conditions.append(f"(SELECT COUNT(*) FROM {history} WHERE {rows}) = {len(attempts)}")  # noqa: S608
         return conditions
+
+
+def _is_short(written: Written) -> bool:
+    return (
+        len(written) <= _MANY and sum(len(one.texts) + len(one.error) + len(one.reason) for one, _ in written) <= _LONG
+    )

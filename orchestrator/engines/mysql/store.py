@@ -104,7 +104,7 @@ class Store:
             rows=rows if len({*rows}) > 1 else (),
             read_only=read_only(self._target) if is_on(closed) else None,
             elsewhere=records.elsewhere(self._target.database),
-            place=f"{place}:{records.version_table}",
+            place=f"{place}:{records.version_table}" if store else "",
         )
 
     def _read_slowly(self) -> tuple[Answer | None, Answer | None, tuple[str, ...]]:

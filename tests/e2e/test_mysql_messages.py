@@ -1,0 +1,108 @@
+"""Several statements of orch in one message to MySQL: few messages, and never a statement of a file that becomes two."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pymysql
+import pytest
+from kill import Forge
+from mysql_shop import Shop
+
+from orchestrator.engines.mysql.connection import OurConnection, ask, ask_all, run_alone
+
+FILES = {
+    "1_a.up.sql": "CREATE TABLE item (id int PRIMARY KEY, name varchar(80));\nCREATE INDEX item_name ON item (name);\n",
+    "2_b.up.sql": "ALTER TABLE item ADD COLUMN note varchar(80);\n",
+    "3_c.up.sql": "INSERT INTO item (id, name) VALUES (1, 'one; two'), (2, 'DROP TABLE item;');\n",
+}
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Iterator[Shop]:
+    made = Shop(tmp_path)
+    yield made
+    made.estate.drop()
+
+
+def connection_to(shop: Shop) -> OurConnection:
+    from pymysql.constants import CLIENT
+
+    server = shop.estate.servers["mysql"]
+    return OurConnection(
+        host=server.host,
+        port=server.port,
+        user=server.user,
+        password=server.password,
+        charset="utf8mb4",
+        autocommit=True,
+        ssl_disabled=True,
+        client_flag=CLIENT.MULTI_STATEMENTS,
+    )
+
+
+def test_the_server_reads_one_statement_of_a_file_as_one_whatever_its_text_holds(shop: Shop) -> None:
+    connection = connection_to(shop)
+    try:
+        for send in (ask, run_alone):
+            with pytest.raises(pymysql.err.ProgrammingError) as refused:
+                send(connection, "SELECT 1; SELECT 2")
+            assert refused.value.args[0] == 1064
+            assert ask_all(connection, ["SELECT 1", "SELECT 'a;b'"]) == [((1,),), (("a;b",),)]
+            assert ask(connection, "SELECT 'c;d'") == (("c;d",),)
+        connection.waiting.append("SET @kept = 5")
+        assert ask(connection, "SELECT ';', @kept") == ((";", 5),)
+        answers: list[tuple[tuple[object, ...], ...]] = []
+        with pytest.raises(pymysql.Error):
+            ask_all(connection, ["SELECT 1", "SELECT wrong", "SET @kept = 6"], answers)
+        assert answers == [((1,),)]
+        assert ask(connection, "SELECT @kept") == ((5,),)
+    finally:
+        connection.close()
+
+
+def test_a_new_database_takes_few_messages(shop: Shop) -> None:
+    """Those of a run with nothing to do are taken off: the survey, and what is asked once for a server."""
+    shop.declare(FILES)
+    before = {str(name): int(value) for name, value in shop.estate.mysql("", "SHOW GLOBAL STATUS LIKE 'Com\\_%'")}
+    shop.orch("apply")
+    now = {str(name): int(value) for name, value in shop.estate.mysql("", "SHOW GLOBAL STATUS LIKE 'Com\\_%'")}
+    used = {name: now[name] - before[name] for name in now if now[name] > before[name]}
+    assert used["Com_commit"] == 6, used  # three intents, two ends of files, and the rows of the last file
+    assert used["Com_select"] < 20, used
+    assert shop.sql("SELECT * FROM item") == [(1, "one; two", None), (2, "DROP TABLE item;", None)]
+    told = shop.sql("SELECT version, applied, total, in_flight, done FROM orch_history ORDER BY version")
+    assert told == [(1, 2, 2, 0, 1), (2, 1, 1, 0, 1), (3, 1, 1, 0, 1)]
+
+
+def test_an_end_that_was_to_be_recorded_with_the_next_intent_is_found_out_after_a_kill(
+    shop: Shop, forge: Forge
+) -> None:
+    shop.declare(FILES)
+    ended = forge.run(
+        ["apply"], shop.root, shop.estate.env, kill_at=2, label="after MysqlSession.commit"
+    )  # the first commit was the intent
+    assert ended.code is None, ended.output
+    assert shop.sql("SELECT applied, in_flight FROM orch_history") == [(0, 1)]
+    again = shop.orch("apply")
+    assert "was cut off: table item is no longer as before" in again.text
+    assert shop.sql("SELECT applied, done FROM orch_history WHERE version = 1") == [(2, 1)]
+
+
+def test_an_end_is_recorded_if_the_next_statement_fails(shop: Shop) -> None:
+    shop.declare({"1_a.up.sql": "CREATE TABLE a (x int);\nCREATE TABLE b (x int);\nCREATE TABLE a (y int);\n"})
+    shop.orch("apply", code=1)
+    assert shop.sql("SELECT applied, in_flight, done FROM orch_history") == [(2, 0, 0)]
+    shop.write({"1_a.up.sql": "CREATE TABLE a (x int);\nCREATE TABLE b (x int);\nCREATE TABLE c (y int);\n"})
+    shop.orch("apply")
+    assert [name for (name,) in shop.sql("SHOW TABLES") if len(str(name)) == 1] == ["a", "b", "c"]
+
+
+def test_an_error_behind_the_first_answer_of_a_call_is_that_of_the_call(shop: Shop) -> None:
+    shop.declare({"1_a.up.sql": "CREATE PROCEDURE p() BEGIN SELECT 1; SELECT 2; SELECT 3 FROM missing_one; END;\n"})
+    shop.orch("apply")
+    shop.write({"2_b.up.sql": "CREATE TABLE a (x int);\nCALL p();\n"})
+    told = shop.orch("apply", code=1).text
+    assert "2_b.up.sql:2" in told, told
+    assert "missing_one" in told, told
