@@ -66,8 +66,8 @@ reference: $(STAMP) ## Write the pages of docs/reference and the man page again,
 docs: $(STAMP) ## Build the documentation site into build/docs; a link that leads nowhere is an error
 	$(BIN)/mkdocs build --strict --quiet
 
-bench: $(STAMP) ## Ratios against raw drivers, on an installed wheel; clones against running all migrations again
-	$(BIN)/python benchmarks/run.py
+bench: $(STAMP) ## Every figure that has a goal, beside raw drivers, on an installed wheel; clones; lint
+	$(BIN)/python benchmarks/goals.py
 	$(BIN)/python benchmarks/clones.py
 	PATH=$(BIN):$$PATH $(BIN)/python benchmarks/lint.py
 

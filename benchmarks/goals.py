@@ -23,7 +23,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
-from run import HERE, SERVERS
+from installed import HERE, SERVERS
 from sizes import Sizes, Used, machine
 
 ROWS = 400_000
@@ -86,14 +86,32 @@ class Goals(Sizes):
         return (wall, used.ru_utime + used.ru_stime), used.ru_maxrss / 1024, text
 
     def postgres(self) -> Iterator[Row]:
-        """Small fleets; they are measured over a slow network too."""
+        """Small fleets, beside an empty Python too, for they are mostly start-up; and over a slow network."""
         counts = [count for count in (1, 20, 100) if count < self.most]
         with self.servers("postgres"):
             for name, orch, floor in self.sizes("postgres", counts, bootstrap=True):
                 yield Row(name, orch, floor)
+            yield from self.start_up(counts)
             with self.delayed(20):
                 for count in counts:
                     yield self.up_to_date("postgres", count, "; each round trip takes 20 ms longer")
+
+    def start_up(self, counts: list[int]) -> Iterator[Row]:
+        """Measure short commands. Their floor is a Python that does nothing."""
+        works: dict[str, tuple[tuple[str, ...], Path, str]] = {
+            "orch --version": (("--version",), self.root, "≤ 3 x empty Python"),
+            "orch --help": (("--help",), self.root, "≤ 6 x empty Python"),
+        }
+        for count, most in ((1, 9), (20, 11)):
+            if count in counts:
+                work = f"orch apply, nothing to do, {count} PostgreSQL, floor: empty Python"
+                works[work] = ("apply",), self.root / f"postgres{count}_", f"≤ {most} x empty Python (CPU)"
+        for work, (arguments, directory, limits) in works.items():
+            ours, least = self.turns(
+                lambda given=arguments, at=directory: self.used(self.bin / "orch", *given, cwd=at)[0],  # type: ignore[misc]
+                lambda: self.used(self.bin / "python", "-c", "")[0],
+            )
+            yield Row(work, ours, least, limits=limits)
 
     def many(self) -> Iterator[Row]:
         """A thousand databases."""

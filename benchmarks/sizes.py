@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from run import COMMANDS, HERE, SERVERS, SQL, Bench
+from installed import COMMANDS, HERE, SERVERS, SQL, Bench
 
 Used = tuple[float, float]
 """Seconds of wall time and of CPU."""
