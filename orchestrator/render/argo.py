@@ -1,14 +1,15 @@
-"""An Argo Workflow: the dependency graph as a DAG. A failure stops only what is downstream of it."""
+"""An Argo Workflow: the dependency graph as a DAG, or a task for each shard of a fleet. A failure stops only what is after it."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from orchestrator.errors import InvalidError, InvalidGroup
 from orchestrator.files.yaml_text import to_yaml
 from orchestrator.model import Manifest
-from orchestrator.render.jobs import CANNOT_MEND, Jobs, merged, pod_metadata, pod_settings
+from orchestrator.render.jobs import CANNOT_MEND, Jobs, merged, pod_metadata, pod_settings, representatives
 from orchestrator.render.settings import Settings
 from orchestrator.render.text import header
 
@@ -35,11 +36,32 @@ def render(manifest: Manifest, settings: Settings) -> dict[str, str]:
     if not manifest.databases:
         return {}
     if manifest.fleets:
-        raise InvalidError(
-            f"the Argo workflow has a task for each database, and {manifest.fleets[0].template} is a fleet",
-            where=manifest.fleets[0].mark,
-            hint="render k8s: one Job whatever the number of members; or write a withSequence as in docs/fleets.md",
-        )
+        jobs = Jobs(representatives(manifest), replace(settings, secrets="server"))
+        entrypoint, templates = "fleet", _fleet(jobs, settings.shards)
+    else:
+        jobs = Jobs(manifest, settings)
+        entrypoint, templates = "estate", _each(manifest, jobs)
+    # The token stays: Argo's own container in each pod reports with it what became of the task.
+    pod = pod_settings(settings)
+    spec = {
+        "entrypoint": entrypoint,
+        **merged({"securityContext": jobs.security()}, {key: pod.pop(key) for key in _OWN if key in pod}),
+        **({"podMetadata": metadata} if (metadata := pod_metadata(settings)) else {}),
+        **({"podSpecPatch": json.dumps(pod)} if pod else {}),
+        "ttlStrategy": {"secondsAfterCompletion": _DAY},
+        "templates": templates,
+    }
+    workflow = {
+        "apiVersion": "argoproj.io/v1alpha1",
+        "kind": "Workflow",
+        "metadata": {"generateName": "migrate-", "namespace": settings.namespace},
+        "spec": spec,
+    }
+    return {settings.files["argo"]: header("argo", manifest, image=settings.told_image) + to_yaml(workflow)}
+
+
+def _each(manifest: Manifest, jobs: Jobs) -> list[dict[str, Any]]:
+    """Return the templates of a task for each database. InvalidError for a name that Argo would change."""
     InvalidGroup.raise_if(
         InvalidError(
             f"Argo would replace what is between the braces in the name of {database.id}",
@@ -49,7 +71,6 @@ def render(manifest: Manifest, settings: Settings) -> dict[str, str]:
         for database in manifest.databases
         if "{{" in database.id
     )
-    jobs = Jobs(manifest, settings)
     tasks: list[dict[str, Any]] = []
     templates: list[dict[str, Any]] = []
     for database in manifest.databases:
@@ -58,22 +79,29 @@ def render(manifest: Manifest, settings: Settings) -> dict[str, str]:
         if database.depends_on:
             task["dependencies"] = [f"migrate-{jobs.names[id]}" for id in database.depends_on]
         tasks.append(task)
-        container = {key: value for key, value in jobs.apply(database).items() if key != "name"}
-        templates.append({"name": name, "container": container, "retryStrategy": _RETRY})
-    # The token stays: Argo's own container in each pod reports with it what became of the task.
-    pod = pod_settings(settings)
-    spec = {
-        "entrypoint": "estate",
-        **merged({"securityContext": jobs.security()}, {key: pod.pop(key) for key in _OWN if key in pod}),
-        **({"podMetadata": metadata} if (metadata := pod_metadata(settings)) else {}),
-        **({"podSpecPatch": json.dumps(pod)} if pod else {}),
-        "ttlStrategy": {"secondsAfterCompletion": _DAY},
-        "templates": [{"name": "estate", "dag": {"failFast": False, "tasks": tasks}}, *templates],
+        templates.append(_template(name, jobs.apply(database)))
+    return [{"name": "estate", "dag": {"failFast": False, "tasks": tasks}}, *templates]
+
+
+def _fleet(jobs: Jobs, shards: int) -> list[dict[str, Any]]:
+    """Return the templates of a task for each shard, whatever the number of members."""
+    if shards == 1:
+        return [_template("fleet", jobs.apply_all())]
+    task = {
+        "name": "shard",
+        "template": "migrate",
+        "arguments": {"parameters": [{"name": "shard", "value": "{{item}}"}]},
+        "withSequence": {"start": "1", "end": str(shards)},
     }
-    workflow = {
-        "apiVersion": "argoproj.io/v1alpha1",
-        "kind": "Workflow",
-        "metadata": {"generateName": "migrate-", "namespace": settings.namespace},
-        "spec": spec,
+    migrate = _template("migrate", jobs.apply_all(f"{{{{inputs.parameters.shard}}}}/{shards}"))
+    migrate["inputs"] = {"parameters": [{"name": "shard"}]}
+    # What one shard cannot do must not stop the others.
+    return [{"name": "fleet", "dag": {"failFast": False, "tasks": [task]}}, migrate]
+
+
+def _template(name: str, container: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "name": name,
+        "container": {key: value for key, value in container.items() if key != "name"},
+        "retryStrategy": _RETRY,
     }
-    return {settings.files["argo"]: header("argo", manifest, image=settings.told_image) + to_yaml(workflow)}

@@ -127,13 +127,10 @@ class Jobs:
         command = ["apply", "--only", database.id, "--no-deps", "--wait", "60", "--output", "jsonl"]
         return self._container("migrator", command, [database], self._settings.secret)
 
-    def apply_all(self, shards: int = 1) -> dict[str, Any]:
-        """Return the container that migrates every database, each after what it depends on; or its part of them."""
-        command = ["apply", "--wait", "60", "--output", "jsonl", *(["--shard", "auto"] if shards > 1 else [])]
-        container = self._container("migrator", command, list(self._databases.values()), self._settings.secret)
-        if shards > 1:  # JOB_COMPLETION_INDEX is set by Kubernetes
-            container["env"] = [*container.get("env", ()), {"name": "ORCH_SHARDS", "value": str(shards)}]
-        return container
+    def apply_all(self, shard: str = "") -> dict[str, Any]:
+        """Return the container that migrates every database, each after what it depends on; or a shard of them."""
+        command = ["apply", "--wait", "60", "--output", "jsonl", *(["--shard", shard] if shard else [])]
+        return self._container("migrator", command, list(self._databases.values()), self._settings.secret)
 
     def drift(self) -> dict[str, Any]:
         """Return the container that runs `orch drift` on all databases."""

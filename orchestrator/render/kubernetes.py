@@ -87,9 +87,11 @@ def _each(manifest: Manifest, jobs: Jobs, settings: Settings) -> dict[str, Any]:
 
 def _indexed(jobs: Jobs, settings: Settings) -> dict[str, Any]:
     """Return one Job whose pods are shards of all databases, however many there are."""
-    job = _job("migrate-fleet", jobs, jobs.apply_all(settings.shards), None, settings, {})
     if settings.shards == 1:
-        return job
+        return _job("migrate-fleet", jobs, jobs.apply_all(), None, settings, {})
+    container = jobs.apply_all("auto")  # JOB_COMPLETION_INDEX is set by Kubernetes
+    container["env"] = [*container.get("env", ()), {"name": "ORCH_SHARDS", "value": str(settings.shards)}]
+    job = _job("migrate-fleet", jobs, container, None, settings, {})
     spec = job["spec"]
     del spec["backoffLimit"]
     indexed = {

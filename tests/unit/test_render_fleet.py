@@ -8,7 +8,6 @@ import pytest
 import yaml
 from manifests import read
 
-from orchestrator.errors import InvalidError
 from orchestrator.render.settings import settings_of
 from orchestrator.render.targets import files_of
 
@@ -45,12 +44,24 @@ def test_one_indexed_job_for_thousands_of_members() -> None:
     assert apply["strategy"]["matrix"]["shard"] == [1, 2, 3, 4, 5, 6, 7]
     (step,) = (one for one in apply["steps"] if one.get("name") == "Apply")
     assert step["run"].partition("\n")[0].endswith("--shard ${{ matrix.shard }}/7")
-    with pytest.raises(InvalidError, match="is a fleet"):
-        files_of("argo", manifest, settings_of(manifest))
+    workflow = yaml.safe_load(files_of("argo", manifest, settings_of(manifest))["argo/workflow-migrate.yaml"])["spec"]
+    entry, migrate = workflow["templates"]
+    assert workflow["entrypoint"] == entry["name"]
+    (task,) = entry["dag"]["tasks"]
+    assert (entry["dag"]["failFast"], task["withSequence"]) == (False, {"start": "1", "end": "7"})
+    assert task["template"] == migrate["name"]
+    assert task["arguments"]["parameters"] == [{"name": "shard", "value": "{{item}}"}]
+    assert migrate["inputs"] == {"parameters": [{"name": "shard"}]}
+    assert migrate["container"]["command"][-2:] == ["--shard", "{{inputs.parameters.shard}}/7"]
+    assert migrate["container"]["envFrom"] == [{"secretRef": {"name": "pg-db-credentials"}}]
 
 
 def test_a_rollout_is_not_divided() -> None:
     manifest = read(TEXT.format(extra="", rollout=", rollout: {then: 5%}"))
     job = yaml.safe_load(files_of("k8s", manifest, settings_of(manifest))["k8s/job-migrate-fleet.yaml"])
+    (alone,) = yaml.safe_load(files_of("argo", manifest, settings_of(manifest))["argo/workflow-migrate.yaml"])["spec"][
+        "templates"
+    ]
+    assert "--shard" not in alone["container"]["command"]
     assert job["spec"]["backoffLimit"] == 3
     assert "--shard" not in job["spec"]["template"]["spec"]["containers"][0]["command"]
