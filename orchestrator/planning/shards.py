@@ -11,6 +11,8 @@ from orchestrator.errors import UsageError
 
 _MAX_SHARDS = 10_000
 _AUTO = "auto"
+_VARIABLES = (("JOB_COMPLETION_INDEX", "ORCH_SHARDS", 0), ("CI_NODE_INDEX", "CI_NODE_TOTAL", 1))
+"""What says which shard a process is: the variables of its number and of how many there are, and the lowest number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,42 +41,48 @@ def read_shard(text: str, env: Mapping[str, str]) -> Shard:
     found = re.fullmatch(r"([0-9]{1,5})/([0-9]{1,5})", text)
     if not found:
         raise UsageError(f"--shard {text!r} is not I/N", hint="for example --shard 1/4, or --shard auto")
-    return _checked(int(found[1]) - 1, int(found[2]), f"--shard {text}")
+    return _checked(int(found[1]), int(found[2]), 1, f"--shard {text}")
 
 
 def _from_environment(env: Mapping[str, str]) -> Shard:
     """Read what Kubernetes says to the pods of an Indexed Job, and GitLab to the jobs of `parallel`."""
-    if "JOB_COMPLETION_INDEX" in env:
-        if "ORCH_SHARDS" not in env:
-            raise UsageError(
-                "JOB_COMPLETION_INDEX is set, and ORCH_SHARDS is not",
-                hint="set it to the number of completions of the Job",
-            )
-        first, count, names = env["JOB_COMPLETION_INDEX"], env["ORCH_SHARDS"], "JOB_COMPLETION_INDEX and ORCH_SHARDS"
-        offset = 0
-    elif "CI_NODE_INDEX" in env and "CI_NODE_TOTAL" in env:
-        first, count, names = env["CI_NODE_INDEX"], env["CI_NODE_TOTAL"], "CI_NODE_INDEX and CI_NODE_TOTAL"
-        offset = 1
-    else:
+    if "JOB_COMPLETION_INDEX" in env and "ORCH_SHARDS" not in env:
+        raise UsageError(
+            "JOB_COMPLETION_INDEX is set, and ORCH_SHARDS is not",
+            hint="set it to the number of completions of the Job",
+        )
+    found = {
+        f"{index} and {count}": _of_two(f"{index} and {count}", env[index], env[count], lowest)
+        for index, count, lowest in _VARIABLES
+        if index in env and count in env
+    }
+    if not found:
         raise UsageError(
             "--shard auto: nothing says which shard this is",
             hint="it reads JOB_COMPLETION_INDEX with ORCH_SHARDS, or CI_NODE_INDEX with CI_NODE_TOTAL; or give --shard I/N",
         )
-    if not (
-        first.isdecimal() and first.isascii() and count.isdecimal() and count.isascii() and len(first + count) < 11
-    ):
+    if len(set(found.values())) > 1:
+        told = ", and ".join(f"{shard} by {names}" for names, shard in found.items())
+        raise UsageError(
+            f"--shard auto: this is shard {told}", hint="unset two of these variables, or give --shard I/N"
+        )
+    return next(iter(found.values()))
+
+
+def _of_two(names: str, index: str, count: str, lowest: int) -> Shard:
+    if not re.fullmatch(r"[0-9]{1,5} [0-9]{1,5}", f"{index} {count}"):
         raise UsageError(f"{names} are not two numbers")
-    return _checked(int(first) - offset, int(count), names)
+    return _checked(int(index), int(count), lowest, names)
 
 
-def _checked(index: int, count: int, named: str) -> Shard:
+def _checked(number: int, count: int, lowest: int, named: str) -> Shard:
+    """Return a shard by its number, of which the first is `lowest`. UsageError if there is none with it."""
     if not 0 < count <= _MAX_SHARDS:
         raise UsageError(f"{named}: there must be from 1 to {_MAX_SHARDS:,} shards")
-    if not 0 <= index < count:
-        raise UsageError(
-            f"{named}: shard {index + 1} of {count} does not exist", hint=f"they are 1/{count} to {count}/{count}"
-        )
-    return Shard(index, count)
+    if not lowest <= number < count + lowest:
+        what = f"{named}: {number} is no number of {count} shards"
+        raise UsageError(what, hint=f"they count from {lowest} to {count - 1 + lowest}")
+    return Shard(number - lowest, count)
 
 
 def shard_in(run_id: str) -> Shard | None:

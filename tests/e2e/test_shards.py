@@ -39,18 +39,31 @@ def test_which_shard_this_is() -> None:
     assert read_shard("2/4", {}) == Shard(1, 4)
     assert read_shard("auto", {"JOB_COMPLETION_INDEX": "0", "ORCH_SHARDS": "4"}) == Shard(0, 4)
     assert read_shard("auto", {"CI_NODE_INDEX": "4", "CI_NODE_TOTAL": "4"}) == Shard(3, 4)
-    for text, env in (
-        ("0/4", {}),
-        ("5/4", {}),
-        ("x", {}),
-        ("1/0", {}),
-        ("auto", {}),
-        ("auto", {"JOB_COMPLETION_INDEX": "1"}),
-        ("auto", {"JOB_COMPLETION_INDEX": "4", "ORCH_SHARDS": "4"}),
-        ("auto", {"CI_NODE_INDEX": "x", "CI_NODE_TOTAL": "4"}),
+    gitlab = {"CI_NODE_INDEX": "2", "CI_NODE_TOTAL": "4"}
+    assert read_shard("auto", {"JOB_COMPLETION_INDEX": "1", "ORCH_SHARDS": "4", **gitlab}) == Shard(1, 4)
+    for text, env, told in (
+        ("0/4", {}, "--shard 0/4: 0 is no number of 4 shards"),
+        ("5/4", {}, "they count from 1 to 4"),
+        ("x", {}, "is not I/N"),
+        ("-1/4", {}, "is not I/N"),
+        ("٢/٤", {}, "is not I/N"),
+        ("1/0", {}, "from 1 to 10,000 shards"),
+        ("auto", {}, "nothing says which shard this is"),
+        ("auto", {"CI_NODE_INDEX": "1"}, "nothing says which shard this is"),
+        ("auto", {"JOB_COMPLETION_INDEX": "1"}, "ORCH_SHARDS is not"),
+        ("auto", {"JOB_COMPLETION_INDEX": "4", "ORCH_SHARDS": "4"}, "they count from 0 to 3"),
+        ("auto", {"CI_NODE_INDEX": "0", "CI_NODE_TOTAL": "4"}, "they count from 1 to 4"),
+        ("auto", {"CI_NODE_INDEX": "x", "CI_NODE_TOTAL": "4"}, "are not two numbers"),
+        ("auto", {"CI_NODE_INDEX": "1", "CI_NODE_TOTAL": ""}, "are not two numbers"),
+        (
+            "auto",
+            {"JOB_COMPLETION_INDEX": "0", "ORCH_SHARDS": "4", **gitlab},
+            "this is shard 1/4 by JOB_COMPLETION_INDEX and ORCH_SHARDS, and 2/4 by CI_NODE_INDEX and CI_NODE_TOTAL",
+        ),
     ):
-        with pytest.raises(UsageError):
+        with pytest.raises(UsageError) as error:
             read_shard(text, env)
+        assert told in f"{error.value.what} {error.value.hint}"
 
 
 def estate_of(estate: Estate) -> list[str]:
