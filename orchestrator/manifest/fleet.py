@@ -53,6 +53,9 @@ def expand(
             steps, f"the fleet {name!r} has no 'migrations'", "its members share one directory: migrations: DIRECTORY"
         )
         return None
+    if odd := next((mark for mark in _PART.sub("", name) if mark in "{}"), ""):
+        error([*steps, "name"], f"the name {name!r} has a {odd!r} that is no part of a column", "write {column} once")
+        return None
     if "database" in parts:
         error([*steps, "name"], "{database} can only stand in a dsn", "give the column another name")
         return None
@@ -73,6 +76,7 @@ def expand(
         source.key_mark(steps),
         values.get("bootstrap") == "template",
         base / values["migrations"],
+        tuple(sorted({*_wanted(values, key), *filter(None, [members.column])})),
     )
     if members.rows is None:
         return fleet, [Member(values, {}, "", source.mark(steps))]
@@ -110,7 +114,7 @@ def _key(parts: list[str], members: Members, steps: Steps, error: Report) -> str
     unknown = [part for part in parts if part not in members.columns]
     at = [*steps, "name"]
     if len(unknown) > 1 or (unknown and len(members.columns) > 1 and not members.column):
-        columns = ", ".join(members.columns) or "none"
+        columns = ", ".join(members.columns) or "there are none, as each member is one value"
         hint = did_you_mean(unknown[0], members.columns) or "say which one the member is: column: NAME"
         error(at, f"{either([f'{{{one}}}' for one in unknown])} is no column of {members.origin}: {columns}", hint)
         return None
@@ -138,10 +142,15 @@ def _in_texts(value: Any) -> Iterator[str]:
             yield from _in_texts(item)
 
 
+def _wanted(values: Mapping[str, Any], key: str) -> set[str]:
+    """Return the columns that the entry needs of each row."""
+    return {part for name in _TEXTS for part in _in_texts(values.get(name))} | set(used(values)) | {key}
+
+
 def _members(values: Mapping[str, Any], members: Members, key: str, error: Report, steps: Steps) -> Iterator[Member]:
     """Yield the members whose values can be used; errors for the others."""
     changing = [name for name in _TEXTS if name in values and next(_in_texts(values[name]), None)]
-    wanted = {part for name in changing for part in _in_texts(values[name])} | set(used(values)) | {key}
+    wanted = _wanted(values, key)
     for row in members.rows or ():
         own = _value(row, members, key)
         columns = {key: own, **row.columns}

@@ -22,7 +22,8 @@ MAX_MEMBERS = 100_000
 _MAX_VALUE = 1_000
 """A value has at most so many characters."""
 _SOURCES = ("values", "range", "file", "query")
-_FORMATS = (".txt", ".csv", ".json")
+FORMATS = (".txt", ".csv", ".json")
+"""The kinds of files that members come from."""
 _RANGE = regex(r"([0-9]{1,9})\.\.([0-9]{1,9})")
 COLUMN = regex(r"[A-Za-z_][A-Za-z0-9_]*")
 """What a column that stands in a template may be called."""
@@ -137,6 +138,10 @@ def _values(values: Sequence[Any], at: Steps, source: Source, error: Report) -> 
     keys = tuple(values[0]) if values and isinstance(values[0], dict) else None
     for place, value in enumerate(values):
         here = [*at, place]
+        if value == {} or (isinstance(value, dict) and "" in value):
+            error(here, "this member has a column without a name" if value else "this member has no columns", "")
+            sound = False
+            continue
         if (sorted(value) if isinstance(value, dict) else None) != (sorted(keys) if keys else None):
             error(here, "this member has other columns than the first", "give every member the same columns")
             sound = False
@@ -157,8 +162,8 @@ def _values(values: Sequence[Any], at: Steps, source: Source, error: Report) -> 
 
 def _file(name: str, at: Steps, base: Path, error: Report) -> list[Row] | None:
     kind = Path(name).suffix.lower()
-    if kind not in _FORMATS:
-        error(at, f"the file {name!r} is of an unknown kind", f"its name must end in {', '.join(_FORMATS)}")
+    if kind not in FORMATS:
+        error(at, f"the file {name!r} is of an unknown kind", f"its name must end in {', '.join(FORMATS)}")
         return None
     path = base / name
     try:
@@ -202,16 +207,24 @@ def _table(text: str, path: str) -> Iterator[Row]:
                     raise InvalidError(problem, where=mark, hint="the first line has the names of the columns")
                 continue
             if len(cells) != len(names):
-                what = f"this line has {len(cells)} values, and the first line names {len(names)} columns"
+                what = f"this line has {_counted(cells, 'value')}, and the first line names {_counted(names, 'column')}"
                 raise InvalidError(what, where=mark)
             yield Row(dict(zip(names, (cell.strip() for cell in cells), strict=True)), mark)
     except csv.Error as wrong:
         raise InvalidError(f"this is not CSV: {wrong}", where=Mark(path, reader.line_num or 1, 1)) from None
 
 
+def _counted(cells: Sequence[str], noun: str) -> str:
+    return f"{len(cells)} {noun}{'s' * (len(cells) != 1)}"
+
+
 def _header_problem(names: Sequence[str]) -> str:
     if "" in names:
         return "a column has no name"
+    if names[0].startswith("#"):
+        return "the first line begins with #, and CSV has no comments"
+    if len(names) == 1 and (mark := next((mark for mark in (";", "\t") if mark in names[0]), "")):
+        return f"its columns are separated by {'semicolons' if mark == ';' else 'tabs'}, and must be by commas"
     twice = next((name for name in names if names.count(name) > 1), "")
     return f"the column {twice!r} is named twice" if twice else ""
 
@@ -268,8 +281,8 @@ def _item(value: Any, mark: Mark) -> tuple[Row, list[str] | None]:
     """Return the row of an item, and its keys in order; None for one that is no object."""
     if not isinstance(value, dict):
         return Row({}, mark, _scalar(value, mark)), None
-    if not value:
-        raise InvalidError("this item has no keys", where=mark)
+    if not value or "" in value:
+        raise InvalidError("this item has a key without a name" if value else "this item has no keys", where=mark)
     return Row({key: _scalar(cell, mark) for key, cell in value.items()}, mark), sorted(value)
 
 
@@ -296,6 +309,9 @@ def _of_query(
     origin = "the query"
     if answer is None:
         return Members(origin, None, column=column, query=query)
+    if answer.rows and not answer.columns:
+        error([*at, "query"], "the query returns no columns", "select the values of the members")
+        return None
     if twice := next((name for name in answer.columns if list(answer.columns).count(name) > 1), ""):
         error([*at, "query"], f"the query returns the column {twice!r} twice", "give one of them another name")
         return None
@@ -319,6 +335,8 @@ def value_problem(value: str) -> str:
         return "is empty"
     if len(value) > _MAX_VALUE:
         return f"has {len(value):,} characters; {_MAX_VALUE:,} is the most"
+    if value != value.strip():
+        return "begins or ends with white space"
     return control_problem(value)
 
 

@@ -23,7 +23,8 @@ def control_problem(text: str) -> str:
     """Return what is wrong with text that people are to see whole on one line of a terminal, or an empty text."""
     if text.isprintable():  # most texts are: the pattern is not compiled then
         return ""
-    odd = re.search("[\0-\x1f\x7f-\x9f\u2028\u2029]", text)
+    # Control characters, ends of lines, those that turn the direction of text, and halves of characters (of JSON's \uXXXX).
+    odd = re.search("[\0-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]", text)
     return f"holds the control character U+{ord(odd[0]):04X}" if odd else ""
 
 
@@ -68,7 +69,10 @@ def select(
     if no_deps and not only:
         raise UsageError("--no-deps is for --only", hint="it runs exactly those databases, not what they depend on")
     index = _index(databases)
-    only, exclude = ([one for each in patterns for one in each.split(",")] for patterns in (only, exclude))
+    only, exclude = (
+        [one for each in patterns for one in ([each] if index.find(each) else each.split(","))]  # names may have commas
+        for patterns in (only, exclude)
+    )
     chosen = {id for pattern in only for id in _matches(databases, index, pattern)}
     if not only:
         chosen = {database.id for database in databases}

@@ -99,7 +99,7 @@ def _in_order(members: Sequence[Database], waves: list[list[str]]) -> list[list[
 def _matches(database: Database, pattern: str) -> bool:
     if pattern.startswith("label:"):
         return any(fnmatchcase(label, pattern.removeprefix("label:")) for label in database.labels)
-    return any(fnmatchcase(name, pattern) for name in (database.member, database.name, database.id))
+    return any(name == pattern or fnmatchcase(name, pattern) for name in (database.member, database.name, database.id))
 
 
 def idle_canaries(members: Sequence[Database], rollout: Rollout) -> list[str]:

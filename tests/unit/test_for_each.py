@@ -152,6 +152,10 @@ def test_a_value_cannot_leave_its_directory() -> None:
         ("{file: t.xml}", "databases.yaml:6:75", "unknown kind"),
         ("{query: select 1}", "databases.yaml:6:68", "no database to ask"),
         ("{values: [a], database: b}", "databases.yaml:6:92", "does not apply"),
+        ("{values: [{}]}", "databases.yaml:6:78", "this member has no columns"),
+        ('{values: [{"": a}]}', "databases.yaml:6:78", "a column without a name"),
+        ('{values: ["a "]}', "databases.yaml:6:78", "ends with white space"),
+        ('{values: ["\\u202e"]}', "databases.yaml:6:78", "control character U+202E"),
     ],
 )
 def test_what_is_wrong_with_a_source_is_told_with_its_place(for_each: str, where: str, what: str) -> None:
@@ -164,8 +168,13 @@ def test_what_is_wrong_with_a_source_is_told_with_its_place(for_each: str, where
     ("name", "text", "where", "what"),
     [
         ("t.csv", "slug,slug\na,b\n", "t.csv:1:1", "named twice"),
-        ("t.csv", "slug,region\na,b\nc\n", "t.csv:3:1", "has 1 values"),
+        ("t.csv", "slug,region\na,b\nc\n", "t.csv:3:1", "has 1 value, and the first line names 2 columns"),
         ("t.csv", 'slug,region\na,"b\n', "t.csv:2:1", "not CSV"),
+        ("t.csv", "slug;region\na;b\n", "t.csv:1:1", "separated by semicolons"),
+        ("t.csv", "slug\tregion\na\tb\n", "t.csv:1:1", "separated by tabs"),
+        ("t.csv", "# tenants\nslug\na\n", "t.csv:1:1", "CSV has no comments"),
+        ("t.json", '["\\ud800"]', "t.json:1:2", "control character U+D800"),
+        ("t.json", '[{"": "a"}]', "t.json:1:2", "a key without a name"),
         ("t.json", '{"a": 1}', "t.json:1:1", "not a JSON array"),
         ("t.json", '[\n "a",\n {"b": 1}]', "t.json:3:2", "other keys"),
         ("t.json", '[\n "a" "b"]', "t.json:2:6", "comma"),
@@ -191,6 +200,8 @@ def test_templates_that_name_no_column_are_told_once() -> None:
     assert "slug" in hint
     assert "no column of the fleet" in one(HEAD + entry.format("n_{slug}", "", ', labels: ["{regoin}"]'))[1]
     assert "every member would be called" in one(HEAD + entry.format("n", "", ""))[1]
+    for name in ("n_{{slug}}", "n_{slug}}", "n_{slug}_{"):
+        assert "that is no part of a column" in one(HEAD + entry.format(name, "", ""))[1]
     assert "has no 'migrations'" in one((HEAD + entry.format("n_{slug}", "", "")).replace("migrations: m, ", ""))[1]
     found = problems(HEAD + entry.format("n_{region}", "", ""))
     assert len(found) == 21  # not one for each of 49 members

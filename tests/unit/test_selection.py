@@ -9,7 +9,8 @@ from manifests import HEAD, read
 
 from orchestrator.errors import UsageError
 from orchestrator.manifest import resolve_name, select
-from orchestrator.model import Manifest
+from orchestrator.model import Manifest, Rollout
+from orchestrator.planning.rollout import waves_of
 
 
 @pytest.fixture(autouse=True)
@@ -82,6 +83,16 @@ def test_select_refuses(pattern: str, what: str, hint: str) -> None:
 def test_a_selection_selects_something(only: list[str], exclude: list[str]) -> None:
     with pytest.raises(UsageError, match="nothing is selected"):
         select(estate().databases, only, exclude)
+
+
+def test_a_name_with_a_comma_or_brackets_is_a_name() -> None:
+    text = HEAD + '  - {name: "t_{n}", server: pg, migrations: m, for_each: {values: ["a,b", a, "[x]"]}}\n'
+    databases = read(text).databases
+    for only in ("t_a,b", "postgres-t_a,b", "t_[x]"):
+        assert [one.name for one in select(databases, [only])] == [only.removeprefix("postgres-")]
+    assert [one.name for one in select(databases, ["t_a,t_[x]"])] == ["t_a", "t_[x]"]
+    assert [one.name for one in select(databases, exclude=["t_a,b"])] == ["t_a", "t_[x]"]
+    assert waves_of(databases, Rollout(("[x]",)))[0] == ["postgres-t_[x]"]
 
 
 def test_no_deps_is_for_only() -> None:
