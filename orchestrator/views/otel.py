@@ -130,7 +130,10 @@ class Telemetry:
         sending.start()
         sending.join(PATIENCE)
         if sending.is_alive() or self._lost:
-            raise OrchError("the collector did not take what was sent to it; look at OTEL_EXPORTER_OTLP_ENDPOINT")
+            raise OrchError(
+                "the collector did not take what was sent to it; look at OTEL_EXPORTER_OTLP_ENDPOINT: "
+                "orch sends OTLP over HTTP, for which collectors listen on port 4318"
+            )
 
     def _begin(self, event: StepStarted) -> None:
         above = self._databases.get(event.database, self._run)
@@ -184,8 +187,11 @@ class _Spans(OTLPSpanExporter):
         self._note = note
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        result = super().export(spans)
-        self._note(sent=result is SpanExportResult.SUCCESS)
+        result = SpanExportResult.FAILURE
+        try:
+            result = super().export(spans)
+        finally:  # a malformed endpoint or a certificate that is not there is an exception
+            self._note(sent=result is SpanExportResult.SUCCESS)
         return result
 
 
@@ -197,8 +203,11 @@ class _Metrics(OTLPMetricExporter):
     def export(
         self, metrics_data: MetricsData, timeout_millis: float | None = 10_000, **kwargs: Any
     ) -> MetricExportResult:
-        result = super().export(metrics_data, timeout_millis, **kwargs)
-        self._note(sent=result is MetricExportResult.SUCCESS)
+        result = MetricExportResult.FAILURE
+        try:
+            result = super().export(metrics_data, timeout_millis, **kwargs)
+        finally:
+            self._note(sent=result is MetricExportResult.SUCCESS)
         return result
 
 

@@ -66,7 +66,7 @@ class PrometheusFile:
                     file.write(text)
                 Path(name).chmod(0o644)  # the node exporter runs as another user
                 Path(name).replace(self._path)
-            except OSError:
+            except BaseException:
                 with suppress(OSError):
                     Path(name).unlink()
                 raise
