@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -37,6 +37,14 @@ class Timings:
         with self._mutex:
             known = self.stages.get(stage, Spent())
             self.stages[stage] = Spent(known.seconds + seconds, known.times + 1, summed)
+
+    def merge(self, stages: Mapping[str, Spent], where: str) -> None:
+        """Add what another process measured; its stages of all databases together are told as those of `where`."""
+        with self._mutex:
+            for stage, spent in stages.items():
+                name = stage if spent.summed else f"  {where}: {stage}"
+                known = self.stages.get(name, Spent())
+                self.stages[name] = Spent(known.seconds + spent.seconds, known.times + spent.times, summed=True)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:

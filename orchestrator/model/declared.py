@@ -125,7 +125,7 @@ class Fleet:
 
     `group` is what `group:` selects them by, `template` the name as it is written: `tenant_{tenant}`. `entry` is the
     position of the entry in the manifest, `origin` where its members come from, for people. With `bootstrap` missing
-    members are copied from one template.
+    members are copied from one template. `columns` are those of its source that the entry needs.
     """
 
     group: str
@@ -137,6 +137,7 @@ class Fleet:
     mark: Mark = Mark("databases.yaml")
     bootstrap: bool = False
     directory: Path | None = None
+    columns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

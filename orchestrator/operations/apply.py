@@ -54,9 +54,9 @@ def prepare(
         refuse_rollouts(run)
         part, awaited = narrowed(saved, scope.shard)
         made = guarded(run, _for_these_servers(part, run))
-        return Planned(bootstrapped(run, made), made, elsewhere=elsewhere(run, awaited))
+        return Planned(bootstrapped(run, made), made, elsewhere=elsewhere(run, awaited), assembly=assembly)
     made = guarded(run, _for_these_servers(saved, run))
-    return Planned(bootstrapped(run, made), made, rollouts=rollouts_of(run, assembly, made, None))
+    return Planned(bootstrapped(run, made), made, rollouts=rollouts_of(run, assembly, made, None), assembly=assembly)
 
 
 def resume(scope: Scope, sink: Sink, groups: Collection[str]) -> Planned:

@@ -23,6 +23,7 @@ from orchestrator.records import dataclass, field, replace
 if TYPE_CHECKING:
     from orchestrator.engines.base import Engine
     from orchestrator.events import Sink
+    from orchestrator.manifest.for_each import Answer
     from orchestrator.planning.shards import Shard
     from orchestrator.secret import Secret
 
@@ -35,7 +36,8 @@ class Assembly:
     """The manifest and the selected databases, in an order that respects their dependencies.
 
     `later` has a sentence for each fleet whose members are not known yet, `notes` all that is to be told of fleets.
-    `contents` are files that were read already; each is used once.
+    `contents` are files that were read already; each is used once. `answers` are those to the queries of fleets, by the
+    positions of their entries.
     """
 
     manifest: Manifest
@@ -46,6 +48,7 @@ class Assembly:
     engines: dict[str, Engine] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     later: tuple[str, ...] = ()
+    answers: Mapping[int, Answer] = field(default_factory=dict)
     contents: dict[File, bytes] = field(default_factory=dict)
     _scripts: dict[tuple[File, bool, tuple[tuple[str, str], ...]], Script] = field(default_factory=dict)
     _texts: dict[tuple[str, bool, str], Script] = field(default_factory=dict)

@@ -8,13 +8,10 @@ starts those databases on another one, where lock and history decide what is lef
 from __future__ import annotations
 
 import asyncio
-import logging
-import os
 import pickle
 import threading
 import time
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -23,30 +20,28 @@ from typing import Any
 
 from orchestrator.engines import dialect
 from orchestrator.errors import ConnectError, ConnectionLostError, InterruptedRunError, UsageError, WorkerError
-from orchestrator.events import Failure, Notice, StepFinished
+from orchestrator.events import Notice, StepFinished
 from orchestrator.execution.one_database import FailedElsewhereError, Migrated
 from orchestrator.execution.run import Run
-from orchestrator.manifest.load import find_manifest
-from orchestrator.manifest.redact import redactor
-from orchestrator.operations.dask_worker import SAME_RELEASE, TOPIC, Answer, Order, Told
+from orchestrator.operations.assembly import Assembly
+from orchestrator.operations.dask_client import SAME_RELEASE, ask_all, call, connected, unable
+from orchestrator.operations.dask_worker import TOPIC, Answer, Order, Told
+from orchestrator.operations.fingerprint import files_of, of_migrations
+from orchestrator.operations.fleets import handed_over
 from orchestrator.operations.plan import Planned
 from orchestrator.operations.scope import Scope
 from orchestrator.planning.plan import DatabasePlan, Plan
 from orchestrator.secret import hidden
 
-CONNECT_TIMEOUT = 5.0  # seconds
 LOOK_EVERY = 1.0  # seconds
 PATIENCE = 60.0
 """Seconds without any worker after which nothing is waited for."""
 _GOES_ON = "workers that still run finish their current migration; run the same command again: it continues from there"
 
 
-def require_dask() -> None:
-    """Raise UsageError if Dask is not installed."""
-    from importlib.util import find_spec
-
-    if find_spec("distributed") is None:
-        raise UsageError("Dask is not installed (distributed)", hint="pip install 'dborch[dask]'")
+def needs_workers(plan: Plan) -> bool:
+    """Whether a plan changes anything that a worker can do: databases that are files are migrated here."""
+    return any(one.has_changes and not _is_file(one) for one in plan.databases)
 
 
 @contextmanager
@@ -56,13 +51,26 @@ def on_cluster(planned: Planned, scope: Scope, scheduler: str, *, create: bool, 
     `create` and `late` are those of `prepare`. Databases that are files are migrated here: a worker may be on another
     machine. ConnectError if there is no scheduler or no worker, WorkerError if a worker cannot execute this plan.
     """
-    run = planned.run
+    run, assembly = planned.run, planned.assembly
+    if assembly is None:  # a rollback; the command line has no way to get here
+        raise UsageError("the workers of a Dask cluster execute plans of apply alone")
     run.close()  # the connections that the survey keeps for a local run
-    order = Order(
+    order = _order(run, assembly, scope, create=create, late=late)
+    with connected(scheduler, run.wait) as client:
+        cluster = _Cluster(client, run, order)
+        cluster.examine(planned.plan)
+        with cluster.watched():
+            yield replace(planned, migrate=cluster.migrate)
+
+
+def _order(run: Run, assembly: Assembly, scope: Scope, *, create: bool, late: bool) -> Order:
+    manifest = assembly.manifest
+    return Order(
         run.run_id,
         run.actor,
-        run.tool,
-        str(find_manifest(scope.file, os.environ, Path.cwd()).absolute()),
+        files_of(manifest),
+        handed_over(manifest, assembly.answers),
+        str(manifest.path.absolute()),
         str(Path(scope.env_file).absolute()) if scope.env_file else scope.env_file,
         tuple(scope.only) if scope.only else None,
         tuple(scope.exclude or ()),
@@ -72,54 +80,6 @@ def on_cluster(planned: Planned, scope: Scope, scheduler: str, *, create: bool, 
         run.wait,
         run.lock_timeout,
     )
-    with _client(scheduler, run.wait) as client:
-        cluster = _Cluster(client, run, order)
-        cluster.examine(planned.plan)
-        with cluster.watched():
-            yield replace(planned, migrate=cluster.migrate)
-
-
-@contextmanager
-def _client(scheduler: str, wait: float) -> Iterator[Any]:
-    require_dask()
-    from distributed import Client
-
-    for name in ("distributed", "distributed.client", "asyncio"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)  # what went wrong is told by us
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of releases that differ; `examine` compares what matters
-            client = Client(scheduler, timeout=max(CONNECT_TIMEOUT, wait), set_as_default=False, name="orch")
-    except ValueError as error:
-        what = hidden("" if "@" in scheduler else f": {error}", 200, str)
-        raise UsageError(
-            f"--scheduler is not a valid address{what}", hint="for example --scheduler tcp://host:8786"
-        ) from None
-    except (OSError, TypeError, RuntimeError, ImportError) as error:
-        raise ConnectError(
-            f"the Dask scheduler at {hidden(scheduler, 200, redactor)} cannot be reached",
-            detail=hidden(str(error), 500, redactor),
-            hint="is it running, and is this its address? --wait SECONDS waits for one that starts",
-        ) from None
-    try:
-        yield client
-    finally:
-        with suppress(Exception):
-            client.close(timeout=2)
-
-
-def _call(name: str) -> Callable[[bytes], Any]:
-    """Return a function that a worker understands; a scheduler without orch passes it on."""
-
-    def orch(payload: bytes) -> Any:
-        import pickle
-        from importlib import import_module
-
-        worker = import_module("orchestrator.operations.dask_worker")
-        arguments, named = pickle.loads(payload)  # noqa: S301 - Dask itself runs what a client sends
-        return pickle.dumps(getattr(worker, name)(*arguments, **named))
-
-    return orch
 
 
 @dataclass
@@ -137,6 +97,8 @@ class _Cluster:
         self._client = client
         self._run = run
         self._order = order
+        self._brief = order._replace(members=None) if order.members else order
+        self._digests: dict[tuple[str, Path], str] = {}
         self._in_hand: dict[str, _InHand] = {}
         self._futures: dict[str, Any] = {}
         self._said: set[str] = set()
@@ -153,11 +115,11 @@ class _Cluster:
                 hint="start one where dborch is installed: dask worker ADDRESS; --wait SECONDS waits for the first",
             )
         changing = [one for one in plan.databases if one.has_changes and not _is_file(one)]
-        kinds = {(one.engine, one.steps): one for one in changing}
+        kinds = {(one.engine, self._run.databases[one.id].directory, one.steps): one for one in changing}
         servers = {one.id: (one.engine, one.name, one.endpoint) for one in changing}
-        call = pickle.dumps(((self._order, list(kinds.values()), servers), {}))
-        answers = self._client.run(_call("examine"), call, on_error="return")
-        wrong = {worker: found for worker, answer in sorted(answers.items()) if (found := _unable(worker, answer))}
+        payload = pickle.dumps(((self._order, [(one, self._digest(one)) for one in kinds.values()], servers), {}))
+        answers = ask_all(self._client, "examine", payload, max(PATIENCE, self._run.wait))
+        wrong = {worker: found for worker, answer in sorted(answers.items()) if (found := unable(worker, answer))}
         if wrong:
             first = next(iter(wrong.values()))
             if len(wrong) > 1:
@@ -173,17 +135,16 @@ class _Cluster:
             raise InterruptedRunError("stopped before a worker had it")
         if self._lost:
             raise ConnectionLostError(f"the Dask scheduler was lost before {id} began", hint=_GOES_ON)
-        call = pickle.dumps(((self._order, planned), {}))
         with self._mutex:
             self._in_hand[id] = mine
-            future = self._client.submit(_call("migrate"), call, key=f"orch-{self._run.run_id}-{id}", pure=False)
-            self._futures[id] = future
         try:
-            answer: Answer = pickle.loads(self._result(id, future))  # noqa: S301 - of our own worker
+            answer = self._by_a_worker(self._brief, planned)
+            if answer.lacks_members:  # a worker that joined later
+                answer = self._by_a_worker(self._order, planned)
         finally:
             with self._mutex:
-                del self._in_hand[id], self._futures[id]
-            future.release()
+                del self._in_hand[id]
+        self._run.timings.merge(answer.stages, "workers")
         for step in answer.finished:
             if step.version not in mine.finished:  # the answer has what an event lost
                 mine.finished.add(step.version)
@@ -193,6 +154,28 @@ class _Cluster:
         if answer.failure:
             raise FailedElsewhereError(answer.failure)
         return Migrated(answer.version, len(mine.finished))
+
+    def _by_a_worker(self, order: Order, planned: DatabasePlan) -> Answer:
+        """Submit a database, and return what became of it. Raises whatever stopped it."""
+        id = planned.id
+        payload = pickle.dumps(((order, planned, self._digest(planned)), {}))
+        key = f"orch-{self._run.run_id}-{id}" + "-with-members" * (order is not self._brief)
+        with self._mutex:
+            future = self._client.submit(call("migrate"), payload, key=key, pure=False)
+            self._futures[id] = future
+        try:
+            return pickle.loads(self._result(id, future))  # type: ignore[no-any-return]  # noqa: S301 - of our own worker
+        finally:
+            with self._mutex:
+                del self._futures[id]
+            future.release()
+
+    def _digest(self, planned: DatabasePlan) -> str:
+        """Return the digest of a database's migrations; databases share directories."""
+        place = planned.engine, self._run.databases[planned.id].directory
+        if (known := self._digests.get(place)) is None:
+            known = self._digests[place] = of_migrations(self._run.catalogs[planned.id])
+        return known
 
     def _result(self, id: str, future: Any) -> bytes:
         from distributed import KilledWorker
@@ -207,10 +190,13 @@ class _Cluster:
         except (CancelledError, asyncio.CancelledError, OSError) as error:
             if self._run.stop.is_set():
                 raise InterruptedRunError("stopped on its worker") from None
-            self._lost = not self._alone
+            self._lost = not self._alone or self._client.status != "running"
             what = f"the Dask scheduler was lost while {id} ran" if self._lost else f"no Dask worker is left for {id}"
             detail = hidden(str(error), 500, self._run.redact)
             raise ConnectionLostError(what, detail=detail, hint=_GOES_ON) from None
+        except ImportError as error:
+            what = f"a Dask worker cannot migrate {id}: {hidden(str(error), 500, self._run.redact)}"
+            raise WorkerError(what, hint=SAME_RELEASE) from None
         except Exception as error:  # noqa: BLE001 - of Dask itself: `migrate` never raises
             raise ConnectionLostError(
                 f"Dask could not have {id} migrated: {type(error).__name__}",
@@ -257,14 +243,14 @@ class _Cluster:
             stopping, now = run.stop.is_set(), run.cancelled.is_set()
             with suppress(Exception):  # a scheduler that is lost fails every database by itself
                 if stopping:
-                    call = pickle.dumps(((run.run_id,), {"now": now}))
-                    self._client.run(_call("stop"), call, on_error="ignore")
+                    payload = pickle.dumps(((run.run_id,), {"now": now}))
+                    self._client.run(call("stop"), payload, on_error="ignore")
                 self._look_for_workers(stopping=stopping)
             (self._over if now else run.cancelled if stopping else run.stop).wait(LOOK_EVERY)
 
     def _look_for_workers(self, *, stopping: bool) -> None:
-        """Give up what no worker can do any more."""
-        if self._workers() or not self._futures:
+        """Give up what no worker can do any more. A scheduler that is lost fails every database by itself."""
+        if self._client.status != "running" or self._workers() or not self._futures:
             self._alone = 0.0
             return
         if not self._alone:
@@ -290,20 +276,3 @@ class _Cluster:
 
 def _is_file(planned: DatabasePlan) -> bool:
     return dialect(planned.engine).container is None
-
-
-def _unable(worker: str, answer: bytes | BaseException) -> WorkerError | None:
-    """Return why a worker cannot execute a plan; None if it can."""
-    who = f"the Dask worker {worker}"
-    if isinstance(answer, ModuleNotFoundError):
-        return WorkerError(f"{who} cannot import {answer.name}", hint=SAME_RELEASE)
-    if isinstance(answer, BaseException):
-        return WorkerError(
-            f"{who} cannot run orch: {hidden(f'{type(answer).__name__}: {answer}', 500, redactor)}",
-            hint="client, scheduler and workers need the same releases of Python, Dask and dborch",
-        )
-    failure: Failure | None = pickle.loads(answer)  # noqa: S301 - of our own worker
-    if failure is None:
-        return None
-    hint = failure.hint or "a worker reads its own files and variables: they must be those of the client"
-    return WorkerError(f"{who}: {failure.what}", where=failure.where, detail=failure.detail, hint=hint)

@@ -1,7 +1,8 @@
 """What a Dask worker does for `orch apply --engine dask`: it migrates one database, by the same code as a local run.
 
-The worker reads its own manifest, files and variables. What it gets is the plan of the database; what it gives is plain
-data. No DSN and no secret goes through the scheduler in either direction.
+The worker reads its own manifest, files and variables, which must be those of the client. What it gets is the plan of the
+database and the names of the members of fleets; what it gives is plain data. No DSN and no secret goes through the scheduler
+in either direction.
 """
 
 from __future__ import annotations
@@ -12,35 +13,41 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
-from orchestrator import __version__
-from orchestrator.errors import StalePlanError, UsageError
+from orchestrator.errors import StalePlanError
 from orchestrator.events import Event, Failure, Sink, StepFinished, Stopping
 from orchestrator.execution.one_database import failure_of, migrate_here, was_interrupted
 from orchestrator.execution.run import Run
 from orchestrator.execution.sessions import Sessions
+from orchestrator.execution.timings import Spent
+from orchestrator.manifest.for_each import Answer as MembersAnswer
 from orchestrator.manifest.redact import redactor
 from orchestrator.model import Database, Direction
 from orchestrator.operations.apply import for_its_server
 from orchestrator.operations.assembly import Assembly
+from orchestrator.operations.fingerprint import check_files, check_migrations
 from orchestrator.operations.load import assemble
 from orchestrator.operations.plan import bootstrapped
 from orchestrator.planning.plan import DatabasePlan, Plan
-from orchestrator.planning.planner import refuse_changed_files
 from orchestrator.records import NamedTuple
 
 TOPIC = "orch"
 """Where workers tell their events. One topic for all runs: the scheduler keeps what it heard on each for ever."""
 _KEPT = 4  # runs whose manifest stays read
-SAME_RELEASE = "install the same release on the client and on all workers"
 
 
 class Order(NamedTuple):
-    """What all databases of a run have in common. Paths are those on the client; `wait` and `lock_timeout` are seconds."""
+    """What all databases of a run have in common. Paths are those on the client; `wait` and `lock_timeout` are seconds.
+
+    `files` has the digests of the manifest and of the files of members (`fingerprint.files_of`). `members` has the answers to
+    the queries of fleets (`fleets.handed_over`); None if the worker has them already.
+    """
 
     run_id: str
     actor: str
-    tool: str
+    files: Mapping[str, str]
+    members: Mapping[int, MembersAnswer | None] | None
     file: str
     env_file: str | None
     only: tuple[str, ...] | None
@@ -53,13 +60,19 @@ class Order(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What became of one database on a worker. `finished` are all steps that were made, in case an event got lost."""
+    """What became of one database on a worker. `finished` are all steps that were made, in case an event got lost.
+
+    `lacks_members`: nothing was done, because the worker has not been told the members of the fleets. `stages` is where the
+    time went.
+    """
 
     version: int | None = None
     applied: int = 0
     finished: tuple[StepFinished, ...] = ()
     interrupted: bool = False
     failure: Failure | None = None
+    lacks_members: bool = False
+    stages: Mapping[str, Spent] = {}
 
 
 class Told(NamedTuple):
@@ -89,10 +102,17 @@ _closing = threading.Lock()
 _reading = threading.Lock()
 
 
-def examine(order: Order, kinds: Sequence[DatabasePlan], servers: Mapping[str, tuple[str, str, str]]) -> Failure | None:
+class _LacksMembersError(Exception):
+    """The worker has not been told the members of the fleets."""
+
+
+def examine(
+    order: Order, kinds: Sequence[tuple[DatabasePlan, str]], servers: Mapping[str, tuple[str, str, str]]
+) -> Failure | None:
     """Return why this worker cannot execute a plan, or None. Only reads.
 
-    `kinds` are databases of the plan, one of those that have the same work; `servers` has engine, name and endpoint of all.
+    `kinds` are databases of the plan, one of those that have the same work, each with the digest of its migrations;
+    `servers` has engine, name and endpoint of all.
     """
     try:
         here = _here(order)
@@ -100,15 +120,18 @@ def examine(order: Order, kinds: Sequence[DatabasePlan], servers: Mapping[str, t
         for id, (engine, name, endpoint) in servers.items():
             if failure := for_its_server(DatabasePlan(id, engine, name, endpoint), run).failure:
                 return failure
-        for planned in kinds:
-            refuse_changed_files(planned, {one.version: one for one in run.catalogs[planned.id]})
+        for planned, migrations in kinds:
+            check_migrations(planned, run.databases[planned.id].directory, run.catalogs[planned.id], migrations)
     except Exception as error:  # noqa: BLE001 - whatever it is, the client says it
         return next(iter(Failure.all_of(error, redactor)))
     return None
 
 
-def migrate(order: Order, planned: DatabasePlan) -> Answer:
-    """Migrate one database as planned, and return what became of it; never raises."""
+def migrate(order: Order, planned: DatabasePlan, migrations: str) -> Answer:
+    """Migrate one database as planned, and return what became of it; never raises.
+
+    `migrations` is the digest of its directory on the client.
+    """
     from distributed import get_worker
 
     worker = get_worker()
@@ -121,8 +144,11 @@ def migrate(order: Order, planned: DatabasePlan) -> Answer:
             worker.log_event(TOPIC, pickle.dumps(Told(order.run_id, planned.id, worker.address, event)))
 
     try:
+        here = _here(order)
         tell(None)
-        return _migrate(order, planned, tell, finished)
+        return _migrate(here, order, planned, migrations, tell, finished)
+    except _LacksMembersError:
+        return Answer(lacks_members=True)
     except Exception as error:  # noqa: BLE001 - of the manifest, files or variables of this worker
         failure = Failure.of(error, redactor)
         return Answer(failure=replace(failure, what=f"the Dask worker {worker.address}: {failure.what}"))
@@ -145,11 +171,13 @@ def _stop(sessions: Sessions, run: Run, now: bool) -> None:
         sessions.stop()
 
 
-def _migrate(order: Order, planned: DatabasePlan, tell: Sink, finished: list[StepFinished]) -> Answer:
-    here = _here(order)
+def _migrate(
+    here: _Here, order: Order, planned: DatabasePlan, migrations: str, tell: Sink, finished: list[StepFinished]
+) -> Answer:
     run = _run_of(here, order, [one for one in (here.databases.get(planned.id),) if one], tell)
     if failure := for_its_server(planned, run).failure:
         raise StalePlanError(failure.what, hint=failure.hint)
+    check_migrations(planned, run.databases[planned.id].directory, run.catalogs[planned.id], migrations)
     run = bootstrapped(run, Plan(Direction.UP, (planned,)))
     sessions = Sessions(run)
     with _stoppable(order.run_id, sessions, run):
@@ -158,8 +186,8 @@ def _migrate(order: Order, planned: DatabasePlan, tell: Sink, finished: list[Ste
         except Exception as error:  # noqa: BLE001 - one database's trouble is data, whatever it is
             interrupted = was_interrupted(run, error)
             failure = None if interrupted else failure_of(run, error)
-            return Answer(None, len(finished), tuple(finished), interrupted, failure)
-    return Answer(migrated.version, migrated.applied, tuple(finished))
+            return Answer(None, len(finished), tuple(finished), interrupted, failure, stages=run.timings.stages)
+    return Answer(migrated.version, migrated.applied, tuple(finished), stages=run.timings.stages)
 
 
 @contextmanager
@@ -183,12 +211,21 @@ def _stoppable(run_id: str, sessions: Sessions, run: Run) -> Iterator[None]:
 
 def _here(order: Order) -> _Here:
     """Return what this worker knows of a run; its first database reads the manifest. Raises what is wrong with that."""
-    if order.tool != __version__:
-        raise UsageError(f"it has dborch {__version__}, and this run dborch {order.tool}", hint=SAME_RELEASE)
     with _reading:
         if (here := _runs.get(order.run_id)) is None:
+            if order.members is None:
+                raise _LacksMembersError
             file = os.environ.get("ORCH_FILE") or order.file
-            assembly = assemble(file, order.env_file, order.only, order.exclude, no_deps=order.no_deps, wait=order.wait)
+            check_files(Path(file), order.files)
+            assembly = assemble(
+                file,
+                order.env_file,
+                order.only,
+                order.exclude,
+                no_deps=order.no_deps,
+                wait=order.wait,
+                answers=order.members,
+            )
             assembly.permit(create=order.create, late=order.late)
             for engine in assembly.engines.values():
                 engine.close()

@@ -20,6 +20,7 @@ from orchestrator.execution.run import Run
 from orchestrator.hints import Command, Hint
 from orchestrator.manifest.for_each import MAX_MEMBERS, Answer
 from orchestrator.manifest.names import NameIndex, resolve_name, select
+from orchestrator.manifest.template import columns_in
 from orchestrator.model import Database, File, Fleet, Manifest, MemberQuery, Statement
 from orchestrator.operations.assembly import Assembly
 from orchestrator.phrases import some
@@ -30,6 +31,7 @@ from orchestrator.scratch.clone_names import CLONES, TEMPLATES
 
 SECONDS = 60.0
 """A query that tells members may take so long."""
+_NOTHING = Answer((), ())
 _PART = re.compile(r"\{\w+\}")
 
 
@@ -41,15 +43,19 @@ class Asked:
     later: Mapping[int, str] = field(default_factory=dict)
 
 
-def ask_members(assembly: Assembly, *, embedded: bool, wait: float) -> Asked:
+def ask_members(
+    assembly: Assembly, *, embedded: bool, wait: float, known: Mapping[int, Answer | None] | None = None
+) -> Asked:
     """Ask the queries of the fleets of a manifest. A database that is not migrated yet answers later.
+
+    `known`: what `handed_over` returned; then only those that it left open.
 
     InvalidError for a query that fails, ConnectError for a server that does not answer.
     """
     answers: dict[int, Answer] = {}
     later: dict[int, str] = {}
     for fleet in assembly.manifest.fleets:
-        if fleet.query is None:
+        if fleet.query is None or (known is not None and known.get(fleet.entry, _NOTHING) is not None):
             continue
         source = _source(assembly.manifest, fleet.query)
         found = _ask(assembly, fleet, fleet.query, source, embedded=embedded, wait=wait)
@@ -58,6 +64,27 @@ def ask_members(assembly: Assembly, *, embedded: bool, wait: float) -> Asked:
         else:
             answers[fleet.entry] = Answer(found.columns, found.rows)
     return Asked(answers, later)
+
+
+def handed_over(manifest: Manifest, answers: Mapping[int, Answer]) -> dict[int, Answer | None]:
+    """Return the answers for a process on another machine, with the columns that the entries need, and no others.
+
+    None for an answer with parts of a DSN, which may be secret: that process must ask the query itself.
+    """
+    in_dsn = {one.fleet.entry for one in manifest.databases if one.fleet and columns_in(one.dsn)}
+    found: dict[int, Answer | None] = {}
+    for fleet in manifest.fleets:
+        if answer := answers.get(fleet.entry):
+            found[fleet.entry] = None if fleet.entry in in_dsn else _narrowed(answer, fleet.columns)
+    return found
+
+
+def _narrowed(answer: Answer, columns: Sequence[str]) -> Answer:
+    if len(answer.columns) == 1:
+        return answer
+    kept = [place for place, name in enumerate(answer.columns) if name in columns]
+    rows = tuple(tuple(row[place] for place in kept) for row in answer.rows)
+    return Answer(tuple(answer.columns[place] for place in kept), rows)
 
 
 def are_needed(manifest: Manifest, only: Sequence[str], exclude: Sequence[str], no_deps: bool) -> bool:

@@ -35,7 +35,7 @@ class Planned:
     """A plan, with the run that can execute it. `checks` are the answers to its `require` checks, if they were asked.
 
     `later` has a sentence for each fleet whose members are not known yet: they are no part of the plan. `migrate` has the
-    work on a database done elsewhere.
+    work on a database done elsewhere. `assembly` is what the run was made of, unless it is a rollback.
     """
 
     run: Run
@@ -45,6 +45,7 @@ class Planned:
     rollouts: tuple[FleetRollout, ...] = ()
     elsewhere: Elsewhere | None = None
     migrate: Migrate | None = None
+    assembly: Assembly | None = None
 
     @cached_property
     def risks(self) -> Mapping[str, Sequence[Risk]]:
@@ -123,12 +124,12 @@ def plan(
         from orchestrator.operations.shards import elsewhere, refuse_rollouts
 
         refuse_rollouts(run)
-        return Planned(run, made, None, assembly.later, waves, elsewhere(run, awaited))
+        return Planned(run, made, None, assembly.later, waves, elsewhere(run, awaited), assembly=assembly)
     if not checks:
-        return Planned(run, made, None, assembly.later, waves)
+        return Planned(run, made, None, assembly.later, waves, assembly=assembly)
     from orchestrator.operations.checks import ask_checks
 
-    return Planned(run, made, tuple(ask_checks(run, made)), assembly.later, waves)
+    return Planned(run, made, tuple(ask_checks(run, made)), assembly.later, waves, assembly=assembly)
 
 
 def _left_behind(run: Run, databases: Sequence[Database], surveys: Mapping[str, Survey]) -> tuple[Database, ...]:

@@ -1,4 +1,4 @@
-"""`orch apply --engine dask`: real scheduler, real workers, real PostgreSQL."""
+"""`orch apply --engine dask`: real scheduler, real workers, real servers. All connections of the cluster are encrypted."""
 
 from __future__ import annotations
 
@@ -9,34 +9,40 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
-from dask_cluster import Cluster, cluster
-from estate import Estate
-
-from orchestrator import __version__
-from orchestrator.operations.dask_worker import Order, examine
-from orchestrator.planning.saved_plan import parse_plan
+from dask_cluster import Cluster, Nodes, cluster_nodes, kill
+from estate import Estate, start
 
 pytest.importorskip("distributed", reason="Dask is not installed: pip install 'dborch[dask]'")
 WORKERS = ("one", "two")
 
 
 @pytest.fixture(scope="module")
-def processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    with cluster(tmp_path_factory.mktemp("dask")) as made:
+def nodes() -> Iterator[Nodes]:
+    with cluster_nodes() as made:
         yield made
+
+
+@pytest.fixture(scope="module")
+def processes(nodes: Nodes, tmp_path_factory: pytest.TempPathFactory) -> Cluster:
+    return Cluster(nodes, tmp_path_factory.mktemp("dask"), tls=True)
 
 
 @pytest.fixture
 def estate(pg_estate: Estate, processes: Cluster) -> Estate:
     """Return an estate whose variables two workers have."""
+    return joined(pg_estate, processes)
+
+
+def joined(estate: Estate, processes: Cluster) -> Estate:
     for name in WORKERS:
         if name not in processes.workers:
-            processes.worker(name, pg_estate.env)
-    return pg_estate
+            passwords = {"MYSQL_PASSWORD": start("mariadb").password, "MONGO_PASSWORD": start("mongod").password}
+            processes.worker(name, {**estate.env, **passwords})
+    estate.env |= processes.variables
+    return estate
 
 
 def dask(processes: Cluster, *more: str) -> tuple[str, ...]:
@@ -70,22 +76,23 @@ def each_once(estate: Estate, names: list[str]) -> None:
 
 def sleeping(estate: Estate) -> int:
     """Return how many migrations sleep on the server."""
-    query = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE %s AND state = 'active' AND datname LIKE %s"
-    with psycopg.connect(estate.servers["postgres"].dsn("postgres")) as connection:
-        found = connection.execute(query, ("%pg_sleep%", f"{estate.prefix}%")).fetchone()
-    return int(found[0]) if found else 0
+    return len(_ports_of_sleepers(estate))
 
 
 def at_work(estate: Estate, processes: Cluster) -> str:
     """Return a worker that has a migration which sleeps on the server, or an empty text."""
-    query = "SELECT client_port FROM pg_stat_activity WHERE query LIKE %s AND state = 'active' AND datname LIKE %s"
-    with psycopg.connect(estate.servers["postgres"].dsn("postgres")) as connection:
-        ports = {port for (port,) in connection.execute(query, ("%pg_sleep%", f"{estate.prefix}%"))}
-    for name, process in processes.workers.items():
-        connections = import_module("psutil").Process(process.pid).net_connections("tcp")
+    ports = _ports_of_sleepers(estate)
+    for name, pid in processes.workers.items():
+        connections = import_module("psutil").Process(pid).net_connections("tcp")
         if ports & {one.laddr.port for one in connections}:
             return name
     return ""
+
+
+def _ports_of_sleepers(estate: Estate) -> set[int]:
+    query = "SELECT client_port FROM pg_stat_activity WHERE query LIKE %s AND state = 'active' AND datname LIKE %s"
+    with psycopg.connect(estate.servers["postgres"].dsn("postgres")) as connection:
+        return {port for (port,) in connection.execute(query, ("%pg_sleep%", f"{estate.prefix}%"))}
 
 
 def until(so: Callable[[], bool], seconds: float = 30) -> None:
@@ -111,33 +118,33 @@ def memory(pid: int) -> bytes:
 
 def test_each_once_within_the_limit_of_the_server(estate: Estate, processes: Cluster) -> None:
     now = "INSERT INTO span VALUES (clock_timestamp());"
-    names = fleet(estate, 6, f"CREATE TABLE span (at timestamptz); {now} SELECT pg_sleep(0.5); {now}")
-    run = estate.orch(*dask(processes, "--jobs-per-server", "2", "--output", "jsonl"))
+    names = fleet(estate, 4, f"CREATE TABLE span (at timestamptz); {now} SELECT pg_sleep(0.3); {now}")
+    run = estate.orch(*dask(processes, "--jobs-per-server", "2", "--output", "jsonl", "--timings"))
     spans = [[at for (at,) in estate.sql(name, "SELECT at FROM span ORDER BY 1")] for name in names]
     assert max(sum(first <= start < last for first, last in spans) for start, _ in spans) == 2
     each_once(estate, names)
     told = [json.loads(line) for line in run.stdout.splitlines()]
-    assert [one["event"] for one in told].count("StepFinished") == 14
-    assert [one["applied"] for one in told if one["event"] == "DatabaseFinished"] == [2] * 7
+    assert [one["event"] for one in told].count("StepFinished") == 10
+    assert [one["applied"] for one in told if one["event"] == "DatabaseFinished"] == [2] * 5
     assert told[-1]["event"] == "RunFinished"
     first_two = [
         (one["event"], one["database"]) for one in told if one["event"] in ("DatabaseStarted", "DatabaseFinished")
     ]
     assert first_two[:2] == [("DatabaseStarted", "postgres-core"), ("DatabaseFinished", "postgres-core")]
-    # A run with nothing to do asks no cluster.
-    idle = estate.orch("apply", "--engine", "dask", "--scheduler", "tcp://127.0.0.1:1")
-    assert "Nothing to do: 7 databases up to date." in idle.stderr
+    for stage in ("  workers: catalog", "  connect, to migrate", "  lock"):  # those of the workers
+        assert f"{stage} " in run.stderr
+        assert "sum of 5 measurements" in run.stderr.partition(stage)[2].splitlines()[0]
 
 
 def test_a_worker_that_is_killed(estate: Estate, processes: Cluster) -> None:
-    names = fleet(estate, 4, "SELECT pg_sleep(1);")
+    names = fleet(estate, 3, "SELECT pg_sleep(0.7);")
     run = estate.start(*dask(processes))
     until(lambda: sleeping(estate) > 1)
     processes.end(at_work(estate, processes))
     _, err = run.communicate(timeout=60)
     assert run.returncode == 0, err
-    assert "was lost; tcp://127.0.0.1:" in err
-    assert "5 databases done" in err
+    assert "was lost; tls://127.0.0.1:" in err
+    assert "4 databases done" in err
     each_once(estate, names)
     assert "Nothing to do" in estate.orch("apply").stderr
 
@@ -155,7 +162,7 @@ def test_a_database_that_fails_fails_alone_and_no_password_travels(estate: Estat
     password = estate.servers["postgres"].password.encode()
     for name in ("scheduler", *(f"worker-{name}" for name in WORKERS)):
         assert password.decode() not in processes.printed(name)
-    held = memory(processes.scheduler.pid)
+    held = memory(processes.scheduler)
     assert estate.prefix.encode() in held  # it has seen the plans
     assert password not in held
     estate.sql("t_2", "DROP TABLE a")
@@ -165,7 +172,7 @@ def test_a_database_that_fails_fails_alone_and_no_password_travels(estate: Estat
 
 
 def test_signals_reach_the_workers(estate: Estate, processes: Cluster) -> None:
-    names = fleet(estate, 4, "SELECT pg_sleep(1);")
+    names = fleet(estate, 4, "SELECT pg_sleep(0.7);")
     gently = estate.start(*dask(processes, "--exclude", "t_4"))
     until(lambda: sleeping(estate) > 1)
     gently.send_signal(signal.SIGINT)
@@ -194,15 +201,38 @@ def test_signals_reach_the_workers(estate: Estate, processes: Cluster) -> None:
         assert estate.version_row(name) == [(3, False)]
 
 
-def test_a_file_is_migrated_by_the_client(estate: Estate, processes: Cluster) -> None:
-    estate.write("a", {"000001_a.up.sql": "CREATE TABLE a (id int);", "000001_a.down.sql": "DROP TABLE a;"})
-    estate.manifest(
-        "  - {name: a, server: postgres, migrations: migrations/a/schema}\n"
-        "  - {name: b, engine: sqlite, dsn: 'sqlite3://b.db', migrations: migrations/a/schema, depends_on: [a]}\n"
-    )
-    assert "2 databases done" in estate.orch(*dask(processes)).stderr
-    assert (estate.root / "b.db").is_file()
-    assert not (processes.root / "b.db").exists()
+def test_an_estate_of_all_engines(tmp_path: Path, processes: Cluster) -> None:
+    """The client migrates files. A worker with nothing in hand closes its connections, and the next database opens them."""
+    servers = {"postgres": start("postgres-wheel"), "mysql": start("mariadb"), "mongo": start("mongod")}
+    estate = joined(Estate(tmp_path, servers), processes)
+    try:
+        estate.write("sql", {"000001_a.up.sql": "CREATE TABLE a (id int);", "000001_a.down.sql": "DROP TABLE a;"})
+        estate.write("m", {"000001_a.up.json": '[{"create": "a"}]', "000001_a.down.json": '[{"drop": "a"}]'})
+        estate.manifest(
+            "  - {name: a, server: postgres, migrations: migrations/sql/schema}\n"
+            "  - {name: b, server: mysql, migrations: migrations/sql/schema, depends_on: [a]}\n"
+            '  - {name: "c_{n}", server: mongo, migrations: migrations/m/schema, for_each: {range: 1..3}}\n'
+            "  - {name: d, engine: sqlite, dsn: 'sqlite3://d.db', migrations: migrations/sql/schema, depends_on: [b]}\n"
+        )
+        done = estate.orch(*dask(processes, "--jobs", "1", "--output", "json")).json
+        assert {one["id"]: one["version"] for one in done["databases"]} == dict.fromkeys(
+            ["postgres-a", "mysql-b", "mongo-c_1", "mongo-c_2", "mongo-c_3", "sqlite-d"], 1
+        )
+        assert estate.version_row("a") == [(1, False)]
+        assert estate.mysql("b", "SELECT version, dirty FROM schema_migrations") == [(1, 0)]
+        for n in (1, 2, 3):
+            row = estate.mongo(f"c_{n}")["schema_migrations"].find_one()
+            assert (row["version"], row["dirty"]) == (1, False)
+        assert (estate.root / "d.db").is_file()
+        assert not (processes.root / "d.db").exists()
+        # A run that changes only files asks no cluster, and neither does one with nothing to do.
+        manifest = estate.root / "databases.yaml"
+        manifest.write_text(manifest.read_text().replace("d, engine", "e, engine").replace("d.db", "e.db"))
+        nowhere = ("apply", "--engine", "dask", "--scheduler", "tcp://127.0.0.1:1")
+        assert "1 database done" in estate.orch(*nowhere).stderr
+        assert "Nothing to do: 6 databases up to date." in estate.orch(*nowhere).stderr
+    finally:
+        estate.drop()
 
 
 def test_a_saved_plan_in_two_shards(estate: Estate, processes: Cluster) -> None:
@@ -215,23 +245,36 @@ def test_a_saved_plan_in_two_shards(estate: Estate, processes: Cluster) -> None:
     each_once(estate, names)
 
 
-def test_a_worker_migrates_one_mongodb_database_after_the_other(mongo_estate: Estate, processes: Cluster) -> None:
-    """A worker closes its connections when it has nothing in hand; the next database opens them again."""
-    mongo_estate.write("t", {"000001_a.up.json": '[{"create": "a"}]', "000001_a.down.json": '[{"drop": "a"}]'})
-    mongo_estate.manifest(
-        '  - {name: "t_{n}", server: mongo, migrations: migrations/t/schema, for_each: {range: 1..3}}\n'
+def test_a_query_runs_once_a_run_and_a_rollout_keeps_its_waves(estate: Estate, processes: Cluster) -> None:
+    """Workers get the members from the client: they could not ask the query, for they have no login for its database."""
+    names = fleet(estate, 1)
+    estate.orch("apply", "--only", "core")
+    estate.sql("core", "CREATE TABLE tenants (slug text, secret text)")
+    estate.sql(
+        "core", "INSERT INTO tenants SELECT 't' || n, 'hash-of-a-' || 'password' FROM generate_series(1, 3) AS n"
     )
-    processes.end(*processes.workers)
-    processes.worker("mongo", mongo_estate.env, threads=1)
-    done = mongo_estate.orch(*dask(processes, "--jobs", "1"))
-    processes.end("mongo")
-    assert "3 databases done" in done.stderr
-    for n in (1, 2, 3):
-        row = mongo_estate.mongo(f"t_{n}")["schema_migrations"].find_one()
-        assert (row["version"], row["dirty"]) == (1, False)
+    query = "SELECT slug, secret FROM tenants ORDER BY 1"
+    source = f"{{query: '{query}', database: core}}, rollout: {{canary: [t1], pause: 0.2s}}"
+    login = estate.server("postgres").replace("postgres:", "asked:", 1)
+    text = (estate.root / "databases.yaml").read_text()
+    for old, new in (
+        ("databases:\n", login.replace("POSTGRES_PASSWORD", "ONLY_ON_THE_CLIENT") + "databases:\n"),
+        ("core, server: postgres", "core, server: asked, engine: postgres"),
+        ("t_{n}", "{slug}"),
+        ("{range: 1..1}", source),
+    ):
+        text = text.replace(old, new)
+    (estate.root / "databases.yaml").write_text(text)
+    estate.env["ONLY_ON_THE_CLIENT"] = estate.env["POSTGRES_PASSWORD"]
+    told = estate.orch(*dask(processes, "--output", "jsonl")).stdout
+    begun = [one["database"] for one in map(json.loads, told.splitlines()) if one["event"] == "DatabaseStarted"]
+    assert begun[0] == "postgres-t1"
+    assert sorted(begun) == ["postgres-t1", "postgres-t2", "postgres-t3"]
+    each_once(estate, [*names[:1], "t1", "t2", "t3"])
+    assert b"hash-of-a-password" not in memory(processes.scheduler)  # a column that the fleet does not need
 
 
-def test_what_is_refused_before_anything_is_touched(estate: Estate, processes: Cluster, tmp_path: Path) -> None:
+def test_what_is_refused_before_anything_is_touched(estate: Estate, processes: Cluster) -> None:
     fleet(estate, 1)
     for arguments, told in (
         (("--engine", "dask"), "--engine dask needs the address of a scheduler"),
@@ -240,69 +283,45 @@ def test_what_is_refused_before_anything_is_touched(estate: Estate, processes: C
         (("--engine", "postgres"), "--engine"),
     ):
         assert told in estate.orch("apply", *arguments, code=2).stderr
-    nowhere = estate.orch("apply", "--engine", "dask", "--scheduler", "tcp://127.0.0.1:1", code=7)
-    assert "the Dask scheduler at tcp://127.0.0.1:1 cannot be reached" in nowhere.stderr
-    estate.orch(*dask(processes, "--only", "core"))
-    processes.worker("odd", {**estate.env, "ORCH_FILE": str(tmp_path / "nowhere.yaml")})
-    until(lambda: "Starting established connection" in processes.printed("worker-odd"))
-    odd = estate.orch(*dask(processes), code=4)
-    assert "the Dask worker tcp://127.0.0.1:" in odd.stderr
-    assert "nowhere.yaml: there is no such file" in odd.stderr
+    bare = dict.fromkeys(processes.variables, "")
+    plain = estate.orch("apply", "--engine", "dask", "--scheduler", processes.address, env=bare, code=7)
+    assert "set distributed.comm.tls in the configuration of Dask" in plain.stderr
+    other = estate.root / "other.yaml"
+    other.write_text((estate.root / "databases.yaml").read_text() + "# another revision\n")
+    processes.worker("odd", {**estate.env, "ORCH_FILE": str(other)})
+    odd = estate.orch(*dask(processes), code=4).stderr
+    assert "the Dask worker tls://127.0.0.1:" in odd
+    assert "other.yaml has the SHA-256 " in odd
+    assert "deploy the same revision" in odd
+    other.unlink()
+    assert "other.yaml cannot be read: No such file or directory" in estate.orch(*dask(processes), code=4).stderr
     processes.end("odd", *WORKERS)
-    nobody = ("apply", "--engine", "dask", "--scheduler", processes.address)
-    until(lambda: "the Dask cluster has no worker" in estate.orch(*nobody, code=None).stderr)
-    estate.orch(*nobody, code=7)
+    until(lambda: processes.printed("scheduler").count("Remove worker") >= processes.started)
+    nobody = estate.orch("apply", "--engine", "dask", "--scheduler", processes.address, code=7)
+    assert "the Dask cluster has no worker" in nobody.stderr
+    assert not estate.snapshot()
 
 
-def order(estate: Estate, **other: Any) -> Order:
-    given = Order(
-        "0", "me", __version__, str(estate.root / "databases.yaml"), None, None, (), False, True, False, 0, None
-    )
-    return given._replace(**other)
-
-
-def test_a_worker_refuses_a_plan_that_is_not_for_it(pg_estate: Estate, monkeypatch: pytest.MonkeyPatch) -> None:
-    fleet(pg_estate, 2)
-    monkeypatch.setenv("POSTGRES_PASSWORD", pg_estate.env["POSTGRES_PASSWORD"])
-    pg_estate.orch("plan", "-o", "plan.json")
-    plan = parse_plan((pg_estate.root / "plan.json").read_text(), "plan.json")
-    servers = {one.id: (one.engine, one.name, one.endpoint) for one in plan.databases}
-    assert examine(order(pg_estate), plan.databases, servers) is None
-    elsewhere = {**servers, "postgres-t_1": ("postgres", f"{pg_estate.prefix}t_1", "other:5432")}
-    for given, expected, told in (
-        (order(pg_estate, run_id="1", tool="9.9.9"), servers, "and this run dborch 9.9.9"),
-        (order(pg_estate, run_id="2"), elsewhere, "the plan of postgres-t_1 is for"),
-        (
-            order(pg_estate, run_id="3"),
-            {**servers, "postgres-x": ("postgres", "x", "y:1")},
-            "is no database of the manifest",
-        ),
-    ):
-        failure = examine(given, plan.databases, expected)
-        assert failure is not None
-        assert told in failure.what
-    (pg_estate.root / "migrations/t/schema/000002_b.up.sql").write_text("SELECT 1")
-    changed = examine(order(pg_estate), plan.databases, servers)
-    assert changed is not None
-    assert "000002_b.up.sql changed after the plan was made" in changed.what
-    monkeypatch.delenv("POSTGRES_PASSWORD")
-    unset = examine(order(pg_estate, run_id="4"), plan.databases, servers)
-    assert unset is not None
-    assert "need POSTGRES_PASSWORD, which is not set" in unset.what
-
-
-def test_dask_that_is_not_installed(pg_estate: Estate, tmp_path: Path) -> None:
-    fleet(pg_estate, 1)
-    hidden = tmp_path / "hidden"
-    hidden.mkdir()
-    (hidden / "sitecustomize.py").write_text(
-        "import importlib.util as u; f = u.find_spec\n"
-        "u.find_spec = lambda name, *more: None if name == 'distributed' else f(name, *more)\n"
-    )
-    with pg_estate.start(
-        "apply", "--engine", "dask", "--scheduler", "tcp://127.0.0.1:1", env={"PYTHONPATH": str(hidden)}
-    ) as process:
-        _, err = process.communicate(timeout=60)
-    assert process.returncode == 2
-    assert "Dask is not installed (distributed)" in err
-    assert "pip install 'dborch[dask]'" in err
+def test_what_is_lost_in_the_middle(pg_estate: Estate, nodes: Nodes, tmp_path: Path) -> None:
+    """Each worker of a database dies, then the scheduler: the next run continues."""
+    own = Cluster(nodes, tmp_path / "dask", allowed_failures=0)
+    for name in ("one", "two"):
+        own.worker(name, pg_estate.env, threads=1)
+    names = fleet(pg_estate, 2, "SELECT pg_sleep(0.7);")
+    run = pg_estate.start(*dask(own))
+    until(lambda: bool(at_work(pg_estate, own)))
+    own.end(at_work(pg_estate, own))
+    _, err = run.communicate(timeout=60)
+    assert run.returncode == 1, err
+    assert "each Dask worker that migrated postgres-core died" in err
+    assert "2 blocked" in err
+    until(lambda: not sleeping(pg_estate))
+    run = pg_estate.start(*dask(own))
+    until(lambda: bool(sleeping(pg_estate)))
+    kill(own.scheduler)
+    _, err = run.communicate(timeout=60)
+    assert run.returncode == 1, err
+    assert "the Dask scheduler was lost while postgres-core ran" in err, err
+    assert "Traceback" not in err
+    pg_estate.orch("apply")
+    each_once(pg_estate, names)

@@ -1,4 +1,7 @@
-"""Fleets whose runs die by SIGKILL: in the middle of waves, and as one of four shards. Each migration runs exactly once."""
+"""Fleets whose runs die by SIGKILL: in the middle of waves, and as one of four shards. Each migration runs exactly once.
+
+On every engine with a server.
+"""
 
 from __future__ import annotations
 
@@ -6,20 +9,32 @@ import json
 import random
 import signal
 import subprocess
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
-from estate import Estate, Figure
+from estate import Estate, Figure, start
 
 MEMBERS = 8
 ROUNDS = 40
-FILES = {
-    "000001_a.up.sql": "CREATE TABLE a (id int);",
-    "000001_a.down.sql": "DROP TABLE a;",
-    "000002_b.up.sql": "INSERT INTO a VALUES (2); SELECT pg_sleep(0.02);",
-    "000002_b.down.sql": "DELETE FROM a;",
-    "000003_c.up.sql": "INSERT INTO a VALUES (3);",
-    "000003_c.down.sql": "DELETE FROM a;",
+SERVERS = {"postgres": "postgres-wheel", "mysql": "mariadb", "mongo": "mongod"}
+INSERT = '[{{"insert": "a", "documents": [{{"id": {0}}}]}}]'
+UP = {
+    "postgres": (
+        "CREATE TABLE a (id int);",
+        "INSERT INTO a VALUES (2); SELECT pg_sleep(0.02);",
+        "INSERT INTO a VALUES (3);",
+    ),
+    "mysql": ("CREATE TABLE a (id int);", "INSERT INTO a VALUES (2);", "INSERT INTO a VALUES (3);"),
+    "mongo": ('[{"create": "a"}]', INSERT.format(2), INSERT.format(3)),
 }
+
+
+@pytest.fixture(params=SERVERS)
+def any_estate(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Estate]:
+    estate = Estate(tmp_path, {request.param: start(SERVERS[request.param])})
+    yield estate
+    estate.drop()
 
 
 class Fleets:
@@ -29,14 +44,17 @@ class Fleets:
         self.estate = estate
         self.random = random.Random(seed)
         self.name = ""
-        estate.write("t", FILES)
+        (self.engine,) = estate.servers
+        suffix, nothing = ("json", "[]") if self.engine == "mongo" else ("sql", "")
+        for version, up in enumerate(UP[self.engine], 1):
+            estate.write("t", {f"{version:06d}_a.up.{suffix}": up, f"{version:06d}_a.down.{suffix}": nothing})
 
     def declare(self, number: int, rollout: str = "") -> None:
         self.name = f"f{number}"
         source = f"migrations: migrations/t/schema, for_each: {{range: 1..{MEMBERS}}}{rollout}"
         self.estate.manifest(
-            f"  - {{name: {self.name}core, server: postgres, migrations: migrations/t/schema}}\n"
-            f'  - {{name: "{self.name}_{{n}}", server: postgres, {source}, depends_on: [{self.name}core]}}\n'
+            f"  - {{name: {self.name}core, server: {self.engine}, migrations: migrations/t/schema}}\n"
+            f'  - {{name: "{self.name}_{{n}}", server: {self.engine}, {source}, depends_on: [{self.name}core]}}\n'
         )
 
     def kill(self, process: subprocess.Popen[str]) -> bool:
@@ -53,9 +71,19 @@ class Fleets:
 
     def check(self) -> None:
         for name in (f"{self.name}core", *(f"{self.name}_{n}" for n in range(1, MEMBERS + 1))):
-            assert self.estate.sql(name, "SELECT id FROM a ORDER BY 1") == [(2,), (3,)], name
-            assert self.estate.sql(name, "SELECT count(*) FROM orch_history WHERE done") == [(3,)], name
+            assert self.found(name) == ([2, 3], 3), name
         assert f"{MEMBERS + 1} databases up to date" in self.estate.orch("apply").stderr
+
+    def found(self, name: str) -> tuple[list[int], int]:
+        """Return what the migrations wrote, and how many the history has as done."""
+        if self.engine == "mongo":
+            database = self.estate.mongo(name)
+            return sorted(one["id"] for one in database["a"].find()), database["orch_history"].count_documents(
+                {"done": True}
+            )
+        ask = self.estate.sql if self.engine == "postgres" else self.estate.mysql
+        ((done,),) = ask(name, "SELECT count(*) FROM orch_history WHERE done")
+        return [id for (id,) in ask(name, "SELECT id FROM a ORDER BY 1")], done
 
 
 def waves(fleets: Fleets, rounds: int) -> int:
@@ -92,8 +120,9 @@ def test_fleets_whose_runs_are_killed(pg_estate: Estate) -> None:
 
 
 @pytest.mark.soak
-def test_many_fleets_whose_runs_are_killed(pg_estate: Estate, figure: Figure) -> None:
+def test_many_fleets_whose_runs_are_killed(any_estate: Estate, figure: Figure) -> None:
     seed = random.randrange(10**6)
-    fleets = Fleets(pg_estate, seed)
-    figure("fleets: SIGKILL in waves", tried=2 * ROUNDS, under_a_run=waves(fleets, ROUNDS), seed=seed)
-    figure("fleets: SIGKILL of one of four shards", tried=ROUNDS, under_a_run=shards(fleets, ROUNDS), seed=seed)
+    fleets = Fleets(any_estate, seed)
+    where, rounds = f"fleets on {fleets.engine}", ROUNDS if fleets.engine == "postgres" else ROUNDS // 4
+    figure(f"{where}: SIGKILL in waves", tried=2 * rounds, under_a_run=waves(fleets, rounds), seed=seed)
+    figure(f"{where}: SIGKILL of one of four shards", tried=rounds, under_a_run=shards(fleets, rounds), seed=seed)

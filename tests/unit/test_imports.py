@@ -147,7 +147,7 @@ ONLY_IN = {
     "yaml": ("manifest", "files", "cli.run"),
     "rich": ("views", "cli"),
     "opentelemetry": ("views.otel",),
-    "distributed": ("operations.dask_cluster", "operations.dask_worker"),
+    "distributed": ("operations.dask_client", "operations.dask_cluster", "operations.dask_worker"),
     "dask": (),
     "typer": ("cli",),
     "click": (),

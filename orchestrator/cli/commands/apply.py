@@ -91,10 +91,11 @@ def command(
                 failed=failed,
             )
             if scheduler and planned.plan.has_changes:
-                from orchestrator.operations.dask_cluster import on_cluster
+                from orchestrator.operations.dask_cluster import needs_workers, on_cluster
 
-                there = on_cluster(planned, scope, scheduler, create=not no_create, late=allow_out_of_order)
-                planned = cluster.enter_context(there)
+                if needs_workers(planned.plan):
+                    there = on_cluster(planned, scope, scheduler, create=not no_create, late=allow_out_of_order)
+                    planned = cluster.enter_context(there)
         watch.plan_is_made(planned)
         return watch.ended(carry_out(planned, broadcast, output, yes=yes, verbose=verbose, junit=junit))
 
@@ -113,6 +114,6 @@ def _refuse_half_a_cluster(engine: options.RunsOn, scheduler: str | None, scope:
         raise UsageError(
             "the workers of a cluster do not reach embedded servers", hint="leave out --engine, or --embedded"
         )
-    from orchestrator.operations.dask_cluster import require_dask
+    from orchestrator.operations.dask_client import require_dask
 
     require_dask()

@@ -1,0 +1,141 @@
+"""The connection to a Dask scheduler, and what its workers run and answer, as calls and errors of ours."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from orchestrator import __version__
+from orchestrator.errors import ConnectError, UsageError, WorkerError
+from orchestrator.events import Failure
+from orchestrator.manifest.redact import redactor
+from orchestrator.secret import hidden
+
+CONNECT_TIMEOUT = 5.0  # seconds
+SAME_RELEASE = "install the same release on the client and on all workers"
+_OWN_FILES = "a worker reads its own files and variables: they must be those of the client"
+_TLS = "set distributed.comm.tls in the configuration of Dask: ca-file, and cert and key of the client"
+
+
+def require_dask() -> None:
+    """Raise UsageError if Dask is not installed."""
+    from importlib.util import find_spec
+
+    if find_spec("distributed") is None:
+        raise UsageError("Dask is not installed (distributed)", hint="pip install 'dborch[dask]'")
+
+
+@contextmanager
+def connected(scheduler: str, wait: float) -> Iterator[Any]:
+    """Give a client of the scheduler at this address. Its TLS is that of Dask's own configuration.
+
+    `wait` is how many seconds to wait for a scheduler that starts. UsageError for an address that is none, ConnectError if
+    nobody answers.
+    """
+    require_dask()
+    from distributed import Client
+
+    for name in ("distributed", "distributed.client", "distributed.comm", "asyncio"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # what went wrong is told by us
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of releases that differ; `examine` compares what matters
+            client = Client(scheduler, timeout=max(CONNECT_TIMEOUT, wait), set_as_default=False, name="orch")
+    except ValueError as error:
+        what = hidden("" if "@" in scheduler else f": {error}", 200, str)
+        raise UsageError(
+            f"--scheduler is not a valid address{what}", hint="for example --scheduler tcp://host:8786"
+        ) from None
+    except (OSError, TypeError, RuntimeError, ImportError) as error:
+        encrypted = scheduler.startswith("tls://")
+        raise ConnectError(
+            f"the Dask scheduler at {hidden(scheduler, 200, redactor)} cannot be reached",
+            detail=hidden(_reason(error), 500, redactor),
+            hint=_TLS
+            if encrypted
+            else "is it running, and is this its address? --wait SECONDS waits for one that starts",
+        ) from None
+    try:
+        yield client
+    finally:
+        with suppress(Exception):
+            client.close(timeout=2)
+
+
+def _reason(error: BaseException) -> str:
+    """Return what Dask says, and what it says is the cause of that."""
+    cause = error.__cause__
+    return f"{error}\n{type(cause).__name__}: {cause}" if cause else str(error)
+
+
+def call(name: str, tool: str = __version__) -> Callable[[bytes], Any]:
+    """Return a function that a worker understands; a scheduler without orch passes it on.
+
+    On a worker with another release than `tool` it raises ImportError: only equal releases understand each other's data.
+    """
+
+    def orch(payload: bytes) -> Any:
+        import pickle
+        from importlib import import_module
+
+        there = import_module("orchestrator").__version__
+        if there != tool:
+            raise ImportError(f"it has dborch {there}, and the client has dborch {tool}")
+        worker = import_module("orchestrator.operations.dask_worker")
+        arguments, named = pickle.loads(payload)  # noqa: S301 - Dask itself runs what a client sends
+        return pickle.dumps(getattr(worker, name)(*arguments, **named))
+
+    return orch
+
+
+def ask_all(client: Any, name: str, payload: bytes, seconds: float) -> dict[str, Any]:
+    """Have every worker call a function, and return the answers, or exceptions, by the addresses of the workers.
+
+    ConnectError if one of them has not answered after so many seconds: its process hangs, and Dask would wait for ever.
+    """
+    answers: dict[str, Any] = {}
+
+    def ask() -> None:
+        try:
+            answers.update(client.run(call(name), payload, on_error="return"))
+        except Exception as error:  # noqa: BLE001 - the scheduler is gone, or the client closed
+            answers["Dask"] = error
+
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
+    asking.join(seconds)
+    if asking.is_alive():
+        raise ConnectError(
+            f"a Dask worker does not answer within {seconds:g} s",
+            hint="look at the workers of the cluster; one may hang",
+        )
+    if isinstance(gone := answers.get("Dask"), Exception):
+        raise ConnectError("the Dask scheduler was lost", detail=hidden(str(gone), 500, redactor))
+    return answers
+
+
+def unable(worker: str, answer: bytes | BaseException) -> WorkerError | None:
+    """Return why a worker cannot execute a plan, of its answer to `examine`; None if it can."""
+    who = f"the Dask worker {worker}"
+    if isinstance(answer, ModuleNotFoundError):
+        return WorkerError(f"{who} cannot import {answer.name}", hint=SAME_RELEASE)
+    if isinstance(answer, ImportError):
+        return WorkerError(f"{who}: {hidden(str(answer), 500, redactor)}", hint=SAME_RELEASE)
+    if isinstance(answer, OSError):
+        what = f"{who} does not answer: {hidden(str(answer), 500, redactor)}"
+        return WorkerError(what, hint="look in its log, and start it again")
+    if isinstance(answer, BaseException):
+        return WorkerError(
+            f"{who} cannot run orch: {hidden(f'{type(answer).__name__}: {answer}', 500, redactor)}",
+            hint="client, scheduler and workers need the same releases of Python, Dask and dborch",
+        )
+    failure: Failure | None = pickle.loads(answer)  # noqa: S301 - of our own worker
+    if failure is None:
+        return None
+    hint = failure.hint or _OWN_FILES
+    return WorkerError(f"{who}: {failure.what}", where=failure.where, detail=failure.detail, hint=hint)
