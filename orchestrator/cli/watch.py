@@ -158,13 +158,12 @@ def watch_for(broadcast: Broadcast, scope: Scope, *, timings: bool = False, prom
 
         try:
             from orchestrator.views.otel import Telemetry
+
+            watchers.append(Telemetry(command, os.environ))
         except ModuleNotFoundError as error:
             say(f"warning: OTEL_* is set, and {error.name} is not installed; pip install 'dborch[otel]'")
-        else:
-            try:
-                watchers.append(Telemetry(command, os.environ))
-            except Exception as error:  # noqa: BLE001 - of the SDK; its text may hold what a variable holds
-                say(f"warning: no telemetry is sent: a variable OTEL_* has a wrong value ({type(error).__name__})")
+        except Exception as error:  # noqa: BLE001 - of the SDK; its text may hold what a variable holds
+            say(f"warning: no telemetry is sent: a variable OTEL_* has a wrong value ({type(error).__name__})")
     return Watch(broadcast, watchers)
 
 

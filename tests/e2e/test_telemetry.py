@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -157,6 +158,19 @@ def test_nothing_to_do_is_a_trace_too(pg_estate: Estate, collector: Collector) -
     collector.bodies.clear()
     pg_estate.orch("apply", "--only", "good", env=off)
     assert not collector.bodies
+
+
+@pytest.mark.parametrize("variable", ["OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "OTEL_BSP_MAX_QUEUE_SIZE"])
+def test_a_variable_with_a_wrong_value_stops_nobody(tmp_path: Path, variable: str) -> None:
+    """The SDK reads one when it is imported, and the other when it is set up."""
+    estate = Estate(tmp_path, {})
+    estate.write("a", {"000001_a.up.sql": "CREATE TABLE a (id int);", "000001_a.down.sql": ""})
+    (tmp_path / "databases.yaml").write_text(
+        "version: 1\ndatabases:\n  - {name: a, engine: sqlite, dsn: 'sqlite3://a.db', migrations: migrations/a/schema}\n"
+    )
+    done = estate.orch("apply", env={"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1", variable: "-1"})
+    assert "warning: no telemetry is sent: a variable OTEL_* has a wrong value (ValueError)" in done.stderr
+    assert "1 database done" in done.stderr
 
 
 def test_a_collector_that_is_gone_or_slow_stops_nobody(pg_estate: Estate, collector: Collector) -> None:
