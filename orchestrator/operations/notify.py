@@ -45,8 +45,9 @@ def send(messages: Sequence[tuple[str, Secret, bytes]]) -> list[str]:
             with build_opener(_NoRedirects).open(request, timeout=_TIMEOUT):
                 answers[number] = ""
         except Exception as error:  # noqa: BLE001 - of whatever kind: only its name is told, its text may hold the URL
-            status = getattr(error, "code", "")
-            answers[number] = f"it answered {status}" if status else type(error).__name__
+            status, reason = getattr(error, "code", ""), getattr(error, "reason", error)
+            cause = reason if isinstance(reason, Exception) else error  # as ConnectionRefusedError, gaierror
+            answers[number] = f"it answered {status}" if status else type(cause).__name__
 
     threads = [
         threading.Thread(target=post, args=(number, url, body), daemon=True)
