@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from orchestrator.secret import Secret
 
 _MULTI_STATEMENT = regex(r"[?&\s]x-multi-statement=(\w+)")
+_Parsed = tuple[str, File, bool, tuple[tuple[str, str], ...]]
+"""What makes a script: the engine that parses the file, how, and the variables in it. Engines may share a directory."""
 _MAX_KEPT = 64 * 1024 * 1024  # characters of all files that are kept; what comes after these is parsed again
 
 
@@ -50,10 +52,10 @@ class Assembly:
     later: tuple[str, ...] = ()
     answers: Mapping[int, Answer] = field(default_factory=dict)
     contents: dict[File, bytes] = field(default_factory=dict)
-    _scripts: dict[tuple[File, bool, tuple[tuple[str, str], ...]], Script] = field(default_factory=dict)
+    _scripts: dict[_Parsed, Script] = field(default_factory=dict)
     _texts: dict[tuple[str, bool, str], Script] = field(default_factory=dict)
     _kept: int = 0
-    _invalid: dict[tuple[File, bool, tuple[tuple[str, str], ...]], InvalidError] = field(default_factory=dict)
+    _invalid: dict[_Parsed, InvalidError] = field(default_factory=dict)
     _targets: Mapping[str, Target] = field(default_factory=dict)
 
     def catalogs(self) -> dict[str, tuple[Migration, ...]]:
@@ -103,7 +105,7 @@ class Assembly:
     def read_script(self, database: Database, file: File) -> Script:
         """Parse a migration file, once for the plan and its execution. Raise InvalidError with line and column."""
         piecewise = self._is_piecewise(database)
-        key = file, piecewise, tuple(database.variables.items())
+        key = database.engine, file, piecewise, tuple(database.variables.items())
         from orchestrator.planning.other_tools import refuse_both_directions
 
         if key in self._invalid:  # the members of a fleet share it
@@ -143,7 +145,7 @@ class Assembly:
     def hold(self, database: Database, file: File, text: str) -> None:
         """Parse a text that is in no file, so that `read_script` returns it. Raise InvalidError if it is not a migration."""
         piecewise = self._is_piecewise(database)
-        key = file, piecewise, tuple(database.variables.items())
+        key = database.engine, file, piecewise, tuple(database.variables.items())
         self._scripts[key] = self._parse(database, file, text, piecewise=piecewise)
         self._invalid.pop(key, None)
 
