@@ -331,3 +331,11 @@ class Glancing(Protocol):
 
         Never raises: whatever is wrong, a session tells it.
         """
+
+
+@runtime_checkable
+class KnowsPlace(Protocol):
+    """A session that can tell where its records are without reading them again."""
+
+    def place(self) -> str:
+        """Return `History.place` of a database in which this session has just written records."""

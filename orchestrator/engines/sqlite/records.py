@@ -184,7 +184,9 @@ class Records:
         there = tables.columns
         if not there:
             columns = ", ".join(f"{name} {kind}" for name, kind in COLUMNS.items())
-            connection.execute(f"CREATE TABLE {quoted(self.history)} ({columns}, PRIMARY KEY (version, attempt))")
+            created = f"CREATE TABLE {quoted(self.history)} ({columns}, PRIMARY KEY (version, attempt))"
+            connection.execute(created)
+            self._known_columns = created, frozenset(COLUMNS)  # SQLite keeps the text as it is
         for name, kind in COLUMNS.items() if there else ():
             if name not in there:
                 connection.execute(f"ALTER TABLE {quoted(self.history)} ADD COLUMN {name} {kind}")

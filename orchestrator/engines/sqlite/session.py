@@ -67,11 +67,13 @@ class SqliteSession:
         """Return what the database remembers, in one transaction that reads."""
         with errors.mapped(self.target):
             self._known, history = self._connections.reading(self._read_once)
-        place = ""
-        if history.store:
-            status = os.stat(self._connections.path)  # noqa: PTH116 - it is read for each of very many databases
-            place = f"{status.st_dev}:{status.st_ino}:{self._records.version_table}"
+        place = self.place() if history.store else ""
         return history._replace(place=place, read_only=self._connections.read_only())
+
+    def place(self) -> str:
+        """Return what is the same for two targets that are one version table in one file."""
+        status = os.stat(self._connections.path)  # noqa: PTH116 - it is read for each of very many databases
+        return f"{status.st_dev}:{status.st_ino}:{self._records.version_table}"
 
     def look(self, extensions: Sequence[str] = ()) -> tuple[History, LockHolder | None]:
         """Return what `read_history` does, and who holds the migration lock now."""
