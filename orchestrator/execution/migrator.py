@@ -235,7 +235,9 @@ class Migrator:
                 self.applied += 1
                 self.version = history_writer.version
                 if not history.place and self.applied == 1:  # only now there is a version table
-                    self._refuse_twin(session.place() if isinstance(session, KnowsPlace) else session.read_history().place)
+                    self._refuse_twin(
+                        session.place() if isinstance(session, KnowsPlace) else session.read_history().place
+                    )
         except StatementError:
             if self.applied:
                 self._drift.after(session, self.version)
