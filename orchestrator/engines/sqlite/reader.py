@@ -35,6 +35,7 @@ _NEXT = {
     "end": ("start", "trigger", "trigger", "trigger", "trigger", "trigger", "trigger"),
 }
 _WORDS = 10  # so many tell what a statement is
+_SHORT = 4096  # characters of a statement whose words are remembered
 _COLUMNS = {"explain": 2, "create": 3, "temp": 4, "temporary": 4, "trigger": 5, "end": 6}
 
 _NO_TRANSACTION = (
@@ -159,9 +160,12 @@ def value_of(words: Sequence[str]) -> str:
     return ""
 
 
-@lru_cache(maxsize=32)  # the members of a fleet run the same statements
 def words_of(source: str) -> tuple[str, ...]:
     """Return the first words of a statement."""
+    return _words_once(source) if len(source) <= _SHORT else _words(source)
+
+
+def _words(source: str) -> tuple[str, ...]:
     words: list[str] = []
     for token in TOKEN.finditer(source):
         if token.lastgroup == "blank":
@@ -170,6 +174,9 @@ def words_of(source: str) -> tuple[str, ...]:
         if len(words) == _WORDS:
             break
     return tuple(words)
+
+
+_words_once = lru_cache(maxsize=256)(_words)  # the members of a fleet run the same statements
 
 
 def is_session(words: Sequence[str]) -> bool:

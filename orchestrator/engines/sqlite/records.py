@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Sequence
-from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
 from orchestrator.engines import foreign
+from orchestrator.engines.sqlite.errors import code_of
 from orchestrator.model import Attempt, History, Target, VersionRow, read_attempt
 from orchestrator.patterns import regex
 from orchestrator.records import NamedTuple
@@ -120,10 +120,14 @@ class Records:
     def _raw(self, connection: sqlite3.Connection) -> Raw:
         tables = self._tables
         if tables.version_table and tables.columns:
-            with suppress(sqlite3.OperationalError):  # a table that is not golang-migrate's: below is said what it is
+            try:
                 rows = connection.execute(self._both).fetchall()
                 versions = tuple(row[1:3] for row in rows if row[0] == 0)
                 return Raw(versions, tuple(row[1:] for row in rows[len(versions) :]))
+            except sqlite3.OperationalError as error:
+                if code_of(error) != "SQLITE_ERROR":
+                    raise
+                # The version table is not golang-migrate's: below is said what it is.
         query = f"{self._compared} ORDER BY 1, 2"
         attempts = tuple(connection.execute(query).fetchall()) if tables.columns else None
         return Raw(self._versions(connection), attempts)
