@@ -221,7 +221,7 @@ JobsPerServer = Annotated[
         "--jobs-per-server",
         min=1,
         metavar="N",
-        help="Work on at most N databases of one server at the same time. Default: 8; MySQL and MariaDB: 4.",
+        help="Work on at most N databases of one server at the same time. Default: 8; MySQL: 4; SQLite: 16.",
     ),
 ]
 Wait = Annotated[

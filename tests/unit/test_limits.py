@@ -38,5 +38,5 @@ def test_the_engine_decides_unless_a_person_does(
 
 def test_the_help_tells_the_limits_of_the_engines() -> None:
     limits = {one.name: one.jobs_per_server for one in dialects()}
-    assert limits == {"postgres": 8, "mongo": 8, "mysql": 4, "sqlite": 8}
-    assert "Default: 8; MySQL and MariaDB: 4." in get_args(options.JobsPerServer)[1].settings["help"]
+    assert limits == {"postgres": 8, "mongo": 8, "mysql": 4, "sqlite": 16}
+    assert "Default: 8; MySQL: 4; SQLite: 16." in get_args(options.JobsPerServer)[1].settings["help"]
