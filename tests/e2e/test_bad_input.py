@@ -131,6 +131,12 @@ CONTENTS: dict[str, tuple[str, str | bytes, str, str]] = {
     "a NUL": ("sql", "SELECT 1;\n\0", ":2:1: ", "NUL"),
     "JavaScript": ("js", "db.things.insertOne({a: 1})\n", ":1:1: ", "JavaScript"),
     "an object": ("js", '\n{"create": "x"}\n', ":2:1: ", "put [ and ] around it"),
+    "both directions": (
+        "js",
+        '{"Up": [{"create": "x"}], "Down": [{"drop": "x"}]}',
+        ":1:1: ",
+        "into one .down.json beside it",
+    ),
     "a trailing comma": ("js", '[\n  {"create": "x"},\n]\n', ":3:1: ", "trailing comma"),
     "a trailing comma inside": ("js", '[\n  {"create": "x",}\n]\n', ":2:18: ", "trailing comma"),
     "a key twice": ("js", '[\n  {"create": "x", "capped": true,\n   "create": "y"}\n]\n', ":3:4: ", "stands twice"),
