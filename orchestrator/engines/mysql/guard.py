@@ -21,10 +21,12 @@ from orchestrator.engines.mysql.written import writes_in_body, written_table
 from orchestrator.errors import StatementError
 from orchestrator.hints import Hint
 from orchestrator.model import Attempt, Statement, Target, VersionRow
+from orchestrator.records import replace
 
 _HISTORY = ("version", "attempt", "direction", "checksum", "done")
 _VERSIONS = ("version", "dirty")
 _TRIES = 10
+_SHOWN = 200  # characters of a text that is executed
 _NOT_READABLE = (1142, 1143, 1146, 1356)
 _NAMES = "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE()"
 # golang-migrate's table has two columns and no other one, if nobody added one; a history is told by five of its own.
@@ -98,18 +100,32 @@ class Guard:
             if tokens_of(statement.source)[:1] and tokens_of(statement.source)[0].text == "call":
                 self._refuse_call(statement, others)
 
+    def refuse_texts(self, statement: Statement) -> None:
+        """Raise StatementError if a text that the statement is about to execute changes records, as the session has it now."""
+        words = [token.text for token in tokens_of(statement.source)[:2]]
+        if words[:1] == ["prepare"] or words == ["execute", "immediate"]:
+            from orchestrator.engines.mysql.dynamic_sql import given_texts
+
+            for given in given_texts(self._connection, statement.source):
+                try:
+                    self.refuse((replace(statement, source=given, body=given),))
+                except StatementError as error:
+                    detail = f"the text that it executes: {given[:_SHOWN]}"
+                    raise StatementError(error.what, detail=detail, hint=error.hint, statement=statement) from None
+
     def _refuse_drop(self, statement: Statement) -> None:
         """Refuse to drop the database that is being migrated: everything goes with it, and nobody could record that."""
         tokens = tokens_of(statement.source)
-        if [token.text for token in tokens[:1]] != ["drop"] or (
-            tokens[1:2] and tokens[1].text not in ("database", "schema")
-        ):
+        words = [token.text for token in tokens[:4]]
+        replaces = words[:3] == ["create", "or", "replace"]
+        if (words[3:4] if replaces else words[1:2] if words[:1] == ["drop"] else []) not in (["database"], ["schema"]):
             return
-        if tokens and name_of(tokens[-1]).lower() == self._target.database.lower():
+        named = (tokens[4:5] if replaces else tokens)[-1:]
+        if named and name_of(named[0]).lower() == self._target.database.lower():
             raise StatementError(
                 "the file drops the database that it migrates",
                 statement=statement,
-                offset=tokens[-1].start,
+                offset=named[0].start,
                 hint="drop the tables instead, or the database outside of migrations",
             )
 

@@ -153,13 +153,13 @@ class MysqlSession(Looks):
         if is_file:
             self._guard.begin(() if first else begin)
         for statement in statements[:first]:
-            self._wire.run(statement, limits)
+            self._run(statement, limits)
         if first or not is_file:
             ask_all(self.connection, begin)
         for check in checks.before:
             self._wire.judge_in_file(check, limits)
         for statement in statements[first:]:
-            self._wire.run(statement, limits)
+            self._run(statement, limits)
             self._wire.check_in_transaction(statement)
         for check in checks.after:
             self._wire.judge_in_file(check, limits)
@@ -253,6 +253,7 @@ class MysqlSession(Looks):
         if intent:
             with errors.mapped(self.target):
                 body = intent.body(self.connection)
+        self._refuse_texts(statement)
         try:
             self._wire.run(statement, limits, body)
         except StatementError as error:
@@ -318,6 +319,14 @@ class MysqlSession(Looks):
         self._stopper.stop()
 
     # ------------------------------------------------------------ what stands behind the verbs
+
+    def _run(self, statement: Statement, limits: Limits) -> None:
+        self._refuse_texts(statement)
+        self._wire.run(statement, limits)
+
+    def _refuse_texts(self, statement: Statement) -> None:
+        with errors.mapped(self.target, statement):
+            self._guard.refuse_texts(statement)
 
     def _refuse(self, statements: Sequence[Statement]) -> None:
         """Refuse what must not run here, before any of these has run."""

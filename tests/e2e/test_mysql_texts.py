@@ -1,0 +1,39 @@
+"""Texts that a file of MySQL executes are read before they run: none empties the records, or drops the database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from estate import Estate, start
+
+TEXTS = {
+    "prepared": "SET @q = 'TRUNCATE orch_history';\nPREPARE s FROM @q;\nEXECUTE s;",
+    "at_once": "EXECUTE IMMEDIATE CONCAT('DELETE FROM orch_', 'history');",
+    "dropped": "EXECUTE IMMEDIATE CONCAT('DROP DATABASE ', DATABASE());",
+    "replaced": "CREATE OR REPLACE DATABASE {own};",
+    "harmless": "SET @q = 'INSERT INTO a VALUES (5)';\nPREPARE s FROM @q;\nEXECUTE s;\nEXECUTE IMMEDIATE 'CREATE TABLE b (i int)';",
+}
+
+
+@pytest.fixture
+def estate(tmp_path: Path) -> Iterator[Estate]:
+    made = Estate(tmp_path, {"mysql": start("mariadb")})
+    yield made
+    made.drop()
+
+
+def test_a_text_is_read_before_it_runs(estate: Estate) -> None:
+    for name, text in TEXTS.items():
+        files = {"1_a.up.sql": "CREATE TABLE a (i int);", "2_b.up.sql": text.replace("{own}", estate.prefix + name)}
+        estate.add("mysql", name, files)
+    told = estate.orch("apply", code=1)
+    for name in TEXTS:
+        rows = estate.mysql(name, "SELECT version, done FROM orch_history WHERE version = 1")
+        assert rows == [(1, 1)], (name, told.text)
+        done = name == "harmless"
+        assert f"mysql-{name}: {'done' if done else 'FAILED'}" in told.text
+    assert estate.mysql("harmless", "SELECT i FROM a") == [(5,)]
+    assert told.text.count("the file drops the database that it migrates") == 2
+    assert told.text.count("the file changes the records of orch") == 2
