@@ -13,7 +13,7 @@ TEXTS = {
     "at_once": "EXECUTE IMMEDIATE CONCAT('DELETE FROM orch_', 'history');",
     "dropped": "EXECUTE IMMEDIATE CONCAT('DROP DATABASE ', DATABASE());",
     "replaced": "CREATE OR REPLACE DATABASE {own};",
-    "harmless": "SET @q = 'INSERT INTO a VALUES (5)';\nPREPARE s FROM @q;\nEXECUTE s;\nEXECUTE IMMEDIATE 'CREATE TABLE b (i int)';",
+    "harmless": "SET @q = 'INSERT INTO a VALUES (5)';\nPREPARE s FROM @q;\nEXECUTE s;\nEXECUTE IMMEDIATE 'SELECT 1';",
 }
 
 
