@@ -93,10 +93,11 @@ def test_texts_that_reach_the_real_database_are_refused_in_copies(shop: Shop) ->
         assert f"2_b.up.sql:{line + 1}" in refused, (text, refused)
         assert f"no copy can run this: it names the database '{real}', in a text that is executed" in refused
         assert shop.sql("SELECT * FROM a") == [(1,)], text
-    for number, text in enumerate(BEFORE_IT_RUNS, 2):
+    before = {text: what for text, what in BEFORE_IT_RUNS.items() if maria or "empties" not in text}
+    for number, text in enumerate(before, 2):
         shop.write({f"{number}_b.up.sql": text.format(real=real)})
     refused = shop.orch("clone", "shop", "--as", f"{shop.estate.prefix}copy", code=4).stderr
-    for number, what in enumerate(BEFORE_IT_RUNS.values(), 2):
+    for number, what in enumerate(before.values(), 2):
         told = [line for line in refused.splitlines() if f"/{number}_b.up.sql:" in line]
         assert any(what.format(real=real) in line for line in told), (what, refused)
     assert shop.sql("SELECT * FROM a") == [(1,)]

@@ -111,6 +111,20 @@ def test_a_text_that_ends_elsewhere_without_backslashes_is_refused(shop: Shop) -
     assert [table for (table,) in shop.sql("SHOW TABLES") if table == "a"] == []
 
 
+def test_a_statement_that_the_server_does_not_take_is_told_before_the_file_begins(shop: Shop) -> None:
+    rows = ", ".join(f"('{'x' * 1000}')" for _ in range(1100))
+    shop.declare({"000001_a.up.sql": f"CREATE TABLE a (x text);\nINSERT INTO a VALUES {rows};\n"})
+    ((before,),) = shop.estate.mysql("", "SELECT @@GLOBAL.max_allowed_packet")
+    shop.estate.mysql("", "SET GLOBAL max_allowed_packet = 1048576")
+    told = shop.orch("apply", code=1).text
+    assert "000001_a.up.sql:2:1" in told
+    assert "max_allowed_packet is 1,048,576" in told
+    assert shop.sql("SHOW TABLES LIKE 'a'") == []
+    shop.estate.mysql("", f"SET GLOBAL max_allowed_packet = {before}")
+    shop.orch("apply")
+    assert shop.sql("SELECT count(*) FROM a") == [(1100,)]
+
+
 def test_a_read_only_server_is_told_before_any_file_is_tried(shop: Shop) -> None:
     """Also to a login that may write all the same: it may be a replica."""
     shop.declare({"000001_a.up.sql": "CREATE TABLE a (x int);\n"})

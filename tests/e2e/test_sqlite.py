@@ -282,6 +282,11 @@ def test_a_file_that_somebody_else_writes_to_is_waited_for(files: Files) -> None
         writer.execute("BEGIN IMMEDIATE")
         failed = files.orch("apply", code=1)
         assert "is locked by another writer" in failed.text
+        writer.execute("ROLLBACK")
+        writer.execute("BEGIN EXCLUSIVE")  # nobody may read either
+        dsn = {"ORCH_DSN_SQLITE_SHOP": f"sqlite3://{files.path}?_busy_timeout=20"}
+        for command in ("status", "apply"):
+            assert "is locked by another program" in files.estate.orch(command, code=6, env=dsn).text
     files.orch("apply")
     assert "x" in files.tables()
 

@@ -116,9 +116,9 @@ class MysqlCopies:
                 raise
 
     def is_marked(self, name: str) -> bool:
-        """Whether a database with a name of its own was made as a clone."""
+        """Whether a database with a name of its own was made as a clone; False for one that this login may not read."""
         with self._server() as connection:
-            return self._mark(connection, name, "clone") is not None
+            return self._readable_mark(connection, name, "clone") is not None
 
     def drop(self, name: str) -> None:
         """Drop a clone or a template, whoever is connected to it. None of that name: nothing to do.
@@ -208,11 +208,14 @@ class MysqlCopies:
 
     def _age(self, connection: Any, database: str) -> str:
         """Return when a template was made, '' for any other database, also one that this login may not read."""
+        return self._readable_mark(connection, database, "made") or ""
+
+    def _readable_mark(self, connection: Any, database: str, kind: str) -> str | None:
         try:
-            return self._mark(connection, database, "made") or ""
+            return self._mark(connection, database, kind)
         except pymysql.Error as error:
             if errors.code_of(error) in _NOT_READABLE:
-                return ""
+                return None
             raise
 
     def _mark(self, connection: Any, database: str, kind: str) -> str | None:

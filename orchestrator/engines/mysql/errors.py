@@ -49,6 +49,9 @@ _HINTS = {
     1175: "sql_safe_updates is on: add a WHERE on a key, or SET sql_safe_updates = 0 at the top of the file",
     1213: "two sessions waited for each other; nothing of the transaction is left",
     1205: "another session holds a lock on the table; let it finish, or raise lock_timeout",
+    1153: "raise max_allowed_packet on the server, or make it several smaller statements",
+    1227: "let an administrator give that right; DEFINER = … can be left out",
+    1969: "SET max_statement_time = 0 at the top of the file, or in the DSN",
     1451: "other rows refer to it: remove or change those first",
     1452: "the row that it refers to is not there",
     1419: "the server has log_bin_trust_function_creators off: an administrator can switch it on",
@@ -61,6 +64,10 @@ _HINTS = {
     3098: "this server only takes tables of InnoDB with a primary key",
     3948: "write the rows as INSERT statements",
 }
+
+
+_LOGIN_HINT = "look at user and password in the DSN, and at the host from which that user may connect"
+_LOGIN_HINTS = {1184: "its init_connect fails: an administrator sees why in the log of the server"}
 
 
 def stop_unless(conditions: Iterable[str]) -> str:
@@ -110,7 +117,7 @@ def refused(error: BaseException, target: Target) -> OrchError:
         return NotPermittedError(
             f"the user '{user}' has no right on the database '{target.database}' at {target.endpoint}",
             detail="the server says the same of a database that is not there, to who may not create it",
-            hint=f"correct the name in the DSN, or let an administrator run: {_grant(target)}",
+            hint=f"{'' if target.scratch else 'correct the name in the DSN, or '}let an administrator run: {_grant(target)}",
         )
     if code in _TOO_MANY:
         return ConnectError(
@@ -124,7 +131,7 @@ def refused(error: BaseException, target: Target) -> OrchError:
         return ConnectError(
             f"{target.endpoint} refuses the login of '{_user(target)}'",
             detail=f"{text} (error {code})" if code else text,
-            hint="look at user and password in the DSN, and at the host from which that user may connect",
+            hint=_LOGIN_HINTS.get(code, _LOGIN_HINT),
             server_down=True,
             code=str(code),
         )

@@ -70,11 +70,14 @@ class Piece:
     tokens: list[Token] = field(default_factory=list)
     prefix: list[Token] = field(default_factory=list)
     delimiter: str = ";"
+    _words: list[str] | None = None
 
     @property
     def words(self) -> list[str]:
-        """The texts of its tokens; names without their quotes."""
-        return [name_of(token) for token in self.tokens]
+        """The texts of its tokens; names without their quotes. To be asked for when the piece is whole."""
+        if self._words is None:
+            self._words = [name_of(token) for token in self.tokens]
+        return self._words
 
 
 def tokens(text: str, start: int = 0, *, raw: bool = False) -> Iterator[Token]:

@@ -12,6 +12,9 @@ from orchestrator.engines.mysql.settings import has_body
 from orchestrator.errors import StatementError
 from orchestrator.model import Statement, Target
 
+_ASK_FROM = 250_000
+"""Characters, of up to 4 bytes: servers take statements of 1 MiB at least, unless somebody made that less."""
+
 
 class Refusals:
     """The checks of one session."""
@@ -22,6 +25,7 @@ class Refusals:
 
     def check(self, statements: Sequence[Statement]) -> None:
         """Raise StatementError for what must not run here. Nothing of these has run then."""
+        self._refuse_too_large(statements)
         with_body = [one for one in statements if ";" in one.source and has_body(tokens_of(one.source))]
         if not with_body and not any("\\" in statement.source for statement in statements):
             return
@@ -40,4 +44,19 @@ class Refusals:
                     "this server has NO_BACKSLASH_ESCAPES on, with which the statement ends elsewhere",
                     statement=statement,
                     hint="write the text without a backslash, or set sql_mode in the DSN",
+                )
+
+    def _refuse_too_large(self, statements: Sequence[Statement]) -> None:
+        """Raise StatementError for a statement that the server does not take as one message: it would break the connection."""
+        large = [one for one in statements if len(one.source) > _ASK_FROM]
+        if not large:
+            return
+        with errors.mapped(self._target):
+            ((most,),) = ask(self._connection, "SELECT @@SESSION.max_allowed_packet")
+        for statement in large:
+            if (size := len(statement.source.encode())) >= int(most):
+                raise StatementError(
+                    f"the statement has {size:,} bytes, and the server's max_allowed_packet is {int(most):,}",
+                    statement=statement,
+                    hint="raise max_allowed_packet on the server, or make it several smaller statements",
                 )

@@ -66,7 +66,8 @@ def grant_all(target: Target) -> str:
             ((login,),) = ask(connection, "SELECT CURRENT_USER()")
         finally:
             connection.close()
-    return f"GRANT ALL ON {_quoted(_pattern(target.database))}.* TO {account(str(login))};"
+    pattern = _pattern("orch_") + "%" if target.scratch else _pattern(target.database)
+    return f"GRANT ALL ON {_quoted(pattern)}.* TO {account(str(login))};"
 
 
 def account(login: str) -> str:

@@ -9,7 +9,14 @@ from pathlib import Path
 from types import TracebackType
 
 from orchestrator.engines.sqlite.dsn import path_of
-from orchestrator.errors import ConnectError, DatabaseMissingError, NotPermittedError, OrchError, StatementError
+from orchestrator.errors import (
+    ConnectError,
+    DatabaseMissingError,
+    LockError,
+    NotPermittedError,
+    OrchError,
+    StatementError,
+)
 from orchestrator.hints import Command, Hint
 from orchestrator.model import Statement, Target
 from orchestrator.patterns import regex
@@ -63,6 +70,24 @@ class mapped:  # noqa: N801 - used as a function; a generator in its place would
                 f"{path_of(self._target.url.reveal())}: {error.strerror or error}",
                 hint="look at the file and its directory",
             ) from None
+
+
+class reading(mapped):  # noqa: N801 - as above
+    """Turn errors of reading the records into ours: LockError for a file that nobody may read now."""
+
+    __slots__ = ()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, sqlite3.Error):
+            code, path = code_of(error), path_of(self._target.url.reveal())
+            if code.startswith(_BUSY):
+                raise LockError(f"{path} is locked by another program", hint="let it finish, and run again") from None
+            if code.startswith("SQLITE_IOERR") and code.removeprefix("SQLITE_IOERR_") not in _NO_LOCKS:
+                hint = "look at the disk, and at what is beside the file: -journal, -wal, -shm"
+                raise ConnectError(f"{path} cannot be read: {error}", hint=hint, code=code) from None
+        super().__exit__(kind, error, trace)
 
 
 def translated(error: sqlite3.Error | sqlite3.Warning, target: Target, statement: Statement | None) -> OrchError:

@@ -65,7 +65,7 @@ class SqliteSession:
 
     def read_history(self, extensions: Sequence[str] = ()) -> History:  # noqa: ARG002 - PostgreSQL has extensions
         """Return what the database remembers, in one transaction that reads."""
-        with errors.mapped(self.target):
+        with errors.reading(self.target):
             self._known, history = self._connections.reading(self._read_once)
         place = self.place() if history.store else ""
         return history._replace(place=place, read_only=self._connections.read_only())
