@@ -50,3 +50,17 @@ def answer_of(value: object) -> object:
     if value in (0, 1) and isinstance(value, int):
         return value == 1
     return None if value is None else ("number" if isinstance(value, int | float) else "text", str(value))
+
+
+def text_of(cell: object) -> str:
+    """Return a value that a query returned as text, as PostgreSQL shows it: bytes that are no text as \\x and hexadecimal."""
+    if isinstance(cell, bytes):
+        try:
+            return cell.decode()
+        except UnicodeDecodeError:
+            return "\\x" + cell.hex()
+    if isinstance(cell, bool):
+        return "true" if cell else "false"
+    if isinstance(cell, (dict, list)):
+        return json.dumps(cell, default=str, ensure_ascii=False)
+    return str(cell)

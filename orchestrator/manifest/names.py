@@ -70,8 +70,7 @@ def select(
         raise UsageError("--no-deps is for --only", hint="it runs exactly those databases, not what they depend on")
     index = _index(databases)
     only, exclude = (
-        [one for each in patterns for one in ([each] if index.find(each) else each.split(","))]  # names may have commas
-        for patterns in (only, exclude)
+        [one for each in patterns for one in _several(databases, index, each)] for patterns in (only, exclude)
     )
     chosen = {id for pattern in only for id in _matches(databases, index, pattern)}
     if not only:
@@ -82,6 +81,14 @@ def select(
     if not chosen and (only or exclude):
         raise UsageError("nothing is selected", hint="--exclude leaves out all that there is to select")
     return tuple(database for database in databases if database.id in chosen)
+
+
+def _several(databases: Sequence[Database], index: NameIndex, text: str) -> list[str]:
+    """Return the patterns in a text with commas between them. Names and labels may have commas too."""
+    if "," not in text or index.find(text):
+        return [text]
+    label = text.removeprefix("label:")
+    return [text] if label != text and any(label in one.labels for one in databases) else text.split(",")
 
 
 def _index(databases: Sequence[Database]) -> NameIndex:

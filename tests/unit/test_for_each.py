@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from manifests import HEAD, one, problems, read
 
+from orchestrator.engines.checks import text_of
 from orchestrator.errors import InvalidError
 from orchestrator.manifest import load
 from orchestrator.manifest.dsn import resolve
@@ -254,3 +255,8 @@ def test_ten_thousand_members_share_what_is_the_same() -> None:
 def test_the_example_is_valid() -> None:
     manifest = load(Path(__file__).parents[2] / "examples" / "fleet" / "databases.yaml")
     assert [one.name for one in manifest.databases] == ["core", "tenant_acme", "tenant_globex", "tenant_initech"]
+
+
+def test_what_servers_return_becomes_text_as_postgresql_shows_it() -> None:
+    cells = (b"acme", b"\xff\x00", True, {"a": [1]}, 7, 1.5)
+    assert [text_of(cell) for cell in cells] == ["acme", "\\xff00", "true", '{"a": [1]}', "7", "1.5"]

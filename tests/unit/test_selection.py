@@ -86,10 +86,15 @@ def test_a_selection_selects_something(only: list[str], exclude: list[str]) -> N
 
 
 def test_a_name_with_a_comma_or_brackets_is_a_name() -> None:
-    text = HEAD + '  - {name: "t_{n}", server: pg, migrations: m, for_each: {values: ["a,b", a, "[x]"]}}\n'
+    text = (
+        HEAD
+        + '  - {name: "t_{n}", server: pg, migrations: m, labels: ["l-{n}"], for_each: {values: ["a,b", a, "[x]"]}}\n'
+    )
     databases = read(text).databases
     for only in ("t_a,b", "postgres-t_a,b", "t_[x]"):
         assert [one.name for one in select(databases, [only])] == [only.removeprefix("postgres-")]
+    assert [one.name for one in select(databases, ["label:l-a,b"])] == ["t_a,b"]
+    assert [one.name for one in select(databases, ["label:l-a,label:l-[[]x]"])] == ["t_a", "t_[x]"]
     assert [one.name for one in select(databases, ["t_a,t_[x]"])] == ["t_a", "t_[x]"]
     assert [one.name for one in select(databases, exclude=["t_a,b"])] == ["t_a", "t_[x]"]
     assert waves_of(databases, Rollout(("[x]",)))[0] == ["postgres-t_[x]"]

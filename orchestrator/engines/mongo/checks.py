@@ -12,7 +12,7 @@ from typing import Any
 from bson.raw_bson import RawBSONDocument
 
 from orchestrator.engines.base import Rows
-from orchestrator.engines.checks import ENSURE, REQUIRE, refused
+from orchestrator.engines.checks import ENSURE, REQUIRE, refused, text_of
 from orchestrator.errors import StatementError
 from orchestrator.model import Statement
 
@@ -86,7 +86,8 @@ def rows_of(documents: Sequence[Mapping[str, Any]]) -> Rows:
     keys = dict.fromkeys(key for document in documents for key in document)
     columns = tuple(key for key in keys if key != "_id") or tuple(keys)
     rows = (
-        tuple(None if document.get(key) is None else str(document[key]) for key in columns) for document in documents
+        tuple(None if document.get(key) is None else text_of(document[key]) for key in columns)
+        for document in documents
     )
     return Rows(columns, tuple(rows))
 

@@ -102,9 +102,11 @@ class Wire:
 
     def rows_of(self, query: Statement, limits: Limits, most: int) -> Rows:
         """Return the answer to a query: at most `most` rows and one more."""
+        from orchestrator.engines.checks import text_of
+
         wrapped = f"SELECT * FROM (\n{query.body}\n) AS members LIMIT {most + 1}"  # noqa: S608 - the manifest's own
         self.run(query, limits, wrapped)
-        rows = tuple(tuple(None if cell is None else _text(cell) for cell in row) for row in self._rows)
+        rows = tuple(tuple(None if cell is None else text_of(cell) for cell in row) for row in self._rows)
         return Rows(self._columns, rows)
 
     def check_in_transaction(self, statement: Statement) -> None:
@@ -137,7 +139,3 @@ class Wire:
         """Return the warnings and notes since the last call, each once."""
         said, self._said = self._said, {}
         return list(said)
-
-
-def _text(value: Any) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)

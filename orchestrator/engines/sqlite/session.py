@@ -222,6 +222,8 @@ class SqliteSession:
     def select(self, query: Statement, limits: Limits, most: int) -> Rows:
         """Read the rows of a query over a connection that must not change anything while it is asked."""
 
+        from orchestrator.engines.checks import text_of
+
         def read(connection: sqlite3.Connection) -> Rows:
             connection.execute("PRAGMA query_only = 1")
             try:
@@ -232,7 +234,7 @@ class SqliteSession:
             finally:
                 with suppress(sqlite3.Error):
                     connection.execute("PRAGMA query_only = 0")
-            return Rows(columns, tuple(tuple(None if cell is None else str(cell) for cell in row) for row in rows))
+            return Rows(columns, tuple(tuple(None if cell is None else text_of(cell) for cell in row) for row in rows))
 
         del limits  # a file has no other waiter
         return self._connections.reading(read)
