@@ -34,7 +34,10 @@ _MARKERS = (
     ("/*", regex(rf"/\*{_BLOCK}", _FLAGS)),
 )
 _GOES_UP = regex(_UP)
-_ROLLBACK = regex(r"\s*rollback\b", re.IGNORECASE)  # what a remark tells of
+# What a remark tells of: a ROLLBACK, or a statement that is a comment.
+_ROLLBACK = regex(
+    r"\s*(?:rollback\b|--[ \t]*(?:alter|create|delete|drop|insert|revoke|truncate|update)\b)", re.IGNORECASE
+)
 _UNDOES = regex(r"\s*(?:alter|delete|drop|revoke|truncate|update)\b", re.IGNORECASE)
 # What such a file says of the way down is a comment: it would be lost.
 _HAS_ROLLBACK = regex(

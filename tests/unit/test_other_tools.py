@@ -172,6 +172,7 @@ def test_several_markers_in_one_file_are_sorted_by_their_way(tmp_path: Path, too
         "CREATE TABLE a (id int);\n-- forward\nCREATE INDEX x ON a (id);\n-- backward\nCREATE INDEX y ON a (id DESC);\n",
         "--liquibase formatted sql\n--changeset ann:1\nCREATE TABLE a (id int);\n--rollback not required\n",
         "-- rollback DROP TABLE a;\nCREATE TABLE a (id int);\n",
+        "CREATE TABLE a ();\n-- rollback:\n-- DROP TABLE a;\nALTER TABLE b ADD c int;\n-- Down\n--   DROP TABLE c;\n",
         "/* up */ CREATE TABLE a (id int);\n",
     ],
 )
