@@ -332,6 +332,9 @@ class Glancing(Protocol):
         Never raises: whatever is wrong, a session tells it.
         """
 
+    def keeps(self, target: Target) -> bool:
+        """Whether the engine would keep the connection of a session on this database, as far as is known."""
+
 
 @runtime_checkable
 class KnowsPlace(Protocol):

@@ -90,7 +90,8 @@ class _Surveyor:
         engine = run.engines[target.engine]
         if isinstance(engine, Glancing) and (seen := engine.glance(target, extensions, whose_lock=not self._keep)):
             found = self._folded(id, *seen)
-            if not (self._keep and (found.state.pending or _dirty(found.state))):
+            worth_keeping = found.state.pending and engine.keeps(target)
+            if not (self._keep and (worth_keeping or _dirty(found.state))):
                 return found
         with engine.connect(target, run.until) as session:
             run.timings.add("  connect, to look", started)

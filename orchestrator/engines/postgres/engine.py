@@ -62,7 +62,7 @@ class Postgres:
         self, target: Target, extensions: Sequence[str] = (), *, whose_lock: bool = False
     ) -> tuple[History, LockHolder | None] | None:
         """Read what a session reads, over libpq alone: psycopg is not imported. None: only a session can tell."""
-        if "psycopg" in sys.modules or self._is_missing(target):
+        if ("psycopg" in sys.modules and self.keeps(target)) or self._is_missing(target):
             return None
         from orchestrator.engines.postgres.glance import glance
 
@@ -71,6 +71,11 @@ class Postgres:
         if glanced is not None:
             self._met[target.server_key, target.database] = time.monotonic()
         return glanced
+
+    def keeps(self, target: Target) -> bool:
+        """Whether there is room for one more connection that waits for its next use; unknown as long as none was kept."""
+        server = target.server_key
+        return not self._slots.are_few(server) and self._waiting(server) < self._room.get(server, 1)
 
     @contextmanager
     def connect(self, target: Target, until: float | None = None) -> Iterator[PostgresSession]:
@@ -197,15 +202,23 @@ class Postgres:
         if server not in self._room:
             self._room[server] = session.connection.execute(_ROOM).fetchall()[0][0]
         with self._mutex:
-            waiting = sum(kept.target.server_key == server for kept in self._kept.values())
-            if session.target.url.id in self._kept or waiting >= self._room[server]:
+            if session.target.url.id in self._kept or self._waiting(server) >= self._room[server]:
                 return False
             if not self._kept:
-                timer = threading.Timer(KEEP_SECONDS, self._let_go)
+                timer = threading.Timer(KEEP_SECONDS, self._expire)
                 timer.daemon = True
                 timer.start()
             self._kept[session.target.url.id] = session
         return True
+
+    def _waiting(self, server: str) -> int:
+        return sum(kept.target.server_key == server for kept in tuple(self._kept.values()))
+
+    def _expire(self) -> None:
+        """Close what nobody used in time, and keep nothing more on these servers: so large is the run."""
+        with self._mutex:
+            self._room |= dict.fromkeys((kept.target.server_key for kept in self._kept.values()), 0)
+        self._let_go()
 
     def _let_go(self) -> None:
         """Close all connections that wait for their next use."""

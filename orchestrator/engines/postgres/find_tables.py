@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -10,7 +10,7 @@ from orchestrator.engines.postgres import errors, names
 from orchestrator.engines.postgres.history import SET_BY_DSN, identifier, literal
 from orchestrator.engines.postgres.writable import IN_RECOVERY, READ_ONLY, read_only
 from orchestrator.errors import ConflictError, ConnectError
-from orchestrator.model import ReadOnly, Target
+from orchestrator.model import History, ReadOnly, Target
 from orchestrator.records import NamedTuple
 
 if TYPE_CHECKING:
@@ -47,6 +47,22 @@ class Place(NamedTuple):
     moved: bool = False
 
 
+class Answer(NamedTuple):
+    """What came back from one message: the first value of a query about the lock, both tables, and the row of a query behind."""
+
+    first: Any
+    history: History
+    last: Sequence[Any] = ()
+
+
+class Known(NamedTuple):
+    """A query that read both tables of a database, the schema, and the SQL names of version table and history."""
+
+    query: str
+    schema: str
+    tables: tuple[str, str]
+
+
 class Usual:
     """The query that read the tables of the last database of a server, as most of them are alike.
 
@@ -55,13 +71,26 @@ class Usual:
     """
 
     def __init__(self) -> None:
-        self.query: str | None = None
-        self.schema = ""
+        self.known: Known | None = None  # read once for each message: other threads replace it
+        self._failed = False
 
-    def learn(self, query: str, schema: str) -> None:
+    def learn(self, query: str, place: Place) -> None:
         """Take note of the query of a database that was read, '' if its tables are not in their usual place."""
-        if query and self.query != "":
-            self.query, self.schema = query, schema
+        if query and not self._failed:
+            self.known = Known(query, place.schema, (place.version_table, place.history))
+
+    def give_up(self) -> None:
+        """Trust in no query any more: the tables are not everywhere the same."""
+        self._failed, self.known = True, None
+
+
+def answers_of(cursor: Any) -> Iterator[list[Any]]:
+    """Yield the rows of each answer to a message that has any, or could have."""
+    more = True
+    while more:
+        if cursor.description:
+            yield cursor.fetchall()
+        more = cursor.nextset()
 
 
 def find(connection: AnyConnection, target: Target, *, elsewhere: bool = True) -> Place:
@@ -107,14 +136,20 @@ def _look_query(connection: AnyConnection, target: Target, schema: str) -> str:
     where = literal(connection, version_schema) if version_schema else "s"
     there = f"pg_catalog.quote_ident({where}) || '.' || "
     golang = f"pg_catalog.to_regclass({there}'{names.DEFAULT}')"
+    about_shared = [
+        _kind(there + shared),
+        _columns(there + shared),
+        f"EXISTS (SELECT FROM pg_catalog.pg_attribute WHERE attrelid = {golang} AND attname = 'dirty')",
+    ]
+    if own_name == shared_name:  # as nearly always: each of these would cost the server a tenth of the query
+        about_shared = ["NULL"] * 3
     return (
         f"SELECT pg_catalog.pg_backend_pid(), s, pg_catalog.quote_ident({where}), "
         "pg_catalog.has_function_privilege("
         "pg_catalog.to_regprocedure('pg_catalog.pg_control_system()'), 'EXECUTE'), "
         f"pg_catalog.to_regnamespace(pg_catalog.quote_ident({where})) IS NOT NULL, "
-        f"{_kind(there + literal(connection, identifier(version_name)))}, {_kind(there + own)}, "
-        f"{_kind(there + shared)}, {_columns(there + own)}, {_columns(there + shared)}, "
-        f"EXISTS (SELECT FROM pg_catalog.pg_attribute WHERE attrelid = {golang} AND attname = 'dirty'), "
+        f"{_kind(there + literal(connection, identifier(version_name)))}, {_kind(there + own)}, {_columns(there + own)}, "
+        f"{', '.join(about_shared)}, "
         f"pg_catalog.pg_postmaster_start_time()::text, {IN_RECOVERY}, {READ_ONLY} "
         f"FROM (SELECT {schema} AS s) AS schema"
     )
@@ -133,7 +168,7 @@ def place_of(connection: AnyConnection, target: Target, row: Sequence[Any]) -> P
             "(options=-csearch_path=...)",
         )
     pid, current, quoted, knows_system, has_schema, *found, started = row[:12]
-    version_kind, own_kind, shared_kind, own_columns, shared_columns, has_golang = found
+    version_kind, own_kind, own_columns, shared_kind, shared_columns, has_golang = found
     standby, refuses = row[12:]
     # Earlier releases called every history the same. One that has no other set to belong to stays where it is.
     keeps = not own_kind and shared_kind and version_kind and not has_golang

@@ -62,7 +62,7 @@ def _look(
 ) -> tuple[History, LockHolder | None]:
     tables = Tables(connection, target, usual)
     if found := tables.look_and_read(extensions, asks_holder if whose_lock else None):
-        return found[1], holder_of(found[0])
+        return found.history, holder_of(found.first)
     tables.look()
     if not whose_lock:
         return tables.read(extensions), None

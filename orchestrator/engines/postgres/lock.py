@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 
@@ -17,11 +17,15 @@ from orchestrator.errors import LockError
 from orchestrator.hints import Command, Hint
 from orchestrator.model import History, LockHolder, Target
 
+if TYPE_CHECKING:
+    from orchestrator.engines.postgres.file_in_pieces import FileInPieces
+    from orchestrator.engines.postgres.record_guard import RecordGuard
+
 CONNECT_TIMEOUT = 10  # seconds, unless the DSN says otherwise
 _TRY_LOCK_EVERY = 0.25  # seconds
 TERMINATE_WITHIN = 10.0  # seconds
 _POOLER_TRIES = 3
-_BACKEND = "SELECT pg_catalog.pg_backend_pid()"
+_BACKEND = "pg_catalog.pg_backend_pid()"
 
 
 class AdvisoryLock:
@@ -32,17 +36,44 @@ class AdvisoryLock:
         self._target = target
         self._tables = tables
 
+    def take_on_trust(self, pieces: FileInPieces) -> tuple[int, History | None] | None:
+        """Take the lock, and do what `take` does, under it look for the tables, all in one round trip.
+
+        That trusts in the tables being where those of this server usually are, or are to be. None: nothing is held, so
+        look, and `take`.
+        """
+        if (key := self._tables.usual_key) is None:
+            return None
+        # Behind a pooler another backend may answer: nothing may be held there, nor set.
+        here = f"{_BACKEND} = {self._connection.info.backend_pid}"
+
+        def taking(key: int) -> str:
+            return f"{_try_twice(key, pieces.settings)} WHERE {here}"
+
+        if self._tables.pristine:
+            taken, history = self._tables.look_after(taking(key)), None
+            right = self._tables.lock_key() == key
+        elif answer := self._tables.look_and_read((), taking, pieces.writer.guard.question):
+            taken, history, right = answer.first, answer.history, True
+            if taken:
+                pieces.writer.guard.learn(answer.last)
+        else:  # it may have been taken before it was seen that it is the wrong one
+            right = False
+        if not right:
+            self._tables.ask(f"SELECT pg_catalog.pg_advisory_unlock_all() WHERE {here}")
+            return None
+        return (self._tables.lock_key(), history) if taken else None
+
     def take(
-        self, deadline: float, wait: float, on_wait: Callable[[LockHolder], None], settings: str
+        self, deadline: float, wait: float, on_wait: Callable[[LockHolder], None], pieces: FileInPieces
     ) -> tuple[int, History | None]:
         """Take the lock, twice; return its key, and the history if it came in the same round trip.
 
-        Tries until `deadline` (monotonic time), which is in `wait` seconds. `settings` are made in the same statement.
-        LockError if somebody else has it until then.
+        Tries until `deadline` (monotonic time), which is in `wait` seconds. The settings of `pieces` are made in the same
+        statement. LockError if somebody else has it until then.
         """
         key = self._tables.lock_key()
-        take = f"pg_catalog.pg_try_advisory_lock({key})"
-        while (taken := self._try(f"SELECT {take} AND {take}{settings}")) is None:
+        while (taken := self._try(_try_twice(key, pieces.settings), pieces.writer.guard)) is None:
             holder = self.holder(key) or LockHolder("somebody who has just let go")
             if time.monotonic() >= deadline:
                 raise LockError(
@@ -54,12 +85,15 @@ class AdvisoryLock:
             time.sleep(_TRY_LOCK_EVERY)
         return key, taken[0]
 
-    def _try(self, query: str) -> tuple[History | None] | None:
-        """Try the lock; None: somebody has it. Whoever has it reads the history next: that comes in the same round trip."""
+    def _try(self, query: str, guard: RecordGuard) -> tuple[History | None] | None:
+        """Try the lock; None: somebody has it. What is wanted next, whoever has it, comes in the same round trip."""
         if not self._tables.complete:
             return (None,) if self._tables.ask(query)[0] else None
-        taken, history = self._tables.read_after(query)
-        return (history,) if taken else None
+        answer = self._tables.read_after(query, also=guard.question(self._tables.version_table, self._tables.history))
+        if not answer.first:
+            return None
+        guard.learn(answer.last)
+        return (answer.history,)
 
     def give_back(self, key: int) -> None:
         """Give the lock back, twice."""
@@ -98,7 +132,10 @@ class AdvisoryLock:
         # another one to us. A busy one may do so by chance only: ask several times.
         for _ in range(_POOLER_TRIES):
             with suppress(psycopg.Error), self._borrowed() as theirs:
-                if theirs != self._tables.server_pid and self._tables.ask(_BACKEND)[0] == self._tables.server_pid:
+                if (
+                    theirs != self._tables.server_pid
+                    and self._tables.ask(f"SELECT {_BACKEND}")[0] == self._tables.server_pid
+                ):
                     continue
             raise LockError(
                 f"{self._target.database_id} is behind a pooler in transaction mode, where a lock protects nothing",
@@ -114,7 +151,13 @@ class AdvisoryLock:
             timer.start()
             try:
                 with other.transaction():
-                    row = other.execute(_BACKEND).fetchone()
+                    row = other.execute(f"SELECT {_BACKEND}".encode()).fetchone()
                     yield row[0] if row else 0
             finally:
                 timer.cancel()
+
+
+def _try_twice(key: int, settings: str) -> str:
+    """Return the query that takes the lock twice, if it is free, and makes our settings."""
+    take = f"pg_catalog.pg_try_advisory_lock({key})"
+    return f"SELECT {take} AND {take}{settings}"

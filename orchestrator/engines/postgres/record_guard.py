@@ -72,16 +72,22 @@ class RecordGuard:
 
     def look_for_other_sets(self) -> None:
         """Learn which tables of other sets are in this database, before a file runs that may change them."""
-        if self._others is None:
-            # A database that was created just now has none.
-            ours = {self._tables.version_table: VERSION_TABLE, self._tables.history: HISTORY}
-            found, shapes = (
-                ("[]", "[]")
-                if self._tables.pristine
-                else self._tables.ask(f"SELECT ({FIND}), {shapes_query(ours, self._literal)}")
-            )
-            self._shapes = read_shapes(shapes, ours)
-            self._others = others(json.loads(found), self._tables.names)
+        if self._others is not None:
+            return
+        if self._tables.pristine:  # it was created just now, and has none
+            self.learn(("[]", "[]"))
+        else:
+            self.learn(self._tables.ask(self.question(self._tables.version_table, self._tables.history)))
+
+    def question(self, version_table: str, history: str) -> str:
+        """Return the query for what `learn` takes note of."""
+        return f"SELECT ({FIND}), {shapes_query({version_table: VERSION_TABLE, history: HISTORY}, self._literal)}"
+
+    def learn(self, row: Sequence[Any]) -> None:
+        """Take note of the tables of other sets, and of the shapes of ours, as the row of `question` tells them."""
+        found, shapes = row
+        self._shapes = read_shapes(shapes, {self._tables.version_table: VERSION_TABLE, self._tables.history: HISTORY})
+        self._others = others(json.loads(found), self._tables.names)
 
     def _literal(self, value: str) -> str:
         return literal(self._connection, value)

@@ -85,25 +85,27 @@ class PostgresSession:
             return read
         if not looked:
             if found := self._tables.look_and_read(extensions):
-                return found[1]
+                return found.history
             self._tables.look()
         return self._tables.read(extensions)
 
     @contextmanager
     def lock(self, wait: float, on_wait: Callable[[LockHolder], None]) -> Iterator[None]:
         """Take golang-migrate's advisory lock, by trying: a waiter inside a statement would hold a snapshot open."""
-        if self._tables.schema is None:
-            self._tables.look()
-        self._lock.refuse_pooler()  # behind one the settings would stay with a session of others
         self._pieces.settings = own_settings(self.connection.info.server_version, self.connection.info.options)
         deadline = time.monotonic() + wait
-        key, self._read = self._lock.take(deadline, wait, on_wait, self._pieces.settings)
-        while not self._tables.complete:
+        taken = self._lock.take_on_trust(self._pieces) if self._tables.schema is None else None
+        if taken is None:
+            if self._tables.schema is None:
+                self._tables.look()
+            self._lock.refuse_pooler()  # behind one the settings would stay with a session of others
+        key, self._read = taken or self._lock.take(deadline, wait, on_wait, self._pieces)
+        while not (self._tables.complete or taken):
             self._tables.look(elsewhere=self._tables.moved)  # whoever held the lock may have created the tables since
             if self._tables.lock_key() == key:
                 break
             self._lock.give_back(key)
-            key, self._read = self._lock.take(deadline, wait, on_wait, self._pieces.settings)
+            key, self._read = self._lock.take(deadline, wait, on_wait, self._pieces)
         self._looked = True
         self.connection.add_notice_handler(self._wire.take_message)
         # Held twice: that one can be given back and taken again tells, with no gap, that nobody gave both away.
@@ -127,13 +129,13 @@ class PostgresSession:
     def look(self, extensions: Sequence[str] = ()) -> tuple[History, LockHolder | None]:
         """Read the history and the holder of the lock in one round trip."""
         if found := self._tables.look_and_read(extensions, asks_holder):
-            return found[1], holder_of(found[0])
+            return found.history, holder_of(found.first)
         self._tables.look()
         key = self._tables.lock_key()
         if not self._tables.complete:
             return self._tables.read(extensions), self._lock.holder(key)
-        row, history = self._tables.read_after(asks_holder(key), extensions)
-        return history, holder_of(row)
+        answer = self._tables.read_after(asks_holder(key), extensions)
+        return answer.history, holder_of(answer.first)
 
     def unlock(self, holder: LockHolder, *, terminate: bool = False) -> None:
         """End the session: an advisory lock goes with its own, so there is never a dead one."""

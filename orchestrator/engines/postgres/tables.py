@@ -4,11 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
 from orchestrator.engines.identity import stored_identities, took_over_document, whose
 from orchestrator.engines.postgres import errors, names
-from orchestrator.engines.postgres.find_tables import Place, Usual, ask, current_query, find, place_of, set_by_dsn
+from orchestrator.engines.postgres.find_tables import (
+    Answer,
+    Place,
+    Usual,
+    answers_of,
+    ask,
+    current_query,
+    find,
+    place_of,
+    set_by_dsn,
+)
 from orchestrator.engines.postgres.foreign_tables import attempts_of, empty_version_row, refuse_hidden, version_row_of
 from orchestrator.engines.postgres.history import (
     COLUMNS,
@@ -108,6 +119,7 @@ class Tables:
         if not self.complete:
             self.known = self.known or KnownRecords(History())
         self._may_alter = self._may_alter or not self.has_history
+        self.pristine = False
         self.has_version_table = self.has_history = True
         self._columns = COLUMNS if self._may_alter else self._columns
         if self.known is not None:
@@ -117,40 +129,58 @@ class Tables:
         """Learn where history and version table are, or are to be: in the current schema, unless a migration moved that away."""
         self._take(find(self._connection, self._target, elsewhere=elsewhere and not self.pristine))
 
+    @property
+    def usual_key(self) -> int | None:
+        """The key of the lock, if the tables are where those of this server usually are; None if that is not known."""
+        return names.lock_key(self._target, known.schema) if (known := self._usual.known) else None
+
     def look_and_read(
-        self, extensions: Sequence[str] = (), holder: Callable[[int], str] | None = None
-    ) -> tuple[Any, History] | None:
-        """Do what `look` and `read` do, in one round trip; with `holder`, the query about a lock, also what that tells.
+        self,
+        extensions: Sequence[str] = (),
+        about_lock: Callable[[int], str] | None = None,
+        also: Callable[[str, str], str] | None = None,
+    ) -> Answer | None:
+        """Do what `look` and `read` do, in one round trip.
 
         The query is that of the last database of this server. Where it turns out not to be the one for this database,
-        return None: look, and then read.
+        return None: look, and then read. `about_lock` returns a query about the lock of a key, which is done before both
+        tables are looked for; `also` returns another one for the names of both tables, which comes last.
         """
-        query = self._usual.query
-        if not query or self.pristine:
+        known = self._usual.known
+        if known is None or self.pristine:
             return None
-        key = names.lock_key(self._target, self._usual.schema)
-        between = f"BEGIN; {holder(key)}; COMMIT; " if holder else ""
-        answers: list[list[Any]] = []
+        key = names.lock_key(self._target, known.schema)
+        before = f"BEGIN; {about_lock(key)}; COMMIT; " if about_lock else ""
+        after = f"; {also(*known.tables)}" if also else ""
         try:
-            cursor = self._connection.execute(
-                f"{current_query(self._connection, self._target)}; {between}{query}".encode()
-            )
-            answers.append(cursor.fetchall())
-            while cursor.nextset():
-                if cursor.description:
-                    answers.append(cursor.fetchall())
+            look = current_query(self._connection, self._target)
+            answers = list(answers_of(self._connection.execute(f"{before}{look}; {known.query}{after}".encode())))
         except Exception as error:
             import psycopg
 
             if not isinstance(error, psycopg.Error):
                 raise
-            self._usual.query = ""  # the tables are not everywhere the same: ask no other database of this server so
+            if isinstance(self._connection, psycopg.Connection):
+                with suppress(psycopg.Error):
+                    self._connection.rollback()
+            self._usual.give_up()
             return None
-        self._take(place_of(self._connection, self._target, answers[0][0]))
-        if not self.complete or self._query(extensions) != query or self.lock_key() != key:
+        first = answers.pop(0) if about_lock else ()
+        looked, rows, *last = answers
+        self._take(place_of(self._connection, self._target, looked[0]))
+        if not self.complete or self._query(extensions) != known.query or self.lock_key() != key:
             return None
         refuse_hidden(self.place, self._target, self._connection.info.user)
-        return answers[1][0][0] if holder else None, self._history_of(answers[-1], extensions)
+        return Answer(first[0][0] if first else None, self._history_of(rows, extensions), last[0][0] if last else ())
+
+    def look_after(self, query: str) -> Any:
+        """Run a query, and do what `look` does, in one round trip; return the first value of the query, None if there is none."""
+        with errors.mapped(self._connection, self._target) as failing:
+            failing.reads = True
+            look = current_query(self._connection, self._target)
+            first, looked = answers_of(self._connection.execute(f"BEGIN; {query}; COMMIT; {look}".encode()))
+        self._take(place_of(self._connection, self._target, looked[0]))
+        return first[0][0] if first else None
 
     def _take(self, place: Place) -> None:
         self._place = place
@@ -167,7 +197,7 @@ class Tables:
             failing.reads = True
             query = self._query(extensions)
             rows = self._connection.execute(query.encode()).fetchall()
-        self._usual.learn(query if self.complete and not self.moved else "", self.schema or "")
+        self._usual.learn(query if self.complete and not self.moved else "", self.place)
         return self._history_of(rows, extensions)
 
     def _read_unrecorded(self, extensions: Sequence[str]) -> History:
@@ -183,19 +213,15 @@ class Tables:
             read_only=self.place.read_only,
         )
 
-    def read_after(self, query: str, extensions: Sequence[str] = ()) -> tuple[Any, History]:
-        """Run a query and read both tables once it is done, in one round trip; return its first value, and what they say."""
+    def read_after(self, query: str, extensions: Sequence[str] = (), also: str = "") -> Answer:
+        """Run a query, read both tables once it is done, and run another query, in one round trip."""
         refuse_hidden(self.place, self._target, self._connection.info.user)
-        answers: list[list[Any]] = []
         with errors.mapped(self._connection, self._target) as failing:
             failing.reads = True
             # Committed on its own: where transactions are REPEATABLE READ, a snapshot of before would serve for both.
-            cursor = self._connection.execute(f"BEGIN; {query}; COMMIT; {self._query(extensions)}".encode())
-            while cursor.nextset():
-                if cursor.description:
-                    answers.append(cursor.fetchall())
-        first, rows = answers
-        return first[0][0], self._history_of(rows, extensions)
+            message = f"BEGIN; {query}; COMMIT; {self._query(extensions)}{also and f'; {also}'}"
+            first, rows, *last = answers_of(self._connection.execute(message.encode()))
+        return Answer(first[0][0], self._history_of(rows, extensions), last[0][0] if last else ())
 
     def create_version_table(self) -> str:
         """Return SQL for before a file: golang-migrate makes its table first, so that files can grant or comment on it."""
