@@ -48,7 +48,7 @@ class Place(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What came back from one message: the first value of a query about the lock, both tables, and the row of a query behind."""
+    """What came back from one message: the first value of a query about the lock, both tables, and the rows of a query behind."""
 
     first: Any
     history: History
@@ -56,11 +56,10 @@ class Answer(NamedTuple):
 
 
 class Known(NamedTuple):
-    """A query that read both tables of a database, the schema, and the SQL names of version table and history."""
+    """A query that read both tables of a database, and their schema."""
 
     query: str
     schema: str
-    tables: tuple[str, str]
 
 
 class Usual:
@@ -77,7 +76,7 @@ class Usual:
     def learn(self, query: str, place: Place) -> None:
         """Take note of the query of a database that was read, '' if its tables are not in their usual place."""
         if query and not self._failed:
-            self.known = Known(query, place.schema, (place.version_table, place.history))
+            self.known = Known(query, place.schema)
 
     def give_up(self) -> None:
         """Trust in no query any more: the tables are not everywhere the same."""
@@ -145,8 +144,7 @@ def _look_query(connection: AnyConnection, target: Target, schema: str) -> str:
         about_shared = ["NULL"] * 3
     return (
         f"SELECT pg_catalog.pg_backend_pid(), s, pg_catalog.quote_ident({where}), "
-        "pg_catalog.has_function_privilege("
-        "pg_catalog.to_regprocedure('pg_catalog.pg_control_system()'), 'EXECUTE'), "
+        "pg_catalog.has_function_privilege(pg_catalog.to_regprocedure('pg_catalog.pg_control_system()'), 'EXECUTE'), "
         f"pg_catalog.to_regnamespace(pg_catalog.quote_ident({where})) IS NOT NULL, "
         f"{_kind(there + literal(connection, identifier(version_name)))}, {_kind(there + own)}, {_columns(there + own)}, "
         f"{', '.join(about_shared)}, "

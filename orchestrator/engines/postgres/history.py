@@ -154,9 +154,9 @@ def identity_sql(system: str, took_over: str = "") -> str:
     `system` is SQL for the identifier of the server, `took_over` a literal with the identities that are taken over.
     """
     more = f", 'took_over', {took_over}::json" if took_over else ""
+    # (A query of pg_database would take the server much longer.)
+    oid = "(pg_catalog.pg_get_object_address('database', ARRAY[pg_catalog.current_database()::text], '{}')).objid"
     return (
         "(SELECT pg_catalog.json_build_object('server', pg_catalog.array_remove(ARRAY[s], ''), "
-        f"'store', s || '/' || oid, 'name', datname{more}) "
-        f"FROM pg_catalog.pg_database, (SELECT {system} AS s) AS s "
-        "WHERE datname = pg_catalog.current_database())"
+        f"'store', s || '/' || {oid}, 'name', pg_catalog.current_database(){more}) FROM (SELECT {system} AS s) AS s)"
     )

@@ -12,6 +12,7 @@ import psycopg
 
 from orchestrator.engines.postgres import errors
 from orchestrator.engines.postgres.lock_holder import TERMINATE, asks_holder, holder_of
+from orchestrator.engines.postgres.record_tables import QUESTION
 from orchestrator.engines.postgres.tables import Tables
 from orchestrator.errors import LockError
 from orchestrator.hints import Command, Hint
@@ -53,7 +54,7 @@ class AdvisoryLock:
         if self._tables.pristine:
             taken, history = self._tables.look_after(taking(key)), None
             right = self._tables.lock_key() == key
-        elif answer := self._tables.look_and_read((), taking, pieces.writer.guard.question):
+        elif answer := self._tables.look_and_read((), taking, QUESTION):
             taken, history, right = answer.first, answer.history, True
             if taken:
                 pieces.writer.guard.learn(answer.last)
@@ -89,7 +90,7 @@ class AdvisoryLock:
         """Try the lock; None: somebody has it. What is wanted next, whoever has it, comes in the same round trip."""
         if not self._tables.complete:
             return (None,) if self._tables.ask(query)[0] else None
-        answer = self._tables.read_after(query, also=guard.question(self._tables.version_table, self._tables.history))
+        answer = self._tables.read_after(query, also=QUESTION)
         if not answer.first:
             return None
         guard.learn(answer.last)

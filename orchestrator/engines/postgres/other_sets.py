@@ -5,30 +5,21 @@ What other sessions do to these tables meanwhile is none of our business: only w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from typing import Any, NamedTuple
+from collections.abc import Callable, Collection, Sequence
+from typing import NamedTuple
 
 from orchestrator.engines.postgres.history import OURS
-from orchestrator.engines.postgres.shapes import KEY
+from orchestrator.engines.postgres.record_tables import RecordTable
+from orchestrator.engines.postgres.shapes import VERSION_TABLE
 
-# golang-migrate's table has these two columns and no other one, if nobody added one; ours is told by five of its own.
 _NAMES = ", ".join(f"'{name}'" for name in sorted(OURS))
 # Those that a later release adds to a history do not count: its own set may be doing that meanwhile.
 _COLUMNS = f"""(SELECT coalesce(pg_catalog.string_agg(pg_catalog.concat(attname, ':', atttypid), ',' ORDER BY attname), '')
         FROM pg_catalog.pg_attribute WHERE attrelid = c.oid AND attname IN ('dirty', {_NAMES}))"""  # noqa: S608 - ours
-FIND = f"""
-    SELECT coalesce(pg_catalog.json_agg(pg_catalog.json_build_array(
-        n.nspname, c.relname, c.oid::bigint, c.relfilenode::bigint, c.relrowsecurity, {_COLUMNS}, {KEY})), '[]')::text
-    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-    WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't' AND n.nspname !~ '^pg_' AND (
-        (SELECT pg_catalog.count(*) = 2 AND pg_catalog.bool_and(
-                a.atttypid = CASE a.attname WHEN 'version' THEN 'pg_catalog.int8' WHEN 'dirty' THEN 'pg_catalog.bool' END
-                    ::pg_catalog.regtype)
-            FROM pg_catalog.pg_attribute a
-            WHERE a.attrelid = c.oid AND a.attnum > 0 AND a.attnotnull
-            AND (c.relnatts = 2 OR c.relname = 'schema_migrations' AND a.attname IN ('version', 'dirty')))
-        OR (SELECT pg_catalog.count(*) = {len(OURS)} FROM pg_catalog.pg_attribute a
-            WHERE c.relnatts >= {len(OURS)} AND a.attrelid = c.oid AND a.attname IN ({_NAMES})))"""  # noqa: S608 - ours
+# The primary key as the names of its columns, '' if there is none.
+_KEY = """(SELECT coalesce(pg_catalog.string_agg(attname, ',' ORDER BY attname), '')
+        FROM pg_catalog.pg_index JOIN pg_catalog.pg_attribute ON attrelid = indrelid AND attnum = ANY (indkey)
+        WHERE indrelid = c.oid AND indisprimary)"""
 
 
 class OtherTable(NamedTuple):
@@ -43,9 +34,27 @@ class OtherTable(NamedTuple):
     key: str
 
 
-def others(found: list[list[Any]], ours: Collection[tuple[str, str]]) -> tuple[OtherTable, ...]:
-    """Return what `FIND` found that is not `ours`, which are pairs of a schema and a name."""
-    return tuple(table for row in found if ((table := OtherTable(*row)).schema, table.name) not in ours)
+def others(found: Sequence[RecordTable], ours: Collection[tuple[str, str]]) -> tuple[OtherTable, ...]:
+    """Return those of the tables that are not `ours`, which are pairs of a schema and a name."""
+    return tuple(
+        OtherTable(one.schema, one.name, one.oid, one.filenode, one.secured, _columns_of(one), ",".join(one.key_names))
+        for one in found
+        if (one.schema, one.name) not in ours
+        and one.persistence != "t"
+        and not one.schema.startswith("pg_")
+        and (_is_version_table(one) or one.columns.keys() >= OURS)
+    )
+
+
+def _is_version_table(table: RecordTable) -> bool:
+    """Whether it is golang-migrate's: it has two columns and no other one, if nobody added one."""
+    columns = [table.columns.get(name) for name in VERSION_TABLE.columns]
+    usual = [column and column.required and column.type for column in columns] == [*VERSION_TABLE.columns.values()]
+    return usual and (table.size == 2 or table.name == "schema_migrations")
+
+
+def _columns_of(table: RecordTable) -> str:
+    return ",".join(f"{name}:{table.columns[name].type}" for name in sorted({"dirty", *OURS} & table.columns.keys()))
 
 
 def untouched(table: OtherTable, literal: Callable[[str], str]) -> str:
@@ -58,5 +67,5 @@ def untouched(table: OtherTable, literal: Callable[[str], str]) -> str:
         f"WHERE c.oid = {table.oid} AND relname = {literal(table.name)} AND nspname = {literal(table.schema)} "
         f"AND relfilenode = {table.filenode} "  # another one after a TRUNCATE
         f"AND relrowsecurity = {str(table.secured).lower()} AND {_COLUMNS} = {literal(table.columns)} "
-        f"AND {KEY} = {literal(table.key)} AND {counts} = 0)"
+        f"AND {_KEY} = {literal(table.key)} AND {counts} = 0)"
     )

@@ -11,7 +11,7 @@ _LIFTED = {
 _KEEPALIVES = {"tcp_keepalives_idle": "30", "tcp_keepalives_interval": "10", "tcp_keepalives_count": "6"}
 # Without it the server runs a statement to its end for a client that is gone. Elsewhere it cannot be set.
 _CHECKED = "client_connection_check_interval"
-_CHECK_EVERY, _CHECKS = "10s", "linux|darwin|apple|freebsd"
+_CHECK_EVERY, _CHECKS = "10s", "{%linux%,%darwin%,%apple%,%freebsd%}"
 
 
 def own_settings(server_version: int, options: str) -> str:
@@ -19,7 +19,7 @@ def own_settings(server_version: int, options: str) -> str:
     settings = dict.fromkeys((name for name, since in _LIFTED.items() if server_version >= since), "0") | _KEEPALIVES
     calls = [_set(name, value) for name, value in settings.items() if name not in options]
     if server_version >= 140000 and _CHECKED not in options:
-        calls.append(f"CASE WHEN pg_catalog.version() ~* '{_CHECKS}' THEN {_set(_CHECKED, _CHECK_EVERY)} END")
+        calls.append(f"CASE WHEN pg_catalog.version() LIKE ANY ('{_CHECKS}') THEN {_set(_CHECKED, _CHECK_EVERY)} END")
     return "".join(f", {call}" for call in calls)
 
 

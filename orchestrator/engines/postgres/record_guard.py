@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -10,8 +9,9 @@ import psycopg
 
 from orchestrator.engines.postgres import errors
 from orchestrator.engines.postgres.history import literal
-from orchestrator.engines.postgres.other_sets import FIND, OtherTable, others, untouched
-from orchestrator.engines.postgres.shapes import HISTORY, VERSION_TABLE, Shape, read_shapes, shapes_query
+from orchestrator.engines.postgres.other_sets import OtherTable, others, untouched
+from orchestrator.engines.postgres.record_tables import QUESTION, table_of
+from orchestrator.engines.postgres.shapes import HISTORY, VERSION_TABLE, Shape, shape_of
 from orchestrator.engines.postgres.tables import Tables
 from orchestrator.engines.postgres.unchanged import KnownRecords, points_condition
 from orchestrator.model import Attempt, History, VersionRow
@@ -72,22 +72,20 @@ class RecordGuard:
 
     def look_for_other_sets(self) -> None:
         """Learn which tables of other sets are in this database, before a file runs that may change them."""
-        if self._others is not None:
-            return
-        if self._tables.pristine:  # it was created just now, and has none
-            self.learn(("[]", "[]"))
-        else:
-            self.learn(self._tables.ask(self.question(self._tables.version_table, self._tables.history)))
+        if self._others is None:
+            # A database that was created just now has none.
+            self.learn([] if self._tables.pristine else self._tables.ask_all(QUESTION))
 
-    def question(self, version_table: str, history: str) -> str:
-        """Return the query for what `learn` takes note of."""
-        return f"SELECT ({FIND}), {shapes_query({version_table: VERSION_TABLE, history: HISTORY}, self._literal)}"
-
-    def learn(self, row: Sequence[Any]) -> None:
-        """Take note of the tables of other sets, and of the shapes of ours, as the row of `question` tells them."""
-        found, shapes = row
-        self._shapes = read_shapes(shapes, {self._tables.version_table: VERSION_TABLE, self._tables.history: HISTORY})
-        self._others = others(json.loads(found), self._tables.names)
+    def learn(self, rows: Sequence[Sequence[Any]]) -> None:
+        """Take note of the tables of other sets, and of the shapes of ours, as the rows of `QUESTION` tell them."""
+        found = [table_of(row) for row in rows]
+        own = {(one.schema, one.name): one for one in found}
+        version_table, history = map(own.get, self._tables.names)
+        self._shapes = {
+            self._tables.version_table: shape_of(version_table, VERSION_TABLE),
+            self._tables.history: shape_of(history, HISTORY),
+        }
+        self._others = others(found, self._tables.names)
 
     def _literal(self, value: str) -> str:
         return literal(self._connection, value)

@@ -103,10 +103,10 @@ class Tables:
         return self.place.history
 
     @property
-    def names(self) -> set[tuple[str, str]]:
-        """Schema and name of each of the two tables, as they are in the catalogue."""
+    def names(self) -> tuple[tuple[str, str], tuple[str, str]]:
+        """Schema and name of version table and history, as they are in the catalogue."""
         where = self.version_schema or self.schema or ""
-        return {(where, self._version_name), (where, self.place.history_name)}
+        return (where, self._version_name), (where, self.place.history_name)
 
     @property
     def complete(self) -> bool:
@@ -138,23 +138,21 @@ class Tables:
         self,
         extensions: Sequence[str] = (),
         about_lock: Callable[[int], str] | None = None,
-        also: Callable[[str, str], str] | None = None,
+        also: str = "",
     ) -> Answer | None:
         """Do what `look` and `read` do, in one round trip.
 
         The query is that of the last database of this server. Where it turns out not to be the one for this database,
-        return None: look, and then read. `about_lock` returns a query about the lock of a key, which is done before both
-        tables are looked for; `also` returns another one for the names of both tables, which comes last.
+        return None: look, and then read. `about_lock` returns a query about a lock, which comes first; `also` comes last.
         """
         known = self._usual.known
         if known is None or self.pristine:
             return None
         key = names.lock_key(self._target, known.schema)
         before = f"BEGIN; {about_lock(key)}; COMMIT; " if about_lock else ""
-        after = f"; {also(*known.tables)}" if also else ""
+        message = f"{before}{current_query(self._connection, self._target)}; {known.query}{also and f'; {also}'}"
         try:
-            look = current_query(self._connection, self._target)
-            answers = list(answers_of(self._connection.execute(f"{before}{look}; {known.query}{after}".encode())))
+            answers = list(answers_of(self._connection.execute(message.encode())))
         except Exception as error:
             import psycopg
 
@@ -171,13 +169,13 @@ class Tables:
         if not self.complete or self._query(extensions) != known.query or self.lock_key() != key:
             return None
         refuse_hidden(self.place, self._target, self._connection.info.user)
-        return Answer(first[0][0] if first else None, self._history_of(rows, extensions), last[0][0] if last else ())
+        return Answer(first[0][0] if first else None, self._history_of(rows, extensions), last[0] if last else ())
 
     def look_after(self, query: str) -> Any:
         """Run a query, and do what `look` does, in one round trip; return the first value of the query, None if there is none."""
+        look = current_query(self._connection, self._target)
         with errors.mapped(self._connection, self._target) as failing:
             failing.reads = True
-            look = current_query(self._connection, self._target)
             first, looked = answers_of(self._connection.execute(f"BEGIN; {query}; COMMIT; {look}".encode()))
         self._take(place_of(self._connection, self._target, looked[0]))
         return first[0][0] if first else None
@@ -221,7 +219,7 @@ class Tables:
             # Committed on its own: where transactions are REPEATABLE READ, a snapshot of before would serve for both.
             message = f"BEGIN; {query}; COMMIT; {self._query(extensions)}{also and f'; {also}'}"
             first, rows, *last = answers_of(self._connection.execute(message.encode()))
-        return Answer(first[0][0], self._history_of(rows, extensions), last[0][0] if last else ())
+        return Answer(first[0][0], self._history_of(rows, extensions), last[0] if last else ())
 
     def create_version_table(self) -> str:
         """Return SQL for before a file: golang-migrate makes its table first, so that files can grant or comment on it."""
@@ -260,6 +258,12 @@ class Tables:
     def ask(self, query: str) -> Any:
         """Return the first row of a query about our tables."""
         return ask(self._connection, self._target, query)
+
+    def ask_all(self, query: str) -> list[Any]:
+        """Return all rows of a query about our tables."""
+        with errors.mapped(self._connection, self._target) as failing:
+            failing.reads = True
+            return self._connection.execute(query.encode()).fetchall()
 
     def _query(self, extensions: Sequence[str]) -> str:
         """Return the query for rows of version table and history as JSON, whatever columns they have, and for all extensions."""
