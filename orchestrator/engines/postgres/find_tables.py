@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from orchestrator.engines.postgres.libpq import AnyConnection
 
 _CURRENT = "pg_catalog.current_schema()::text"
+_RELKINDS = {"table": "r", "view": "v", "materialized view": "m", "foreign table": "f", "sequence": "S"}
 
 
 class Place(NamedTuple):
@@ -24,8 +25,8 @@ class Place(NamedTuple):
 
     `version_table` and `history` are the names of the tables in SQL. `version_kind` and `history_kind` are the kinds of
     these relations as pg_class has them, with "!" after it if row level security hides rows from this login; None if there
-    is no such relation. `columns` are those of the history. `may_alter`: this login can add columns to it. `has_schema`:
-    `schema` exists. `moved`: the history is not in the current schema.
+    is no such relation. `has_schema`: `schema` exists. `moved`: the history is not in the current schema. The look does not
+    tell the `columns` of the history, nor whether this login can add columns to it (`may_alter`).
 
     `server_pid` is the backend that answered, `server_start` when its server was started, and `system` SQL for the
     server's system identifier, which is '' where this login may not read it.
@@ -37,14 +38,14 @@ class Place(NamedTuple):
     history_name: str
     version_kind: str | None
     history_kind: str | None
-    columns: Sequence[str]
-    may_alter: bool
     has_schema: bool
     read_only: ReadOnly | None
     server_pid: int
     server_start: str
     system: str
     moved: bool = False
+    columns: Sequence[str] = ()
+    may_alter: bool = True
 
 
 class Answer(NamedTuple):
@@ -56,10 +57,11 @@ class Answer(NamedTuple):
 
 
 class Known(NamedTuple):
-    """A query that read both tables of a database, and their schema."""
+    """A query that read both tables of a database, their schema, and the SQL name of the history."""
 
     query: str
     schema: str
+    history: str
 
 
 class Usual:
@@ -76,19 +78,20 @@ class Usual:
     def learn(self, query: str, place: Place) -> None:
         """Take note of the query of a database that was read, '' if its tables are not in their usual place."""
         if query and not self._failed:
-            self.known = Known(query, place.schema)
+            self.known = Known(query, place.schema, place.history)
 
     def give_up(self) -> None:
         """Trust in no query any more: the tables are not everywhere the same."""
         self._failed, self.known = True, None
 
 
-def answers_of(cursor: Any) -> Iterator[list[Any]]:
-    """Yield the rows of each answer to a message that has any, or could have."""
-    more = True
+def answers_of(cursor: Any, columns_of: int | None = None) -> Iterator[list[Any]]:
+    """Yield the rows of each answer to a message that has any, or could have; of the answer `columns_of`, its columns' names."""
+    more, number = True, 0
     while more:
         if cursor.description:
-            yield cursor.fetchall()
+            yield [column[0] for column in cursor.description] if number == columns_of else cursor.fetchall()
+            number += 1
         more = cursor.nextset()
 
 
@@ -113,9 +116,21 @@ def current_query(connection: AnyConnection, target: Target) -> str:
 
 def ask(connection: AnyConnection, target: Target, query: str) -> Any:
     """Return the first row of a query about our tables."""
+    return next(iter(ask_all(connection, target, query)), None)
+
+
+def ask_all(connection: AnyConnection, target: Target, query: str) -> list[Any]:
+    """Return all rows of a query about our tables."""
     with errors.mapped(connection, target) as failing:
         failing.reads = True
-        return connection.execute(query.encode()).fetchone()
+        return connection.execute(query.encode()).fetchall()
+
+
+def may_alter(connection: AnyConnection, target: Target, place: Place) -> bool:
+    """Whether this login can add columns to the history."""
+    oid = f"pg_catalog.to_regclass({literal(connection, place.history)})"
+    owner = f"SELECT pg_catalog.pg_has_role(relowner, 'USAGE') FROM pg_catalog.pg_class WHERE oid = {oid}"
+    return bool(ask(connection, target, owner)[0])
 
 
 def set_by_dsn(connection: AnyConnection) -> bool:
@@ -135,19 +150,14 @@ def _look_query(connection: AnyConnection, target: Target, schema: str) -> str:
     where = literal(connection, version_schema) if version_schema else "s"
     there = f"pg_catalog.quote_ident({where}) || '.' || "
     golang = f"pg_catalog.to_regclass({there}'{names.DEFAULT}')"
-    about_shared = [
-        _kind(there + shared),
-        _columns(there + shared),
-        f"EXISTS (SELECT FROM pg_catalog.pg_attribute WHERE attrelid = {golang} AND attname = 'dirty')",
-    ]
-    if own_name == shared_name:  # as nearly always: each of these would cost the server a tenth of the query
-        about_shared = ["NULL"] * 3
+    has_golang = f"EXISTS (SELECT FROM pg_catalog.pg_attribute WHERE attrelid = {golang} AND attname = 'dirty')"
+    about_shared = f"{_kind(there + shared)}, {has_golang}" if own_name != shared_name else "NULL, NULL, NULL"
+    # No query of the catalogue, if that can be helped: to plan the first one takes a new backend longer than all of this.
     return (
         f"SELECT pg_catalog.pg_backend_pid(), s, pg_catalog.quote_ident({where}), "
         "pg_catalog.has_function_privilege(pg_catalog.to_regprocedure('pg_catalog.pg_control_system()'), 'EXECUTE'), "
         f"pg_catalog.to_regnamespace(pg_catalog.quote_ident({where})) IS NOT NULL, "
-        f"{_kind(there + literal(connection, identifier(version_name)))}, {_kind(there + own)}, {_columns(there + own)}, "
-        f"{', '.join(about_shared)}, "
+        f"{_kind(there + literal(connection, identifier(version_name)))}, {_kind(there + own)}, {about_shared}, "
         f"pg_catalog.pg_postmaster_start_time()::text, {IN_RECOVERY}, {READ_ONLY} "
         f"FROM (SELECT {schema} AS s) AS schema"
     )
@@ -165,22 +175,19 @@ def place_of(connection: AnyConnection, target: Target, row: Sequence[Any]) -> P
             "CREATE SCHEMA public; or set search_path in the DSN "
             "(options=-csearch_path=...)",
         )
-    pid, current, quoted, knows_system, has_schema, *found, started = row[:12]
-    version_kind, own_kind, own_columns, shared_kind, shared_columns, has_golang = found
-    standby, refuses = row[12:]
+    pid, current, quoted, knows_system, has_schema, *found = row[:12]
+    version_kind, own_kind, shared_kind = (_told(*found[at : at + 2]) for at in (0, 2, 4))
+    has_golang, started, standby, refuses = row[11:]
     # Earlier releases called every history the same. One that has no other set to belong to stays where it is.
     keeps = not own_kind and shared_kind and version_kind and not has_golang
     history_name = shared_name if keeps else own_name
-    history_kind = shared_kind if keeps else own_kind
     return Place(
         schema=current,
         version_table=f"{quoted}.{identifier(version_name)}",
         history=f"{quoted}.{identifier(history_name)}",
         history_name=history_name,
-        version_kind=version_kind and version_kind.removesuffix("-"),
-        history_kind=history_kind and history_kind.removesuffix("-"),
-        columns=(shared_columns if keeps else own_columns) or (),
-        may_alter=not (history_kind or "").endswith("-"),
+        version_kind=version_kind,
+        history_kind=shared_kind if keeps else own_kind,
         has_schema=has_schema,
         read_only=read_only(connection, target, standby=standby) if standby or refuses else None,
         server_pid=pid,
@@ -190,20 +197,15 @@ def place_of(connection: AnyConnection, target: Target, row: Sequence[Any]) -> P
 
 
 def _kind(name: str) -> str:
-    """Return SQL for what a relation is; "!" after it: row level security hides rows from this login; "-": not its owner."""
-    return (
-        "(SELECT relkind::text || CASE WHEN pg_catalog.row_security_active(oid) THEN '!' ELSE '' END "
-        "|| CASE WHEN pg_catalog.pg_has_role(relowner, 'USAGE') THEN '' ELSE '-' END "
-        f"FROM pg_catalog.pg_class WHERE oid = pg_catalog.to_regclass({name}))"
-    )
+    """Return SQL for what a relation is, in words, and whether row level security hides rows from this login."""
+    oid = f"pg_catalog.to_regclass({name})::oid"
+    # 1259 is pg_class.
+    return f"(pg_catalog.pg_identify_object(1259, {oid}, 0)).type, pg_catalog.row_security_active({oid})"
 
 
-def _columns(name: str) -> str:
-    """Return SQL for the names of the columns of a table, NULL where there is none."""
-    return (
-        "(SELECT pg_catalog.array_agg(attname::text ORDER BY attnum) FROM pg_catalog.pg_attribute "
-        f"WHERE attnum > 0 AND NOT attisdropped AND attrelid = pg_catalog.to_regclass({name}))"
-    )
+def _told(kind: str | None, hides: bool | None) -> str | None:
+    """Return the kind of a relation, as `Place` has it."""
+    return kind and _RELKINDS.get(kind, kind) + ("!" if hides else "")
 
 
 # A search_path that the database, the role or the server has been given hides tables that were made before.

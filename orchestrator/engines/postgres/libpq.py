@@ -47,6 +47,7 @@ _FUNCTIONS: tuple[tuple[str, Any, tuple[Any, ...]], ...] = (
     ("PQclear", None, (c_void_p,)),
     ("PQntuples", c_int, (c_void_p,)),
     ("PQnfields", c_int, (c_void_p,)),
+    ("PQfname", c_char_p, (c_void_p, c_int)),
     ("PQftype", ctypes.c_uint, (c_void_p, c_int)),
     ("PQgetisnull", c_int, (c_void_p, c_int, c_int)),
     ("PQgetvalue", c_void_p, (c_void_p, c_int, c_int)),
@@ -165,16 +166,20 @@ class Connection:
         pq = self._pq
         if not pq.PQsendQuery(self._pg, query.encode() if isinstance(query, str) else query):
             raise Failed
-        answers: list[list[tuple[Any, ...]] | None] = []
+        answers: list[Answer] = []
         while result := pq.PQgetResult(self._pg):
             try:
                 status = pq.PQresultStatus(result)
                 if status not in (_COMMAND_OK, _TUPLES_OK):
                     raise Failed  # what else comes is not waited for: nobody asks this connection again
-                answers.append(list(self._rows(result)) if status == _TUPLES_OK else None)
+                answers.append(self._answer(result) if status == _TUPLES_OK else _NOTHING)
             finally:
                 pq.PQclear(result)
         return Answers(answers)
+
+    def _answer(self, result: int) -> Answer:
+        names = [(self._pq.PQfname(result, column).decode(),) for column in range(self._pq.PQnfields(result))]
+        return Answer(names, list(self._rows(result)))
 
     def _rows(self, result: int) -> Iterator[tuple[Any, ...]]:
         pq = self._pq
@@ -192,17 +197,27 @@ class Connection:
             yield tuple(values)
 
 
+class Answer(NamedTuple):
+    """The answer to one statement: the names of its columns, each in a tuple, and its rows. No columns: it has no rows ever."""
+
+    columns: Sequence[tuple[str]]
+    rows: list[tuple[Any, ...]]
+
+
+_NOTHING = Answer((), [])
+
+
 class Answers:
     """The answers to a message, one after the other, as a cursor of psycopg offers them."""
 
-    def __init__(self, answers: Sequence[list[tuple[Any, ...]] | None]) -> None:
+    def __init__(self, answers: Sequence[Answer]) -> None:
         self._answers = answers
         self._at = 0
 
     @property
-    def description(self) -> bool:
-        """Whether the current answer has rows, or could have."""
-        return self._answers[self._at] is not None
+    def description(self) -> Sequence[tuple[str]]:
+        """The names of the columns of the current answer; none if it has no rows, and could not have."""
+        return self._answers[self._at].columns
 
     def nextset(self) -> bool:
         """Go on to the next answer; return whether there is one."""
@@ -213,7 +228,7 @@ class Answers:
 
     def fetchall(self) -> list[tuple[Any, ...]]:
         """Return the rows of the current answer."""
-        return self._answers[self._at] or []
+        return self._answers[self._at].rows
 
     def fetchone(self) -> tuple[Any, ...] | None:
         """Return the first row of the current answer."""

@@ -55,7 +55,7 @@ class RecordGuard:
             condition = gone + shape.condition(version_table, self._literal)
             yield condition, errors.marker(errors.RESHAPED, version_table)
         if self._tables.has_history and (shape := self._shapes.get(history)):
-            known = self._tables.seen_columns()
+            known = self._tables.columns
             shape = shape._replace(columns={name: kind for name, kind in shape.columns.items() if name in known})
             yield shape.condition(history, self._literal), errors.marker(errors.RESHAPED, history)
 

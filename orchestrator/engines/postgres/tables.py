@@ -15,8 +15,10 @@ from orchestrator.engines.postgres.find_tables import (
     Usual,
     answers_of,
     ask,
+    ask_all,
     current_query,
     find,
+    may_alter,
     place_of,
     set_by_dsn,
 )
@@ -57,7 +59,7 @@ class Tables:
         self._place: Place | None = None  # as it was at the last look
         self.has_version_table = False
         self.has_history = False
-        self._columns: Collection[str] = ()  # of the history; none: not seen yet
+        self.columns: Collection[str] = ()  # of the history
         self._may_alter = True  # this login can add columns to the history
         self.has_session = False  # the history is known to have the column for the state of a session
         self._seen: Sequence[Any] = ()  # what was read last …
@@ -121,7 +123,7 @@ class Tables:
         self._may_alter = self._may_alter or not self.has_history
         self.pristine = False
         self.has_version_table = self.has_history = True
-        self._columns = COLUMNS if self._may_alter else self._columns
+        self.columns = COLUMNS if self._may_alter else self.columns
         if self.known is not None:
             self.known.wrote(attempts, version_row)
 
@@ -150,9 +152,10 @@ class Tables:
             return None
         key = names.lock_key(self._target, known.schema)
         before = f"BEGIN; {about_lock(key)}; COMMIT; " if about_lock else ""
-        message = f"{before}{current_query(self._connection, self._target)}; {known.query}{also and f'; {also}'}"
+        look = f"{current_query(self._connection, self._target)}; SELECT * FROM {known.history} LIMIT 0"
+        message = f"{before}{look}; {known.query}{also and f'; {also}'}"
         try:
-            answers = list(answers_of(self._connection.execute(message.encode())))
+            answers = list(answers_of(self._connection.execute(message.encode()), 2 if before else 1))
         except Exception as error:
             import psycopg
 
@@ -164,8 +167,9 @@ class Tables:
             self._usual.give_up()
             return None
         first = answers.pop(0) if about_lock else ()
-        looked, rows, *last = answers
-        self._take(place_of(self._connection, self._target, looked[0]))
+        looked, columns, rows, *last = answers
+        place = place_of(self._connection, self._target, looked[0])
+        self._take(place, columns if place.history == known.history else ())
         if not self.complete or self._query(extensions) != known.query or self.lock_key() != key:
             return None
         refuse_hidden(self.place, self._target, self._connection.info.user)
@@ -173,17 +177,22 @@ class Tables:
 
     def look_after(self, query: str) -> Any:
         """Run a query, and do what `look` does, in one round trip; return the first value of the query, None if there is none."""
-        look = current_query(self._connection, self._target)
+        message = f"BEGIN; {query}; COMMIT; {current_query(self._connection, self._target)}"
         with errors.mapped(self._connection, self._target) as failing:
             failing.reads = True
-            first, looked = answers_of(self._connection.execute(f"BEGIN; {query}; COMMIT; {look}".encode()))
+            first, looked = answers_of(self._connection.execute(message.encode()))
         self._take(place_of(self._connection, self._target, looked[0]))
         return first[0][0] if first else None
 
-    def _take(self, place: Place) -> None:
-        self._place = place
+    def _take(self, place: Place, columns: Sequence[str] = ()) -> None:
+        """Take note of what a look found, and of the columns of the history; without these, ask for them."""
         self.has_version_table, self.has_history = place.version_kind is not None, place.history_kind is not None
-        self._may_alter = place.may_alter
+        if self.has_history:
+            place = place._replace(columns=columns or self._read_columns(place.history))
+            if not COLUMNS.keys() <= set(place.columns):
+                place = place._replace(may_alter=may_alter(self._connection, self._target, place))
+        self._place, self._may_alter, self.columns = place, place.may_alter, place.columns
+        self.has_session = "session" in place.columns
 
     def read(self, extensions: Sequence[str]) -> History:
         """Return what both say, in one snapshot, and which of these extensions are there."""
@@ -223,9 +232,8 @@ class Tables:
 
     def create_version_table(self) -> str:
         """Return SQL for before a file: golang-migrate makes its table first, so that files can grant or comment on it."""
-        return (
-            create_version_table_sql(self.version_table) if self.place.has_schema and not self.has_version_table else ""
-        )
+        needed = self.place.has_schema and not self.has_version_table
+        return create_version_table_sql(self.version_table) if needed else ""
 
     def create(self, *, after_file: bool = False) -> str:
         """Return SQL that makes what is missing of the two tables; `after_file`: the version table should be there."""
@@ -233,19 +241,13 @@ class Tables:
         if missing and after_file:  # the file may have dropped its schema; if not, nobody wants to hear of it
             missing = f"SET LOCAL client_min_messages = warning; {missing}"
         if self.has_history:
-            return missing + (complete_history(self.history, self.seen_columns()) if self._may_alter else "")
-        return missing + create_history(
-            self.history, set_by_dsn=set_by_dsn(self._connection) or self.version_schema is not None
-        )
+            return missing + (complete_history(self.history, self.columns) if self._may_alter else "")
+        by_dsn = set_by_dsn(self._connection) or self.version_schema is not None
+        return missing + create_history(self.history, set_by_dsn=by_dsn)
 
     def columns_to_write(self) -> Collection[str]:
         """Return the columns that the history has once `create` ran."""
-        return COLUMNS if self._may_alter or not self.has_history else self.seen_columns()
-
-    def seen_columns(self) -> Collection[str]:
-        """Return the columns of the history."""
-        self._columns = self._columns or self._read_columns(self.history)
-        return self._columns
+        return COLUMNS if self._may_alter or not self.has_history else self.columns
 
     def create_session(self) -> str:
         """Return SQL that adds the column for the state of a session, if the history may lack it."""
@@ -261,9 +263,7 @@ class Tables:
 
     def ask_all(self, query: str) -> list[Any]:
         """Return all rows of a query about our tables."""
-        with errors.mapped(self._connection, self._target) as failing:
-            failing.reads = True
-            return self._connection.execute(query.encode()).fetchall()
+        return ask_all(self._connection, self._target, query)
 
     def _query(self, extensions: Sequence[str]) -> str:
         """Return the query for rows of version table and history as JSON, whatever columns they have, and for all extensions."""
@@ -297,8 +297,6 @@ class Tables:
             return [json.loads(text) for what, text in rows if what == kind]
 
         versions_found, records, installed = found("version"), found("attempt"), found("extension")
-        self._columns = self.place.columns or self._read_columns(self.history) if self.has_history else ()
-        self.has_session = "session" in self._columns
         self._stored = stored_identities(records)
         elsewhere, place = whose(self._stored, found("identity"), self.version_table)
         versions: list[VersionRow] = []
@@ -309,7 +307,7 @@ class Tables:
             exists=True,
             store=self.has_history,
             version_row=versions[0] if versions else None,
-            attempts=attempts_of(self._target, self.history, self._columns if self.has_history else None, records),
+            attempts=attempts_of(self._target, self.history, self.columns if self.has_history else None, records),
             extensions=tuple(name for name in extensions if name in installed),
             emptied=self.has_history and not records and self._holds_other_tables(),
             rows=tuple(sorted(versions, key=lambda row: row.version or 0)) if len(versions) > 1 else (),
@@ -326,7 +324,7 @@ class Tables:
 
     def take_over(self) -> None:
         """Make the rows say nothing of where they were written: whoever copied them knew what they did."""
-        if self.has_history and "identity" in self._read_columns(self.history):
+        if "identity" in self.columns:
             with errors.mapped(self._connection, self._target):
                 self._connection.execute(f"UPDATE {self.history} SET identity = ''".encode())
 
@@ -342,7 +340,7 @@ class Tables:
     def _read_columns(self, table: str) -> list[str]:
         row = self.ask(
             "SELECT ARRAY(SELECT attname::text FROM pg_catalog.pg_attribute WHERE NOT attisdropped AND attnum > 0 "
-            f"AND attrelid = pg_catalog.to_regclass({self._literal(table)}))"
+            f"AND attrelid = pg_catalog.to_regclass({self._literal(table)}) ORDER BY attnum)"
         )
         return list(row[0])
 

@@ -1,0 +1,144 @@
+"""A database whose tables are where those of its server usually are: one message takes the lock, and reads what is under it."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from uuid import uuid4
+
+import psycopg
+import pytest
+from house import House
+from pooler import pgbouncer
+
+from orchestrator.embedded import Server
+from orchestrator.engines.base import Limits
+from orchestrator.engines.postgres.engine import Postgres
+from orchestrator.engines.postgres.names import lock_key
+from orchestrator.errors import LockError
+from orchestrator.model import Attempt, CreateOptions, Direction, LockHolder, Statement, Target, VersionRow
+from orchestrator.secret import Secret
+
+FILE = (Statement("SELECT 1", "SELECT 1", 0, 1, atomic=True),)
+
+
+@pytest.fixture
+def engine() -> Iterator[Postgres]:
+    made = Postgres("tester", "run")
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def targets(postgres: Server, engine: Postgres) -> Iterator[list[Target]]:
+    """Two databases of one server; the engine has read the first, which has both tables."""
+    names = [f"onemessage_{uuid4().hex[:8]}" for _ in range(2)]
+    found = [
+        Target(f"postgres-{name}", "postgres", Secret(postgres.dsn(name)), name, "here", "server") for name in names
+    ]
+    for one in found:
+        engine.create(one, CreateOptions())
+    record(engine, found[0], 1)
+    with engine.connect(found[0]) as session:
+        session.read_history()
+    yield found
+    engine.close()
+    with psycopg.connect(postgres.dsn("postgres"), autocommit=True) as connection:
+        for name in names:
+            connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)'.encode())
+
+
+def nobody(holder: LockHolder) -> None:
+    raise AssertionError(holder)
+
+
+def attempt(version: int) -> Attempt:
+    return Attempt(version, 1, "a", Direction.UP, "c", applied=1, total=1, done=True)
+
+
+def record(engine: Postgres, target: Target, version: int) -> list[str]:
+    """Record one migration under the lock, and return the messages that were sent for that."""
+    with engine.connect(target) as session, tempfile.NamedTemporaryFile("w+") as trace:
+        session.connection.pgconn.trace(trace.fileno())
+        with session.lock(5, nobody):
+            assert [one.version for one in session.read_history().attempts] == list(range(1, version))
+            session.commit(FILE, [attempt(version)], VersionRow(version), Limits())
+            assert locks(target) == [lock_key(target, "public")]
+        session.connection.pgconn.untrace()
+        return re.findall(r"\tF\t\d+\tQuery\t (.*)", Path(trace.name).read_text())
+
+
+def locks(target: Target) -> list[int]:
+    """Return the keys of the advisory locks that anybody holds in a database."""
+    query = """SELECT objid::bigint FROM pg_locks WHERE locktype = 'advisory' AND database =
+        (SELECT oid FROM pg_database WHERE datname = current_database())"""
+    with psycopg.connect(target.url.reveal()) as connection:
+        return [row[0] for row in connection.execute(query).fetchall()]
+
+
+def test_one_message_takes_the_lock_one_commits_and_one_gives_it_back(engine: Postgres, targets: list[Target]) -> None:
+    first = record(engine, targets[1], 1)  # it was created just now
+    again = record(engine, targets[1], 2)
+    assert ["try_advisory" in first[0], "COMMIT" in first[1], len(first)] == [True, True, 3]
+    assert ["try_advisory" in again[0], "COMMIT" in again[1], len(again)] == [True, True, 3]
+    assert locks(targets[1]) == []
+
+
+@pytest.mark.parametrize("where", ["elsewhere", "nowhere"])
+def test_tables_that_are_not_where_they_usually_are(engine: Postgres, targets: list[Target], where: str) -> None:
+    target = targets[1]
+    schema = "app" if where == "elsewhere" else "public"
+    with psycopg.connect(target.url.reveal(), autocommit=True) as connection:
+        connection.execute("CREATE SCHEMA app")
+        if where == "elsewhere":
+            connection.execute(f'ALTER DATABASE "{target.database}" SET search_path = app'.encode())
+    other = Postgres("tester", "run")  # to it the database is not one that was created just now
+    other._usual = engine._usual
+    assert other._usual["server"].known is not None
+    with other.connect(target) as session, session.lock(5, nobody):
+        assert session.read_history().attempts == ()
+        assert locks(target) == [lock_key(target, schema)], "the lock of another schema is held, or this one's is not"
+        session.commit(FILE, [attempt(1)], VersionRow(1), Limits())
+        assert session.read_history().version_row == VersionRow(1)
+    assert locks(target) == []
+
+
+def test_a_lock_that_somebody_holds(engine: Postgres, targets: list[Target]) -> None:
+    record(engine, targets[1], 1)
+    key = lock_key(targets[1], "public")
+    with psycopg.connect(targets[1].url.reveal(), autocommit=True) as golang:
+        golang.execute("SELECT pg_advisory_lock(%s)", (key,))
+        with engine.connect(targets[1]) as session:
+            with pytest.raises(LockError, match="is locked by"), session.lock(0, lambda _holder: None):
+                pass
+            golang.execute("SELECT pg_advisory_unlock(%s)", (key,))
+            with session.lock(5, nobody):
+                assert locks(targets[1]) == [key]
+
+
+@pytest.mark.timing
+def test_nothing_is_left_in_a_pool(engine: Postgres, targets: list[Target], postgres: Server) -> None:
+    record(engine, targets[1], 1)
+    with pgbouncer(postgres, "transaction", 1) as port:
+        url = targets[1].url.reveal().replace(f":{postgres.port}/", f":{port}/")
+        through = replace(targets[1], url=Secret(url))
+        with engine.connect(through) as session, pytest.raises(LockError, match="pooler"), session.lock(5, nobody):
+            pass
+        assert locks(targets[1]) == []
+        with psycopg.connect(through.url.reveal(), autocommit=True) as connection:
+            row = connection.execute("SHOW client_connection_check_interval").fetchone()
+            assert row == ("0",), "a setting of ours is left in the session of others"
+
+
+def test_a_table_of_two_columns_is_no_other_set(new_house: House) -> None:
+    house = new_house
+    house.estate.write(
+        house.id, {"000002_a.up.sql": "CREATE TABLE page (version bigint NOT NULL, body text NOT NULL);"}
+    )
+    house.orch("apply")
+    house.estate.write(house.id, {"000003_b.up.sql": "INSERT INTO page VALUES (1, 'first');"})
+    house.orch("apply")
+    assert house.estate.sql("db", "SELECT * FROM page") == [(1, "first")]
