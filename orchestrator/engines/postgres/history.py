@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Iterable
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.model import Attempt, VersionRow
 
@@ -148,15 +148,36 @@ def identifier(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
+_OID = "(pg_catalog.pg_get_object_address('database', ARRAY[pg_catalog.current_database()::text], '{}')).objid"
+
+
+def identity_query(system: str) -> str:
+    """Return SQL for rows that say which database this is. `system` is SQL for the identifier of the server.
+
+    (Plain facts, and a function for the oid: the server takes longer to plan a query that makes a document of them.)
+    """
+    return (
+        f"SELECT 'system', {system} UNION ALL SELECT 'oid', {_OID}::text "
+        "UNION ALL SELECT 'name', pg_catalog.current_database()::text"
+    )
+
+
+def identity_of(rows: Iterable[tuple[str, str]]) -> dict[str, Any] | None:
+    """Return the identity that the rows of `identity_query` tell; None if there are none."""
+    told = {what: text for what, text in rows if what in ("system", "oid", "name")}
+    if not told:
+        return None
+    system = told["system"]
+    return {"server": [system] if system else [], "store": f"{system}/{told['oid']}", "name": told["name"]}
+
+
 def identity_sql(system: str, took_over: str = "") -> str:
     """Return SQL for a JSON document that says which database this is.
 
     `system` is SQL for the identifier of the server, `took_over` a literal with the identities that are taken over.
     """
     more = f", 'took_over', {took_over}::json" if took_over else ""
-    # (A query of pg_database would take the server much longer.)
-    oid = "(pg_catalog.pg_get_object_address('database', ARRAY[pg_catalog.current_database()::text], '{}')).objid"
     return (
         "(SELECT pg_catalog.json_build_object('server', pg_catalog.array_remove(ARRAY[s], ''), "
-        f"'store', s || '/' || {oid}, 'name', pg_catalog.current_database(){more}) FROM (SELECT {system} AS s) AS s)"
+        f"'store', s || '/' || {_OID}, 'name', pg_catalog.current_database(){more}) FROM (SELECT {system} AS s) AS s)"
     )

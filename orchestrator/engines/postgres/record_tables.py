@@ -9,13 +9,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 # Version tables have a column `dirty`, histories a column `checksum`. What initdb makes has smaller oids.
-QUESTION = """SELECT n.nspname::text, c.relname::text, c.oid::bigint, c.relfilenode::bigint, c.relrowsecurity,
-        c.relpersistence::text, c.relnatts::int,
+QUESTION = """SELECT c.relnamespace::pg_catalog.regnamespace::text, c.relname::text, c.oid::bigint,
+        c.relfilenode::bigint, c.relrowsecurity, c.relpersistence::text, c.relnatts::int,
         (SELECT indkey::text FROM pg_catalog.pg_index WHERE indrelid = c.oid AND indisprimary),
         ARRAY(SELECT attnum || ' ' || atttypid || ' ' || attnotnull || ' ' || attname FROM pg_catalog.pg_attribute
             WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped)
-    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-    WHERE c.oid >= 16384 AND c.relkind IN ('r', 'p')
+    FROM pg_catalog.pg_class c WHERE c.oid >= 16384 AND c.relkind IN ('r', 'p')
     AND EXISTS (SELECT FROM pg_catalog.pg_attribute WHERE attrelid = c.oid AND attname IN ('dirty', 'checksum'))"""
 
 
@@ -50,6 +49,8 @@ class RecordTable(NamedTuple):
 def table_of(row: Sequence[Any]) -> RecordTable:
     """Return the table that a row of `QUESTION` tells."""
     schema, name, oid, filenode, secured, persistence, size, key, attributes = row
+    if schema.startswith('"'):
+        schema = schema[1:-1].replace('""', '"')
     columns = {}
     for attribute in attributes:
         number, kind, required, column = attribute.split(" ", 3)

@@ -31,6 +31,8 @@ from orchestrator.engines.postgres.history import (
     create_session,
     create_version_table_sql,
     identifier,
+    identity_of,
+    identity_query,
     identity_sql,
     literal,
 )
@@ -65,6 +67,7 @@ class Tables:
         self._seen: Sequence[Any] = ()  # what was read last …
         self._history = History()  # … and what that says
         self._stored: Sequence[str] = ()  # identities in the rows that were read last
+        self._identity: dict[str, Any] | None = None  # of this database, as it was read last
         self.known: KnownRecords | None = None  # what was read, and written since; None: not read
 
     @property
@@ -200,10 +203,8 @@ class Tables:
             self.known = None
             return self._read_unrecorded(extensions)
         refuse_hidden(self.place, self._target, self._connection.info.user)
-        with errors.mapped(self._connection, self._target) as failing:
-            failing.reads = True
-            query = self._query(extensions)
-            rows = self._connection.execute(query.encode()).fetchall()
+        query = self._query(extensions)
+        rows = self.ask_all(query)
         self._usual.learn(query if self.complete and not self.moved else "", self.place)
         return self._history_of(rows, extensions)
 
@@ -232,8 +233,8 @@ class Tables:
 
     def create_version_table(self) -> str:
         """Return SQL for before a file: golang-migrate makes its table first, so that files can grant or comment on it."""
-        needed = self.place.has_schema and not self.has_version_table
-        return create_version_table_sql(self.version_table) if needed else ""
+        missing = self.place.has_schema and not self.has_version_table
+        return create_version_table_sql(self.version_table) if missing else ""
 
     def create(self, *, after_file: bool = False) -> str:
         """Return SQL that makes what is missing of the two tables; `after_file`: the version table should be there."""
@@ -272,17 +273,15 @@ class Tables:
             parts.append(f"SELECT 'version', row_to_json(v)::text FROM {self.version_table} v")
         if self.has_history:
             parts.append(f"SELECT 'attempt', row_to_json(h)::text FROM {self._read_from()} h")
-            parts.append(f"SELECT 'identity', {identity_sql(self.place.system)}::text")
+            parts.append(identity_query(self.place.system))
         if extensions:
             parts.append("SELECT 'extension', to_json(extname)::text FROM pg_catalog.pg_extension")
         return " UNION ALL ".join(parts)
 
     def _read_from(self) -> str:
         """Return what the rows of the history are read from: the table without the texts, which nobody needs every time."""
-        if TEXTS not in self.place.columns:
-            return self.history
         columns = ", ".join(identifier(name) for name in self.place.columns if name != TEXTS)
-        return f"(SELECT {columns} FROM {self.history})"
+        return f"(SELECT {columns} FROM {self.history})" if TEXTS in self.place.columns else self.history
 
     def _history_of(self, rows: Sequence[tuple[str, str]], extensions: Sequence[str]) -> History:
         """Return what the rows of `_query` say; mostly that is what they said before."""
@@ -298,7 +297,8 @@ class Tables:
 
         versions_found, records, installed = found("version"), found("attempt"), found("extension")
         self._stored = stored_identities(records)
-        elsewhere, place = whose(self._stored, found("identity"), self.version_table)
+        self._identity = identity_of(rows)
+        elsewhere, place = whose(self._stored, [self._identity] if self._identity else [], self.version_table)
         versions: list[VersionRow] = []
         if self.has_version_table:
             versions = list(dict.fromkeys(version_row_of(self._target, row) for row in versions_found))
@@ -333,7 +333,8 @@ class Tables:
         if self._target.scratch:
             return "''"
         if attempt.origin is not Origin.MOVED:
-            return f"{identity_sql(self.place.system)}::text"
+            known = self._identity and self._literal(json.dumps(self._identity))
+            return known or f"{identity_sql(self.place.system)}::text"
         taken = took_over_document(self._stored)  # the rows are of this database from now on
         return f"{identity_sql(self.place.system, self._literal(taken) if taken else '')}::text"
 
