@@ -9,6 +9,7 @@ import pytest
 
 from orchestrator.embedded import Server
 from orchestrator.engines.postgres import engine as module
+from orchestrator.engines.postgres import libpq
 from orchestrator.engines.postgres.engine import Postgres
 from orchestrator.errors import ConnectionLostError
 from orchestrator.model import CreateOptions, Target
@@ -69,6 +70,25 @@ def test_none_is_kept_where_there_is_no_room(engine: Postgres, target: Target) -
     engine._room[target.server_key] = 0
     pid = backend(engine, target, keep=True)
     assert backend(engine, target) != pid
+
+
+def test_what_could_not_be_kept_is_read_over_libpq_although_psycopg_is_loaded(engine: Postgres, target: Target) -> None:
+    assert engine.glance(target) is None, "a session reads it, and keeps its connection"
+    engine._room[target.server_key] = 0
+    seen = engine.glance(target)
+    assert libpq.library() is None or (seen and seen[0].attempts == ())
+
+
+def test_a_run_that_is_too_slow_for_what_it_keeps_keeps_nothing_more(
+    engine: Postgres, target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "KEEP_SECONDS", 0.05)
+    assert engine.keeps(target)
+    backend(engine, target, keep=True)
+    deadline = time.monotonic() + 30
+    while engine.keeps(target) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not engine.keeps(target)
 
 
 def test_a_database_can_be_a_template_although_we_kept_a_connection(engine: Postgres, target: Target) -> None:
