@@ -124,7 +124,8 @@ def test_nothing_is_left_in_a_pool(engine: Postgres, targets: list[Target], post
     record(engine, targets[1], 1)
     with pgbouncer(postgres, "transaction", 1) as port:
         url = targets[1].url.reveal().replace(f":{postgres.port}/", f":{port}/")
-        through = replace(targets[1], url=Secret(url))
+        through = replace(targets[1], url=Secret(url), server_key="pool")
+        engine._usual["pool"] = engine._usual["server"]
         with engine.connect(through) as session, pytest.raises(LockError, match="pooler"), session.lock(5, nobody):
             pass
         assert locks(targets[1]) == []
