@@ -5,22 +5,24 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from orchestrator.analysis.facts import Fact
 from orchestrator.analysis.hits import Hit, Unit
 from orchestrator.analysis.judge_mongo import Collections, judge_command
-from orchestrator.analysis.judge_mysql import judge_sql
 from orchestrator.analysis.judge_postgres import judge, uses_new_value
 from orchestrator.analysis.rules import has_bracket_names, is_of_mysql, lock_of_engine
 from orchestrator.analysis.search_path import located, tells_public_apart
 from orchestrator.analysis.statements import read_calls, read_statement
 from orchestrator.analysis.table_locks import locked_together
-from orchestrator.analysis.tables_mysql import Tables
 from orchestrator.analysis.world import World
 from orchestrator.analysis.world_changes import apply
 from orchestrator.engines.postgres.sql_reader import Reader
 from orchestrator.model import Mark, Script, Statement, telling, telling_text
 from orchestrator.records import dataclass, replace
+
+if TYPE_CHECKING:  # only files of MySQL need it
+    from orchestrator.analysis.tables_mysql import Tables
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,7 @@ class Story:
     def __init__(self, *, version: int = 0, complete: bool = True, engine: str = "", own: str = "") -> None:
         self.world = World(complete=complete)
         self.collections = Collections(complete=complete, own=own)
-        self.tables = Tables(complete=complete) if is_of_mysql(engine) else None
+        self.tables = _tables(complete=complete) if is_of_mysql(engine) else None
         self._version = version
         self._brackets = has_bracket_names(engine)
         self._lock = lock_of_engine(engine)
@@ -94,6 +96,8 @@ class Story:
         yield from self._read_sql(script, pending=pending)
 
     def _read_mysql(self, tables: Tables, script: Script, *, pending: bool) -> Iterator[Finding]:
+        from orchestrator.analysis.judge_mysql import judge_sql
+
         tables.number = self.world.number
         for number, statement in enumerate(script.statements):
             for hit in judge_sql(tables, statement.source):
@@ -149,6 +153,12 @@ class Story:
 
     def _is_quiet(self, table: str) -> bool:
         return self.world.is_quiet(self.world.resolved(table))
+
+
+def _tables(*, complete: bool) -> Tables:
+    from orchestrator.analysis.tables_mysql import Tables
+
+    return Tables(complete=complete)
 
 
 def part_of(statement: Statement, part: int) -> str:

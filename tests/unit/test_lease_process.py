@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.engines.mongo import lease
+from orchestrator.engines.mongo.lock_document import runs
 
 
 @pytest.mark.parametrize("proc", [True, False])
@@ -24,5 +24,5 @@ def test_a_process_that_runs_is_told_from_one_that_is_gone(monkeypatch: pytest.M
         monkeypatch.setattr(Path, "exists", without_proc)
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
-    assert lease._runs(os.getpid()) and lease._runs(1)
-    assert not any(lease._runs(pid) for pid in (gone.pid, None, "x", 10**30))
+    assert runs(os.getpid()) and runs(1)
+    assert not any(runs(pid) for pid in (gone.pid, None, "x", 10**30))

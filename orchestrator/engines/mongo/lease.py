@@ -3,6 +3,11 @@
 golang-migrate inserts `{locking_key: 0, pid, hostname, created_at}` under a unique index, so both exclude each other. Ours
 carries an owner token and `expires_at` besides. Every write of a holder renews the lease first, by its token: one that
 lost it finds out before it writes.
+
+Only one server acknowledges that the lock is taken, and nobody waits for the majority: what the holder writes under it comes
+later in the same oplog, renews the lease, and is acknowledged by the majority, so by then the majority has the lock too. If
+the primary is lost before that, the lock may be lost with it. The next renewal finds no document and writes nothing, and the
+run takes the lock again.
 """
 
 from __future__ import annotations
@@ -14,17 +19,18 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pymongo import ReturnDocument
+from pymongo import ReturnDocument, WriteConcern
 from pymongo.client_session import ClientSession
 from pymongo.collection import Collection
 from pymongo.errors import DuplicateKeyError, OperationFailure, PyMongoError
 
+from orchestrator.engines.mongo.lock_document import aware, clock, machine, runs
 from orchestrator.engines.mongo.read_together import LOCK, SERVER_NOW
-from orchestrator.errors import LockError
+from orchestrator.errors import ConnectionLostError, LockError, OrchError
 from orchestrator.hints import Command, Hint
 from orchestrator.model import LockHolder
 
@@ -47,6 +53,7 @@ class Lease:
         self, collection: Collection[Any], session: ClientSession, database_id: str, actor: str, run_id: str
     ) -> None:
         self._collection = collection
+        self._quick = collection.with_options(write_concern=WriteConcern(1))
         self._session = session
         self._database_id = database_id
         self._actor = actor
@@ -54,12 +61,14 @@ class Lease:
         self._token = uuid.uuid4().hex
         self._over = threading.Event()
         self._fresh_until = 0.0
+        self._durable = False
+        self._first = False
         self.mutex = threading.RLock()
 
     @contextmanager
     def held(self, wait: float, on_wait: Callable[[LockHolder], None]) -> Iterator[Lease]:
         """Hold the lease; LockError after `wait` seconds."""
-        self._collection.create_index([("locking_key", -1)], unique=True, name="lock_unique_key")
+        self._make_collection()
         deadline = time.monotonic() + wait
         while (document := self._try()) is None or document.get("owner") != self._token:
             holder = self._describe(document)
@@ -97,6 +106,11 @@ class Lease:
             except PyMongoError:  # what is not given back expires
                 _abandoned.add(self._token)
 
+    def is_first(self) -> bool:
+        """Whether nobody has ever locked this database before. Says so once."""
+        first, self._first = self._first, False
+        return first
+
     def holder(self) -> LockHolder | None:
         """Return who the document names, if there is one. Whether its lease is over is asked of the server's clock."""
         return next((self._describe(document) for document in self._collection.aggregate(LOCK)), None)
@@ -119,24 +133,46 @@ class Lease:
         self._collection.delete_one({name: document.get(name) for name in _IDENTITY})
 
     def renew(self, session: ClientSession | None = None) -> None:
-        """Prolong the lease, or raise LockError if somebody took it over."""
+        """Prolong the lease; LockError if somebody took it over, ConnectionLostError if a server lost it."""
         asked = _now()
         with self.mutex:
             found = self._collection.update_one(
                 {"locking_key": 0, "owner": self._token}, [{"$set": {"expires_at": _expiry()}}], session=session
             )
         if not found.matched_count:
+            if not self._durable and self._collection.find_one({"locking_key": 0}, session=session) is None:
+                raise ConnectionLostError(
+                    f"the server does not have the lock of {self._database_id} any more",
+                    detail="it stopped or stepped down a moment after it had granted the lock",
+                    hint=Hint("nothing was written under it; run again: ", Command("apply")),
+                )
             raise LockError(
                 f"the lock of {self._database_id} was taken over while this run was stalled",
                 hint=Hint("nothing more was written; run again: ", Command("apply")),
             )
         if session is None:  # a transaction may yet be taken back
             self._fresh_until = asked + LEASE_SECONDS / 2
+            self._durable = True
+
+    def committed(self) -> None:
+        """Remember that a transaction which renewed the lease was committed: the majority has it."""
+        self._durable = True
 
     def check(self) -> None:
         """Prolong the lease if that was too long ago to rely on: this process may have been stopped since."""
         if _now() >= self._fresh_until:
             self.renew()
+
+    def _make_collection(self) -> None:
+        """Make the collection with golang-migrate's index, where they are missing.
+
+        The index is made here, though golang-migrate makes it too before it locks: else a golang-migrate that was opened
+        before its database was dropped would not find our document.
+        """
+        index = {"key": {"locking_key": -1}, "name": "lock_unique_key", "unique": True}
+        command = {"createIndexes": self._collection.name, "indexes": [index], "writeConcern": {"w": 1}}
+        reply = self._collection.database.command(command, session=self._session)
+        self._first = bool(reply.get("createdCollectionAutomatically"))
 
     def _try(self) -> dict[str, Any] | None:
         """Take the lease if it is free or expired, and return who holds it now; None: somebody was a moment quicker.
@@ -150,7 +186,7 @@ class Lease:
             "actor": self._actor,
             "pid": os.getpid(),
             "hostname": socket.gethostname(),
-            "machine": _machine(),
+            "machine": machine(),
             "session": self._session.session_id,
         }
         document: dict[str, Any] = {name: {"$literal": value} for name, value in ours.items()}
@@ -174,7 +210,7 @@ class Lease:
         stays = {name: f"${name}" for name in document} | {"expires_at": kept}
         update = [{"$set": {name: {"$cond": [free, value, stays[name]]} for name, value in document.items()}}]
         try:
-            return self._collection.find_one_and_update(
+            return self._quick.find_one_and_update(
                 {"locking_key": 0},
                 update,
                 upsert=True,
@@ -233,7 +269,7 @@ class Lease:
         while not self._over.wait(HEARTBEAT_EVERY):
             try:
                 self.renew()
-            except LockError:  # the next write of the holder asks again, and says so
+            except OrchError:  # the next write of the holder asks again, and says so
                 self._fresh_until = 0.0
             except PyMongoError:  # what is not renewed is not relied on for long
                 pass
@@ -244,10 +280,10 @@ class Lease:
         since = document.get("created_at")
         ours = "run_id" in document
         who = f"orch/{document['run_id']} {document.get('actor', '')}" if ours else "golang-migrate"
-        now = _aware(document.get(SERVER_NOW, datetime.now(UTC)))
+        now = aware(document.get(SERVER_NOW, datetime.now(UTC)))
         over = ours and _is_over(document.get("expires_at"), now)
         return LockHolder(
-            f"{who} (pid {document.get('pid')} on {document.get('hostname')}, since {_clock(since, now)})",
+            f"{who} (pid {document.get('pid')} on {document.get('hostname')}, since {clock(since, now)})",
             since if hasattr(since, "tzinfo") else None,
             _key(document),
             alive=not over and _is_here(document),
@@ -258,40 +294,23 @@ class Lease:
         """Whether a lease of ours belongs to a process of this very machine and pid namespace that is gone."""
         if document.get("owner") in _abandoned:
             return True
-        if "owner" not in document or document.get("machine") != _machine() or not _machine():
+        if "owner" not in document or document.get("machine") != machine() or not machine():
             return False
         return not Path(f"/proc/{document.get('pid')}").exists()
 
 
 def _is_over(expires_at: Any, now: datetime) -> bool:
     """Whether a lease is over, as people are told. Who takes it has the server decide."""
-    return not isinstance(expires_at, datetime) or _aware(expires_at) < now
-
-
-def _aware(moment: datetime) -> datetime:
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return not isinstance(expires_at, datetime) or aware(expires_at) < now
 
 
 def _is_here(document: dict[str, Any]) -> bool:
     """Whether the process that a lock document names runs on this machine."""
-    if document.get("owner") in _abandoned or not _runs(document.get("pid")):
+    if document.get("owner") in _abandoned or not runs(document.get("pid")):
         return False
     if "machine" in document:
-        return bool(_machine()) and document["machine"] == _machine()
+        return bool(machine()) and document["machine"] == machine()
     return document.get("hostname") == socket.gethostname()
-
-
-def _runs(pid: Any) -> bool:
-    """Whether there is a process with this id on this machine; without `/proc`, as on macOS, a signal asks."""
-    if Path("/proc/self").exists():
-        return Path(f"/proc/{pid}").exists()
-    try:
-        os.kill(int(pid), 0)
-    except PermissionError:  # it belongs to somebody else
-        return True
-    except (OSError, ValueError, TypeError, OverflowError):
-        return False
-    return int(pid) > 0
 
 
 def _now() -> float:
@@ -319,23 +338,3 @@ def _sessions(document: dict[str, Any]) -> list[Any]:
 
 def _key(document: dict[str, Any]) -> str:
     return repr([document.get(name) for name in _IDENTITY])
-
-
-def _clock(since: Any, now: datetime) -> str:
-    if not isinstance(since, datetime):
-        return str(since)
-    age = max(timedelta(), now - _aware(since))
-    hours, minutes = age.seconds // 3600, age.seconds // 60 % 60
-    parts = ((age.days, "days"), (hours, "h"), (minutes, "min"), (age.seconds % 60, "s"))
-    first = next((i for i, (number, _) in enumerate(parts) if number), len(parts) - 1)
-    told = " ".join(f"{number} {unit}" for number, unit in parts[first : first + 2])
-    return f"{since:%Y-%m-%d %H:%M:%S %Z}".rstrip() + f", for {told}"
-
-
-def _machine() -> str:
-    """Name this boot and pid namespace, so that a pid can be looked up; '' where that cannot be told."""
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        return f"{boot}:{Path('/proc/self/ns/pid').stat().st_ino}"
-    except OSError:
-        return ""

@@ -34,6 +34,10 @@ class Found(NamedTuple):
     views: bool = False
 
 
+NOTHING = Found([], [], [], None)
+"""Where none of the collections is there."""
+
+
 def read_together(
     versions: Collection[Any], history: Collection[Any], locks: Collection[Any], session: ClientSession
 ) -> Found:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -17,7 +17,7 @@ from pymongo.errors import OperationFailure
 from orchestrator.engines import foreign
 from orchestrator.engines.identity import Identity, document, told, written_elsewhere
 from orchestrator.engines.mongo import errors
-from orchestrator.engines.mongo.read_together import MAX_ROWS, read_together
+from orchestrator.engines.mongo.read_together import MAX_ROWS, NOTHING, read_together
 from orchestrator.errors import ConflictError
 from orchestrator.hints import Blank, Command, Hint
 from orchestrator.model import Attempt, History, Origin, Target, VersionRow, read_attempt
@@ -63,14 +63,18 @@ class Records:
         self._stored: tuple[str, ...] = ()  # identities in the rows that were read last
         self._uuid: str | None = None  # of the history's collection; None: not asked yet
 
-    def read(self, *, locked: bool) -> History:
-        """Read history and version table. `locked`: nobody else writes to them meanwhile."""
-        return self.read_with_lock(locked=locked)[0]
+    def read(self, *, locked: bool, new: bool = False) -> History:
+        """Read history and version table. `locked`: nobody else writes to them meanwhile. `new`: none of them may be there."""
+        return self.read_with_lock(locked=locked, new=new)[0]
 
-    def read_with_lock(self, *, locked: bool) -> tuple[History, dict[str, Any] | None]:
+    def read_with_lock(self, *, locked: bool, new: bool = False) -> tuple[History, dict[str, Any] | None]:
         """Read history, version table and the document of the migration lock, in one command where the server can."""
         with errors.mapped(self._target):
-            found = read_together(self.versions, self.history, self.locks, self._session)
+            names = self._collections() if new else None
+            if names is not None and self.bookkeeping.isdisjoint(names - {self.locks.name}):
+                found = NOTHING
+            else:
+                found = read_together(self.versions, self.history, self.locks, self._session)
             if found.views:
                 self.refuse_others()
             documents, last = found.before, found.after
@@ -86,8 +90,9 @@ class Records:
             self._several_rows = len(documents) > 1
             exists, others, emptied = True, 0, False
             if not rows and not attempts:
-                exists = self._exists()
-                others, emptied = self._unrecorded() if exists else (0, False)
+                names = self._collections() if names is None else names
+                exists = self._is_listed() if names is None else bool(names)
+                others, emptied = self._unrecorded(names or ())
         history = History(
             exists,
             self._has_store,
@@ -97,7 +102,7 @@ class Records:
             emptied=emptied,
             rows=tuple(sorted(rows, key=lambda row: row.version or 0)) if len(rows) > 1 else (),
             elsewhere=self._elsewhere(),
-            place=self._place() if self._has_store else "",
+            place=self._place(),
         )
         return history, found.lock
 
@@ -197,24 +202,24 @@ class Records:
             hint=f"set it as golang-migrate does: db.{self.versions.name}.updateOne({{}}, {{$set: {{version: Long(1)}}}})",
         )
 
-    def _exists(self) -> bool:
+    def _collections(self) -> set[str] | None:
+        """Return the names of the collections, of which every database has one; None where they may not be listed."""
         try:
-            reply = self._client.admin.command(
-                "listDatabases", nameOnly=True, filter={"name": self._target.database}, session=self._session
-            )
-            return bool(reply["databases"])
-        except OperationFailure:  # the right to list is not needed for anything else
-            return bool(self._database.list_collection_names(session=self._session))
+            return set(self._database.list_collection_names(session=self._session))
+        except OperationFailure:  # not needed for anything else
+            return None
 
-    def _unrecorded(self) -> tuple[int, bool]:
+    def _is_listed(self) -> bool:
+        """Whether the server lists the database among those that this login may know of."""
+        wanted = {"name": self._target.database}
+        reply = self._client.admin.command("listDatabases", nameOnly=True, filter=wanted, session=self._session)
+        return bool(reply["databases"])
+
+    def _unrecorded(self, names: Collection[str]) -> tuple[int, bool]:
         """Return how many collections there are that are not ours, and whether beside them the history is there and empty.
 
         Without them it is what a run leaves that was killed before its first record.
         """
-        try:
-            names = self._database.list_collection_names(session=self._session)
-        except OperationFailure:  # not needed for anything else
-            return 0, False
         others = sum(name not in self.bookkeeping and not name.startswith("system.") for name in names)
         return others, bool(others) and self.history.name in names
 
@@ -231,14 +236,16 @@ class Records:
                 raise foreign.no_collection(self._target.database_id, one["name"], _KINDS.get(kind, kind))
 
     def create_store(self) -> None:
-        """Make the two collections before a transaction needs them."""
+        """Make the two collections before a transaction needs them.
+
+        Nobody waits for the majority here: what is written to them later waits for it, and the server replicates in order.
+        """
         if self._has_store:
             return
-        # The answer for the second one comes when both are durable: the server replicates in order.
         quick = self._database.with_options(write_concern=WriteConcern(1))
-        for database, collection in ((quick, self.versions), (self._database, self.history)):
+        for collection in (self.versions, self.history):
             with suppress(OperationFailure):  # 48: it is there
-                database.create_collection(collection.name, check_exists=False)
+                quick.create_collection(collection.name, check_exists=False, session=self._session)
         self._has_store = True
 
     def write_in_order(self, attempts: Sequence[Attempt], version_row: VersionRow | None) -> None:

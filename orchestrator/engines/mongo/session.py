@@ -76,7 +76,8 @@ class MongoSession:
 
     def read_history(self, extensions: Sequence[str] = ()) -> History:  # noqa: ARG002 - PostgreSQL has extensions
         """Read history and version table."""
-        return self._records.read(locked=self._lease is not None)
+        new = self._lease is not None and self._lease.is_first()
+        return self._records.read(locked=self._lease is not None, new=new)
 
     @contextmanager
     def lock(self, wait: float, on_wait: Callable[[LockHolder], None]) -> Iterator[None]:
@@ -186,6 +187,8 @@ class MongoSession:
                         self._records.point(version_row, self._session)
                     with errors.unless_cancelled(self._cancelled):
                         commit_transaction(self._session, statements, self._target.database_id)
+                    if self._lease is not None:
+                        self._lease.committed()
                 finally:
                     if self._session.in_transaction:
                         with suppress(PyMongoError):

@@ -1,0 +1,47 @@
+"""What a lock document tells of its holder: since when, and whether that process still runs."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+
+def runs(pid: Any) -> bool:
+    """Whether there is a process with this id on this machine; without `/proc`, as on macOS, a signal asks."""
+    if Path("/proc/self").exists():
+        return Path(f"/proc/{pid}").exists()
+    try:
+        os.kill(int(pid), 0)
+    except PermissionError:  # it belongs to somebody else
+        return True
+    except (OSError, ValueError, TypeError, OverflowError):
+        return False
+    return int(pid) > 0
+
+
+def machine() -> str:
+    """Name this boot and pid namespace, so that a pid can be looked up; '' where that cannot be told."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot}:{Path('/proc/self/ns/pid').stat().st_ino}"
+    except OSError:
+        return ""
+
+
+def aware(moment: datetime) -> datetime:
+    """Return a moment with its time zone; one without any is of UTC."""
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def clock(since: Any, now: datetime) -> str:
+    """Return since when something is, and for how long, as people read it."""
+    if not isinstance(since, datetime):
+        return str(since)
+    age = max(timedelta(), now - aware(since))
+    hours, minutes = age.seconds // 3600, age.seconds // 60 % 60
+    parts = ((age.days, "days"), (hours, "h"), (minutes, "min"), (age.seconds % 60, "s"))
+    first = next((i for i, (number, _) in enumerate(parts) if number), len(parts) - 1)
+    told = " ".join(f"{number} {unit}" for number, unit in parts[first : first + 2])
+    return f"{since:%Y-%m-%d %H:%M:%S %Z}".rstrip() + f", for {told}"
