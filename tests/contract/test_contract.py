@@ -51,7 +51,7 @@ def never(holder: LockHolder) -> None:
 def test_a_missing_database_is_told_and_not_made(bench: Bench) -> None:
     try:
         with bench.engine().connect(bench.target) as session:
-            assert session.read_history() == History(exists=False)
+            assert session.read_history()._replace(place="") == History(exists=False)
     except DatabaseMissingError as error:
         assert bench.target.database in error.what
     assert bench.estate.snapshot() == {}
@@ -79,7 +79,8 @@ def test_reading_a_pristine_database_creates_nothing(bench: Bench) -> None:
     before = bench.estate.snapshot()
     with engine.connect(bench.target) as session:
         found = session.read_history()
-        assert found == History(unrecorded=found.unrecorded)  # MongoDB has a database by a collection in it
+        # MongoDB has a database by a collection in it.
+        assert found._replace(place="") == History(unrecorded=found.unrecorded)
         assert session.holder() is None
     assert bench.estate.snapshot() == before
 
@@ -367,7 +368,8 @@ def test_what_golang_migrate_wrote_is_read(anywhere: Any, version: int, dirty: b
     engine = anywhere.ready()
     anywhere.dialect.golang_migrate_writes(version, dirty)
     with engine.connect(anywhere.target) as session:
-        assert session.read_history() == History(store=False, version_row=VersionRow(version, dirty))
+        found = session.read_history()
+        assert found._replace(place="") == History(store=False, version_row=VersionRow(version, dirty))
 
 
 # ---------------------------------------------------------------- statements that stand alone

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,12 +13,14 @@ from typing import Any
 import pytest
 from estate import SERVERS, Estate, start
 from house import House
+from kill import Ended, Forge
 
 from orchestrator.engines import load_engine
+from orchestrator.engines.base import Limits
 from orchestrator.engines.mongo import lease as mongo_lease
-from orchestrator.errors import LockError
+from orchestrator.errors import ConnectionLostError, LockError
 from orchestrator.manifest.dsn import Redactor, resolve
-from orchestrator.model import Database, Target
+from orchestrator.model import Attempt, Database, Direction, Target, VersionRow
 
 MANY = 2_000
 # Five milliseconds a document: the server is at it for ten seconds.
@@ -75,6 +80,52 @@ def test_a_holder_whose_machine_slept_finds_out_before_it_writes(
         with pytest.raises(LockError, match="taken over"):
             lease.check()
     engine.close()
+
+
+def test_a_lock_that_is_lost_with_its_server_keeps_everything_from_being_written(target: Target) -> None:
+    """Nobody waits for the majority when the lock is taken, so a server that stops may lose it: until the first record."""
+    engine = load_engine("mongo", "tester@here", "run1")
+    one = Attempt(1, 1, "one", Direction.UP, "sha256:1", done=True)
+    with engine.connect(target) as session:
+        with session.lock(0, lambda _: None):
+            lease: Any = session._lease  # type: ignore[attr-defined]
+            lease._collection.delete_many({})
+            with pytest.raises(ConnectionLostError, match="does not have the lock"):
+                session.commit((), [one], VersionRow(1), Limits())
+        history = session.read_history()
+        assert (history.exists, history.version_row, history.attempts) == (True, None, ())
+        with session.lock(0, lambda _: None):
+            session.commit((), [one], VersionRow(1), Limits())
+            session._lease._collection.delete_many({})  # type: ignore[attr-defined]
+            with pytest.raises(LockError, match="taken over"):  # the majority had it: somebody took it away
+                session.commit((), [one._replace(version=2)], VersionRow(2), Limits())
+        assert [attempt.version for attempt in session.read_history().attempts] == [1]
+    engine.close()
+
+
+def test_a_lock_that_is_lost_with_its_server_is_taken_again(mongo_house: House, forge: Forge) -> None:
+    house = mongo_house
+    ended: list[Ended] = []
+
+    def run() -> None:
+        label = "before MongoSession.commit"
+        ended.append(forge.run(["apply"], house.estate.root, house.estate.env, kill_at=1, label=label, stop=True))
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    locks = house.estate.mongo("db")["migrate_advisory_lock"]
+    pid, deadline = 0, time.monotonic() + 30
+    while not (pid and "T (stopped)" in Path(f"/proc/{pid}/status").read_text()):
+        assert time.monotonic() < deadline, ended
+        pid = (locks.find_one({}) or {}).get("pid", 0)
+        time.sleep(0.02)
+    locks.delete_many({})
+    os.kill(pid, signal.SIGCONT)
+    thread.join(60)
+    assert ended[0].code == 0, ended[0].output
+    assert "asking the database again" in ended[0].output
+    assert house.tables() == [1, 2, 3, 4]
+    assert locks.count_documents({}) == 0
 
 
 def test_what_could_not_be_ended_is_left_to_whoever_comes_next(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
