@@ -111,7 +111,7 @@ def test_a_lock_that_is_lost_with_its_server_is_taken_again(mongo_house: House, 
         label = "before MongoSession.commit"
         ended.append(forge.run(["apply"], house.estate.root, house.estate.env, kill_at=1, label=label, stop=True))
 
-    thread = threading.Thread(target=run)
+    thread = threading.Thread(target=run, daemon=True)
     thread.start()
     locks = house.estate.mongo("db")["migrate_advisory_lock"]
     pid, deadline = 0, time.monotonic() + 30
