@@ -9,6 +9,7 @@ import ast
 import inspect
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,6 +35,7 @@ def _classes() -> dict[str, type[errors.OrchError]]:
     return {name: one for name, one in found if issubclass(one, errors.OrchError)}
 
 
+@cache
 def messages() -> list[Message]:
     """Return the messages of all errors and problems, by kind, each once."""
     root = Path(orchestrator.__file__).parent

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
-from estate import ORCH, Estate
+from estate import Estate
 from jsonschema import validate
 from transcript import received_on_a_terminal, screen
 
@@ -80,7 +80,7 @@ def test_colours_are_where_they_are_wanted(shop: Estate) -> None:
     env = {key: value for key, value in shop.env.items() if key not in ("CI", "NO_COLOR")}
 
     def received(*words: str, **more: str) -> str:
-        return received_on_a_terminal([ORCH, *words], shop.root, env | more, columns=100)[1]
+        return received_on_a_terminal(words, shop.root, env | more, columns=100)[1]
 
     shown = received("status")
     assert "\x1b[1mDATABASE\x1b[0m" in shown
@@ -111,7 +111,7 @@ def test_diffs_have_colours(shop: Estate) -> None:
 def test_a_narrow_terminal_wraps_at_words_and_keeps_commands_whole(shop: Estate) -> None:
     env = {key: value for key, value in shop.env.items() if key != "CI"}
     for columns in (50, 80):
-        _, received = received_on_a_terminal([ORCH, "history"], shop.root, env, columns=columns)
+        _, received = received_on_a_terminal(["history"], shop.root, env, columns=columns)
         assert max(map(len, screen(received).splitlines())) <= columns
         assert "nowhere" in screen(received)
 

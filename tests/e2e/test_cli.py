@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from estate import ORCH, Estate
+from estate import ORCH, Estate, launch
 
 from orchestrator import __version__
 from orchestrator.cli.command_table import COMMANDS
@@ -236,13 +236,8 @@ def on_a_terminal(
     """
     ours, theirs = pty.openpty()
     plain = {k: v for k, v in estate.env.items() if k not in ("CI", "NO_COLOR")} | {"TERM": "xterm-256color"}
-    with subprocess.Popen(
-        [ORCH, *arguments],
-        cwd=estate.root,
-        env=plain | (env or {}),
-        stdin=theirs,
-        stdout=subprocess.PIPE,
-        stderr=theirs,
+    with launch(
+        arguments, estate.root, plain | (env or {}), stdin=theirs, stdout=subprocess.PIPE, stderr=theirs
     ) as process:
         os.close(theirs)
         if not pause:

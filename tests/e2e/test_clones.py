@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from clone_files import MONGO, PG
-from estate import ORCH, Estate
+from estate import Estate
 
 from orchestrator import testing
 from orchestrator.embedded import Server
@@ -435,7 +435,7 @@ def test_a_clone_that_fails_half_way_leaves_nothing(shop: Estate, name: str, mon
 @pytest.mark.timing
 def test_a_builder_killed_half_way_is_continued(shop: Estate) -> None:
     shop.write("postgres-a", {"000004_slow.up.sql": "CREATE TABLE slow ();\nSELECT pg_sleep(2);\n"})
-    process = subprocess.Popen([ORCH, "clone", "a"], cwd=shop.root, env=shop.env, stdout=-1, stderr=-1)
+    process = shop.start("clone", "a")
     deadline = time.monotonic() + 20
     while not _maintenance(
         shop, "SELECT 1 FROM pg_stat_activity WHERE query LIKE '%pg_sleep(2)%' AND pid <> pg_backend_pid()"

@@ -6,7 +6,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import psycopg
 import pytest
-from estate import Estate
+from estate import SOON, Estate
 
 from orchestrator.engines.url import DsnError
 from orchestrator.manifest.dsn import check_template, read_address
@@ -98,7 +98,7 @@ def test_a_file_waits_for_the_lock_of_a_table_as_long_as_the_dsn_says(pg_estate:
     pg_estate.write("postgres-a", {"4_x.up.sql": "ALTER TABLE t ADD COLUMN a int;"})
     with psycopg.connect(pg_estate.servers["postgres"].dsn(pg_estate.prefix + "a")) as blocker:
         blocker.execute("SELECT FROM t")
-        failed = pg_estate.orch("apply", code=1, timeout=20).stderr
+        failed = pg_estate.orch("apply", code=1, timeout=20, patches=SOON).stderr
     assert "4_x.up.sql:1" in failed and "55P03" in failed
     path.write_text(path.read_text().replace("version: 1\n", "version: 1\ndefaults: {lock_timeout: 3s}\n"))
     pg_estate.write("postgres-a", {"4_x.up.sql": read})

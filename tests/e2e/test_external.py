@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from estate import Estate
+from estate import AWAY, Estate
 
 from orchestrator.errors import InvalidError, InvalidGroup
 from orchestrator.manifest import load
@@ -171,7 +171,7 @@ def test_what_is_wrong_with_the_other_database_is_told_with_the_command_for_its_
     teams.orch("apply", *PLATFORM)
 
     def told(code: int, *arguments: str, env: dict[str, str] | None = None) -> str:
-        text = teams.orch("apply", "--only", "order", *arguments, code=code, env=env).stderr
+        text = teams.orch("apply", "--only", "order", *arguments, code=code, env=env, patches=AWAY).stderr
         assert f"postgres-order needs {id} of platform/databases.yaml" in text
         assert teams.snapshot() == before
         return text
@@ -198,7 +198,7 @@ def test_what_is_wrong_with_the_other_database_is_told_with_the_command_for_its_
         text = told(7, env=env)
         assert what in text
         for arguments in (["status"], ["plan"]):
-            shown = teams.orch(*arguments, env=env).text
+            shown = teams.orch(*arguments, env=env, patches=AWAY).text
             assert f"waits for {id} of platform/databases.yaml" in shown
             assert secret not in shown
         assert secret not in text

@@ -10,7 +10,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from browser import opened
-from estate import ORCH, Estate
+from estate import Estate
 from picture import SIGNS, picture
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -52,7 +52,7 @@ def shop(estate: Estate) -> None:
 def test_the_live_view_is_drawn_from_a_real_run(pg_estate: Estate) -> None:
     shop(pg_estate)
     env = {k: v for k, v in pg_estate.env.items() if k not in ("CI", "NO_COLOR")}
-    svg, states = picture([ORCH, "apply"], pg_estate.root, env)
+    svg, states = picture(["apply"], pg_estate.root, env)
     assert {"done", "running", "failed", "blocked"} <= states
     assert pg_estate.prefix not in svg
     assert "column&#160;&quot;amount&quot;" in svg  # what went wrong comes before the place

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import psycopg
 import pytest
-from estate import Estate
+from estate import SOON, Estate
 
 pytestmark = pytest.mark.timing
 
@@ -49,7 +49,7 @@ def test_readers_wait_for_one_short_try_and_the_blocker_is_named(pg_estate: Esta
     reader = threading.Thread(target=_longest_read, args=(dsn, over, reads))
     with _report(dsn) as pid:
         reader.start()
-        told = pg_estate.orch("apply", code=1).stderr
+        told = pg_estate.orch("apply", code=1, patches=SOON).stderr
         over.set()
         reader.join()
     assert max(reads) < 2.0, sorted(reads)[-5:]
@@ -86,7 +86,7 @@ def test_the_header_of_a_file_sets_one_try(pg_estate: Estate) -> None:
     dsn = _estate(pg_estate, f"-- orch: lock_try=100ms\n-- orch: lock_timeout=100ms\n{ALTER}")
     with _report(dsn):
         began = time.monotonic()
-        told = pg_estate.orch("apply", code=1).stderr
+        told = pg_estate.orch("apply", code=1, patches=SOON).stderr
     assert told.count("tried again in") == 5, "however short, it is tried six times"
     assert time.monotonic() - began < 30
 
@@ -142,7 +142,7 @@ def test_a_query_that_this_login_may_not_see_is_told_as_that(pg_estate: Estate) 
             )
         )
         with _report(dsn) as pid:
-            told = pg_estate.orch("apply", code=1, env={"ORCH_DSN_POSTGRES_A": own}).stderr
+            told = pg_estate.orch("apply", code=1, env={"ORCH_DSN_POSTGRES_A": own}, patches=SOON).stderr
         assert f"blocked by backend {pid} (user " in told
         assert "GRANT pg_read_all_stats" in told
     finally:

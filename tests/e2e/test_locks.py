@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from estate import Estate
+from estate import SOON, Estate
 from gate import Gate
 from house import House
 from kill import Ended, Forge
@@ -57,8 +57,6 @@ def test_a_pooler_in_session_mode_is_fine(pg_house: House) -> None:
 
 # ---------------------------------------------------------------- locks of tables
 
-QUICK = {"orchestrator.execution.migrator.FIRST_PAUSE": 0.05}
-
 
 @contextmanager
 def _table_locked(house: House, seconds: float | None) -> Iterator[None]:
@@ -100,7 +98,7 @@ def test_ddl_behind_a_foreign_lock_is_tried_again_visibly(pg_house: House) -> No
     house.estate.manifest("  - {name: db, server: postgres, lock_timeout: 200ms}\n")
     _altering(house)
     with _table_locked(house, 0.5):
-        told = house.orch("apply", patches=QUICK).output
+        told = house.orch("apply", patches=SOON).output
     assert "2 tried again in" in told
     assert "lock timeout" in told
     assert house.tables() == [1, 2]
@@ -113,7 +111,7 @@ def test_ddl_that_never_gets_its_lock_fails_with_a_hint(pg_house: House) -> None
     house.estate.manifest("  - {name: db, server: postgres, lock_timeout: 50ms}\n")
     _altering(house)
     with _table_locked(house, None):
-        told = house.orch("apply", code=1, patches=QUICK).output
+        told = house.orch("apply", code=1, patches=SOON).output
     assert told.count("tried again in") == 5
     assert "raise lock_timeout" not in told
     assert "000002_t2.up.sql:1" in told
@@ -128,7 +126,7 @@ def test_the_header_of_a_file_sets_its_own_lock_timeout(pg_house: House) -> None
     house.estate.manifest("  - {name: db, server: postgres, lock_timeout: 50ms}\n")
     _altering(house, "-- orch: lock_timeout=30s\n")
     with _table_locked(house, 1.0):
-        told = house.orch("apply", patches=QUICK).output
+        told = house.orch("apply", patches=SOON).output
     assert told.count("tried again") < 5, "of the manifest it would have been tried six times in half a second"
     assert house.tables() == [1, 2]
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from estate import ORCH, Estate
+from estate import Estate
 from pymongo import MongoClient
 from transcript import received_on_a_terminal
 
@@ -74,7 +74,7 @@ def test_an_index_build_and_a_wait_are_told_as_they_stand(pg_estate: Estate) -> 
 def test_a_terminal_shows_percents_and_a_log_the_wait(pg_estate: Estate) -> None:
     pg_estate.add("postgres", "b", {"1_t.up.sql": SLOW_INDEX, "2_a.up.sql": "CREATE TABLE a (id int);"})
     env = {key: value for key, value in pg_estate.env.items() if key not in ("CI", "NO_COLOR")}
-    code, shown = received_on_a_terminal([ORCH, "apply"], pg_estate.root, env, columns=100)
+    code, shown = received_on_a_terminal(["apply"], pg_estate.root, env, columns=100)
     assert code == 0, shown
     assert any(f"{percent} %" in shown for percent in range(30, 100))
     pg_estate.write("postgres-b", {"3_idx.up.sql": "ALTER TABLE a ADD COLUMN n int;\n"})

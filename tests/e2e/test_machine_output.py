@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 from pathlib import Path
 from typing import Any, get_args
 from xml.etree import ElementTree
@@ -12,7 +11,7 @@ from xml.etree import ElementTree
 import jsonschema
 import pytest
 import xmlschema
-from estate import ORCH, Estate
+from estate import Estate, piped
 
 from orchestrator.analysis.risks import Risk, risks
 from orchestrator.engines.mongo.migration_file import parse_commands
@@ -134,13 +133,8 @@ def test_github(nasty: Estate) -> None:
 
 def test_the_log_of_a_job_has_no_commands_that_others_wrote(nasty: Estate) -> None:
     for output in ("text", "github"):
-        process = subprocess.run(
-            [ORCH, "apply", "--output", output],
-            cwd=nasty.root,
-            env={**nasty.env, "GITHUB_ACTIONS": "true", "CI": "true"},
-            capture_output=True,
-            text=True,
-        )
+        env = {**nasty.env, "GITHUB_ACTIONS": "true", "CI": "true"}
+        process = piped(["apply", "--output", output], nasty.root, env)
         assert not [line for line in re.split("[\r\n]", process.stderr) if finds_command(line)]
         assert process.returncode == 1 and "error" in process.stderr
 
@@ -149,13 +143,7 @@ def test_secrets_are_masked_only_where_a_runner_takes_the_command(pg_estate: Est
     pg_estate.add("postgres", "a", {"000001_a.up.sql": "SELECT 1;", "000001_a.down.sql": "SELECT 1;"})
     password = pg_estate.servers["postgres"].password
     pg_estate.orch("apply", "--output", "github")  # which checks that there is no password
-    done = subprocess.run(
-        [ORCH, "apply", "--output", "github"],
-        cwd=pg_estate.root,
-        env={**pg_estate.env, "GITHUB_ACTIONS": "true"},
-        capture_output=True,
-        text=True,
-    )
+    done = piped(["apply", "--output", "github"], pg_estate.root, {**pg_estate.env, "GITHUB_ACTIONS": "true"})
     assert ("add-mask", {}, password) in [decoded(line) for line in done.stdout.splitlines()]
     assert password not in done.stderr
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from estate import Estate, start
+from estate import SOON, Estate, start
 from kill import Forge
 
 from orchestrator.engines.mongo.command_names import meant
@@ -128,9 +128,6 @@ def written_all_the_time(estate: Estate, query: dict[str, Any]) -> Iterator[None
     finally:
         over.set()
         writer.join(30)
-
-
-SOON = {"orchestrator.execution.migrator.FIRST_PAUSE": 0.02}
 
 
 def test_a_hot_document_sends_an_update_out_of_the_transaction(mongo_estate: Estate, forge: Forge) -> None:

@@ -117,14 +117,7 @@ def test_all_jobs_at_once_in_random_order(estate: Estate) -> None:
 
 
 def waiting(estate: Estate, *arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [ORCH, "wait", *arguments],
-        cwd=estate.root,
-        env=estate.env,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    return estate.start("wait", *arguments)
 
 
 def two(estate: Estate) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
-from estate import ORCH, SERVERS, Estate
+from estate import ORCH, SERVERS, Estate, piped
 from processes import until
 
 from orchestrator import embedded
@@ -267,15 +267,8 @@ def test_no_command_asks_or_hangs_without_a_terminal(pg_estate: Estate, ci: str)
     try:
         for name in COMMANDS:
             for arguments in ARGUMENTS.get(name, [[]]):
-                done = subprocess.run(
-                    [ORCH, name, *(clone if a == "CLONE" else a for a in arguments)],
-                    cwd=pg_estate.root,
-                    env={**pg_estate.env, "CI": ci},
-                    stdin=reader,
-                    capture_output=True,
-                    text=True,
-                    timeout=30,
-                )
+                words = [name, *(clone if a == "CLONE" else a for a in arguments)]
+                done = piped(words, pg_estate.root, {**pg_estate.env, "CI": ci}, stdin=reader)
                 assert "Traceback" not in done.stderr and "No such option" not in done.stderr, (name, done.stderr)
                 assert not re.search(r"\[y/N\]|Type 'yes'|: $", done.stdout + done.stderr), (name, done.stderr)
     finally:

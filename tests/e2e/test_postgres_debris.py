@@ -10,9 +10,8 @@ from collections.abc import Iterator
 
 import psycopg
 import pytest
+from estate import SOON
 from house import House
-
-QUICK = {"orchestrator.execution.migrator.FIRST_PAUSE": 0.05}
 
 
 @pytest.fixture
@@ -105,7 +104,7 @@ def test_an_index_that_another_session_is_building_is_left_to_it(house: House) -
         while valid(house, "i") is None:
             assert time.monotonic() < deadline
             time.sleep(0.02)
-        told = house.orch("apply", code=1, patches=QUICK).output
+        told = house.orch("apply", code=1, patches=SOON).output
         assert "may be building it" in told
         assert told.count("tried again in") == 5
         assert house.version_row() == (1, False)
@@ -158,7 +157,7 @@ def test_concurrently_behind_an_open_transaction_fails_in_bounded_time_and_conve
     write(house, "-- orch: lock_timeout=300ms\nCREATE INDEX CONCURRENTLY i ON t1 (id);")
     with open_transaction(house):
         began = time.monotonic()
-        told = house.orch("apply", code=1, patches=QUICK).output
+        told = house.orch("apply", code=1, patches=SOON).output
         assert time.monotonic() - began < 20
         assert told.count("tried again in") == 5
         assert "000002_x.up.sql:2:1" in told

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from estate import ORCH, Estate, Files
+from estate import Estate, Files
 from transcript import on_a_terminal
 
 FILES: Files = {
@@ -54,7 +54,7 @@ def test_a_person_is_asked_and_a_failing_file_leaves_the_version_below(pg_estate
     pg_estate.orch("apply")
     pg_estate.write("postgres-a", {"2_b.up.sql": "CREATE TABLE b (one nothing);"})
     person = {name: value for name, value in pg_estate.env.items() if name != "CI"}
-    code, screen = on_a_terminal([ORCH, "redo", "a"], pg_estate.root, person, "no\n")
+    code, screen = on_a_terminal(["redo", "a"], pg_estate.root, person, "no\n")
     assert code == 130
     assert "- 2 b" in screen
     assert pg_estate.version_row("a") == [(2, False)]

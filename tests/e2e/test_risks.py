@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import pty
-import subprocess
 
 import pytest
-from estate import ORCH, Estate
+from estate import Estate, launch
 
 FIRST = {"1_a.up.sql": "CREATE TABLE t (a int, b int);\nCREATE TABLE u (a int);\n", "1_a.down.sql": ""}
 DROPS = "ALTER TABLE t ADD COLUMN c int;\nALTER TABLE t -- no longer used\n  DROP COLUMN b;\n"
@@ -18,9 +17,7 @@ def at_a_terminal(estate: Estate, *arguments: str, typed: str = "", ci: str = ""
     ours, theirs = pty.openpty()
     env = {key: value for key, value in estate.env.items() if key not in ("CI", "NO_COLOR")}
     env |= {"TERM": "xterm", "NO_COLOR": "1", **({"CI": ci} if ci else {})}
-    with subprocess.Popen(
-        [ORCH, *arguments], cwd=estate.root, env=env, stdin=theirs, stdout=theirs, stderr=theirs
-    ) as process:
+    with launch(arguments, estate.root, env, stdin=theirs, stdout=theirs, stderr=theirs) as process:
         os.close(theirs)
         seen = b""
         while True:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import stat
-import subprocess
 from pathlib import Path
 from urllib.parse import quote
 
 import psycopg
 import pytest
-from estate import ORCH, Estate, Files
+from estate import Estate, Files, piped
 from transcript import on_a_terminal
 
 SQL: Files = {"1_t.up.sql": "CREATE TABLE t AS SELECT 42 AS answer;", "1_t.down.sql": "DROP TABLE t;"}
@@ -91,15 +90,15 @@ def test_a_dsn_is_printed_for_programs_and_after_a_question_for_people(pg_estate
     pg_estate.add("postgres", "a", SQL)
     pg_estate.orch("apply")
     server = pg_estate.servers["postgres"]
-    done = subprocess.run([ORCH, "dsn", "a"], cwd=pg_estate.root, env=pg_estate.env, capture_output=True, text=True)
+    done = piped(["dsn", "a"], pg_estate.root, pg_estate.env)
     with psycopg.connect(done.stdout.strip()) as connection:
         assert connection.execute("SELECT answer FROM t").fetchall() == [(42,)]
     assert f":{server.port}/{pg_estate.prefix}a" in pg_estate.orch("dsn", "a", "--no-password").stdout
     person = {name: value for name, value in pg_estate.env.items() if name != "CI"}
-    code, screen = on_a_terminal([ORCH, "dsn", "a"], pg_estate.root, person, "no\n")
+    code, screen = on_a_terminal(["dsn", "a"], pg_estate.root, person, "no\n")
     assert code == 1
     assert "Type 'yes' to show the password" in screen
     assert server.password not in screen
-    code, screen = on_a_terminal([ORCH, "dsn", "a"], pg_estate.root, person, "yes\n")
+    code, screen = on_a_terminal(["dsn", "a"], pg_estate.root, person, "yes\n")
     assert code == 0
     assert server.password in screen

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from estate import Estate, Result
+from estate import SOON, Estate, Result
 from golang import Crashed, GolangError, GolangSqlite
 from kill import Forge
 
@@ -277,10 +277,10 @@ def test_dsns_that_cannot_be_meant(files: Files, dsn: str, what: str) -> None:
 
 def test_a_file_that_somebody_else_writes_to_is_waited_for(files: Files) -> None:
     files.orch("apply")
-    files.write({"000004_x.up.sql": "-- orch: lock_timeout=1s\nCREATE TABLE x (a);\n"})
+    files.write({"000004_x.up.sql": "-- orch: lock_timeout=200ms\nCREATE TABLE x (a);\n"})
     with closing(sqlite3.connect(files.path, isolation_level=None)) as writer:
         writer.execute("BEGIN IMMEDIATE")
-        failed = files.orch("apply", code=1)
+        failed = files.estate.orch("apply", code=1, patches=SOON)
         assert "is locked by another writer" in failed.text
         writer.execute("ROLLBACK")
         writer.execute("BEGIN EXCLUSIVE")  # nobody may read either

@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
-from estate import ORCH, Estate
+from estate import ORCH, Estate, piped
 from test_machine_output import finds_command, report, schema_of
 
 ONE: dict[str, str | bytes] = {
@@ -124,13 +124,8 @@ def test_nobody_obeys_what_others_wrote(pg_estate: Estate, arguments: list[str],
     pg_estate.sql("a", "UPDATE orch_history SET name = %s, error = %s, actor = %s", EVIL, EVIL, EVIL)
     formats = {"status": ["json"], "repair": ["json"], "history": ["json"], "plan": ["json", "markdown"]}
     for output in ["text", *formats.get(arguments[0], ["json", "jsonl", "github", "gitlab"])]:
-        done = subprocess.run(
-            [ORCH, *arguments, "--output", output] if output != "text" else [ORCH, *arguments],
-            cwd=pg_estate.root,
-            env={**pg_estate.env, "GITHUB_ACTIONS": on_github},
-            capture_output=True,
-            timeout=60,
-        )
+        words = [*arguments, "--output", output] if output != "text" else arguments
+        done = piped(words, pg_estate.root, {**pg_estate.env, "GITHUB_ACTIONS": on_github}, text=False)
         for name, raw in (("stdout", done.stdout), ("stderr", done.stderr)):
             text = raw.decode()
             assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f]", text), (output, name, text)
@@ -250,7 +245,7 @@ def test_a_signal_at_any_moment_of_the_start(pg_estate: Estate) -> None:
     """Also while modules are loaded and the manifest is read."""
     pg_estate.add("postgres", "a", ONE)
     for step in range(16):
-        process = pg_estate.start("plan", "--output", "json")
+        process = pg_estate.start("plan", "--output", "json", start_up=True)
         time.sleep(0.04 * step)
         process.send_signal(signal.SIGTERM)
         stdout, stderr = process.communicate(timeout=60)

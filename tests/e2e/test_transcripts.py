@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from estate import ORCH, Estate
-from transcript import COLUMNS, masked, on_a_terminal, piped
+from estate import Estate, piped
+from transcript import COLUMNS, masked, on_a_terminal
 
 from orchestrator import embedded
 from orchestrator.embedded import Server
@@ -178,11 +178,12 @@ def run(estate: Estate, line: str, *, terminal: bool, columns: int = COLUMNS) ->
     names = {str(estate.root.resolve()): "DIRECTORY", str(estate.root): "DIRECTORY", estate.prefix: ""}
     names |= {estate.root.name: "DIRECTORY", os.uname().nodename: "HOST"}
     if terminal:
-        code, shown = on_a_terminal([ORCH, *words], estate.root, env, columns=columns)
+        code, shown = on_a_terminal(words, estate.root, env, columns=columns)
         parts = [masked(shown, names)]
     else:
-        code, stdout, stderr = piped([ORCH, *words], estate.root, env)
-        parts = [masked(stdout, names), "--- stderr\n" + masked(stderr, names) if stderr else ""]
+        done = piped(words, estate.root, env)
+        code = done.returncode
+        parts = [masked(done.stdout, names), "--- stderr\n" + masked(done.stderr, names) if done.stderr else ""]
     for server in estate.servers.values():
         assert server.password not in "".join(parts)
     return f"$ orch {line}\n{''.join(parts)}--- exit code {code}\n\n"

@@ -13,7 +13,7 @@ from pathlib import Path
 from unittest import mock
 
 import pytest
-from estate import ORCH, SERVERS, Estate, Figure
+from estate import SERVERS, Estate, Figure, launch
 from kill import Ended, Forge
 from schema_snapshot import difference
 from varied import NAMES, Varied
@@ -22,6 +22,7 @@ from orchestrator import embedded
 from orchestrator.embedded import Server
 
 RUNS = 8
+STREAMS = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
 
 
 @pytest.fixture
@@ -31,18 +32,7 @@ def varied(estate: Estate) -> Iterator[Varied]:
 
 def _at_once(estate: Estate, count: int, *arguments: str) -> list[tuple[int, str]]:
     """Start processes together, and return exit code and output of each."""
-    started = [
-        subprocess.Popen(
-            [ORCH, *arguments],
-            cwd=estate.root,
-            env=estate.env,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for _ in range(count)
-    ]
+    started = [launch(arguments, estate.root, estate.env, **STREAMS) for _ in range(count)]
     outputs = [process.communicate(timeout=180)[0] for process in started]
     return [(process.returncode, output) for process, output in zip(started, outputs, strict=True)]
 
@@ -81,19 +71,11 @@ def test_apply_and_rollback_at_once_end_in_a_state_that_one_of_them_wanted(varie
     """Each either does what its plan says, or finds the plan stale and touches nothing."""
     assert forge.run(["apply"], varied.root, varied.env).code == 0
     up = varied.schema_snapshots(history=False)
-    down = [ORCH, "rollback", *NAMES, "--to", "0", "--yes"]
-    process = subprocess.Popen(
-        down,
-        cwd=varied.root,
-        env=varied.env,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
+    process = launch(["rollback", *NAMES, "--to", "0", "--yes"], varied.root, varied.env, **STREAMS)
     codes = {code for code, _ in _at_once(varied, 3, "apply")}
     output = process.communicate(timeout=120)[0]
     assert codes <= {0, 1, 5}, codes
-    assert process.returncode in (0, 1, 5), output.decode()
+    assert process.returncode in (0, 1, 5), output
     last = forge.run(["apply"], varied.root, varied.env)
     assert last.code == 0, last.output
     found = varied.schema_snapshots(history=False)

@@ -10,7 +10,7 @@ import os
 import secrets
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -22,7 +22,7 @@ from hint_commands import RECORD, SITE
 from old_postgres import BUILD
 from psycopg import sql
 from pymongo import MongoClient
-from warm import Warm
+from warm import Forked, Warm
 
 from orchestrator import embedded
 from orchestrator.embedded import Server
@@ -30,6 +30,10 @@ from orchestrator.embedded.mysql import Mysql
 
 ORCH = str(Path(sys.executable).with_name("orch"))
 ROOT_VARIABLE = "ORCH_TEST_SERVERS"
+SOON = {"orchestrator.execution.migrator.FIRST_PAUSE": 0.02}
+"""For `patches`: what is tried again is tried again soon."""
+AWAY = {"orchestrator.engines.mongo.engine._SERVER_SELECTION_TIMEOUT": 1}
+"""For `patches`: a MongoDB that is away is soon given up."""
 Figure = Callable[..., None]
 Files = Mapping[str, str] | Mapping[str, bytes] | Mapping[str, str | bytes]
 
@@ -68,6 +72,27 @@ def _warm() -> Warm:
     warm = Warm(Estate(Path(), {}).env)
     atexit.register(warm.close)
     return warm
+
+
+def launch(arguments: Sequence[str], cwd: Path, env: Mapping[str, str], **streams: Any) -> subprocess.Popen[Any]:
+    """Start `orch ARGUMENTS` and return at once. `streams` are stdin, stdout and stderr, all of them, and `text`."""
+    if _warm().takes(env):
+        return Forked(_warm(), arguments, cwd, env, **streams)
+    return subprocess.Popen([ORCH, *arguments], cwd=cwd, env=env, **streams)
+
+
+def piped(
+    arguments: Sequence[str], cwd: Path, env: Mapping[str, str], *, text: bool = True, stdin: int = subprocess.DEVNULL
+) -> subprocess.CompletedProcess[Any]:
+    """Run `orch ARGUMENTS` as `subprocess.run` does; of what it prints nothing is looked at here."""
+    streams = {"stdin": stdin, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": text}
+    with launch(arguments, cwd, env, **streams) as process:
+        try:
+            out, err = process.communicate(timeout=120)
+        except BaseException:
+            process.kill()
+            raise
+    return subprocess.CompletedProcess(["orch", *arguments], process.returncode, out, err)
 
 
 @dataclasses.dataclass
@@ -125,14 +150,23 @@ class Estate:
             path.write_bytes(content) if isinstance(content, bytes) else path.write_text(content)
 
     def orch(
-        self, *arguments: str, code: int | None = 0, env: dict[str, str] | None = None, timeout: float = 120
+        self,
+        *arguments: str,
+        code: int | None = 0,
+        env: dict[str, str] | None = None,
+        timeout: float = 120,
+        patches: Mapping[str, float] | None = None,
     ) -> Result:
-        """Run the command in a process of its own. No output may ever hold a password or a traceback."""
+        """Run the command in a process of its own. No output may ever hold a password or a traceback.
+
+        `patches` are module constants to change: what takes long by itself, such as a pause.
+        """
         environment = {**self.env, **(env or {})}
         warm = _warm()
         if warm.takes(environment):
-            pid, ended, out, err = warm.run(arguments, self.root, environment, timeout)
+            pid, ended, out, err = warm.run(arguments, self.root, environment, timeout, patches)
         else:
+            assert not patches, "a new program has the constants of its files"
             with self.start(*arguments, env=env) as process:
                 try:
                     out, err = process.communicate(timeout=timeout)
@@ -149,17 +183,15 @@ class Estate:
             assert result.code == code, f"exit {result.code}, not {code}\n{result.stdout}\n{result.stderr}"
         return result
 
-    def start(self, *arguments: str, env: dict[str, str] | None = None) -> subprocess.Popen[str]:
-        """Start the command and return at once."""
-        return subprocess.Popen(
-            [ORCH, *arguments],
-            cwd=self.root,
-            env={**self.env, **(env or {})},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+    def start(
+        self, *arguments: str, env: dict[str, str] | None = None, start_up: bool = False
+    ) -> subprocess.Popen[str]:
+        """Start the command and return at once; with `start_up` as a new program, which has yet to import all it needs."""
+        environment = {**self.env, **(env or {})}
+        streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        if start_up:
+            return subprocess.Popen([ORCH, *arguments], cwd=self.root, env=environment, **streams)  # type: ignore[call-overload,no-any-return]
+        return launch(arguments, self.root, environment, **streams)
 
     def add(self, engine: str, name: str, files: Files, **keys: object) -> None:
         """Declare a database and write its migrations; `keys` go into its entry of the manifest."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +30,17 @@ def record(path: str) -> None:
 
 def refusal(argv: Sequence[str]) -> str:
     """Return why the command line does not take these words; '' if it does. What a person fills in counts as 1."""
+    return _refusal(tuple("1" if isinstance(word, Blank) else str(word) for word in argv))
+
+
+@cache
+def _refusal(argv: tuple[str, ...]) -> str:
     import typer
     import typer.main
 
     from orchestrator.cli.app import app
 
-    words: list[str] = ["1" if isinstance(word, Blank) else word for word in argv]
+    words = list(argv)
     command: Any = typer.main.get_command(app)
     context: Any = None
     name = "orch"

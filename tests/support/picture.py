@@ -36,8 +36,8 @@ def svg(frame: str, title: str, columns: int) -> str:
 
 
 def picture(arguments: Sequence[str], directory: Path, env: dict[str, str], columns: int = 100) -> tuple[str, set[str]]:
-    """Run a command; return its most varied frame as SVG, and the states that it shows."""
-    _, received = received_on_a_terminal(list(arguments), directory, env, columns=columns)
+    """Run `orch ARGUMENTS`; return its most varied frame as SVG, and the states that it shows."""
+    _, received = received_on_a_terminal(arguments, directory, env, columns=columns)
     best = max(frames(received), key=lambda frame: len(states(frame)))
-    title = "orch " + " ".join(arguments[1:])
+    title = "orch " + " ".join(arguments)
     return svg(best, title, columns), states(best)

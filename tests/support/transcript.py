@@ -7,10 +7,11 @@ import os
 import pty
 import re
 import struct
-import subprocess
 import termios
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from estate import launch
 
 COLUMNS = 100
 # What differs between two runs → what stands for it.
@@ -46,18 +47,10 @@ def masked(text: str, replace: Mapping[str, str]) -> str:
     return "\n".join(lines) + "\n" if lines else ""
 
 
-def piped(arguments: list[str], directory: Path, env: Mapping[str, str]) -> tuple[int, str, str]:
-    """Run a program and return its exit code, stdout and stderr."""
-    done = subprocess.run(
-        arguments, cwd=directory, env=env, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=120
-    )
-    return done.returncode, done.stdout, done.stderr
-
-
 def on_a_terminal(
-    arguments: list[str], directory: Path, env: Mapping[str, str], typed: str = "", columns: int = COLUMNS
+    arguments: Sequence[str], directory: Path, env: Mapping[str, str], typed: str = "", columns: int = COLUMNS
 ) -> tuple[int, str]:
-    """Run a program on a terminal so many columns wide; return its exit code and what the screen shows in the end.
+    """Run `orch ARGUMENTS` on a terminal so many columns wide; return its exit code and what the screen shows in the end.
 
     `typed` is what the person types, as soon as the program runs.
     """
@@ -66,14 +59,12 @@ def on_a_terminal(
 
 
 def received_on_a_terminal(
-    arguments: list[str], directory: Path, env: Mapping[str, str], typed: str = "", columns: int = COLUMNS
+    arguments: Sequence[str], directory: Path, env: Mapping[str, str], typed: str = "", columns: int = COLUMNS
 ) -> tuple[int, str]:
-    """Run a program on a terminal; return its exit code and all that the terminal received, with control sequences."""
+    """Run `orch ARGUMENTS` on a terminal; return its exit code and all that the terminal received, with control sequences."""
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 200, columns, 0, 0))
-    process = subprocess.Popen(
-        arguments, cwd=directory, env={**env, "TERM": "xterm-256color"}, stdin=slave, stdout=slave, stderr=slave
-    )
+    process = launch(arguments, directory, {**env, "TERM": "xterm-256color"}, stdin=slave, stdout=slave, stderr=slave)
     os.close(slave)
     os.write(master, typed.encode())
     received = b""

@@ -62,15 +62,14 @@ def plan() -> dict[str, Any]:
 def test_a_document_of_ten_thousand_databases_takes_the_memory_of_one(make: Any) -> None:
     tracemalloc.start()
     size, pieces = 0, json_pieces(make())
-    for number, piece in enumerate(pieces):
+    for piece in pieces:
         size += len(piece)
-        if number == 1_000:  # the rest is alike, and tracemalloc is slow
+        if size > 400_000:  # the rest is alike, and tracemalloc is slow
             break
     left = sum(1 for _ in _without_looking(pieces, 10))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert left == 10
-    assert size > 400_000
     assert peak < 300_000
 
 
