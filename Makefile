@@ -6,6 +6,9 @@ STAMP := $(VENV)/.installed
 
 RUNS ?= 20
 
+# Where it is set, every process of a test would compile all of orch again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test flaky lint soak bench transcripts picture page release-check reference docs matrix clean
 .DELETE_ON_ERROR:
 
@@ -17,7 +20,7 @@ demo: $(VENV)/.demo ## The main job on embedded servers, from nothing
 test: $(STAMP) ## Everything
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	@$(BIN)/pytest --collect-only -q >/dev/null 2>&1 & $(BIN)/mypy; code=$$?; wait; exit $$code # compiles all for the workers
 	$(BIN)/pytest -n 3 --dist worksteal
 
 flaky: $(STAMP) ## The tests that have to do with time, RUNS times; every other run with both cores kept busy
