@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -334,11 +335,17 @@ def test_a_rollback_of_several_is_all_or_none_and_asks_before_it_is(pg_estate: E
     assert pg_estate.tables("a") == pg_estate.tables("b") == {"one"}
 
 
+@cache
+def _script_for_bash() -> str:
+    env = {**os.environ, "_ORCH_COMPLETE": "source_bash"}
+    return subprocess.run([ORCH], env=env, capture_output=True, text=True).stdout
+
+
 def completed(estate: Estate, line: str, **env: str) -> list[str]:
     """Return what bash offers for the last word of a line, by the script that it gets from us."""
     *words, last = line.split(" ")
     script = f"""
-        eval "$(_ORCH_COMPLETE=source_bash {ORCH})"
+        {_script_for_bash()}
         COMP_WORDS=({" ".join(words)} "$1") COMP_CWORD={len(words)}
         _orch_completion {ORCH}
         printf '%s\\n' "${{COMPREPLY[@]}}"
