@@ -35,6 +35,9 @@ _NO_ROUTINE = re.compile(_NO_CALL.pattern.replace("|function|procedure|aggregate
 _NAMES_ONLY = re.compile(
     r"(?:grant|revoke|comment on|drop|security label|alter (?:function|procedure|routine|extension))\b"
 )
+_RENAMED = re.compile(
+    r'alter (?:function|procedure|routine) (?:(?:"[^"]*"|[^\s"(),.;]+) \. )?("[^"]*"|[^\s"(),.;]+) [^;]*?\brename to '
+)
 _ROUTINE = re.compile(r"create (?:or replace )?(?:function|procedure|aggregate)\b")
 _ASIDE = r"(?>\s+|--[^\n]*\n|/\*.*?\*/)"
 _MAKES_ROUTINE = re.compile(
@@ -142,6 +145,10 @@ def _calls(script: Script, names: frozenset[str], executing: Mapping[str, frozen
         if not told_by.search(statement.source) or _MAKES_ROUTINE.match(statement.source):
             continue
         spelled = spell(statement.source, statement.offset)
+        if (renamed := _RENAMED.match(spelled.text)) and _plain(renamed[1]) in names:
+            yield _finding(
+                script, f"{_plain(renamed[1])}() under another name", Reach.OTHER, OUTSIDE, spelled.offset(0)
+            )
         if _NAMES_ONLY.match(spelled.text):
             continue
         bodies = [spell(body, at) for _, at, body in spelled.texts] if _BLOCK.match(spelled.text) else []
@@ -225,14 +232,23 @@ def _executed(part: Spelled) -> Iterator[Spelled]:
     joined, first, next_at = "", 0, -1
     for position, offset, text in part.texts:
         if not _is_raised(part, position):
-            yield spell(text, offset)
+            yield from _with_blocks(spell(text, offset))
         if position == next_at:
             joined += text
-            yield spell(joined, first)
+            yield from _with_blocks(spell(joined, first))
         else:
             joined, first = text, offset
         join = _JOIN.match(part.text, position)
         next_at = join.end() if join else -1
+
+
+def _with_blocks(part: Spelled) -> Iterator[Spelled]:
+    """Yield a text that may be executed, and if it is a DO, its body and the texts in that."""
+    yield part
+    for _, offset, body in part.texts if _BLOCK.match(part.text) else ():
+        inner = spell(body, offset)
+        yield inner
+        yield from _executed(inner)
 
 
 def _is_raised(part: Spelled, position: int) -> bool:
@@ -243,7 +259,8 @@ def _is_raised(part: Spelled, position: int) -> bool:
 def _composed(part: Spelled) -> Iterator[Spelled]:
     """Yield the texts that a body puts together of constants, variables and what format() and its like return."""
     for text in executed(part):
-        yield spell(text.text, 0).all_at(part.offset(text.first.at))
+        for one in _with_blocks(spell(text.text, 0)):
+            yield one.all_at(part.offset(text.first.at))
 
 
 def _unseen(part: Spelled) -> Iterator[tuple[str, Reach, str, int]]:
@@ -275,6 +292,8 @@ def _held(part: Spelled, itself: bool) -> Iterator[tuple[str, Reach, str, int]]:
                 yield _words(match[0]), reach, hint, part.offset(start)
     for match in WRITES_SHARED.finditer(text):
         yield _words(match[0]), Reach.OTHER, OUTSIDE, part.offset(match.start())
+    if (renamed := _RENAMED.match(text)) and FORBIDDEN_NAME.fullmatch(_plain(renamed[1])):
+        yield f"{_plain(renamed[1])}() under another name", Reach.OTHER, OUTSIDE, part.offset(0)
     if _NAMES_ONLY.match(text):
         return
     if _MADE_OF_FUNCTIONS.match(text):
