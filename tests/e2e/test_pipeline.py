@@ -58,7 +58,7 @@ def test_the_pipeline_of_the_readme_on_servers_that_come_late(own: Estate) -> No
         embedded.up(own.root / "own", ["postgres", "mongo"])
         code = pipeline.wait(100)
     text = said.read_text()
-    assert code == 0, text
+    assert code == 0, text + "".join(log.read_text()[-3000:] for log in (own.root / "own").rglob("log"))
     assert own.status("postgres-order")["version"] == own.status("mongo-logs")["version"] == 1
     assert (own.root / "outputs").read_text().startswith("has_changes=true\napplied_count=1\npending_count=0\n")
     assert "order_test" not in own.orch("dev", "status").stdout
