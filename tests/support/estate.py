@@ -30,7 +30,7 @@ from orchestrator.embedded.mysql import Mysql
 
 ORCH = str(Path(sys.executable).with_name("orch"))
 ROOT_VARIABLE = "ORCH_TEST_SERVERS"
-SOON = {"orchestrator.execution.migrator.FIRST_PAUSE": 0.02}
+SOON = {"orchestrator.execution.migrator.FIRST_PAUSE": 0.05}
 """For `patches`: what is tried again is tried again soon."""
 AWAY = {"orchestrator.engines.mongo.engine._SERVER_SELECTION_TIMEOUT": 1}
 """For `patches`: a MongoDB that is away is soon given up."""
