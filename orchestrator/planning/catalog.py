@@ -23,6 +23,8 @@ MAX_VERSION = 2**63 - 1  # golang-migrate's version table column is a signed big
 
 _NAME = regex(r"([0-9]+)_(.*)\.(down|up)\.(.*)")
 _MAX_HANDED_ON = 16 * 1024  # bytes of a file
+_IS_DUMP = regex(rb"(?i)^-- m(?:ysql|ariadb) dump", re.MULTILINE)
+_OF_A_DUMP = "make the dump with --hex-blob and --default-character-set=utf8mb4, so that it is UTF-8"
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -178,7 +180,7 @@ def read_text(file: File, data: bytes | None = None) -> str:
         raise InvalidError(
             f"not UTF-8: byte 0x{data[error.start]:02x}",
             where=Mark(file.path, line, column),
-            hint="save the file as UTF-8",
+            hint=_OF_A_DUMP if _IS_DUMP.search(data[:300]) else "save the file as UTF-8",
         ) from None
 
 

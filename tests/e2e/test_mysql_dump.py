@@ -37,6 +37,14 @@ def test_everything_of_a_dump_is_there(shop: Shop) -> None:
     assert shop.sql("SELECT version, dirty FROM schema_migrations") == [(2, 0)]
 
 
+def test_a_dump_with_binary_values_as_they_are_says_how_to_make_it(shop: Shop) -> None:
+    shop.declare({"1_a.up.sql": "SELECT 1;\n"})
+    (shop.directory / "1_a.up.sql").write_bytes(b"-- MariaDB dump 10.19\nINSERT INTO a VALUES ('\xff');\n")
+    refused = shop.orch("validate", code=4).text
+    assert "1_a.up.sql:2:24: not UTF-8" in refused
+    assert "--hex-blob" in refused
+
+
 def test_a_session_that_gets_bytes_in_place_of_texts(shop: Shop) -> None:
     """As after the SET NAMES binary of a dump: records and fingerprints are read all the same."""
     shop.declare(

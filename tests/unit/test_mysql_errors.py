@@ -5,8 +5,8 @@ from __future__ import annotations
 import pymysql
 import pytest
 
-from orchestrator.engines.mysql.errors import mapped
-from orchestrator.errors import StatementError
+from orchestrator.engines.mysql.errors import connecting, mapped
+from orchestrator.errors import ConnectError, StatementError
 from orchestrator.events import Failure
 from orchestrator.manifest.redact import redactor
 from orchestrator.model import Statement, Target
@@ -49,3 +49,14 @@ def test_a_statement_that_gtid_forbids_comes_with_its_remedy(code: int, text: st
     (failure,) = Failure.all_of(raised.value, redactor)
     assert VIOLATES + text in failure.what
     assert failure.hint == hint
+
+
+@pytest.mark.parametrize(
+    ("code", "hint"),
+    [(2026, "does the server have TLS on"), (1184, "its init_connect fails"), (1045, "look at user and password")],
+)
+def test_a_connection_that_is_refused_comes_with_what_to_look_at(code: int, hint: str) -> None:
+    with pytest.raises(ConnectError) as raised, connecting(TARGET):
+        raise pymysql.err.OperationalError(code, "no")
+    assert hint in str(raised.value.hint)
+    assert not raised.value.transient

@@ -33,6 +33,7 @@ TRANSIENT = frozenset({1205, 1213, 1020, 1412, 3572, 1040, 1203})
 _WAITED = frozenset({1205, 3572})
 _LOST = frozenset({2006, 2013, 2014, 2055, 1053, 1927, 1158, 1159, 1160, 1161, 4031})
 _LOGIN = frozenset({1045, 1698, 1820, 1862, 3118, 4151, 1251, 2059, 2061, 1275})
+_NO_TLS = 2026
 _TOO_MANY = frozenset({1040, 1203, 1226})
 _RIGHTS = frozenset({1044, 1045, 1142, 1143, 1227, 1370, 1410, 1419, 1382})
 _OF_THE_SERVER = frozenset({1227, 1419})
@@ -132,6 +133,14 @@ def refused(error: BaseException, target: Target) -> OrchError:
             f"{target.endpoint} refuses the login of '{_user(target)}'",
             detail=f"{text} (error {code})" if code else text,
             hint=_LOGIN_HINTS.get(code, _LOGIN_HINT),
+            server_down=True,
+            code=str(code),
+        )
+    if code == _NO_TLS:
+        return ConnectError(
+            f"{target.endpoint} makes no TLS connection",
+            detail=text,
+            hint="does the server have TLS on? Or look at tls and x-tls-… in the DSN",
             server_down=True,
             code=str(code),
         )
