@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import socketserver
 import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from estate import Estate
+from kill import Ended, Forge
 from pymongo import MongoClient
+from pymongo.errors import OperationFailure
 
 from orchestrator.embedded.process import free_port
 
@@ -169,6 +173,52 @@ def test_what_a_step_down_interrupts_is_tried_again(members: Members, project: E
     assert run.returncode == 0, out + told
     schema_objects = members.database(f"{project.prefix}a")["c"]
     assert schema_objects.count_documents({"done": True}) == 120
+
+
+@pytest.mark.soak
+def test_a_lock_that_the_new_primary_does_not_have_is_taken_again(
+    members: Members, project: Estate, forge: Forge
+) -> None:
+    """The old primary grants it and is replaced before the others have it, so the lock is rolled back."""
+    declare(project, members.hosts, "replicaSet=three", {"1_x.up.js": '[{"create": "c"}]'})
+    old, others = members.primary(), members.secondaries()
+    for port in others:
+        members.clients[port].admin.command({"configureFailPoint": "stopReplProducer", "mode": "alwaysOn"})
+    ended: list[Ended] = []
+
+    def run() -> None:
+        label = "before MongoSession.commit"
+        ended.append(forge.run(["apply"], project.root, project.env, kill_at=1, label=label, stop=True))
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    locks = members.clients[old][f"{project.prefix}a"]["migrate_advisory_lock"]
+    pid, deadline = 0, time.monotonic() + 60
+    while not (pid and "T (stopped)" in Path(f"/proc/{pid}/status").read_text()):
+        assert time.monotonic() < deadline, ended
+        pid = (locks.find_one({}) or {}).get("pid", 0)
+        time.sleep(0.05)
+    try:
+        members.clients[old].admin.command({"replSetStepDown": 30, "force": True})
+        while not any(members.clients[port].admin.command("hello")["isWritablePrimary"] for port in others):
+            assert time.monotonic() < deadline
+            for port in others:  # the new one would wait for what only the old one has
+                with suppress(OperationFailure):
+                    members.clients[port].admin.command("replSetAbortPrimaryCatchUp")
+            time.sleep(0.05)
+        for port in others:
+            members.clients[port].admin.command({"configureFailPoint": "stopReplProducer", "mode": "off"})
+        assert members.database(f"{project.prefix}a")["migrate_advisory_lock"].count_documents({}) == 0
+    finally:
+        for port in others:
+            members.clients[port].admin.command({"configureFailPoint": "stopReplProducer", "mode": "off"})
+        os.kill(pid, signal.SIGCONT)
+        thread.join(120)
+    assert ended[0].code == 0, ended[0].output
+    assert "asking the database again" in ended[0].output
+    database = members.database(f"{project.prefix}a")
+    assert [row["done"] for row in database["orch_history"].find()] == [True]
+    assert "c" in database.list_collection_names()
 
 
 @pytest.mark.timing
