@@ -106,6 +106,18 @@ def test_tables_that_are_not_where_they_usually_are(engine: Postgres, targets: l
     assert locks(target) == []
 
 
+def test_a_history_that_is_no_longer_in_the_current_schema(engine: Postgres, targets: list[Target]) -> None:
+    target = targets[1]
+    record(engine, target, 1)
+    with psycopg.connect(target.url.reveal(), autocommit=True) as connection:
+        connection.execute("CREATE SCHEMA app")
+        connection.execute(f'ALTER DATABASE "{target.database}" SET search_path = app, public'.encode())
+    with engine.connect(target) as session, session.lock(5, nobody):
+        assert [one.version for one in session.read_history().attempts] == [1], "what ran would run again"
+        assert locks(target) == [lock_key(target, "public")]
+    assert locks(target) == []
+
+
 def test_a_lock_that_somebody_holds(engine: Postgres, targets: list[Target]) -> None:
     record(engine, targets[1], 1)
     key = lock_key(targets[1], "public")

@@ -29,21 +29,28 @@ _FIRST_PARAMETER = 0xE000
 _HOLES = f"{HOLE}\ue000-\uf8ff"
 _HOLE_IS_A_DATABASE = re.compile(rf"([{_HOLES}])`?\s*\.\s*[\w`{_HOLES}]")
 _NAMES_OF_OWN = (["database", "(", ")"], ["schema", "(", ")"])
+_PLAIN = (
+    "_binary _latin1 _utf8 _utf8mb3 _utf8mb4 and as ascii between binary case cast char character charset coalesce "
+    "collate concat concat_ws convert curdate current_date database date_add date_format date_sub day div else elt "
+    "end false field format from_base64 greatest hex if ifnull in insert instr interval is lcase least left length "
+    "like locate lower lpad ltrim mid mod month not null nullif or quote repeat replace reverse right rpad rtrim "
+    "schema set space substr substring substring_index then to_base64 trim true ucase unhex upper user using utf8 "
+    "utf8mb3 utf8mb4 version when year"
+)
+_SETTLED = frozenset(_PLAIN.split())
+"""Words of an expression that has the same value when it is asked twice, and that changes nothing."""
 
 
 def given_texts(connection: Any, source: str) -> list[str]:
-    """Return the texts that a statement executes, or gives to a procedure, as the session has them now."""
+    """Return the texts that a statement executes, or gives to a procedure, as the session has them now.
+
+    None that is not settled: to ask for it would change what runs.
+    """
     tokens = tokens_of(source)
-    words = [token.text for token in tokens[:4]]
-    if words[:1] == ["prepare"] and words[2:3] == ["from"]:
-        asked = [source[tokens[3].start : tokens[-1].end]] if len(tokens) > 3 else []
-    elif words[:2] == ["execute", "immediate"]:
-        using = next((one.start for one in tokens if one.kind == "word" and one.text == "using"), tokens[-1].end)
-        asked = [source[tokens[1].end : using]]
-    elif words[:1] == ["call"]:
-        asked = list(dict.fromkeys(_variables(tokens)))
+    if expression := _expression(tokens):
+        asked = [source[expression[0].start : expression[-1].end]] if is_settled(source) else []
     else:
-        return []
+        asked = list(dict.fromkeys(_variables(tokens))) if [token.text for token in tokens[:1]] == ["call"] else []
     if not asked:
         return []
     (row,) = ask(connection, f"SELECT {', '.join(asked)}")
@@ -52,6 +59,31 @@ def given_texts(connection: Any, source: str) -> list[str]:
         for cell in row
         if isinstance(cell, str | bytes)
     ]
+
+
+def is_settled(source: str) -> bool:
+    """Whether the text that a statement executes is the same each time that it is asked for, and asking changes nothing."""
+    return all(
+        token.text in _SETTLED
+        if token.kind == "word"
+        else token.kind != "quoted" and not token.text.startswith((":", "@@"))
+        for token in _expression(tokens_of(source))
+    )
+
+
+def _expression(tokens: list[Token]) -> list[Token]:
+    """Return the expression whose value a statement executes; none if it is not PREPARE or EXECUTE IMMEDIATE."""
+    words = [token.text for token in tokens[:3]]
+    if words[:1] == ["prepare"] and words[2:3] == ["from"]:
+        return tokens[3:]
+    if words[:2] != ["execute", "immediate"]:
+        return []
+    depth = 0
+    for at, token in enumerate(tokens):
+        depth += (token.text == "(") - (token.text == ")")
+        if token.kind == "word" and token.text == "using" and not depth:
+            return tokens[2:at]
+    return tokens[2:]
 
 
 def other_database(connection: Any, source: str, texts: Collection[str]) -> str:

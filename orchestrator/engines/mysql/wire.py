@@ -62,9 +62,15 @@ class Wire:
 
     def _refuse_texts(self, statement: Statement) -> None:
         """Refuse what would reach beyond the copy: texts that are put together while the file runs."""
-        from orchestrator.engines.mysql.dynamic_sql import given_texts, other_database
+        from orchestrator.engines.mysql.dynamic_sql import given_texts, is_settled, other_database
         from orchestrator.engines.mysql.reach import refused_text
 
+        if not is_settled(statement.source):
+            raise StatementError(
+                "no copy can run this: the text that it executes may be another one each time that it is asked for",
+                hint="put it into a variable first: SET @text = …; then PREPARE … FROM @text, or EXECUTE IMMEDIATE @text",
+                statement=statement,
+            )
         with errors.mapped(self._target, statement):
             texts = given_texts(self._connection, statement.source)
             named = other_database(self._connection, statement.source, texts)

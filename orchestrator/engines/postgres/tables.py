@@ -174,6 +174,7 @@ class Tables:
         place = place_of(self._connection, self._target, looked[0])
         self._take(place, columns if place.history == known.history else ())
         if not self.complete or self._query(extensions) != known.query or self.lock_key() != key:
+            self._place = None  # they may be in another schema, where only `look` looks
             return None
         refuse_hidden(self.place, self._target, self._connection.info.user)
         return Answer(first[0][0] if first else None, self._history_of(rows, extensions), last[0] if last else ())
