@@ -27,7 +27,7 @@ _WORDS = rf"""(?:
 _DRAWN = r"-=:;.,~_@+!/#*<>(){}\[\]|\ \t"  # what people draw around such a word
 _LINE = rf"[{_DRAWN}]{{0,300}}{_WORDS}[{_DRAWN}]*(?=\r?$)"
 _BLOCK = rf"(?:(?!\*/)[{_DRAWN}\r\n]){{0,300}}{_WORDS}[{_DRAWN}\r\n]*?\*/"
-_FLAGS = re.IGNORECASE | re.MULTILINE | re.VERBOSE
+_FLAGS = re.ASCII | re.IGNORECASE | re.MULTILINE | re.VERBOSE  # ASCII: else ſ is an s, and ı an i
 _MARKERS = (
     ("--", regex(rf"--{_LINE}", _FLAGS)),
     ("#", regex(rf"\#{_LINE}", _FLAGS)),

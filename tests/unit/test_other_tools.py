@@ -174,6 +174,7 @@ def test_several_markers_in_one_file_are_sorted_by_their_way(tmp_path: Path, too
         "-- rollback DROP TABLE a;\nCREATE TABLE a (id int);\n",
         "CREATE TABLE a ();\n-- rollback:\n-- DROP TABLE a;\nALTER TABLE b ADD c int;\n-- Down\n--   DROP TABLE c;\n",
         "/* up */ CREATE TABLE a (id int);\n",
+        "-- +m\u0131grate Up\nCREATE TABLE a (id int);\n-- +goo\u017fe Down\nDROP TABLE IF EXISTS b;\n",
     ],
 )
 def test_words_alone_are_no_marks(tmp_path: Path, text: str) -> None:
