@@ -63,11 +63,15 @@ def given_texts(connection: Any, source: str) -> list[str]:
 
 def is_settled(source: str) -> bool:
     """Whether the text that a statement executes is the same each time that it is asked for, and asking changes nothing."""
+    asked = _expression(tokens_of(source))
     return all(
-        token.text in _SETTLED
-        if token.kind == "word"
-        else token.kind != "quoted" and not token.text.startswith((":", "@@"))
-        for token in _expression(tokens_of(source))
+        token.text in _SETTLED if token.kind == "word" else not token.text.startswith((":", "@@"))
+        for token in asked
+        if token.kind != "quoted"
+    ) and all(
+        [one.text for one in asked[:at]][-2:].count("@") == 1 and asked[at - 1].text == "@"
+        for at, token in enumerate(asked)
+        if token.kind == "quoted"
     )
 
 
