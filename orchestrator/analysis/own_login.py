@@ -9,7 +9,7 @@ from typing import Any
 from orchestrator.analysis.risks import Risk
 from orchestrator.model import Mark, Script, Statement, telling, telling_text
 
-_ASIDE = re.compile(r"--[^\n\r]*|/\*.*?\*/", re.DOTALL)
+_COMMENT = re.compile(r"--[^\n\r]*|/\*.*?\*/", re.DOTALL)
 _TELLTALE = ("role", "user", "password", "owned", "revoke")
 _BEGINS = r"(?:^|[;\x00]|\b(?:begin|then|else|loop|execute\s+'))\s*"
 _ME = r"(?:(?:current_user|session_user|current_role)(?:\s*\(\s*\))?|user\s*\(\s*\))"
@@ -35,7 +35,7 @@ def changes_own_login(scripts: Iterable[Script], login: str) -> Iterator[Risk]:
                     yield _risk(script, statement, what, login)
                 continue
             rules = _rules(login) if rules is None else rules
-            text = _ASIDE.sub(" ", statement.source)
+            text = _COMMENT.sub(" ", statement.source)
             if what := next((what for rule, what in rules if rule.search(text)), ""):
                 yield _risk(script, statement, what, login)
 

@@ -52,7 +52,7 @@ _LASTING = (
 _RULES = tuple((regex(pattern, re.IGNORECASE | re.DOTALL), what) for pattern, what in _LASTING)
 
 
-# Settings that change what a later file does without a word, their usual values, and the statements for which that is so.
+# Settings that change what a later file does, although no error shows it: their usual values, and the statements they change.
 _WRITES = r"(?:WITH\s.*)?(?:INSERT|UPDATE|DELETE|MERGE)\s"
 _READS_TEXT = rf"(?:{_WRITES}|(?:CREATE|ALTER)\s).*'[^']*\d[^']*'"
 _MAKES = r"CREATE\s+(?:UNLOGGED\s+)?(?:TABLE|MATERIALIZED|(?:UNIQUE\s+)?INDEX)\b"

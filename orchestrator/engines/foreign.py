@@ -21,8 +21,8 @@ def no_collection(database_id: str, name: str, kind: str) -> ConflictError:
     """Return the error for `kind`, such as "view", in the place of a collection of MongoDB."""
     return ConflictError(
         f"{database_id}: {name} is not a plain collection (it is a {kind})",
-        detail="orch reads and writes its records in collections of its own, from which nothing may vanish by itself",
-        hint=f"put the collection back in its place: whoever made {name} can tell where it went",
+        detail="orch keeps its records in plain collections, from which no document disappears by itself",
+        hint=f"put the collection back in its place: ask whoever created this {name}",
     )
 
 

@@ -185,7 +185,7 @@ class Migrator:
             changed = (
                 ""
                 if self._planned.create
-                else "the survey was let in a moment ago: has a migration changed this login?"
+                else "a moment ago this login was accepted: has a migration changed this login?"
             )
             raise error.completed(hint=joined("\n", [error.hint, changed])) from None
 
@@ -312,7 +312,7 @@ class Migrator:
                     raise _LetGoError(pause) from None
                 self._run.stop.wait(pause)
             except NotPermittedError as error:  # of our own records: what this login could do before the file
-                lost = f"has this file, or somebody, changed the rights of this login? What is recorded: {step.path} was begun"
+                lost = f"has this file, or another session, changed the rights of this login? The history: {step.path} was begun"
                 where = error.where or (Mark(step.path) if step.path else None)
                 raise error.completed(where=where, hint=joined("\n", [error.hint, lost])) from None
         self._messages.pass_on(session, step.version, step.path)

@@ -39,7 +39,7 @@ class Timings:
             self.stages[stage] = Spent(known.seconds + seconds, known.times + 1, summed)
 
     def merge(self, stages: Mapping[str, Spent], where: str) -> None:
-        """Add what another process measured; its stages of all databases together are told as those of `where`."""
+        """Add what another process measured. Its stages that are no sums over databases appear as those of `where`."""
         with self._mutex:
             for stage, spent in stages.items():
                 name = stage if spent.summed else f"  {where}: {stage}"

@@ -54,7 +54,11 @@ def expand(
         )
         return None
     if odd := next((mark for mark in _PART.sub("", name) if mark in "{}"), ""):
-        error([*steps, "name"], f"the name {name!r} has a {odd!r} that is no part of a column", "write {column} once")
+        error(
+            [*steps, "name"],
+            f"the name {name!r} has a {odd!r} that is no part of a column",
+            "write a column as {column}",
+        )
         return None
     if "database" in parts:
         error([*steps, "name"], "{database} can only stand in a dsn", "give the column another name")

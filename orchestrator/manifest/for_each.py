@@ -224,7 +224,7 @@ def _header_problem(names: Sequence[str]) -> str:
     if names[0].startswith("#"):
         return "the first line begins with #, and CSV has no comments"
     if len(names) == 1 and (mark := next((mark for mark in (";", "\t") if mark in names[0]), "")):
-        return f"its columns are separated by {'semicolons' if mark == ';' else 'tabs'}, and must be by commas"
+        return f"its columns are separated by {'semicolons' if mark == ';' else 'tabs'} instead of commas"
     twice = next((name for name in names if names.count(name) > 1), "")
     return f"the column {twice!r} is named twice" if twice else ""
 

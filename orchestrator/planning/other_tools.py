@@ -39,7 +39,7 @@ _ROLLBACK = regex(
     r"\s*(?:rollback\b|--[ \t]*(?:alter|create|delete|drop|insert|revoke|truncate|update)\b)", re.IGNORECASE
 )
 _UNDOES = regex(r"\s*(?:alter|delete|drop|revoke|truncate|update)\b", re.IGNORECASE)
-# What such a file says of the way down is a comment: it would be lost.
+# The statements of a rollback are comments in such a file: orch would lose them.
 _HAS_ROLLBACK = regex(
     r"\s*--[ \t]*liquibase[ \t]+formatted[ \t]+sql\b(?s:.*?)\n[ \t]*(?:--[ \t]*|/\*\s*liquibase[ \t]+)rollback[ \t\r\n]+"
     r"(?!empty\b|not[ \t]+required\b)\S",
@@ -146,7 +146,7 @@ def refuse_both_directions(script: Script) -> None:
 
 def refusal(tool: str, path: str) -> OtherToolError:
     """Return the error for a file of another tool, with the way to convert it."""
-    whose, way = _WAYS[tool]
+    whose, way = _CONVERSIONS[tool]
     words = _words(tool, path)
     return OtherToolError(tool, whose, path, hint_of(way).mapped(lambda text: text.format(**words)))
 
@@ -197,10 +197,10 @@ _COPY = (
     'else cp -n "$f" {new}/; fi; done; then write `migrations: {new}` in the manifest'
 )
 _BASELINE = Hint(Command("baseline", NAME, "--version", 1))
-_BOTH = "with the way up and the way down in one file: all of it would run"
-_WAYS: dict[str, tuple[str, str]] = {
+_BOTH = "with both directions (up and down) in one file: all of it would run"
+_CONVERSIONS: dict[str, tuple[str, str]] = {
     **{
-        tool: (f"of {tool}, with the way up and the way down in one file", _COPY)
+        tool: (f"of {tool}, with both directions (up and down) in one file", _COPY)
         for tool in _SPLIT
         if tool != "both directions"
     },

@@ -71,17 +71,17 @@ def _from_environment(env: Mapping[str, str]) -> Shard:
 
 def _of_two(names: str, index: str, count: str, lowest: int) -> Shard:
     if not re.fullmatch(r"[0-9]{1,5} [0-9]{1,5}", f"{index} {count}"):
-        raise UsageError(f"{names} are not two numbers")
+        raise UsageError(f"{names} must be whole numbers")
     return _checked(int(index), int(count), lowest, names)
 
 
 def _checked(number: int, count: int, lowest: int, named: str) -> Shard:
-    """Return a shard by its number, of which the first is `lowest`. UsageError if there is none with it."""
+    """Return a shard by its number; the first has the number `lowest`. UsageError if there is no such shard."""
     if not 0 < count <= _MAX_SHARDS:
         raise UsageError(f"{named}: there must be from 1 to {_MAX_SHARDS:,} shards")
     if not lowest <= number < count + lowest:
-        what = f"{named}: {number} is no number of {count} shards"
-        raise UsageError(what, hint=f"they count from {lowest} to {count - 1 + lowest}")
+        what = f"{named}: there is no shard {number} of {count}"
+        raise UsageError(what, hint=f"shards count from {lowest} to {count - 1 + lowest}")
     return Shard(number - lowest, count)
 
 

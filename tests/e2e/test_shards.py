@@ -42,8 +42,8 @@ def test_which_shard_this_is() -> None:
     gitlab = {"CI_NODE_INDEX": "2", "CI_NODE_TOTAL": "4"}
     assert read_shard("auto", {"JOB_COMPLETION_INDEX": "1", "ORCH_SHARDS": "4", **gitlab}) == Shard(1, 4)
     for text, env, told in (
-        ("0/4", {}, "--shard 0/4: 0 is no number of 4 shards"),
-        ("5/4", {}, "they count from 1 to 4"),
+        ("0/4", {}, "--shard 0/4: there is no shard 0 of 4"),
+        ("5/4", {}, "shards count from 1 to 4"),
         ("x", {}, "is not I/N"),
         ("-1/4", {}, "is not I/N"),
         ("٢/٤", {}, "is not I/N"),
@@ -51,10 +51,10 @@ def test_which_shard_this_is() -> None:
         ("auto", {}, "nothing says which shard this is"),
         ("auto", {"CI_NODE_INDEX": "1"}, "nothing says which shard this is"),
         ("auto", {"JOB_COMPLETION_INDEX": "1"}, "ORCH_SHARDS is not"),
-        ("auto", {"JOB_COMPLETION_INDEX": "4", "ORCH_SHARDS": "4"}, "they count from 0 to 3"),
-        ("auto", {"CI_NODE_INDEX": "0", "CI_NODE_TOTAL": "4"}, "they count from 1 to 4"),
-        ("auto", {"CI_NODE_INDEX": "x", "CI_NODE_TOTAL": "4"}, "are not two numbers"),
-        ("auto", {"CI_NODE_INDEX": "1", "CI_NODE_TOTAL": ""}, "are not two numbers"),
+        ("auto", {"JOB_COMPLETION_INDEX": "4", "ORCH_SHARDS": "4"}, "shards count from 0 to 3"),
+        ("auto", {"CI_NODE_INDEX": "0", "CI_NODE_TOTAL": "4"}, "shards count from 1 to 4"),
+        ("auto", {"CI_NODE_INDEX": "x", "CI_NODE_TOTAL": "4"}, "must be whole numbers"),
+        ("auto", {"CI_NODE_INDEX": "1", "CI_NODE_TOTAL": ""}, "must be whole numbers"),
         (
             "auto",
             {"JOB_COMPLETION_INDEX": "0", "ORCH_SHARDS": "4", **gitlab},

@@ -107,7 +107,7 @@ class Lease:
                 _abandoned.add(self._token)
 
     def is_first(self) -> bool:
-        """Whether nobody has ever locked this database before. Says so once."""
+        """Return True if nobody has locked this database before; only the first call does."""
         first, self._first = self._first, False
         return first
 

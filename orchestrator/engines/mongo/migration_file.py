@@ -22,7 +22,7 @@ from orchestrator.records import replace
 # Of BSON. A document may have 16 MiB in every release, and the command around it 16 KiB more, of which the driver needs some.
 _MAX_COMMAND_BYTES = 16 * 2**20 + 15 * 1024
 _LOOKS_LIKE_JAVASCRIPT = regex(r"\s*(db\.|use |//|/\*|const |let |var |function|module\.|export |print\()")
-_WAYS = regex(r'(?i)"(up|down)"\s*:\s*[\[{]')
+_DIRECTIONS = regex(r'(?i)"(up|down)"\s*:\s*[\[{]')
 TEMPLATE = {"orch": "template"}
 _EXAMPLE = '[{"create": "things"}]'
 
@@ -34,11 +34,9 @@ def parse_commands(file: File, text: str) -> Script:
         refuse(file, text, 0, "the file is empty", "a MongoDB migration is a JSON array of commands; [] does nothing")
     if _LOOKS_LIKE_JAVASCRIPT.match(text):
         refuse(file, text, start, "this is JavaScript", "write a JSON array of database commands, as in: " + _EXAMPLE)
-    if text[start] == "{" and len({word.lower() for word in _WAYS.findall(text)}) > 1:
-        hint = (
-            "write the array of commands that go up into a file .up.json, and the other into one .down.json beside it"
-        )
-        refuse(file, text, start, "this file has the way up and the way down in one object", hint)
+    if text[start] == "{" and len({word.lower() for word in _DIRECTIONS.findall(text)}) > 1:
+        hint = "write the array with the commands of up into a file .up.json, and that of down into one .down.json beside it"
+        refuse(file, text, start, "this file has both directions (up and down) in one object", hint)
     if text[start] != "[":
         refuse(file, text, start, "the file must hold one JSON array of commands", "put [ and ] around it")
     statements: list[Statement] = []

@@ -24,7 +24,7 @@ LOCK: list[dict[str, Any]] = [{"$match": {"locking_key": 0}}, {"$limit": 1}, {"$
 class Found(NamedTuple):
     """The documents as they were read, in this order: version table, history, version table again, lock.
 
-    `views`: something in the place of a collection is none.
+    `views`: in the place of a collection is something else.
     """
 
     before: list[dict[str, Any]]

@@ -79,8 +79,8 @@ class OurConnection(Connection):
         self._takes_several = True
         super().__init__(**arguments)
 
-    def take(self, *, several: bool) -> None:
-        """Let the server read several statements in a message, or one alone."""
+    def allow_several(self, several: bool) -> None:
+        """Let the server read several statements in a message, or only one."""
         if several is not self._takes_several:
             driver: Any = self
             driver._execute_command(COMMAND.COM_SET_OPTION, b"\0\0" if several else b"\1\0")
@@ -120,7 +120,7 @@ def ask_all(connection: Any, queries: Sequence[str], answers: list[Answer] | Non
     """
     answers = [] if answers is None else answers
     waiting, connection.waiting = connection.waiting, []
-    connection.take(several=True)
+    connection.allow_several(True)
     connection.query(";\n".join((*waiting, *queries)))
     for _ in waiting:
         connection.next_result()
@@ -137,7 +137,7 @@ def run_alone(connection: Any, query: str) -> None:
         waiting, connection.waiting = connection.waiting, []
         ask_all(connection, waiting)
     if ";" in query:  # nothing else ends a statement
-        connection.take(several=False)
+        connection.allow_several(False)
     connection.query(query)
 
 

@@ -23,7 +23,7 @@ _OTHERS = "SELECT SCHEMA_NAME FROM information_schema.SCHEMATA WHERE SCHEMA_NAME
 _FROM_A_TABLE = "executes a text that is in a table"
 _NAMED_LATER = "executes a text in which a database is named that only the server knows"
 HOLE, OWN = "\ufffc", "\ufffb"
-"""What stand in a joined text for what only the server knows, and for the name of the database that it runs in."""
+"""In a joined text they stand for what only the server knows, and for the name of the database that it runs in."""
 _FIRST_PARAMETER = 0xE000
 """The character that stands for the first parameter of a procedure; the next ones stand for the others."""
 _HOLES = f"{HOLE}\ue000-\uf8ff"
@@ -91,7 +91,7 @@ def _expression(tokens: list[Token]) -> list[Token]:
 
 
 def other_database(connection: Any, source: str, texts: Collection[str]) -> str:
-    """Return that of the texts given to a procedure which is the name of another database of the server; '' if none is."""
+    """Return the first text given to a procedure that is the name of another database of the server; '' if none is."""
     given = [one for one in texts if 0 < len(one) <= _NAME]
     if not given or [token.text for token in tokens_of(source)[:1]] != ["call"]:
         return ""
@@ -264,7 +264,7 @@ def arguments_of(tokens: list[Token]) -> list[list[Token]]:
 
 
 def is_own_name(argument: list[Token]) -> bool:
-    """Whether an argument is the database that the statement runs in, or a variable, at which is looked when it runs."""
+    """Whether an argument is the database that the statement runs in, or a variable: that is checked when it runs."""
     is_variable = len(argument) == 1 and argument[0].kind == "variable" and not argument[0].text.startswith("@@")
     return is_variable or [token.text for token in argument] in _NAMES_OF_OWN
 

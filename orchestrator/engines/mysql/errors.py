@@ -41,6 +41,7 @@ _OF_THE_SERVER = frozenset({1227, 1419})
 _READ_ONLY = frozenset({1290, 1792, 1836})
 _NEAR = re.compile(r"near '(?P<near>.*)' at line (?P<line>[0-9]+)\Z", re.DOTALL)
 _NAMED = re.compile(r"'(?P<name>[^']+)'")
+TOO_LARGE = "raise max_allowed_packet on the server, or split the statement into smaller ones"
 _HINTS = {
     1030: "look in the log of the server; the disk may be full",
     1114: "the disk, or the memory of a temporary table, is full: make room",
@@ -50,7 +51,7 @@ _HINTS = {
     1175: "sql_safe_updates is on: add a WHERE on a key, or SET sql_safe_updates = 0 at the top of the file",
     1213: "two sessions waited for each other; nothing of the transaction is left",
     1205: "another session holds a lock on the table; let it finish, or raise lock_timeout",
-    1153: "raise max_allowed_packet on the server, or make it several smaller statements",
+    1153: TOO_LARGE,
     1227: "let an administrator give that right; DEFINER = … can be left out",
     1969: "SET max_statement_time = 0 at the top of the file, or in the DSN",
     1451: "other rows refer to it: remove or change those first",
@@ -68,7 +69,7 @@ _HINTS = {
 
 
 _LOGIN_HINT = "look at user and password in the DSN, and at the host from which that user may connect"
-_LOGIN_HINTS = {1184: "its init_connect fails: an administrator sees why in the log of the server"}
+_LOGIN_HINTS = {1184: "its init_connect fails: the log of the server says why"}
 
 
 def stop_unless(conditions: Iterable[str]) -> str:
@@ -140,7 +141,7 @@ def refused(error: BaseException, target: Target) -> OrchError:
         return ConnectError(
             f"{target.endpoint} makes no TLS connection",
             detail=text,
-            hint="does the server have TLS on? Or look at tls and x-tls-… in the DSN",
+            hint="does the server have TLS on? If so, check tls and x-tls-… in the DSN",
             server_down=True,
             code=str(code),
         )

@@ -77,8 +77,8 @@ class Guard:
         self._others = found
         self._before = None
 
-    def is_made_here(self, tables: Iterable[str]) -> None:
-        """Take note of tables that a file has made."""
+    def note_created(self, tables: Iterable[str]) -> None:
+        """Take note of tables that a file has created."""
         self._plain |= {*tables}
 
     def _find(self, names: Sequence[str]) -> Answer:
@@ -174,8 +174,8 @@ class Guard:
         """Return SQL that reads what the tables hold."""
         return " UNION ALL ".join(self._selected())
 
-    def take(self, marks: Answer | None, attempts: Sequence[Attempt]) -> None:
-        """Take note of what was written, and what the tables hold then; None: that is read when it is needed."""
+    def note_written(self, marks: Answer | None, attempts: Sequence[Attempt]) -> None:
+        """Take note of the records that were written, and what the tables hold now; None: read that when it is needed."""
         self._before = None if marks is None else self._read(marks)
         self._finished |= {(one.version, one.number) for one in attempts if one.done}
 

@@ -1,19 +1,20 @@
-"""What a session reads beside its work: both tables, the schema, what is kept beside the history, and the server's own facts."""
+"""What a session reads: both tables, the holder of the lock, the schema, texts beside the history, facts of the server."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from orchestrator.engines.mysql import errors
 from orchestrator.engines.mysql.lock import NamedLock
 from orchestrator.engines.mysql.records import Records
 from orchestrator.engines.mysql.store import Store
-from orchestrator.model import History, LockHolder, SchemaObject, SchemaSnapshot, Target, Vitals
+from orchestrator.model import Activity, History, LockHolder, SchemaObject, SchemaSnapshot, Target, Vitals
 
 
 class Looks:
-    """The verbs of a session that change nothing, and the one that keeps a schema snapshot."""
+    """The methods of a session that change nothing, and the one that keeps a schema snapshot."""
 
     def __init__(self, connection: Any, target: Target, records: Records, lock: NamedLock) -> None:
         self.connection = connection
@@ -29,7 +30,19 @@ class Looks:
 
     def look(self, extensions: Sequence[str] = ()) -> tuple[History, LockHolder | None]:
         """Return what `read_history` does, and who holds the migration lock now."""
-        return self.read_history(extensions), self._lock.holder()
+        return self.read_history(extensions), self.holder()
+
+    def holder(self) -> LockHolder | None:
+        """Return who holds the migration lock now."""
+        return self._lock.holder()
+
+    @contextmanager
+    def watch(self) -> Iterator[Callable[[], Activity]]:
+        """Give a function that asks, over a connection of its own, how far this session is and who has a transaction open."""
+        from orchestrator.engines.mysql.blocking import watching
+
+        with watching(self.target, self.connection.thread_id()) as look:
+            yield look
 
     def schema_snapshot(self) -> SchemaSnapshot:
         """Return the schema as it is now, without the bookkeeping."""
@@ -67,6 +80,6 @@ class Looks:
             self._store.keep_snapshot(text)
 
     def is_bare(self, schema_object: SchemaObject) -> bool:
-        """Whether the server makes such a thing by itself: it makes none."""
+        """Return False: the server creates no schema objects by itself."""
         del schema_object
         return False

@@ -45,15 +45,15 @@ class Intent:
 
     @property
     def tells_its_end(self) -> bool:
-        """Whether what the statement names shows for certain that it was done, unless doing it again has the same end."""
+        """Whether the objects that the statement names tell for certain if it was done, or running it again changes nothing."""
         change, before = self.change, self.before or {}
         if change is None or change.traceless or not change.things or HIDDEN in before.values():
             return False
         is_definition = words_of(self.source)[0] in ("create", "alter", "drop", "rename")
         return is_definition and all(thing.kind != "user" and thing.key in before for thing in change.things)
 
-    def made(self) -> list[str]:
-        """Return the tables of the database of the session that the statement has made, once it is done."""
+    def created(self) -> list[str]:
+        """Return the tables that the statement has created in the session's database, once it is done."""
         if words_of(self.source)[0] != "create" or not self.change or not self.before:
             return []
         return [
@@ -126,9 +126,10 @@ def _release(connection: Any) -> str:
 
 
 def _seen_at_once(connection: Any, things: Sequence[Named]) -> list[tuple[str, str]]:
-    """Return what the first of these look like, by one message: up to one that is missing, or none of them.
+    """Return the fingerprints of the first of these objects with one message: up to the first that is missing.
 
-    None where the session shows things otherwise, and accounts not: their names stand in the message as the file spells them.
+    Returns none if the settings of the session change what SHOW CREATE shows. It returns none for accounts either: their
+    names are in the message as the file spells them.
     """
     if any(thing.kind == "user" for thing in things):
         return []
@@ -167,7 +168,7 @@ def _told(rows: Answer) -> str:
 
 
 def _refused(error: pymysql.Error, thing: Named) -> str:
-    """Return what an error of the server says of a thing; raise it if it says nothing of it."""
+    """Return the fingerprint that an error of the server stands for; raise the error if it stands for none."""
     code = errors.code_of(error)
     if code in errors.MISSING or (thing.kind == "user" and code in _NO_SUCH_ACCOUNT):
         return ABSENT

@@ -6,7 +6,6 @@ table nor an alias of the statement. Where it is the file's own database, the co
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
@@ -26,12 +25,12 @@ from orchestrator.engines.mysql.dynamic_sql import (
     why_unknown,
 )
 from orchestrator.engines.mysql.lexer import COMPOUND, Token, name_of
-from orchestrator.engines.mysql.reader import runs_others, tokens_of
+from orchestrator.engines.mysql.reach_rules import OUTSIDE, of_the_server
+from orchestrator.engines.mysql.reader import tokens_of
 from orchestrator.engines.mysql.settings import has_body
 from orchestrator.model import File, Mark, Script, Statement
 
 _WRITE_IT = "write into the file what it executes"
-_OUTSIDE = "do this outside of migrations"
 _TABLE_FOLLOWS = frozenset(
     {"from", "join", "into", "update", "table", "tables", "references", "view", "trigger", "procedure", "function"}
     | {"event", "call", "like", "exists", "sequence", "index", "truncate", "rename", "to", "ignore", "low_priority"}
@@ -39,68 +38,30 @@ _TABLE_FOLLOWS = frozenset(
 )
 # Statements whose texts a prepared statement may be made of, and how such a text begins.
 _PUTS_TOGETHER = frozenset({"set", "prepare", "execute", "select", "create", "begin", "do", "call"})
+# Words with which a statement begins.
 _VERBS = frozenset(
-    {
-        "alter",
-        "create",
-        "drop",
-        "rename",
-        "truncate",
-        "insert",
-        "replace",
-        "update",
-        "delete",
-        "select",
-        "grant",
-        "revoke",
-    }
-    | {
-        "set",
-        "call",
-        "lock",
-        "load",
-        "optimize",
-        "analyze",
-        "repair",
-        "flush",
-        "reset",
-        "purge",
-        "install",
-        "uninstall",
-    }
+    {"alter", "create", "drop", "rename", "truncate", "insert", "replace", "update", "delete", "select", "grant"}
+    | {"revoke", "set", "call", "lock", "load", "optimize", "analyze", "repair", "flush", "reset", "purge"}
+    | {"install", "uninstall"}
 )
 _FROM_A_VALUE = ("extract", "trim", "substring", "substr")
-# Engines whose tables are somewhere else.
-_ELSEWHERE = frozenset({"federated", "federatedx", "connect", "spider", "s3", "ndb", "ndbcluster"})
-# What a CREATE, ALTER, DROP or RENAME is about; a table may be called user, too.
-_DATABASE, _LOGIN = re.compile(r"(?:database|schema)\b"), re.compile(r"(?:user|role)\b")
-_OF_THE_SERVER = re.compile(r"(?:server|tablespace|logfile group|instance|resource group|spatial reference)\b")
-# Behind these words a statement of a body begins.
+# After these words a statement of a body begins.
 _BEFORE = frozenset(
     {"begin", "atomic", "then", "else", "do", "loop", "repeat", "row", "sqlexception", "sqlwarning", "found"}
 )
-_PROGRAMS = frozenset({"sys_exec", "sys_eval", "sys_set", "sys_bineval"})  # of a known library of functions
 _WRITES = frozenset(
     {"into", "update", "low_priority", "high_priority", "delayed", "ignore", "quick", "insert", "replace"}
 )
 _READ_ONLY = ("information_schema", "performance_schema", "sys")
-_SCHEMAS_OF = (
-    *(
-        ["table_schema"],
-        ["schema_name"],
-        ["constraint_schema"],
-        ["index_schema"],
-        ["routine_schema"],
-        ["trigger_schema"],
-    ),
-    *(["event_object_schema"], ["event_schema"], ["referenced_table_schema"], ["unique_constraint_schema"]),
-)
-"""Columns of information_schema with the names of databases, each as a list of one word."""
+# Columns of information_schema with the names of databases, each as a list of one word.
+_SCHEMAS_OF = [
+    [f"{kind}_schema"]
+    for kind in (
+        *("table", "constraint", "index", "routine", "trigger", "event_object", "event"),
+        *("referenced_table", "unique_constraint"),
+    )
+] + [["schema_name"]]
 _OF_ROWS = ("new", "old", "excluded")
-# Held against tokens with a blank between them: what a SET reads, or has in a text, changes nothing.
-_SERVER_WORDS = re.compile(
-    r"(?i)(?:^set|,) (?:@ ?@ ?`?(?:global|persist|persist_only)`? ?\.|(?:global|persist|persist_only) )"
-)
 
 
 def confine(script: Script, database: str, scratch: str) -> Confined:
@@ -235,7 +196,7 @@ def _reached(
     words = [token.text if token.kind == "word" else "" for token in tokens]
     told: set[str] = set()
     for start, end in ((0, len(tokens)), *_inner(words, tokens)):
-        for what, reach, hint in _of_the_server(words[start:end], tokens[start:end]):
+        for what, reach, hint in of_the_server(words[start:end], tokens[start:end]):
             if what not in told and (reach is not Reach.MAY or not start):
                 told.add(what)
                 yield tokens[start], _finding(script, statement, tokens[start], what, reach, hint)
@@ -268,7 +229,7 @@ def _reached(
             if words[0] not in reads or (at and written):
                 yield (
                     first,
-                    _finding(script, statement, first, f"it names the database '{name}'", Reach.OTHER, _OUTSIDE),
+                    _finding(script, statement, first, f"it names the database '{name}'", Reach.OTHER, OUTSIDE),
                 )
         else:
             hint = "what changes another database is a migration of that database"
@@ -283,7 +244,7 @@ def _inner(words: list[str], tokens: list[Token]) -> Iterator[tuple[int, int]]:
     begins = [
         at for at in range(1, len(tokens)) if words[at] and (tokens[at - 1].text == ";" or words[at - 1] in _BEFORE)
     ]
-    if {"procedure", "function"} & bodies:  # one statement, without BEGIN, behind the parameters
+    if {"procedure", "function"} & bodies:  # one statement, without BEGIN, after the parameters
         begins += [at for at in range(1, len(tokens)) if words[at] in _VERBS and tokens[at - 1].text != "."][:1]
     for at in sorted({*begins}):
         yield at, next((end for end in range(at, len(tokens)) if tokens[end].text == ";"), len(tokens))
@@ -312,53 +273,6 @@ def _in_list(words: list[str], tokens: list[Token], at: int) -> bool:
     if tokens[at - 1].text != ",":
         return False
     return words[0] in ("drop", "rename", "lock", "truncate", "optimize", "analyze", "check", "flush")
-
-
-def _engines(words: list[str]) -> Iterator[int]:
-    """Yield where the name of an engine may stand: behind ENGINE, or ENGINE =."""
-    for at, word in enumerate(words):
-        if word == "engine":
-            yield from range(at + 1, min(at + 3, len(words)))
-
-
-def _sets_the_server(words: list[str], tokens: list[Token]) -> bool:
-    spelled = " ".join("''" if token.kind == "text" else token.text for token in tokens)
-    return any(one in ("password", "default") for one in words[1:2]) or _SERVER_WORDS.search(spelled) is not None
-
-
-def _of_the_server(words: list[str], tokens: list[Token]) -> Iterator[tuple[str, Reach, str]]:
-    first, rest = words[0], words[1:6]
-    replaces = rest[:2] == ["or", "replace"]
-    kind = " ".join(words[3:5] if replaces else rest[1:3] if rest[:1] == ["undo"] else rest[:2])
-    defines = first in ("create", "alter", "drop", "rename")
-    if defines and _DATABASE.match(kind):
-        yield f"{first.upper()} DATABASE changes the server", Reach.OTHER, _OUTSIDE
-    if first == "create" and not replaces and _LOGIN.match(kind):
-        yield "CREATE USER adds to what all databases share", Reach.SERVER, ""
-    elif defines and _LOGIN.match(kind):
-        yield f"{first.upper()} USER changes what all databases share", Reach.OTHER, _OUTSIDE
-    elif first in ("grant", "revoke"):
-        yield f"{first.upper()} changes what all databases share", Reach.OTHER, _OUTSIDE
-    elif first == "set" and _sets_the_server(words, tokens):
-        yield "SET GLOBAL changes the server", Reach.OTHER, _OUTSIDE
-    elif (
-        first in ("install", "uninstall", "purge", "flush", "reset", "kill", "shutdown", "restart", "change", "stop")
-        or (defines and _OF_THE_SERVER.match(kind))
-        or first in ("start", "import")
-        or "soname" in words
-    ):
-        yield f"{first.upper()} changes the server", Reach.OTHER, _OUTSIDE
-    named = {name_of(tokens[at]).lower() for at in _engines(words)} if first in ("create", "alter") else set()
-    if engine := _ELSEWHERE & named:
-        yield f"a table of the engine {min(engine).upper()} is somewhere else", Reach.OTHER, _OUTSIDE
-    if any(word in _PROGRAMS and tokens[at + 1].text == "(" for at, word in enumerate(words[:-1])):
-        yield "it runs a program of the server", Reach.OTHER, _OUTSIDE
-    if first in ("create", "alter") and "directory" in words and {"data", "index"} & set(words):
-        yield "the files of its table are in a directory of the server", Reach.MAY, ""
-    if "outfile" in words or "dumpfile" in words or (first == "load" and {"data", "xml"} & set(rest)):
-        yield "it reads or writes a file of the server", Reach.OTHER, _OUTSIDE
-    if runs_others(words) and first != "execute":  # what that executes is looked at when it runs
-        yield f"{first.upper()} may reach further than its text tells", Reach.MAY, ""
 
 
 def _finding(script: Script, statement: Statement, token: Token, what: str, reach: Reach, hint: str) -> Finding:

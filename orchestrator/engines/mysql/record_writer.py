@@ -1,7 +1,7 @@
 """Write records at the end of a transaction.
 
-One message writes them, has the server look whether everything is as it should be, and commits. A query in it fails where
-something is not, so that the server stops before COMMIT. Then everything is done step by step, which tells what it is.
+One message writes them, lets the server check that everything is as it should be, and commits. If a check fails, its query
+fails, and the server stops before COMMIT. Then orch does the same step by step, and finds out which check it was.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _MANY, _LONG = 50, 200_000
 
 
 class RecordWriter:
-    """Writes the records of one session. Its verbs may raise pymysql.Error; then the transaction is still open."""
+    """Writes the records of one session. Its methods may raise pymysql.Error; then the transaction is still open."""
 
     def __init__(self, connection: Any, target: Target, records: Records, store: Store, guard: Guard) -> None:
         self._connection = connection
@@ -37,11 +37,11 @@ class RecordWriter:
         self._kept: tuple[Attempt, VersionRow | None] | None = None
 
     def keep(self, attempt: Attempt, version_row: VersionRow | None) -> None:
-        """Keep the progress of a file, which the next record of its attempt says too."""
+        """Keep the progress of a file until the next record of its attempt, which includes it."""
         self._kept = attempt, version_row
 
-    def is_said_by(self, attempts: Sequence[Attempt]) -> bool:
-        """Whether nothing is kept that these records of attempts do not say too."""
+    def is_included_in(self, attempts: Sequence[Attempt]) -> bool:
+        """Whether nothing is kept, or the records of these attempts include it."""
         return self._kept is None or self._kept[0][:2] in {one[:2] for one in attempts}
 
     def write_what_is_kept(self, is_ours: str) -> None:
@@ -93,9 +93,9 @@ class RecordWriter:
             if not self._connection.open or code in errors.TRANSIENT or code == errors.KILLED:
                 raise
             return False
-        self._store.is_ready()
-        self._store.is_committed(version_row)
-        self._guard.take(answers[-2] if look else None, [one for one, _ in written])
+        self._store.note_ready()
+        self._store.note_committed(version_row)
+        self._guard.note_written(answers[-2] if look else None, [one for one, _ in written])
         return True
 
     def _step_by_step(self, written: Written, version_row: VersionRow | None, is_ours: str, *, is_file: bool) -> None:
@@ -108,7 +108,7 @@ class RecordWriter:
             ask(self._connection, query)
         self._guard.check_kept([one for one, _ in written], version_row, self._store.finished)
         ask(self._connection, "COMMIT")
-        self._store.is_committed(version_row)
+        self._store.note_committed(version_row)
 
     def _here(self) -> str:
         return f"LOWER(DATABASE()) <=> LOWER({text(self._target.database)})"

@@ -58,5 +58,5 @@ class Refusals:
                 raise StatementError(
                     f"the statement has {size:,} bytes, and the server's max_allowed_packet is {int(most):,}",
                     statement=statement,
-                    hint="raise max_allowed_packet on the server, or make it several smaller statements",
+                    hint=errors.TOO_LARGE,
                 )

@@ -32,7 +32,6 @@ from orchestrator.engines.mysql.wire import Wire
 from orchestrator.errors import OrchError, StatementError
 from orchestrator.model import (
     NO_CHECKS,
-    Activity,
     Attempt,
     Checks,
     History,
@@ -87,12 +86,8 @@ class MysqlSession(Looks):
             try:
                 yield
             finally:
-                with suppress(OrchError):  # what the database shows tells it too
+                with suppress(OrchError):  # the next run can also see it in the schema
                     self._write_what_is_kept()
-
-    def holder(self) -> LockHolder | None:
-        """Return who holds the migration lock now."""
-        return self._lock.holder()
 
     def unlock(self, holder: LockHolder, *, terminate: bool = False) -> None:
         """End the session of the holder, if that is asked for; LockError else."""
@@ -119,7 +114,7 @@ class MysqlSession(Looks):
             self._writer.keep(attempts[0], version_row)
             self._recorded(attempts)
             return
-        if statements or not self._writer.is_said_by(attempts):
+        if statements or not self._writer.is_included_in(attempts):
             self._write_what_is_kept()
         self._refuse(statements)
         if statements or any(checks):
@@ -260,7 +255,7 @@ class MysqlSession(Looks):
             error.partly = is_partly_done(self.connection, error, intent)
             raise
         if intent:
-            self._guard.is_made_here(intent.made())
+            self._guard.note_created(intent.created())
         if self.connection.server_status & SERVER_STATUS.SERVER_STATUS_IN_TRANS:
             with suppress(pymysql.Error, OSError):
                 ask(self.connection, "ROLLBACK")
@@ -306,19 +301,11 @@ class MysqlSession(Looks):
         """Return the warnings and notes of the files."""
         return self._wire.messages()
 
-    @contextmanager
-    def watch(self) -> Iterator[Callable[[], Activity]]:
-        """Look over a connection of its own how far it is, and which sessions have a transaction open."""
-        from orchestrator.engines.mysql.blocking import watching
-
-        with watching(self.target, self.connection.thread_id()) as look:
-            yield look
-
     def cancel(self) -> None:
         """End the running statement on the server."""
         self._stopper.stop()
 
-    # ------------------------------------------------------------ what stands behind the verbs
+    # ------------------------------------------------------------ what these methods use
 
     def _run(self, statement: Statement, limits: Limits) -> None:
         self._refuse_texts(statement)

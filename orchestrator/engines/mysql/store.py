@@ -137,7 +137,7 @@ class Store:
                     f"the table {table} of {self._target.database_id} has the engine {engine}, which has no transactions",
                     hint=f"ALTER TABLE {quoted(table)} ENGINE=InnoDB",
                 )
-        self.is_ready()
+        self.note_ready()
 
     def _missing(self) -> list[str]:
         if self._rows is None:
@@ -160,7 +160,7 @@ class Store:
         safe = [f"{self._records.kind_of(table)} LIKE '%:InnoDB'" for table in tables]
         return [*self._missing(), errors.stop_unless(safe)]
 
-    def is_ready(self) -> None:
+    def note_ready(self) -> None:
         """Take note that both tables are there and safe."""
         self._ready, self._connection.is_new = True, False
         rows = self._rows or Rows(None, None)
@@ -216,7 +216,7 @@ class Store:
         version, number, done = (rows.columns.index(name) for name in ("version", "attempt", "done"))
         return {(int(row[version]), int(row[number])) for row in rows.attempts if row[done]}
 
-    def is_committed(self, version_row: VersionRow | None) -> None:
+    def note_committed(self, version_row: VersionRow | None) -> None:
         """Take note that the version row is what it was set to."""
         if self._rows is not None and version_row is not None:
             self._rows = self._rows._replace(versions=rows_of(version_row))

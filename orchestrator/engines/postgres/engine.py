@@ -215,7 +215,7 @@ class Postgres:
         return sum(kept.target.server_key == server for kept in tuple(self._kept.values()))
 
     def _expire(self) -> None:
-        """Close what nobody used in time, and keep nothing more on these servers: so large is the run."""
+        """Close connections that nobody used in time, and keep no more on their servers: the run is too long for that."""
         with self._mutex:
             self._room |= dict.fromkeys((kept.target.server_key for kept in self._kept.values()), 0)
         self._let_go()

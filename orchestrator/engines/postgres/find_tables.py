@@ -49,7 +49,7 @@ class Place(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What came back from one message: the first value of a query about the lock, both tables, and the rows of a query behind."""
+    """The answers to one message: the first value of the query about the lock, both tables, and the rows of the last query."""
 
     first: Any
     history: History
@@ -81,12 +81,12 @@ class Usual:
             self.known = Known(query, place.schema, place.history)
 
     def give_up(self) -> None:
-        """Trust in no query any more: the tables are not everywhere the same."""
+        """Use no known query any more: the tables of this server are not the same everywhere."""
         self._failed, self.known = True, None
 
 
 def answers_of(cursor: Any, columns_of: int | None = None) -> Iterator[list[Any]]:
-    """Yield the rows of each answer to a message that has any, or could have; of the answer `columns_of`, its columns' names."""
+    """Yield the rows of each answer to a message that can have rows; of the answer with number `columns_of`, the column names."""
     more, number = True, 0
     while more:
         if cursor.description:
@@ -152,7 +152,7 @@ def _look_query(connection: AnyConnection, target: Target, schema: str) -> str:
     golang = f"pg_catalog.to_regclass({there}'{names.DEFAULT}')"
     has_golang = f"EXISTS (SELECT FROM pg_catalog.pg_attribute WHERE attrelid = {golang} AND attname = 'dirty')"
     about_shared = f"{_kind(there + shared)}, {has_golang}" if own_name != shared_name else "NULL, NULL, NULL"
-    # No query of the catalogue, if that can be helped: to plan the first one takes a new backend longer than all of this.
+    # It avoids queries of the catalogue: a new backend takes longer to plan the first one than to run all of this.
     return (
         f"SELECT pg_catalog.pg_backend_pid(), s, pg_catalog.quote_ident({where}), "
         "pg_catalog.has_function_privilege(pg_catalog.to_regprocedure('pg_catalog.pg_control_system()'), 'EXECUTE'), "

@@ -198,7 +198,7 @@ class Connection:
 
 
 class Answer(NamedTuple):
-    """The answer to one statement: the names of its columns, each in a tuple, and its rows. No columns: it has no rows ever."""
+    """The answer to one statement: the names of its columns, each in a tuple, and its rows. No columns: it cannot have rows."""
 
     columns: Sequence[tuple[str]]
     rows: list[tuple[Any, ...]]

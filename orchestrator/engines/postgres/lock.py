@@ -38,10 +38,10 @@ class AdvisoryLock:
         self._tables = tables
 
     def take_on_trust(self, pieces: FileInPieces) -> tuple[int, History | None] | None:
-        """Take the lock, and do what `take` does, under it look for the tables, all in one round trip.
+        """Take the lock and look for the tables in one round trip, as if they were where this server's tables usually are.
 
-        That trusts in the tables being where those of this server usually are, or are to be. None: nothing is held, so
-        look, and `take`.
+        Returns what `take` does. None if they are elsewhere or somebody has the lock: then nothing is held, and the caller
+        looks for the tables and calls `take`.
         """
         if (key := self._tables.usual_key) is None:
             return None
@@ -58,7 +58,7 @@ class AdvisoryLock:
             taken, history, right = answer.first, answer.history, True
             if taken:
                 pieces.writer.guard.learn(answer.last)
-        else:  # it may have been taken before it was seen that it is the wrong one
+        else:  # a lock with the wrong key may be held now
             right = False
         if not right:
             self._tables.ask(f"SELECT pg_catalog.pg_advisory_unlock_all() WHERE {here}")

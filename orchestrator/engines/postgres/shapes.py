@@ -41,7 +41,7 @@ VERSION_TABLE = Shape("p", "1", {"version": _TYPES["bigint"], "dirty": _TYPES["b
 
 
 def shape_of(table: RecordTable | None, usual: Shape) -> Shape:
-    """Return the shape that a table must keep: its own, and the usual one in what it has not; None: it is not there yet."""
+    """Return the shape that a table must keep: its own, completed by the usual one. None: there is no table yet."""
     if table is None:
         return usual
     own = {name: column.type for name, column in table.columns.items() if name in usual.columns}

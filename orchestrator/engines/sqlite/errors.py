@@ -49,7 +49,7 @@ def code_of(error: sqlite3.Error) -> str:
     return next((one for one in _PRIMARY if getattr(sqlite3, one, None) == primary), "SQLITE_ERROR")
 
 
-class mapped:  # noqa: N801 - used as a function; a generator in its place would cost more than many a statement
+class mapped:  # noqa: N801 - used like a function; a generator would take longer than many statements
     """Turn every error of the driver into one of ours."""
 
     __slots__ = ("_statement", "_target")

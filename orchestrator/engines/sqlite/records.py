@@ -81,7 +81,7 @@ class Records:
         self._tables = Tables()  # as they were last read
         self._known_columns: tuple[str, frozenset[str]] = ("", frozenset())  # a CREATE TABLE, and what it creates
         self._compared = f"SELECT {', '.join(_COMPARED)} FROM {quoted(self.history)}"  # noqa: S608
-        self._both = (  # one statement: beside others at work, each costs more than what it does
+        self._both = (  # one statement instead of two: with other threads at work, each call takes longer than its work
             f"SELECT 0, version, dirty{', NULL' * (len(_COMPARED) - 2)} FROM {quoted(self.version_table)} "  # noqa: S608
             f"UNION ALL SELECT 1, {self._compared.removeprefix('SELECT ')} ORDER BY 1, 2, 3"
         )
@@ -127,7 +127,7 @@ class Records:
             except sqlite3.OperationalError as error:
                 if code_of(error) != "SQLITE_ERROR":
                     raise
-                # The version table is not golang-migrate's: below is said what it is.
+                # The version table is not golang-migrate's: `_versions` says what it is.
         query = f"{self._compared} ORDER BY 1, 2"
         attempts = tuple(connection.execute(query).fetchall()) if tables.columns else None
         return Raw(self._versions(connection), attempts)
