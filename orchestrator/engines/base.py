@@ -116,7 +116,7 @@ class Confined(NamedTuple):
     script: Script
     findings: tuple[Finding, ...] = ()
     routines: tuple[Routine, ...] = ()
-    calls: Callable[[frozenset[str], Mapping[str, frozenset[int]]], Iterable[Finding]] = lambda names, executing: ()  # noqa: ARG005
+    calls: Callable[[frozenset[str], Mapping[str, frozenset[int]]], Iterable[Finding]] = lambda *_: ()
     links: bool = False
 
 

@@ -125,7 +125,7 @@ class RecordWriter:
                 for one in attempts
             )
             history = quoted(self._records.history)
-            conditions.append(f"(SELECT COUNT(*) FROM {history} WHERE {rows}) = {len(attempts)}")  # noqa: S608
+            conditions.append(f"(SELECT COUNT(*) FROM {history} WHERE {rows}) = {len(attempts)}")
         return conditions
 
 

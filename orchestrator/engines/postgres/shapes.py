@@ -24,14 +24,14 @@ class Shape(NamedTuple):
         """Return an SQL condition: the table has this shape. What it has besides is nobody's business."""
         oid = f"pg_catalog.to_regclass({literal(table)})"
         columns = ",".join(f'"{kind} {name}"' for name, kind in self.columns.items())
-        persistence = f"SELECT relpersistence FROM pg_catalog.pg_class WHERE oid = {oid}"  # noqa: S608 - quoted
+        persistence = f"SELECT relpersistence FROM pg_catalog.pg_class WHERE oid = {oid}"
         there = (
-            "SELECT atttypid || ' ' || attname FROM pg_catalog.pg_attribute "  # noqa: S608 - quoted
+            "SELECT atttypid || ' ' || attname FROM pg_catalog.pg_attribute "
             f"WHERE attrelid = {oid} AND attnum > 0 AND NOT attisdropped"
         )
         condition = f"({persistence}) = {literal(self.persistence)} AND ARRAY({there}) @> {literal(f'{{{columns}}}')}"
         if self.key:
-            key = f"SELECT indkey::text FROM pg_catalog.pg_index WHERE indrelid = {oid} AND indisprimary"  # noqa: S608
+            key = f"SELECT indkey::text FROM pg_catalog.pg_index WHERE indrelid = {oid} AND indisprimary"
             condition += f" AND ({key}) = {literal(self.key)}"
         return f"({condition})"
 

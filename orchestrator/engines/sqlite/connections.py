@@ -164,7 +164,7 @@ class Connections:
     def read_only(self) -> ReadOnly | None:
         """Return why this user cannot write the file and what SQLite puts beside it; None if that is no problem."""
         beside = [self._path + suffix for suffix in ("-wal", "-shm", "-journal", SUFFIX)]  # of another user, perhaps
-        for place in (self._path, os.path.dirname(self._path), *filter(os.path.lexists, beside)):  # noqa: PTH120
+        for place in (self._path, os.path.dirname(self._path), *filter(os.path.lexists, beside)):  # noqa: PTH120 - as below
             if not os.access(place, os.W_OK):
                 if not os.path.lexists(place):  # it went away in between
                     continue
@@ -179,7 +179,7 @@ class Connections:
             raise errors.cannot_open(self._target)
 
     def _beside(self) -> set[str]:
-        return {suffix for suffix in ("-wal", "-shm") if os.path.exists(self._path + suffix)}  # noqa: PTH110
+        return {suffix for suffix in ("-wal", "-shm") if os.path.exists(self._path + suffix)}  # noqa: PTH110 - Path takes longer
 
     def interrupt(self) -> None:
         """End the statement that writes, from another thread."""

@@ -101,7 +101,7 @@ class FileLock:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # Whoever held it has removed the file: then this is not the one that others open.
-            return os.stat(self._path).st_ino == os.fstat(descriptor).st_ino  # noqa: PTH116
+            return os.stat(self._path).st_ino == os.fstat(descriptor).st_ino  # noqa: PTH116 - as above
         except (BlockingIOError, FileNotFoundError):
             return False
         except OSError as error:

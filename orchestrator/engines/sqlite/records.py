@@ -80,9 +80,9 @@ class Records:
         self.history = f"{target.history_name}_{self.version_table}" if own else target.history_name
         self._tables = Tables()  # as they were last read
         self._known_columns: tuple[str, frozenset[str]] = ("", frozenset())  # a CREATE TABLE, and what it creates
-        self._compared = f"SELECT {', '.join(_COMPARED)} FROM {quoted(self.history)}"  # noqa: S608
+        self._compared = f"SELECT {', '.join(_COMPARED)} FROM {quoted(self.history)}"
         self._both = (  # one statement instead of two: with other threads at work, each call takes longer than its work
-            f"SELECT 0, version, dirty{', NULL' * (len(_COMPARED) - 2)} FROM {quoted(self.version_table)} "  # noqa: S608
+            f"SELECT 0, version, dirty{', NULL' * (len(_COMPARED) - 2)} FROM {quoted(self.version_table)} "
             f"UNION ALL SELECT 1, {self._compared.removeprefix('SELECT ')} ORDER BY 1, 2, 3"
         )
 
@@ -96,7 +96,7 @@ class Records:
         if columns:
             names = sorted(columns - {"texts"})  # which nobody needs every time
             listed = ", ".join(map(quoted, names))
-            cursor = connection.execute(f"SELECT {listed} FROM {quoted(self.history)} ORDER BY version, attempt")  # noqa: S608
+            cursor = connection.execute(f"SELECT {listed} FROM {quoted(self.history)} ORDER BY version, attempt")
             rows = [dict(zip(names, row, strict=True)) for row in cursor]
             attempts = [self._attempt(row) for row in rows]
             raw = tuple(tuple(row[key] for key in _COMPARED) for row in rows)
@@ -145,13 +145,13 @@ class Records:
             "WHERE name IN ('version', 'attempt', 'direction', 'checksum', 'done')) = 5)"
         )
         names = [row[0] for row in connection.execute(query, (self.version_table, self.history)).fetchall()]
-        return {name: tuple(connection.execute(f"SELECT * FROM {quoted(name)}").fetchall()) for name in names}  # noqa: S608
+        return {name: tuple(connection.execute(f"SELECT * FROM {quoted(name)}").fetchall()) for name in names}
 
     def kept_texts(self, connection: sqlite3.Connection, version: int | None) -> dict[tuple[int, int], str]:
         """Return the texts in the rows of a version, or of all, by version and attempt."""
         if "texts" not in self._find(connection).columns:
             return {}
-        query = f"SELECT version, attempt, texts FROM {quoted(self.history)} WHERE texts IS NOT NULL"  # noqa: S608
+        query = f"SELECT version, attempt, texts FROM {quoted(self.history)} WHERE texts IS NOT NULL"
         return {(row[0], row[1]): row[2] for row in connection.execute(query) if version in (None, row[0])}
 
     def kept_snapshot(self, connection: sqlite3.Connection) -> str:
@@ -162,15 +162,15 @@ class Records:
             return ""
         if row[0] == "view":
             raise foreign.no_table(self._target.database_id, name, "view")
-        row = connection.execute(f"SELECT max(snapshot) FROM {quoted(name)}").fetchone()  # noqa: S608
+        row = connection.execute(f"SELECT max(snapshot) FROM {quoted(name)}").fetchone()
         return str(row[0] or "")
 
     def keep_snapshot(self, connection: sqlite3.Connection, text: str) -> None:
         """Keep a schema snapshot beside the history, in place of the one before."""
         table = quoted(f"{self.history}_snapshot")
         connection.execute(f"CREATE TABLE IF NOT EXISTS {table} (snapshot TEXT NOT NULL)")
-        connection.execute(f"DELETE FROM {table} WHERE snapshot IS NOT NULL")  # noqa: S608 - not in a table of others
-        connection.execute(f"INSERT INTO {table} (snapshot) VALUES (?)", (text,))  # noqa: S608
+        connection.execute(f"DELETE FROM {table} WHERE snapshot IS NOT NULL")
+        connection.execute(f"INSERT INTO {table} (snapshot) VALUES (?)", (text,))
 
     def write(
         self, connection: sqlite3.Connection, known: Raw, attempts: Sequence[Attempt], version_row: VersionRow | None
@@ -200,9 +200,9 @@ class Records:
             self._record(connection, attempt, again=(attempt.version, attempt.number) in begun)
         if version_row is not None:
             if known.version_rows:
-                connection.execute(f"DELETE FROM {self.version_table}")  # noqa: S608
+                connection.execute(f"DELETE FROM {self.version_table}")
             if version_row.version is not None:
-                query = f"INSERT INTO {self.version_table} (version, dirty) VALUES (?, ?)"  # noqa: S608
+                query = f"INSERT INTO {self.version_table} (version, dirty) VALUES (?, ?)"
                 connection.execute(query, (version_row.version, version_row.dirty))
         return self._raw(connection)
 
@@ -210,7 +210,7 @@ class Records:
         now = started = datetime.now(UTC)
         if again:
             key = attempt.version, attempt.number
-            query = f"SELECT started_at FROM {quoted(self.history)} WHERE version = ? AND attempt = ?"  # noqa: S608
+            query = f"SELECT started_at FROM {quoted(self.history)} WHERE version = ? AND attempt = ?"
             started = _time(connection.execute(query, key).fetchone()[0]) or now
         values: dict[str, Any] = {
             "version": attempt.version,
@@ -238,7 +238,7 @@ class Records:
         if attempt.texts:
             values["texts"] = attempt.texts
         marks = ", ".join("?" * len(values))
-        query = f"INSERT INTO {quoted(self.history)} AS h ({', '.join(values)}) VALUES ({marks})"  # noqa: S608
+        query = f"INSERT INTO {quoted(self.history)} AS h ({', '.join(values)}) VALUES ({marks})"
         if again:
             updates = ", ".join(f"{name} = excluded.{name}" for name in values if name not in ("version", "attempt"))
             query = f"{query} ON CONFLICT (version, attempt) DO UPDATE SET {updates} WHERE NOT h.done"
@@ -270,7 +270,7 @@ class Records:
         if not self._tables.version_table:
             return None
         try:
-            query = f"SELECT version, dirty FROM {quoted(self.version_table)} ORDER BY 1, 2"  # noqa: S608 - a checked name
+            query = f"SELECT version, dirty FROM {quoted(self.version_table)} ORDER BY 1, 2"
             return tuple(connection.execute(query).fetchall())
         except sqlite3.OperationalError:
             found = connection.execute("SELECT name FROM pragma_table_info(?)", (self.version_table,)).fetchall()

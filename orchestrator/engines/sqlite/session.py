@@ -228,7 +228,7 @@ class SqliteSession:
             connection.execute("PRAGMA query_only = 1")
             try:
                 with errors.mapped(self.target, query):
-                    found = connection.execute(f"SELECT * FROM (\n{query.body}\n) LIMIT {most + 1}")  # noqa: S608
+                    found = connection.execute(f"SELECT * FROM (\n{query.body}\n) LIMIT {most + 1}")  # noqa: S608 - a query that was read as one SELECT
                     columns = tuple(column[0] for column in found.description)
                     rows = found.fetchall()
             finally:
