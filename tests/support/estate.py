@@ -31,9 +31,9 @@ from orchestrator.embedded.mysql import Mysql
 ORCH = str(Path(sys.executable).with_name("orch"))
 ROOT_VARIABLE = "ORCH_TEST_SERVERS"
 SOON = {"orchestrator.execution.migrator.FIRST_PAUSE": 0.05}
-"""For `patches`: what is tried again is tried again soon."""
+"""For `patches`: short pauses between tries."""
 AWAY = {"orchestrator.engines.mongo.engine._SERVER_SELECTION_TIMEOUT": 1}
-"""For `patches`: a MongoDB that is away is soon given up."""
+"""For `patches`: give up soon if a MongoDB cannot be reached."""
 Figure = Callable[..., None]
 Files = Mapping[str, str] | Mapping[str, bytes] | Mapping[str, str | bytes]
 
@@ -84,7 +84,7 @@ def launch(arguments: Sequence[str], cwd: Path, env: Mapping[str, str], **stream
 def piped(
     arguments: Sequence[str], cwd: Path, env: Mapping[str, str], *, text: bool = True, stdin: int = subprocess.DEVNULL
 ) -> subprocess.CompletedProcess[Any]:
-    """Run `orch ARGUMENTS` as `subprocess.run` does; of what it prints nothing is looked at here."""
+    """Run `orch ARGUMENTS` as `subprocess.run` does; its output is not checked here."""
     streams = {"stdin": stdin, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": text}
     with launch(arguments, cwd, env, **streams) as process:
         try:

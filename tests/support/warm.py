@@ -112,7 +112,7 @@ class Forked(subprocess.Popen[Any]):
         super().__init__(["orch", *arguments], cwd=cwd, env=env, **streams)
 
     def _execute_child(self, args: list[str], *settings: Any) -> None:
-        """Have it forked, where Popen would fork; the pipes are made already, and are told in its order."""
+        """Ask the warm process to fork where Popen would fork. The pipes exist already; `settings` are Popen's, in its order."""
         cwd, env, pipes = settings[4], settings[5], settings[9:15]
         self.pid, self._answer = self._warm.fork(args[1:], cwd, env, (pipes[0], pipes[3], pipes[5]))
         self._child_created = True

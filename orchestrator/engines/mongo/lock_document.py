@@ -1,4 +1,4 @@
-"""What a lock document tells of its holder: since when, and whether that process still runs."""
+"""What a lock document says about its holder: since when, and whether that process still runs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def runs(pid: Any) -> bool:
 
 
 def machine() -> str:
-    """Name this boot and pid namespace, so that a pid can be looked up; '' where that cannot be told."""
+    """Return a name for this boot and pid namespace, within which a pid means one process; '' if it is unknown."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return f"{boot}:{Path('/proc/self/ns/pid').stat().st_ino}"

@@ -70,7 +70,7 @@ def open_connection(target: Target, *, database: bool = True, timeout: float | N
 class OurConnection(Connection):
     """A connection that takes several statements in one message, as long as they are our own.
 
-    `waiting` are statements of ours that need no answer: they go with the next message. `is_new`: its database was just made.
+    `waiting` are statements of ours that need no answer: they go with the next message. `is_new`: it has just created its database.
     """
 
     def __init__(self, **arguments: Any) -> None:
@@ -104,7 +104,7 @@ class OurConnection(Connection):
 
 
 def ask(connection: Any, query: str) -> Answer:
-    """Send one statement as it stands, and return its rows."""
+    """Send one statement unchanged, and return its rows."""
     if connection.waiting and ";" not in query:
         return ask_all(connection, (query,))[0]
     run_alone(connection, query)

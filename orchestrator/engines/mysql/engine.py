@@ -23,14 +23,14 @@ _THERE = 1007
 
 
 class Mysql:
-    """The engine. It keeps a connection that has made a database for the session that migrates it, and no others."""
+    """The engine. It keeps a connection only if it has created a database: the session that migrates it uses this connection."""
 
     name = "mysql"
 
     def __init__(self, actor: str, run_id: str) -> None:
         self._who = f"orch/{run_id} {actor}"
         self._is_read_only: dict[str, bool] = {}  # by server
-        self._new: dict[str, Any] = {}  # by DSN: the connections that have made a database
+        self._new: dict[str, Any] = {}  # by DSN: the connections that have created a database
 
     def parse(self, file: File, text: str, *, piecewise: bool = False) -> Script:
         """Return a file's statements; InvalidError with file, line and column if it is not one of ours."""

@@ -51,8 +51,8 @@ class Guard:
         self._records = records
         self._ours = {name.lower() for name in records.tables}
         self._others: dict[str, tuple[str, ...]] = {}  # tables of other sets, with the columns that are compared
-        self._plain: set[str] = set()  # tables that are of no set: they have been looked at, or this session made them
-        self.is_alone = False  # the database was just made, and has no other tables
+        self._plain: set[str] = set()  # tables that belong to no set: checked, or created by this session
+        self.is_alone = False  # the database was just created, and has no other tables
         self._before: Marks | None = None
         self._finished: set[tuple[int, int]] = set()
 
@@ -162,7 +162,7 @@ class Guard:
             ask_all(self._connection, then)
 
     def are_unchanged(self) -> list[str]:
-        """Return SQL of what holds if the tables are as they were before the file."""
+        """Return SQL conditions that hold if the tables are as they were before the file."""
         known = self._before or {}
         return [
             f"(SELECT COUNT(*) = {known[name][0]} AND {_sum_of(columns)} = {known[name][1]} FROM {quoted(name)})"

@@ -51,8 +51,8 @@ class RecordWriter:
             self.commit([(attempt, "")], version_row, is_ours, look=False)
 
     def commit(self, written: Written, version_row: VersionRow | None, is_ours: str, *, look: bool) -> None:
-        """Write records in a transaction of their own. `look`: keep what our tables hold, as a statement may change them next."""
-        queries = [*self._store.making(), "START TRANSACTION"]
+        """Write records in a transaction of their own. `look`: read what our tables hold then, as the next statement may change them."""
+        queries = [*self._store.creating(), "START TRANSACTION"]
         conditions = [is_ours, self._here()]
         if not _is_short(written) or not self._at_once(queries, written, version_row, conditions, look=look):
             ask(self._connection, "ROLLBACK")
@@ -114,7 +114,7 @@ class RecordWriter:
         return f"LOWER(DATABASE()) <=> LOWER({text(self._target.database)})"
 
     def _are_there(self, attempts: Sequence[Attempt], version_row: VersionRow | None) -> list[str]:
-        """Return SQL of what holds if both tables have what was written, and the version table nothing else."""
+        """Return SQL conditions that hold if both tables have what was written, and the version table nothing else."""
         conditions = []
         if version_row is not None:
             conditions = self._store.are_versions(rows_of(version_row))

@@ -13,7 +13,7 @@ from orchestrator.errors import StatementError
 from orchestrator.model import Statement, Target
 
 _ASK_FROM = 250_000
-"""Characters, of up to 4 bytes: servers take statements of 1 MiB at least, unless somebody made that less."""
+"""Characters, of up to 4 bytes. The limit of the server matters from here on: it is at least 1 MiB, unless it was lowered."""
 
 
 class Refusals:

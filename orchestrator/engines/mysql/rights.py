@@ -18,7 +18,7 @@ from orchestrator.model import Target
 _GIVEN = """SELECT PRIVILEGE_TYPE, '' FROM information_schema.USER_PRIVILEGES WHERE GRANTEE = {login}
     UNION SELECT PRIVILEGE_TYPE, TABLE_SCHEMA FROM information_schema.SCHEMA_PRIVILEGES
     WHERE GRANTEE = {login} AND {database} LIKE TABLE_SCHEMA"""
-_ASKING = 5.0  # seconds to connect, only to make a hint better
+_HINT_TIMEOUT = 5.0  # seconds to connect; only a hint depends on it
 _WILDCARD = re.compile(r"(?<!\\)[%_]")
 
 
@@ -61,7 +61,7 @@ def grant_all(target: Target) -> str:
 
     login = f"{DSN.login(target.url.reveal())}@%"
     with suppress(pymysql.Error, OSError, OrchError):
-        connection = open_connection(target, database=False, timeout=_ASKING)
+        connection = open_connection(target, database=False, timeout=_HINT_TIMEOUT)
         try:
             ((login,),) = ask(connection, "SELECT CURRENT_USER()")
         finally:

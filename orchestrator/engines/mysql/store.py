@@ -108,7 +108,7 @@ class Store:
         )
 
     def _read_slowly(self) -> tuple[Answer | None, Answer | None, tuple[str, ...]]:
-        """Return the rows of both tables and the columns of the history, where one is missing or is not as we make it."""
+        """Return the rows of both tables and the columns of the history, if one is missing or is not as orch creates it."""
         self._roll_back()
         ask(self._connection, _SNAPSHOT)
         try:
@@ -122,7 +122,7 @@ class Store:
             ask(self._connection, "ROLLBACK")
 
     def get_ready(self) -> None:
-        """Make what is missing of both tables; ConflictError if one could lose a record in a crash."""
+        """Create what is missing of both tables; ConflictError if one could lose a record in a crash."""
         if self._ready:
             return
         missing = self._missing()
@@ -152,8 +152,8 @@ class Store:
             missing.append(lacking)
         return missing
 
-    def making(self) -> list[str]:
-        """Return SQL that makes what is missing, and stops the message if a table could lose a record in a crash."""
+    def creating(self) -> list[str]:
+        """Return SQL that creates what is missing, and stops the message if a table could lose a record in a crash."""
         if self._ready:
             return []
         tables = self._records.version_table, self._records.history
@@ -188,11 +188,11 @@ class Store:
         return self._rows.versions if self._rows else None
 
     def are_known(self) -> list[str]:
-        """Return SQL of what holds if the version table is as it is known. It keeps others from changing it."""
+        """Return SQL conditions that hold if the version table is as this session knows it. They lock its rows."""
         return self.are_versions(self.known or (), " FOR UPDATE")
 
     def are_versions(self, rows: Sequence[tuple[int, bool]], more: str = "") -> list[str]:
-        """Return SQL of what holds if the version table has these rows, and no others."""
+        """Return SQL conditions that hold if the version table has these rows, and no others."""
         count = f"(SELECT COUNT(*) FROM {quoted(self._records.version_table)}"
         same = " OR ".join(f"version = {int(version)} AND (dirty <> 0) = {int(dirty)}" for version, dirty in rows)
         conditions = [f"{count}{more}) = {len(rows)}"]

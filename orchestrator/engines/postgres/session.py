@@ -98,7 +98,7 @@ class PostgresSession:
         if taken is None:
             if self._tables.schema is None:
                 self._tables.look()
-            self._lock.refuse_pooler()  # behind one the settings would stay with a session of others
+            self._lock.refuse_pooler()  # behind a pooler our settings would stay in sessions of others
         key, self._read = taken or self._lock.take(deadline, wait, on_wait, self._pieces)
         while not (self._tables.complete or taken):
             self._tables.look(elsewhere=self._tables.moved)  # whoever held the lock may have created the tables since
