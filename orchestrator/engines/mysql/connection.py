@@ -70,7 +70,7 @@ def open_connection(target: Target, *, database: bool = True, timeout: float | N
 class OurConnection(Connection):
     """A connection that takes several statements in one message, as long as they are our own.
 
-    `waiting` are statements of ours that need no answer: they go with the next message. `is_new`: it has just created its database.
+    `waiting` are statements of ours that need no answer: they go with the next message. `is_new`: it has created its database.
     """
 
     def __init__(self, **arguments: Any) -> None:

@@ -51,7 +51,7 @@ class RecordWriter:
             self.commit([(attempt, "")], version_row, is_ours, look=False)
 
     def commit(self, written: Written, version_row: VersionRow | None, is_ours: str, *, look: bool) -> None:
-        """Write records in a transaction of their own. `look`: read what our tables hold then, as the next statement may change them."""
+        """Write records in a transaction of their own. `look`: read what our tables hold then: a statement may change it."""
         queries = [*self._store.creating(), "START TRANSACTION"]
         conditions = [is_ours, self._here()]
         if not _is_short(written) or not self._at_once(queries, written, version_row, conditions, look=look):
