@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import shutil
 import signal
 import socket
@@ -13,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ import psycopg
 import pymongo
 import pytest
 from embedded_roots import clean, passable_place
+from embedded_servers import child, client, client_of, connects, write, written
 from pymongo.errors import OperationFailure
 
 from orchestrator import embedded
@@ -29,7 +29,6 @@ from orchestrator.embedded.home import Home
 from orchestrator.embedded.mongo import Mongod
 from orchestrator.errors import OrchError, UsageError
 
-PROJECT = Path(embedded.__file__).parents[2]
 AS_ROOT = os.geteuid() == 0
 NOBODY = 65534
 
@@ -92,75 +91,6 @@ def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
 
 def up(root: Path, engine: str) -> Server:
     return embedded.up(root, [engine])[engine]
-
-
-def write(server: Server) -> int:
-    """Leave a number that `written` finds again, acknowledged as durable."""
-    n = random.randrange(1 << 30)
-    if server.engine == "postgres":
-        with psycopg.connect(server.dsn("postgres")) as connection:
-            connection.execute(f"DROP TABLE IF EXISTS kept; CREATE TABLE kept AS SELECT {n} AS n")
-    else:
-        with client(server) as mongo:
-            kept = mongo.get_database("shop", write_concern=pymongo.WriteConcern("majority", j=True)).kept
-            kept.replace_one({"_id": 1}, {"n": n}, upsert=True)
-    return n
-
-
-def written(server: Server) -> int:
-    if server.engine == "postgres":
-        with psycopg.connect(server.dsn("postgres")) as connection:
-            row = connection.execute("SELECT n FROM kept").fetchone()
-            return int(row[0]) if row else 0
-    with client(server) as mongo:
-        return int((mongo.shop.kept.find_one() or {"n": 0})["n"])
-
-
-def client(server: Server, **other: Any) -> pymongo.MongoClient[dict[str, Any]]:
-    return pymongo.MongoClient(server.dsn("shop"), serverSelectionTimeoutMS=5000, **other)
-
-
-def connects(server: Server) -> bool:
-    if server.engine == "postgres":
-        with psycopg.connect(server.dsn("postgres")) as connection:
-            return connection.execute("SELECT 1").fetchone() == (1,)
-    with client(server) as mongo:
-        return bool(mongo.shop.command("ping")["ok"])
-
-
-@contextmanager
-def client_of(server: Server) -> Iterator[Callable[[], object]]:
-    """A connection that stays open; the function asks the server something over it."""
-    if server.engine == "postgres":
-        with psycopg.connect(server.dsn("postgres"), autocommit=True) as connection:
-            yield lambda: connection.execute("SELECT 1").fetchone()
-    else:
-        with client(server) as mongo:
-            yield lambda: mongo.shop.command("ping")
-
-
-PRELUDE = """
-import sys, time, json
-from pathlib import Path
-from orchestrator import embedded
-from orchestrator.embedded import postgres
-root, postgres.SHELTERS = Path(sys.argv[1]), (Path(sys.argv[2]),)
-def up(engine):
-    server = embedded.up(root, [engine])[engine]
-    print(json.dumps([server.pid, server.port, server.password]), flush=True)
-"""
-
-
-def child(code: str, root: Path, *, python: str = sys.executable, **options: Any) -> subprocess.Popen[str]:
-    """Another process of the same user, or of the one in `options`, which runs code with `up(engine)`."""
-    path = os.pathsep.join([str(PROJECT), *(part for part in sys.path if part.endswith("site-packages"))])
-    return subprocess.Popen(
-        [python, "-c", PRELUDE + code, str(root), str(postgres.SHELTERS[0])],
-        env=os.environ | {"PYTHONPATH": path},
-        stdout=subprocess.PIPE,
-        text=True,
-        **options,
-    )
 
 
 def test_from_nothing_to_connected_and_at_once_the_second_time(root: Path, engine: str) -> None:
