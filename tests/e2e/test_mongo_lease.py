@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +10,7 @@ from typing import Any
 import pytest
 from estate import SERVERS, Estate, start
 from house import House
-from kill import Ended, Forge
+from kill import Forge
 
 from orchestrator.engines import load_engine
 from orchestrator.engines.base import Limits
@@ -105,23 +102,10 @@ def test_a_lock_that_is_lost_with_its_server_keeps_everything_from_being_written
 
 def test_a_lock_that_is_lost_with_its_server_is_taken_again(mongo_house: House, forge: Forge) -> None:
     house = mongo_house
-    ended: list[Ended] = []
-
-    def run() -> None:
-        label = "before MongoSession.commit"
-        ended.append(forge.run(["apply"], house.estate.root, house.estate.env, kill_at=1, label=label, stop=True))
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
     locks = house.estate.mongo("db")["migrate_advisory_lock"]
-    pid, deadline = 0, time.monotonic() + 30
-    while not (pid and "T (stopped)" in Path(f"/proc/{pid}/status").read_text()):
-        assert time.monotonic() < deadline, ended
-        pid = (locks.find_one({}) or {}).get("pid", 0)
-        time.sleep(0.02)
-    locks.delete_many({})
-    os.kill(pid, signal.SIGCONT)
-    thread.join(60)
+    apply = ["apply"], house.estate.root, house.estate.env
+    with forge.stopped(*apply, "before MongoSession.commit", lambda: (locks.find_one({}) or {}).get("pid", 0)) as ended:
+        locks.delete_many({})
     assert ended[0].code == 0, ended[0].output
     assert "asking the database again" in ended[0].output
     assert house.tables() == [1, 2, 3, 4]

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import socketserver
 import subprocess
 import threading
@@ -16,7 +14,7 @@ from typing import Any
 
 import pytest
 from estate import Estate
-from kill import Ended, Forge
+from kill import Forge
 from pymongo import MongoClient
 from pymongo.errors import OperationFailure
 
@@ -184,36 +182,22 @@ def test_a_lock_that_the_new_primary_does_not_have_is_taken_again(
     old, others = members.primary(), members.secondaries()
     for port in others:
         members.clients[port].admin.command({"configureFailPoint": "stopReplProducer", "mode": "alwaysOn"})
-    ended: list[Ended] = []
-
-    def run() -> None:
-        label = "before MongoSession.commit"
-        ended.append(forge.run(["apply"], project.root, project.env, kill_at=1, label=label, stop=True))
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
     locks = members.clients[old][f"{project.prefix}a"]["migrate_advisory_lock"]
-    pid, deadline = 0, time.monotonic() + 60
-    while not (pid and "T (stopped)" in Path(f"/proc/{pid}/status").read_text()):
-        assert time.monotonic() < deadline, ended
-        pid = (locks.find_one({}) or {}).get("pid", 0)
-        time.sleep(0.05)
-    try:
-        members.clients[old].admin.command({"replSetStepDown": 30, "force": True})
-        while not any(members.clients[port].admin.command("hello")["isWritablePrimary"] for port in others):
-            assert time.monotonic() < deadline
-            for port in others:  # the new one would wait for what only the old one has
-                with suppress(OperationFailure):
-                    members.clients[port].admin.command("replSetAbortPrimaryCatchUp")
-            time.sleep(0.05)
-        for port in others:
-            members.clients[port].admin.command({"configureFailPoint": "stopReplProducer", "mode": "off"})
+    apply = ["apply"], project.root, project.env
+    with forge.stopped(*apply, "before MongoSession.commit", lambda: (locks.find_one({}) or {}).get("pid", 0)) as ended:
+        try:
+            members.clients[old].admin.command({"replSetStepDown": 30, "force": True})
+            deadline = time.monotonic() + 60
+            while not any(members.clients[port].admin.command("hello")["isWritablePrimary"] for port in others):
+                assert time.monotonic() < deadline
+                for port in others:  # the new one would wait for what only the old one has
+                    with suppress(OperationFailure):
+                        members.clients[port].admin.command("replSetAbortPrimaryCatchUp")
+                time.sleep(0.05)
+        finally:
+            for port in others:
+                members.clients[port].admin.command({"configureFailPoint": "stopReplProducer", "mode": "off"})
         assert members.database(f"{project.prefix}a")["migrate_advisory_lock"].count_documents({}) == 0
-    finally:
-        for port in others:
-            members.clients[port].admin.command({"configureFailPoint": "stopReplProducer", "mode": "off"})
-        os.kill(pid, signal.SIGCONT)
-        thread.join(120)
     assert ended[0].code == 0, ended[0].output
     assert "asking the database again" in ended[0].output
     database = members.database(f"{project.prefix}a")

@@ -70,6 +70,32 @@ class Forge:
         reply = json.loads(self._process.stdout.readline())
         return Ended(reply["code"], reply["output"], tuple(reply["points"]))
 
+    @contextlib.contextmanager
+    def stopped(
+        self, arguments: list[str], cwd: Path, env: Mapping[str, str], label: str, pid_of: Callable[[], int]
+    ) -> Iterator[list[Ended]]:
+        """Run `orch ARGUMENTS` and begin the context when it has stopped at this point; it goes on when the context ends.
+
+        `pid_of` returns the id of its process, 0 as long as that is unknown. The list has the result after the context.
+        """
+        ended: list[Ended] = []
+
+        def run() -> None:
+            ended.append(self.run(arguments, cwd, env, kill_at=1, label=label, stop=True))
+
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        pid, deadline = 0, time.monotonic() + 60
+        while not (pid and "T (stopped)" in Path(f"/proc/{pid}/status").read_text()):
+            assert time.monotonic() < deadline, ended
+            pid = pid_of()
+            time.sleep(0.02)
+        try:
+            yield ended
+        finally:
+            os.kill(pid, signal.SIGCONT)
+            thread.join(120)
+
     def close(self) -> None:
         """End the process; it ends at the end of its input."""
         assert self._process.stdin
