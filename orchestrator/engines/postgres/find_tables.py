@@ -48,7 +48,7 @@ class Place(NamedTuple):
     may_alter: bool = True
 
 
-class Answer(NamedTuple):
+class TablesRead(NamedTuple):
     """The answers to one message: the first value of the query about the lock, both tables, and the rows of the last query."""
 
     first: Any

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, cast
 from orchestrator.engines.identity import stored_identities, took_over_document, whose
 from orchestrator.engines.postgres import errors, names
 from orchestrator.engines.postgres.find_tables import (
-    Answer,
     Place,
+    TablesRead,
     Usual,
     answers_of,
     ask,
@@ -144,7 +144,7 @@ class Tables:
         extensions: Sequence[str] = (),
         about_lock: Callable[[int], str] | None = None,
         also: str = "",
-    ) -> Answer | None:
+    ) -> TablesRead | None:
         """Do what `look` and `read` do, in one round trip.
 
         The query is that of the last database of this server. Where it turns out not to be the one for this database,
@@ -177,7 +177,7 @@ class Tables:
             self._place = None  # they may be in another schema, where only `look` looks
             return None
         refuse_hidden(self.place, self._target, self._connection.info.user)
-        return Answer(first[0][0] if first else None, self._history_of(rows, extensions), last[0] if last else ())
+        return TablesRead(first[0][0] if first else None, self._history_of(rows, extensions), last[0] if last else ())
 
     def look_after(self, query: str) -> Any:
         """Run a query, and do what `look` does, in one round trip; return the first value of the query, None if there is none."""
@@ -222,7 +222,7 @@ class Tables:
             read_only=self.place.read_only,
         )
 
-    def read_after(self, query: str, extensions: Sequence[str] = (), also: str = "") -> Answer:
+    def read_after(self, query: str, extensions: Sequence[str] = (), also: str = "") -> TablesRead:
         """Run a query, read both tables once it is done, and run another query, in one round trip."""
         refuse_hidden(self.place, self._target, self._connection.info.user)
         with errors.mapped(self._connection, self._target) as failing:
@@ -230,7 +230,7 @@ class Tables:
             # Committed on its own: where transactions are REPEATABLE READ, a snapshot of before would serve for both.
             message = f"BEGIN; {query}; COMMIT; {self._query(extensions)}{also and f'; {also}'}"
             first, rows, *last = answers_of(self._connection.execute(message.encode()))
-        return Answer(first[0][0], self._history_of(rows, extensions), last[0] if last else ())
+        return TablesRead(first[0][0], self._history_of(rows, extensions), last[0] if last else ())
 
     def create_version_table(self) -> str:
         """Return SQL for before a file: golang-migrate makes its table first, so that files can grant or comment on it."""
