@@ -9,7 +9,7 @@ COLLECTIONS = ("orch_history", "schema_migrations", "migrate_advisory_lock")
 
 
 @pytest.mark.parametrize("collection", COLLECTIONS)
-def test_what_is_no_collection_is_told(mongo_estate: Estate, collection: str) -> None:
+def test_what_is_no_plain_collection_is_reported(mongo_estate: Estate, collection: str) -> None:
     mongo_estate.add("mongo", "a", {"1_a.up.json": '[{"insert": "x", "documents": [{"_id": 1}]}]'})
     mongo_estate.orch("apply")
     mongo_estate.write("mongo-a", {"2_b.up.json": '[{"insert": "x", "documents": [{"_id": 2}]}]'})

@@ -42,7 +42,7 @@ def connection_to(shop: Shop) -> OurConnection:
     )
 
 
-def test_the_server_reads_one_statement_of_a_file_as_one_whatever_its_text_holds(shop: Shop) -> None:
+def test_a_statement_of_a_file_never_becomes_two(shop: Shop) -> None:
     connection = connection_to(shop)
     try:
         for send in (ask, run_alone):
@@ -76,9 +76,7 @@ def test_a_new_database_takes_few_messages(shop: Shop) -> None:
     assert told == [(1, 2, 2, 0, 1), (2, 1, 1, 0, 1), (3, 1, 1, 0, 1)]
 
 
-def test_an_end_that_was_to_be_recorded_with_the_next_intent_is_found_out_after_a_kill(
-    shop: Shop, forge: Forge
-) -> None:
+def test_after_a_kill_the_next_run_finds_out_that_a_statement_was_done(shop: Shop, forge: Forge) -> None:
     shop.declare(FILES)
     ended = forge.run(
         ["apply"], shop.root, shop.estate.env, kill_at=2, label="after MysqlSession.commit"
@@ -99,7 +97,7 @@ def test_an_end_is_recorded_if_the_next_statement_fails(shop: Shop) -> None:
     assert [name for (name,) in shop.sql("SHOW TABLES") if len(str(name)) == 1] == ["a", "b", "c"]
 
 
-def test_an_error_behind_the_first_answer_of_a_call_is_that_of_the_call(shop: Shop) -> None:
+def test_an_error_after_the_first_result_of_a_call_belongs_to_the_call(shop: Shop) -> None:
     shop.declare({"1_a.up.sql": "CREATE PROCEDURE p() BEGIN SELECT 1; SELECT 2; SELECT 3 FROM missing_one; END;\n"})
     shop.orch("apply")
     shop.write({"2_b.up.sql": "CREATE TABLE a (x int);\nCALL p();\n"})

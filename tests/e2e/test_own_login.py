@@ -61,7 +61,7 @@ def _marks(estate: Estate, engine: str, statements: tuple[object, ...]) -> list[
 
 
 @pytest.mark.parametrize("engine", ["postgres", "mongo", "mysql"])
-def test_a_plan_tells_of_it(tmp_path: Path, engine: str) -> None:
+def test_a_plan_marks_a_change_of_its_own_login(tmp_path: Path, engine: str) -> None:
     servers = {"postgres": "postgres-wheel", "mongo": "mongod", "mysql": "mariadb"}
     estate = Estate(tmp_path, {engine: start(servers[engine])})
     own, others = NAMES[engine], OTHERS[engine]

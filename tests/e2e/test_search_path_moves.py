@@ -33,7 +33,7 @@ def _with_another_role(estate: Estate) -> None:
 
 
 @pytest.mark.parametrize("moved", [_set_aside_by_golang_migrate, _given_to_another_owner, _with_another_role])
-def test_nothing_runs_twice(pg_estate: Estate, moved: object) -> None:
+def test_a_moved_search_path_stops_the_next_run(pg_estate: Estate, moved: object) -> None:
     pg_estate.add("postgres", "a", {"1_a.up.sql": ONCE, "1_a.down.sql": "", "2_b.up.sql": "CREATE TABLE t (id int);"})
     owner = f"{pg_estate.prefix}owner"
     try:

@@ -58,12 +58,12 @@ def reaches(sql: str) -> set[str]:
 
 
 @pytest.mark.parametrize("sql", BEYOND)
-def test_what_reaches_beyond(sql: str) -> None:
+def test_a_statement_that_reaches_beyond_its_database(sql: str) -> None:
     assert "other" in reaches(sql)
 
 
 @pytest.mark.parametrize("sql", WITHIN)
-def test_what_does_not(sql: str) -> None:
+def test_a_statement_that_stays_in_its_database(sql: str) -> None:
     assert reaches(sql) == set()
 
 

@@ -32,7 +32,7 @@ CODED = quote(SECRET, safe="")
         "host=h dbname=d options='-capp.secret=ge%hei:m@1/\\''",
     ],
 )
-def test_of_postgres(dsn: str) -> None:
+def test_the_secrets_of_a_postgresql_dsn_are_hidden(dsn: str) -> None:
     read = POSTGRES.read(dsn)
     shown = [POSTGRES.without_password(read.url), read.endpoint]
     if "sslpassword" not in dsn:
@@ -45,7 +45,7 @@ def test_of_postgres(dsn: str) -> None:
     ]
 
 
-def test_of_mongodb() -> None:
+def test_the_secrets_of_a_mongodb_dsn_are_hidden() -> None:
     read = MONGO.read(
         f"mongodb://k:p@h/d?authMechanism=MONGODB-AWS&authMechanismProperties=AWS_SESSION_TOKEN:{CODED},SERVICE_NAME:mongodb"
     )

@@ -35,6 +35,6 @@ def told(*texts: str) -> list[str]:
         ("SELECT set_config('timezone', 'UTC', true);", "INSERT INTO t VALUES ('2026-01-01');", []),
     ],
 )
-def test_what_is_told(first: str, later: str, what: list[str]) -> None:
+def test_a_setting_on_which_a_later_file_depends(first: str, later: str, what: list[str]) -> None:
     assert told(first, "SELECT 1;", later) == what
     assert told(later, first) == []
