@@ -13,7 +13,7 @@ from orchestrator.planning.plan import DatabasePlan
 
 _SHOWN = 12  # characters of a digest
 _SAME_FILES = "deploy the same revision of the project to the client and to all workers"
-OWN_FILES = "a worker reads its own files: put them at the path that they have on the client, or set ORCH_FILE there"
+_OWN_FILES = "a worker reads its own files: put them at the path that they have on the client, or set ORCH_FILE there"
 
 
 def files_of(manifest: Manifest) -> dict[str, str]:
@@ -31,7 +31,7 @@ def check_files(manifest: Path, files: Mapping[str, str]) -> None:
         try:
             found = _digest(place)
         except OSError as error:
-            raise WorkerError(f"{place} cannot be read: {error.strerror or error}", hint=OWN_FILES) from None
+            raise WorkerError(f"{place} cannot be read: {error.strerror or error}", hint=_OWN_FILES) from None
         if found != wanted:
             raise WorkerError(f"{place} {_other(found, wanted)}", hint=_SAME_FILES)
 

@@ -11,7 +11,7 @@ from orchestrator.views.table import table
 if TYPE_CHECKING:
     from orchestrator.operations.graph import Graph
 
-WIDTH = 64
+_WIDTH = 64
 """Width of the column with the names of a wave."""
 
 Dependencies = Mapping[str, Sequence[str]]
@@ -49,7 +49,7 @@ def _wrapped(names: Sequence[str]) -> list[str]:
     """Return the names, with commas, on lines that fit a terminal beside the other columns."""
     lines = [""]
     for name in names:
-        if lines[-1] and len(lines[-1]) + len(name) + 2 > WIDTH:
+        if lines[-1] and len(lines[-1]) + len(name) + 2 > _WIDTH:
             lines.append("")
         lines[-1] += f"{name}, "
     return [*(line.rstrip() for line in lines[:-1]), lines[-1].removesuffix(", ")]

@@ -18,7 +18,7 @@ IN_ONE_FILE = {
     "rambler": "-- rambler up\nCREATE TABLE {0} (id int);\n-- rambler down\nDROP TABLE {0};\n",
     "node-pg-migrate": "-- Up Migration\nCREATE TABLE {0} (id int);\n-- Down Migration\nDROP TABLE {0};\n",
     "tern": "CREATE TABLE {0} (id int);\n---- create above / drop below ----\nDROP TABLE {0};\n",
-    "the way up and the way down": "-- ==== UP ====\nCREATE TABLE {0} (id int);\n-- ==== DOWN ====\nDROP TABLE {0};\n",
+    "both directions (up and down)": "-- ==== UP ====\nCREATE TABLE {0} (id int);\n-- ==== DOWN ====\nDROP TABLE {0};\n",
 }
 
 
@@ -117,16 +117,16 @@ SEVERAL = {
     "dbmate with dashes": (
         "---- migrate:UP\nCREATE TABLE a ();\nCREATE TABLE b ();\n --migrate:Down\nDROP TABLE b;\nDROP TABLE a;\n"
     ),
-    "the way up": "  -- UPS --\nCREATE TABLE a ();\nCREATE TABLE b ();\n# --- !Undo\nDROP TABLE b;\nDROP TABLE a;\n",
-    "the way down": "-- [up]\nCREATE TABLE a ();\nCREATE TABLE b ();\n-- [down].\nDROP TABLE b;\nDROP TABLE a;\n",
+    "both directions": "  -- UPS --\nCREATE TABLE a ();\nCREATE TABLE b ();\n# --- !Undo\nDROP TABLE b;\nDROP TABLE a;\n",
+    "(up and down)": "-- [up]\nCREATE TABLE a ();\nCREATE TABLE b ();\n-- [down].\nDROP TABLE b;\nDROP TABLE a;\n",
     "with": "-- <UP>\nCREATE TABLE a ();\nCREATE TABLE b ();\n-- {Down}\nDROP TABLE b;\nDROP TABLE a;\n",
     "tern": (
         "CREATE TABLE a ();\nCREATE TABLE b ();\n--- Create Above / Drop Below ---\nDROP TABLE b;\nDROP TABLE a;\n"
     ),
     "goose in": "/* +goose Up */\nCREATE TABLE a ();\nCREATE TABLE b ();\n/* +goose Down */\nDROP TABLE b;\nDROP TABLE a;\n",
     "up": "/* up */\nCREATE TABLE a ();\nCREATE TABLE b ();\n/* ---- DOWN ---- */\nDROP TABLE b;\nDROP TABLE a;\n",
-    "way up": "CREATE TABLE a ();\nCREATE TABLE b ();\n\n--//@UNDO\nDROP TABLE b;\nDROP TABLE a;\n",
-    "way down": "CREATE TABLE a ();\nCREATE TABLE b ();\n-- ROLLBACK SCRIPT --\nDROP TABLE b;\nDROP TABLE a;\n",
+    "directions": "CREATE TABLE a ();\nCREATE TABLE b ();\n\n--//@UNDO\nDROP TABLE b;\nDROP TABLE a;\n",
+    "up and down": "CREATE TABLE a ();\nCREATE TABLE b ();\n-- ROLLBACK SCRIPT --\nDROP TABLE b;\nDROP TABLE a;\n",
     "one file": "# --- !Ups\nCREATE TABLE a ();\nCREATE TABLE b ();\n# --- !Downs\nDROP TABLE b;\nDROP TABLE a;\n",
     "all of it": "-- !Ups\nCREATE TABLE a ();\nCREATE TABLE b ();\n-- !Downs\nDROP TABLE b;\nDROP TABLE a;\n",
     "would run": "-- Migration Up\nCREATE TABLE a ();\nCREATE TABLE b ();\n-- migration: down\nDROP TABLE b;\nDROP TABLE a;\n",
@@ -134,7 +134,7 @@ SEVERAL = {
         "-- atlas:txtar\n-- migration.sql --\nCREATE TABLE a ();\nCREATE TABLE b ();\n-- down.sql --\nDROP TABLE b;\n"
         "DROP TABLE a;\n"
     ),
-    "way": "-- upgrade\nCREATE TABLE a ();\nCREATE TABLE b ();\n-- downgrade\nDROP TABLE b;\nDROP TABLE a;\n",
+    "both": "-- upgrade\nCREATE TABLE a ();\nCREATE TABLE b ();\n-- downgrade\nDROP TABLE b;\nDROP TABLE a;\n",
     "Sqitch": (
         "-- Deploy shop:a to pg\nCREATE TABLE a ();\nCREATE TABLE b ();\n-- Revert shop:a from pg\nDROP TABLE b;\n"
         "DROP TABLE a;\n"

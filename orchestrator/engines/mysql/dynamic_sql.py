@@ -237,11 +237,11 @@ def routine(tokens: list[Token]) -> Routine | None:
     at += 2 if [token.text for token in tokens[at + 1 : at + 2]] == ["."] else 0
     if at >= len(tokens):
         return None
-    why, databases = why_unknown(tokens[at:], parameters_of(tokens[at:]))
+    why, databases = why_unknown(tokens[at:], _parameters_of(tokens[at:]))
     return Routine(name_of(tokens[at]).lower(), why, frozenset(called(tokens[at:])), prepares(tokens), databases)
 
 
-def parameters_of(tokens: list[Token]) -> list[str]:
+def _parameters_of(tokens: list[Token]) -> list[str]:
     """Return the names of the parameters of a procedure, in lower case. `tokens` begin with its name."""
     listed = arguments_of(tokens)
     named = [[name_of(one).lower() for one in part] for part in listed]
