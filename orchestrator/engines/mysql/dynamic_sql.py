@@ -22,6 +22,9 @@ _NAME = 64  # characters of the name of a database, at most
 _OTHERS = "SELECT SCHEMA_NAME FROM information_schema.SCHEMATA WHERE SCHEMA_NAME <> DATABASE()"
 _FROM_A_TABLE = "executes a text that is in a table"
 _NAMED_LATER = "executes a text in which a database is named that only the server knows"
+_ENCODED = "executes a text that is encoded"
+_DECODES = frozenset({"aes_decrypt", "des_decrypt", "from_base64", "reverse", "uncompress", "unhex"})
+_LONG = 16  # hexadecimal digits: the shortest statement that reaches another database has more
 HOLE, OWN = "\ufffc", "\ufffb"
 """In a joined text they stand for what only the server knows, and for the name of the database that it runs in."""
 _FIRST_PARAMETER = 0xE000
@@ -49,8 +52,11 @@ def given_texts(connection: Any, source: str) -> list[str]:
     tokens = tokens_of(source)
     if expression := _expression(tokens):
         asked = [source[expression[0].start : expression[-1].end]] if is_settled(source) else []
+    elif [token.text for token in tokens[:1]] == ["call"]:
+        computed = [one for one in arguments_of(tokens) if len(one) > 1 and are_settled(one)]
+        asked = list(dict.fromkeys([*_variables(tokens), *(source[one[0].start : one[-1].end] for one in computed)]))
     else:
-        asked = list(dict.fromkeys(_variables(tokens))) if [token.text for token in tokens[:1]] == ["call"] else []
+        asked = []
     if not asked:
         return []
     (row,) = ask(connection, f"SELECT {', '.join(asked)}")
@@ -63,7 +69,11 @@ def given_texts(connection: Any, source: str) -> list[str]:
 
 def is_settled(source: str) -> bool:
     """Whether the text that a statement executes is the same each time that it is asked for, and asking changes nothing."""
-    asked = _expression(tokens_of(source))
+    return are_settled(_expression(tokens_of(source)))
+
+
+def are_settled(asked: list[Token]) -> bool:
+    """Whether an expression has the same value each time that it is asked for, and asking changes nothing."""
     return all(
         token.text in _SETTLED if token.kind == "word" else not token.text.startswith((":", "@@"))
         for token in asked
@@ -150,6 +160,8 @@ def why_unknown(tokens: list[Token], parameters: Sequence[str] = ()) -> tuple[st
         return "", frozenset()
     if _takes_from_a_table(tokens):
         return _FROM_A_TABLE, frozenset()
+    if any(_is_encoded(tokens[at : at + 4]) for at in range(len(tokens))):
+        return _ENCODED, frozenset()
     own = own_names(tokens)
     found = set(_HOLE_IS_A_DATABASE.findall(joined(tokens, own | _own_columns(tokens, own), parameters)))
     places = frozenset(ord(mark) - _FIRST_PARAMETER for mark in found - {HOLE})
@@ -157,6 +169,16 @@ def why_unknown(tokens: list[Token], parameters: Sequence[str] = ()) -> tuple[st
     if HOLE in found or _joins_by_a_dot(tokens) or any(parameters[place] in given for place in places):
         return _NAMED_LATER, frozenset()
     return "", places
+
+
+def _is_encoded(tokens: list[Token]) -> bool:
+    """Whether a text that is not readable as it stands begins here: UNHEX('…'), CHAR(68, 69), 0x4445."""
+    words = [token.text for token in tokens]
+    if words[1:2] == ["("]:
+        return words[0] in _DECODES or (words[0] == "char" and words[3:] == [","])
+    is_text = [token.kind for token in tokens[1:2]] == ["text"]
+    hexadecimal = words[0][2:] if words[0][:2] == "0x" else words[1][1:-1] if words[0] == "x" and is_text else ""
+    return len(hexadecimal) >= _LONG
 
 
 def own_names(tokens: list[Token]) -> set[str]:

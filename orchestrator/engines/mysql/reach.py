@@ -15,6 +15,7 @@ from orchestrator.engines.base import Confined, Finding, Reach
 from orchestrator.engines.mysql.dynamic_sql import (
     HOLE,
     OWN,
+    are_settled,
     arguments_of,
     called,
     is_own_name,
@@ -117,6 +118,11 @@ def _calls(
             )
         if known := found & executing.keys():
             yield from _executed(script, statement, tokens, database)
+            for given in arguments_of(tokens):
+                if not are_settled(given):
+                    what = "it gives a procedure that executes texts a value that only the server knows"
+                    hint = "put the value into a variable first: SET @text = …"
+                    yield _finding(script, statement, given[0], what, Reach.OTHER, hint)
             yield from _given_names(script, statement, tokens, {place for name in known for place in executing[name]})
             for token in tokens:
                 if token.kind == "text" and name_of(token).lower() == database.lower():
