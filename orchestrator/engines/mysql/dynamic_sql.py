@@ -41,13 +41,13 @@ _PLAIN = (
     "utf8mb3 utf8mb4 version when year"
 )
 _SETTLED = frozenset(_PLAIN.split())
-"""Words of an expression that has the same value when it is asked twice, and that changes nothing."""
+"""Words of an expression that has the same value when it is evaluated twice, and that changes nothing."""
 
 
 def given_texts(connection: Any, source: str) -> list[str]:
     """Return the texts that a statement executes, or gives to a procedure, as the session has them now.
 
-    None that is not settled: to ask for it would change what runs.
+    Leaves out an expression that is not settled: evaluating it here, too, could change what runs.
     """
     tokens = tokens_of(source)
     if expression := _expression(tokens):
@@ -68,7 +68,7 @@ def given_texts(connection: Any, source: str) -> list[str]:
 
 
 def is_settled(source: str) -> bool:
-    """Whether the text that a statement executes is the same each time that it is asked for, and asking changes nothing."""
+    """Whether the expression that a statement executes has the same value each time, and evaluating it changes nothing."""
     return are_settled(_expression(tokens_of(source)))
 
 
