@@ -15,6 +15,7 @@ from kill import Forge
 from orchestrator.engines import load_engine
 from orchestrator.engines.base import Limits
 from orchestrator.engines.mongo import lease as mongo_lease
+from orchestrator.engines.mongo import records as mongo_records
 from orchestrator.errors import ConnectionLostError, LockError
 from orchestrator.manifest.dsn import Redactor, resolve
 from orchestrator.model import Attempt, Database, Direction, Target, VersionRow
@@ -97,6 +98,35 @@ def test_a_lock_that_is_lost_with_its_server_keeps_everything_from_being_written
             with pytest.raises(LockError, match="taken over"):  # the majority had it: somebody took it away
                 session.commit((), [one._replace(version=2)], VersionRow(2), Limits())
         assert [attempt.version for attempt in session.read_history().attempts] == [1]
+    engine.close()
+
+
+def test_a_reader_does_not_take_the_work_of_another_run_for_emptied_records(
+    target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Documents and names of collections are read one after the other: a run may come between."""
+    engine = load_engine("mongo", "tester@here", "run1")
+    read = mongo_records.read_together
+    one = Attempt(1, 1, "one", Direction.UP, "sha256:1", done=True)
+    with engine.connect(target) as session, engine.connect(target) as other:
+        with other.lock(0, lambda _: None):
+            other._records.create_store()  # type: ignore[attr-defined]
+            other._database["theirs"].insert_one({})  # type: ignore[attr-defined]
+            assert not session.read_history().emptied, "a run is at work on its first file"
+
+            def read_before(*collections: Any) -> Any:
+                found = read(*collections)
+                monkeypatch.setattr(mongo_records, "read_together", read)
+                other.commit((), [one], VersionRow(1), Limits())
+                other._lease._collection.delete_many({})  # type: ignore[attr-defined]
+                return found
+
+            monkeypatch.setattr(mongo_records, "read_together", read_before)
+            history = session.read_history()
+            assert (history.emptied, history.version_row, len(history.attempts)) == (False, VersionRow(1), 1)
+        for collection in (other._records.versions, other._records.history):  # type: ignore[attr-defined]
+            collection.delete_many({})
+        assert session.read_history().emptied
     engine.close()
 
 

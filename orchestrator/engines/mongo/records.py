@@ -93,6 +93,12 @@ class Records:
                 names = self._collections() if names is None else names
                 exists = self._is_listed() if names is None else bool(names)
                 others, emptied = self._unrecorded(names or ())
+            if emptied and not locked:
+                # Collections of a run that began after the first read. Its rows are there now, or its lock still is.
+                found = read_together(self.versions, self.history, self.locks, self._session)
+                if found.history or found.after:
+                    return self.read_with_lock(locked=False)
+                emptied = found.lock is None
         history = History(
             exists,
             self._has_store,

@@ -43,7 +43,9 @@ class Store:
         """Return what the database remembers, both tables as they were at one moment."""
         for _ in range(_SNAPSHOT_TRIES):
             try:
-                return self._read()
+                history = self._read()
+                # Whether a run is at work is asked after the rows were read. One that has ended between left its rows.
+                return self._read() if history.emptied else history
             except pymysql.Error as error:
                 if errors.code_of(error) != _CHANGED_MEANWHILE:  # somebody completes the history just now
                     raise
