@@ -57,12 +57,12 @@ _WRITES = r"(?:WITH\s.*)?(?:INSERT|UPDATE|DELETE|MERGE)\s"
 _READS_TEXT = rf"(?:{_WRITES}|(?:CREATE|ALTER)\s).*'[^']*\d[^']*'"
 _MAKES = r"CREATE\s+(?:UNLOGGED\s+)?(?:TABLE|MATERIALIZED|(?:UNIQUE\s+)?INDEX)\b"
 _DEPENDS = {
-    "session_replication_role": (("origin",), regex(_WRITES, re.IGNORECASE | re.DOTALL), "writes rows"),
-    "datestyle": (("iso", "iso, mdy"), regex(_READS_TEXT, re.IGNORECASE | re.DOTALL), "may read a date"),
-    "timezone": ((), regex(_READS_TEXT, re.IGNORECASE | re.DOTALL), "may read a time"),
-    "intervalstyle": (("postgres",), regex(_READS_TEXT, re.IGNORECASE | re.DOTALL), "may read an interval"),
-    "default_tablespace": (("",), regex(_MAKES, re.IGNORECASE), "makes a table or an index"),
-    "default_table_access_method": (("heap",), regex(_MAKES, re.IGNORECASE), "makes a table"),
+    "session_replication_role": ("origin", regex(_WRITES, re.IGNORECASE | re.DOTALL), "writes rows"),
+    "datestyle": ("iso(?:, mdy)?", regex(_READS_TEXT, re.IGNORECASE | re.DOTALL), "may read a date"),
+    "timezone": ("", regex(_READS_TEXT, re.IGNORECASE | re.DOTALL), "may read a time"),
+    "intervalstyle": ("(?:postgres)", regex(_READS_TEXT, re.IGNORECASE | re.DOTALL), "may read an interval"),
+    "default_tablespace": ("", regex(_MAKES, re.IGNORECASE), "makes a table or an index"),
+    "default_table_access_method": ("heap", regex(_MAKES, re.IGNORECASE), "makes a table"),
 }
 _NAMES = "|".join(_DEPENDS)
 _SETTING = regex(
@@ -131,7 +131,7 @@ def _settings(scripts: Iterable[Script]) -> Iterator[Finding]:
                     own.add(name)
                     held.pop(name, None)
                     value = (found["value"] or found["config"] or "").strip()
-                    if value.lower().strip("'\"") not in ("", "default", "local", *_DEPENDS[name][0]):
+                    if not re.fullmatch(rf"(?i)default|local|{_DEPENDS[name][0]}|", value.strip("'\"")):
                         held[name] = where, value
                 for name in [one for one in held if one not in own and _DEPENDS[one][1].match(part)]:
                     place, value = held.pop(name)

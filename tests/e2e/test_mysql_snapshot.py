@@ -10,6 +10,7 @@ import pymysql
 import pytest
 from mysql_shop import Shop
 
+from orchestrator.engines.mysql.connection import OurConnection
 from orchestrator.engines.mysql.schema_snapshot import read_schema
 from orchestrator.model import SchemaSnapshot
 
@@ -136,7 +137,7 @@ def test_every_single_change_is_seen_or_documented(shop: Shop) -> None:
         pytest.skip("the statements are those of MariaDB")
     shop.create()
     server = shop.estate.servers["mysql"]
-    connection = pymysql.connect(
+    connection = OurConnection(
         host=server.host,
         port=server.port,
         user=server.user,

@@ -35,6 +35,7 @@ _PRIMARY = (
     *("SQLITE_IOERR", "SQLITE_LOCKED", "SQLITE_NOTADB", "SQLITE_PERM", "SQLITE_READONLY"),
 )
 # The file system of a network, or one of a container, often has no locks, or none of the memory that WAL shares.
+_FULL = ("SQLITE_FULL", "SQLITE_IOERR_SHMSIZE")  # the second: no room for the file beside a database in WAL mode
 _NO_LOCKS = ("LOCK", "UNLOCK", "RDLOCK", "CHECKRESERVEDLOCK", "SHMLOCK", "SHMMAP")
 _BESIDE = ("", "-journal", "-wal", "-shm")
 _MANY = 50  # places of one token that are tried
@@ -84,7 +85,8 @@ class reading(mapped):  # noqa: N801 - as above
             code, path = code_of(error), path_of(self._target.url.reveal())
             if code.startswith(_BUSY):
                 raise LockError(f"{path} is locked by another program", hint="let it finish, and run again") from None
-            if code.startswith("SQLITE_IOERR") and code.removeprefix("SQLITE_IOERR_") not in _NO_LOCKS:
+            known = code in _FULL or code.removeprefix("SQLITE_IOERR_") in _NO_LOCKS
+            if code.startswith("SQLITE_IOERR") and not known:
                 hint = "look at the disk, and at what is beside the file: -journal, -wal, -shm"
                 raise ConnectError(f"{path} cannot be read: {error}", hint=hint, code=code) from None
         super().__exit__(kind, error, trace)
@@ -122,7 +124,7 @@ def translated(error: sqlite3.Error | sqlite3.Warning, target: Target, statement
         )
     if code.removeprefix("SQLITE_IOERR_") in _NO_LOCKS:
         return no_locks(path, code)
-    if code in ("SQLITE_FULL", "SQLITE_IOERR_SHMSIZE"):
+    if code in _FULL:
         return StatementError(
             "the disk is full", code=code, statement=statement, hint="make room; nothing of this transaction is left"
         )
