@@ -16,6 +16,7 @@ from orchestrator.engines import load_engine
 from orchestrator.engines.base import Limits
 from orchestrator.engines.mongo import lease as mongo_lease
 from orchestrator.engines.mongo import records as mongo_records
+from orchestrator.engines.mongo.read_together import read_together
 from orchestrator.errors import ConnectionLostError, LockError
 from orchestrator.manifest.dsn import Redactor, resolve
 from orchestrator.model import Attempt, Database, Direction, Target, VersionRow
@@ -106,7 +107,7 @@ def test_a_reader_does_not_take_the_work_of_another_run_for_emptied_records(
 ) -> None:
     """Documents and names of collections are read one after the other: a run may come between."""
     engine = load_engine("mongo", "tester@here", "run1")
-    read = mongo_records.read_together
+
     one = Attempt(1, 1, "one", Direction.UP, "sha256:1", done=True)
     with engine.connect(target) as session, engine.connect(target) as other:
         with other.lock(0, lambda _: None):
@@ -115,8 +116,8 @@ def test_a_reader_does_not_take_the_work_of_another_run_for_emptied_records(
             assert not session.read_history().emptied, "a run is at work on its first file"
 
             def read_before(*collections: Any) -> Any:
-                found = read(*collections)
-                monkeypatch.setattr(mongo_records, "read_together", read)
+                found = read_together(*collections)
+                monkeypatch.setattr(mongo_records, "read_together", read_together)
                 other.commit((), [one], VersionRow(1), Limits())
                 other._lease._collection.delete_many({})  # type: ignore[attr-defined]
                 return found
