@@ -59,7 +59,7 @@ def place() -> Iterator[Path]:
         yield place
 
 
-@pytest.fixture(params=KINDS)
+@pytest.fixture(params=["postgres-wheel", "mongod", pytest.param("mariadb", marks=pytest.mark.soak)])
 def disk(request: pytest.FixtureRequest, place: Path) -> Iterator[SmallDisk]:
     root = place / "disk"
     root.mkdir()

@@ -55,7 +55,7 @@ def project(tmp_path: Path, estate: Estate) -> Project:
     return Project(tmp_path, estate)
 
 
-@pytest.mark.parametrize("workers", ["0", "2"])
+@pytest.mark.parametrize("workers", ["0", pytest.param("2", marks=pytest.mark.soak)])
 def test_the_example(project: Project, workers: str) -> None:
     code, text = project.pytest("-n", workers)
     assert code == 0, text
@@ -127,7 +127,7 @@ def break_orders(project: Project) -> None:
     broken.write_text("ALTER TABLE customer_order\n    ADD COLUMN x nonsense;\n")
 
 
-@pytest.mark.parametrize("workers", ["0", "2"])
+@pytest.mark.parametrize("workers", ["0", pytest.param("2", marks=pytest.mark.soak)])
 def test_a_failing_migration_is_one_clear_error(project: Project, workers: str) -> None:
     project.write(MANY)
     break_orders(project)
@@ -160,7 +160,7 @@ def test_other(orch_database):
 """
 
 
-@pytest.mark.parametrize("workers", ["0", "2"])
+@pytest.mark.parametrize("workers", ["0", pytest.param("2", marks=pytest.mark.soak)])
 def test_a_broken_estate_is_never_green(project: Project, workers: str) -> None:
     break_orders(project)
     project.write(FIRST_EXPECTED_TO_FAIL)
@@ -240,7 +240,7 @@ def test_labels_choose_what_the_shared_estate_has(project: Project) -> None:
     assert code == 1 and "no database has the label 'nobody'" in text, text
 
 
-@pytest.mark.parametrize("server", ["mongod", "secantus"])
+@pytest.mark.parametrize("server", ["mongod", pytest.param("secantus", marks=pytest.mark.soak)])
 def test_embedded_servers_when_the_environment_names_none(project: Project, server: str) -> None:
     for name in list(project.env):
         if name.startswith(("POSTGRES_", "MONGO_")):

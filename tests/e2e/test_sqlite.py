@@ -215,7 +215,7 @@ def test_a_killed_run_is_finished_by_the_next(files: Files, forge: Forge, comman
     assert whole.code == 0, whole.output
     expected = files.sql("SELECT type, name, sql FROM sqlite_master ORDER BY 1, 2")
     log = [4, 3, 2, 1] if command[0] == "apply" else None
-    step = 1 if os.environ.get("ORCH_SOAK_EVERY") == "1" else max(1, len(whole.points) // 12)
+    step = 1 if os.environ.get("ORCH_SOAK_EVERY") == "1" else max(1, len(whole.points) // 8)
     for at in range(1, len(whole.points) + 1, step):
         begin()
         killed = forge.run(command, files.root, files.estate.env, kill_at=at)

@@ -51,6 +51,7 @@ def as_owner(server: Server, *command: object) -> None:
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr
 
 
+@pytest.mark.soak
 def test_a_cluster_that_pg_upgrade_moved_is_declared_once(tmp_path: Path) -> None:
     if not SERVERS["postgres-debian"][1]["ORCH_POSTGRES_BIN"]:
         pytest.skip("no PostgreSQL from Debian on this machine")
@@ -137,6 +138,7 @@ def restored(primary: Server, base: Path, archive: Path, settings: str) -> Itera
         process.wait(30)
 
 
+@pytest.mark.soak
 def test_a_cluster_restored_to_a_point_in_time_goes_on_from_there(tmp_path: Path) -> None:
     """Records and data come back together: no command is needed. In the middle of a file, that file is gone on with."""
     root = tmp_path / "primary"
