@@ -108,8 +108,8 @@ class Confined(NamedTuple):
     """A file as it runs in a copy of its database.
 
     `findings` are the statements that reach beyond the copy. `routines` are the functions that the file creates. `calls`
-    takes the names of functions that reach beyond the copy, and of those that execute a text with their `databases`; it
-    returns a finding for each call of one of the first, and for what is given to one of the second. `links`: the file
+    takes two sets of names: functions that reach beyond the copy, and functions that execute a text, with their `databases`.
+    It returns a finding for each call of a function that reaches beyond, and for each text that does. `links`: the file
     creates an extension whose functions reach other databases, so that any text may call them.
     """
 

@@ -244,7 +244,7 @@ class Records:
     def create_store(self) -> None:
         """Make the two collections before a transaction needs them.
 
-        Nobody waits for the majority here: what is written to them later waits for it, and the server replicates in order.
+        It does not wait for the majority. The first record does, and the server replicates in the order of the writes.
         """
         if self._has_store:
             return

@@ -188,7 +188,7 @@ def own_names(tokens: list[Token]) -> set[str]:
         words = [token.text for token in value[:4]]
         is_own = words[:3] in _NAMES_OF_OWN and words[3:] in ([], [";"], [","])
         given[name] = given.get(name, True) and is_own
-    # What is called may change what it is given.
+    # A routine that is called may change the variables that it is given.
     return set() if called(tokens) else {name for name, is_own in given.items() if is_own}
 
 
