@@ -38,7 +38,7 @@ lint: $(STAMP)
 soak: $(STAMP) ## An hour of kills, races, cut lines and random lives; prints what was tried and what was lost
 	@printf '{"what": "commit", "id": "%s", "every": "%s", "lives": "%s"}\n' "$$(git describe --always --dirty --exclude '*')" \
 		"$${ORCH_SOAK_EVERY:-1}" "$${ORCH_SOAK_LIVES:-1000}" >docs/soak-figures.jsonl
-	$(BIN)/pytest -m soak -n 2 --dist worksteal; code=$$?; cat docs/soak-figures.jsonl; exit $$code
+	$(BIN)/pytest -m soak -n 2 --dist worksteal -o faulthandler_timeout=0; code=$$?; cat docs/soak-figures.jsonl; exit $$code
 
 transcripts: $(STAMP) ## Write tests/e2e/transcripts again: what every command prints. Review the diff
 	ORCH_TRANSCRIPTS=write $(BIN)/pytest -n 2 tests/e2e/test_transcripts.py

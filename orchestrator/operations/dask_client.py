@@ -40,12 +40,23 @@ def connected(scheduler: str, wait: float) -> Iterator[Any]:
     require_dask()
     from distributed import Client
 
+    # Closed where connecting fails too: closed by the garbage collector, a client can wait for a lock of its own thread.
+    client = Client.__new__(Client)
+    try:
+        _connect(client, scheduler, max(CONNECT_TIMEOUT, wait))
+        yield client
+    finally:
+        with suppress(Exception):
+            client.close(timeout=2)
+
+
+def _connect(client: Any, scheduler: str, seconds: float) -> None:
     for name in ("distributed", "distributed.client", "distributed.comm", "asyncio"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # what went wrong is told by us
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of releases that differ; `examine` compares what matters
-            client = Client(scheduler, timeout=max(CONNECT_TIMEOUT, wait), set_as_default=False, name="orch")
+            type(client).__init__(client, scheduler, timeout=seconds, set_as_default=False, name="orch")
     except ValueError as error:
         what = hidden("" if "@" in scheduler else f": {error}", 200, str)
         raise UsageError(
@@ -60,11 +71,6 @@ def connected(scheduler: str, wait: float) -> Iterator[Any]:
             if encrypted
             else "is it running, and is this its address? --wait SECONDS waits for one that starts",
         ) from None
-    try:
-        yield client
-    finally:
-        with suppress(Exception):
-            client.close(timeout=2)
 
 
 def _reason(error: BaseException) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import pickle
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,9 @@ def test_only_the_columns_that_members_need_are_handed_over(tmp_path: Path, more
 
 
 def test_a_scheduler_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that could not connect is closed: closed by the garbage collector, it could wait for a lock of its own thread."""
+    from distributed import Client
+
     monkeypatch.setattr(dask_client, "CONNECT_TIMEOUT", 0.2)
     for address, kind, told in (
         ("tcp://127.0.0.1:1", ConnectError, "the Dask scheduler at tcp://127.0.0.1:1 cannot be reached"),
@@ -108,6 +112,7 @@ def test_a_scheduler_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
         said = f"{error.value.what} {error.value.detail} {error.value.hint}"
         assert told in said
         assert "a-secret" not in said
+        assert {one.status for one in gc.get_objects() if isinstance(one, Client)} <= {"closed"}
 
 
 def test_dask_that_is_not_installed(pg_estate: Estate, tmp_path: Path) -> None:
