@@ -114,16 +114,21 @@ def test_clones_of_processes_that_are_gone_and_old_templates_are_dropped(shop: S
     assert shop.estate.mysql("", f"SHOW DATABASES LIKE '{shop.estate.prefix}%'") == []
 
 
-def test_a_text_that_is_executed_cannot_reach_the_real_database(shop: Shop) -> None:
+def test_no_name_in_double_quotes_and_no_text_reaches_the_real_database(shop: Shop) -> None:
     estate = shop.estate
     shop.declare({"1_a.up.sql": "CREATE TABLE a (i int);\nINSERT INTO a VALUES (1);\n"})
     shop.orch("apply")
     real = f"{estate.prefix}shop"
-    text = f"SET @s = CONCAT('DELETE FROM ', '`{real}`', '.a');\nPREPARE p FROM @s;\nEXECUTE p;\n"
-    shop.write({"2_b.up.sql": text})
-    refused = shop.orch("clone", "shop", "--as", f"{estate.prefix}copy", code=4).stderr
-    assert "2_b.up.sql:1:" in refused and f"it names the database '{real}', in a text that is executed" in refused
+    shop.write({"2_b.up.sql": f'SET sql_mode = \'ANSI_QUOTES\';\nINSERT INTO "{real}"."a" VALUES (2);\n'})
+    shop.orch("clone", "shop", "--as", f"{estate.prefix}first")
+    assert estate.mysql("first", "SELECT * FROM a") == [(1,), (2,)]
     assert shop.sql("SELECT * FROM a") == [(1,)]
+    shop.orch("apply")
+    text = f"SET @s = CONCAT('DELETE FROM ', '`{real}`', '.a');\nPREPARE p FROM @s;\nEXECUTE p;\n"
+    shop.write({"3_c.up.sql": text})
+    refused = shop.orch("clone", "shop", "--as", f"{estate.prefix}copy", code=4).stderr
+    assert "3_c.up.sql:1:" in refused and f"it names the database '{real}', in a text that is executed" in refused
+    assert shop.sql("SELECT * FROM a") == [(1,), (2,)]
     shop.orch("apply")  # the real one runs it as it stands
     assert shop.sql("SELECT * FROM a") == []
 

@@ -35,6 +35,10 @@ BEYOND = (
     "CREATE TRIGGER t BEFORE INSERT ON a FOR EACH ROW SET GLOBAL max_connections = 1",
     "BEGIN NOT ATOMIC DROP DATABASE shop; END",
     "IF 1 THEN DROP DATABASE shop; END IF",
+    'INSERT INTO "other"."a" VALUES (1)',
+    'UPDATE a "x", other."a" "y" SET "x".b = "y".b',
+    "SELECT \"other\".f('other')",
+    'CREATE TRIGGER t BEFORE INSERT ON a FOR EACH ROW DELETE FROM "other".a',
 )
 WITHIN = (
     "ALTER TABLE user ADD x int",
@@ -49,7 +53,19 @@ WITHIN = (
     "CREATE PROCEDURE p() BEGIN DECLARE x int; SET x = 5; DELETE FROM user; ALTER TABLE user DROP role; END",
     "CREATE PROCEDURE p() UPDATE a SET password = 'x'",
     "CREATE TRIGGER t BEFORE INSERT ON a FOR EACH ROW SET NEW.x = 1",
+    'UPDATE a "x" JOIN "b" ON "b"."i" = "x"."i" SET "x"."n" = 1',
+    'UPDATE a SET n = "other" WHERE b = "other.c"',
 )
+
+
+def test_a_name_in_double_quotes_becomes_the_copys() -> None:
+    text = 'SET sql_mode = \'ANSI_QUOTES\';\nDELETE FROM "shop"."a";\nINSERT INTO shop."a" SELECT "shop".a.* FROM b;\n'
+    confined = confine(read_script(File("a.up.sql", Path("a.up.sql"), ""), text), "shop", "copy")
+    assert not confined.findings
+    assert [statement.body for statement in confined.script.statements[-2:]] == [
+        'DELETE FROM `copy`."a"',
+        'INSERT INTO `copy`."a" SELECT `copy`.a.* FROM b',
+    ]
 
 
 def reaches(sql: str) -> set[str]:
@@ -70,3 +86,12 @@ def test_a_statement_that_stays_in_its_database(sql: str) -> None:
 def test_a_restart_of_the_server_is_no_migration() -> None:
     with pytest.raises(InvalidError, match="RESTART"):
         reaches("RESTART")
+
+
+def test_the_checks_of_a_file_are_confined_too() -> None:
+    text = "-- orch: require SELECT COUNT(*) = 0 FROM shop.a\n-- orch: ensure SELECT other.f()\nSELECT 1;\n"
+    confined = confine(read_script(File("a.up.sql", Path("a.up.sql"), ""), text), "shop", "copy")
+    assert confined.script.checks.before[0].body == "SELECT COUNT(*) = 0 FROM `copy`.a"
+    assert [(str(one.where), one.what) for one in confined.findings] == [
+        ("a.up.sql:2:24", "it names the database 'other'")
+    ]

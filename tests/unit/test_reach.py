@@ -101,6 +101,12 @@ SQL = {
         "SELECT cron.schedule('night', '0 0 * * *', 'VACUUM')",
         "SELECT cron.unschedule(1)",
         "INSERT INTO cron.job (schedule, command, database) VALUES ('* * * * *', 'DELETE FROM a', 'shop')",
+        "SELECT pg_stat_kcache_reset()",
+        "SELECT pg_rotate_logfile_old()",
+        "SELECT * FROM crosstab3('SELECT pg_reload_conf()')",
+        "REINDEX DATABASE shop",
+        "REINDEX (VERBOSE) DATABASE CONCURRENTLY shop",
+        "REINDEX SYSTEM",
         "DO LANGUAGE plperlu $$ system('true'); $$",
         "DO LANGUAGE plpython3u $$ import psycopg2; psycopg2.connect('dbname=shop') $$",
         "DO LANGUAGE plperlu $$ use DBI; DBI->connect('dbi:Pg:dbname=shop')->do('DELETE FROM a') $$",
@@ -215,6 +221,8 @@ SQL = {
         "SECURITY LABEL ON TABLE a IS 'x'",
         "COMMENT ON TABLE a IS 'GRANT x TO y'",
         "VACUUM a",
+        "REINDEX DATABASE",
+        "REINDEX (VERBOSE) SCHEMA public",
         "CREATE SCHEMA a AUTHORIZATION joe",
     ],
 }
@@ -269,6 +277,7 @@ HARMLESS = "CREATE FUNCTION f() RETURNS int LANGUAGE sql RETURN length('wipe()')
         ([WIPES, "CREATE TRIGGER t AFTER INSERT ON a EXECUTE FUNCTION wipe()"], ["wipe()"]),
         ([WIPES, "CREATE OPERATOR @@ (RIGHTARG = int, FUNCTION = app.wipe)"], ["wipe()"]),
         (["CREATE FUNCTION f(int) RETURNS bool LANGUAGE internal AS 'pg_terminate_backend'", "SELECT f(1)"], ["f()"]),
+        (["CREATE FUNCTION f(oid, text) RETURNS int AS 'be_lo_export' LANGUAGE internal", "SELECT f(1, '')"], ["f()"]),
         (
             ["CREATE FUNCTION f(text) RETURNS text AS '$libdir/dblink', 'dblink_exec' LANGUAGE 'c'", "SELECT f('')"],
             ["f()"],
@@ -483,6 +492,12 @@ FOUND: list[tuple[dict[str, Any], str]] = [
     (
         {"insert": "system.views", "documents": [{"_id": "app.v"}]},
         "other: insert writes to system.views, which has the database's name in it",
+    ),
+    ({"bulkWrite": 1, "ops": [], "nsInfo": [{"ns": "app.system.views"}]}, "other: bulkWrite writes to system.views"),
+    ({"aggregate": "a", "pipeline": [{"$out": {"s3": {"bucket": "b"}}}], "cursor": {}}, "other: $out writes to s3"),
+    (
+        {"aggregate": "a", "pipeline": [{"$merge": {"into": {"atlas": {"db": "app", "coll": "b"}}}}], "cursor": {}},
+        "other: $merge writes to atlas",
     ),
     ({"profile": 1, "slowms": 5}, "other: profile changes what the whole server logs"),
     ({"createUser": "a", "pwd": "b", "roles": ["readWrite"]}, "server: createUser acts on what the server keeps"),

@@ -14,6 +14,7 @@ from orchestrator.engines.base import Confined, Finding, Reach
 from orchestrator.model import Checks, Mark, Script, Statement
 
 _HINT = "do this outside of migrations"
+_VIEWS = "writes to system.views, which has the database's name in it"
 # Commands, in lower case, that act on their own database alone, apart from what their pipelines say.
 _LOCAL_COMMANDS = """
     aggregate buildinfo bulkwrite clonecollectionascapped collmod collstats compact connectionstatus converttocapped count
@@ -34,6 +35,8 @@ _LOCAL, _NAMED, _USERS = (frozenset(names.split()) for names in (_LOCAL_COMMANDS
 _WRITERS = frozenset(("insert", "update", "delete", "findandmodify"))
 # Stages that name a collection, and where in them: `{"db": …, "coll": …}`, of which `$out` itself is one.
 _PLACES = {"$out": "", "$merge": "into", "$lookup": "from", "$graphLookup": "from", "$unionWith": "coll"}
+_OUTPUTS = frozenset({"$out", "$merge"})
+_STORES = frozenset({"atlas", "azure", "gcs", "s3"})  # to which Atlas can write
 # Stages that show, or follow, the whole server.
 _WHOLE_SERVER = frozenset(
     {
@@ -93,7 +96,7 @@ class _Reader:
         if low == "explain" and isinstance(result[name], dict) and result[name]:
             result[name] = self.command(result[name])
         if low in _WRITERS and result[name] == "system.views":
-            self._add(f"{name} writes to system.views, which has the database's name in it")
+            self._add(f"{name} {_VIEWS}")
         self._parts(name, result)
         return result
 
@@ -113,6 +116,8 @@ class _Reader:
         if isinstance(out := command.get("out"), dict):  # of mapReduce
             command["out"] = self._place(name, out)
         if isinstance(spaces := command.get("nsInfo"), list):  # of bulkWrite
+            if any(isinstance(one, dict) and str(one.get("ns")).endswith(".system.views") for one in spaces):
+                self._add(f"{name} {_VIEWS}")
             command["nsInfo"] = [
                 one | {"ns": self._full_name(name, one["ns"])}
                 if isinstance(one, dict) and isinstance(one.get("ns"), str)
@@ -158,6 +163,8 @@ class _Reader:
 
     def _place(self, what: str, place: dict[str, Any]) -> dict[str, Any]:
         """Exchange the `db` of a place."""
+        if what in _OUTPUTS and (store := _STORES & place.keys()):
+            self._add(f"{what} writes to {min(store)}, outside of the database")
         return place | {"db": self._database(what, place["db"])} if "db" in place else place
 
     def _full_name(self, what: str, name: str) -> str:

@@ -21,6 +21,7 @@ from orchestrator.engines.mysql.connection import Answer, ask, ask_all
 from orchestrator.engines.mysql.named import Change, Named, change_of, quoted, what_is_left
 from orchestrator.engines.mysql.reader import words_of
 from orchestrator.engines.mysql.shown import READ, is_plain, plainly
+from orchestrator.model import Statement
 
 ABSENT, HIDDEN = "absent", "hidden"
 SERVER = "@server"
@@ -31,11 +32,12 @@ Fingerprint = Mapping[str, str]
 
 
 class Intent:
-    """What a statement names, and what that looked like before it ran."""
+    """What a statement names, and what that looked like before it ran. In a copy of a database its body names the copy."""
 
-    def __init__(self, source: str, before: Fingerprint | None = None) -> None:
-        self.change = change_of(source)
-        self.source = source
+    def __init__(self, statement: Statement, before: Fingerprint | None = None) -> None:
+        self._body = str(statement.body)
+        self.change = change_of(self._body)
+        self.source = statement.source
         self.before = before
 
     def take(self, connection: Any) -> None:
@@ -49,12 +51,12 @@ class Intent:
         change, before = self.change, self.before or {}
         if change is None or change.traceless or not change.things or HIDDEN in before.values():
             return False
-        is_definition = words_of(self.source)[0] in ("create", "alter", "drop", "rename")
+        is_definition = words_of(self._body)[0] in ("create", "alter", "drop", "rename")
         return is_definition and all(thing.kind != "user" and thing.key in before for thing in change.things)
 
     def created(self) -> list[str]:
         """Return the tables that the statement has created in the session's database, once it is done."""
-        if words_of(self.source)[0] != "create" or not self.change or not self.before:
+        if words_of(self._body)[0] != "create" or not self.change or not self.before:
             return []
         return [
             thing.name
@@ -105,9 +107,9 @@ class Intent:
     def body(self, connection: Any) -> str:
         """Return what is to be sent: of a DROP of several things that was cut off, what is left of it."""
         if self.change is None or not self.change.drops or self.before is None:
-            return self.source
+            return self._body
         other, same = self.changed(connection)
-        return what_is_left(self.source, same) if other and same else self.source
+        return what_is_left(self._body, same) if other and same else self._body
 
 
 def fingerprint(connection: Any, change: Change) -> dict[str, str]:

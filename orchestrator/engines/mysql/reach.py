@@ -29,7 +29,7 @@ from orchestrator.engines.mysql.lexer import COMPOUND, Token, name_of
 from orchestrator.engines.mysql.reach_rules import OUTSIDE, of_the_server
 from orchestrator.engines.mysql.reader import tokens_of
 from orchestrator.engines.mysql.settings import has_body
-from orchestrator.model import File, Mark, Script, Statement
+from orchestrator.model import Checks, File, Mark, Script, Statement
 
 _WRITE_IT = "write into the file what it executes"
 _TABLE_FOLLOWS = frozenset(
@@ -68,14 +68,10 @@ _OF_ROWS = ("new", "old", "excluded")
 def confine(script: Script, database: str, scratch: str) -> Confined:
     """Return a file of `database` as it runs in `scratch`, and what in it reaches beyond that."""
     findings: list[Finding] = []
-    statements: list[Statement] = []
-    read = [tokens_of(statement.source) for statement in script.statements]
+    read = [_read(statement.source) for statement in script.statements]
     executes = any(map(prepares, read))
-    for statement, tokens in zip(script.statements, read, strict=True):
-        if executes:
-            findings += _executed(script, statement, tokens, database)
-        if runs_a_body(tokens) and (why := why_unknown(tokens)[0]):
-            findings.append(_finding(script, statement, tokens[0], f"it {why}", Reach.OTHER, _WRITE_IT))
+
+    def own(statement: Statement, tokens: list[Token]) -> Statement:
         cuts: list[Token] = [] if has_body(tokens) else [*_asked_for(tokens, database)]
         for token, finding in _reached(script, statement, tokens, database):
             if finding:
@@ -83,15 +79,25 @@ def confine(script: Script, database: str, scratch: str) -> Confined:
             else:
                 cuts.append(token)
         cuts.sort(key=lambda token: token.start)
-        statements.append(_renamed(statement, cuts, scratch) if cuts else statement)
+        return _renamed(statement, cuts, scratch) if cuts else statement
+
+    statements: list[Statement] = []
+    for statement, tokens in zip(script.statements, read, strict=True):
+        if executes:
+            findings += _executed(script, statement, tokens, database)
+        if runs_a_body(tokens) and (why := why_unknown(tokens)[0]):
+            findings.append(_finding(script, statement, tokens[0], f"it {why}", Reach.OTHER, _WRITE_IT))
+        statements.append(own(statement, tokens))
+    checks = Checks(*(tuple(own(one, _read(one.source)) for one in asked) for asked in script.checks))
     routines = tuple(filter(None, map(routine, read)))
     calls = partial(_calls, script, database)
-    return Confined(replace(script, statements=tuple(statements)), tuple(findings), routines, calls)
+    confined = replace(script, statements=tuple(statements), checks=checks)
+    return Confined(confined, tuple(findings), routines, calls)
 
 
 def refused_text(text: str, scratch: str) -> str:
     """Return what a text reaches beyond the copy in which it is about to be executed; '' if nothing."""
-    if not (tokens := tokens_of(text)):
+    if not (tokens := _read(text)):
         return ""
     statement = Statement(text, text, 0, 1, atomic=False)
     script = Script(File("", Path(), ""), text, (statement,), atomic=False)
@@ -99,12 +105,30 @@ def refused_text(text: str, scratch: str) -> str:
     return next((one.what for one in found), "")
 
 
+def _read(source: str) -> list[Token]:
+    """Return the tokens of a statement, with names for texts if one in double quotes has a dot beside it.
+
+    Only with the sql_mode ANSI_QUOTES can it: these quotes are those of names then. Without it the server takes no such text.
+    """
+    tokens = tokens_of(source)
+    if not any(
+        token.text == "." and any(map(_in_double_quotes, tokens[max(0, at - 1) : at + 2]))
+        for at, token in enumerate(tokens)
+    ):
+        return tokens
+    return [replace(token, kind="quoted") if _in_double_quotes(token) else token for token in tokens]
+
+
+def _in_double_quotes(token: Token) -> bool:
+    return token.kind == "text" and token.text.startswith('"')
+
+
 def _calls(
     script: Script, database: str, names: frozenset[str], executing: Mapping[str, frozenset[int]]
 ) -> Iterator[Finding]:
     """Yield where a file calls a procedure that executes what is in a table, or gives one a text that names a database."""
     for statement in script.statements:
-        tokens = tokens_of(statement.source)
+        tokens = _read(statement.source)
         if not tokens or routine(tokens) or not (found := called(tokens)):
             continue
         for name in sorted(found & names):
@@ -153,7 +177,7 @@ def _executed(script: Script, statement: Statement, tokens: list[Token], databas
         parts.append((texts[0], joined(tokens)))
     told: set[str] = set()
     for place, text in parts:
-        inner = tokens_of(text)
+        inner = _read(text)
         if not inner or inner[0].text not in _VERBS:
             continue
         for _, finding in _reached(script, replace(statement, source=text, body=text), inner, database):

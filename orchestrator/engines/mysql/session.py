@@ -232,7 +232,7 @@ class MysqlSession(Looks):
                 ask(self.connection, setting)
         if attempt.in_flight and statements:
             with errors.mapped(self.target):
-                self._intent = Intent(statements[0].source, self._store.fingerprint_of(attempt))
+                self._intent = Intent(statements[0], self._store.fingerprint_of(attempt))
 
     def execute(self, statement: Statement, limits: Limits) -> None:
         """Run one statement that commits by itself."""
@@ -274,7 +274,7 @@ class MysqlSession(Looks):
         del limits
         with errors.mapped(self.target):
             if self._intent is None or self._intent.source != statement.source:
-                self._intent = Intent(statement.source)
+                self._intent = Intent(statement)
                 self._intent.take(self.connection)
                 if self._intent.change is None:
                     return Effect.UNKNOWN, "the server keeps no trace of whether it was done"
@@ -291,7 +291,7 @@ class MysqlSession(Looks):
         if words[0] not in DATA:
             return True
         with errors.mapped(self.target):
-            return self._tables.are_transactional(statement.source, self.target.database)
+            return self._tables.are_transactional(str(statement.body), self.target.database)
 
     def commits_together(self, script: Script) -> bool:
         """Whether a whole file can commit in one transaction."""

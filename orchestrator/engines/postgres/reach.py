@@ -25,7 +25,8 @@ _HOLE = re.compile(rf'\bdatabase(?: "?[%{HOLE}].*| "?\s*)?$')
 _SEES_ITSELF = re.compile(r"\b(?:current_database|current_catalog)\b", re.IGNORECASE)
 UNKNOWN = "EXECUTE of a text that only the server knows"
 # Functions of PostgreSQL, and of extensions that it comes with, that execute a text.
-_EXECUTERS = ("query_to_xml", "query_to_xmlschema", "query_to_xml_and_xmlschema", "ts_stat", "ts_rewrite", "crosstab")
+_EXECUTERS = {"query_to_xml", "query_to_xmlschema", "query_to_xml_and_xmlschema", "ts_stat", "ts_rewrite"}
+_EXECUTERS |= {"crosstab", "crosstab2", "crosstab3", "crosstab4"}
 # Where a name with a bracket behind it is no call: it is made, named or written to.
 _NO_CALL = re.compile(
     r"\b(?:into|references|table|view|exists|copy|function|procedure|aggregate)(?: only)? "
@@ -58,7 +59,7 @@ _JOIN = re.compile(r"'' \| ?\| ")  # between two texts, as they are spelled
 _RAISE = re.compile(r"\braise (?:[a-z]+ )?$")
 # What begins with none of these words, INSERT above all, can only reach further by what it calls or writes to.
 _FIRST = re.compile(
-    r"(?:alter|begin|checkpoint|comment|copy|create|do|drop|grant|import|load|reassign|revoke|security|start)\b",
+    r"(?:alter|begin|checkpoint|comment|copy|create|do|drop|grant|import|load|reassign|reindex|revoke|security|start)\b",
     re.IGNORECASE,
 )
 _TELLING = re.compile(
@@ -129,7 +130,7 @@ def _routine(statement: Statement) -> Routine | None:
     what = what or _leaves(spelled, language)
     if language in ALIASES:
         what = what or next((f"{text}()" for *_, text in spelled.texts if FORBIDDEN_NAME.fullmatch(text)), "")
-    executes = is_other(language) or any(True for body in bodies for _ in _unseen(body)) or bool(names & {*_EXECUTERS})
+    executes = is_other(language) or any(True for body in bodies for _ in _unseen(body)) or bool(names & _EXECUTERS)
     return Routine(_plain(named[1]), what, frozenset(map(_plain, names)), executes)
 
 
@@ -214,7 +215,7 @@ def _findings(statement: Statement) -> Iterator[tuple[str, Reach, str, int]]:
                 yield from _unseen(body)
     else:
         yield from _held(spelled, itself=False)
-        if any(name in _EXECUTERS for name in _CALLED.findall(whole)):
+        if not _EXECUTERS.isdisjoint(_CALLED.findall(whole)):
             for part in _executed(spelled):
                 yield from _held(part, itself=False)
 

@@ -17,6 +17,8 @@ _OWN_SETTING = (
 _OTHER_ROLE = (
     "change roles outside of migrations, or for this database alone (ALTER ROLE … IN DATABASE, with current_database())"
 )
+# The indexes of the server's own tables, too; a name can only be that of the database in which it runs.
+_REINDEX = r"reindex (?:\( [^()]* \) )?(?:system\b|database (?:concurrently )?(?!;|$|concurrently ))"
 OUTSIDE = "do this outside of migrations"
 RULES = tuple(
     (re.compile(rule), reach, hint)
@@ -32,6 +34,7 @@ RULES = tuple(
         (r"(?:create|alter|drop) (?:tablespace|subscription)\b", Reach.OTHER, OUTSIDE),
         (r"alter system\b", Reach.OTHER, OUTSIDE),
         (r"(?:drop|reassign) owned\b", Reach.OTHER, OUTSIDE),
+        (_REINDEX, Reach.OTHER, "write REINDEX SCHEMA or REINDEX TABLE"),
         (r"(?:create|alter) server\b", Reach.OTHER, OUTSIDE),
         (r"create foreign table\b", Reach.OTHER, OUTSIDE),
         (r"import foreign schema\b", Reach.OTHER, OUTSIDE),
@@ -48,13 +51,14 @@ WRITES_SHARED = re.compile(
     rf' (?:(?:"?pg_catalog"? \. )?"?(?:{_SHARED})|"?cron"? \. "?job)"?(?![\w$"])'
 )
 _FORBIDDEN = (
-    "dblink(?:_[a-z_]+)?|pg_terminate_backend|pg_cancel_backend|lo_export|pg_file_(?:write|sync|rename|unlink)"
-    "|pg_reload_conf|pg_rotate_logfile(?:_v2)?|pg_promote|pg_switch_(?:wal|xlog)|pg_create_restore_point"
+    "dblink(?:_[a-z_]+)?|pg_terminate_backend|pg_cancel_backend|(?:be_)?lo_export|pg_file_(?:write|sync|rename|unlink)"
+    "|pg_reload_conf|pg_rotate_logfile(?:_v2|_old)?|pg_promote|pg_switch_(?:wal|xlog)|pg_create_restore_point"
     "|pg_(?:start|stop)_backup|pg_backup_(?:start|stop)|pg_(?:wal|xlog)_replay_(?:pause|resume)"
-    "|pg_(?:create|copy)_(?:logical|physical)_replication_slot|pg_drop_replication_slot"
+    "|pg_(?:create|copy)_(?:logical|physical)_replication_slot(?:_[abc])?|pg_drop_replication_slot"
     "|pg_replication_slot_advance|pg_sync_replication_slots|pg_logical_slot_get(?:_binary)?_changes"
     "|pg_replication_origin_(?:create|drop|advance|session_[a-z]+|xact_[a-z]+)"
-    "|pg_stat_reset_(?:shared|slru|replication_slot|subscription_stats|backend_stats)|pg_stat_statements_reset"
+    "|pg_stat_reset_(?:shared|slru|replication_slot|subscription_stats|backend_stats)"
+    "|pg_(?:stat_statements|stat_kcache|stat_monitor|wait_sampling|qualstats)_reset(?:_[a-z]+)?"
     "|pg_log_standby_snapshot|pg_log_backend_memory_contexts"
 )
 # They call other servers.
