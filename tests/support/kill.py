@@ -118,6 +118,10 @@ class Points:
         self._count = 0
         self._mutex = threading.Lock()
 
+    def counts(self, call: str) -> bool:
+        """Whether only the points of this call count."""
+        return self._label.endswith(f" {call}")
+
     def __call__(self, label: str) -> None:
         with self._mutex:
             self._count += not self._label or label == self._label
@@ -183,6 +187,8 @@ def _while_sent(module: Any, point: Points) -> None:
 
 def install(point: Points) -> None:
     """Wrap events, sessions and what they are made of."""
+    from pymongo.synchronous.pool import Connection
+
     from orchestrator.cli import stage
     from orchestrator.engines.mongo import commit as mongo_commit
     from orchestrator.engines.mongo.commands import Commands
@@ -224,6 +230,8 @@ def install(point: Points) -> None:
         _around(MongoRecords, name, point)
     _around(Commands, "run", point)
     _around(Lease, "_try", point)
+    if point.counts("Connection.command"):  # of every few milliseconds, so only where they are asked for
+        _around(Connection, "command", point)
     for name in ("read_history", "commit", "execute", "probe", "_renew"):
         _around(SqliteSession, name, point)
     for name in ("begin", "run"):

@@ -24,6 +24,7 @@ from orchestrator.model import Attempt, History, Origin, Target, VersionRow, rea
 from orchestrator.records import NamedTuple
 
 _DEFAULT = "schema_migrations"
+_TIME = "started_at"  # in every record but the one that a history is made with
 _KINDS = {"timeseries": "time series collection"}
 
 
@@ -59,6 +60,7 @@ class Records:
         self.bookkeeping = {collection.name for collection in (self.versions, self.history, self.locks)}
         self.bookkeeping.add(f"{self.history.name}_snapshot")
         self._has_store = False
+        self._begun = False  # a run made the history, and recorded nothing yet
         self._several_rows = False
         self._stored: tuple[str, ...] = ()  # identities in the rows that were read last
         self._uuid: str | None = None  # of the history's collection; None: not asked yet
@@ -85,7 +87,7 @@ class Records:
             # same after the history was read.
             while attempts and not locked and documents != last:
                 documents, attempts, last = last, self._attempts(), self._version_documents()
-            self._has_store = bool(attempts)
+            self._has_store = self._begun or bool(attempts)
             rows = list(dict.fromkeys(map(self._read_version, documents)))
             self._several_rows = len(documents) > 1
             exists, others, emptied = True, 0, False
@@ -93,6 +95,7 @@ class Records:
                 names = self._collections() if names is None else names
                 exists = self._is_listed() if names is None else bool(names)
                 others, emptied = self._unrecorded(names or ())
+                emptied = emptied and not self._begun
             if emptied and not locked:
                 # Collections of a run that began after the first read. Its rows are there now, or its lock still is.
                 found = read_together(self.versions, self.history, self.locks, self._session)
@@ -120,7 +123,7 @@ class Records:
         shared = self._database[self._target.history_name]
         if self.history.name == shared.name or self._database[_DEFAULT].find_one({"dirty": {"$exists": True}}):
             return False
-        if shared.find_one(session=self._session) is None:
+        if shared.find_one({_TIME: {"$exists": True}}, session=self._session) is None:
             return False
         self.history = shared
         self.bookkeeping.add(shared.name)
@@ -162,6 +165,7 @@ class Records:
         """Return the attempts in these documents of the history, which is read where they are None."""
         found = []
         stored: dict[str, None] = {}
+        self._begun = False
         for row in self.history.find({}, {"texts": 0}, session=self._session) if rows is None else rows:
             if isinstance(whose := row.get("identity"), str):
                 stored[whose] = None
@@ -174,6 +178,9 @@ class Records:
                     f"{self._target.database_id}: the document {row['_id']!r} in {self.history.name} is no record of orch",
                     hint="who wrote or changed it? Put it back as it was",
                 )
+            if _TIME not in row and not (attempt.done or attempt.applied or attempt.in_flight):
+                self._begun = True
+                continue
             found.append(attempt)
         self._stored = tuple(stored)
         return tuple(found)
@@ -241,17 +248,21 @@ class Records:
             if kind != "collection":
                 raise foreign.no_collection(self._target.database_id, one["name"], _KINDS.get(kind, kind))
 
-    def create_store(self) -> None:
-        """Make the two collections before a transaction needs them.
+    def create_store(self, first: Attempt) -> None:
+        """Make the two collections before a transaction needs them. `first` is the attempt that will be recorded first.
 
-        It does not wait for the majority. The first record does, and the server replicates in the order of the writes.
+        A history without any document would be taken for one that was emptied, so it is made with the record of this attempt
+        before it began. That record has no effect, and no times: the next write of the attempt replaces it. It does not
+        wait for the majority. The next write does, and the server replicates in the order of the writes.
         """
         if self._has_store:
             return
         quick = self._database.with_options(write_concern=WriteConcern(1))
-        for collection in (self.versions, self.history):
-            with suppress(OperationFailure):  # 48: it is there
-                quick.create_collection(collection.name, check_exists=False, session=self._session)
+        with suppress(OperationFailure):  # 48: it is there
+            quick.create_collection(self.versions.name, check_exists=False, session=self._session)
+        values = self._values(first._replace(applied=0, in_flight=False, prefix="", done=False, texts=""))
+        with suppress(OperationFailure):  # 11000: another run was quicker
+            quick[self.history.name].insert_one({"_id": _key(first), **values}, session=self._session)
         self._has_store = True
 
     def write_in_order(self, attempts: Sequence[Attempt], version_row: VersionRow | None) -> None:
@@ -291,7 +302,18 @@ class Records:
         """Write a record by the server's clock. `elapsed` milliseconds have passed since the attempt began."""
         self._check(session)
         finished = attempt.done if done is None else done
-        began: dict[str, Any] = {"$ifNull": ["$started_at", {"$subtract": ["$$NOW", elapsed]}]}
+        began: dict[str, Any] = {"$ifNull": [f"${_TIME}", {"$subtract": ["$$NOW", elapsed]}]}
+        values = self._values(attempt._replace(done=finished)) | {"identity": identity}
+        document: dict[str, Any] = {name: {"$literal": value} for name, value in values.items()}
+        # As numbers: SecantusDB cannot subtract a stored date from $$NOW.
+        milliseconds = {"$subtract": [{"$toLong": "$$NOW"}, {"$toLong": began}]}
+        document[_TIME] = began
+        document["finished_at"] = "$$NOW" if finished else None
+        document["seconds"] = {"$max": [0, {"$divide": [milliseconds, 1000]}]} if finished else None
+        self.history.update_one({"_id": _key(attempt)}, [{"$set": document}], upsert=True, session=session)
+
+    def _values(self, attempt: Attempt) -> dict[str, Any]:
+        """Return what a record says of an attempt, without times and identity."""
         values: dict[str, Any] = {
             "version": Int64(attempt.version),
             "attempt": attempt.number,
@@ -302,7 +324,7 @@ class Records:
             "total": attempt.total,
             "in_flight": attempt.in_flight,
             "prefix": attempt.prefix,
-            "done": finished,
+            "done": attempt.done,
             "origin": attempt.origin.value,
             "actor": attempt.actor,
             "role": errors.user_of(self._target),
@@ -312,15 +334,11 @@ class Records:
             "error": attempt.error,
             "reason": attempt.reason,
             "format": attempt.format,
-            "identity": identity,
         }
         if attempt.texts:
             values["texts"] = attempt.texts
-        document: dict[str, Any] = {name: {"$literal": value} for name, value in values.items()}
-        # As numbers: SecantusDB cannot subtract a stored date from $$NOW.
-        milliseconds = {"$subtract": [{"$toLong": "$$NOW"}, {"$toLong": began}]}
-        document["started_at"] = began
-        document["finished_at"] = "$$NOW" if finished else None
-        document["seconds"] = {"$max": [0, {"$divide": [milliseconds, 1000]}]} if finished else None
-        key = f"{attempt.version}.{attempt.number}"
-        self.history.update_one({"_id": key}, [{"$set": document}], upsert=True, session=session)
+        return values
+
+
+def _key(attempt: Attempt) -> str:
+    return f"{attempt.version}.{attempt.number}"

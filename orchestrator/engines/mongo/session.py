@@ -163,7 +163,8 @@ class MongoSession:
         from orchestrator.engines.mongo.commit import commit_transaction, run_in_transaction
 
         with errors.mapped(self._target):
-            self._records.create_store()
+            if attempts:
+                self._records.create_store(attempts[0])
             identities = {attempt: self._records.whose(attempt) for attempt in attempts}  # no transaction can ask
             started = time.monotonic()
             if not self._transactions:
