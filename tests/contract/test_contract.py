@@ -126,7 +126,7 @@ def test_no_connection_stays_open(bench: Bench) -> None:
     with pytest.raises(ZeroDivisionError), engine.connect(bench.target) as session:
         session.commit((), [DONE], VersionRow(1), NO_LIMITS)
         raise ZeroDivisionError
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while bench.dialect.connections() and time.monotonic() < deadline:
         time.sleep(0.02)  # the server's process needs a moment to go
     assert bench.dialect.connections() == 0
@@ -436,7 +436,7 @@ def test_cancel_from_another_thread_ends_the_statement_and_leaves_the_session_us
     engine, statement = slow
     with engine.connect(bench.target) as session, session.lock(0, never):
         thread, errors = in_a_thread(lambda: session.execute(statement, NO_LIMITS))
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while not bench.dialect.running():
             assert time.monotonic() < deadline, errors
             time.sleep(0.02)

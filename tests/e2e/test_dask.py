@@ -176,7 +176,7 @@ def test_signals_reach_the_workers(estate: Estate, processes: Cluster) -> None:
     gently = estate.start(*dask(processes, "--exclude", "t_4"))
     until(lambda: sleeping(estate) > 1)
     gently.send_signal(signal.SIGINT)
-    _, err = gently.communicate(timeout=30)
+    _, err = gently.communicate(timeout=60)
     assert gently.returncode == 130, err
     assert "not done" in err
     status = estate.orch("status", "--output", "json", code=None).json
@@ -190,9 +190,9 @@ def test_signals_reach_the_workers(estate: Estate, processes: Cluster) -> None:
     at_once.send_signal(signal.SIGINT)
     time.sleep(0.1)
     at_once.send_signal(signal.SIGINT)
-    _, err = at_once.communicate(timeout=30)
+    _, err = at_once.communicate(timeout=60)
     assert at_once.returncode == 130, err
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 30
     assert sleeping(estate) == 0
     estate.write("t", {"000003_c.up.sql": ""})
     estate.orch("apply")

@@ -56,7 +56,7 @@ def test_a_setting_that_the_server_does_not_know_is_told_as_such(pg_estate: Esta
     path = pg_estate.root / "databases.yaml"
     path.write_text(path.read_text().replace("sslmode=disable", "sslmode=disable&pool_max_conns=4"))
     pg_estate.orch("validate")
-    result = pg_estate.orch("plan", "--wait", "20", code=7, timeout=15)
+    result = pg_estate.orch("plan", "--wait", "60", code=7, timeout=45)
     assert "refuses a setting of the DSN (SQLSTATE 42704)" in result.stderr
     assert result.stderr.count("pool_max_conns") == 1, result.stderr
 

@@ -259,7 +259,7 @@ def test_a_backend_still_at_work_for_a_killed_server_is_ended(kept_postgres: Pat
     busy.start()
     with psycopg.connect(server.dsn("postgres"), autocommit=True) as other:
         works = "SELECT 1 FROM pg_stat_activity WHERE pid = %s AND state = 'active' AND query LIKE 'SELECT count%%'"
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while not other.execute(works, [connection.info.backend_pid]).fetchone():
             assert time.monotonic() < deadline
             time.sleep(0.01)
@@ -285,7 +285,7 @@ def test_the_port_of_the_last_time_is_taken(kept: Path, engine: str) -> None:
     embedded.down(kept)
     with socket.socket() as taker:
         taker.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 60
         while True:
             try:
                 taker.bind((first.host, first.port))
@@ -517,7 +517,7 @@ for verb in (lambda: up("postgres"), lambda: embedded.status(root), lambda: embe
         print(error.hint)
 """
         with child(code, place, python=python, **ORDINARY) as theirs:
-            assert theirs.communicate(timeout=30)[0].count("run as ") == 4
+            assert theirs.communicate(timeout=60)[0].count("run as ") == 4
         assert connects(server)
     finally:
         clean(place)

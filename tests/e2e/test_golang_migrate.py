@@ -94,7 +94,7 @@ def test_golang_migrate_in_the_middle_of_a_file_is_waited_for(house: House) -> N
         process = house.estate.start("apply")
         assert any("waiting for the lock" in line for line in iter(process.stderr or ()))
         house.golang._migrate(3, 3, "up", None)
-    assert "adopted what golang-migrate applied: 3" in process.communicate(timeout=30)[1]
+    assert "adopted what golang-migrate applied: 3" in process.communicate(timeout=60)[1]
     assert process.returncode == 0
     assert house.tables() == [1, 2, 3, 4]
     house.golang._set_version(4, True)  # without the lock it is an accident, told at once

@@ -88,7 +88,7 @@ def test_a_run_that_is_cancelled_in_the_middle_leaves_nothing(pg_estate: Estate)
     for _ in range(2):
         process.send_signal(signal.SIGINT)
         time.sleep(1)
-    process.communicate(timeout=30)
+    process.communicate(timeout=60)
     assert "item" not in pg_estate.tables("many")
     pg_estate.write("postgres-many", {"1_x.up.sql": CREATE + rows()})
     pg_estate.orch("apply", "--yes")

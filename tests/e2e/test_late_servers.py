@@ -202,7 +202,7 @@ def test_a_wrong_password_is_not_waited_for(tmp_path: Path, postgres: Server, mo
     estate.env[f"{engine.upper()}_PASSWORD"] = "wrong-password"
     started = time.monotonic()
     refused = estate.orch("apply", "--wait", "60", code=7)
-    assert time.monotonic() - started < 15
+    assert time.monotonic() - started < 45
     assert "refuses the login" in refused.stderr and "waiting" not in refused.stderr
     assert "wrong-password" not in refused.text
 
@@ -214,7 +214,7 @@ def test_waiting_ends(tmp_path: Path, own: Path) -> None:
     embedded.down(own)
     started = time.monotonic()
     refused = estate.orch("apply", "--wait", "2", code=7)
-    assert 2 <= time.monotonic() - started < 15
+    assert 2 <= time.monotonic() - started < 45
     assert "waiting for the server" in refused.stderr and "refused" in refused.stderr
 
 
@@ -231,5 +231,5 @@ def test_waiting_for_mongo_is_told_and_ends_in_time(tmp_path: Path, mongo: Serve
     manifest.write_text(manifest.read_text().replace(f":{mongo.port}/", ":1/"))
     started = time.monotonic()
     said = estate.orch("apply", "--wait", str(seconds), code=7).stderr
-    assert seconds - 0.1 <= time.monotonic() - started < seconds + 4
+    assert seconds - 0.1 <= time.monotonic() - started < seconds + 25, "40 s longer if they wait in turn"
     assert said.count("mongo-a: waiting for the server: ") == 1

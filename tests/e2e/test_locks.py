@@ -134,11 +134,11 @@ def test_the_header_of_a_file_sets_its_own_lock_timeout(pg_house: House) -> None
 @pytest.mark.timing
 def test_the_statement_timeout_of_a_header(pg_house: House) -> None:
     house = pg_house
-    house.estate.write(house.id, {"000002_t2.up.sql": "-- orch: statement_timeout=100ms\nSELECT pg_sleep(20);"})
+    house.estate.write(house.id, {"000002_t2.up.sql": "-- orch: statement_timeout=100ms\nSELECT pg_sleep(60);"})
     began = time.monotonic()
     told = house.orch("apply", code=1).output
     assert "statement_timeout" in told
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 40
     assert house.version_row() == (1, False)
 
 
@@ -197,7 +197,7 @@ def test_a_holder_that_slept_through_its_lease_writes_nothing_more(
     thread = threading.Thread(target=sleeper)
     thread.start()
     locks = house.estate.mongo("db")["migrate_advisory_lock"]
-    pid, deadline = 0, time.monotonic() + 20
+    pid, deadline = 0, time.monotonic() + 60
     while not (pid and _stopped(pid)):
         assert time.monotonic() < deadline, ended
         document = locks.find_one({}) or {}
@@ -236,7 +236,7 @@ def test_a_file_that_is_being_run_is_not_taken_for_one_that_was_cut_off(estate: 
     }
     estate.add(engine, "a", {f"1_x.up.{'sql' if engine == 'postgres' else 'json'}": slow[engine]})
     running = estate.start("apply")
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while "being migrated now" not in (told := estate.orch("status", code=None).stdout):
         assert time.monotonic() < deadline, told
     assert "orch/" in told

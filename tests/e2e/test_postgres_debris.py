@@ -100,7 +100,7 @@ def test_an_index_that_another_session_is_building_is_left_to_it(house: House) -
     with open_transaction(house):
         builder = threading.Thread(target=build)
         builder.start()
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while valid(house, "i") is None:
             assert time.monotonic() < deadline
             time.sleep(0.02)
@@ -158,7 +158,7 @@ def test_concurrently_behind_an_open_transaction_fails_in_bounded_time_and_conve
     with open_transaction(house):
         began = time.monotonic()
         told = house.orch("apply", code=1, patches=SOON).output
-        assert time.monotonic() - began < 20
+        assert time.monotonic() - began < 60
         assert told.count("tried again in") == 5
         assert "000002_x.up.sql:2:1" in told
         assert "raise lock_timeout" not in told
@@ -177,7 +177,7 @@ def test_a_detach_that_was_finished_on_its_way_out_is_done(house: House) -> None
     with psycopg.connect(house.dsn) as reader, house.estate.start("apply") as run:
         reader.execute("SELECT * FROM p")
         waits = "SELECT 1 FROM pg_stat_activity WHERE query LIKE 'ALTER TABLE p DETACH%' AND wait_event_type = 'Lock'"
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         for seen in (True, False):  # it waits, and no longer does: its time is up
             while bool(house.estate.sql("db", waits)) is not seen:
                 assert time.monotonic() < deadline
@@ -198,7 +198,7 @@ def test_a_second_interrupt_does_not_wait_for_what_it_interrupts(house: House) -
             waiting = (
                 "SELECT 1 FROM pg_stat_activity WHERE query ILIKE 'CREATE INDEX CONC%' AND wait_event_type = 'Lock'"
             )
-            deadline = time.monotonic() + 20
+            deadline = time.monotonic() + 60
             while not house.estate.sql("db", waiting):
                 assert time.monotonic() < deadline
                 time.sleep(0.05)
@@ -206,7 +206,7 @@ def test_a_second_interrupt_does_not_wait_for_what_it_interrupts(house: House) -
             assert run.stderr
             assert any("Press Ctrl-C again" in line for line in run.stderr), "it says what a second one does"
             run.send_signal(signal.SIGINT)
-            run.communicate(timeout=5)
+            run.communicate(timeout=60)
         assert run.returncode == 130
         (problem,) = house.status()["problems"]
         assert problem["hint"] == "continue: orch apply"

@@ -146,7 +146,7 @@ def test_a_server_without_tls_is_not_waited_for(pg_estate: Estate) -> None:
     pg_estate.add("postgres", "a", {"1_x.up.sql": "SELECT 1;"})
     path = pg_estate.root / "databases.yaml"
     path.write_text(path.read_text().replace("sslmode=disable", "sslmode=require"))
-    result = pg_estate.orch("apply", "--wait", "30", code=7, timeout=20)
+    result = pg_estate.orch("apply", "--wait", "60", code=7, timeout=45)
     assert "speaks no TLS, and the DSN requires it" in result.stderr
     assert "sslmode=prefer" in result.stderr
 

@@ -302,7 +302,7 @@ def test_what_a_file_left_is_cleared_before_the_next_one_runs_and_undoes_nothing
     )
     with house.estate.start("apply") as run, psycopg.connect(house.dsn) as other:
         query = "SELECT oid::regclass::text FROM pg_class WHERE relname = 'held'"
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while not (found := other.execute(query).fetchone()):
             assert time.monotonic() < deadline
             other.rollback()

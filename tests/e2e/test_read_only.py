@@ -25,7 +25,7 @@ def test_a_hot_standby_is_told_with_its_primary(tmp_path: Path, pair: tuple[Serv
     path = tmp_path / "databases.yaml"
     text = path.read_text()
     path.write_text(text.replace(f":{primary.port}/", f":{port}/"))
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while estate.orch("wait", "--for", "a@1", "--timeout", "5", code=None).code and time.monotonic() < deadline:
         time.sleep(0.2)
     estate.orch("wait", "--for", "a@1", "--timeout", "5")  # which only reads

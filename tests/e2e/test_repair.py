@@ -439,7 +439,7 @@ def test_a_word_that_only_a_newer_tool_knows_is_no_fault(house: House) -> None:
 
 
 def test_the_server_is_a_standalone(lone: House) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         with contextlib.suppress(PyMongoError):
             assert "setName" not in lone.estate.client().admin.command("hello")

@@ -33,7 +33,7 @@ def test_a_lock_that_is_held_stops_one_database_and_no_other(pg_estate: Estate) 
         while not recorded(pg_estate, "b"):
             pass
         run.send_signal(signal.SIGINT)
-        out, told = run.communicate(timeout=30)
+        out, told = run.communicate(timeout=60)
         assert run.returncode == 130, told
         assert "postgres-b: recorded that the current content of" in out
         assert "postgres-a: nothing was recorded: the run was stopped" in told and "Traceback" not in told

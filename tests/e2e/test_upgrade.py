@@ -121,7 +121,7 @@ def restored(primary: Server, base: Path, archive: Path, settings: str) -> Itera
     command = [str(Path(f"/proc/{primary.pid}/exe").resolve()), "-D", str(base)]
     process = subprocess.Popen(command, user=owner.st_uid, group=owner.st_gid, stderr=subprocess.DEVNULL)
     try:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while True:
             try:
                 dsn = primary.dsn("postgres").replace(str(primary.port), str(port))
@@ -167,7 +167,7 @@ def test_a_cluster_restored_to_a_point_in_time_goes_on_from_there(tmp_path: Path
         estate.write("postgres-a", {"3_t.up.sql": by_pieces, "3_t.down.sql": "DROP TABLE t3, t4;"})
         estate.orch("apply")
         estate.sql("a", "SELECT pg_switch_wal()")
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         unarchived = "SELECT count(*) FROM pg_ls_archive_statusdir() WHERE name LIKE '%.ready'"
         while estate.sql("a", unarchived) != [(0,)]:
             assert time.monotonic() < deadline

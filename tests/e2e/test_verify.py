@@ -258,7 +258,7 @@ def slow(estate: Estate) -> subprocess.Popen[str]:
     insert = {"insert": "a", "documents": [{"x": 1}]}
     estate.add("mongo", "m", COLLECTION | pair(2, json.dumps([insert, sleep]), "[]", "js"))
     process = estate.start("verify")
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while len(of_process(clones(estate), process.pid)) < 2 or not _sleeping(estate):
         assert time.monotonic() < deadline and process.poll() is None, process.communicate()
         time.sleep(0.05)
@@ -281,8 +281,8 @@ def test_an_interrupt_ends_what_runs_and_drops_the_scratch_databases(estate: Est
     process = slow(estate)
     started = time.monotonic()
     process.send_signal(signal.SIGINT)
-    out, error = process.communicate(timeout=30)
-    assert process.returncode == 130 and time.monotonic() - started < 15
+    out, error = process.communicate(timeout=60)
+    assert process.returncode == 130 and time.monotonic() - started < 40
     assert "Cancelling" in error and "Traceback" not in error
     assert out.count("stopped after 1 migration") == 2
     assert not of_process(clones(estate), process.pid)

@@ -100,7 +100,7 @@ def pair(root: Path) -> Iterator[Pair]:
             more = "SOURCE_AUTO_POSITION=1, GET_SOURCE_PUBLIC_KEY=1"
             _ask(replica, f"CHANGE REPLICATION SOURCE TO SOURCE_{of.format('SOURCE')}, {more}", "START REPLICA")
         made = Pair(primary, replica, is_maria)
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while not _follows(made):
             assert time.monotonic() < deadline, "the replica does not follow"
             time.sleep(0.05)

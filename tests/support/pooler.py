@@ -37,7 +37,7 @@ def pgbouncer(server: Server, mode: str, size: int) -> Iterator[int]:
         as_user = ["-u", "nobody"] if os.geteuid() == 0 else []
         process = subprocess.Popen([binary, *as_user, "-q", str(home / "ini")], stderr=subprocess.DEVNULL)
         try:
-            deadline = time.monotonic() + 10
+            deadline = time.monotonic() + 60
             while True:
                 try:
                     socket.create_connection(("127.0.0.1", port), 1).close()

@@ -12,7 +12,7 @@ import psycopg
 from orchestrator.embedded import Server
 
 
-def until(condition: Callable[[], object], seconds: float = 20) -> None:
+def until(condition: Callable[[], object], seconds: float = 60) -> None:
     """Wait for something that another process does."""
     deadline = time.monotonic() + seconds
     while not condition():
@@ -20,7 +20,7 @@ def until(condition: Callable[[], object], seconds: float = 20) -> None:
         time.sleep(0.02)
 
 
-def end(process: subprocess.Popen[str], seconds: float = 30) -> tuple[int, str, str]:
+def end(process: subprocess.Popen[str], seconds: float = 60) -> tuple[int, str, str]:
     """Wait for a process; return its exit code and output."""
     out, err = process.communicate(timeout=seconds)
     assert "Traceback" not in out + err, err

@@ -49,7 +49,7 @@ def standby_of(primary: Server, data: Path) -> Iterator[int]:
     command = [str(Path(f"/proc/{primary.pid}/exe").resolve()), "-D", str(data)]
     process = subprocess.Popen(command, user=owner.st_uid, group=owner.st_gid, stderr=subprocess.DEVNULL)
     try:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while True:
             try:
                 dsn = primary.dsn("postgres").replace(str(primary.port), str(port))
