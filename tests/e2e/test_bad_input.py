@@ -379,6 +379,7 @@ def test_waiting_for_a_silent_server_ends_when_it_is_to_end(estate: Estate, engi
         redirect(estate, engine, f"127.0.0.1:{port}")
         path = estate.root / "databases.yaml"
         path.write_text(path.read_text().replace("sslmode=disable", f"sslmode=disable{parameter}"))
+        estate.orch("validate")
         began = time.monotonic()
         estate.orch("apply", "--wait", "2", code=7, timeout=60)
         assert time.monotonic() - began < 30, "it waited as long as connect_timeout says"

@@ -86,6 +86,7 @@ def test_a_role_with_such_a_name_is_refused_and_not_waited_for(pg_estate: Estate
     path = pg_estate.root / "databases.yaml"
     server = pg_estate.servers["postgres"]
     path.write_text(path.read_text().replace(f"//{server.user}:", f"//{role}:"))
+    pg_estate.orch("validate")
     started = time.monotonic()
     result = pg_estate.orch("plan", "--wait", "60", code=7)
     assert f"refuses the login of user '{role}'" in result.stderr and time.monotonic() - started < 45
