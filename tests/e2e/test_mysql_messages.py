@@ -97,6 +97,34 @@ def test_an_end_is_recorded_if_the_next_statement_fails(shop: Shop) -> None:
     assert [name for (name,) in shop.sql("SHOW TABLES") if len(str(name)) == 1] == ["a", "b", "c"]
 
 
+def test_messages_between_the_statements_of_a_file_change_nothing_that_it_asks_for(shop: Shop) -> None:
+    """Variables and LAST_INSERT_ID() between changes of the schema; ROW_COUNT() also after a warning, in a file of rows alone."""
+    files = {
+        "1_a.up.sql": (
+            "SET @orch = 5;\nCREATE TABLE p (id int AUTO_INCREMENT PRIMARY KEY, t tinyint);\nINSERT INTO p (t) VALUES (1), (2);\n"
+            "CREATE TABLE told (a bigint, b bigint);\nINSERT INTO told VALUES (@orch, LAST_INSERT_ID());\n"
+        ),
+        "2_b.up.sql": (
+            "INSERT IGNORE INTO p (t) VALUES (1), (2000), (3);\nINSERT INTO told VALUES (ROW_COUNT(), LAST_INSERT_ID());\n"
+            "SELECT * FROM p;\nINSERT INTO told VALUES (FOUND_ROWS(), @@warning_count);\n"
+        ),
+        "3_c.up.sql": "CREATE PROCEDURE r() BEGIN DELETE FROM p; INSERT INTO told VALUES (ROW_COUNT(), 0); END;\nCALL r();\n",
+    }
+    shop.declare(files)
+    shop.orch("apply")
+    assert shop.sql("SELECT a, b FROM told") == [(5, 1), (3, 3), (5, 0), (5, 0)]
+    for asked in (
+        "SET @n = ROW_COUNT()",
+        "INSERT INTO told VALUES (FOUND_ROWS( ), 1)",
+        "GET DIAGNOSTICS @n = ROW_COUNT",
+    ):
+        shop.write({"4_d.up.sql": f"ALTER TABLE p ADD COLUMN x int;\nUPDATE p SET x = 1;\n{asked};\n"})
+        told = shop.orch("apply", code=1).text
+        assert "4_d.up.sql:3" in told, told
+        assert "asks what the one before it did" in told
+    assert len(shop.sql("SHOW COLUMNS FROM p")) == 2
+
+
 def test_an_error_after_the_first_result_of_a_call_belongs_to_the_call(shop: Shop) -> None:
     shop.declare({"1_a.up.sql": "CREATE PROCEDURE p() BEGIN SELECT 1; SELECT 2; SELECT 3 FROM missing_one; END;\n"})
     shop.orch("apply")

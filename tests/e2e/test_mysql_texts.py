@@ -13,7 +13,7 @@ TEXTS = {
     "at_once": "EXECUTE IMMEDIATE CONCAT('DELETE FROM orch_', 'history');",
     "dropped": "EXECUTE IMMEDIATE CONCAT('DROP DATABASE ', DATABASE());",
     "replaced": "CREATE OR REPLACE DATABASE {own};",
-    "harmless": "SET @q = 'INSERT INTO a VALUES (5)';\nPREPARE s FROM @q;\nEXECUTE s;\nEXECUTE IMMEDIATE 'SELECT 1';",
+    "harmless": "SET @q = 'INSERT INTO a VALUES (5)';\nPREPARE s FROM @q;\nEXECUTE s;\n{more}",
 }
 
 
@@ -25,8 +25,10 @@ def estate(tmp_path: Path) -> Iterator[Estate]:
 
 
 def test_a_text_is_read_before_it_runs(estate: Estate) -> None:
+    more = "EXECUTE IMMEDIATE 'SELECT 1';" if is_maria(estate) else ""
     for name, text in TEXTS.items():
-        files = {"1_a.up.sql": "CREATE TABLE a (i int);", "2_b.up.sql": text.replace("{own}", estate.prefix + name)}
+        given = text.replace("{own}", estate.prefix + name).replace("{more}", more)
+        files = {"1_a.up.sql": "CREATE TABLE a (i int);", "2_b.up.sql": given}
         estate.add("mysql", name, files)
     told = estate.orch("apply", code=1)
     for name in TEXTS:
@@ -39,7 +41,14 @@ def test_a_text_is_read_before_it_runs(estate: Estate) -> None:
     assert told.text.count("the file changes the records of orch") == 2
 
 
+def is_maria(estate: Estate) -> bool:
+    """Whether the server has EXECUTE IMMEDIATE."""
+    return "MariaDB" in str(estate.mysql("", "SELECT VERSION()"))
+
+
 def test_an_expression_that_changes_a_variable_is_evaluated_once(estate: Estate) -> None:
+    if not is_maria(estate):
+        pytest.skip("MySQL has no EXECUTE IMMEDIATE")
     counts = "SET @n = 0;\nEXECUTE IMMEDIATE CONCAT('INSERT INTO a VALUES (', @n := @n + 1, ')');\n"
     estate.add("mysql", "once", {"1_a.up.sql": "CREATE TABLE a (i int);", "2_b.up.sql": counts})
     estate.orch("apply")

@@ -62,6 +62,8 @@ def test_parameters() -> None:
         ("mysql://a:b@tcp(h)/d?tls=preferred", "golang-migrate fails"),
         ("mysql://a:b@tcp(h)/d?charset=latin1", "other than utf8mb4"),
         ("mysql://a:b@tcp(h)/d?autocommit=0", "sets autocommit"),
+        ("mysql://a:b@tcp(h)/d?sql_select_limit=10", "could not read all of its records"),
+        ("mysql://a:b@tcp(h)/d?completion_type=2", "end the session"),
         ("mysql://a:b@tcp(h)/d?a;b=1", "no name of a variable"),
         ("postgres://a:b@h/d", "postgres://"),
     ],

@@ -11,6 +11,7 @@ from functools import cache
 from typing import Any
 from urllib.parse import unquote
 
+from pymysql.charset import charset_by_name
 from pymysql.connections import Connection
 from pymysql.constants import CLIENT, COMMAND
 
@@ -22,6 +23,7 @@ from orchestrator.model import Target
 CONNECT_TIMEOUT = 10  # seconds, unless the DSN says otherwise
 Answer = tuple[tuple[Any, ...], ...]
 """The rows of a result."""
+_ALL_ROWS = 2**64 - 1
 _DURATION = re.compile(r"([0-9.]+)(ms|s|m|h)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -78,6 +80,12 @@ class OurConnection(Connection):
         self.waiting: list[str] = []
         self._takes_several = True
         super().__init__(**arguments)
+
+    def set_character_set(self, charset: str, collation: str | None = None) -> None:
+        """Say what the session speaks; with the same message, what a server may have set otherwise and orch rests on."""
+        said = f"SET NAMES {charset} COLLATE {collation}" if collation else f"SET NAMES {charset}"
+        ask(self, f"{said}, SESSION sql_select_limit = {_ALL_ROWS}, SESSION completion_type = 0")
+        self.charset, self.collation, self.encoding = charset, collation, charset_by_name(charset).encoding
 
     def allow_several(self, several: bool) -> None:
         """Let the server read several statements in a message, or only one."""

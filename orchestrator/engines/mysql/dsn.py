@@ -44,6 +44,10 @@ _NOT_IN_A_DSN = {
     "transaction_read_only": "orch could not write",
     "tx_read_only": "orch could not write",
     "sql_log_bin": "replicas would miss the migration",
+    "sql_select_limit": "orch could not read all of its records",
+    "completion_type": "a COMMIT would begin another transaction, or end the session",
+    "pseudo_thread_id": "orch finds its lock by it",
+    "timestamp": "the history would have a wrong time",
 }
 _TLS = ("true", "false", "skip-verify")
 

@@ -75,9 +75,10 @@ _LOGIN_HINTS = {1184: "its init_connect fails: the log of the server says why"}
 def stop_unless(conditions: Iterable[str]) -> str:
     """Return SQL that fails with OUT_OF_RANGE where one of these does not hold, so that the message stops there.
 
-    It adds to the largest number. SET is answered by one packet, where SELECT takes five; DO would hide the error.
+    It adds to the largest number. SET is answered by one packet, where SELECT takes five; DO would hide the error. The
+    variable has a name that no file uses: messages of ours come between its statements.
     """
-    return f"SET @orch = ~0 + IF({' AND '.join(conditions) or '1'}, 0, 1)"
+    return f"SET @__orch_stops_here = ~0 + IF({' AND '.join(conditions) or '1'}, 0, 1)"
 
 
 @contextmanager

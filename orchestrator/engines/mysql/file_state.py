@@ -26,6 +26,7 @@ _VARIABLES = (
     *("sql_mode", "foreign_key_checks", "unique_checks", "time_zone", "sql_safe_updates", "sql_notes"),
     *("character_set_client", "character_set_results", "collation_connection", "group_concat_max_len"),
     *("default_storage_engine", "lock_wait_timeout", "innodb_lock_wait_timeout", "autocommit", "max_error_count"),
+    *("sql_select_limit", "completion_type"),
 )
 _PLAIN_FUNCTIONS = frozenset(
     {"concat", "concat_ws", "replace", "if", "ifnull", "coalesce", "nullif", "trim", "upper", "lower"}

@@ -1,7 +1,7 @@
 """The history and golang-migrate's version table, as SQL that means the same in every session.
 
-Texts are written as `_utf8mb4 X'…'`: no sql_mode and no character set that a file has set changes what they say. A version
-row is found by its key, so that sql_safe_updates lets it be changed.
+Texts are written as `_utf8mb4 X'…'`: no sql_mode and no character set that a file has set changes what they say, and an empty
+one is not NULL in EMPTY_STRING_IS_NULL. A version row is found by its key, so that sql_safe_updates lets it be changed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ COLUMNS = {
     "applied": "int NOT NULL DEFAULT 0",
     "total": "int NOT NULL DEFAULT 0",
     "in_flight": "boolean NOT NULL DEFAULT false",
-    "prefix": "varchar(255) NOT NULL DEFAULT ''",
+    "prefix": "varchar(255) NOT NULL DEFAULT X''",
     "done": "boolean NOT NULL DEFAULT false",
     "origin": "varchar(32) NOT NULL DEFAULT 'applied'",
     "started_at": "datetime(6) NULL",
@@ -35,7 +35,7 @@ COLUMNS = {
     "seconds": "double NULL",
     "actor": "text NULL",
     "run_id": "text NULL",
-    "tool": "varchar(64) NOT NULL DEFAULT ''",
+    "tool": "varchar(64) NOT NULL DEFAULT X''",
     "error": "mediumtext NULL",
     "reason": "mediumtext NULL",
     "format": "int NOT NULL DEFAULT 1",
@@ -269,4 +269,4 @@ def quoted(name: str) -> str:
 
 def text(value: str) -> str:
     """Return a text as SQL that no mode and no character set of the session changes."""
-    return f"_utf8mb4 X'{value.encode(errors='replace').hex()}'" if value else "''"
+    return f"_utf8mb4 X'{value.encode(errors='replace').hex()}'"

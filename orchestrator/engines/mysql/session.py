@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cached_property
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 import pymysql
@@ -153,8 +154,8 @@ class MysqlSession(Looks):
             ask_all(self.connection, begin)
         for check in checks.before:
             self._wire.judge_in_file(check, limits)
-        for statement in statements[first:]:
-            self._run(statement, limits)
+        for statement, following in zip_longest(statements[first:], statements[first + 1 :]):
+            self._run(statement, limits, following)
             self._wire.check_in_transaction(statement)
         for check in checks.after:
             self._wire.judge_in_file(check, limits)
@@ -223,6 +224,7 @@ class MysqlSession(Looks):
             return
         self._clean()
         self._refuse(statements)
+        self._refusals.check_counts(statements, resumed=attempt.applied > 0)
         replayed = to_replay(self.target.database_id, statements) if attempt.applied and statements else []
         self._watch_marks(statements, replayed)
         self._wire.set_limits(limits)
@@ -307,9 +309,10 @@ class MysqlSession(Looks):
 
     # ------------------------------------------------------------ what these methods use
 
-    def _run(self, statement: Statement, limits: Limits) -> None:
+    def _run(self, statement: Statement, limits: Limits, following: Statement | None = None) -> None:
         self._refuse_texts(statement)
-        self._wire.run(statement, limits)
+        asked = following and self._refusals.asks_about_the_last(following)
+        self._wire.run(statement, limits, with_warnings=not asked)
 
     def _refuse_texts(self, statement: Statement) -> None:
         with errors.mapped(self.target, statement):

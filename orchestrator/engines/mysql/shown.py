@@ -30,7 +30,7 @@ def plainly(connection: Any) -> Iterator[None]:
         return
     ask(
         connection,
-        "SET SESSION sql_mode = '', SESSION sql_quote_show_create = 1, SESSION character_set_results = utf8mb4",
+        f"SET SESSION sql_mode = {text('')}, SESSION sql_quote_show_create = 1, SESSION character_set_results = utf8mb4",
     )
     try:
         yield

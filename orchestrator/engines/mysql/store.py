@@ -228,7 +228,7 @@ class Store:
         rows = ask(
             self._connection,
             f"SELECT seen_before FROM {quoted(self._records.history)} WHERE version = {attempt.version} "
-            f"AND direction = {text(attempt.direction.value)} AND in_flight AND seen_before <> '' "
+            f"AND direction = {text(attempt.direction.value)} AND in_flight AND seen_before <> {text('')} "
             "ORDER BY attempt DESC LIMIT 1",
         )
         try:

@@ -29,8 +29,11 @@ class Wire:
         self._rows: Answer = ()  # of the statement that ran last
         self._columns: tuple[str, ...] = ()
 
-    def run(self, statement: Statement, limits: Limits, body: str = "") -> None:
-        """Run one statement to its end, or to that of its time."""
+    def run(self, statement: Statement, limits: Limits, body: str = "", *, with_warnings: bool = True) -> None:
+        """Run one statement to its end, or to that of its time.
+
+        Not `with_warnings`: ask for none, as SHOW WARNINGS changes what ROW_COUNT() is in the next statement.
+        """
         if self._target.scratch:
             self._refuse_texts(statement)
         seconds = limits.statement_timeout or 0.0
@@ -49,7 +52,7 @@ class Wire:
                     hint = "raise statement_timeout, or make it several smaller ones" if late else ""
                     raise error.completed(what=what, hint=hint) from None
                 raise
-        if self._connection.result is not None and self._connection.result.warning_count:
+        if with_warnings and self._connection.result is not None and self._connection.result.warning_count:
             self._take_warnings()
 
     def _read_all(self) -> None:
