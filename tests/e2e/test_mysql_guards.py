@@ -110,7 +110,7 @@ TRIGGERS = (
 
 def modes_of(connection: Any) -> list[str]:
     """Return the modes that this server knows, with that of the server first."""
-    found = ["", ",".join(SINGLE.split()[:7])]
+    found = ["", "ANSI_QUOTES,PIPES_AS_CONCAT,IGNORE_SPACE,NO_UNSIGNED_SUBTRACTION,HIGH_NOT_PRECEDENCE"]
     for mode in SINGLE.split():
         with suppress(pymysql.Error):
             ask(connection, f"SET sql_mode = '{mode}'")
