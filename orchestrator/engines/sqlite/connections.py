@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from orchestrator.engines.base import Limits
 from orchestrator.engines.sqlite import errors
-from orchestrator.engines.sqlite.dsn import options_of, path_of
+from orchestrator.engines.sqlite.dsn import is_on, options_of, path_of
 from orchestrator.engines.sqlite.lock import SUFFIX
 from orchestrator.errors import StatementError
 from orchestrator.model import ReadOnly, Statement, Target
@@ -42,7 +42,7 @@ class Connections:
         return self._path
 
     def _open(self, mode: str) -> sqlite3.Connection:
-        uri = f"file:{quote(self._path)}?mode={mode}"
+        uri = f"file://{quote(self._path)}?mode={mode}"
         connection = sqlite3.connect(
             uri, uri=True, isolation_level=None, timeout=self._busy(), check_same_thread=False, cached_statements=0
         )
@@ -81,7 +81,7 @@ class Connections:
                 self._waits = 0
                 for name in ("foreign_keys", "recursive_triggers", "case_sensitive_like"):
                     if value := self._options.get(name):
-                        self._writer.execute(f"PRAGMA {name} = {1 if value in ('1', 'true', 'yes', 'on') else 0}")
+                        self._writer.execute(f"PRAGMA {name} = {int(is_on(value))}")
         return self._writer
 
     def renew(self) -> None:
@@ -168,10 +168,12 @@ class Connections:
             if not os.access(place, os.W_OK):
                 if not os.path.lexists(place):  # it went away in between
                     continue
-                return ReadOnly(
-                    f"{self._target.database_id} takes no writes: {place} cannot be written by this user",
-                    "SQLite writes the file and, beside it, its journal: give this user the right to write all of them",
-                )
+                if errors.is_mounted_read_only(place):
+                    why, hint = "is on a file system that is mounted read-only", "mount it so that it can be written"
+                else:
+                    why = "cannot be written by this user"
+                    hint = "SQLite writes the file and, beside it, its journal: give this user the right to write all of them"
+                return ReadOnly(f"{self._target.database_id} takes no writes: {place} {why}", hint)
         return None
 
     def _refuse_no_file(self) -> None:

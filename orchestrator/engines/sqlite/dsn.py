@@ -27,6 +27,8 @@ from orchestrator.records import dataclass
 _SAME_IN_GO = "/!$&'()*+,;=:@[]%~"
 _ONLY_OF_URIS = ("mode", "vfs", "immutable", "nolock", "cache", "psow")
 _TIMEOUT = regex(r"[0-9]{1,9}")
+LONGEST = 504  # bytes of a path that SQLite opens: it keeps 8 of its 512 for "-journal"
+_ON, _OFF = ("1", "true", "yes", "on"), ("0", "false", "no", "off")  # as mattn's driver reads them, in any case
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,8 @@ class FileForm:
         check_scheme(scheme, self.engine, self.schemes)
         path, _, query = rest.partition("?")
         _check_path(path)
+        if "#" in query:
+            raise DsnError("the DSN holds a '#', which golang-migrate makes part of the last value", "write it as %23")
         pairs = [part.partition("=") for part in query.split("&") if part]
         if not all(equals for _, equals, _ in pairs):
             raise DsnError("the DSN has a query parameter without '='", "a plain & or = in a value is percent-encoded")
@@ -53,7 +57,7 @@ class FileForm:
         check_parameters(ours, self.parameters)
         for key, _, value in pairs:
             _check_parameter(unquote(key), None if unquote(key) in unknown else unquote(value))
-        whole = Path(os.path.normpath((base or Path.cwd()).absolute() / path))
+        whole = _whole((base or Path.cwd()).absolute(), path)
         kept = "&".join(f"{key}={value}" for key, _, value in pairs if not is_ours(key))
         return Address(
             f"{self.schemes[0]}://{quote(str(whole))}{'?' if kept else ''}{kept}",
@@ -122,6 +126,25 @@ _NAMES = {
 }
 
 
+def is_on(value: str) -> bool:
+    """Whether a parameter of a DSN that is a yes or a no is a yes."""
+    return value.lower() in _ON
+
+
+def _whole(base: Path, path: str) -> Path:
+    """Return the path of a file from the root. What `..` means below a link only the file system knows: there it stays."""
+    whole = Path(f"/{str(base / path).lstrip('/')}")
+    if ".." in whole.parts:
+        plain = Path(os.path.normpath(whole))
+        whole = plain if os.path.realpath(plain.parent) == os.path.realpath(whole.parent) else whole
+    if (size := len(str(whole).encode(errors="replace"))) > LONGEST:
+        raise DsnError(
+            f"the path of the file is {size:,} bytes long, and SQLite opens none of more than {LONGEST}",
+            "keep the file in a directory with a shorter path, or name it through a link",
+        )
+    return whole
+
+
 def _part_of_path(name: str, value: str) -> str:
     if found := re.search(r"[?#&\0]", value):
         raise DsnError(f"the value of {name or '{database}'} holds {found[0]!r}, which cannot be in the path of a DSN")
@@ -149,6 +172,8 @@ def _check_parameter(key: str, value: str | None) -> None:
         raise DsnError(f"the DSN has the parameter {key!r}, which golang-migrate passes over", "remove it")
     if value is not None and _NAMES.get(key) == "busy_timeout" and not _TIMEOUT.fullmatch(value):
         raise DsnError(f"the DSN has a wrong value for {key!r}", "it is a number of milliseconds")
+    if value is not None and _NAMES.get(key, "busy_timeout") != "busy_timeout" and value.lower() not in _ON + _OFF:
+        raise DsnError(f"the DSN has a wrong value for {key!r}", "write 1 or 0")
 
 
 DSN = FileForm(

@@ -109,6 +109,10 @@ def translated(error: sqlite3.Error | sqlite3.Warning, target: Target, statement
     if code.startswith("SQLITE_CANTOPEN"):
         return cannot_open(target)
     if code.startswith(("SQLITE_READONLY", "SQLITE_PERM", "SQLITE_AUTH")):
+        if is_mounted_read_only(path):
+            return _mounted_read_only(
+                path, "a program that was killed left a journal there, and it has to be played back"
+            )
         return NotPermittedError(
             f"{path} cannot be written",
             detail=text,
@@ -129,8 +133,23 @@ def translated(error: sqlite3.Error | sqlite3.Warning, target: Target, statement
             "the disk is full", code=code, statement=statement, hint="make room; nothing of this transaction is left"
         )
     return StatementError(
-        text, code=code, statement=statement, offset=_place(text, statement), transient=code.startswith("SQLITE_IOERR")
+        text,
+        code=code,
+        statement=statement,
+        offset=_place(text, statement),
+        transient=code.startswith("SQLITE_IOERR"),
+        hint=_hint(code, text, statement),
     )
+
+
+def _hint(code: str, text: str, statement: Statement | None) -> str:
+    if code == "SQLITE_CONSTRAINT_FOREIGNKEY" and statement is None:
+        return (
+            "at its end the file leaves rows that refer to rows that are not there: PRAGMA foreign_key_check lists them"
+        )
+    if text.startswith("object name reserved for internal use"):
+        return "remove that statement: SQLite creates this table itself; in the sqlite3 shell, .schema --nosys leaves it out"
+    return ""
 
 
 def no_locks(path: str, code: str) -> OrchError:
@@ -168,9 +187,40 @@ def cannot_open(target: Target) -> OrchError:
         return ConnectError(f"{path} is a link to a file that does not exist", hint="correct or remove the link")
     if not path.is_file():
         return ConnectError(f"{path} is no ordinary file", hint="name a file in the DSN")
+    if _is_wal(path) and is_mounted_read_only(str(path)):
+        return _mounted_read_only(str(path), "SQLite needs a file beside a database in WAL mode, even to read it")
     beside = [f"{path}{suffix}" for suffix in _BESIDE if os.path.lexists(f"{path}{suffix}")]
-    shut = next((one for one in beside if not os.access(one, os.R_OK | os.W_OK)), str(path))
-    return NotPermittedError(f"{shut} cannot be opened", hint="give this user the right to read and write it")
+    shut = next((one for one in beside if not os.access(one, os.R_OK | os.W_OK)), "")
+    if not shut and _is_wal(path) and not os.access(directory, os.W_OK):
+        return NotPermittedError(
+            f"{path} cannot be opened: this user cannot write its directory",
+            detail="SQLite needs a file beside a database in WAL mode, even to read it",
+            hint=f"give this user the right to write {directory}",
+        )
+    return NotPermittedError(f"{shut or path} cannot be opened", hint="give this user the right to read and write it")
+
+
+def is_mounted_read_only(path: str) -> bool:
+    """Whether nobody can write to the file system of a file."""
+    try:
+        return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
+    except OSError:
+        return False
+
+
+def _mounted_read_only(path: str, why: str) -> OrchError:
+    return NotPermittedError(
+        f"{path} is on a file system that is mounted read-only", detail=why, hint="mount it so that it can be written"
+    )
+
+
+def _is_wal(path: Path) -> bool:
+    """Whether the header of a file says that it is in WAL mode."""
+    try:
+        with path.open("rb") as file:
+            return file.read(20)[18:] == b"\2\2"
+    except OSError:
+        return False
 
 
 def _is_dir(path: Path) -> bool:

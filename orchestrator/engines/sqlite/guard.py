@@ -7,9 +7,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from orchestrator.engines.sqlite import errors
-from orchestrator.engines.sqlite.records import Raw, Records
+from orchestrator.engines.sqlite.reader import words_of
+from orchestrator.engines.sqlite.records import INDEX, Raw, Records
 from orchestrator.errors import StalePlanError, StatementError
 from orchestrator.model import Attempt, Statement, Target, VersionRow
+
+_CHANGE_SHAPES = ("create", "alter", "drop")
 
 
 class Guard:
@@ -33,9 +36,9 @@ class Guard:
     @contextmanager
     def shape_kept(self, connection: sqlite3.Connection, statement: Statement) -> Iterator[None]:
         """Run a statement that names our tables; StatementError if they, their indexes or triggers are others after it."""
+        names = [name.lower() for name in (self._records.version_table, self._records.history)]
         text = statement.source.lower()
-        names = [name.lower() for name in (self._records.version_table, self._records.history) if name.lower() in text]
-        if not names or text[:6] not in ("create", "alter ", "drop t", "drop i"):
+        if words_of(statement.source)[0] not in _CHANGE_SHAPES or not any(name in text for name in (*names, INDEX)):
             yield
             return
         before = self._shape(connection, names)
@@ -83,6 +86,22 @@ class Guard:
         if after != before:
             raise self._refused(None)
 
+    @contextmanager
+    def told_as_records(self) -> Iterator[None]:
+        """Say of an error of SQLite that it came while the records were written, not from a statement of the file."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            code = errors.code_of(error)
+            if code != "SQLITE_ERROR" and not code.startswith("SQLITE_CONSTRAINT"):
+                raise
+            tables = f"{self._records.version_table} and {self._records.history}"
+            raise StatementError(
+                f"the records of {self._target.database_id} cannot be written: {error}",
+                code=code,
+                hint=f"look at the columns, constraints and triggers of {tables}, and for other things with these names",
+            ) from None
+
     def check_kept(self, before: Raw, after: Raw, attempts: Sequence[Attempt], version_row: VersionRow | None) -> None:
         """Refuse to commit if a trigger kept back or changed what was just written."""
         finished = {row[:2] for row in before.attempts or () if row[-1]}
@@ -99,7 +118,8 @@ class Guard:
         if not (there and points):
             table = self._records.version_table if there else self._records.history
             raise StatementError(
-                f"{table} does not hold what orch has just written into it: a trigger on it is in the way",
+                f"{table} does not hold what orch has just written into it: a trigger on it or the "
+                "type of a column is in the way",
                 code="SQLITE_ERROR",
                 hint="drop that trigger: it may look at what is written, and must not change or keep it back",
             )

@@ -43,7 +43,7 @@ COLUMNS = {
 }
 _COMPARED = ("version", "attempt", "direction", "checksum", "applied", "in_flight", "done")
 _OURS = frozenset(_COMPARED)
-_INDEX = "version_unique"  # of the version table
+INDEX = "version_unique"  # of the version table
 # The version table, the history and the index by their names, and tables that may be those of another set of migrations.
 _FIND = """\
 SELECT type, name, sql FROM sqlite_master
@@ -138,6 +138,7 @@ class Records:
             return {}
         query = (
             "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT IN (?, ?) "
+            "AND substr(lower(sql), 1, 14) <> 'create virtual' "  # its module may be one that this program has not
             "AND (instr(lower(sql), 'dirty') OR instr(lower(sql), 'checksum')) AND ("  # all other tables lack the columns
             "(SELECT group_concat(name) FROM (SELECT lower(name) AS name FROM pragma_table_info(sqlite_master.name) "
             "ORDER BY 1)) = 'dirty,version' OR "
@@ -184,7 +185,7 @@ class Records:
         if not tables.version_table:
             connection.execute(f"CREATE TABLE {self.version_table} (version uint64,dirty bool)")
         if not tables.has_index:
-            connection.execute(f"CREATE UNIQUE INDEX IF NOT EXISTS {_INDEX} ON {self.version_table} (version)")
+            connection.execute(f"CREATE UNIQUE INDEX IF NOT EXISTS {INDEX} ON {self.version_table} (version)")
         there = tables.columns
         if not there:
             columns = ", ".join(f"{name} {kind}" for name, kind in COLUMNS.items())
@@ -284,14 +285,16 @@ class Records:
         version_table = index = others = False
         columns: frozenset[str] = frozenset()
         ours = {_folded(name): name for name in (self.version_table, self.history)}
-        for kind, name, sql in connection.execute(_FIND, (*ours.values(), _INDEX)).fetchall():
+        for kind, name, sql in connection.execute(_FIND, (*ours.values(), INDEX)).fetchall():
             own = ours.get(_folded(name))
             if kind == "view" and own:
                 raise foreign.no_table(self._target.database_id, own, kind)
             if kind == "index":
-                index = index or _folded(name) == _INDEX
+                index = index or _folded(name) == INDEX
             elif kind == "table" and own is None:
                 others = True
+            elif kind == "table" and own and sql[:14].lower() == "create virtual":
+                raise foreign.no_table(self._target.database_id, own, "virtual table")
             elif kind == "table" and own == self.history:
                 columns = self._columns(connection, sql)
             elif kind == "table":

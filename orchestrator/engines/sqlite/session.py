@@ -67,7 +67,7 @@ class SqliteSession:
         """Return what the database remembers, in one transaction that reads."""
         with errors.reading(self.target):
             self._known, history = self._connections.reading(self._read_once)
-        place = self.place() if history.store else ""
+            place = self.place()
         return history._replace(place=place, read_only=self._connections.read_only())
 
     def place(self) -> str:
@@ -170,7 +170,8 @@ class SqliteSession:
         self._connections.begin(connection, limits)
         try:
             known = guard.compare(connection, self._known)
-            others = self._records.of_other_sets(connection) if statements else {}
+            with errors.mapped(self.target):
+                others = self._records.of_other_sets(connection) if statements else {}
             for check in checks.before:
                 self._ask(connection, check, limits)
             for place in inside:
@@ -179,7 +180,7 @@ class SqliteSession:
             for check in checks.after:
                 self._ask(connection, check, limits)
             guard.check_file(connection, known, others, statements)
-            with errors.mapped(self.target):
+            with errors.mapped(self.target), guard.told_as_records():
                 after = self._records.write(connection, known, attempts, version_row)
             guard.check_kept(known, after, attempts, version_row)
             with errors.mapped(self.target):
