@@ -7,7 +7,7 @@ lost it finds out before it writes.
 Only one server acknowledges that the lock is taken, and nobody waits for the majority: what the holder writes under it comes
 later in the same oplog, renews the lease, and is acknowledged by the majority, so by then the majority has the lock too. If
 the primary is lost before that, the lock may be lost with it. The next renewal finds no document and writes nothing, and the
-run takes the lock again.
+run takes the lock again. If the server is still the one that granted it, somebody removed the document, and the run ends.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from pymongo import ReturnDocument, WriteConcern
 from pymongo.client_session import ClientSession
 from pymongo.collection import Collection
 from pymongo.errors import DuplicateKeyError, OperationFailure, PyMongoError
 
-from orchestrator.engines.mongo.lock_document import aware, clock, machine, runs
+from orchestrator.engines.mongo.lock_document import aware, clock, machine, runs, writable
 from orchestrator.engines.mongo.read_together import LOCK, SERVER_NOW
 from orchestrator.errors import ConnectionLostError, LockError, OrchError
 from orchestrator.hints import Command, Hint
@@ -62,6 +62,7 @@ class Lease:
         self._over = threading.Event()
         self._fresh_until = 0.0
         self._durable = False
+        self._granted_by = ""
         self._first = False
         self.mutex = threading.RLock()
 
@@ -140,19 +141,26 @@ class Lease:
                 {"locking_key": 0, "owner": self._token}, [{"$set": {"expires_at": _expiry()}}], session=session
             )
         if not found.matched_count:
-            if not self._durable and self._collection.find_one({"locking_key": 0}, session=session) is None:
-                raise ConnectionLostError(
-                    f"the server does not have the lock of {self._database_id} any more",
-                    detail="it stopped or stepped down a moment after it had granted the lock",
-                    hint=Hint("nothing was written under it; run again: ", Command("apply")),
-                )
+            self._refuse_to_go_on(session)
+        if session is None:  # a transaction may yet be taken back
+            self._fresh_until = asked + LEASE_SECONDS / 2
+            self._durable = True
+
+    def _refuse_to_go_on(self, session: ClientSession | None) -> NoReturn:
+        """Raise that the lock is lost. Only a server that stopped or stepped down can lose it by itself."""
+        if self._durable or self._collection.find_one({"locking_key": 0}, session=session) is not None:
             raise LockError(
                 f"the lock of {self._database_id} was taken over while this run was stalled",
                 hint=Hint("nothing more was written; run again: ", Command("apply")),
             )
-        if session is None:  # a transaction may yet be taken back
-            self._fresh_until = asked + LEASE_SECONDS / 2
-            self._durable = True
+        again = Hint("nothing was written under it; run again: ", Command("apply"))
+        if self._granted_by and self._granted_by == writable(self._collection.database.client):
+            raise LockError(f"the lock of {self._database_id} was removed while this run held it", hint=again)
+        raise ConnectionLostError(
+            f"the server does not have the lock of {self._database_id} any more",
+            detail="it stopped or stepped down a moment after it had granted the lock",
+            hint=again,
+        )
 
     def committed(self) -> None:
         """Remember that a transaction which renewed the lease was committed: the majority has it."""
@@ -209,6 +217,7 @@ class Lease:
         # One `$set` reads the document as it was before the stage, so all these conditions see the same.
         stays = {name: f"${name}" for name in document} | {"expires_at": kept}
         update = [{"$set": {name: {"$cond": [free, value, stays[name]]} for name, value in document.items()}}]
+        self._granted_by = writable(self._collection.database.client)
         try:
             return self._quick.find_one_and_update(
                 {"locking_key": 0},

@@ -1,4 +1,4 @@
-"""What a lock document says about its holder: since when, and whether that process still runs."""
+"""What a lock document says about its holder: since when, and whether that process still runs. And who granted it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+
+from pymongo import MongoClient
 
 
 def runs(pid: Any) -> bool:
@@ -28,6 +30,16 @@ def machine() -> str:
         return f"{boot}:{Path('/proc/self/ns/pid').stat().st_ino}"
     except OSError:
         return ""
+
+
+def writable(client: MongoClient[Any]) -> str:
+    """Return which process takes the writes, and since which election; '' where the driver cannot tell.
+
+    A write that it acknowledged is lost only if this changes. Behind a mongos it may change unseen.
+    """
+    servers = client.topology_description.server_descriptions().values()
+    known = [one for one in servers if one.is_writable and one.topology_version and one.server_type_name != "Mongos"]
+    return " ".join(f"{one.topology_version['processId']} {one.election_id}" for one in known)
 
 
 def aware(moment: datetime) -> datetime:
