@@ -57,6 +57,8 @@ class _Surveyor:
         self._found: dict[str, Survey] = {}
         self._down: dict[str, Failure] = {}
         self._states = States()
+        # Asked once: to look at a protocol takes as long as to read a small history.
+        self._glancing = {name: one if isinstance(one, Glancing) else None for name, one in run.engines.items()}
 
     def surveys(self) -> dict[str, Survey]:
         """Return what was found, in the order of the run; a database whose turn did not come has a failure."""
@@ -87,10 +89,10 @@ class _Surveyor:
     def _read(self, id: str) -> Survey:
         run, target, extensions = self._run, self._run.targets[id], self._run.databases[id].create.extensions
         started = time.monotonic()
-        engine = run.engines[target.engine]
-        if isinstance(engine, Glancing) and (seen := engine.glance(target, extensions, whose_lock=not self._keep)):
+        engine, glancing = run.engines[target.engine], self._glancing[target.engine]
+        if glancing and (seen := glancing.glance(target, extensions, whose_lock=not self._keep)):
             found = self._folded(id, *seen)
-            worth_keeping = found.state.pending and engine.keeps(target)
+            worth_keeping = found.state.pending and glancing.keeps(target)
             if not (self._keep and (worth_keeping or _dirty(found.state))):
                 return found
         with engine.connect(target, run.until) as session:

@@ -173,7 +173,7 @@ class Records:
                 attempt = read_attempt(row)
             except (KeyError, TypeError, ValueError, ArithmeticError):
                 attempt = None
-            if attempt is None or any(isinstance(value, DatetimeMS) for value in attempt):  # no time of ours
+            if attempt is None or DatetimeMS in map(type, attempt):  # no time of ours
                 raise ConflictError(
                     f"{self._target.database_id}: the document {row['_id']!r} in {self.history.name} is no record of orch",
                     hint="who wrote or changed it? Put it back as it was",
