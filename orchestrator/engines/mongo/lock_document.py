@@ -38,8 +38,12 @@ def writable(client: MongoClient[Any]) -> str:
     A write that it acknowledged is lost only if this changes. Behind a mongos it may change unseen.
     """
     servers = client.topology_description.server_descriptions().values()
-    known = [one for one in servers if one.is_writable and one.topology_version and one.server_type_name != "Mongos"]
-    return " ".join(f"{one.topology_version['processId']} {one.election_id}" for one in known)
+    known = (
+        f"{version['processId']} {one.election_id}"
+        for one in servers
+        if one.is_writable and one.server_type_name != "Mongos" and (version := one.topology_version)
+    )
+    return " ".join(known)
 
 
 def aware(moment: datetime) -> datetime:
