@@ -116,6 +116,8 @@ def test_what_commits_with_its_record() -> None:
     )
     assert [statement.atomic for statement in mixed.statements] == [True, False, True]
     assert mixed.statements[2].settings == "SET sql_mode = ''"
+    assert read_script(FILE, "UPDATE a SET b = 1; SET @n = ROW_COUNT();").atomic  # nothing comes between these two
+    read_script(FILE, "CREATE TABLE row_count (i int); CREATE PROCEDURE p() BEGIN SELECT 1; SET @n = ROW_COUNT(); END;")
     assert "LOCK TABLES" in mixed.notes[0]
 
 
@@ -134,6 +136,13 @@ def test_what_commits_with_its_record() -> None:
             "2:29",
             "all of its records",
         ),
+        (
+            "CREATE TABLE a (i int);\nINSERT INTO a SELECT ROW_COUNT();",
+            "2:22",
+            "ROW_COUNT() asks about the statement before",
+        ),
+        ("ALTER TABLE a ADD b int;\nSELECT 1;\nSELECT found_rows ( ) INTO @n;", "3:8", "FOUND_ROWS() asks about"),
+        ("DROP TABLE a;\nGET DIAGNOSTICS @n = ROW_COUNT;", "2:1", "GET DIAGNOSTICS asks about"),
         ("SET completion_type = 2;", "1:5", "end the session"),
         ("CREATE TABLE a (i int);\n/* TODO\nCREATE TABLE b (i int);\n", "2:1", "comment that begins here has no end"),
         ("CREATE TABLE a (i int);\nINSERT INTO a VALUES ('it''s\\');\n", "2:23", "no closing quote"),

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import pairwise
 
 from orchestrator.engines.directives import are_in, read_directives
 from orchestrator.engines.file_reader import FileReader
 from orchestrator.engines.file_settings import file_settings
 from orchestrator.engines.mysql.lexer import COMPOUND, Piece, Token, name_of, split
 from orchestrator.engines.mysql.settings import (
+    has_body,
     is_for_next_transaction,
     refuse_charsets,
     refuse_oracle_bodies,
@@ -33,6 +35,8 @@ _REPEATABLE = frozenset({"analyze", "optimize", "flush", "truncate", "grant", "c
 _OUTSIDE = frozenset({"shutdown", "kill", "handler", "binlog", "change", "reset", "restart", "stop", "clone"})
 _CLOSED = re.compile(r"""[nN]?'(?:[^'\\]|\\.|'')*+'|"(?:[^"\\]|\\.|"")*+"|`(?:[^`]|``)*+`""", re.DOTALL)
 _OWN_LOCKS = ("release_all_locks",)
+_LOOK_BACK = frozenset({"row_count", "found_rows"})
+_ASKS_BACK = re.compile("row_count|found_rows|diagnostics", re.IGNORECASE)
 _SHORT = (
     1_000  # characters of a statement whose tokens are kept: many ask for them, and the members of a fleet share it
 )
@@ -56,6 +60,7 @@ def read_script(file: File, text: str) -> Script:
     atomic = all(statement.atomic for statement in statements)
     if not atomic:
         _refuse_parts_of_transactions(reader, kept)
+        _refuse_looks_back(reader, kept)
     given = tuple(read_directives(text, blanks if are_in(text) else ()))
     first = pieces[0].start if pieces else len(text)
     limits, checks = file_settings(reader, given, first, _query_in, _NO_TRANSACTION)
@@ -271,6 +276,22 @@ def _refuse_parts_of_transactions(reader: FileReader, pieces: Sequence[Piece]) -
                 f"{piece.words[0].upper()} in a file that is not one transaction",
                 piece.start,
                 "move the statements that change tables to a migration of their own",
+            )
+
+
+def _refuse_looks_back(reader: FileReader, pieces: Sequence[Piece]) -> None:
+    """Refuse what asks about the statement before it, in a file between whose statements orch writes its records."""
+    for piece in pieces if _ASKS_BACK.search(reader.text) else ():
+        if has_body(piece.tokens):
+            continue
+        called = (token for token, after in pairwise(piece.tokens) if token.text in _LOOK_BACK and after.text == "(")
+        token = piece.tokens[0] if piece.words[:1] == ["get"] else next(called, None)
+        if token is not None:
+            what = "GET DIAGNOSTICS" if token.text == "get" else f"{token.text.upper()}()"
+            raise reader.error(
+                f"{what} asks about the statement before it, but orch writes its records between these two statements",
+                token.start,
+                "put both statements into a procedure or a block, or move what changes tables to a migration of its own",
             )
 
 
