@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from functools import lru_cache
-from itertools import pairwise
 
 from orchestrator.engines.directives import are_in, read_directives
 from orchestrator.engines.file_reader import FileReader
@@ -36,6 +35,7 @@ _OUTSIDE = frozenset({"shutdown", "kill", "handler", "binlog", "change", "reset"
 _CLOSED = re.compile(r"""[nN]?'(?:[^'\\]|\\.|'')*+'|"(?:[^"\\]|\\.|"")*+"|`(?:[^`]|``)*+`""", re.DOTALL)
 _OWN_LOCKS = ("release_all_locks",)
 _LOOK_BACK = frozenset({"row_count", "found_rows"})
+_NAMES_FOLLOW = frozenset({"into", "table", "exists", "references", "."})
 _ASKS_BACK = re.compile("row_count|found_rows|diagnostics", re.IGNORECASE)
 _SHORT = (
     1_000  # characters of a statement whose tokens are kept: many ask for them, and the members of a fleet share it
@@ -284,7 +284,12 @@ def _refuse_looks_back(reader: FileReader, pieces: Sequence[Piece]) -> None:
     for piece in pieces if _ASKS_BACK.search(reader.text) else ():
         if has_body(piece.tokens):
             continue
-        called = (token for token, after in pairwise(piece.tokens) if token.text in _LOOK_BACK and after.text == "(")
+        tokens = piece.tokens
+        called = (
+            token
+            for before, token, after in zip(tokens, tokens[1:], tokens[2:], strict=False)
+            if token.text in _LOOK_BACK and after.text == "(" and before.text not in _NAMES_FOLLOW
+        )
         token = piece.tokens[0] if piece.words[:1] == ["get"] else next(called, None)
         if token is not None:
             what = "GET DIAGNOSTICS" if token.text == "get" else f"{token.text.upper()}()"
