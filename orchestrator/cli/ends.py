@@ -76,7 +76,7 @@ def _report_to_machines(failures: tuple[Failure, ...]) -> None:
         from orchestrator.cli.console import out_json
 
         out_json({"format": 1, "errors": [failure.document() for failure in failures]})
-    if sys.argv[1:2] in (["apply"], ["plan"], ["rollback"], ["verify"]):
+    if sys.argv[1:2] in (["apply"], ["plan"], ["rollback"], ["rollout"], ["verify"]):
         from orchestrator.cli import machine, options
 
         known = {"plan": options.PlanOutput, "verify": options.Output}.get(sys.argv[1], options.StreamOutput)

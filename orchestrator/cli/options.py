@@ -255,6 +255,13 @@ StreamOption = Annotated[
     ),
 ]
 Verbose = Annotated[bool, Option("--verbose", "-v", help="Also show NOTICE and INFO messages of the server.")]
+Engine = Annotated[
+    RunsOn,
+    Option("--engine", help="Migrate the databases in this process, or on the workers of a Dask cluster."),
+]
+Scheduler = Annotated[
+    str | None, Option("--scheduler", metavar="ADDRESS", help="The Dask scheduler, as tcp://host:8786.")
+]
 ShowTimings = Annotated[bool, Option("--timings", help="At the end, show on stderr where the time went.")]
 Prometheus = Annotated[
     str | None,

@@ -93,7 +93,8 @@ def carry_out(
         say("")
     refuse(planned)
     ask(planned, yes=yes)
-    return execute(planned, broadcast, output, verbose=verbose) or not_yet(planned)
+    code = execute(planned, broadcast, output, verbose=verbose)
+    return code if code not in (ExitCode.DONE, ExitCode.NOT_YET) else not_yet(planned) or code
 
 
 def execute(planned: Planned, broadcast: Broadcast, output: StreamOutput, *, verbose: bool = False) -> int:

@@ -161,6 +161,7 @@ class Dialect(NamedTuple):
         extensions: the file extensions of migrations; the first is the usual one.
         name_problem: why a database cannot have this name, or an empty text.
         server_databases: databases that belong to the server itself.
+        one_case: whether a server refuses a name that differs from another one only in upper and lower case.
         creates: whether a missing database is created by a statement (else by the first write to it).
         create_options: the keys of `create:` in the manifest that this engine has.
         maintenance_database: whether there is a database from which others are created.
@@ -202,6 +203,7 @@ class Dialect(NamedTuple):
     container: Container | None
     embedded: EmbeddedServers
     client: str
+    one_case: bool = False
     lint_rules: tuple[str, ...] = ()
     lint_versions: tuple[int, int] = (0, 0)
     lint_brackets: bool = False

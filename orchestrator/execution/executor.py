@@ -30,7 +30,8 @@ from orchestrator.planning.rollout import FleetRollout
 class Executor:
     """Execute one plan exactly. Run nothing on a database whose history has changed since the plan was made.
 
-    `migrate` has the work on a database done elsewhere; without it, all is done here.
+    `migrate` has the work on a database done elsewhere; without it, all is done here. `incomplete`: there are databases
+    that could not be planned yet, so that a run without failures ends with exit code 8.
     """
 
     def __init__(
@@ -40,7 +41,10 @@ class Executor:
         rollouts: Sequence[FleetRollout] = (),
         elsewhere: Elsewhere = NOTHING,
         migrate: Migrate | None = None,
+        *,
+        incomplete: bool = False,
     ) -> None:
+        self._incomplete = incomplete
         self._elsewhere = elsewhere
         self._rollouts = Rollouts(run, rollouts, self._has_ended)
         self._run = run
@@ -109,7 +113,8 @@ class Executor:
         if self._run.stop.is_set() and self._stopped:
             return int(ExitCode.INTERRUPTED)
         code = exit_code_of(failure.exit_code for failure in self._failures)
-        return code or int(ExitCode.NOT_YET if self._rollouts.paused or self._elsewhere.unmet else ExitCode.DONE)
+        more = self._incomplete or self._rollouts.paused or self._elsewhere.unmet
+        return code or int(ExitCode.NOT_YET if more else ExitCode.DONE)
 
     def _has_ended(self) -> bool:
         """Whether nothing new starts any more."""

@@ -116,10 +116,31 @@ def _address(database: Database, env: Mapping[str, str], base: Path | None) -> A
         pieces = parse_override(override) if override else parse(database.dsn, tuple(database.columns))
         name = _real_name(database, env) if any(isinstance(piece, DatabaseName) for piece in pieces) else ""
         about = f"{variable}: " if override else ""
-        text = fill(pieces, _values(pieces, env), name, database.engine, database.columns)
-        return read_address(text, database.engine, base=base)
+        values = _values(pieces, env)
+        text = fill(pieces, values, name, database.engine, database.columns)
+        address = read_address(text, database.engine, base=base)
+        if database.fleet and address.database.lower() in dialect(database.engine).server_databases:
+            _refuse_server_database(database, address, pieces, values)
     except DsnError as fault:
         raise _FaultsError([DsnError(about + fault.what, fault.hint)]) from None
+    return address
+
+
+def _refuse_server_database(
+    database: Database, address: Address, pieces: Sequence[Piece], values: Sequence[str]
+) -> None:
+    """Raise DsnError if the value of a member makes it a database of the server itself. Schemas in one may be members."""
+    if any(isinstance(piece, DatabaseName) for piece in pieces):
+        by_value = not database.database or bool(columns_in(database.database))
+    else:
+        others = {name: f"{value}x" for name, value in database.columns.items()}
+        other = dialect(database.engine).dsn.read(fill(pieces, values, "", database.engine, others))
+        by_value = other.database != address.database
+    if by_value:
+        raise DsnError(
+            f"{address.database!r} belongs to the server itself, and cannot be a member of a fleet",
+            "remove it from the source of the fleet, or put something before the column, as in tenant_{tenant}",
+        )
 
 
 def _real_name(database: Database, env: Mapping[str, str]) -> str:
@@ -231,9 +252,21 @@ def check_distinct(databases: Sequence[Database], targets: Mapping[str, Target])
     of migrations in one database, each with its own version table.
     """
     first: dict[tuple[str, frozenset[str], str, str], Database] = {}
+    lower: dict[tuple[str, frozenset[str], str], Database] = {}
     for database in databases:
         if target := targets.get(database.id):
             hosts = frozenset(host if "/" in host else host.lower() for host in target.endpoint.split(","))
+            if dialect(target.engine).one_case:
+                other = lower.setdefault((target.engine, hosts, target.database.lower()), database)
+                if targets[other.id].database != target.database:
+                    yield InvalidError(
+                        f"{database.id} and {other.id} have names that differ only in upper and lower case: "
+                        f"{target.database!r} and {targets[other.id].database!r} at {target.endpoint}",
+                        where=database.mark,
+                        detail=f"{other.id} is at {other.mark}",
+                        hint="this server allows one of them: give the other one another name",
+                    )
+                    continue
             part = f"{dialect(target.engine).dsn.within(target.url.reveal())} {_version_table(target)}"
             other = first.setdefault((target.engine, hosts, target.database, part), database)
             if other is not database:

@@ -23,8 +23,11 @@ def control_problem(text: str) -> str:
     """Return what is wrong with text that people are to see whole on one line of a terminal, or an empty text."""
     if text.isprintable():  # most texts are: the pattern is not compiled then
         return ""
-    # Control characters, ends of lines, those that turn the direction of text, and halves of characters (of JSON's \uXXXX).
-    odd = re.search("[\0-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]", text)
+    # Control characters, ends of lines, those that turn the direction of text, those that nobody sees and no word needs
+    # (of two files in one, the second begins with U+FEFF), and halves of characters (of JSON's \uXXXX).
+    odd = re.search(
+        "[\0-\x1f\x7f-\x9f\xad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ud800-\udfff\ufeff\ufff9-\ufffb]", text
+    )
     return f"holds the control character U+{ord(odd[0]):04X}" if odd else ""
 
 

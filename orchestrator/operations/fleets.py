@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -227,18 +228,22 @@ def _ask(
 
     def read() -> Rows | str:
         with engine.connect(target, run.until) as session:
+            began = time.monotonic()
             try:
                 found = session.select(statement, Limits(lock_timeout=SECONDS, statement_timeout=SECONDS), MAX_MEMBERS)
                 # MongoDB answers for a collection that is not there yet, too.
                 return found if found.rows or not is_pending(session) else not_migrated
             except StatementError as error:
-                if is_pending(session):
+                late = time.monotonic() - began >= SECONDS
+                if not late and is_pending(session):
                     return not_migrated
+                what = f"took longer than {SECONDS:g} s" if late else "failed"
                 raise InvalidError(
-                    f"the query of the fleet {fleet.template} failed on {source.id}: {run.redact(error.what)}",
+                    f"the query of the fleet {fleet.template} {what} on {source.id}"
+                    + ("" if late else f": {run.redact(error.what)}"),
                     where=query.mark,
-                    detail=run.redact(error.detail),
-                    hint="it may only read, and its tables must be there",
+                    detail="" if late else run.redact(error.detail),
+                    hint="an index may help" if late else "it may only read, and its tables must be there",
                 ) from None
 
     try:

@@ -59,7 +59,8 @@ class Planned:
         from orchestrator.execution.elsewhere import NOTHING
         from orchestrator.execution.executor import Executor
 
-        return Executor(self.run, self.plan, self.rollouts, self.elsewhere or NOTHING, self.migrate)
+        elsewhere, incomplete = self.elsewhere or NOTHING, bool(self.later)
+        return Executor(self.run, self.plan, self.rollouts, elsewhere, self.migrate, incomplete=incomplete)
 
     @property
     def failures(self) -> tuple[tuple[str, Failure], ...]:

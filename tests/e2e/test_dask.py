@@ -254,7 +254,7 @@ def test_a_query_runs_once_a_run_and_a_rollout_keeps_its_waves(estate: Estate, p
         "core", "INSERT INTO tenants SELECT 't' || n, 'hash-of-a-' || 'password' FROM generate_series(1, 3) AS n"
     )
     query = "SELECT slug, secret FROM tenants ORDER BY 1"
-    source = f"{{query: '{query}', database: core}}, rollout: {{canary: [t1], pause: 0.2s}}"
+    source = f"{{query: '{query}', database: core}}, rollout: {{canary: [t1], pause: until resumed}}"
     login = estate.server("postgres").replace("postgres:", "asked:", 1)
     text = (estate.root / "databases.yaml").read_text()
     for old, new in (
@@ -266,8 +266,11 @@ def test_a_query_runs_once_a_run_and_a_rollout_keeps_its_waves(estate: Estate, p
         text = text.replace(old, new)
     (estate.root / "databases.yaml").write_text(text)
     estate.env["ONLY_ON_THE_CLIENT"] = estate.env["POSTGRES_PASSWORD"]
-    told = estate.orch(*dask(processes, "--output", "jsonl")).stdout
-    begun = [one["database"] for one in map(json.loads, told.splitlines()) if one["event"] == "DatabaseStarted"]
+    told = estate.orch(*dask(processes, "--output", "jsonl"), code=8).stdout
+    resumed = estate.orch("rollout", "resume", *dask(processes, "--output", "jsonl", "--timings")[1:])
+    assert "workers: " in resumed.stderr
+    events = [json.loads(line) for line in (told + resumed.stdout).splitlines()]
+    begun = [one["database"] for one in events if one["event"] == "DatabaseStarted"]
     assert begun[0] == "postgres-t1"
     assert sorted(begun) == ["postgres-t1", "postgres-t2", "postgres-t3"]
     each_once(estate, [*names[:1], "t1", "t2", "t3"])

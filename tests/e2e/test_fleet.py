@@ -135,6 +135,12 @@ def test_members_in_mongodb(mongo_estate: Estate) -> None:
     estate.orch("apply")
     assert set(estate.mongo("t_acme").list_collection_names()) >= {"a"}
     assert set(estate.mongo("t_globex").list_collection_names()) >= {"a"}
+    odd = json.dumps('{"find": "tenants", "min": {"slug": "b"}}')  # an option that would change which members there are
+    fleet(estate, f"{{query: {odd}, database: core}}", core, "mongo")
+    assert "the query of a fleet cannot have 'min'" in estate.orch("plan", code=4).stderr
+    same = '{"find": "tenants", "filter": {"slug": "ACME"}, "collation": {"locale": "en", "strength": 2}}'
+    fleet(estate, f"{{query: {json.dumps(same)}, database: core, column: slug}}", core, "mongo")
+    assert ids(estate.orch("plan", "--output", "json").stdout) == ["mongo-core", "mongo-t_acme"]
     writing = json.dumps('{"aggregate": "tenants", "pipeline": [{"$out": "gone"}]}')
     fleet(estate, f"{{query: {writing}, database: core}}", core, "mongo")
     assert "only reads" in estate.orch("plan", code=4).stderr

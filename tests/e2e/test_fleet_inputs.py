@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import time
+from pathlib import Path
 
 from estate import Estate
 
@@ -104,3 +107,21 @@ def test_a_fleet_without_members_and_a_shard_without_a_number(pg_estate: Estate)
     (estate.root / "t.csv").write_text("slug,plan\nacme,paying\n")
     assert "--shard '' is not I/N" in estate.orch("apply", "--shard", "", code=2).stderr  # "$SHARD", not set
     assert "postgres-t_acme" in estate.orch("plan").stdout  # nothing ran
+
+
+def test_a_query_of_sqlite_that_never_ends(tmp_path: Path) -> None:
+    estate = Estate(tmp_path, {})
+    estate.write("t", FILES)
+    query = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) AS slug FROM n"
+    core = '  - {name: core, engine: sqlite, dsn: "sqlite3://{database}.db", migrations: migrations/t/schema}\n'
+    entry = '  - {name: "t_{slug}", engine: sqlite, dsn: "sqlite3://{database}.db", migrations: migrations/t/schema,\n'
+    manifest = f"version: 1\ndatabases:\n{core}{entry}     for_each: {{query: {json.dumps(query)}, database: core}}}}\n"
+    (tmp_path / "databases.yaml").write_text(manifest)
+    assert estate.orch("apply", "--output", "json", code=8).json["exit_code"] == 8  # as the process ends
+    late = estate.orch("plan", code=4, patches={"orchestrator.operations.fleets.SECONDS": 0.2})
+    assert "the query of the fleet t_{slug} took longer than 0.2 s on sqlite-core" in late.stderr
+    with estate.start("plan") as running:
+        time.sleep(0.5)
+        running.send_signal(signal.SIGINT)
+        running.communicate(timeout=20)
+    assert running.returncode == 130

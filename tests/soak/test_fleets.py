@@ -1,6 +1,6 @@
 """Fleets whose runs die by SIGKILL: in the middle of waves, and as one of four shards. Each migration runs exactly once.
 
-On every engine with a server.
+On every engine.
 """
 
 from __future__ import annotations
@@ -8,8 +8,10 @@ from __future__ import annotations
 import json
 import random
 import signal
+import sqlite3
 import subprocess
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -17,7 +19,7 @@ from estate import Estate, Figure, start
 
 MEMBERS = 8
 ROUNDS = 40
-SERVERS = {"postgres": "postgres-wheel", "mysql": "mariadb", "mongo": "mongod"}
+SERVERS = {"postgres": "postgres-wheel", "mysql": "mariadb", "mongo": "mongod", "sqlite": ""}
 INSERT = '[{{"insert": "a", "documents": [{{"id": {0}}}]}}]'
 UP = {
     "postgres": (
@@ -26,13 +28,15 @@ UP = {
         "INSERT INTO a VALUES (3);",
     ),
     "mysql": ("CREATE TABLE a (id int);", "INSERT INTO a VALUES (2);", "INSERT INTO a VALUES (3);"),
+    "sqlite": ("CREATE TABLE a (id int);", "INSERT INTO a VALUES (2);", "INSERT INTO a VALUES (3); VACUUM;"),
     "mongo": ('[{"create": "a"}]', INSERT.format(2), INSERT.format(3)),
 }
 
 
 @pytest.fixture(params=SERVERS)
 def any_estate(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Estate]:
-    estate = Estate(tmp_path, {request.param: start(SERVERS[request.param])})
+    server = SERVERS[request.param]
+    estate = Estate(tmp_path, {request.param: start(server)} if server else {})
     yield estate
     estate.drop()
 
@@ -44,7 +48,7 @@ class Fleets:
         self.estate = estate
         self.random = random.Random(seed)
         self.name = ""
-        (self.engine,) = estate.servers
+        (self.engine,) = estate.servers or ["sqlite"]
         suffix, nothing = ("json", "[]") if self.engine == "mongo" else ("sql", "")
         for version, up in enumerate(UP[self.engine], 1):
             estate.write("t", {f"{version:06d}_a.up.{suffix}": up, f"{version:06d}_a.down.{suffix}": nothing})
@@ -52,10 +56,15 @@ class Fleets:
     def declare(self, number: int, rollout: str = "") -> None:
         self.name = f"f{number}"
         source = f"migrations: migrations/t/schema, for_each: {{range: 1..{MEMBERS}}}{rollout}"
-        self.estate.manifest(
+        entries = (
             f"  - {{name: {self.name}core, server: {self.engine}, migrations: migrations/t/schema}}\n"
             f'  - {{name: "{self.name}_{{n}}", server: {self.engine}, {source}, depends_on: [{self.name}core]}}\n'
         )
+        if self.engine == "sqlite":
+            head = 'version: 1\nservers:\n  sqlite: {engine: sqlite, dsn: "sqlite3://{database}.db"}\ndatabases:\n'
+            (self.estate.root / "databases.yaml").write_text(head + entries)
+        else:
+            self.estate.manifest(entries)
 
     def kill(self, process: subprocess.Popen[str]) -> bool:
         """Kill a run after some of its events; returns whether it was still at work."""
@@ -81,6 +90,10 @@ class Fleets:
             return sorted(one["id"] for one in database["a"].find()), database["orch_history"].count_documents(
                 {"done": True}
             )
+        if self.engine == "sqlite":
+            with closing(sqlite3.connect(self.estate.root / f"{name}.db")) as connection:
+                found = [id for (id,) in connection.execute("SELECT id FROM a ORDER BY 1")]
+                return found, connection.execute("SELECT count(*) FROM orch_history WHERE done").fetchone()[0]
         ask = self.estate.sql if self.engine == "postgres" else self.estate.mysql
         ((done,),) = ask(name, "SELECT count(*) FROM orch_history WHERE done")
         return [id for (id,) in ask(name, "SELECT id FROM a ORDER BY 1")], done

@@ -11,7 +11,7 @@ from manifests import HEAD, one, problems, read
 from orchestrator.engines.checks import text_of
 from orchestrator.errors import InvalidError
 from orchestrator.manifest import load
-from orchestrator.manifest.dsn import resolve
+from orchestrator.manifest.dsn import check_distinct, resolve, resolve_all
 from orchestrator.manifest.for_each import MAX_MEMBERS, Answer
 from orchestrator.manifest.names import select
 from orchestrator.manifest.redact import Redactor
@@ -123,6 +123,45 @@ def test_a_value_that_would_be_more_than_one_part_of_a_dsn_is_refused(dsn: str, 
     assert "{tenant}" in caught.value.what
 
 
+@pytest.mark.parametrize(
+    ("engine", "dsn", "name", "value", "refused"),
+    [
+        ("postgres", "postgres://h/{database}", "{tenant}", "template1", True),
+        ("postgres", "postgres://h/{tenant}", "t_{tenant}", "postgres", True),
+        ("postgres", "postgres://h/postgres?options=-csearch_path={tenant}", "t_{tenant}", "acme", False),
+        ("mysql", "mysql://u@tcp(h)/{database}", "{tenant}", "MySQL", True),
+        ("mongo", "mongodb://h/{database}", "{tenant}", "admin", True),
+        ("mongo", "mongodb://h/{database}", "t_{tenant}", "admin", False),
+    ],
+)
+def test_a_member_is_no_database_of_the_server_itself(
+    engine: str, dsn: str, name: str, value: str, refused: bool
+) -> None:
+    entry = f'  - {{name: "{name}", engine: {engine}, dsn: "{dsn}", migrations: m, for_each: {{values: [{value}]}}}}\n'
+    (found,) = read(HEAD + entry).databases
+    if not refused:
+        assert resolve(found, {}, Redactor(), "h").database in ("postgres", "t_admin")
+        return
+    with pytest.raises(InvalidError, match=f"'{value}' belongs to the server itself") as caught:
+        resolve(found, {}, Redactor(), "h")
+    assert str(caught.value.where).startswith("databases.yaml:6:")
+
+
+def test_names_that_differ_by_case_are_refused_where_the_server_refuses_them() -> None:
+    entry = '  - {{name: "t_{{x}}", engine: {}, dsn: "{}", migrations: m, for_each: {{values: [Acme, acme, b]}}}}\n'
+    for engine, dsn, number in (
+        ("mongo", "mongodb://h/{database}", 1),
+        ("mongo", "mongodb://{x}.db/{database}", 1),
+        ("postgres", "postgres://h/{database}", 0),
+    ):
+        found = read(HEAD + entry.format(engine, dsn)).databases
+        wrong = [one.what for one in check_distinct(found, resolve_all(found, {}, Redactor(), "h"))]
+        assert len(wrong) == number
+        assert all(
+            "mongo-t_acme and mongo-t_Acme have names that differ only in upper and lower" in one for one in wrong
+        )
+
+
 def test_a_value_cannot_leave_its_directory() -> None:
     entry = (
         '  - {name: "n{tenant}", engine: sqlite, dsn: "sqlite3://d/{tenant}/{database}.db", migrations: m, for_each: '
@@ -157,6 +196,8 @@ def test_a_value_cannot_leave_its_directory() -> None:
         ('{values: [{"": a}]}', "databases.yaml:6:78", "a column without a name"),
         ('{values: ["a "]}', "databases.yaml:6:78", "ends with white space"),
         ('{values: ["\\u202e"]}', "databases.yaml:6:78", "control character U+202E"),
+        ('{values: ["a\\u200f"]}', "databases.yaml:6:78", "control character U+200F"),
+        ('{values: ["a\\ufeffb"]}', "databases.yaml:6:78", "control character U+FEFF"),
     ],
 )
 def test_what_is_wrong_with_a_source_is_told_with_its_place(for_each: str, where: str, what: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from orchestrator.engines import dialect
 from orchestrator.engines.mysql.dsn import DSN, network_of, split, variables_of
 from orchestrator.engines.mysql.lock import lock_name
 from orchestrator.engines.url import DsnError
@@ -73,6 +74,11 @@ def test_what_is_refused(text: str, what: str) -> None:
         DSN.read(text)
     assert what in caught.value.what
     assert "b" not in caught.value.what.split()
+
+
+def test_names_have_no_characters_above_the_basic_plane() -> None:
+    assert dialect("mysql").name_problem("ลูกค้า") == ""
+    assert "no character above U+FFFF" in dialect("mysql").name_problem("t_\U0001f600")
 
 
 def test_values_are_encoded_for_their_place() -> None:

@@ -25,9 +25,14 @@ def resume(
         typer.Argument(metavar="[GROUP]...", help="The groups of the fleets that go on. Default: all."),
     ] = None,
     scope: Scope,
+    engine: options.Engine = options.RunsOn.local,
+    scheduler: options.Scheduler = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before data is lost.")] = False,
     output: options.StreamOption = options.StreamOutput.text,
+    junit: options.JUnit = None,
     verbose: options.Verbose = False,
+    timings: options.ShowTimings = False,
+    prometheus: options.Prometheus = None,
 ) -> int:
     """Migrate the next wave without its pause. It is `orch apply` in all else.
 
@@ -35,11 +40,19 @@ def resume(
         orch rollout resume
         orch rollout resume tenant
     """
+    from contextlib import ExitStack
+
+    from orchestrator.cli.cluster import on_workers, refuse_half_a_cluster
     from orchestrator.cli.stage import Broadcast, carry_out, planning, when_machines_read
+    from orchestrator.cli.watch import watch_for
     from orchestrator.operations.apply import resume
 
     broadcast = Broadcast()
-    when_machines_read(output, broadcast, None, scope.file)
-    with planning(broadcast, output):
-        planned = resume(scope, broadcast, groups or ())
-    return carry_out(planned, broadcast, output, yes=yes, verbose=verbose, junit=None)
+    when_machines_read(output, broadcast, junit, scope.file)
+    refuse_half_a_cluster(engine, scheduler, scope)
+    with ExitStack() as cluster, watch_for(broadcast, scope, timings=timings, prometheus=prometheus) as watch:
+        with planning(broadcast, output):
+            planned = resume(scope, broadcast, groups or ())
+            planned = cluster.enter_context(on_workers(planned, scope, scheduler))
+        watch.plan_is_made(planned)
+        return watch.ended(carry_out(planned, broadcast, output, yes=yes, verbose=verbose, junit=junit))

@@ -62,6 +62,13 @@ def read_check(comment: dict[str, Any]) -> dict[str, Any]:
     return {"aggregate": collection, "pipeline": pipeline, "cursor": {}, **extras, "is": int(wanted)}
 
 
+_OF_FIND = ("filter", "sort", "skip", "limit", "projection")
+_OF_AGGREGATE = ("pipeline",)
+_PASSED_ON = ("collation", "hint", "let", "comment", "allowDiskUse")
+_NO_EFFECT = ("cursor", "batchSize", "noCursorTimeout", "maxTimeMS")
+"""How the documents are brought is orch's own business."""
+
+
 def read_query(query: Statement) -> dict[str, Any]:
     """Return the aggregate command of a find or an aggregate that only reads; StatementError if it is none."""
     command = query.body
@@ -70,7 +77,10 @@ def read_query(query: Statement) -> dict[str, Any]:
     writes = isinstance(stages, list) and any(_WRITING & stage.keys() for stage in stages if isinstance(stage, dict))
     if name not in ("find", "aggregate") or not isinstance(collection, str) or not isinstance(stages, list) or writes:
         raise StatementError("the query of a fleet is a find or an aggregate that only reads", statement=query)
-    return {"aggregate": collection, "pipeline": stages}
+    own = _OF_FIND if name == "find" else _OF_AGGREGATE
+    if odd := next((key for key in command if key not in {name, *own, *_PASSED_ON, *_NO_EFFECT}), ""):
+        raise StatementError(f"the query of a fleet cannot have {odd!r}", statement=query)
+    return {"aggregate": collection, "pipeline": stages, **{key: command[key] for key in _PASSED_ON if key in command}}
 
 
 def _read_stages(command: dict[str, Any]) -> list[dict[str, Any]]:

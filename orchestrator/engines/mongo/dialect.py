@@ -77,6 +77,7 @@ DIALECT = Dialect(
     extensions=("js", "json"),
     name_problem=_name_problem,
     server_databases=("admin", "config", "local"),
+    one_case=True,
     creates=False,
     create_options=(),
     maintenance_database=False,

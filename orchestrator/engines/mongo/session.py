@@ -225,7 +225,7 @@ class MongoSession:
         """Read documents; their keys are the columns."""
         command = read_query(query)
         pipeline = [*command["pipeline"], {"$limit": most + 1}]
-        options: dict[str, Any] = {}
+        options: dict[str, Any] = {k: v for k, v in command.items() if k not in ("aggregate", "pipeline")}
         if limits.statement_timeout:
             options["maxTimeMS"] = round(limits.statement_timeout * 1000)
         with errors.mapped(self._target), errors.unless_cancelled(self._cancelled):

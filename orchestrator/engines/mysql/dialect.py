@@ -41,6 +41,8 @@ def _name_problem(name: str) -> str:
         return "holds a character that cannot be in the name of a MySQL database, or in its DSN"
     if name.endswith(" "):
         return "ends with a space"
+    if odd := next((mark for mark in name if mark > "\uffff"), ""):
+        return f"holds {odd!r}, and MySQL allows no character above U+FFFF in a name"
     return ""
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import TypeVar
 from urllib.parse import quote
 
@@ -121,17 +121,26 @@ class Connections:
         self, connection: sqlite3.Connection, statement: Statement, limits: Limits, rows: int = 1
     ) -> list[tuple[object, ...]]:
         """Run one statement to its end; return its first rows."""
+        inside = connection.in_transaction
+        with self.limited(connection, statement, limits):
+            cursor = connection.execute(statement.body)
+            first: list[tuple[object, ...]] = cursor.fetchmany(rows)
+            while cursor.fetchmany(1000):
+                pass
+        if inside and not connection.in_transaction:
+            raise StatementError("the statement ended the transaction", statement=statement, hint="remove it")
+        return first
+
+    @contextmanager
+    def limited(self, connection: sqlite3.Connection, statement: Statement, limits: Limits) -> Iterator[None]:
+        """End what runs inside when its time is over. Its errors become those of orch."""
         seconds = limits.statement_timeout or 0.0
         deadline = time.monotonic() + seconds
-        inside = connection.in_transaction
         if seconds:
             connection.set_progress_handler(lambda: time.monotonic() > deadline, _STEPS)
         try:
             with errors.mapped(self._target, statement):
-                cursor = connection.execute(statement.body)
-                first: list[tuple[object, ...]] = cursor.fetchmany(rows)
-                while cursor.fetchmany(1000):
-                    pass
+                yield
         except StatementError as error:
             if error.code != "SQLITE_INTERRUPT":
                 raise
@@ -142,9 +151,6 @@ class Connections:
         finally:
             if seconds:
                 connection.set_progress_handler(None, 0)
-        if inside and not connection.in_transaction:
-            raise StatementError("the statement ended the transaction", statement=statement, hint="remove it")
-        return first
 
     def close(self) -> None:
         """Close both connections, and leave no file beside the database that was not there."""

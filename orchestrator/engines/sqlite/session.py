@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import TypeVar
@@ -222,22 +223,27 @@ class SqliteSession:
 
     def select(self, query: Statement, limits: Limits, most: int) -> Rows:
         """Read the rows of a query over a connection that must not change anything while it is asked."""
-
         from orchestrator.engines.checks import text_of
+
+        deadline = time.monotonic() + (limits.statement_timeout or 0.0)
 
         def read(connection: sqlite3.Connection) -> Rows:
             connection.execute("PRAGMA query_only = 1")
             try:
-                with errors.mapped(self.target, query):
+                with self._connections.limited(connection, query, limits):
                     found = connection.execute(f"SELECT * FROM (\n{query.body}\n) LIMIT {most + 1}")  # noqa: S608 - a query that was read as one SELECT
                     columns = tuple(column[0] for column in found.description)
                     rows = found.fetchall()
+            except StatementError as error:
+                # A signal that arrives while SQLite looks at the clock stops the query, and its exception is lost there.
+                if error.code == "SQLITE_INTERRUPT" and time.monotonic() < deadline:
+                    raise KeyboardInterrupt from None
+                raise
             finally:
                 with suppress(sqlite3.Error):
                     connection.execute("PRAGMA query_only = 0")
             return Rows(columns, tuple(tuple(None if cell is None else text_of(cell) for cell in row) for row in rows))
 
-        del limits  # a file has no other waiter
         return self._connections.reading(read)
 
     def execute(self, statement: Statement, limits: Limits) -> None:
