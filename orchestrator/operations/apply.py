@@ -59,10 +59,10 @@ def prepare(
     return Planned(bootstrapped(run, made), made, rollouts=rollouts_of(run, assembly, made, None), assembly=assembly)
 
 
-def resume(scope: Scope, sink: Sink, groups: Collection[str]) -> Planned:
+def resume(scope: Scope, sink: Sink, groups: Collection[str], *, late: bool = False) -> Planned:
     """Return the plan of `apply` whose rollouts go on without the pause before their next wave: of these groups, or of all.
 
-    UsageError for a group that is no fleet with a rollout.
+    `late` is that of `plan`. UsageError for a group that is no fleet with a rollout.
     """
     manifest = scope.assemble(offline=True).manifest
     known = [fleet.group for fleet in manifest.fleets if fleet.rollout]
@@ -71,7 +71,7 @@ def resume(scope: Scope, sink: Sink, groups: Collection[str]) -> Planned:
         if group not in known:
             hint = did_you_mean(group, known) or ("those are " + ", ".join(known) if known else "")
             raise UsageError(f"no fleet with a rollout has the group {group!r}", hint=hint)
-    return plan(scope, sink, at_once=True, resumed=groups or known)
+    return plan(scope, sink, at_once=True, late=late, resumed=groups or known)
 
 
 def _read_plan(path: str) -> Plan:

@@ -185,19 +185,26 @@ def _rest(
     surveys: Mapping[str, Survey] | None,
     now: datetime,
 ) -> float:
-    """Return how many seconds a wave still waits if all before it is done."""
+    """Return how many seconds a wave still waits if all before it is done.
+
+    What a wave waits with are the versions that are pending there and applied before it. What was applied once and is
+    rolled back does not count.
+    """
     if not rollout.pause:
         return 0.0
     if surveys is None:
         return rollout.pause
-    before = [id for wave in waves[:place] for id in wave]
-    newest = max((version for id in before for version in _done(surveys.get(id))), default=None)
-    if newest is None:
+    before, later = ([id for wave in part for id in wave] for part in (waves[:place], waves[place:]))
+    applied = {id: set(survey.state.applied) for id, survey in surveys.items()}
+    pending = {version for id in waves[place] if id in surveys for version in surveys[id].state.pending}
+    coming = pending & {version for id in before for version in applied.get(id, ())}
+    if not coming:
         return 0.0
-    if any(newest in _done(surveys.get(id)) for wave in waves[place:] for id in wave):
+    newest = max(coming)
+    if any(newest in applied.get(id, ()) for id in later):
         return 0.0  # this wave has been begun
-    if all(not _done(surveys.get(id)) for id in waves[place]) and any(
-        newest in _done(surveys.get(id)) for wave in waves[1:place] for id in wave
+    if not any(applied.get(id) for id in waves[place]) and any(
+        newest in applied.get(id, ()) for wave in waves[1:place] for id in wave
     ):
         return 0.0  # new members of a fleet wait for the canaries alone
     ends = [
@@ -207,13 +214,6 @@ def _rest(
         return rollout.pause
     passed = (now - max(ends)).total_seconds()
     return max(0.0, rollout.pause - max(0.0, passed))
-
-
-def _done(survey: Survey | None) -> set[int]:
-    """Return the versions that a database has had done, by its own records."""
-    if survey is None:
-        return set()
-    return {one.version for one in survey.history.attempts if one.done and one.direction is Direction.UP}
 
 
 def _ends(attempts: Sequence[Attempt], version: int) -> list[datetime | None]:

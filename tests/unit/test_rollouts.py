@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from manifests import HEAD, one, read
 
 from orchestrator.errors import InvalidError
-from orchestrator.model import Database, Direction
+from orchestrator.model import Attempt, Database, Direction, History
 from orchestrator.operations.assembly import Assembly
 from orchestrator.operations.validate import validate
+from orchestrator.planning.history import State
 from orchestrator.planning.plan import DatabasePlan, Plan
 from orchestrator.planning.rollout import idle_canaries, rollouts, waves_of
+from orchestrator.planning.surveys import Survey
 
 MEMBER = (
     '  - {{name: "tenant_{{tenant}}", server: pg, migrations: m, labels: ["in-{{region}}", "{{plan}}"],'
@@ -87,6 +89,35 @@ def test_a_rollout_without_its_canaries_does_not_begin() -> None:
         "the rollout of group:tenant has canaries that are no members: acne",
         "the rollout of group:tenant has a wave that no member belongs to: label:betta",
     ]
+
+
+@pytest.mark.parametrize(
+    ("applied", "once", "wave", "rest"),
+    [
+        (["12", "1", "1", "1", "1"], "", 2, 60),
+        (["12", "12", "1", "1", "1"], "", 2, 0),  # the wave has been begun
+        (["12", "12", "1", "1", "1"], "", 3, 60),
+        (["12", "1", "1", "1", "1"], "2", 2, 60),  # rolled back everywhere
+        (["123", "13", "13", "13", "13"], "", 2, 60),  # 2 came late
+        (["12", "12", "12", "", ""], "", 3, 0),  # new members wait for the canaries alone
+        (["12", "", "", "", ""], "", 2, 60),
+    ],
+)
+def test_a_pause_is_known_by_what_is_applied_now(applied: list[str], once: str, wave: int, rest: float) -> None:
+    found = members("{canary: [acme], then: 2, pause: 1h}")
+    now = datetime.now(UTC)
+    surveys, plans = {}, []
+    for member, text in zip(found, applied, strict=True):
+        versions = tuple(map(int, text))
+        pending = tuple(version for version in (1, 2, 3) if version not in versions)
+        attempts = tuple(
+            Attempt(version, 1, "x", Direction.UP, "", done=True, finished_at=now - timedelta(minutes=59))
+            for version in {*versions, *map(int, once)}
+        )
+        surveys[member.id] = Survey("h", History(attempts=attempts), state=State(applied=versions, pending=pending))
+        plans.append(DatabasePlan(member.id, member.engine, member.name, "h", create=member.member != "acme"))
+    (fleet,) = rollouts({"tenant": found}, Plan(Direction.UP, tuple(plans)), surveys, now)
+    assert {step.number: step.rest for step in fleet.waves}[wave] == pytest.approx(rest)
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ def resume(
         list[str] | None,
         typer.Argument(metavar="[GROUP]...", help="The groups of the fleets that go on. Default: all."),
     ] = None,
+    allow_out_of_order: options.AllowOutOfOrder = False,
     scope: Scope,
     engine: options.Engine = options.RunsOn.local,
     scheduler: options.Scheduler = None,
@@ -52,7 +53,7 @@ def resume(
     refuse_half_a_cluster(engine, scheduler, scope)
     with ExitStack() as cluster, watch_for(broadcast, scope, timings=timings, prometheus=prometheus) as watch:
         with planning(broadcast, output):
-            planned = resume(scope, broadcast, groups or ())
-            planned = cluster.enter_context(on_workers(planned, scope, scheduler))
+            planned = resume(scope, broadcast, groups or (), late=allow_out_of_order)
+            planned = cluster.enter_context(on_workers(planned, scope, scheduler, late=allow_out_of_order))
         watch.plan_is_made(planned)
         return watch.ended(carry_out(planned, broadcast, output, yes=yes, verbose=verbose, junit=junit))
