@@ -11,7 +11,7 @@ SHOWN = 5
 
 def some(names: Sequence[str], shown: int = SHOWN) -> str:
     """Return the names in a sentence: the first few, and how many more there are."""
-    return ", ".join(names[:shown]) + (f" and {len(names) - shown} more" if len(names) > shown else "")
+    return ", ".join(names[:shown]) + (f" and {len(names) - shown:,} more" if len(names) > shown else "")
 
 
 def either(words: Sequence[str]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.views.table import table
@@ -13,36 +13,56 @@ if TYPE_CHECKING:
 
 _WIDTH = 64
 """Width of the column with the names of a wave."""
+_NAMED = 500
+"""So many names of a wave are shown, and so many databases in one place of the tree."""
 
 Dependencies = Mapping[str, Sequence[str]]
 
 
 def text(dependencies: Dependencies, waves: Sequence[Sequence[str]]) -> str:
-    """Return a table of waves, then a tree. The children of a database are drawn once; later it is only named."""
+    """Return a table of waves, then a tree. The children of a database are drawn once; later it is only named.
+
+    Of very many names in one place, the first ones are shown and the others counted.
+    """
     rows = []
     for number, wave in enumerate(waves, 1):
-        first, *more = _wrapped(wave)
+        first, *more = _wrapped([*wave[:_NAMED], *_more(wave)])
         rows += [(str(number), str(len(wave)), first), *(("", "", line) for line in more)]
     lines = [table(("WAVE", "SIZE", "DATABASES"), rows), ""]
     dependants: dict[str, list[str]] = {id: [] for id in dependencies}
     for id, needs in dependencies.items():
         for need in needs:
             dependants[need].append(id)
-    shown: set[str] = set()
-
-    def draw(id: str, prefix: str, branch: str, below: str) -> None:
-        again = id in shown and bool(dependants[id])
-        shown.add(id)
-        lines.append(f"{prefix}{branch}{id}{' (see above)' if again else ''}")
-        children = [] if again else dependants[id]
-        for child in children:
-            last = child == children[-1]
-            draw(child, prefix + below, "└─ " if last else "├─ ", "   " if last else "│  ")
-
-    for id, needs in dependencies.items():
-        if not needs:
-            draw(id, "", "", "")
+    lines += _tree([id for id, needs in dependencies.items() if not needs], dependants)
     return "\n".join(lines)
+
+
+def _tree(roots: Sequence[str], dependants: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """Yield the lines of a tree. Each entry that waits is a database, what stands before it, and before its children."""
+    shown: set[str] = set()
+    waiting: list[tuple[str, str, str]] = []
+
+    def wait_for(children: Sequence[str], prefix: str, *, branches: bool) -> None:
+        leaves = [child for child in children if not dependants[child]]
+        named = [child for child in children if dependants[child]] if len(leaves) > _NAMED else [*children]
+        named += [*leaves[:_NAMED], *_more(leaves)] if len(leaves) > _NAMED else []
+        for place, child in enumerate(reversed(named)):
+            branch, below = ("└─ ", "   ") if not place else ("├─ ", "│  ")
+            waiting.append((child, prefix + branch * branches, prefix + below * branches))
+
+    wait_for(roots, "", branches=False)
+    while waiting:
+        id, before, below = waiting.pop()
+        children = dependants.get(id, ())
+        again = id in shown and bool(children)
+        shown.add(id)
+        yield f"{before}{id}{' (see above)' if again else ''}"
+        if not again:
+            wait_for(children, below, branches=True)
+
+
+def _more(names: Sequence[str]) -> list[str]:
+    return [f"and {len(names) - _NAMED:,} more"] if len(names) > _NAMED else []
 
 
 def _wrapped(names: Sequence[str]) -> list[str]:

@@ -8,6 +8,7 @@ from datetime import UTC
 from typing import Any
 
 from orchestrator.hints import Command, Hint, joined
+from orchestrator.patterns import regex
 from orchestrator.phrases import some
 from orchestrator.planning.listing import APPLIED, HELD, PARTIAL, Listed
 from orchestrator.planning.listing import FAILED as LISTED_FAILED
@@ -28,6 +29,7 @@ _MAX_ALIKE = 4
 """So many problems of one kind are told of a database; of more, the first ones and their number."""
 FOLDED = 10
 """So many members of a fleet are one row."""
+_TIME = regex(r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2} UTC")
 
 
 def status_document(status: Status) -> dict[str, Any]:
@@ -152,7 +154,9 @@ def _remarks_of_many(members: Sequence[DatabaseStatus]) -> Iterator[str]:
     texts: dict[tuple[str, ...], list[str]] = {}
     for one in members:
         if text := list(_remarks(one)):
-            key = tuple(line.replace(one.id, "").replace(one.name, "") for line in text)
+            # The name of a database can be the number of a version.
+            versions = [*(str(each.version) for each in one.problems), *(str(each.version) for each in one.failed)]
+            key = (*versions, *(_TIME.sub("", line).replace(one.id, "").replace(one.name, "") for line in text))
             alike.setdefault(key, []).append(one)
             texts.setdefault(key, text)
     for key, ones in alike.items():
@@ -162,7 +166,7 @@ def _remarks_of_many(members: Sequence[DatabaseStatus]) -> Iterator[str]:
 
 
 def _counts(status: Status) -> list[str]:
-    text = ", ".join(f"{count} {what}" for what, count in status.counts if count)
+    text = ", ".join(f"{count:,} {what}" for what, count in status.counts if count)
     return [f"\n{text}."] if text else []
 
 

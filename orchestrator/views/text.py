@@ -45,7 +45,7 @@ def plan_text(plan: Plan, risks: Mapping[str, Sequence[Risk]]) -> Hint:
             lines += map(_coloured, work[planned.id])
         elif planned is others[0]:
             places = list(dict.fromkeys(other.endpoint for other in others))
-            names = Painted(f"{len(others)} databases: {some([other.id for other in others])}", "bold")
+            names = Painted(f"{len(others):,} databases: {some([other.id for other in others])}", "bold")
             lines.append(Hint(names, f"  ({some(places)})"))
             lines += map(_coloured, kind)
     if failing := [planned.id for planned in plan.databases if planned.failure]:
@@ -72,11 +72,11 @@ def _sentence(plan: Plan, dangers: int) -> str:
     steps = sum(len(planned.steps) for planned in plan.databases)
     create = sum(planned.create for planned in plan.databases)
     failed = len(plan.failures)
-    parts = [f"{create} to create"] if create else []
+    parts = [f"{create:,} to create"] if create else []
     parts.append(f"{counted(steps, 'migration')} to {'run' if plan.direction.value == 'up' else 'roll back'}")
-    parts.append(f"{unchanged} up to date" if plan.direction.value == "up" else f"{unchanged} unchanged")
+    parts.append(f"{unchanged:,} {'up to date' if plan.direction.value == 'up' else 'unchanged'}")
     if failed:
-        parts.append(f"{failed} with problems")
+        parts.append(f"{failed:,} with problems")
     if dangers:
         parts.append(f"{counted(dangers, 'risky statement')} (!)")
     return "Plan: " + ", ".join(parts) + "."
@@ -171,12 +171,12 @@ class OutcomeTable:
             for kind, ids in groups
         ]
         shown = table(("DATABASE", "RESULT", "VERSION", "MIGRATIONS", "TIME"), rows)
-        return f"{shown}\n{self._slowest()}" if len(self._rows) >= MANY else shown
+        return "\n".join(filter(None, [shown, self._slowest() if len(self._rows) >= MANY else ""]))
 
     def _slowest(self) -> str:
-        """Return the databases that took the longest, in a sentence."""
-        slow = sorted(self._rows, key=lambda id: -self._rows[id][3])[:SLOWEST]
-        return "Slowest: " + ", ".join(f"{id} {self._rows[id][3]:.2f} s" for id in slow) + "."
+        """Return the databases that took the longest, in a sentence; '' if nothing was measured."""
+        slow = [id for id in sorted(self._rows, key=lambda id: -self._rows[id][3])[:SLOWEST] if self._rows[id][3]]
+        return "Slowest: " + ", ".join(f"{id} {self._rows[id][3]:.2f} s" for id in slow) + "." if slow else ""
 
     def _time(self, ids: Sequence[str]) -> str:
         longest = max(self._rows[id][3] for id in ids)

@@ -255,9 +255,10 @@ def test_rollback_and_redo_are_watched_as_apply_is(pg_estate: Estate, collector:
     told = (pg_estate.root / "orch.prom").read_text()
     assert '\norch_database_version{database="postgres-good",engine="postgres"} 1\n' in told
     collector.bodies.clear()
-    with (pg_estate.root / "databases.yaml").open("a") as manifest:
-        source = "server: postgres, migrations: migrations/postgres-good/schema, for_each: {values: [a, b]}"
-        manifest.write(f'  - {{name: "m_{{x}}", {source}, rollout: {{canary: [a], pause: until resumed}}}}\n')
+    manifest = pg_estate.root / "databases.yaml"
+    source = "server: postgres, migrations: migrations/postgres-good/schema, for_each: {values: [a, b]}"
+    fleet = f'  - {{name: "m_{{x}}", {source}, rollout: {{canary: [a], pause: until resumed}}}}\n'
+    manifest.write_text(manifest.read_text().replace("databases:\n", f"databases:\n{fleet}"))
     pg_estate.orch("apply", "--only", "m_*", env=env, code=8)
     pg_estate.orch("rollout", "resume", "--prometheus", "orch.prom", env=env, code=1)
     last = json.loads(collector.bodies[-1][1])

@@ -8,7 +8,10 @@ from orchestrator import events
 from orchestrator.events import Failure
 from orchestrator.model import Direction, Mark
 from orchestrator.planning.plan import DatabasePlan, Plan
+from orchestrator.planning.status import DatabaseStatus, FailedTry, Status
 from orchestrator.views.failures import MANY, alike, shared
+from orchestrator.views.graph_text import text as graph_text
+from orchestrator.views.status import status_text
 from orchestrator.views.text import OutcomeTable
 
 
@@ -68,3 +71,30 @@ def test_the_slowest_of_many_databases_are_named() -> None:
     assert any("postgres-bad" in line and "failed" in line for line in lines)
     assert len(lines) == 4
     assert "Slowest" not in outcome(20)
+
+
+def test_status_folds_failed_tries_whenever_they_were_and_keeps_versions_apart() -> None:
+    def member(name: str, version: int) -> DatabaseStatus:
+        tried = FailedTry(
+            version, f"the last try of version {version} failed on 2026-11-27 21:28:{int(name) % 60:02d} UTC: x", ""
+        )
+        return DatabaseStatus(f"sqlite-{name}", "sqlite", name, "h", name, "failed", group="t", failed=(tried,))
+
+    found = [member(str(number), 1) for number in range(1, 1200)] + [member("2", 2)]
+    text = str(status_text(Status(tuple(found))))
+    assert text.count("the same holds") == 1
+    assert "the same holds for 1,198 more: sqlite-2, sqlite-3, sqlite-4, sqlite-5, sqlite-6 and 1,193 more" in text
+    assert "sqlite-2: the last try of version 2 failed" in text
+    assert "1,200 failed." in text
+
+
+def test_a_graph_of_very_many_databases_shows_the_first_of_them() -> None:
+    leaves = [f"t{number}" for number in range(3_000)]
+    chain = {
+        f"c{number}": (f"c{number - 1}",) if number else () for number in range(1_200)
+    }  # deeper than Python's stack
+    lines = graph_text({"core": (), **dict.fromkeys(leaves, ("core",)), **chain}, [["core", *leaves]]).splitlines()
+    assert "└─ and 2,500 more" in lines
+    assert "├─ t0" in lines
+    assert lines[-1].endswith("└─ c1199")
+    assert sum("t2999" in line for line in lines) == 0
