@@ -74,16 +74,17 @@ def test_the_slowest_of_many_databases_are_named() -> None:
 
 
 def test_status_folds_failed_tries_whenever_they_were_and_keeps_versions_apart() -> None:
-    def member(name: str, version: int) -> DatabaseStatus:
-        tried = FailedTry(
-            version, f"the last try of version {version} failed on 2026-11-27 21:28:{int(name) % 60:02d} UTC: x", ""
-        )
+    def member(name: str, version: int, second: int = 0) -> DatabaseStatus:
+        tried = FailedTry(version, f"the last try of version {version} failed on 2026-11-27 21:28:{second:02d} UTC", "")
         return DatabaseStatus(f"sqlite-{name}", "sqlite", name, "h", name, "failed", group="t", failed=(tried,))
 
-    found = [member(str(number), 1) for number in range(1, 1200)] + [member("2", 2)]
-    text = str(status_text(Status(tuple(found))))
+    found = [member(f"t_{number}", 3, number % 60) for number in range(1, 1199)]
+    text = str(status_text(Status((*found, member("1", 1), member("2", 2)))))
     assert text.count("the same holds") == 1
-    assert "the same holds for 1,198 more: sqlite-2, sqlite-3, sqlite-4, sqlite-5, sqlite-6 and 1,193 more" in text
+    assert (
+        "the same holds for 1,197 more: sqlite-t_2, sqlite-t_3, sqlite-t_4, sqlite-t_5, sqlite-t_6 and 1,192 more"
+        in text
+    )
     assert "sqlite-2: the last try of version 2 failed" in text
     assert "1,200 failed." in text
 
