@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from orchestrator.engines.url import DsnError
@@ -41,7 +43,8 @@ def send(messages: Sequence[tuple[str, Secret, bytes]]) -> list[str]:
 
     def post(number: int, url: Secret, body: bytes) -> None:
         try:
-            request = Request(url.reveal(), body, {"Content-Type": "application/json", "User-Agent": "orch"})  # noqa: S310 - checked above
+            where, login = _without_login(url.reveal())
+            request = Request(where, body, {"Content-Type": "application/json", "User-Agent": "orch", **login})  # noqa: S310 - checked above
             with build_opener(_NoRedirects).open(request, timeout=_TIMEOUT):
                 answers[number] = ""
         except Exception as error:  # noqa: BLE001 - of whatever kind: only its name is told, its text may hold the URL
@@ -60,6 +63,16 @@ def send(messages: Sequence[tuple[str, Secret, bytes]]) -> list[str]:
         thread.join(max(0.0, until - time.monotonic()))
     wrong = [(name, answers.get(number, "it did not answer in time")) for number, (name, _, _) in enumerate(messages)]
     return [f"{name}: {why}" for name, why in wrong if why]
+
+
+def _without_login(url: str) -> tuple[str, dict[str, str]]:
+    """Return a URL without user and password, and the header that takes them along."""
+    parts = urlsplit(url)
+    login, at, host = parts.netloc.rpartition("@")
+    if not at:
+        return url, {}
+    encoded = b64encode(unquote(login).encode()).decode()
+    return parts._replace(netloc=host).geturl(), {"Authorization": f"Basic {encoded}"}
 
 
 class _NoRedirects(HTTPRedirectHandler):

@@ -272,7 +272,7 @@ def test_a_webhook_that_does_not_answer_or_leads_elsewhere_stops_nobody(
 ) -> None:
     three(pg_estate)
     notified(pg_estate, "{variable: HOOK, events: [finished]}")
-    env = {"HOOK": f"http://127.0.0.1:{collector.server_port}/away"}
+    env = {"HOOK": f"http://ann:s3cr%40t@127.0.0.1:{collector.server_port}/away"}  # a login is no part of the address
     result = pg_estate.orch("apply", "--only", "good", env=env)
     assert "a webhook was not notified: HOOK: it answered 302" in result.stderr
     assert [path for path, _ in collector.bodies] == ["/away"], "a redirect is not followed"
