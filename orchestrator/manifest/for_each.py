@@ -192,7 +192,8 @@ def _lines(text: str, path: str) -> Iterator[Row]:
 def _table(text: str, path: str) -> Iterator[Row]:
     import csv
 
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    lines = list(io.StringIO(text, newline=""))
+    reader = csv.reader(lines, strict=True)
     names: list[str] = []
     line = 0
     try:
@@ -206,6 +207,9 @@ def _table(text: str, path: str) -> Iterator[Row]:
                 if problem := _header_problem(names):
                     raise InvalidError(problem, where=mark, hint="the first line has the names of the columns")
                 continue
+            if lines[first - 1].lstrip().startswith("#"):
+                hint = "remove it; or, if it is a value, put it in double quotes"
+                raise InvalidError("this line begins with #, and CSV has no comments", where=mark, hint=hint)
             if len(cells) != len(names):
                 what = f"this line has {_counted(cells, 'value')}, and the first line names {_counted(names, 'column')}"
                 raise InvalidError(what, where=mark)

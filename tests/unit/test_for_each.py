@@ -30,14 +30,14 @@ def names(for_each: str) -> list[str]:
 
 def test_members_come_from_values_ranges_and_files() -> None:
     Path("t.txt").write_text("\ufeffacme\n\n# not this one\n  globex  \r\nบริษัท\n", encoding="utf-8")
-    Path("t.csv").write_text('slug,region\r\nacme,eu\r\n"glo""bex", us\r\n\r\n')
+    Path("t.csv").write_text('slug,region\r\nacme,eu\r\n"glo""bex", us\r\n\r\n"#7",us\r\n')
     Path("t.json").write_text('[\n  {"slug": "acme", "n": 1},\n\t{"n": 2, "slug": "globex"}\n]\n')
     Path("plain.json").write_text('["acme", 7]')
     assert names("{values: [acme, 7]}") == ["tenant_acme", "tenant_7"]
     assert names("{range: 9..11}") == ["tenant_9", "tenant_10", "tenant_11"]
     assert names("{range: 009..011}") == ["tenant_009", "tenant_010", "tenant_011"]
     assert names("{file: t.txt}") == ["tenant_acme", "tenant_globex", "tenant_บริษัท"]
-    assert names("{file: t.csv, column: slug}") == ["tenant_acme", 'tenant_glo"bex']
+    assert names("{file: t.csv, column: slug}") == ["tenant_acme", 'tenant_glo"bex', "tenant_#7"]
     assert names("{file: t.json, column: slug}") == ["tenant_acme", "tenant_globex"]
     assert names("{file: plain.json}") == ["tenant_acme", "tenant_7"]
     assert names("{values: []}") == []
@@ -215,6 +215,7 @@ def test_what_is_wrong_with_a_source_is_told_with_its_place(for_each: str, where
         ("t.csv", "slug;region\na;b\n", "t.csv:1:1", "separated by semicolons"),
         ("t.csv", "slug\tregion\na\tb\n", "t.csv:1:1", "separated by tabs"),
         ("t.csv", "# tenants\nslug\na\n", "t.csv:1:1", "CSV has no comments"),
+        ("t.csv", "slug\na\n# b\n", "t.csv:3:1", "CSV has no comments"),
         ("t.json", '["\\ud800"]', "t.json:1:2", "control character U+D800"),
         ("t.json", '[{"": "a"}]', "t.json:1:2", "a key without a name"),
         ("t.json", '{"a": 1}', "t.json:1:1", "not a JSON array"),
