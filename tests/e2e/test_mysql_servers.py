@@ -28,7 +28,7 @@ def odd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def shop(tmp_path: Path, odd: Server) -> Iterator[Shop]:
     made = Shop(tmp_path, odd)
     yield made
-    made.estate.mysql("", "SET GLOBAL read_only = 0, GLOBAL sql_safe_updates = 0")
+    made.estate.mysql("", "SET GLOBAL read_only = 0, GLOBAL sql_safe_updates = 0, GLOBAL init_connect = ''")
     made.estate.drop()
 
 
@@ -68,6 +68,39 @@ def test_everything_set_otherwise(shop: Shop) -> None:
     shop.orch("rollback", "shop", "--to", "0", "--yes")
     assert shop.state()[0] == ()
     shop.orch("apply")
+
+
+def test_settings_of_a_server_that_would_hide_records_or_end_sessions(shop: Shop) -> None:
+    """One row for each SELECT, a COMMIT that ends the session, nothing that commits by itself, '' for NULL, short rows."""
+    settings = ["sql_select_limit = 1", "completion_type = 2", "innodb_default_row_format = 'compact'"]
+    settings.append("init_connect = 'SET autocommit = 0'")
+    mode = f"{MODES},EMPTY_STRING_IS_NULL" if shop.is_maria() else MODES
+    variable = "tx_isolation" if shop.is_maria() else "transaction_isolation"
+    settings += [f"sql_mode = '{mode}'", f"{variable} = 'READ-UNCOMMITTED'"]
+    user = shop.estate.prefix + "u"
+    server = shop.estate.servers["mysql"]
+    shop.estate.mysql("", f"CREATE USER '{user}'@'127.0.0.1' IDENTIFIED BY 'sesame-opens'")
+    shop.estate.mysql("", f"GRANT ALL ON `{shop.estate.prefix}shop`.* TO '{user}'@'127.0.0.1'")  # not of SUPER: init_connect
+    rows = "INSERT INTO a SELECT 1 UNION ALL SELECT 2;\n"
+    undo = {"000002_b.down.sql": "DELETE FROM a WHERE x > 0;\n"}
+    shop.declare({"000001_a.up.sql": f"CREATE TABLE a (x int PRIMARY KEY);\n{rows}", "000002_b.up.sql": "DO 0;\n", **undo})
+    address = f"{server.host}:{server.port}"
+    dsn = {"ORCH_DSN_MYSQL_SHOP": f"mysql://{user}:sesame-opens@tcp({address})/{shop.estate.prefix}shop"}
+    try:
+        for setting in settings:
+            shop.estate.mysql("", f"SET GLOBAL {setting}")
+        shop.estate.orch("apply", env=dsn)
+        assert "Nothing to do" in shop.estate.orch("apply", env=dsn).text
+        shop.estate.orch("rollback", "shop", "--to", "1", "--yes", env=dsn)
+        assert shop.estate.status("mysql-shop")["version"] == 1
+        shop.estate.mysql("", "SET GLOBAL init_connect = 'USE information_schema'")
+        told = shop.estate.orch("plan", code=7, env=dsn).text
+        assert "puts this session into the database 'information_schema'" in told
+    finally:
+        for name in ("sql_select_limit", "completion_type", "innodb_default_row_format", variable, "init_connect"):
+            shop.estate.mysql("", f"SET GLOBAL {name} = DEFAULT")
+        shop.estate.mysql("", f"SET GLOBAL sql_mode = '{MODES}'")
+        shop.estate.mysql("", f"DROP USER '{user}'@'127.0.0.1'")
 
 
 def test_two_entries_whose_names_differ_by_the_case_of_letters(shop: Shop) -> None:

@@ -65,6 +65,7 @@ def test_parameters() -> None:
         ("mysql://a:b@tcp(h)/d?autocommit=0", "sets autocommit"),
         ("mysql://a:b@tcp(h)/d?sql_select_limit=10", "could not read all of its records"),
         ("mysql://a:b@tcp(h)/d?completion_type=2", "end the session"),
+        ("mysql://a:b@tcp(h)/d?Character_Set_Client=latin1", "files are UTF-8"),
         ("mysql://a:b@tcp(h)/d?a;b=1", "no name of a variable"),
         ("postgres://a:b@h/d", "postgres://"),
     ],

@@ -144,6 +144,7 @@ def test_what_commits_with_its_record() -> None:
         ("ALTER TABLE a ADD b int;\nSELECT 1;\nSELECT found_rows ( ) INTO @n;", "3:8", "FOUND_ROWS() asks about"),
         ("DROP TABLE a;\nGET DIAGNOSTICS @n = ROW_COUNT;", "2:1", "GET DIAGNOSTICS asks about"),
         ("SET completion_type = 2;", "1:5", "end the session"),
+        ("SET wsrep_on = 0;", "1:5", "would miss"),
         ("CREATE TABLE a (i int);\n/* TODO\nCREATE TABLE b (i int);\n", "2:1", "comment that begins here has no end"),
         ("CREATE TABLE a (i int);\nINSERT INTO a VALUES ('it''s\\');\n", "2:23", "no closing quote"),
         ("CREATE TABLE a (i int);\nDROP TABLE `b``;\n", "2:12", "no closing quote"),

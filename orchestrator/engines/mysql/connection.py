@@ -23,7 +23,10 @@ from orchestrator.model import Target
 CONNECT_TIMEOUT = 10  # seconds, unless the DSN says otherwise
 Answer = tuple[tuple[Any, ...], ...]
 """The rows of a result."""
-_ALL_ROWS = 2**64 - 1
+OURS = {"autocommit": 1, "sql_select_limit": 2**64 - 1, "completion_type": 0}
+"""What every session sets. A server or its init_connect may have other values: then nothing commits by itself, orch reads a part
+of its records only, or a COMMIT begins another transaction."""
+_SET_OURS = ", ".join(f"SESSION {name} = {value}" for name, value in OURS.items())
 _DURATION = re.compile(r"([0-9.]+)(ms|s|m|h)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -51,7 +54,7 @@ def open_connection(target: Target, *, database: bool = True, timeout: float | N
             password=unquote(parts.password),
             database=target.database if database else None,
             charset="utf8mb4",
-            autocommit=True,
+            autocommit=None,  # see OURS: the driver does not know what init_connect has set
             connect_timeout=timeout or _seconds(options.get("timeout", "")) or CONNECT_TIMEOUT,
             read_timeout=_seconds(options.get("readTimeout", "")),
             write_timeout=_seconds(options.get("writeTimeout", "")),
@@ -84,7 +87,7 @@ class OurConnection(Connection):
     def set_character_set(self, charset: str, collation: str | None = None) -> None:
         """Say what the session speaks; with the same message, what a server may have set otherwise and orch rests on."""
         said = f"SET NAMES {charset} COLLATE {collation}" if collation else f"SET NAMES {charset}"
-        ask(self, f"{said}, SESSION sql_select_limit = {_ALL_ROWS}, SESSION completion_type = 0")
+        ask(self, f"{said}, {_SET_OURS}")
         self.charset, self.collation, self.encoding = charset, collation, charset_by_name(charset).encoding
 
     def allow_several(self, several: bool) -> None:

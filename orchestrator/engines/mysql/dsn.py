@@ -44,10 +44,13 @@ _NOT_IN_A_DSN = {
     "transaction_read_only": "orch could not write",
     "tx_read_only": "orch could not write",
     "sql_log_bin": "replicas would miss the migration",
-    "sql_select_limit": "orch could not read all of its records",
-    "completion_type": "a COMMIT would begin another transaction, or end the session",
+    "wsrep_on": "the other nodes would miss the migration",
+    "gtid_next": "a second transaction would get the same id",
     "pseudo_thread_id": "orch finds its lock by it",
     "timestamp": "the history would have a wrong time",
+    "sql_select_limit": "orch could not read all of its records",
+    "completion_type": "a COMMIT would begin another transaction, or end the session",
+    "character_set_client": "migration files are UTF-8",
 }
 _TLS = ("true", "false", "skip-verify")
 

@@ -29,7 +29,7 @@ _UNKNOWN_DATABASE = 1049
 _NO_RIGHT_ON_DATABASE = 1044
 _THERE = frozenset({1007, 1050, 1060, 1061, 1068, 1125, 1304, 1359, 1396, 1537, 1826})
 """What a statement makes is there already."""
-TRANSIENT = frozenset({1205, 1213, 1020, 1412, 3572, 1040, 1203})
+TRANSIENT = frozenset({1205, 1213, 1020, 1412, 3572, 1040, 1203, 3101})
 _WAITED = frozenset({1205, 3572})
 _LOST = frozenset({2006, 2013, 2014, 2055, 1053, 1927, 1158, 1159, 1160, 1161, 4031})
 _LOGIN = frozenset({1045, 1698, 1820, 1862, 3118, 4151, 1251, 2059, 2061, 1275})
@@ -62,6 +62,7 @@ _HINTS = {
     1787: "this server takes no temporary tables in a transaction (enforce_gtid_consistency with binlog_format=STATEMENT): "
     "use an ordinary table, or binlog_format=ROW",
     1418: "say DETERMINISTIC, NO SQL or READS SQL DATA; or an administrator sets log_bin_trust_function_creators",
+    3101: "another member of the group has changed the same rows, or the group is not complete; nothing of the transaction is left",
     3750: "give the table a primary key: the server has sql_require_primary_key on",
     3098: "this server only takes tables of InnoDB with a primary key",
     3948: "write the rows as INSERT statements",

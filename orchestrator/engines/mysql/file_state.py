@@ -12,7 +12,7 @@ from typing import Any
 
 import pymysql
 
-from orchestrator.engines.mysql.connection import ask
+from orchestrator.engines.mysql.connection import OURS, ask
 from orchestrator.engines.mysql.lexer import Token, name_of, split
 from orchestrator.engines.mysql.named import change_of
 from orchestrator.engines.mysql.named import quoted as as_sql
@@ -25,8 +25,8 @@ from orchestrator.model import Statement
 _VARIABLES = (
     *("sql_mode", "foreign_key_checks", "unique_checks", "time_zone", "sql_safe_updates", "sql_notes"),
     *("character_set_client", "character_set_results", "collation_connection", "group_concat_max_len"),
-    *("default_storage_engine", "lock_wait_timeout", "innodb_lock_wait_timeout", "autocommit", "max_error_count"),
-    *("sql_select_limit", "completion_type"),
+    *("default_storage_engine", "lock_wait_timeout", "innodb_lock_wait_timeout", "max_error_count"),
+    *OURS,
 )
 _PLAIN_FUNCTIONS = frozenset(
     {"concat", "concat_ws", "replace", "if", "ifnull", "coalesce", "nullif", "trim", "upper", "lower"}

@@ -92,6 +92,8 @@ class RecordWriter:
             code = errors.code_of(error)
             if not self._connection.open or code in errors.TRANSIENT or code == errors.KILLED:
                 raise
+            if len(answers) == len(queries) - 1:  # all is as it should be, and the server refuses the COMMIT itself
+                raise
             return False
         self._store.note_ready()
         self._store.note_committed(version_row)

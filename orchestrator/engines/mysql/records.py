@@ -164,7 +164,7 @@ class Records:
         columns = ", ".join(f"`{name}` {kind}" for name, kind in COLUMNS.items())
         return (
             f"CREATE TABLE IF NOT EXISTS {quoted(self.history)} ({columns}, PRIMARY KEY (`version`, `attempt`)) "
-            "ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin"
+            "ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin"  # others hold shorter rows
         )
 
     def complete_history(self, columns: Collection[str]) -> str:

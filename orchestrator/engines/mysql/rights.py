@@ -15,9 +15,9 @@ from orchestrator.errors import OrchError
 from orchestrator.model import Target
 
 # Rights on a database are given for a pattern, in which `_` and `%` of a name may be escaped.
-_GIVEN = """SELECT PRIVILEGE_TYPE, '' FROM information_schema.USER_PRIVILEGES WHERE GRANTEE = {login}
+_GIVEN = """SELECT PRIVILEGE_TYPE, {none} FROM information_schema.USER_PRIVILEGES WHERE GRANTEE = {login}
     UNION SELECT PRIVILEGE_TYPE, TABLE_SCHEMA FROM information_schema.SCHEMA_PRIVILEGES
-    WHERE GRANTEE = {login} AND {database} LIKE TABLE_SCHEMA"""
+    WHERE GRANTEE = {login} AND {database} LIKE TABLE_SCHEMA ESCAPE CHAR(92)"""
 _HINT_TIMEOUT = 5.0  # seconds to connect; only a hint depends on it
 _WILDCARD = re.compile(r"(?<!\\)[%_]")
 
@@ -46,7 +46,8 @@ def rights_of(connection: Any, database: str) -> Rights | None:
         return None
     user, _, host = str(login).rpartition("@")
     given: dict[str, set[str]] = {"": set()}
-    for right, pattern in ask(connection, _GIVEN.format(login=text(f"'{user}'@'{host}'"), database=text(database))):
+    query = _GIVEN.format(login=text(f"'{user}'@'{host}'"), database=text(database), none=text(""))
+    for right, pattern in ask(connection, query):
         given.setdefault(str(pattern), set()).add(str(right))
     everywhere = given.pop("")
     # Of several patterns the server takes the one with the fewest wildcards alone.

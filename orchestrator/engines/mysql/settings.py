@@ -17,6 +17,7 @@ _NOT_TO_SET = {
     "sql_log_bin": "replicas would miss what the file does, and the record of it",
     "transaction_read_only": "orch could not write its records",
     "tx_read_only": "orch could not write its records",
+    "wsrep_on": "the other nodes of the cluster would miss what the file does",
     "gtid_next": "the record of the file would get this id too",
     "pseudo_thread_id": "orch finds its lock by it",
     "timestamp": "the history would have a wrong time",

@@ -15,16 +15,19 @@ from orchestrator.engines.mysql.connection import Answer, ask, ask_all
 from orchestrator.engines.mysql.lock import lock_name
 from orchestrator.engines.mysql.records import READ, Records, Rows, quoted, text
 from orchestrator.engines.mysql.writable import READ_ONLY, is_on, read_only
-from orchestrator.errors import ConflictError, StatementError
+from orchestrator.errors import ConflictError, ConnectError, StatementError
 from orchestrator.model import Attempt, History, Target, VersionRow
 
-_SNAPSHOT = "START TRANSACTION WITH CONSISTENT SNAPSHOT"
+# Below REPEATABLE READ there is no snapshot, and SERIALIZABLE would wait for whoever writes.
+_SNAPSHOT = ("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ", "START TRANSACTION WITH CONSISTENT SNAPSHOT")
 _SNAPSHOT_TRIES = 5
 _CHANGED_MEANWHILE = 1412
 _NO_TABLE = 1146
 _NO_COLUMN = 1054
 _TABLES = ("base table", "system versioned")
-_FACTS = f"SELECT {READ_ONLY}, CONCAT_WS(':', @@hostname, @@port, @@datadir, DATABASE()), CURRENT_USER()"
+# Pods of two clusters can have one name, port and data directory: this number holds when the server started, and its id.
+_SERVER = "CONCAT_WS(':', @@hostname, @@port, @@datadir, UUID_SHORT() >> 24)"
+_FACTS = f"SELECT {READ_ONLY}, {_SERVER}, DATABASE(), CURRENT_USER()"
 
 
 class Store:
@@ -56,7 +59,7 @@ class Store:
         tables = records.version_table, records.history
         facts = ", ".join((_FACTS, *map(records.kind_of, tables)))
         told: list[Answer] = []
-        queries = [facts, _SNAPSHOT, records.select_versions(), records.select_history(), "ROLLBACK"]
+        queries = [facts, *_SNAPSHOT, records.select_versions(), records.select_history(), "ROLLBACK"]
         if self._connection.is_new:  # most likely there are no tables at all
             queries = [facts, self._count_others()]
         failed: pymysql.Error | None = None
@@ -66,7 +69,8 @@ class Store:
             if not told or not self._connection.open:
                 raise
             failed = error
-        ((closed, place, role, *kinds),) = told[0]
+        ((closed, server, database, role, *kinds),) = told[0]
+        self._refuse_another(database)
         for table, kind in zip(tables, kinds, strict=True):
             if kind is not None and str(kind).partition(":")[0] not in _TABLES:
                 self._roll_back()
@@ -80,7 +84,7 @@ class Store:
             versions, attempts, columns = None, None, ()
             others = int(told[1][0][0])
         elif not failed and not self._connection.is_new:
-            versions, attempts, columns = told[2], told[3], READ
+            versions, attempts, columns = told[-3], told[-2], READ
         elif failed and errors.code_of(failed) == _NO_TABLE and kinds == [None, None]:
             versions, attempts, columns = None, None, ()
             others = int(ask_all(self._connection, ["ROLLBACK", self._count_others()])[1][0][0])
@@ -106,18 +110,27 @@ class Store:
             rows=rows if len({*rows}) > 1 else (),
             read_only=read_only(self._target) if is_on(closed) else None,
             elsewhere=records.elsewhere(self._target.database),
-            place=f"{place}:{records.version_table}" if store else "",
+            place=f"{server}:{database}:{records.version_table}" if store else "",
         )
 
     def _read_slowly(self) -> tuple[Answer | None, Answer | None, tuple[str, ...]]:
         """Return the rows of both tables and the columns of the history, if one is missing or is not as orch creates it."""
         self._roll_back()
-        ask(self._connection, _SNAPSHOT)
+        ask_all(self._connection, _SNAPSHOT)
         try:
             versions = self._versions()
             return versions, *self._history()
         finally:
             self._roll_back()
+
+    def _refuse_another(self, database: Any) -> None:
+        """Raise ConnectError if the session is not in the database of the DSN: init_connect of the server can do that."""
+        if database is None or str(database).lower() != self._target.database.lower():
+            self._roll_back()
+            raise ConnectError(
+                f"{self._target.endpoint} puts this session into the database '{database}', not into '{self._target.database}'",
+                hint="look for a USE in the init_connect of the server",
+            )
 
     def _roll_back(self) -> None:
         with suppress(pymysql.Error, OSError):
