@@ -178,3 +178,27 @@ def test_a_read_only_server_is_told_before_any_file_is_tried(shop: Shop) -> None
     assert shop.orch("status", code=None).code in (0, 7)
     shop.estate.mysql("", "SET GLOBAL read_only = 0")
     shop.orch("apply")
+
+
+def test_an_account_that_may_no_longer_work_is_told_as_that(shop: Shop) -> None:
+    """Its password has expired, or it has used up its queries: the login itself succeeds. The next run continues."""
+    server = shop.estate.servers["mysql"]
+    user = f"'{shop.estate.prefix}u'@'127.0.0.1'"
+    dsn = f"mysql://{shop.estate.prefix}u:sesame-opens@tcp({server.host}:{server.port})/{shop.estate.prefix}shop"
+    shop.declare({"000001_a.up.sql": "CREATE TABLE a (x int);\nINSERT INTO a VALUES (1);\nCREATE TABLE b (x int);\n"})
+    shop.create()
+    try:
+        shop.estate.mysql("", f"CREATE USER {user} IDENTIFIED BY 'sesame-opens' WITH MAX_QUERIES_PER_HOUR 23")
+        shop.estate.mysql("", f"GRANT ALL ON `{shop.estate.prefix}shop`.* TO {user}")
+        for expected in ("has reached one of its limits", ""):
+            told = shop.estate.orch("apply", code=None, env={"ORCH_DSN_MYSQL_SHOP": dsn})
+            assert (told.code, expected in told.text) == (7 if expected else 0, True), told.text
+            shop.estate.mysql("", "FLUSH USER_RESOURCES")
+            shop.estate.mysql("", f"ALTER USER {user} WITH MAX_QUERIES_PER_HOUR 0")
+        assert shop.sql("SELECT x FROM a") == [(1,)]
+        shop.estate.mysql("", f"ALTER USER {user} PASSWORD EXPIRE")
+        told = shop.estate.orch("status", code=7, env={"ORCH_DSN_MYSQL_SHOP": dsn})
+        assert "its password has expired" in told.text
+        assert "sesame" not in told.text
+    finally:
+        shop.estate.mysql("", f"DROP USER {user}")

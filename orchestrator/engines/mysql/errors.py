@@ -34,14 +34,20 @@ _WAITED = frozenset({1205, 3572})
 _LOST = frozenset({2006, 2013, 2014, 2055, 1053, 1927, 1158, 1159, 1160, 1161, 4031})
 _LOGIN = frozenset({1045, 1698, 1820, 1862, 3118, 4151, 1251, 2059, 2061, 1275})
 _NO_TLS = 2026
-_TOO_MANY = frozenset({1040, 1203, 1226})
+_LIMIT_OF_ACCOUNT = 1226
+_TOO_MANY = frozenset({1040, 1203})
+_EXPIRED_LATER = 1820
+"""The login succeeds, and the first query is told that the password has expired."""
 _RIGHTS = frozenset({1044, 1045, 1142, 1143, 1227, 1370, 1410, 1419, 1382})
 _OF_THE_SERVER = frozenset({1227, 1419})
 """Rights on the server, which no right on a database includes. The server names them."""
-_READ_ONLY = frozenset({1290, 1792, 1836})
+_IN_READ_ONLY_TRANSACTION = 1792
+_READ_ONLY = frozenset({1290, _IN_READ_ONLY_TRANSACTION, 1836})
+_READ_ONLY_SESSIONS = "the server, or its init_connect, has transaction_read_only on for all sessions: an administrator can change that"
 _NEAR = re.compile(r"near '(?P<near>.*)' at line (?P<line>[0-9]+)\Z", re.DOTALL)
 _NAMED = re.compile(r"'(?P<name>[^']+)'")
 TOO_LARGE = "raise max_allowed_packet on the server, or split the statement into smaller ones"
+_LIMITED = "the account has a limit: wait, or let an administrator raise it: ALTER USER … WITH MAX_…"
 _HINTS = {
     1030: "look in the log of the server; the disk may be full",
     1114: "the disk, or the memory of a temporary table, is full: make room",
@@ -52,6 +58,7 @@ _HINTS = {
     1213: "two sessions waited for each other; nothing of the transaction is left",
     1205: "another session holds a lock on the table; let it finish, or raise lock_timeout",
     1153: TOO_LARGE,
+    _LIMIT_OF_ACCOUNT: _LIMITED,
     1227: "let an administrator give that right; DEFINER = … can be left out",
     1969: "SET max_statement_time = 0 at the top of the file, or in the DSN",
     1451: "other rows refer to it: remove or change those first",
@@ -70,7 +77,17 @@ _HINTS = {
 
 
 _LOGIN_HINT = "look at user and password in the DSN, and at the host from which that user may connect"
-_LOGIN_HINTS = {1184: "its init_connect fails: the log of the server says why"}
+_TLS_HINT = "; an account with REQUIRE SSL needs tls=true or tls=skip-verify in the DSN"
+_EXPIRED = "its password has expired: let an administrator run ALTER USER … IDENTIFIED BY …, and change the DSN"
+_LOCKED = "let an administrator run: ALTER USER … ACCOUNT UNLOCK"
+_LOGIN_HINTS = {
+    1184: "its init_connect fails: the log of the server says why",
+    1129: "this host had too many broken connections: let an administrator run FLUSH HOSTS, and look for what broke them",
+    1820: _EXPIRED,
+    1862: _EXPIRED,
+    3118: _LOCKED,
+    4151: _LOCKED,
+}
 
 
 def stop_unless(conditions: Iterable[str]) -> str:
@@ -123,6 +140,8 @@ def refused(error: BaseException, target: Target) -> OrchError:
             detail="the server says the same of a database that is not there, to who may not create it",
             hint=f"{'' if target.scratch else 'correct the name in the DSN, or '}let an administrator run: {_grant(target)}",
         )
+    if code == _LIMIT_OF_ACCOUNT:
+        return _used_up(text, target, transient=True)  # of its connections at one time, perhaps
     if code in _TOO_MANY:
         return ConnectError(
             f"{target.endpoint} takes no more connections",
@@ -135,7 +154,7 @@ def refused(error: BaseException, target: Target) -> OrchError:
         return ConnectError(
             f"{target.endpoint} refuses the login of '{_user(target)}'",
             detail=f"{text} (error {code})" if code else text,
-            hint=_LOGIN_HINTS.get(code, _LOGIN_HINT),
+            hint=_LOGIN_HINTS.get(code) or _LOGIN_HINT + ("" if _has_tls(target) else _TLS_HINT),
             server_down=True,
             code=str(code),
         )
@@ -159,6 +178,16 @@ def refused(error: BaseException, target: Target) -> OrchError:
     )
 
 
+def _used_up(text: str, target: Target, *, transient: bool) -> ConnectError:
+    return ConnectError(
+        f"the account of '{_user(target)}' has reached one of its limits at {target.endpoint}",
+        detail=text,
+        hint=_LIMITED,
+        transient=transient,
+        code=str(_LIMIT_OF_ACCOUNT),
+    )
+
+
 def missing(target: Target) -> DatabaseMissingError:
     """Return the error for a database that is not there."""
     return DatabaseMissingError(
@@ -178,9 +207,15 @@ def translated(error: BaseException, target: Target, statement: Statement | None
         )
     if code == _UNKNOWN_DATABASE and statement is None:
         return missing(target)
+    if code == _EXPIRED_LATER and statement is None:
+        return refused(error, target)
+    if code == _LIMIT_OF_ACCOUNT and statement is None:
+        return _used_up(text, target, transient=False)
     if code in _READ_ONLY and statement is None:
         return NotPermittedError(
-            f"{target.database_id} takes no writes", detail=text, hint="give orch the DSN of the primary"
+            f"{target.database_id} takes no writes",
+            detail=text,
+            hint=_READ_ONLY_SESSIONS if code == _IN_READ_ONLY_TRANSACTION else "give orch the DSN of the primary",
         )
     kind: type[StatementError] = StatementNotPermittedError if code in _RIGHTS else StatementError
     if code in _RIGHTS and statement is None:
@@ -231,6 +266,12 @@ def _grant(target: Target) -> str:
     from orchestrator.engines.mysql.rights import grant_all
 
     return grant_all(target)
+
+
+def _has_tls(target: Target) -> bool:
+    from orchestrator.engines.mysql.dsn import pairs_of
+
+    return dict(pairs_of(split(target.url.reveal()).query)).get("tls", "false") != "false"
 
 
 def _user(target: Target) -> str:
