@@ -80,10 +80,14 @@ def test_settings_of_a_server_that_would_hide_records_or_end_sessions(shop: Shop
     user = shop.estate.prefix + "u"
     server = shop.estate.servers["mysql"]
     shop.estate.mysql("", f"CREATE USER '{user}'@'127.0.0.1' IDENTIFIED BY 'sesame-opens'")
-    shop.estate.mysql("", f"GRANT ALL ON `{shop.estate.prefix}shop`.* TO '{user}'@'127.0.0.1'")  # not of SUPER: init_connect
+    shop.estate.mysql(
+        "", f"GRANT ALL ON `{shop.estate.prefix}shop`.* TO '{user}'@'127.0.0.1'"
+    )  # not of SUPER: init_connect
     rows = "INSERT INTO a SELECT 1 UNION ALL SELECT 2;\n"
     undo = {"000002_b.down.sql": "DELETE FROM a WHERE x > 0;\n"}
-    shop.declare({"000001_a.up.sql": f"CREATE TABLE a (x int PRIMARY KEY);\n{rows}", "000002_b.up.sql": "DO 0;\n", **undo})
+    shop.declare(
+        {"000001_a.up.sql": f"CREATE TABLE a (x int PRIMARY KEY);\n{rows}", "000002_b.up.sql": "DO 0;\n", **undo}
+    )
     address = f"{server.host}:{server.port}"
     dsn = {"ORCH_DSN_MYSQL_SHOP": f"mysql://{user}:sesame-opens@tcp({address})/{shop.estate.prefix}shop"}
     try:

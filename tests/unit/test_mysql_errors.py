@@ -53,7 +53,12 @@ def test_a_statement_that_gtid_forbids_comes_with_its_remedy(code: int, text: st
 
 @pytest.mark.parametrize(
     ("code", "hint"),
-    [(2026, "does the server have TLS on"), (1184, "its init_connect fails"), (1045, "tls=skip-verify"), (4151, "ACCOUNT UNLOCK")],
+    [
+        (2026, "does the server have TLS on"),
+        (1184, "its init_connect fails"),
+        (1045, "tls=skip-verify"),
+        (4151, "ACCOUNT UNLOCK"),
+    ],
 )
 def test_a_connection_that_is_refused_comes_with_what_to_look_at(code: int, hint: str) -> None:
     with pytest.raises(ConnectError) as raised, connecting(TARGET):

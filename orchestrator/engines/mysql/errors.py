@@ -43,7 +43,7 @@ _OF_THE_SERVER = frozenset({1227, 1419})
 """Rights on the server, which no right on a database includes. The server names them."""
 _IN_READ_ONLY_TRANSACTION = 1792
 _READ_ONLY = frozenset({1290, _IN_READ_ONLY_TRANSACTION, 1836})
-_READ_ONLY_SESSIONS = "the server, or its init_connect, has transaction_read_only on for all sessions: an administrator can change that"
+_READ_ONLY_SESSIONS = "transaction_read_only is on for all sessions: look at the server's settings and its init_connect"
 _NEAR = re.compile(r"near '(?P<near>.*)' at line (?P<line>[0-9]+)\Z", re.DOTALL)
 _NAMED = re.compile(r"'(?P<name>[^']+)'")
 TOO_LARGE = "raise max_allowed_packet on the server, or split the statement into smaller ones"
@@ -69,7 +69,7 @@ _HINTS = {
     1787: "this server takes no temporary tables in a transaction (enforce_gtid_consistency with binlog_format=STATEMENT): "
     "use an ordinary table, or binlog_format=ROW",
     1418: "say DETERMINISTIC, NO SQL or READS SQL DATA; or an administrator sets log_bin_trust_function_creators",
-    3101: "another member of the group has changed the same rows, or the group is not complete; nothing of the transaction is left",
+    3101: "another member of the group changed the same rows, or the group is not complete; nothing of the transaction is left",
     3750: "give the table a primary key: the server has sql_require_primary_key on",
     3098: "this server only takes tables of InnoDB with a primary key",
     3948: "write the rows as INSERT statements",
