@@ -101,7 +101,9 @@ class OurConnection(Connection):
     def rows(self) -> Answer:
         """Return the rows of the last result. Texts are str, after SET NAMES binary too."""
         result = self.result
-        rows: Answer = tuple(result.rows) if result is not None and result.rows else ()
+        if result is None or not result.rows:
+            return ()
+        rows: Answer = tuple(result.rows)
         return tuple(map(_decoded, rows)) if any(isinstance(cell, bytes) for row in rows for cell in row) else rows
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import chain
 from typing import Any
 
 import pymysql
@@ -23,7 +24,9 @@ _THERE = 1007
 
 
 class Mysql:
-    """The engine. It keeps a connection only if it has created a database: the session that migrates it uses this connection."""
+    """The engine. It keeps a connection that has created a database for the session that migrates it, and one that has found
+    a database missing for whoever comes next: USE costs less than a login.
+    """
 
     name = "mysql"
 
@@ -31,6 +34,9 @@ class Mysql:
         self._who = f"orch/{run_id} {actor}"
         self._is_read_only: dict[str, bool] = {}  # by server
         self._new: dict[str, Any] = {}  # by DSN: the connections that have created a database
+        self._idle: dict[
+            str, list[Any]
+        ] = {}  # by server on which databases are missing: connections without a database
 
     def parse(self, file: File, text: str, *, piecewise: bool = False) -> Script:
         """Return a file's statements; InvalidError with file, line and column if it is not one of ours."""
@@ -54,7 +60,7 @@ class Mysql:
 
     def create(self, target: Target, options: CreateOptions) -> bool:
         """Create a missing database. Returns False if it is there by now. ConnectError on a server that is read-only."""
-        connection = open_connection(target, database=False)
+        connection = self._of_server(target)
         statement = create_statement(target.database, options).rstrip().rstrip(";")
         try:
             with errors.mapped(target):
@@ -84,7 +90,7 @@ class Mysql:
         del until
         connection = self._new.pop(target.url.reveal(), None)
         try:
-            connection = connection or open_connection(target)
+            connection = connection or self._entered(target)
         except DatabaseMissingError as missing:
             missing.read_only = self._why_read_only(target)
             raise
@@ -93,15 +99,33 @@ class Mysql:
         finally:
             _close(connection)
 
+    def _entered(self, target: Target) -> Any:
+        """Return a connection to a database. DatabaseMissingError if it is not there, others if it cannot be used."""
+        if target.server_key not in self._idle:
+            return open_connection(target)
+        connection = self._of_server(target)
+        try:
+            ask(connection, f"USE {quoted(target.database)}")
+        except pymysql.Error as error:
+            self._idle[target.server_key].append(connection)
+            raise errors.refused(error, target) from None
+        return connection
+
+    def _of_server(self, target: Target) -> Any:
+        """Return a connection without a database."""
+        with suppress(KeyError, IndexError, pymysql.Error, OSError):
+            connection = self._idle[target.server_key].pop()
+            connection.ping(reconnect=False)  # a person may have read the plan for longer than wait_timeout
+            return connection
+        return open_connection(target, database=False)
+
     def _why_read_only(self, target: Target) -> ReadOnly | None:
         """Return why no database can be created on a server. Each server is asked once."""
         if target.server_key not in self._is_read_only:
             connection = open_connection(target, database=False)
-            try:
-                with errors.mapped(target):
-                    ((value,),) = ask(connection, f"SELECT {READ_ONLY}")
-            finally:
-                _close(connection)
+            with errors.mapped(target):
+                ((value,),) = ask(connection, f"SELECT {READ_ONLY}")
+            self._idle.setdefault(target.server_key, []).append(connection)
             self._is_read_only[target.server_key] = is_on(value)
         return read_only(target) if self._is_read_only[target.server_key] else None
 
@@ -112,9 +136,10 @@ class Mysql:
         return MysqlCopies(target, options)
 
     def close(self) -> None:
-        """Close the connections to new databases that nobody has migrated."""
-        while self._new:
-            _close(self._new.popitem()[1])
+        """Close the connections that nobody has used."""
+        for connection in (*self._new.values(), *chain.from_iterable(self._idle.values())):
+            _close(connection)
+        self._new, self._idle = {}, {}
 
 
 def _close(connection: Any) -> None:

@@ -76,6 +76,7 @@ _HINTS = {
 }
 
 
+_OF_THE_DRIVER = (pymysql.Error, pymysql.Warning, OSError, UnicodeError)
 _LOGIN_HINT = "look at user and password in the DSN, and at the host from which that user may connect"
 _TLS_HINT = "; an account with REQUIRE SSL needs tls=true or tls=skip-verify in the DSN"
 _EXPIRED = "its password has expired: let an administrator run ALTER USER … IDENTIFIED BY …, and change the DSN"
@@ -99,13 +100,21 @@ def stop_unless(conditions: Iterable[str]) -> str:
     return f"SET @__orch_stops_here = ~0 + IF({' AND '.join(conditions) or '1'}, 0, 1)"
 
 
-@contextmanager
-def mapped(target: Target, statement: Statement | None = None) -> Iterator[None]:
+class mapped:  # noqa: N801 - read as a function; as a generator it would cost more than what it wraps
     """Turn every error of the driver into one of ours."""
-    try:
-        yield
-    except (pymysql.Error, pymysql.Warning, OSError, UnicodeError) as error:
-        raise translated(error, target, statement) from None
+
+    __slots__ = ("_statement", "_target")
+
+    def __init__(self, target: Target, statement: Statement | None = None) -> None:
+        self._target = target
+        self._statement = statement
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, _OF_THE_DRIVER):
+            raise translated(error, self._target, self._statement) from None
 
 
 @contextmanager
@@ -113,7 +122,7 @@ def connecting(target: Target) -> Iterator[None]:
     """Turn every error of the driver while it connects into one of ours."""
     try:
         yield
-    except (pymysql.Error, pymysql.Warning, OSError, UnicodeError) as error:
+    except _OF_THE_DRIVER as error:
         raise refused(error, target) from None
 
 

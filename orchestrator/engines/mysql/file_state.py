@@ -76,9 +76,9 @@ class FileState:
                     self._before[name] = ask(self._connection, f"SELECT @@SESSION.{name}")[0][0]
                     break
 
-    def put_back(self) -> None:
-        """Make the session what it was."""
-        connection = self._connection
+    def put_back(self) -> bool:
+        """Make the session what it was. Whether settings of the server may have changed."""
+        connection, touched = self._connection, bool(self._before)
         if self._before:
             values = {name: value for name, value in self._before.items() if value is not None}
             ours = ", ".join(
@@ -99,6 +99,7 @@ class FileState:
             ask(connection, "SET " + ", ".join(f"{name} = NULL" for name in sorted(self._variables)))
         self._before, self._isolation = {}, False
         self._temporary, self._variables, self._prepared = [], set(), set()
+        return touched
 
 
 def to_replay(id: str, statements: Sequence[Statement]) -> list[str]:

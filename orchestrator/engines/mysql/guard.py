@@ -214,15 +214,15 @@ class Guard:
         if not attempts and version_row is None:
             return
         history, versions = quoted(self._records.history), quoted(self._records.version_table)
-        parts = [f"SELECT -1, version, dirty, 0, 0, 0 FROM {versions}"]  # ours before the numbers of the others
+        parts = [_select(versions, -1, "version", "dirty <> 0")]  # ours before the numbers of the others
         if attempts:
             keys = ", ".join(f"({one.version}, {one.number})" for one in attempts)
-            parts.append(
-                f"SELECT -2, version, attempt, applied, in_flight, done FROM {history} WHERE (version, attempt) IN ({keys})"
-            )
-        rows = ask(self._connection, " UNION ALL ".join([*parts, *self._selected()]))
-        pairs = {(int(row[1]), bool(row[2])) for row in rows if row[0] == -1}
-        written = {tuple(map(int, row[1:])) for row in rows if row[0] == -2}
+            query = _select(history, -2, "version", "attempt", "applied", "in_flight", "done")
+            parts.append(f"{query} WHERE (version, attempt) IN ({keys})")
+        told = ask(self._connection, " UNION ALL ".join([*parts, *self._selected()]))
+        rows = list(map(_numbers, told))
+        pairs = {(row[1], bool(row[2])) for row in rows if row[0] == -1}
+        written = {row[1:] for row in rows if row[0] == -2}
         lacking = {
             (one.version, one.number, one.applied, int(one.in_flight), int(one.done)) for one in attempts
         } - written
@@ -233,7 +233,7 @@ class Guard:
                 f"{table} does not hold what orch has just written into it: a trigger on it is in the way",
                 hint="drop that trigger: it may look at what is written, and must not change or keep it back",
             )
-        self._before = self._read(rows)
+        self._before = self._read(told)
         self._finished |= {(one.version, one.number) for one in attempts if one.done}
 
     def forget(self) -> None:
@@ -247,13 +247,13 @@ class Guard:
 
     def _selected(self) -> list[str]:
         return [
-            f"SELECT {at}, COUNT(*), {_sum_of(columns)}, 0, 0, 0 FROM {quoted(name)}"
+            _select(quoted(name), at, "COUNT(*)", _sum_of(columns))
             for at, (name, columns) in enumerate(self._guarded().items())
         ]
 
     def _read(self, rows: Sequence[Sequence[Any]]) -> Marks:
         names = list(self._guarded())
-        return {names[row[0]]: (int(row[1]), int(row[2])) for row in rows if row[0] >= 0}
+        return {names[at]: (count, total) for at, count, total, *_ in map(_numbers, rows) if at >= 0}
 
     def _marks(self, connection: Any) -> Marks:
         for _ in range(len(self._others) + 1):
@@ -316,6 +316,16 @@ class Guard:
 
 def _sum_of(columns: Sequence[str]) -> str:
     return f"COALESCE(SUM(CRC32(CONCAT_WS(',', {', '.join(map(quoted, columns))}))), 0)"
+
+
+def _select(table: str, number: int, *values: str) -> str:
+    """Return SQL that reads numbers as one text: the driver takes long for each column of an answer."""
+    return f"SELECT CONCAT_WS(':', {number}, {', '.join(f'COALESCE({value}, -9)' for value in values)}) FROM {table}"
+
+
+def _numbers(row: Sequence[Any]) -> tuple[int, ...]:
+    """Return what a row that `_select` asked for holds."""
+    return tuple(map(int, str(row[0]).split(":")))
 
 
 def _pairs(row: VersionRow) -> tuple[tuple[int, bool], ...]:

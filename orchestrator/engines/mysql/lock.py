@@ -57,7 +57,7 @@ class NamedLock:
             self.held = False
             with suppress(pymysql.Error, OSError):  # closing the connection gives it away too
                 names = filter(None, (self.name, self._folded))
-                ask_all(self._connection, [f"SELECT RELEASE_LOCK('{name}')" for name in names])
+                ask_all(self._connection, [f"DO RELEASE_LOCK('{name}')" for name in names])
 
     def is_ours(self) -> str:
         """Return SQL that tells whether this session holds the lock; 1 if it needs none."""

@@ -28,6 +28,10 @@ class Looks:
         with errors.mapped(self.target):
             return self._store.read()
 
+    def place(self) -> str:
+        """Return `History.place` of a database in which this session has just written records. It was read before."""
+        return self._store.place
+
     def look(self, extensions: Sequence[str] = ()) -> tuple[History, LockHolder | None]:
         """Return what `read_history` does, and who holds the migration lock now."""
         return self.read_history(extensions), self.holder()

@@ -20,7 +20,7 @@ from orchestrator.engines.mysql import errors
 from orchestrator.engines.mysql.connection import Answer, ask, ask_all
 from orchestrator.engines.mysql.named import Change, Named, change_of, quoted, what_is_left
 from orchestrator.engines.mysql.reader import words_of
-from orchestrator.engines.mysql.shown import READ, is_plain, plainly
+from orchestrator.engines.mysql.shown import IS_PLAIN, plainly
 from orchestrator.model import Statement
 
 ABSENT, HIDDEN = "absent", "hidden"
@@ -138,13 +138,13 @@ def _seen_at_once(connection: Any, things: Sequence[Named]) -> list[tuple[str, s
     answers: list[Answer] = []
     failed: pymysql.Error | None = None
     try:
-        ask_all(connection, [READ, *map(_query, things)], answers)
+        ask_all(connection, [errors.stop_unless(IS_PLAIN), *map(_query, things)], answers)
     except pymysql.Error as error:
+        if not answers and errors.code_of(error) == errors.OUT_OF_RANGE:
+            return []
         if not answers:
             raise
         failed = error
-    if not is_plain(answers[0][0]):
-        return []
     seen = [(thing.key, _told(rows)) for thing, rows in zip(things, answers[1:], strict=False)]
     if failed:
         thing = things[len(seen)]

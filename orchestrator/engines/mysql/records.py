@@ -10,11 +10,12 @@ import json
 import os
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
+from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
 from orchestrator.engines import foreign
 from orchestrator.engines.identity import Identity, document, told, written_elsewhere
-from orchestrator.model import Attempt, Target, VersionRow, read_attempt
+from orchestrator.model import Attempt, Origin, Target, VersionRow, read_attempt
 
 DEFAULT = "schema_migrations"
 # One that a later release adds must be one that rows can lack: TEXT has no default on MySQL.
@@ -49,6 +50,8 @@ COLUMNS = {
 READ = (*(name for name in COLUMNS if name != "texts"), "texts")
 """The columns of the history as it is read; `texts` only says whether there are any."""
 _OURS = frozenset({"version", "attempt", "direction", "checksum", "done"})
+_SHORT = 100
+"""Characters of a text that is kept as SQL: the records of a fleet have the same names and checksums again and again."""
 _ENDS = ("finished_at", "seconds")
 
 
@@ -209,35 +212,48 @@ class Records:
             "format": str(attempt.format),
             "identity": text(self._identity(attempt, database)),
             "role": text(role),
-            "host": text(os.uname().nodename),
+            "host": text(_host()),
             "seen_before": text(seen_before or ""),
             "texts": text(attempt.texts) if attempt.texts else "NULL",
             "done": str(int(attempt.done)),  # the last to be assigned: until then it says whether the row is finished
         }
-        updates = []
-        for name, value in values.items():
-            if name in ("version", "attempt", "started_at") or (name == "seen_before" and seen_before is None):
-                continue
-            if name == "texts" and not attempt.texts:
-                continue
-            if name == "seconds" and attempt.done:
-                value = f"GREATEST(0, TIMESTAMPDIFF(MICROSECOND, `started_at`, {now})) / 1000000"
-            updates.append(f"`{name}` = IF(`done`, `{name}`, {value})")
-        names = ", ".join(f"`{name}`" for name in values)
-        return (
-            f"INSERT INTO {quoted(self.history)} ({names}) VALUES ({', '.join(values.values())}) "
-            f"ON DUPLICATE KEY UPDATE {', '.join(updates)}"
-        )
+        left = (*(("seen_before",) if seen_before is None else ()), *(() if attempt.texts else ("texts",)))
+        form = _upsert(tuple(values), left, attempt.done)
+        return form.format(quoted(self.history), *values.values())
 
     def _identity(self, attempt: Attempt, database: str) -> str:
         if self._target.scratch:
             return ""
-        stored = document(Identity((), "", database))
-        from orchestrator.model import Origin
+        if attempt.origin is not Origin.MOVED:
+            return _identity_of(database)
+        took_over = [document(one) for one in written_elsewhere(self._stored, Identity((), "", ""))]
+        return json.dumps({**document(Identity((), "", database)), "took_over": took_over})
 
-        if attempt.origin is Origin.MOVED:
-            stored["took_over"] = [document(one) for one in written_elsewhere(self._stored, Identity((), "", ""))]
-        return json.dumps(stored)
+
+@cache
+def _upsert(names: tuple[str, ...], left: tuple[str, ...], done: bool) -> str:
+    """Return SQL that adds or updates a row, with holes for the table and for the values of these columns.
+
+    A row that is there keeps the columns `left`, and all of them if it is finished.
+    """
+    values = {name: f"{{{at}}}" for at, name in enumerate(names, 1)}
+    inserted = ", ".join(values.values())
+    if done:
+        values["seconds"] = "GREATEST(0, TIMESTAMPDIFF(MICROSECOND, `started_at`, UTC_TIMESTAMP(6))) / 1000000"
+    kept = ("version", "attempt", "started_at", *left)
+    updates = [f"`{name}` = IF(`done`, `{name}`, {value})" for name, value in values.items() if name not in kept]
+    columns = ", ".join(f"`{name}`" for name in names)
+    return f"INSERT INTO {{0}} ({columns}) VALUES ({inserted}) ON DUPLICATE KEY UPDATE {', '.join(updates)}"
+
+
+@lru_cache(16)
+def _identity_of(database: str) -> str:
+    return json.dumps(document(Identity((), "", database)))
+
+
+@cache
+def _host() -> str:
+    return os.uname().nodename
 
 
 def _attempt(row: dict[str, Any]) -> Attempt:
@@ -269,4 +285,13 @@ def quoted(name: str) -> str:
 
 def text(value: str) -> str:
     """Return a text as SQL that no mode and no character set of the session changes."""
+    return _short(value) if len(value) < _SHORT else _hex(value)
+
+
+@lru_cache(256)
+def _short(value: str) -> str:
+    return _hex(value)
+
+
+def _hex(value: str) -> str:
     return f"_utf8mb4 X'{value.encode(errors='replace').hex()}'"

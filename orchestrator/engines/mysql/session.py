@@ -344,7 +344,7 @@ class MysqlSession(Looks):
         """Put the session back to what it was before a file."""
         if self._used:
             with errors.mapped(self.target):
-                self._state.put_back()
+                if self._state.put_back():
+                    self._wire.forget_limits()
             self._used = False
-            self._wire.forget_limits()
         self._in_file = False

@@ -11,21 +11,20 @@ from orchestrator.engines.mysql.records import text
 
 # Each of these, and the modes that stand for several, has ANSI_QUOTES or one NO_…_OPTIONS in it.
 _OTHERWISE = ("ANSI_QUOTES", "NO_TABLE_OPTIONS", "NO_FIELD_OPTIONS", "NO_KEY_OPTIONS")
-READ = "SELECT @@SESSION.sql_mode, @@SESSION.sql_quote_show_create, @@SESSION.character_set_results"
-"""SQL of what decides that, for `is_plain`."""
-
-
-def is_plain(row: tuple[Any, ...]) -> bool:
-    """Whether a session with these settings, as `READ` has them, shows everything in the same way as others."""
-    mode, quotes, charset = row
-    return not any(one in mode for one in _OTHERWISE) and bool(int(quotes)) and charset == "utf8mb4"
+IS_PLAIN = (
+    *(f"@@SESSION.sql_mode NOT LIKE '%{mode}%'" for mode in _OTHERWISE),
+    "@@SESSION.sql_quote_show_create = 1",
+    "@@SESSION.character_set_results = 'utf8mb4'",
+)
+"""SQL of conditions that hold in a session that shows everything in the same way as others."""
 
 
 @contextmanager
 def plainly(connection: Any) -> Iterator[None]:
     """Let SHOW CREATE quote names by backticks and leave nothing out; afterwards the session is what it was."""
-    ((mode, quotes, charset),) = ask(connection, READ)
-    if is_plain((mode, quotes, charset)):
+    changed = "@@SESSION.sql_mode, @@SESSION.sql_quote_show_create, @@SESSION.character_set_results"
+    ((mode, quotes, charset, is_plain),) = ask(connection, f"SELECT {changed}, {' AND '.join(IS_PLAIN)}")
+    if is_plain:
         yield
         return
     ask(

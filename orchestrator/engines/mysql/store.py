@@ -41,6 +41,8 @@ class Store:
         self._ready = False  # both tables are there, whole, and in InnoDB
         self._engines: dict[str, str] = {}  # of our tables that are there
         self._role = ""
+        self.place = ""
+        """`History.place` of the tables that are there or are to be; '' before the first look."""
 
     def read(self) -> History:
         """Return what the database remembers, both tables as they were at one moment."""
@@ -90,7 +92,7 @@ class Store:
             others = int(ask_all(self._connection, ["ROLLBACK", self._count_others()])[1][0][0])
         else:
             versions, attempts, columns = self._read_slowly()
-        self._role = str(role)
+        self._role, self.place = str(role), f"{server}:{database}:{records.version_table}"
         pairs = None if versions is None else records.version_rows(versions)
         self._rows = Rows(pairs, attempts, columns)
         found = records.attempts(self._rows)
@@ -110,7 +112,7 @@ class Store:
             rows=rows if len({*rows}) > 1 else (),
             read_only=read_only(self._target) if is_on(closed) else None,
             elsewhere=records.elsewhere(self._target.database),
-            place=f"{server}:{database}:{records.version_table}" if store else "",
+            place=self.place if store else "",
         )
 
     def _read_slowly(self) -> tuple[Answer | None, Answer | None, tuple[str, ...]]:
