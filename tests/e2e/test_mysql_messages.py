@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pymysql
 import pytest
@@ -11,6 +13,10 @@ from kill import Forge
 from mysql_shop import Shop
 
 from orchestrator.engines.mysql.connection import OurConnection, ask, ask_all, run_alone
+from orchestrator.engines.mysql.engine import Mysql
+from orchestrator.errors import DatabaseMissingError
+from orchestrator.model import CreateOptions, Target
+from orchestrator.secret import Secret
 
 FILES = {
     "1_a.up.sql": "CREATE TABLE item (id int PRIMARY KEY, name varchar(80));\nCREATE INDEX item_name ON item (name);\n",
@@ -70,10 +76,38 @@ def test_a_new_database_takes_few_messages(shop: Shop) -> None:
     now = {str(name): int(value) for name, value in shop.estate.mysql("", "SHOW GLOBAL STATUS LIKE 'Com\\_%'")}
     used = {name: now[name] - before[name] for name in now if now[name] > before[name]}
     assert used["Com_commit"] == 6, used  # three intents, two ends of files, and the rows of the last file
-    assert used["Com_select"] < 20, used
+    assert used["Com_select"] < 14, used
+    assert used["Com_show_create_table"] == 3, used
     assert shop.sql("SELECT * FROM item") == [(1, "one; two", None), (2, "DROP TABLE item;", None)]
     told = shop.sql("SELECT version, applied, total, in_flight, done FROM orch_history ORDER BY version")
     assert told == [(1, 2, 2, 0, 1), (2, 1, 1, 0, 1), (3, 1, 1, 0, 1)]
+
+
+def test_a_connection_that_found_a_database_missing_is_used_again_unless_it_is_gone(shop: Shop) -> None:
+    shop.create()
+    server = shop.estate.servers["mysql"]
+    engine: Any = Mysql("a test", "1")
+    here, one, two = (
+        Target("mysql-x", "mysql", Secret(server.dsn(name)), name, "here", "server")
+        for name in (f"{shop.estate.prefix}{end}" for end in ("shop", "one", "two"))
+    )
+    used = []
+    for target in (one, two, here):
+        with suppress(DatabaseMissingError), engine.connect(target) as session:
+            used.append(session.connection.thread_id())
+            assert ask(session.connection, "SELECT DATABASE()") == ((here.database,),)
+    with pytest.raises(DatabaseMissingError), engine.connect(one):
+        pass
+    idle = [one.thread_id() for each in engine._idle.values() for one in each]
+    for id in idle:
+        shop.sql(f"KILL {id}")
+    assert engine.create(one, CreateOptions())
+    with engine.connect(one) as session, session.lock(1, print):
+        assert session.connection.thread_id() not in (*used, *idle)
+        assert not session.read_history().store
+    engine.close()
+    shop.estate.mysql("", f"DROP DATABASE `{one.database}`")
+    assert len(used) == len(idle) == 1
 
 
 def test_after_a_kill_the_next_run_finds_out_that_a_statement_was_done(shop: Shop, forge: Forge) -> None:
