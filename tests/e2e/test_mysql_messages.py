@@ -147,15 +147,21 @@ def test_messages_between_the_statements_of_a_file_change_nothing_that_it_asks_f
     shop.declare(files)
     shop.orch("apply")
     assert shop.sql("SELECT a, b FROM told") == [(5, 1), (3, 3), (5, 0), (5, 0)]
-    for asked in (
-        "SET @n = ROW_COUNT()",
-        "INSERT INTO told VALUES (FOUND_ROWS( ), 1)",
-        "GET DIAGNOSTICS @n = ROW_COUNT",
-    ):
-        shop.write({"4_d.up.sql": f"ALTER TABLE p ADD COLUMN x int;\nUPDATE p SET x = 1;\n{asked};\n"})
-        told = shop.orch("apply", code=1).text
+    counted = "INSERT INTO told VALUES (ROW_COUNT(), 1);\n"
+    for asked in ("SET @n = ROW_COUNT();", counted, "GET DIAGNOSTICS @n = ROW_COUNT;"):
+        shop.write({"4_d.up.sql": f"ALTER TABLE p ADD COLUMN x int;\nUPDATE p SET x = 1;\n{asked}\n"})
+        told = shop.orch("apply", code=4).text
         assert "4_d.up.sql:3" in told, told
-        assert "asks what the one before it did" in told
+        assert "asks about the statement before it" in told
+    shop.write(
+        {
+            "4_d.up.sql": "CREATE TABLE flat (x int) ENGINE=MyISAM;\n",
+            "5_e.up.sql": f"INSERT INTO flat VALUES (1);\n{counted}",
+        }
+    )
+    told = shop.orch("apply", code=1).text
+    assert "5_e.up.sql:2:26" in told, told
+    assert shop.sql("SELECT * FROM flat") == []
     assert len(shop.sql("SHOW COLUMNS FROM p")) == 2
 
 

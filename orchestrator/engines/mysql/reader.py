@@ -36,7 +36,8 @@ _CLOSED = re.compile(r"""[nN]?'(?:[^'\\]|\\.|'')*+'|"(?:[^"\\]|\\.|"")*+"|`(?:[^
 _OWN_LOCKS = ("release_all_locks",)
 _LOOK_BACK = frozenset({"row_count", "found_rows"})
 _NAMES_FOLLOW = frozenset({"into", "table", "exists", "references", "."})
-_ASKS_BACK = re.compile("row_count|found_rows|diagnostics", re.IGNORECASE)
+HINT_BETWEEN = "put both statements into a procedure or a block, or move what changes tables to a migration of its own"
+ASKS_BACK = re.compile("row_count|found_rows|diagnostics", re.IGNORECASE)
 _SHORT = (
     1_000  # characters of a statement whose tokens are kept: many ask for them, and the members of a fleet share it
 )
@@ -281,23 +282,29 @@ def _refuse_parts_of_transactions(reader: FileReader, pieces: Sequence[Piece]) -
 
 def _refuse_looks_back(reader: FileReader, pieces: Sequence[Piece]) -> None:
     """Refuse what asks about the statement before it, in a file between whose statements orch writes its records."""
-    for piece in pieces if _ASKS_BACK.search(reader.text) else ():
-        if has_body(piece.tokens):
-            continue
-        tokens = piece.tokens
-        called = (
-            token
-            for before, token, after in zip(tokens, tokens[1:], tokens[2:], strict=False)
-            if token.text in _LOOK_BACK and after.text == "(" and before.text not in _NAMES_FOLLOW
-        )
-        token = piece.tokens[0] if piece.words[:1] == ["get"] else next(called, None)
-        if token is not None:
-            what = "GET DIAGNOSTICS" if token.text == "get" else f"{token.text.upper()}()"
-            raise reader.error(
-                f"{what} asks about the statement before it, but orch writes its records between these two statements",
-                token.start,
-                "put both statements into a procedure or a block, or move what changes tables to a migration of its own",
-            )
+    for piece in pieces if ASKS_BACK.search(reader.text) else ():
+        if token := look_back(piece.tokens):
+            raise reader.error(asked_between(token), token.start, HINT_BETWEEN)
+
+
+def asked_between(token: Token) -> str:
+    """Return what is wrong with a statement that asks about the one before it, where a record is written between them."""
+    what = "GET DIAGNOSTICS" if token.text == "get" else f"{token.text.upper()}()"
+    return f"{what} asks about the statement before it, but orch writes its records between these two statements"
+
+
+def look_back(tokens: Sequence[Token]) -> Token | None:
+    """Return where a statement asks what the one before it did, such as how many rows it changed; None if it does not."""
+    if has_body(tokens):  # the statements inside ask about one another
+        return None
+    if tokens[0].text == "get":
+        return tokens[0]
+    called = (
+        token
+        for before, token, after in zip(tokens, tokens[1:], tokens[2:], strict=False)
+        if token.text in _LOOK_BACK and after.text == "(" and before.text not in _NAMES_FOLLOW
+    )
+    return next(called, None)
 
 
 def _check_modes(reader: FileReader, pieces: Sequence[Piece]) -> None:

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any
 
 from orchestrator.engines.mysql import errors
 from orchestrator.engines.mysql.connection import ask
-from orchestrator.engines.mysql.reader import same_without_backslashes, tokens_of
+from orchestrator.engines.mysql.lexer import Token
+from orchestrator.engines.mysql.reader import (
+    ASKS_BACK,
+    HINT_BETWEEN,
+    asked_between,
+    look_back,
+    same_without_backslashes,
+    tokens_of,
+)
 from orchestrator.engines.mysql.settings import has_body
 from orchestrator.errors import StatementError
 from orchestrator.model import Statement, Target
 
 _ASK_FROM = 250_000
 """Characters, of up to 4 bytes. The limit of the server matters from here on: it is at least 1 MiB, unless it was lowered."""
-
-
-_COUNTS = ("row_count", "found_rows")
-_MORE_COUNTS = ("warning_count", "error_count", "diagnostics")
 
 
 class Refusals:
@@ -51,33 +54,18 @@ class Refusals:
                     hint="write the text without a backslash, or set sql_mode in the DSN",
                 )
 
-    def asks_about_the_last(self, statement: Statement) -> bool:
-        """Whether a statement asks what the one before it did, such as how many rows it changed."""
-        lower = statement.source.lower()
-        if not any(word in lower for word in (*_COUNTS, *_MORE_COUNTS)):
-            return False
-        tokens = tokens_of(statement.source)
-        if has_body(tokens):  # those inside ask about one another
-            return False
-        variables = [token.text.lower() for token in tokens if token.kind == "variable"]
-        return (
-            any(left.text in _COUNTS and right.text == "(" for left, right in pairwise(tokens))
-            or any(name.startswith("@@") and name.endswith(_MORE_COUNTS) for name in variables)
-            or tokens[0].text == "get"
-        )
+    def look_back(self, statement: Statement) -> Token | None:
+        """Return where a statement asks what the one before it did; None if it does not."""
+        return look_back(tokens_of(statement.source)) if ASKS_BACK.search(statement.source) else None
 
-    def check_counts(self, statements: Sequence[Statement], *, resumed: bool) -> None:
+    def check_between(self, statements: Sequence[Statement], *, resumed: bool) -> None:
         """Raise StatementError if one of these asks about the one before it, and each is recorded before the next one runs.
 
-        `resumed`: others have run before the first of these.
+        The text of a file does not tell that of tables without transactions. `resumed`: others have run before these.
         """
         for statement in statements if resumed else statements[1:]:
-            if self.asks_about_the_last(statement):
-                raise StatementError(
-                    "the statement asks what the one before it did, and orch writes a record between them in this file",
-                    statement=statement,
-                    hint="leave what changes the schema to another file: then nothing comes between the statements",
-                )
+            if token := self.look_back(statement):
+                raise StatementError(asked_between(token), statement=statement, offset=token.start, hint=HINT_BETWEEN)
 
     def _refuse_too_large(self, statements: Sequence[Statement]) -> None:
         """Raise StatementError for a statement that the server does not take as one message: it would break the connection."""

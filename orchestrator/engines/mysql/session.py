@@ -224,7 +224,7 @@ class MysqlSession(Looks):
             return
         self._clean()
         self._refuse(statements)
-        self._refusals.check_counts(statements, resumed=attempt.applied > 0)
+        self._refusals.check_between(statements, resumed=attempt.applied > 0)
         replayed = to_replay(self.target.database_id, statements) if attempt.applied and statements else []
         self._watch_marks(statements, replayed)
         self._wire.set_limits(limits)
@@ -311,7 +311,7 @@ class MysqlSession(Looks):
 
     def _run(self, statement: Statement, limits: Limits, following: Statement | None = None) -> None:
         self._refuse_texts(statement)
-        asked = following and self._refusals.asks_about_the_last(following)
+        asked = following and self._refusals.look_back(following)
         self._wire.run(statement, limits, with_warnings=not asked)
 
     def _refuse_texts(self, statement: Statement) -> None:
