@@ -194,6 +194,11 @@ class Guard:
             error.partly = statement is not None
             raise error
 
+    def has_changed(self) -> bool:
+        """Whether our own tables are not what they were before the statement that ran last."""
+        now = self._marks(self._connection) if self._before is not None else {}
+        return any(now.get(name) != mark for name, mark in (self._before or {}).items() if name.lower() in self._ours)
+
     def may_write(self, source: str) -> bool:
         """Whether a statement that commits by itself can change rows in a way that its text does not tell."""
         words = [token.text for token in tokens_of(source)]

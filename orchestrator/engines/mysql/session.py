@@ -22,6 +22,7 @@ from orchestrator.engines.mysql.connection import Stopper, ask, ask_all
 from orchestrator.engines.mysql.failed import is_partly_done
 from orchestrator.engines.mysql.file_state import FileState, leaves_marks, to_replay
 from orchestrator.engines.mysql.guard import Guard
+from orchestrator.engines.mysql.kept_rows import keeping_records
 from orchestrator.engines.mysql.lock import NamedLock
 from orchestrator.engines.mysql.looks import Looks
 from orchestrator.engines.mysql.probe import Intent
@@ -245,6 +246,10 @@ class MysqlSession(Looks):
             self._watch_marks((statement,))
             self._wire.set_limits(limits)
         self._tables.forget()
+        with keeping_records(self.connection, self.target, self._records, self._guard, statement):
+            self._execute(statement, limits)
+
+    def _execute(self, statement: Statement, limits: Limits) -> None:
         intent = self._intent if self._intent and self._intent.source == statement.source else None
         body = statement.body
         if intent:

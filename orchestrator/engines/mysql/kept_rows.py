@@ -1,0 +1,62 @@
+"""The records as they were before a statement that runs others, such as CALL: put back if that statement changed them.
+
+Such a statement commits while it runs. Without their rows, the next run would take what is applied for pending.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import pymysql
+
+from orchestrator.engines.mysql import errors
+from orchestrator.engines.mysql.connection import ask, ask_all
+from orchestrator.engines.mysql.guard import Guard
+from orchestrator.engines.mysql.reader import runs_others, words_of
+from orchestrator.engines.mysql.records import Records, quoted, text
+from orchestrator.errors import StatementError
+from orchestrator.model import Statement, Target
+
+_COLUMNS = "SELECT COLUMN_NAME FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = {table}"
+_AS_SQL = "IFNULL(CONCAT('_utf8mb4 X''', HEX(CONVERT({column} USING utf8mb4)), ''''), 'NULL')"
+
+
+@contextmanager
+def keeping_records(
+    connection: Any, target: Target, records: Records, guard: Guard, statement: Statement
+) -> Iterator[None]:
+    """Run a statement in this context: if it fails and has changed the records, they are put back."""
+    if not runs_others(words_of(statement.source)):
+        yield
+        return
+    with errors.mapped(target):
+        kept = [_rows_of(connection, table) for table in (records.version_table, records.history)]
+    try:
+        yield
+    except StatementError:
+        with suppress(pymysql.Error, OSError):
+            if guard.has_changed():
+                _put_back(connection, kept)
+        raise
+
+
+def _rows_of(connection: Any, table: str) -> list[str]:
+    """Return the SQL that makes the rows of a table what they are now; none if there is no such table."""
+    columns = [quoted(str(name)) for (name,) in ask(connection, _COLUMNS.format(table=text(table)))]
+    if not columns:
+        return []
+    values = ", ', ', ".join(_AS_SQL.format(column=column) for column in columns)
+    rows = ask(connection, f"SELECT CONCAT({values}) FROM {quoted(table)}")  # noqa: S608 - our own table
+    into = f"INSERT INTO {quoted(table)} ({', '.join(columns)}) VALUES"
+    return [f"DELETE FROM {quoted(table)}", *(f"{into} ({row})" for (row,) in rows)]  # noqa: S608 - as above
+
+
+def _put_back(connection: Any, kept: Sequence[Sequence[str]]) -> None:
+    ask(connection, "ROLLBACK")
+    try:
+        ask_all(connection, ["START TRANSACTION", *(one for statements in kept for one in statements), "COMMIT"])
+    except pymysql.Error:
+        ask(connection, "ROLLBACK")
+        raise
