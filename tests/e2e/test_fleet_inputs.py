@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 
-from estate import Estate
+from estate import Estate, start
 
 FILES = {"000001_a.up.sql": "CREATE TABLE a (id int);", "000001_a.down.sql": "DROP TABLE a;"}
 CORE = "  - {name: core, server: postgres, migrations: migrations/core/schema}\n"
@@ -125,3 +126,33 @@ def test_a_query_of_sqlite_that_never_ends(tmp_path: Path) -> None:
         running.send_signal(signal.SIGINT)
         running.communicate(timeout=20)
     assert running.returncode == 130
+
+
+def test_an_interrupted_query_does_not_go_on_in_mysql(tmp_path: Path) -> None:
+    estate = Estate(tmp_path, {"mysql": start("mariadb")})
+    estate.write("t", FILES)
+    core = "  - {name: core, server: mysql, migrations: migrations/t/schema}\n"
+    source = f"{{query: {json.dumps('SELECT SLEEP(99) AS slug')}, database: core}}"
+    estate.manifest(
+        f'{core}  - {{name: "t_{{slug}}", server: mysql, migrations: migrations/t/schema, for_each: {source}}}\n'
+    )
+    estate.orch("apply", code=8)
+
+    def asked() -> int:
+        found = "SELECT count(*) FROM information_schema.PROCESSLIST WHERE INFO LIKE %s AND DB = %s"
+        return int(estate.mysql("", found, "%SLEEP(99)%", f"{estate.prefix}core")[0][0])
+
+    with estate.start("plan") as running:
+        until(lambda: asked() == 1)
+        running.send_signal(signal.SIGINT)
+        running.communicate(timeout=20)
+    assert running.returncode == 130
+    until(lambda: asked() == 0)
+    estate.drop()
+
+
+def until(so: Callable[[], bool]) -> None:
+    end = time.monotonic() + 20
+    while not so():
+        assert time.monotonic() < end
+        time.sleep(0.05)

@@ -179,6 +179,9 @@ class Stopper:
             timer.start()
         try:
             yield late
+        except KeyboardInterrupt:  # the server would go on with it
+            self.stop()
+            raise
         finally:
             with self._mutex:  # no KILL is on its way any more, which would hit the next statement
                 self._running = False
