@@ -203,10 +203,6 @@ def _rest(
     newest = max(coming)
     if any(newest in applied.get(id, ()) for id in later):
         return 0.0  # this wave has been begun
-    if not any(applied.get(id) for id in waves[place]) and any(
-        newest in applied.get(id, ()) for wave in waves[1:place] for id in wave
-    ):
-        return 0.0  # new members of a fleet wait for the canaries alone
     ends = [
         end for id in before if (survey := surveys.get(id)) for end in _ends(survey.history.attempts, newest) if end
     ]

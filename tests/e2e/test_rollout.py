@@ -89,10 +89,11 @@ def test_a_pause_until_resumed_is_known_by_the_databases_alone(pg_estate: Estate
     assert "paused before wave 2 of 3" in still.stderr
     assert {m for m, v in versions(estate).items() if v == 1} == {"1", "2"}
     assert "paused before wave 3 of 3; 3 left" in estate.orch("rollout", "resume", "t", code=8).stderr
+    assert "paused before wave 3 of 3" in estate.orch("apply", code=8).stderr  # nor before this one
     assert {m for m, v in versions(estate).items() if v == 1} == set("12345")
     estate.orch("rollout", "resume")
     assert versions(estate) == dict.fromkeys("12345678", 1)
-    fleet(estate, "{canary: [1, 2], then: 3, pause: until resumed}", members=9)
+    fleet(estate, "{canary: [1, 2], then: 4, pause: until resumed}", members=9)  # 3 to 6, 7 to 9
     estate.orch("apply")  # a new member of a wave that was released long ago waits for nobody
     assert versions(estate)["9"] == 1
     assert "no fleet with a rollout" in estate.orch("rollout", "resume", "x", code=2).stderr

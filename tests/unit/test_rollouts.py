@@ -99,7 +99,8 @@ def test_a_rollout_without_its_canaries_does_not_begin() -> None:
         (["12", "12", "1", "1", "1"], "", 3, 60),
         (["12", "1", "1", "1", "1"], "2", 2, 60),  # rolled back everywhere
         (["123", "13", "13", "13", "13"], "", 2, 60),  # 2 came late
-        (["12", "12", "12", "", ""], "", 3, 0),  # new members wait for the canaries alone
+        (["12", "12", "12", "12", ""], "", 3, 0),  # a new member of a wave that has been begun
+        (["12", "12", "12", "", ""], "", 3, 60),  # nobody can tell new members from those that still wait
         (["12", "", "", "", ""], "", 2, 60),
     ],
 )
