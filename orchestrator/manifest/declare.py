@@ -15,7 +15,7 @@ from orchestrator.manifest.between import Unknown, check_cycles, check_same_dsn,
 from orchestrator.manifest.directories import directory_of
 from orchestrator.manifest.dsn import check_name_template, check_template
 from orchestrator.manifest.entry import Entry, Server
-from orchestrator.manifest.fleet import SAID, Member, expand
+from orchestrator.manifest.fleet import SAID, Member, check_group, expand
 from orchestrator.manifest.for_each import Answer
 from orchestrator.manifest.lint import NO_LINT, read_lint
 from orchestrator.manifest.names import NameIndex, control_problem, name_problem
@@ -170,6 +170,7 @@ class Declarations:
         if found is None:
             self._all_known = False
             return []
+        check_group(found[0], self.fleets, steps, error)
         self.fleets.append(found[0])
         return found[1]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +87,15 @@ def expand(
     if members.rows and not _parts_known(values, {*members.columns, key}, steps, error):
         return None
     return fleet, list(_members(values, members, key, error, steps))
+
+
+def check_group(fleet: Fleet, others: Sequence[Fleet], steps: Steps, error: Report) -> None:
+    """Tell of a fleet with the group of another one, if one of them has a rollout: its waves are those of a group."""
+    for other in others:
+        if other.group == fleet.group and (other.rollout or fleet.rollout):
+            what = f"the fleets {other.template!r} and {fleet.template!r} are both group:{fleet.group}"
+            error([*steps, "name"], f"{what}, and a rollout is that of one fleet", "give one of them another name")
+            return
 
 
 def used(values: Mapping[str, Any]) -> tuple[str, ...]:

@@ -72,7 +72,10 @@ def without_migrations(database: Database) -> str:
 
 def no_members(fleet: Fleet) -> str:
     """Return what is to be told of a fleet that has no members."""
-    return f"{fleet.template}: {fleet.origin} has no rows, so this fleet has no members"
+    return (
+        f"{fleet.template}: {fleet.origin} has no rows, so this fleet has no members; "
+        "databases of former members are left as they are"
+    )
 
 
 def unnamed(manifest: Manifest) -> Iterator[str]:

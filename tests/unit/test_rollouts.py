@@ -158,3 +158,12 @@ def test_what_is_for_fleets_is_refused_elsewhere(key: str) -> None:
     assert key.partition(":")[0] in said
     assert "for_each" in said + hint
     assert ":6:" in place
+
+
+def test_two_fleets_of_one_group_have_no_rollout() -> None:
+    fleet = '  - {{name: "{}", server: pg, migrations: m, for_each: {{values: [{}]}}{}}}\n'
+    first, more = fleet.format("t_{x}", "a", ", rollout: {canary: [a]}"), ""
+    place, said, _ = one(HEAD + first + fleet.format("t-{x}", "b", more))
+    assert said == "the fleets 't_{x}' and 't-{x}' are both group:t, and a rollout is that of one fleet"
+    assert place.startswith("databases.yaml:7:")
+    assert len(read(HEAD + fleet.format("t_{x}", "a", "") + fleet.format("t-{x}", "b", "")).databases) == 2
