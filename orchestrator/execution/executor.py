@@ -151,6 +151,8 @@ class Executor:
     def _blocked(self, id: str, by: tuple[str, ...]) -> None:
         """Report a database that cannot be reached any more: blocked, or unchanged if it has no work."""
         causes = tuple(cause for cause in by if cause not in self._stopped and cause not in self._rollouts.gates)
+        if id not in self._idle:
+            self._rollouts.not_reached(id)
         if causes and id not in self._idle:
             self._run.sink(DatabaseBlocked(id, causes))
         else:

@@ -72,9 +72,21 @@ class Rollouts:
             if group in self._halted or not (id in fleet.canaries or failures > fleet.most):
                 return
             why = f"the canary {id} failed" if id in fleet.canaries else f"{failures:,} failed, {fleet.most:,} may"
-            self._halted[group] = f"the rollout of group:{group} has ended: {why}"
-        again = Hint(f"{self._halted[group]}; what is left over is migrated by: ", Command("apply", "--failed"))
-        self._run.sink(Notice("", again))
+        self._halt(group, why, Command("apply", "--failed"))
+
+    def not_reached(self, id: str) -> None:
+        """Take note of a member whose dependencies were not migrated: without a canary, its rollout ends."""
+        group = self._group_of.get(id, "")
+        if group and id in self._fleets[group].canaries and not self._ended():
+            # No member has a record of this run, from which `--failed` would know what was left over.
+            self._halt(group, f"the canary {id} could not be migrated", Command("apply"))
+
+    def _halt(self, group: str, why: str, again: Command) -> None:
+        with self._mutex:
+            if group in self._halted:
+                return
+            self._halted[group] = what = f"the rollout of group:{group} has ended: {why}"
+        self._run.sink(Notice("", Hint(f"{what}; what is left over is migrated by: ", again)))
 
     def halted(self, id: str) -> str:
         """Return why no member of the fleet of a database is begun any more, or an empty text."""

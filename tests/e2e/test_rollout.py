@@ -125,6 +125,25 @@ def test_a_run_that_was_killed_in_a_wave_goes_on_where_it_was(pg_estate: Estate)
     assert rows == [1] * 8
 
 
+def test_a_canary_that_is_blocked_ends_its_rollout(pg_estate: Estate) -> None:
+    estate = pg_estate
+    estate.write("t", FILES)
+    estate.write("core", {"000001_x.up.sql": "SELECT nonsense;", "000001_x.down.sql": ""})
+    source = "for_each: {values: [{n: a, needs: core}, {n: b, needs: good}], column: n}"
+    estate.manifest(
+        "  - {name: core, server: postgres, migrations: migrations/core/schema}\n"
+        "  - {name: good, server: postgres, migrations: migrations/t/schema}\n"
+        f'  - {{name: "t_{{n}}", server: postgres, migrations: migrations/t/schema, {source}, depends_on: ["{{needs}}"],'
+        " rollout: {canary: [a]}}\n"
+    )
+    ended = estate.orch("apply", code=1)
+    assert "the rollout of group:t has ended: the canary postgres-t_a could not be migrated" in ended.stderr
+    assert versions(estate) == {"postgres-core": None, "postgres-good": 1, "a": None, "b": None}
+    estate.write("core", {"000001_x.up.sql": "SELECT 1;"})
+    estate.orch("apply")
+    assert versions(estate) == {"postgres-core": 1, "postgres-good": 1, "a": 1, "b": 1}
+
+
 def test_waves_respect_the_graph(pg_estate: Estate) -> None:
     estate = pg_estate
     estate.write("t", FILES)
