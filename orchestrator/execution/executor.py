@@ -126,7 +126,7 @@ class Executor:
         started = time.monotonic()
         try:
             if planned.failure:
-                self._fail(id, planned.failure)
+                self._fail(id, planned.failure, begun=False)
                 return False
             if not planned.has_changes:
                 return True
@@ -168,7 +168,7 @@ class Executor:
         self._stopped.append(id)
         self._run.sink(DatabaseSkipped(id, self._rollouts.why(id)))
 
-    def _fail(self, id: str, failure: Failure) -> None:
+    def _fail(self, id: str, failure: Failure, *, begun: bool = True) -> None:
         self._failures.append(failure)
-        self._rollouts.failed(id)
+        self._rollouts.failed(id, begun=begun)
         self._run.sink(DatabaseFailed(id, failure))

@@ -31,6 +31,7 @@ class Rollouts:
         self._halted: dict[str, str] = {}
         self._closed: set[str] = set()
         self._worked: set[str] = set()  # groups in which something was migrated
+        self._begun: set[str] = set()  # groups of which members were worked on
         self._mutex = threading.Lock()
         self._waves = [wave for one in rollouts for wave in one.waves]
         self.paused: list[str] = []
@@ -59,9 +60,10 @@ class Rollouts:
         """Take note that a database was migrated."""
         if group := self._group_of.get(id):
             self._worked.add(group)
+            self._begun.add(group)
 
-    def failed(self, id: str) -> None:
-        """Count a failure; too many of them, or one of a canary, end the rollout of its fleet."""
+    def failed(self, id: str, *, begun: bool = True) -> None:
+        """Count a failure; too many of them, or one of a canary, end the rollout of its fleet. `begun`: it was worked on."""
         group = self._group_of.get(id)
         if group is None:
             return
@@ -69,23 +71,25 @@ class Rollouts:
         with self._mutex:
             self._failures[group] = failures = self._failures.get(group, 0) + 1
             self._worked.add(group)
+            self._begun |= {group} if begun else set()
             if group in self._halted or not (id in fleet.canaries or failures > fleet.most):
                 return
             why = f"the canary {id} failed" if id in fleet.canaries else f"{failures:,} failed, {fleet.most:,} may"
-        self._halt(group, why, Command("apply", "--failed"))
+        self._halt(group, why)
 
     def not_reached(self, id: str) -> None:
         """Take note of a member whose dependencies were not migrated: without a canary, its rollout ends."""
         group = self._group_of.get(id, "")
         if group and id in self._fleets[group].canaries and not self._ended():
-            # No member has a record of this run, from which `--failed` would know what was left over.
-            self._halt(group, f"the canary {id} could not be migrated", Command("apply"))
+            self._halt(group, f"the canary {id} could not be migrated")
 
-    def _halt(self, group: str, why: str, again: Command) -> None:
+    def _halt(self, group: str, why: str) -> None:
         with self._mutex:
             if group in self._halted:
                 return
             self._halted[group] = what = f"the rollout of group:{group} has ended: {why}"
+        # If no member was begun, none has a record of this run, by which `--failed` would know what was left over.
+        again = Command("apply", "--failed") if group in self._begun else Command("apply")
         self._run.sink(Notice("", Hint(f"{what}; what is left over is migrated by: ", again)))
 
     def halted(self, id: str) -> str:

@@ -138,6 +138,7 @@ def test_a_canary_that_is_blocked_ends_its_rollout(pg_estate: Estate) -> None:
     )
     ended = estate.orch("apply", code=1)
     assert "the rollout of group:t has ended: the canary postgres-t_a could not be migrated" in ended.stderr
+    assert "orch apply\n" in ended.stderr, "--failed would know of no member"
     assert versions(estate) == {"postgres-core": None, "postgres-good": 1, "a": None, "b": None}
     estate.write("core", {"000001_x.up.sql": "SELECT 1;"})
     estate.orch("apply")
