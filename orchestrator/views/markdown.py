@@ -7,6 +7,7 @@ from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 from orchestrator.analysis.risks import Risk
+from orchestrator.errors import ExitCode
 from orchestrator.events import Failure
 from orchestrator.phrases import some
 from orchestrator.planning.plan import DatabasePlan, Plan
@@ -53,7 +54,10 @@ def run_markdown(
     entries = {entry["id"]: entry for entry in document["databases"]}
     done = sum(len(entry["steps"]) for entry in entries.values())
     failed = [(id, Failure.read(entry["error"])) for id, entry in entries.items() if entry["result"] == "failed"]
-    icon = "❌" if failed or refused or document.get("exit_code") else "✅"
+    blocked = any(entry["result"] == "blocked" for entry in entries.values())
+    code = document.get("exit_code")  # none of a run that has not ended
+    paused = code == ExitCode.NOT_YET and not (failed or refused or blocked)
+    icon = "⏸️" if paused else "❌" if failed or refused or code else "✅"
     lines = [
         f"## {icon} Databases",
         "",

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from orchestrator.errors import ExitCode
 from orchestrator.events import Failure
 from orchestrator.phrases import some
 
@@ -31,7 +32,9 @@ class Told:
     def events(self) -> tuple[str, ...]:
         """What happened, of the words of `events`: nothing for a run that had nothing to do."""
         drifted = any(failure.kind == "drift" for failure in self.failures.values())
-        found = [*([FAILED] if self.exit_code else []), *([DRIFTED] if drifted else [])]
+        # A rollout that is paused, or members that are not known yet, are no failure.
+        well = self.exit_code in (ExitCode.DONE, ExitCode.NOT_YET) and not (self.failures or self.blocked)
+        found = [*([] if well else [FAILED]), *([DRIFTED] if drifted else [])]
         return tuple(found) or ((FINISHED,) if self.done else ())
 
 

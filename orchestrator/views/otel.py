@@ -25,7 +25,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from orchestrator import __version__
 from orchestrator.engines import dialect
-from orchestrator.errors import OrchError
+from orchestrator.errors import ExitCode, OrchError
 from orchestrator.events import (
     DatabaseFailed,
     DatabaseFinished,
@@ -123,7 +123,7 @@ class Telemetry:
             for id in tuple(self._databases):
                 self._end_database(id, None)
             self._run.set_attribute("process.exit.code", code)
-            if code:
+            if code not in (ExitCode.DONE, ExitCode.NOT_YET):  # a rollout that is paused is no error
                 self._run.set_status(Status(StatusCode.ERROR))
             self._run.end()
         sending = threading.Thread(target=self._send, daemon=True)

@@ -260,6 +260,7 @@ def test_rollback_and_redo_are_watched_as_apply_is(pg_estate: Estate, collector:
     fleet = f'  - {{name: "m_{{x}}", {source}, rollout: {{canary: [a], pause: until resumed}}}}\n'
     manifest.write_text(manifest.read_text().replace("databases:\n", f"databases:\n{fleet}"))
     pg_estate.orch("apply", "--only", "m_*", env=env, code=8)
+    assert [json.loads(body)["event"] for _, body in collector.bodies] == ["finished"], "a pause is no failure"
     pg_estate.orch("rollout", "resume", "--prometheus", "orch.prom", env=env, code=1)
     last = json.loads(collector.bodies[-1][1])
     assert (last["command"], last["event"]) == ("rollout", "failed")
