@@ -16,6 +16,7 @@ from orchestrator.planning.history import State
 from orchestrator.planning.plan import DatabasePlan, Plan
 from orchestrator.planning.rollout import idle_canaries, rollouts, waves_of
 from orchestrator.planning.surveys import Survey
+from orchestrator.views.markdown import run_markdown
 
 MEMBER = (
     '  - {{name: "tenant_{{tenant}}", server: pg, migrations: m, labels: ["in-{{region}}", "{{plan}}"],'
@@ -167,3 +168,11 @@ def test_two_fleets_of_one_group_have_no_rollout() -> None:
     assert said == "the fleets 't_{x}' and 't-{x}' are both group:t, and a rollout is that of one fleet"
     assert place.startswith("databases.yaml:7:")
     assert len(read(HEAD + fleet.format("t_{x}", "a", "") + fleet.format("t-{x}", "b", "")).databases) == 2
+
+
+def test_a_paused_rollout_is_no_failure_in_a_summary() -> None:
+    skipped = {"id": "postgres-t_b", "result": "skipped", "created": False, "steps": []}
+    blocked = skipped | {"result": "blocked", "blocked_by": ["postgres-t_a"]}
+    for entry, code, icon in ((skipped, 8, "⏸️"), (blocked, 8, "❌"), (skipped, 130, "❌"), (skipped, 0, "✅")):
+        drawn = run_markdown(None, {"databases": [entry], "exit_code": code}, [])
+        assert drawn.startswith(f"## {icon} Databases")
