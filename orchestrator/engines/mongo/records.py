@@ -59,6 +59,7 @@ class Records:
         self.locks = self._database[target.parameters.get("x-advisory-lock-collection") or "migrate_advisory_lock"]
         self.bookkeeping = {collection.name for collection in (self.versions, self.history, self.locks)}
         self.bookkeeping.add(f"{self.history.name}_snapshot")
+        self._before_lock: set[str] | None = None  # which of our collections were there; None: not asked
         self._has_store = False
         self._begun = False  # a run made the history, and recorded nothing yet
         self._several_rows = False
@@ -72,9 +73,9 @@ class Records:
     def read_with_lock(self, *, locked: bool, new: bool = False) -> tuple[History, dict[str, Any] | None]:
         """Read history, version table and the document of the migration lock, in one command where the server can."""
         with errors.mapped(self._target):
-            names = self._collections() if new else None
-            if names is not None and self.bookkeeping.isdisjoint(names - {self.locks.name}):
-                found = NOTHING
+            names: set[str] | None = None
+            if new and self._before_lock == set():  # and since then only we have been here
+                found, names = NOTHING, {self.locks.name}
             else:
                 found = read_together(self.versions, self.history, self.locks, self._session)
             if found.views:
@@ -243,6 +244,7 @@ class Records:
             found = list(self._database.list_collections(session=self._session, filter=wanted))
         except OperationFailure:  # the right to list is not needed for anything else
             return
+        self._before_lock = {one["name"] for one in found}
         for one in found:
             kind = "capped collection" if one["options"].get("capped") else one["type"]
             if kind != "collection":
