@@ -77,6 +77,7 @@ def test_a_whole_file_that_fails_leaves_no_trace(any_mongo: Estate) -> None:
         ],
         [{"drop": "orders"}, {"create": "orders"}],
         [{"create": "u"}, {"collMod": "u", "validator": {}}],
+        [{"create": "p"}, {"insert": "p", "documents": [{"_id": 1}], "apiVersion": "1", "apiStrict": True}],
         [{"create": "big"}, *({"insert": "big", "documents": [{"a": "x" * 9_000_000}]} for _ in range(2))],
     ],
     ids=lambda commands: " ".join(name for command in commands for name in list(command)[:2])[:40],

@@ -15,12 +15,14 @@ DIRECTIVE = {"orch": "no-transaction"}
 """Where this is the `comment` of a command, it runs outside of any transaction."""
 # What only exists outside of transactions; and what is not worth one, as it takes no writes there later.
 _NOT_CREATED = frozenset({"viewOn", "timeseries", "capped", "encryptedFields", "temp"})
+# A transaction takes these only where its first command has them, and that is ours.
+_OF_THE_API = frozenset({"apiVersion", "apiStrict", "apiDeprecationErrors"})
 
 
 def may_commit(command: dict[str, Any]) -> bool:
     """Whether a command can commit together with its record, into a collection that is there."""
     name, collection = next(iter(command.items()))
-    return name in DATA_COMMANDS and command.get("comment") != DIRECTIVE and not _is_system(collection)
+    return name in DATA_COMMANDS and not _stays_out(command) and not _is_system(collection)
 
 
 def may_commit_together(commands: Iterable[tuple[dict[str, Any], int]]) -> bool:
@@ -34,7 +36,7 @@ def may_commit_together(commands: Iterable[tuple[dict[str, Any], int]]) -> bool:
     for command, size in commands:
         name, collection = next(iter(command.items()))
         room -= size
-        if room < 0 or command.get("comment") == DIRECTIVE or not isinstance(collection, str) or _is_system(collection):
+        if room < 0 or _stays_out(command) or not isinstance(collection, str) or _is_system(collection):
             return False
         if name == "create" and not _NOT_CREATED & command.keys():
             made.add(collection)
@@ -45,6 +47,10 @@ def may_commit_together(commands: Iterable[tuple[dict[str, Any], int]]) -> bool:
         else:
             return False
     return True
+
+
+def _stays_out(command: dict[str, Any]) -> bool:
+    return command.get("comment") == DIRECTIVE or not _OF_THE_API.isdisjoint(command)
 
 
 def is_repeatable(command: dict[str, Any]) -> bool:
