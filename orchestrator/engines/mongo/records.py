@@ -59,7 +59,7 @@ class Records:
         self.locks = self._database[target.parameters.get("x-advisory-lock-collection") or "migrate_advisory_lock"]
         self.bookkeeping = {collection.name for collection in (self.versions, self.history, self.locks)}
         self.bookkeeping.add(f"{self.history.name}_snapshot")
-        self._before_lock: set[str] | None = None  # which of our collections were there; None: not asked
+        self._before_lock: set[str] | None = None  # which of our collections were there; None: not asked, or written since
         self._has_store = False
         self._begun = False  # a run made the history, and recorded nothing yet
         self._several_rows = False
@@ -257,6 +257,7 @@ class Records:
         before it began. That record has no effect, and no times: the next write of the attempt replaces it. It does not
         wait for the majority. The next write does, and the server replicates in the order of the writes.
         """
+        self._before_lock = None
         if self._has_store:
             return
         quick = self._database.with_options(write_concern=WriteConcern(1))
@@ -284,6 +285,7 @@ class Records:
 
     def point(self, version_row: VersionRow, session: ClientSession | None) -> None:
         """Set the version table."""
+        self._before_lock = None
         self._check(session)
         version = -1 if version_row.version is None else version_row.version
         document = {"version": Int64(version), "dirty": version_row.dirty}
