@@ -59,7 +59,9 @@ class Records:
         self.locks = self._database[target.parameters.get("x-advisory-lock-collection") or "migrate_advisory_lock"]
         self.bookkeeping = {collection.name for collection in (self.versions, self.history, self.locks)}
         self.bookkeeping.add(f"{self.history.name}_snapshot")
-        self._before_lock: set[str] | None = None  # which of our collections were there; None: not asked, or written since
+        self._before_lock: set[str] | None = (
+            None  # which of our collections were there; None: not asked, or written since
+        )
         self._has_store = False
         self._begun = False  # a run made the history, and recorded nothing yet
         self._several_rows = False
