@@ -127,6 +127,7 @@ def test_what_commits_with_its_record() -> None:
         ("SELECT 1;\n  USE other;", "2:3", "the DSN names the database"),
         ("SELECT RELEASE_ALL_LOCKS();", "1:8", "give away the migration lock"),
         ("LOAD DATA LOCAL INFILE 'x' INTO TABLE a;", "1:1", "the machine on which orch runs"),
+        ("SELECT 1; DELIMITER //\nSELECT 2//\n", "1:11", "DELIMITER counts at the beginning of a line only"),
         ("XA START 'x';", "1:1", "XA does not belong"),
         ("INSERT INTO a VALUES (1); ROLLBACK;", "1:27", "undo the file's own work"),
         ("SET SESSION sql_log_bin = 0;", "1:5", "replicas would miss"),

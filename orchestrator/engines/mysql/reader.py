@@ -150,6 +150,8 @@ def _refuse(reader: FileReader, piece: Piece) -> None:
             start,
             "remove it; what changes another database is a migration of that database",
         )
+    if first == "delimiter":
+        raise reader.error("DELIMITER counts at the beginning of a line only", start, "begin a new line with it")
     if first == "xa":
         raise reader.error("XA does not belong in a migration", start, "use BEGIN and COMMIT, or nothing")
     if first == "rollback" and "to" not in plain[:4]:

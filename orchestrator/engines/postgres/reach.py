@@ -49,7 +49,7 @@ _MAKES_ROUTINE = re.compile(
 _MADE_OF_FUNCTIONS = re.compile(r"create (?:or replace )?(?:aggregate|operator|cast)\b")
 _ASSIGNED = re.compile(r'= (?:(?:"[^"]*"|[^\s"(),.]+) \. )?("[^"]*"|[^\s"(),.;]+) (?=[,)])')
 # A call to which something is given that a table holds.
-_GIVES_UNKNOWN = re.compile(r"\((?:(?!\) [;,]).)*?\b(?:select|from)\b")
+_GIVES_UNKNOWN = re.compile(r"\((?:(?!\) [;,]).){0,4000}?\b(?:select|from)\b")
 _LINKS = re.compile(r'\bcreate\s+extension\s+(?:if\s+not\s+exists\s+)?"?dblink\b', re.IGNORECASE)
 _CALLED = re.compile(r'("[^"]*"|[^\s"(),.;]+) (?=\()')
 _ROUTINE_NAME = re.compile(rf'{_ROUTINE.pattern} (?:(?:"[^"]*"|[^\s"(),.;]+) \. )?("[^"]*"|[^\s"(),.;]+) (?=\()')
