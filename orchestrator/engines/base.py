@@ -244,10 +244,7 @@ class Copies(Protocol):
         """Whether the template exists and is complete."""
 
     def finish(self, template: str, origin: str) -> None:
-        """Mark the template that this process builds as complete. From now on it is only copied.
-
-        `origin` is stored with it.
-        """
+        """Mark the template that this process builds as complete, and store its `origin`. From now on it is only copied."""
 
     def origins(self, prefix: str) -> dict[str, str]:
         """Return name → origin of the complete templates whose names begin with `prefix`; '' where none is stored."""
@@ -279,8 +276,7 @@ class MemberCopies(Copies, Protocol):
     def copy_member(self, template: str, name: str, wanted: str) -> bool:
         """Copy the template into a new database called `wanted`. Returns False if there is such a database already.
 
-        Until it is whole it is called `name`, as in `copy`. It is not marked as a clone. DatabaseMissingError if the
-        template does not exist.
+        Until it is whole it is called `name`, as in `copy`. It is no marked clone. DatabaseMissingError: no such template.
         """
 
 
@@ -342,3 +338,11 @@ class KnowsPlace(Protocol):
 
     def place(self) -> str:
         """Return `History.place` of a database in which this session has just written records."""
+
+
+@runtime_checkable
+class ReleasesLock(Protocol):
+    """A session that can release the migration lock in the message of a commit, which saves a round trip."""
+
+    def release_with_commit(self) -> None:
+        """Nothing is written after the next file: release the lock once it has committed. If it does not, `lock` does."""

@@ -38,9 +38,14 @@ class DriftWatch:
             what = f"drift is unknown: {self._run.redact(unknown)}; from here on, the schema of now is what is compared with"
             self._run.sink(Notice(self._id, what))
 
+    @property
+    def keeps(self) -> bool:
+        """Whether `after` keeps a schema snapshot."""
+        return self._settings.drift != "off" and (not self._scratch or bool(self._run.cloned))
+
     def after(self, session: Session, version: int | None) -> None:
         """Keep a schema snapshot of the database at this version. Say so if that is not possible."""
-        if self._settings.drift == "off" or (self._scratch and not self._run.cloned):
+        if not self.keeps:
             return
         from orchestrator.execution.drift import keep
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from functools import partial
 
-from orchestrator.engines.base import KnowsPlace, Limits, Session
+from orchestrator.engines.base import KnowsPlace, Limits, ReleasesLock, Session
 from orchestrator.errors import (
     ConnectError,
     ConnectionLostError,
@@ -231,6 +231,9 @@ class Migrator:
             for step in steps:
                 if self._run.stop.is_set():
                     raise InterruptedRunError("stopped between two migrations")
+                ends = step is steps[-1] and not self._drift.keeps and (history.place or self.applied)
+                if ends and isinstance(session, ReleasesLock):
+                    session.release_with_commit()
                 self._step(session, history_writer, step)
                 self.applied += 1
                 self.version = history_writer.version

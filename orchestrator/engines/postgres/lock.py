@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import psycopg
+from psycopg.pq import ExecStatus
 
 from orchestrator.engines.postgres import errors
 from orchestrator.engines.postgres.lock_holder import TERMINATE, asks_holder, holder_of
@@ -16,10 +17,13 @@ from orchestrator.engines.postgres.record_tables import QUESTION
 from orchestrator.engines.postgres.tables import Tables
 from orchestrator.errors import LockError
 from orchestrator.hints import Command, Hint
-from orchestrator.model import History, LockHolder, Target
+from orchestrator.model import Attempt, History, LockHolder, Target
 
 if TYPE_CHECKING:
+    from psycopg.pq.abc import PGresult
+
     from orchestrator.engines.postgres.file_in_pieces import FileInPieces
+    from orchestrator.engines.postgres.message import Message
     from orchestrator.engines.postgres.record_guard import RecordGuard
 
 CONNECT_TIMEOUT = 10  # seconds, unless the DSN says otherwise
@@ -30,12 +34,17 @@ _BACKEND = "pg_catalog.pg_backend_pid()"
 
 
 class AdvisoryLock:
-    """The lock of one database, over the connection of its session."""
+    """The lock of one database, over the connection of its session.
+
+    `last` says that nothing is written after the file that runs next: the message that finishes it gives the lock back.
+    """
 
     def __init__(self, connection: psycopg.Connection[Any], target: Target, tables: Tables) -> None:
         self._connection = connection
         self._target = target
         self._tables = tables
+        self._held: int | None = None  # the key
+        self.last = False
 
     def take_on_trust(self, pieces: FileInPieces) -> tuple[int, History | None] | None:
         """Take the lock and look for the tables in one round trip, as if they were where this server's tables usually are.
@@ -63,7 +72,7 @@ class AdvisoryLock:
         if not right:
             self._tables.ask(f"SELECT pg_catalog.pg_advisory_unlock_all() WHERE {here}")
             return None
-        return (self._tables.lock_key(), history) if taken else None
+        return (self._has(self._tables.lock_key()), history) if taken else None
 
     def take(
         self, deadline: float, wait: float, on_wait: Callable[[LockHolder], None], pieces: FileInPieces
@@ -84,7 +93,11 @@ class AdvisoryLock:
                 )
             on_wait(holder)
             time.sleep(_TRY_LOCK_EVERY)
-        return key, taken[0]
+        return self._has(key), taken[0]
+
+    def _has(self, key: int) -> int:
+        self._held, self.last = key, False
+        return key
 
     def _try(self, query: str, guard: RecordGuard) -> tuple[History | None] | None:
         """Try the lock; None: somebody has it. What is wanted next, whoever has it, comes in the same round trip."""
@@ -96,9 +109,22 @@ class AdvisoryLock:
         guard.learn(answer.last)
         return (answer.history,)
 
-    def give_back(self, key: int) -> None:
-        """Give the lock back, twice."""
-        self._connection.execute(f"SELECT pg_catalog.pg_advisory_unlock({key}), pg_catalog.pg_advisory_unlock({key})")
+    def give_back(self) -> None:
+        """Give the lock back, twice, unless a message has done so."""
+        held, self._held = self._held, None
+        if held is not None:
+            self._connection.execute(_giving_back(held).encode())
+
+    def give_back_with(self, message: Message, attempts: Sequence[Attempt]) -> None:
+        """Let a message that ends with COMMIT give the lock back behind it, if it finishes the last file."""
+        if self.last and self._held is not None and attempts and all(attempt.done for attempt in attempts):
+            message.put(f"; {_giving_back(self._held)}")
+            message.committed = True
+
+    def given_back(self, results: Sequence[PGresult]) -> None:
+        """Take note of the results of a message, which may have given the lock back."""
+        if self.last and results[-1].status == ExecStatus.TUPLES_OK:
+            self._held = None
 
     def holder(self, key: int) -> LockHolder | None:
         """Return who holds the lock."""
@@ -156,6 +182,11 @@ class AdvisoryLock:
                     yield row[0] if row else 0
             finally:
                 timer.cancel()
+
+
+def _giving_back(key: int) -> str:
+    """Return the query that gives the lock back, which was taken twice."""
+    return f"SELECT pg_catalog.pg_advisory_unlock({key}), pg_catalog.pg_advisory_unlock({key})"
 
 
 def _try_twice(key: int, settings: str) -> str:

@@ -135,14 +135,17 @@ class Message:
         for part in self._parts:
             yield from part if isinstance(part, _Slice) else (part,)
 
-    def put_checks(self, conditions: Sequence[tuple[str, str]]) -> None:
-        """Put the query at the end that fails with the marker of the first condition that is not true; what follows is ours."""
+    def put_checks(self, conditions: Sequence[tuple[str, str]], source: str = "") -> None:
+        """Put the query at the end that fails with the marker of the first condition that is not true; what follows is ours.
+
+        `source` is a FROM clause, if the conditions name its columns.
+        """
         # There is no setting of a marker's name: the server's error names it.
         cases = " ".join(
             f"WHEN ({condition}) IS NOT TRUE THEN pg_catalog.current_setting('{marker}')::boolean"
             for condition, marker in conditions
         )
-        self.put(f"SELECT CASE {cases} ELSE true END AS {_OURS}; ")
+        self.put(f"SELECT CASE {cases} ELSE true END AS {_OURS}{source}; ")
 
     def role(self, failing: Statement) -> str | None:
         """Return the role that the file has set when this statement runs, None for the login's own."""

@@ -64,8 +64,8 @@ def untouched(table: OtherTable, literal: Callable[[str], str]) -> str:
     )
     return (
         "EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
-        f"WHERE c.oid = {table.oid} AND relname = {literal(table.name)} AND nspname = {literal(table.schema)} "
-        f"AND relfilenode = {table.filenode} "  # another one after a TRUNCATE
+        f"WHERE c.oid = '{table.oid}' AND relname = {literal(table.name)} AND nspname = {literal(table.schema)} "
+        f"AND relfilenode = '{table.filenode}' "  # another one after a TRUNCATE
         f"AND relrowsecurity = {str(table.secured).lower()} AND {_COLUMNS} = {literal(table.columns)} "
         f"AND {_KEY} = {literal(table.key)} AND {counts} = 0)"
     )

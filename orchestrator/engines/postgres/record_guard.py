@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import psycopg
@@ -11,7 +11,7 @@ from orchestrator.engines.postgres import errors
 from orchestrator.engines.postgres.history import literal
 from orchestrator.engines.postgres.other_sets import OtherTable, others, untouched
 from orchestrator.engines.postgres.record_tables import QUESTION, table_of
-from orchestrator.engines.postgres.shapes import HISTORY, VERSION_TABLE, Shape, shape_of
+from orchestrator.engines.postgres.shapes import HISTORY, VERSION_TABLE, Shape, seen, shape_of
 from orchestrator.engines.postgres.tables import Tables
 from orchestrator.engines.postgres.unchanged import KnownRecords, points_condition
 from orchestrator.model import Attempt, History, VersionRow
@@ -43,21 +43,28 @@ class RecordGuard:
             conditions.append((untouched(table, self._literal), name))
         return conditions
 
-    def shaped(self) -> Iterator[tuple[str, str]]:
-        """Yield conditions like those of `unchanged`, which name columns: the tables have them, and still are what they were.
+    def shaped(self) -> list[tuple[str, str]]:
+        """Return conditions like those of `unchanged`, which name columns: the tables have them, and still are what they were.
 
-        The version table that was made before the first file may be gone with its schema.
+        They are about what `seen` selects. The version table that was made before the first file may be gone with its schema.
         """
         version_table, history = self._tables.version_table, self._tables.history
+        conditions = []
         if shape := self._shapes.get(version_table):
             there = self._tables.has_version_table
             gone = "" if there else f"pg_catalog.to_regclass({self._literal(version_table)}) IS NULL OR "
-            condition = gone + shape.condition(version_table, self._literal)
-            yield condition, errors.marker(errors.RESHAPED, version_table)
+            condition = gone + shape.condition(is_history=False)
+            conditions.append((condition, errors.marker(errors.RESHAPED, version_table)))
         if self._tables.has_history and (shape := self._shapes.get(history)):
             known = self._tables.columns
             shape = shape._replace(columns={name: kind for name, kind in shape.columns.items() if name in known})
-            yield shape.condition(history, self._literal), errors.marker(errors.RESHAPED, history)
+            conditions.append((shape.condition(is_history=True), errors.marker(errors.RESHAPED, history)))
+        return conditions
+
+    @property
+    def seen(self) -> str:
+        """The FROM clause of the conditions of `shaped`."""
+        return seen(self._literal(self._tables.version_table), self._literal(self._tables.history))
 
     def kept(self, attempts: Sequence[Attempt], version_row: VersionRow | None) -> list[tuple[str, str]]:
         """Return conditions that hold if these rows, which were just written, are there."""

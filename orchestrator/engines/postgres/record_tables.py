@@ -8,14 +8,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-# Version tables have a column `dirty`, histories a column `checksum`. What initdb makes has smaller oids.
-QUESTION = """SELECT c.relnamespace::pg_catalog.regnamespace::text, c.relname::text, c.oid::bigint,
-        c.relfilenode::bigint, c.relrowsecurity, c.relpersistence::text, c.relnatts::int,
-        (SELECT indkey::text FROM pg_catalog.pg_index WHERE indrelid = c.oid AND indisprimary),
-        ARRAY(SELECT attnum || ' ' || atttypid || ' ' || attnotnull || ' ' || attname FROM pg_catalog.pg_attribute
-            WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped)
-    FROM pg_catalog.pg_class c WHERE c.oid >= 16384 AND c.relkind IN ('r', 'p')
-    AND EXISTS (SELECT FROM pg_catalog.pg_attribute WHERE attrelid = c.oid AND attname IN ('dirty', 'checksum'))"""
+# Version tables have a column `dirty`, histories a column `checksum`. What initdb makes has smaller oids. Each operator has
+# operands of the same type: for others a new backend reads most of pg_cast.
+QUESTION = """SELECT c.relnamespace::pg_catalog.regnamespace, c.relname, c.oid, c.relfilenode, c.relrowsecurity,
+        c.relpersistence::text, c.relnatts,
+        (SELECT indkey FROM pg_catalog.pg_index WHERE indrelid = c.oid AND indisprimary),
+        ARRAY(SELECT pg_catalog.concat_ws(' ', attnum, atttypid, attnotnull, attname) FROM pg_catalog.pg_attribute
+            WHERE attrelid = c.oid AND attnum > '0' AND NOT attisdropped)
+    FROM pg_catalog.pg_class c WHERE (c.relkind = 'r' OR c.relkind = 'p')
+    AND c.oid = ANY (ARRAY(SELECT attrelid FROM pg_catalog.pg_attribute
+        WHERE attrelid >= '16384' AND attname IN ('dirty', 'checksum')))"""
 
 
 class Column(NamedTuple):
@@ -54,5 +56,5 @@ def table_of(row: Sequence[Any]) -> RecordTable:
     columns = {}
     for attribute in attributes:
         number, kind, required, column = attribute.split(" ", 3)
-        columns[column] = Column(int(number), int(kind), required == "true")
+        columns[column] = Column(int(number), int(kind), required == "t")
     return RecordTable(schema, name, oid, filenode, secured, persistence, size, key or "", columns)

@@ -35,7 +35,8 @@ class RecordWriter:
         """
         locked = self.lock_held != NO_LOCK
         held = (self.lock_held, errors.marker(errors.LOCK_LOST))
-        message.put_checks([held, *(self.guard.shaped() if locked and after_file else ())])
+        shaped = self.guard.shaped() if locked and after_file else []
+        message.put_checks([held, *shaped], self.guard.seen if shaped else "")
         if locked and (conditions := self.guard.unchanged()):
             message.put_checks(conditions)
         message.put(self._tables.create(after_file=after_file))

@@ -104,7 +104,7 @@ class PostgresSession:
             self._tables.look(elsewhere=self._tables.moved)  # whoever held the lock may have created the tables since
             if self._tables.lock_key() == key:
                 break
-            self._lock.give_back(key)
+            self._lock.give_back()
             key, self._read = self._lock.take(deadline, wait, on_wait, self._pieces)
         self._looked = True
         self.connection.add_notice_handler(self._wire.take_message)
@@ -119,7 +119,11 @@ class PostgresSession:
             self._pieces.unlocked()
             self._read = None
             with suppress(psycopg.Error):  # closing the connection gives it away too
-                self._lock.give_back(key)
+                self._lock.give_back()
+
+    def release_with_commit(self) -> None:
+        """Give the lock back in the message that finishes the next file, if that is one message."""
+        self._lock.last = True
 
     def holder(self) -> LockHolder | None:
         """Return who holds the advisory lock."""
@@ -203,16 +207,17 @@ class PostgresSession:
             else:
                 message.put(self._tables.create_version_table())
         with timed(limits), self._wire.whole_or_nothing():
-            message = self._ask_between(message, checks.before)
+            message = self._wire.ask_between(message, checks.before)
             message = self._wire.put_file(message, statements)
-            message = self._ask_between(message, checks.after)
+            message = self._wire.ask_between(message, checks.after)
             if statements:
                 self._pieces.refuse_beyond(message)
                 message.put(
                     f"{carried.END_OF_FILE}{RESET}; {self._pieces.set_again}SET LOCAL client_min_messages = warning; "
                 )
             self._pieces.writer.put(message, attempts, version_row, after_file=bool(statements))
-            self._wire.send(message)
+            self._lock.give_back_with(message, attempts)
+            self._lock.given_back(self._wire.send(message))
         if clean:
             self._pieces.used = False
         if attempts and all(attempt.done for attempt in attempts):
@@ -333,18 +338,3 @@ class PostgresSession:
         self._wire.cancelled = True
         with suppress(psycopg.Error):
             self.connection.cancel_safe(timeout=5)
-
-    # ------------------------------------------------------------ what stands behind the verbs
-
-    def _ask_between(self, message: Message, checks: Sequence[Statement]) -> Message:
-        """Send what was to come before these checks, ask them, and return the message in which the transaction goes on."""
-        if not checks:
-            return message
-        from orchestrator.engines.postgres.checks import in_file, judge_results
-
-        self._wire.refuse_misread(checks, whole=True)
-        self._wire.send(message)
-        for check in checks:
-            asking = in_file(check)
-            judge_results(check, asking, self._wire.send(asking))
-        return Message("", after=message)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from orchestrator.engines.postgres.history import COLUMNS
@@ -20,20 +20,30 @@ class Shape(NamedTuple):
     key: str
     columns: Mapping[str, int]
 
-    def condition(self, table: str, literal: Callable[[str], str]) -> str:
-        """Return an SQL condition: the table has this shape. What it has besides is nobody's business."""
-        oid = f"pg_catalog.to_regclass({literal(table)})"
-        columns = ",".join(f'"{kind} {name}"' for name, kind in self.columns.items())
-        persistence = f"SELECT relpersistence FROM pg_catalog.pg_class WHERE oid = {oid}"
-        there = (
-            "SELECT atttypid || ' ' || attname FROM pg_catalog.pg_attribute "
-            f"WHERE attrelid = {oid} AND attnum > 0 AND NOT attisdropped"
-        )
-        condition = f"({persistence}) = {literal(self.persistence)} AND ARRAY({there}) @> {literal(f'{{{columns}}}')}"
-        if self.key:
-            key = f"SELECT indkey::text FROM pg_catalog.pg_index WHERE indrelid = {oid} AND indisprimary"
-            condition += f" AND ({key}) = {literal(self.key)}"
-        return f"({condition})"
+    def condition(self, *, is_history: bool) -> str:
+        """Return an SQL condition on what `seen` selects: the table has this shape. What it has besides is nobody's business."""
+        which = "t" if is_history else "f"
+        columns = ",".join(f'"{which} {kind} {name}"' for name, kind in self.columns.items())
+        condition = f"""persistence @> '{{"{which} {self.persistence}"}}' AND columns @> '{{{columns}}}'"""
+        return condition + (f""" AND keys @> '{{"{which} {self.key}"}}'""" if self.key else "")
+
+
+def seen(version_table: str, history: str) -> str:
+    """Return a FROM clause with the shapes of both tables, as arrays of texts: those of the history begin with t.
+
+    The names are SQL literals. One query for each catalogue: the server takes longer to plan one than to run it.
+    """
+    of_history, of_version_table = (f"pg_catalog.to_regclass({name})::oid" for name in (history, version_table))
+    which, either = f"IS NOT DISTINCT FROM {of_history}", f"IN ({of_history}, {of_version_table})"
+    # Behind OFFSET it is planned once, whatever number of conditions there is.
+    return (
+        f" FROM (SELECT ARRAY(SELECT pg_catalog.concat(oid {which}, ' ', relpersistence) "
+        f"FROM pg_catalog.pg_class WHERE oid {either}) AS persistence, "
+        f"ARRAY(SELECT pg_catalog.concat(attrelid {which}, ' ', atttypid, ' ', attname) "
+        f"FROM pg_catalog.pg_attribute WHERE attrelid {either} AND attnum > '0' AND NOT attisdropped) AS columns, "
+        f"ARRAY(SELECT pg_catalog.concat(indrelid {which}, ' ', indkey) "
+        f"FROM pg_catalog.pg_index WHERE indrelid {either} AND indisprimary) AS keys OFFSET 0) AS seen"
+    )
 
 
 HISTORY = Shape("p", "1 2", {name: _TYPES[kind.split()[0]] for name, kind in COLUMNS.items()})

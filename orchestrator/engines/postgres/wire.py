@@ -82,6 +82,19 @@ class Wire:
                     done = 1
         return message
 
+    def ask_between(self, message: Message, checks: Sequence[Statement]) -> Message:
+        """Send what was to come before these checks, ask them, and return the message in which the transaction goes on."""
+        if not checks:
+            return message
+        from orchestrator.engines.postgres.checks import in_file, judge_results
+
+        self.refuse_misread(checks, whole=True)
+        self.send(message)
+        for check in checks:
+            asking = in_file(check)
+            judge_results(check, asking, self.send(asking))
+        return Message("", after=message)
+
     def refuse_misread(self, statements: Sequence[Statement], *, whole: bool) -> None:
         """Refuse what the session would read otherwise than it stands. What is ours is read in UTF-8 in any case."""
         status = self._connection.info.parameter_status
