@@ -18,7 +18,7 @@ from orchestrator.embedded import Server
 from orchestrator.engines.base import Limits
 from orchestrator.engines.postgres.engine import Postgres
 from orchestrator.engines.postgres.names import lock_key
-from orchestrator.errors import LockError
+from orchestrator.errors import LockError, StatementError
 from orchestrator.model import Attempt, CreateOptions, Direction, LockHolder, Statement, Target, VersionRow
 from orchestrator.secret import Secret
 
@@ -155,3 +155,62 @@ def test_a_table_of_two_columns_is_no_other_set(new_house: House) -> None:
     house.estate.write(house.id, {"000003_b.up.sql": "INSERT INTO page VALUES (1, 'first');"})
     house.orch("apply")
     assert house.estate.sql("db", "SELECT * FROM page") == [(1, "first")]
+
+
+def test_the_message_that_finishes_the_last_file_gives_the_lock_back(engine: Postgres, targets: list[Target]) -> None:
+    record(engine, targets[1], 1)
+    with engine.connect(targets[1]) as session:
+        with session.lock(5, nobody):
+            session.release_with_commit()
+            session.commit((), [attempt(2)._replace(done=False, error="x")], None, Limits())
+            assert locks(targets[1]) == [lock_key(targets[1], "public")], "the file is not finished"
+            session.commit(FILE, [attempt(2)._replace(number=2)], VersionRow(2), Limits())
+            assert locks(targets[1]) == []
+        with session.lock(5, nobody):  # in the same session: what was said before holds no more
+            assert [one.number for one in session.read_history().attempts] == [1, 1, 2]
+            session.commit(FILE, [attempt(3)], VersionRow(3), Limits())
+            assert locks(targets[1]) == [lock_key(targets[1], "public")]
+        assert locks(targets[1]) == []
+
+
+def test_a_last_file_that_fails_at_its_end_keeps_the_lock(engine: Postgres, targets: list[Target]) -> None:
+    record(engine, targets[1], 1)
+    texts = ("CREATE TABLE a (id int UNIQUE DEFERRABLE INITIALLY DEFERRED)", "INSERT INTO a VALUES (1), (1)")
+    failing = tuple(Statement(text, text, 0, 1, atomic=True) for text in texts)
+    with engine.connect(targets[1]) as session:
+        with session.lock(5, nobody):
+            session.release_with_commit()
+            with pytest.raises(StatementError):
+                session.commit(failing, [attempt(2)], VersionRow(2), Limits())
+            assert locks(targets[1]) == [lock_key(targets[1], "public")]
+            assert [one.version for one in session.read_history().attempts] == [1]
+        assert locks(targets[1]) == []
+
+
+def test_each_of_several_files_runs_under_the_lock(new_house: House) -> None:
+    house = new_house
+    count = (
+        "INSERT INTO seen SELECT {}, count(*) FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid {});"
+    )
+    files = {n: count.format(n, "FROM pg_database WHERE datname = current_database()") for n in (6, 7, 8, 9)}
+    house.estate.manifest("  - {name: db, server: postgres, drift: warn}\n")
+    house.estate.write(house.id, {"000005_seen.up.sql": "CREATE TABLE seen (file int, locks int);"})
+    house.orch("apply")
+    # The schema snapshot is written after the last file, and the lock is held for that too.
+    snapshots = house.estate.sql(
+        "db", "SELECT relname FROM pg_class WHERE relname LIKE 'orch%snapshot%' AND relkind = 'r'"
+    )
+    noting = files[9].replace("9,", "10,")
+    house.estate.sql(
+        "db",
+        f"CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {noting} RETURN NEW; END $$; "
+        f"CREATE TRIGGER note BEFORE INSERT ON {snapshots[0][0]} FOR EACH ROW EXECUTE FUNCTION note()",
+    )
+    house.estate.write(house.id, {f"00000{n}_x.up.sql": files[n] for n in (6, 7)})
+    house.orch("apply")
+    house.estate.manifest("  - {name: db, server: postgres}\n")
+    house.estate.write(
+        house.id, {"000008_x.up.sql": files[8], "000009_x.up.sql": f"-- orch: no-transaction\n{files[9]}"}
+    )
+    house.orch("apply")
+    assert house.estate.sql("db", "SELECT * FROM seen ORDER BY file") == [(n, 1) for n in (6, 7, 8, 9, 10)]

@@ -23,6 +23,7 @@ LOOK_EVERY = 0.002  # seconds
 _CLASS = 1_869_767_528  # "orch": the first half of our advisory keys in the maintenance database
 _MARK = "orch clone"
 _IN_USE = "55006"  # object_in_use
+_TAKEN = {"42P04", "23505"}  # duplicate_database; two creators met inside the catalogue
 # What pg_dump knows too: these settings hold lists of names, stored quoted as identifiers; SET takes each as a literal.
 _LISTS = {
     "local_preload_libraries",
@@ -85,7 +86,10 @@ class PostgresCopies:
         query = "SELECT datallowconn FROM pg_catalog.pg_database WHERE datname = %s"
         with self._connection() as connection:
             row = self._one(connection, query, template)
-        return row is not None and not row[0]
+            finished = row is not None and not row[0]
+            if finished:
+                self._left_out(connection, template)
+        return finished
 
     def origins(self, prefix: str) -> dict[str, str]:
         """Return the origins of the whole templates whose names begin so; '' where none was kept."""
@@ -103,6 +107,8 @@ class PostgresCopies:
             name = sql.Identifier(template)
             connection.execute(sql.SQL("COMMENT ON DATABASE {} IS {}").format(name, sql.Literal(origin)))
             connection.execute(sql.SQL("ALTER DATABASE {} WITH IS_TEMPLATE true ALLOW_CONNECTIONS false").format(name))
+            self._besides.pop(template, None)
+            self._left_out(connection, template)
 
     def copy(self, template: str, name: str, wanted: str = "") -> None:
         """Make a database of the template, called `wanted` if that is given.
@@ -132,6 +138,8 @@ class PostgresCopies:
         return True
 
     def _copy(self, template: str, name: str, wanted: str, mark: str) -> None:
+        # Where nothing is to be done to a member once it is copied, it is whole as soon as there is a database of its name.
+        whole = wanted if not mark and self._besides.get(template) == [] else ""
         clauses: list[sql.Composable] = [sql.SQL("TEMPLATE {}").format(sql.Identifier(template))]
         if not mark:
             clauses.append(sql.SQL("STRATEGY wal_log"))
@@ -139,7 +147,8 @@ class PostgresCopies:
             clauses.append(sql.SQL("OWNER {}").format(sql.Identifier(self._options.owner)))
         if self._options.connection_limit is not None:
             clauses.append(sql.SQL("CONNECTION LIMIT {}").format(sql.Literal(self._options.connection_limit)))
-        statement = sql.SQL("CREATE DATABASE {} {}").format(sql.Identifier(name), sql.SQL(" ").join(clauses))
+        made = sql.Identifier(whole or name)
+        statement = sql.SQL("CREATE DATABASE {} {}").format(made, sql.SQL(" ").join(clauses))
         with self._connection() as connection:
             try:
                 with errors.mapped(connection, self._target):
@@ -147,15 +156,19 @@ class PostgresCopies:
             except StatementError as error:
                 if error.code == "3D000":
                     raise DatabaseMissingError(f"the template {template} is gone") from None
+                if whole and error.code in _TAKEN:
+                    raise _taken(whole) from None
                 raise
+            if whole:
+                return
             try:
                 for before, after in self._left_out(connection, template):
-                    connection.execute(before + sql.SQL(" DATABASE ") + sql.Identifier(name) + after)
+                    connection.execute(before + sql.SQL(" DATABASE ") + made + after)
                 if wanted:
                     self._rename(connection, name, wanted, mark)
             except BaseException:
                 with suppress(psycopg.Error):  # else whoever comes next does it
-                    connection.execute(sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(name)))
+                    connection.execute(sql.SQL("DROP DATABASE IF EXISTS {}").format(made))
                 raise
 
     def is_marked(self, name: str) -> bool:
@@ -224,8 +237,8 @@ class PostgresCopies:
             with errors.mapped(connection, self._target):
                 connection.execute(sql.SQL("ALTER DATABASE {} RENAME TO {}").format(old, new))
         except StatementError as error:
-            if error.code == "42P04":
-                raise UsageError(f"there is a database called '{wanted}' already") from None
+            if error.code in _TAKEN:
+                raise _taken(wanted) from None
             raise
 
     def _left_out(
@@ -248,6 +261,10 @@ class PostgresCopies:
                 statements.append((sql.SQL("GRANT {} ON").format(sql.SQL(right)), sql.SQL(" TO ") + to + more))
             self._besides[template] = statements
         return self._besides[template]
+
+
+def _taken(name: str) -> UsageError:
+    return UsageError(f"there is a database called '{name}' already")
 
 
 def _remove_what_holds(connection: psycopg.Connection[Any]) -> None:

@@ -36,6 +36,10 @@ def _role(match: re.Match[str]) -> str | None:
     return role if role not in ("", "none") else None
 
 
+def _is_check(result: PGresult) -> bool:
+    return bool(result.nfields) and result.fname(0) == _OURS.encode()
+
+
 class _Slice:
     """Some of a run of INSERTs, as they stand in the file: those from the number `first` to the one before `end`."""
 
@@ -147,6 +151,12 @@ class Message:
         )
         self.put(f"SELECT CASE {cases} ELSE true END AS {_OURS}{source}; ")
 
+    def is_committed(self, results: Sequence[PGresult]) -> bool:
+        """Whether these results tell that its own COMMIT is done, and only what follows that failed."""
+        # Another COMMIT may stand before the file, and none between our checks and ours.
+        checks = next((n for n, result in enumerate(results) if _is_check(result)), len(results))
+        return self.committed and any(result.command_status == b"COMMIT" for result in results[checks:])
+
     def role(self, failing: Statement) -> str | None:
         """Return the role that the file has set when this statement runs, None for the login's own."""
         before = self._last_role(failing)
@@ -191,7 +201,7 @@ class Message:
         """
         if position is not None:
             return self._at(int(position) - 1)
-        if any(result.nfields and result.fname(0) == _OURS.encode() for result in results):
+        if any(map(_is_check, results)):
             return None
         # A part alone may be a whole BEGIN … COMMIT block; of several each is one statement.
         count = sum(len(part) if isinstance(part, _Slice) else 1 for part in self._parts)

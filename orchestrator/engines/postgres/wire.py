@@ -44,7 +44,7 @@ class Wire:
                 results: list[PGresult] = self._connection.wait(execute(pgconn))
             last = next((result for result in results if result.status == ExecStatus.FATAL_ERROR), results[-1])
             if last.status == ExecStatus.FATAL_ERROR:
-                if message.committed and any(result.command_status == b"COMMIT" for result in results):
+                if message.is_committed(results):
                     pgconn.exec_(b"ROLLBACK")
                     return results  # what the message is for is done; only the state of the session was not kept
                 before = results[: results.index(last)]  # after a fatal one the end of the connection may follow
