@@ -19,6 +19,7 @@ from orchestrator.analysis.world import World
 from orchestrator.analysis.world_changes import apply
 from orchestrator.engines.postgres.sql_reader import Reader
 from orchestrator.model import Mark, Script, Statement, telling, telling_text
+from orchestrator.patterns import regex
 from orchestrator.records import dataclass, replace
 
 if TYPE_CHECKING:  # only files of MySQL need it
@@ -171,9 +172,9 @@ def part_of(statement: Statement, part: int) -> str:
     return source[start:end]
 
 
-_FILLS = re.compile(r"[\s(]*(?:INSERT|COPY|WITH|SELECT|CALL|DO|MERGE|EXECUTE)\b", re.IGNORECASE)
+_FILLS = regex(r"[\s(]*(?:INSERT|COPY|WITH|SELECT|CALL|DO|MERGE|EXECUTE)\b", re.IGNORECASE)
 _MAX_KEPT = 4_000  # characters
-_BRACKETS = re.compile(r"""'[^']*'|"[^"]*"|`[^`]*`|--[^\n]*|/\*.*?\*/|\[(?P<name>[^\]]*)\]""", re.DOTALL)
+_BRACKETS = regex(r"""'[^']*'|"[^"]*"|`[^`]*`|--[^\n]*|/\*.*?\*/|\[(?P<name>[^\]]*)\]""", re.DOTALL)
 
 
 def _without_brackets(source: str) -> str:

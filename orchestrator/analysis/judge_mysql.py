@@ -10,8 +10,9 @@ from orchestrator.analysis.judge_alter_mysql import INSTANT, NO_COPY, SHARED, ju
 from orchestrator.analysis.mysql_inner import HOLD_OTHERS, inner
 from orchestrator.analysis.tables_mysql import Tables, asked_for, clauses_of, inside, name_at, shown, take_column
 from orchestrator.engines.mysql.lexer import Token, split
+from orchestrator.patterns import regex
 
-_FIRST = re.compile(r"[A-Za-z]++(?![\w$])", re.ASCII)
+_FIRST = regex(r"[A-Za-z]++(?![\w$])", re.ASCII)
 _BODIES = frozenset({"procedure", "function", "trigger", "event", "package"})
 _BEFORE_KIND = 12  # words: CREATE OR REPLACE DEFINER = `a`@`b` … TRIGGER
 

@@ -12,10 +12,11 @@ from orchestrator.analysis.judge_losses import LOSES
 from orchestrator.analysis.judge_views import used_by_views
 from orchestrator.analysis.words import Words, calls
 from orchestrator.analysis.world import World
+from orchestrator.patterns import regex
 
 _REWRITES = "rewrites a table while nobody can read it"
-_WRITES_LITERALS = re.compile(r"(?:INSERT\s+INTO|UPDATE(?:\s+ONLY)?)\s+(?P<table>[^\s(]+)", re.IGNORECASE)
-_LOOKS_ELSEWHERE = re.compile(r"\b(?:SELECT|FROM|CAST|WITH)\b|::", re.IGNORECASE)
+_WRITES_LITERALS = regex(r"(?:INSERT\s+INTO|UPDATE(?:\s+ONLY)?)\s+(?P<table>[^\s(]+)", re.IGNORECASE)
+_LOOKS_ELSEWHERE = regex(r"\b(?:SELECT|FROM|CAST|WITH)\b|::", re.IGNORECASE)
 
 
 def judge(world: World, fact: Fact, unit: Unit) -> list[Hit]:

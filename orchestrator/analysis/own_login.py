@@ -8,8 +8,9 @@ from typing import Any
 
 from orchestrator.analysis.risks import Risk
 from orchestrator.model import Mark, Script, Statement, telling, telling_text
+from orchestrator.patterns import regex
 
-_COMMENT = re.compile(r"--[^\n\r]*|/\*.*?\*/", re.DOTALL)
+_COMMENT = regex(r"--[^\n\r]*|/\*.*?\*/", re.DOTALL)
 _TELLTALE = ("role", "user", "password", "owned", "revoke")
 _BEGINS = r"(?:^|[;\x00]|\b(?:begin|then|else|loop|execute\s+'))\s*"
 _ME = r"(?:(?:current_user|session_user|current_role)(?:\s*\(\s*\))?|user\s*\(\s*\))"

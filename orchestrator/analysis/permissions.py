@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 
 from orchestrator.analysis.findings import Finding
 from orchestrator.analysis.rules import rules
 from orchestrator.model import Mark, Script
+from orchestrator.patterns import regex
 from orchestrator.phrases import did_you_mean
 from orchestrator.records import dataclass
 
-_ALLOW = re.compile(r"(?P<code>[^\s=]*)[ \t]*(?P<reason>.*)")
+_ALLOW = regex(r"(?P<code>[^\s=]*)[ \t]*(?P<reason>.*)")
 
 
 @dataclass(frozen=True, slots=True)

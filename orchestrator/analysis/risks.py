@@ -6,14 +6,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from orchestrator.analysis.findings import Finding, Story, part_of
 from orchestrator.analysis.permissions import allowed, permissions
-from orchestrator.analysis.rule import OFF
+from orchestrator.analysis.rule import OFF, OTHERS_LOSE
 from orchestrator.analysis.rules import LOSES_DATA, fits_engine, risk_of
 from orchestrator.analysis.rules import rules as all_rules
 from orchestrator.analysis.statements import calls_unknown
 from orchestrator.model import Mark, Script, telling
 from orchestrator.records import dataclass
 
-_OTHERS_LOSE = frozenset({"PG107", "MY105"})  # what a plan can take from somebody even where it makes everything itself
 _TOGETHER = "PG304"  # it is about a transaction, so it stands by itself
 _SHOWN = 160  # characters of a statement
 
@@ -53,7 +52,7 @@ def risks(
     ahead = list(scripts)
     told = {code for code, rule in all_rules().items() if (levels or {}).get(code, rule.level) != OFF}
     told |= {code for code in all_rules() if risk_of(code) == LOSES_DATA}
-    told &= _OTHERS_LOSE if fresh else told
+    told &= {*OTHERS_LOSE} if fresh else told
     told = {code for code in told if not engine or fits_engine(code, engine)}
     found = list(_told(Story(complete=False, engine=engine, own=own), ahead, told))
     if past is not None and not fresh and (found or _calls_unknown(ahead)):

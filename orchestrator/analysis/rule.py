@@ -5,6 +5,8 @@ from __future__ import annotations
 from orchestrator.records import dataclass
 
 ERROR, WARN, OFF = "error", "warn", "off"
+OTHERS_LOSE = ("PG107", "MY105")
+"""The rules of what a plan can take from somebody even where it creates the database itself."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 
 from orchestrator.model import Script, Statement, telling, telling_text
+from orchestrator.patterns import regex
 
 _NAME = r'(?:"[^"]*"|[^\s"(),.;]+)'
 _TABLE = rf"{_NAME}(?:\.{_NAME})?"
@@ -16,42 +17,41 @@ _WEAK = (
     rf"VALIDATE CONSTRAINT {_NAME}|ALTER (?:COLUMN )?{_NAME} SET STATISTICS \S+|CLUSTER ON {_NAME}|SET WITHOUT CLUSTER"
     rf"|(?:RE)?SET ?\([^()]*\)|ATTACH PARTITION .*|DETACH PARTITION {_TABLE} CONCURRENTLY"
 )
-_STRONG = tuple(
-    re.compile(pattern, re.IGNORECASE)
-    for pattern in (
-        rf"ALTER TABLE (?:IF EXISTS )?(?:ONLY )?(?P<tables>{_TABLE}) ?\*? (?!(?:{_WEAK})(?: ?, ?(?:{_WEAK}))*$)",
-        rf"TRUNCATE (?:TABLE )?(?P<tables>{_LIST})",
-        rf"LOCK (?:TABLE )?(?P<tables>{_LIST})(?: IN (?:(?:ACCESS |SHARE ROW )?EXCLUSIVE) MODE\b| NOWAIT|$)",
-        rf"CREATE (?:OR REPLACE )?(?:CONSTRAINT )?TRIGGER\b.*? ON (?P<tables>{_TABLE})",
-        rf"(?:CREATE|ALTER) POLICY {_NAME} ON (?P<tables>{_TABLE})",
-        rf"CREATE (?:OR REPLACE )?RULE\b.*? TO (?P<tables>{_TABLE})",
-        rf"(?:DROP|ALTER) (?:TRIGGER|POLICY|RULE) (?:IF EXISTS )?{_NAME} ON (?P<tables>{_TABLE})",
-        rf"REFRESH MATERIALIZED VIEW (?!CONCURRENTLY\b)(?P<tables>{_TABLE})",
-    )
+_STRONG_PATTERNS = (
+    rf"ALTER TABLE (?:IF EXISTS )?(?:ONLY )?(?P<tables>{_TABLE}) ?\*? (?!(?:{_WEAK})(?: ?, ?(?:{_WEAK}))*$)",
+    rf"TRUNCATE (?:TABLE )?(?P<tables>{_LIST})",
+    rf"LOCK (?:TABLE )?(?P<tables>{_LIST})(?: IN (?:(?:ACCESS |SHARE ROW )?EXCLUSIVE) MODE\b| NOWAIT|$)",
+    rf"CREATE (?:OR REPLACE )?(?:CONSTRAINT )?TRIGGER\b.*? ON (?P<tables>{_TABLE})",
+    rf"(?:CREATE|ALTER) POLICY {_NAME} ON (?P<tables>{_TABLE})",
+    rf"CREATE (?:OR REPLACE )?RULE\b.*? TO (?P<tables>{_TABLE})",
+    rf"(?:DROP|ALTER) (?:TRIGGER|POLICY|RULE) (?:IF EXISTS )?{_NAME} ON (?P<tables>{_TABLE})",
+    rf"REFRESH MATERIALIZED VIEW (?!CONCURRENTLY\b)(?P<tables>{_TABLE})",
 )
-_RENAMES = re.compile(
+_STRONG = tuple(regex(pattern, re.IGNORECASE) for pattern in _STRONG_PATTERNS)
+_RENAMES = regex(
     rf"ALTER TABLE (?:IF EXISTS )?(?:ONLY )?(?P<old>{_TABLE}) ?\*? RENAME TO (?P<new>{_NAME})", re.IGNORECASE
 )
 # A foreign key locks both tables, as CREATE TRIGGER does.
-_REFERENCES = re.compile(rf"\bREFERENCES (?P<tables>{_TABLE})", re.IGNORECASE)
-_MAKES_REFERENCES = re.compile(r"(?:CREATE (?:UNLOGGED )?TABLE|ALTER TABLE)\b", re.IGNORECASE)
+_REFERENCES_PATTERN = rf"\bREFERENCES (?P<tables>{_TABLE})"
+_REFERENCES = regex(_REFERENCES_PATTERN, re.IGNORECASE)
+_MAKES_REFERENCES = regex(r"(?:CREATE (?:UNLOGGED )?TABLE|ALTER TABLE)\b", re.IGNORECASE)
 
-_ASIDE = re.compile(r"--[^\n]*|/\*.*?\*/|'(?:[^']|'')*'|\$(\w*)\$.*?\$\1\$", re.DOTALL)  # comments and texts
-_HAS_ASIDE = re.compile(r"--|/\*|['$]")
-_QUOTED = re.compile(r'"((?:[^"]|"")*)"')
-_KEYWORDS = frozenset(re.findall(r"[A-Z]{2,}", " ".join(pattern.pattern for pattern in (*_STRONG, _REFERENCES))))
+_ASIDE = regex(r"--[^\n]*|/\*.*?\*/|'(?:[^']|'')*'|\$(\w*)\$.*?\$\1\$", re.DOTALL)  # comments and texts
+_HAS_ASIDE = regex(r"--|/\*|['$]")
+_QUOTED = regex(r'"((?:[^"]|"")*)"')
+_KEYWORDS = frozenset(re.findall(r"[A-Z]{2,}", " ".join((*_STRONG_PATTERNS, _REFERENCES_PATTERN))))
 _WORDS = ("alter", "truncate", "lock", "trigger", "policy", "rule", "refresh", "references")
-_TELLING = re.compile(rf"\b(?:{'|'.join(_WORDS)})\b", re.IGNORECASE)
+_TELLING = regex(rf"\b(?:{'|'.join(_WORDS)})\b", re.IGNORECASE)
 _HEAD = 80  # characters in which a comment could part the words by which a statement begins
-_COMMENT = re.compile(r"--|/\*")
-_LOCKS = re.compile(
+_COMMENT = regex(r"--|/\*")
+_LOCKS = regex(
     r"(?:ALTER\s+(?:TABLE|POLICY|TRIGGER|RULE)|TRUNCATE|LOCK|REFRESH|DROP\s+(?:TRIGGER|POLICY|RULE)"
     r"|CREATE\s+(?:OR\s+REPLACE\s+)?(?:CONSTRAINT\s+)?(?:TRIGGER|POLICY|RULE))\b",
     re.IGNORECASE,
 )
-_CREATES_TABLE = re.compile(r"CREATE\s+(?:UNLOGGED\s+)?TABLE\b", re.IGNORECASE)
-_NAMES_SEVERAL = re.compile(r"(?:TRUNCATE|LOCK)\b", re.IGNORECASE)
-_WITH_BODY = re.compile(r"CREATE (?:OR REPLACE )?(?:FUNCTION|PROCEDURE|RULE)\b", re.IGNORECASE)
+_CREATES_TABLE = regex(r"CREATE\s+(?:UNLOGGED\s+)?TABLE\b", re.IGNORECASE)
+_NAMES_SEVERAL = regex(r"(?:TRUNCATE|LOCK)\b", re.IGNORECASE)
+_WITH_BODY = regex(r"CREATE (?:OR REPLACE )?(?:FUNCTION|PROCEDURE|RULE)\b", re.IGNORECASE)
 
 
 def locked_together(script: Script, is_new: Callable[[str], bool]) -> Iterator[tuple[int, str]]:

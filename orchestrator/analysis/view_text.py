@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from orchestrator.patterns import regex
 from orchestrator.records import dataclass
 
-_TOKEN = re.compile(r'"(?:[^"]|"")*"|[\w$]+|[.,*()]')
-_WORD = re.compile(r"\w+")
-_TEXTS = re.compile(r"'(?:[^']|'')*'|--[^\n]*|/\*.*?\*/", re.DOTALL)
-_COUNTS = re.compile(r"\(\s*\*\s*\)")  # count(*) selects no columns
+_TOKEN = regex(r'"(?:[^"]|"")*"|[\w$]+|[.,*()]')
+_WORD = regex(r"\w+")
+_TEXTS = regex(r"'(?:[^']|'')*'|--[^\n]*|/\*.*?\*/", re.DOTALL)
+_COUNTS = regex(r"\(\s*\*\s*\)")  # count(*) selects no columns
 _NO_ALIAS = frozenset(
     (
         *(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from orchestrator.analysis.facts import Column, Constraint
@@ -10,9 +9,10 @@ from orchestrator.analysis.functions import STEADY, VOLATILE
 from orchestrator.analysis.types import Type
 from orchestrator.analysis.view_text import View
 from orchestrator.analysis.words import calls
+from orchestrator.patterns import regex
 from orchestrator.records import dataclass, field
 
-UNQUALIFIED = re.compile(r'"(?:[^"]|"")*"|[^".]+')
+UNQUALIFIED = regex(r'"(?:[^"]|"")*"|[^".]+')
 
 
 @dataclass(slots=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from difflib import get_close_matches
 
 from orchestrator.engines.checks import ENSURE, REQUIRE
 from orchestrator.engines.file_reader import FileReader
@@ -38,6 +37,8 @@ def file_settings(
         if name == "no-transaction":
             raise reader.error(no_transaction[0], place, no_transaction[1])
         if name not in _NAMES:
+            from difflib import get_close_matches
+
             near = get_close_matches(name, _NAMES, n=1)
             hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(_NAMES)}"
             raise reader.error(f"unknown directive '{name}'", place, hint)

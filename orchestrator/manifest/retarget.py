@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from orchestrator.engines import dialect
 from orchestrator.errors import UsageError
 from orchestrator.manifest.names import name_problem
 from orchestrator.model import Target
+from orchestrator.records import replace
 from orchestrator.secret import Secret
 
 

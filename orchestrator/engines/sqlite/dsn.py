@@ -57,13 +57,14 @@ class FileForm:
         check_parameters(ours, self.parameters)
         for key, _, value in pairs:
             _check_parameter(unquote(key), None if unquote(key) in unknown else unquote(value))
-        whole = _whole((base or Path.cwd()).absolute(), path)
+        whole = _whole(str((base or Path.cwd()).absolute()), path)
+        directory, _, name = whole.rpartition("/")
         kept = "&".join(f"{key}={value}" for key, _, value in pairs if not is_ours(key))
         return Address(
-            f"{self.schemes[0]}://{quote(str(whole))}{'?' if kept else ''}{kept}",
-            whole.name,
-            str(whole.parent),
-            f"{self.engine} {whole.parent}",
+            f"{self.schemes[0]}://{quote(whole)}{'?' if kept else ''}{kept}",
+            name,
+            directory or "/",
+            f"{self.engine} {directory or '/'}",
             ours,
         )
 
@@ -131,13 +132,13 @@ def is_on(value: str) -> bool:
     return value.lower() in _ON
 
 
-def _whole(base: Path, path: str) -> Path:
+def _whole(base: str, path: str) -> str:
     """Return the path of a file from the root. What `..` means below a link only the file system knows: there it stays."""
-    whole = Path(f"/{str(base / path).lstrip('/')}")
-    if ".." in whole.parts:
-        plain = Path(os.path.normpath(whole))
-        whole = plain if os.path.realpath(plain.parent) == os.path.realpath(whole.parent) else whole
-    if (size := len(str(whole).encode(errors="replace"))) > LONGEST:
+    given = f"/{os.path.join(base, path).lstrip('/')}"  # noqa: PTH118 - strings: a fleet may have very many files
+    whole = os.path.normpath(given)
+    if ".." in given and os.path.realpath(os.path.dirname(given)) != os.path.realpath(os.path.dirname(whole)):  # noqa: PTH120
+        whole = given
+    if (size := len(whole.encode(errors="replace"))) > LONGEST:
         raise DsnError(
             f"the path of the file is {size:,} bytes long, and SQLite opens none of more than {LONGEST}",
             "keep the file in a directory with a shorter path, or name it through a link",

@@ -57,6 +57,7 @@ class SqliteSession:
         self._used = False  # a file ran over the writing connection: its settings and temporary tables are there
         self._in_pieces = False  # a file runs statement by statement: what it has set lasts until its end
         self._known: Raw | None = None
+        self._seen: tuple[sqlite3.Connection, int] | None = None  # the `data_version` for which `_known` is true
 
     def close(self) -> None:
         """Close both connections, and leave no file beside the database that was not there."""
@@ -170,7 +171,9 @@ class SqliteSession:
                 self._connections.run(connection, statement, limits)
         self._connections.begin(connection, limits)
         try:
-            known = guard.compare(connection, self._known)
+            seen = connection, self._data_version(connection)
+            known = self._known if seen == self._seen else None
+            known = known or guard.compare(connection, self._known)
             with errors.mapped(self.target):
                 others = self._records.of_other_sets(connection) if statements else {}
             for check in checks.before:
@@ -187,9 +190,10 @@ class SqliteSession:
             with errors.mapped(self.target):
                 connection.execute("COMMIT")
         except BaseException:
+            self._seen = None  # what the tables were found to be may be gone
             self._connections.roll_back()
             raise
-        self._known = after
+        self._known, self._seen = after, seen
         self._in_pieces = self._in_pieces and not any(attempt.done for attempt in attempts)
 
     def begin(self, attempt: Attempt, statements: Sequence[Statement], limits: Limits) -> None:
@@ -249,7 +253,7 @@ class SqliteSession:
     def execute(self, statement: Statement, limits: Limits) -> None:
         """Run one statement that cannot be part of a transaction."""
         connection = self._connections.writer()
-        self._used = True
+        self._used, self._seen = True, None
         self._connections.set_busy(connection, limits)
         try:
             rows = self._connections.run(connection, statement, limits)
@@ -310,10 +314,17 @@ class SqliteSession:
     def _read_once(self, connection: sqlite3.Connection) -> tuple[Raw, History]:
         connection.execute("BEGIN")
         try:
-            return self._records.read(connection)
+            found = self._records.read(connection)
+            self._seen = (connection, self._data_version(connection)) if self._connections.writes else None
+            return found
         finally:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
+
+    def _data_version(self, connection: sqlite3.Connection) -> int:
+        """Return a number that is the same as long as no other connection commits anything. It costs a tenth of a read."""
+        with errors.mapped(self.target):
+            return int(connection.execute("PRAGMA data_version").fetchone()[0])
 
     def _ask(self, connection: sqlite3.Connection, check: Statement, limits: Limits) -> None:
         from orchestrator.engines.checks import answer_of, judge
