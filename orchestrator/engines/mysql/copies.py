@@ -30,6 +30,7 @@ _THERE = 1007
 _WAITED = "1205"
 _NO_MARK = (1049, 1109, 1146)  # no such database or table; 1109 in information_schema
 _NOT_READABLE = (1044, 1142, 1143)
+_IDLE = 28_800  # seconds, what servers have by default
 _PATIENCE = 5  # seconds to wait for a lock of a database that is being dropped
 _LIKE = str.maketrans({"%": "|%", "_": "|_", "|": "||"})  # a backslash means nothing with NO_BACKSLASH_ESCAPES
 _TABLES = """SELECT TABLE_NAME, TABLE_TYPE FROM information_schema.TABLES WHERE TABLE_SCHEMA = {database}
@@ -66,6 +67,8 @@ class MysqlCopies:
         name = text(f"orch:{template}"[:64])
         deadline = time.monotonic() + wait
         with self._server() as connection:
+            # Idle while others build: some servers end idle sessions soon, and the lock would go with this one.
+            connection.waiting.append(f"SET SESSION wait_timeout = {_IDLE}")
             while ask(connection, f"SELECT GET_LOCK({name}, 0)")[0][0] != 1:
                 if time.monotonic() >= deadline:
                     raise LockError(

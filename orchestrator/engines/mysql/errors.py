@@ -60,6 +60,7 @@ _HINTS = {
     1153: TOO_LARGE,
     _LIMIT_OF_ACCOUNT: _LIMITED,
     1227: "let an administrator give that right; DEFINER = … can be left out",
+    3024: "SET max_execution_time = 0 at the top of the file, or in the DSN",
     1969: "SET max_statement_time = 0 at the top of the file, or in the DSN",
     1451: "other rows refer to it: remove or change those first",
     1452: "the row that it refers to is not there",
