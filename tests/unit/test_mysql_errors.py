@@ -6,6 +6,7 @@ import pymysql
 import pytest
 
 from orchestrator.engines.mysql.errors import connecting, mapped
+from orchestrator.engines.mysql.failed import is_partly_done
 from orchestrator.errors import ConnectError, StatementError
 from orchestrator.events import Failure
 from orchestrator.manifest.redact import redactor
@@ -39,6 +40,13 @@ VIOLATES = "Statement violates GTID consistency: "
             "this server takes no temporary tables in a transaction (enforce_gtid_consistency with "
             "binlog_format=STATEMENT): use an ordinary table, or binlog_format=ROW",
         ),
+        (
+            3748,
+            "CREATE TEMPORARY TABLE and DROP TEMPORARY TABLE are not allowed inside a transaction or inside a procedure.",
+            "CREATE TEMPORARY TABLE t (id int)",
+            "this server takes no temporary tables in a transaction (enforce_gtid_consistency with "
+            "binlog_format=STATEMENT): use an ordinary table, or binlog_format=ROW",
+        ),
     ],
 )
 def test_a_statement_that_gtid_forbids_comes_with_its_remedy(code: int, text: str, source: str, hint: str) -> None:
@@ -49,6 +57,7 @@ def test_a_statement_that_gtid_forbids_comes_with_its_remedy(code: int, text: st
     (failure,) = Failure.all_of(raised.value, redactor)
     assert VIOLATES + text in failure.what
     assert failure.hint == hint
+    assert not is_partly_done(None, raised.value, None), "the server refuses it before it has done anything"
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,10 @@ _NEAR = re.compile(r"near '(?P<near>.*)' at line (?P<line>[0-9]+)\Z", re.DOTALL)
 _NAMED = re.compile(r"'(?P<name>[^']+)'")
 TOO_LARGE = "raise max_allowed_packet on the server, or split the statement into smaller ones"
 _LIMITED = "the account has a limit: wait, or let an administrator raise it: ALTER USER … WITH MAX_…"
+_NO_TEMPORARY = (
+    "this server takes no temporary tables in a transaction (enforce_gtid_consistency with binlog_format=STATEMENT): "
+    "use an ordinary table, or binlog_format=ROW"
+)
 _HINTS = {
     1030: "look in the log of the server; the disk may be full",
     1114: "the disk, or the memory of a temporary table, is full: make room",
@@ -67,9 +71,10 @@ _HINTS = {
     1419: "the server has log_bin_trust_function_creators off: an administrator can switch it on",
     1785: "a transaction cannot hold tables of InnoDB and of other engines on this server: give them files of their own",
     1786: "write CREATE TABLE and INSERT … SELECT as two statements, in two files",
-    1787: "this server takes no temporary tables in a transaction (enforce_gtid_consistency with binlog_format=STATEMENT): "
-    "use an ordinary table, or binlog_format=ROW",
+    1787: _NO_TEMPORARY,
+    3748: _NO_TEMPORARY,
     1418: "say DETERMINISTIC, NO SQL or READS SQL DATA; or an administrator sets log_bin_trust_function_creators",
+    3100: "a plugin of the server refused the COMMIT, and nothing of the transaction is left: the log of the server says why",
     3101: "another member of the group changed the same rows, or the group is not complete; nothing of the transaction is left",
     3750: "give the table a primary key: the server has sql_require_primary_key on",
     3098: "this server only takes tables of InnoDB with a primary key",

@@ -15,7 +15,9 @@ from orchestrator.engines.mysql.reader import runs_others, words_of
 from orchestrator.errors import StatementError
 
 _SYNTAX, _NO_ROUTINE = 1064, 1305
-_CERTAIN = frozenset({_SYNTAX, 1146, _NO_ROUTINE, 1370, 1142, 1143, 1227, 1054, 1318, 1044, 1049, 1290, 1226})
+_CERTAIN = frozenset(
+    (_SYNTAX, 1146, _NO_ROUTINE, 1370, 1142, 1143, 1227, 1054, 1318, 1044, 1049, 1290, 1226, 1785, 1786, 1787, 3748)
+)
 """Errors before a statement has begun to do anything, if it does not run others."""
 
 
