@@ -18,12 +18,12 @@ def shop(tmp_path: Path) -> Iterator[Shop]:
     made.estate.drop()
 
 
-def second_set(shop: Shop, files: dict[str, str]) -> None:
+def second_set(shop: Shop, files: dict[str, str], table: str = "b_versions") -> None:
     """Declare another set of migrations in the same database."""
     server = shop.estate.server("mysql").split('"')[1].replace("{database}", "shop")
     entries = (
         "  - {name: shop, server: mysql}\n"
-        f'  - {{name: b, engine: mysql, dsn: "{server}?x-migrations-table=b_versions"}}\n'
+        f'  - {{name: b, engine: mysql, dsn: "{server}?x-migrations-table={table}"}}\n'
     )
     shop.estate.manifest(entries)
     shop.estate.write("mysql-b", files)
@@ -103,6 +103,21 @@ def test_a_trigger_or_a_function_that_changes_records_lets_nothing_commit(shop: 
         assert said in told, (text, told)
         assert (shop.sql("SELECT * FROM schema_migrations"), shop.sql("SELECT checksum FROM orch_history")) == before
         assert shop.sql("SELECT * FROM b") == [], text
+
+
+def test_tables_whose_names_differ_by_case_are_records_of_different_sets(shop: Shop) -> None:
+    """Where the server has both: what a trigger does to those of the other set is seen."""
+    shop.declare(TABLE)
+    if shop.estate.mysql("", "SELECT @@lower_case_table_names") != [(0,)]:
+        pytest.skip("this server has one table for both names")
+    second_set(shop, {"000001_b.up.sql": "CREATE TABLE b (x int);\nCREATE TABLE C (x int);\n"}, "Schema_Migrations")
+    shop.orch("apply")
+    shop.sql("CREATE TRIGGER k AFTER INSERT ON a FOR EACH ROW DELETE FROM Schema_Migrations")
+    shop.write({"000002_bad.up.sql": "INSERT INTO a VALUES (1);\n"})
+    told = shop.orch("apply", "--only", "mysql-shop", code=1).text
+    assert "Schema_Migrations, in which another set of migrations records what is applied" in told
+    assert shop.sql("SELECT version FROM Schema_Migrations") == [(1,)]
+    assert shop.sql("SELECT x FROM a") == []
 
 
 @pytest.mark.parametrize(

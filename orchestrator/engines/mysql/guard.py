@@ -65,7 +65,10 @@ class Guard:
             return
         names = {str(name) for (name,) in ask(self._connection, _NAMES)}
         self._plain &= names
-        new = [name for name in sorted(names - self._plain) if name.lower() not in self._ours]
+        # On most servers `versions` and `Versions` are two tables: only one of them is ours then.
+        spelled = {*self._records.tables} & names
+        ours = spelled | {name for name in names if name.lower() in self._ours - {one.lower() for one in spelled}}
+        new = sorted(names - self._plain - ours)
         told = {str(name): _HISTORY if history else _VERSIONS for name, history in self._find(new)} if new else {}
         found: dict[str, tuple[str, ...]] = {name: told[name] for name in new if name in told}
         self._plain |= {*new} - found.keys()
@@ -73,7 +76,7 @@ class Guard:
             return
         if found:
             query = f"{_NAMES} AND TABLE_TYPE = 'BASE TABLE' AND TABLE_NAME IN ({', '.join(map(text, found))})"
-            found = {str(name): found[str(name)] for (name,) in ask(self._connection, query)}
+            found = {str(name): found[str(name)] for (name,) in ask(self._connection, query) if str(name) in found}
         self._others = found
         self._before = None
 
