@@ -172,3 +172,25 @@ def test_what_could_not_be_ended_is_left_to_whoever_comes_next(target: Target, m
             with session._new_lease().held(1, lambda _: None):  # type: ignore[attr-defined]
                 assert len(ended) == 2, "the first holder's, and its heir's"
     engine.close()
+
+
+def test_a_run_that_made_the_collection_of_the_lock_sees_what_a_quicker_one_wrote(
+    target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two runs meet in a new database: the first makes the lock's collection, and the second one takes the lock."""
+    slow, quick = load_engine("mongo", "tester@here", "run1"), load_engine("mongo", "tester@here", "run2")
+    one = Attempt(1, 1, "one", Direction.UP, "sha256:1", done=True)
+    made = mongo_lease.Lease._make_collection
+
+    def and_another_run_comes(lease: mongo_lease.Lease) -> None:
+        made(lease)
+        monkeypatch.setattr(mongo_lease.Lease, "_make_collection", made)
+        with quick.connect(target) as other, other.lock(0, lambda _: None):
+            other.commit((), [one], VersionRow(1), Limits())
+
+    monkeypatch.setattr(mongo_lease.Lease, "_make_collection", and_another_run_comes)
+    with slow.connect(target) as session, session.lock(0, lambda _: None):
+        history = session.read_history()
+    assert (history.version_row, [attempt.version for attempt in history.attempts]) == (VersionRow(1), [1])
+    slow.close()
+    quick.close()

@@ -59,9 +59,6 @@ class Records:
         self.locks = self._database[target.parameters.get("x-advisory-lock-collection") or "migrate_advisory_lock"]
         self.bookkeeping = {collection.name for collection in (self.versions, self.history, self.locks)}
         self.bookkeeping.add(f"{self.history.name}_snapshot")
-        self._before_lock: set[str] | None = (
-            None  # which of our collections were there; None: not asked, or written since
-        )
         self._has_store = False
         self._begun = False  # a run made the history, and recorded nothing yet
         self._several_rows = False
@@ -75,9 +72,10 @@ class Records:
     def read_with_lock(self, *, locked: bool, new: bool = False) -> tuple[History, dict[str, Any] | None]:
         """Read history, version table and the document of the migration lock, in one command where the server can."""
         with errors.mapped(self._target):
-            names: set[str] | None = None
-            if new and self._before_lock == set():  # and since then only we have been here
-                found, names = NOTHING, {self.locks.name}
+            # Asked under the lock: another run may have come between the one that made the lock's collection and its turn.
+            names = self._collections() if new else None
+            if names is not None and self.bookkeeping.isdisjoint(names - {self.locks.name}):
+                found = NOTHING
             else:
                 found = read_together(self.versions, self.history, self.locks, self._session)
             if found.views:
@@ -246,7 +244,6 @@ class Records:
             found = list(self._database.list_collections(session=self._session, filter=wanted))
         except OperationFailure:  # the right to list is not needed for anything else
             return
-        self._before_lock = {one["name"] for one in found}
         for one in found:
             kind = "capped collection" if one["options"].get("capped") else one["type"]
             if kind != "collection":
@@ -259,7 +256,6 @@ class Records:
         before it began. That record has no effect, and no times: the next write of the attempt replaces it. It does not
         wait for the majority. The next write does, and the server replicates in the order of the writes.
         """
-        self._before_lock = None
         if self._has_store:
             return
         quick = self._database.with_options(write_concern=WriteConcern(1))
@@ -287,7 +283,6 @@ class Records:
 
     def point(self, version_row: VersionRow, session: ClientSession | None) -> None:
         """Set the version table."""
-        self._before_lock = None
         self._check(session)
         version = -1 if version_row.version is None else version_row.version
         document = {"version": Int64(version), "dirty": version_row.dirty}
