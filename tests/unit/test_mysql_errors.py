@@ -11,6 +11,7 @@ from orchestrator.errors import ConnectError, StatementError
 from orchestrator.events import Failure
 from orchestrator.manifest.redact import redactor
 from orchestrator.model import Statement, Target
+from orchestrator.records import replace
 from orchestrator.secret import Secret
 
 TARGET = Target("mysql-shop", "mysql", Secret("mysql://u@tcp(h:3306)/shop"), "shop", "h:3306", "")
@@ -74,3 +75,10 @@ def test_a_connection_that_is_refused_comes_with_what_to_look_at(code: int, hint
         raise pymysql.err.OperationalError(code, "no")
     assert hint in str(raised.value.hint)
     assert not raised.value.transient
+
+
+def test_a_refused_login_over_tls_is_told_of_the_certificate() -> None:
+    url = Secret("mysql://u@tcp(h:3306)/shop?tls=true")
+    with pytest.raises(ConnectError) as raised, connecting(replace(TARGET, url=url)):
+        raise pymysql.err.OperationalError(1045, "no")
+    assert "x-tls-cert" in str(raised.value.hint)

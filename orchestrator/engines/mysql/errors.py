@@ -85,6 +85,7 @@ _HINTS = {
 _OF_THE_DRIVER = (pymysql.Error, pymysql.Warning, OSError, UnicodeError)
 _LOGIN_HINT = "look at user and password in the DSN, and at the host from which that user may connect"
 _TLS_HINT = "; an account with REQUIRE SSL needs tls=true or tls=skip-verify in the DSN"
+_CERTIFICATE_HINT = "; an account with REQUIRE X509 or SUBJECT needs x-tls-cert and x-tls-key in the DSN"
 _EXPIRED = "its password has expired: let an administrator run ALTER USER … IDENTIFIED BY …, and change the DSN"
 _LOCKED = "let an administrator run: ALTER USER … ACCOUNT UNLOCK"
 _LOGIN_HINTS = {
@@ -169,7 +170,7 @@ def refused(error: BaseException, target: Target) -> OrchError:
         return ConnectError(
             f"{target.endpoint} refuses the login of '{_user(target)}'",
             detail=f"{text} (error {code})" if code else text,
-            hint=_LOGIN_HINTS.get(code) or _LOGIN_HINT + ("" if _has_tls(target) else _TLS_HINT),
+            hint=_LOGIN_HINTS.get(code) or _LOGIN_HINT + _tls_hint(target),
             server_down=True,
             code=str(code),
         )
@@ -283,10 +284,13 @@ def _grant(target: Target) -> str:
     return grant_all(target)
 
 
-def _has_tls(target: Target) -> bool:
+def _tls_hint(target: Target) -> str:
     from orchestrator.engines.mysql.dsn import pairs_of
 
-    return dict(pairs_of(split(target.url.reveal()).query)).get("tls", "false") != "false"
+    given = dict(pairs_of(split(target.url.reveal()).query))
+    if given.get("tls", "false") == "false":
+        return _TLS_HINT
+    return "" if "x-tls-cert" in given else _CERTIFICATE_HINT
 
 
 def _user(target: Target) -> str:
