@@ -27,7 +27,7 @@ from orchestrator.records import dataclass
 _SAME_IN_GO = "/!$&'()*+,;=:@[]%~"
 _ONLY_OF_URIS = ("mode", "vfs", "immutable", "nolock", "cache", "psow")
 _TIMEOUT = regex(r"[0-9]{1,9}")
-LONGEST = 504  # bytes of a path that SQLite opens: it keeps 8 of its 512 for "-journal"
+_LONGEST = 504  # bytes of a path that SQLite opens: it keeps 8 of its 512 for "-journal"
 _ON, _OFF = ("1", "true", "yes", "on"), ("0", "false", "no", "off")  # as mattn's driver reads them, in any case
 
 
@@ -138,9 +138,9 @@ def _whole(base: str, path: str) -> str:
     whole = os.path.normpath(given)
     if ".." in given and os.path.realpath(os.path.dirname(given)) != os.path.realpath(os.path.dirname(whole)):  # noqa: PTH120
         whole = given
-    if (size := len(whole.encode(errors="replace"))) > LONGEST:
+    if (size := len(whole.encode(errors="replace"))) > _LONGEST:
         raise DsnError(
-            f"the path of the file is {size:,} bytes long, and SQLite opens none of more than {LONGEST}",
+            f"the path of the file is {size:,} bytes long, and SQLite opens none of more than {_LONGEST}",
             "keep the file in a directory with a shorter path, or name it through a link",
         )
     return whole
