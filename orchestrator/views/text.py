@@ -171,7 +171,8 @@ class OutcomeTable:
             for kind, ids in groups
         ]
         shown = table(("DATABASE", "RESULT", "VERSION", "MIGRATIONS", "TIME"), rows)
-        return "\n".join(filter(None, [shown, self._slowest() if len(self._rows) >= MANY else ""]))
+        slowest = self._slowest() if len(self._rows) >= MANY else ""
+        return lines_of([shown, slowest]) if slowest else shown
 
     def _slowest(self) -> str:
         """Return the databases that took the longest, in a sentence; '' if nothing was measured."""

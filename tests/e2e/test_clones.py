@@ -398,12 +398,15 @@ def test_a_clone_half_made_under_a_lasting_name_is_removed_by_the_next(
     shop: Estate, name: str, wanted: list[str]
 ) -> None:
     arguments = [name, *(f"{shop.prefix}wanted" if a == "WANTED" else a for a in wanted)]
-    process = subprocess.Popen(
-        [sys.executable, "-c", DYING, "clone", *arguments], cwd=shop.root, env=shop.env, stdout=-1, stderr=-1
-    )
-    process.communicate(timeout=60)
-    assert process.returncode == -signal.SIGKILL
-    half = {name for name in databases(shop, "orch_clone_") if f"_{process.pid}_" in name}
+    half: set[str] = set()
+    for _ in range(5):  # a clone that another test makes on this server may remove it at once
+        process = subprocess.Popen(
+            [sys.executable, "-c", DYING, "clone", *arguments], cwd=shop.root, env=shop.env, stdout=-1, stderr=-1
+        )
+        process.communicate(timeout=60)
+        assert process.returncode == -signal.SIGKILL
+        if half := {name for name in databases(shop, "orch_clone_") if f"_{process.pid}_" in name}:
+            break
     assert half, "it says whose it is"
     made = shop.orch("clone", *arguments).stdout.strip()  # the same name is free again
     assert not databases(shop, "orch_clone_") & half
