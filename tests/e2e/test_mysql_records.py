@@ -190,3 +190,15 @@ def test_records_that_a_block_or_a_procedure_has_emptied_are_put_back(shop: Shop
         assert shop.sql("SELECT * FROM a") == [(1,)]
         shop.sql("DELETE FROM orch_history WHERE version = 2")
         shop.sql("UPDATE schema_migrations SET version = 1, dirty = 0")
+
+
+def test_records_are_not_put_back_without_the_lock(shop: Shop) -> None:
+    """A procedure that gives the lock away lets other runs write: theirs must stay."""
+    gives = "SET @q = CONCAT('DO RELEASE_ALL_', 'LOCKS()'); PREPARE p FROM @q; EXECUTE p; "
+    gives += "SET @q = CONCAT('DELETE FROM orch_', 'history WHERE version = 1'); PREPARE p FROM @q; EXECUTE p;"
+    shop.declare({"000001_a.up.sql": "CREATE TABLE a (i int);\nINSERT INTO a VALUES (1);\n"})
+    shop.orch("apply")
+    shop.write({"000002_b.up.sql": f"CREATE PROCEDURE gives() BEGIN {gives} END;\nCALL gives();"})
+    refused = shop.orch("apply", code=None)
+    assert refused.code in (1, 5, 6, 7)
+    assert shop.sql("SELECT version FROM orch_history WHERE version = 1") == []

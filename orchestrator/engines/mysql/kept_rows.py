@@ -25,9 +25,12 @@ _AS_SQL = "IFNULL(CONCAT('_utf8mb4 X''', HEX(CONVERT({column} USING utf8mb4)), '
 
 @contextmanager
 def keeping_records(
-    connection: Any, target: Target, records: Records, guard: Guard, statement: Statement
+    connection: Any, target: Target, records: Records, guard: Guard, statement: Statement, lock_held: str
 ) -> Iterator[None]:
-    """Run a statement in this context: if it fails and has changed the records, they are put back."""
+    """Run a statement in this context: if it fails and has changed the records, they are put back.
+
+    `lock_held` is the SQL condition that this session has the migration lock: without it, another run may be writing.
+    """
     if not runs_others(words_of(statement.source)):
         yield
         return
@@ -38,7 +41,7 @@ def keeping_records(
     except StatementError:
         with suppress(pymysql.Error, OSError):
             if guard.has_changed():
-                _put_back(connection, kept)
+                _put_back(connection, kept, lock_held)
         raise
 
 
@@ -53,10 +56,11 @@ def _rows_of(connection: Any, table: str) -> list[str]:
     return [f"DELETE FROM {quoted(table)}", *(f"{into} ({row})" for (row,) in rows)]  # noqa: S608 - as above
 
 
-def _put_back(connection: Any, kept: Sequence[Sequence[str]]) -> None:
+def _put_back(connection: Any, kept: Sequence[Sequence[str]], lock_held: str) -> None:
     ask(connection, "ROLLBACK")
+    rows = [one for statements in kept for one in statements]
     try:
-        ask_all(connection, ["START TRANSACTION", *(one for statements in kept for one in statements), "COMMIT"])
+        ask_all(connection, ["START TRANSACTION", *rows, errors.stop_unless([lock_held]), "COMMIT"])
     except pymysql.Error:
         ask(connection, "ROLLBACK")
         raise

@@ -246,7 +246,8 @@ class MysqlSession(Looks):
             self._watch_marks((statement,))
             self._wire.set_limits(limits)
         self._tables.forget()
-        with keeping_records(self.connection, self.target, self._records, self._guard, statement):
+        held = self._lock.is_ours()
+        with keeping_records(self.connection, self.target, self._records, self._guard, statement, held):
             self._execute(statement, limits)
 
     def _execute(self, statement: Statement, limits: Limits) -> None:
