@@ -53,6 +53,11 @@ class State:
     notes: tuple[str, ...] = ()
     failed: tuple[Attempt, ...] = ()
 
+    @property
+    def begun(self) -> int:
+        """The newest version of which something has run: what is below it is late."""
+        return max((*self.applied, *((self.partial.version,) if self.partial else ())), default=0)
+
     def blocked(self, direction: Direction) -> tuple[Problem, ...]:
         """Return the problems that forbid this direction."""
         return tuple(problem for problem in self.problems if direction in problem.blocks)
@@ -191,9 +196,10 @@ def _ahead(
     row = history.version_row
     if history.emptied and pending and newest is None and not (row and row.version is not None):
         found.append(problems.emptied(pending[0]))
-    late = [v for v in pending if newest is not None and v < newest and v not in started]
+    begun = max((*applied, *started), default=0)
+    late = [v for v in pending if v < begun and v not in started]
     if late and not out_of_order:
-        found.append(problems.late(late, newest or 0, files))
+        found.append(problems.late(late, begun, files, in_part=begun in started))
     return pending, found, notes
 
 

@@ -183,5 +183,5 @@ def _step(database: Database, migration: Migration, state: State, scripts: Scrip
         len(script.statements),
         script.atomic,
         partial.applied if partial else 0,
-        late=direction is Direction.UP and partial is None and migration.version < (state.version or 0),
+        late=direction is Direction.UP and partial is None and migration.version < state.begun,
     )

@@ -282,15 +282,24 @@ def added_late(attempt: Attempt, path: str) -> Problem:
     )
 
 
-def late(versions: Sequence[int], newest: int, files: Mapping[int, Migration]) -> Problem:
-    """Return the problem of pending versions below the current one; it forbids only the way up."""
+def late(versions: Sequence[int], newest: int, files: Mapping[int, Migration], *, in_part: bool = False) -> Problem:
+    """Return the problem of pending versions below the current one; it forbids only the way up.
+
+    `in_part`: that one has run in part. It began after all below it were applied, so perhaps their records are lost.
+    """
     names = some([f"{v} ('{files[v].name}')" for v in versions], 10)
+    again = Command("apply", "--allow-out-of-order")
+    lost = Command("repair", NAME, "--mark-applied", str(versions[-1]))
     return Problem(
         Kind.OUT_OF_ORDER,
-        f"pending below the current version {newest}: {names}",
-        Hint(
+        f"pending below version {newest}, which has run in part: {names}"
+        if in_part
+        else f"pending below the current version {newest}: {names}",
+        Hint("if it was applied, and its record is lost: ", lost, "; if it is new, run it: ", again)
+        if in_part
+        else Hint(
             f"give it a version above {newest}, or run it all the same, this once: ",
-            Command("apply", "--allow-out-of-order"),
+            again,
             " (always: 'out_of_order: apply' in the manifest)",
         ),
         versions[0],

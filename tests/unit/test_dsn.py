@@ -39,7 +39,7 @@ CONNINFO = "host=${HOST:-localhost} port=5432 user=${USER} password='${PASSWORD}
 NASTY = "p@ss:/?#% w'o\"r\\d+&=;ก"
 
 passwords = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=20)
-names = st.text(st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"]), min_size=1, max_size=20)
+names = st.text(st.characters(exclude_categories=["Cs", "Cc", "Cf", "Zl", "Zp"]), min_size=1, max_size=20)
 
 
 def database(dsn: str, engine: str = "postgres", name: str = "inventory") -> Database:
