@@ -295,7 +295,14 @@ def late(versions: Sequence[int], newest: int, files: Mapping[int, Migration], *
         f"pending below version {newest}, which has run in part: {names}"
         if in_part
         else f"pending below the current version {newest}: {names}",
-        Hint("if it was applied, and its record is lost: ", lost, "; if it is new, run it: ", again)
+        Hint(
+            f"first decide about version {newest}: ",
+            _REPAIR,
+            "; then, if the record of one is lost: ",
+            lost,
+            "; if it is new: ",
+            again,
+        )
         if in_part
         else Hint(
             f"give it a version above {newest}, or run it all the same, this once: ",
