@@ -289,29 +289,15 @@ def late(versions: Sequence[int], newest: int, files: Mapping[int, Migration], *
     """
     names = some([f"{v} ('{files[v].name}')" for v in versions], 10)
     again = Command("apply", "--allow-out-of-order")
-    lost = Command("repair", NAME, "--mark-applied", str(versions[-1]))
-    return Problem(
-        Kind.OUT_OF_ORDER,
-        f"pending below version {newest}, which has run in part: {names}"
-        if in_part
-        else f"pending below the current version {newest}: {names}",
-        Hint(
-            f"first decide about version {newest}: ",
-            _REPAIR,
-            "; then, if the record of one is lost: ",
-            lost,
-            "; if it is new: ",
-            again,
-        )
-        if in_part
-        else Hint(
-            f"give it a version above {newest}, or run it all the same, this once: ",
-            again,
-            " (always: 'out_of_order: apply' in the manifest)",
-        ),
-        versions[0],
-        blocks=(Direction.UP,),
-    )
+    what = f"pending below the current version {newest}: {names}"
+    above = f"give it a version above {newest}, or run it all the same, this once: "
+    hint = Hint(above, again, " (always: 'out_of_order: apply' in the manifest)")
+    if in_part:
+        what = f"pending below version {newest}, which has run in part: {names}"
+        lost = Command("repair", NAME, "--mark-applied", str(versions[0]))
+        first = f"first decide about version {newest}: "
+        hint = Hint(first, _REPAIR, "; then, if the record of one is lost: ", lost, "; if it is new: ", again)
+    return Problem(Kind.OUT_OF_ORDER, what, hint, versions[0], blocks=(Direction.UP,))
 
 
 def second_partial(attempt: Attempt) -> Problem:

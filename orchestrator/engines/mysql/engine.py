@@ -123,9 +123,11 @@ class Mysql:
         """Return why no database can be created on a server. Each server is asked once."""
         if target.server_key not in self._is_read_only:
             connection = open_connection(target, database=False)
-            with errors.mapped(target):
-                ((value,),) = ask(connection, f"SELECT {READ_ONLY}")
-            self._idle.setdefault(target.server_key, []).append(connection)
+            try:
+                with errors.mapped(target):
+                    ((value,),) = ask(connection, f"SELECT {READ_ONLY}")
+            finally:  # only now, as another thread may take it; `close` closes it
+                self._idle.setdefault(target.server_key, []).append(connection)
             self._is_read_only[target.server_key] = is_on(value)
         return read_only(target) if self._is_read_only[target.server_key] else None
 
