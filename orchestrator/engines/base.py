@@ -318,15 +318,15 @@ class Engine(Protocol):
 
 @runtime_checkable
 class Glancing(Protocol):
-    """An engine that can read a history without its driver, because importing that takes longer than the rest of a run."""
+    """An engine that can look without its driver, because importing that takes longer than the rest of a run."""
 
     def glance(
         self, target: Target, extensions: Sequence[str] = (), *, whose_lock: bool = False
     ) -> tuple[History, LockHolder | None] | None:
-        """Return what a session would read, and with `whose_lock` who holds the migration lock. None: a session has to look.
+        """Return what a session reads, and with `whose_lock` who holds the lock; None if only a session can. Never raises."""
 
-        Never raises: whatever is wrong, a session tells it.
-        """
+    def glance_names(self, target: Target, prefix: str) -> list[str] | None:
+        """Return the names that `Copies.names` returns, or None. Never raises."""
 
     def keeps(self, target: Target) -> bool:
         """Whether the engine would keep the connection of a session on this database, as far as is known."""

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from orchestrator.engines import dialect
-from orchestrator.engines.base import Limits, Rows, Session
+from orchestrator.engines.base import Engine, Glancing, Limits, Rows, Session
 from orchestrator.errors import (
     DatabaseMissingError,
     InvalidError,
@@ -22,7 +22,7 @@ from orchestrator.hints import Command, Hint
 from orchestrator.manifest.for_each import MAX_MEMBERS, Answer
 from orchestrator.manifest.names import NameIndex, resolve_name, select
 from orchestrator.manifest.template import columns_in
-from orchestrator.model import Database, File, Fleet, Manifest, MemberQuery, Statement
+from orchestrator.model import Database, File, Fleet, Manifest, MemberQuery, Statement, Target
 from orchestrator.operations.assembly import Assembly
 from orchestrator.phrases import some
 from orchestrator.planning.history import reconcile
@@ -165,7 +165,7 @@ def _vanished(run: Run, fleet: Fleet, members: Sequence[Database]) -> Iterator[t
             continue
         prefix, pattern = form
         try:
-            names = run.engines[target.engine].copies(target, member.create).names(prefix)
+            names = _names(run.engines[target.engine], target, member, prefix)
         except OrchError:  # the survey tells what is wrong with this server
             continue
         own = (*dialect(target.engine).server_databases, *_clones(names))
@@ -174,6 +174,12 @@ def _vanished(run: Run, fleet: Fleet, members: Sequence[Database]) -> Iterator[t
         ]
         if strangers:
             yield endpoint, sorted(strangers)
+
+
+def _names(engine: Engine, target: Target, member: Database, prefix: str) -> list[str]:
+    """Return the names of the databases on a member's server that begin so, without loading a driver for that alone."""
+    glanced = engine.glance_names(target, prefix) if isinstance(engine, Glancing) else None
+    return engine.copies(target, member.create).names(prefix) if glanced is None else glanced
 
 
 def _clones(names: Sequence[str]) -> list[str]:

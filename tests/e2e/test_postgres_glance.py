@@ -14,6 +14,7 @@ from urllib.parse import quote
 import psycopg
 import pytest
 from estate import Estate, start
+from psycopg import sql
 from test_refusals import secure
 from test_scram import login, set_password
 
@@ -25,7 +26,7 @@ from orchestrator.engines.postgres.find_tables import Usual
 from orchestrator.engines.postgres.scram import ScramKeys
 from orchestrator.engines.postgres.slots import Slots
 from orchestrator.errors import OrchError
-from orchestrator.model import History, LockHolder, Target
+from orchestrator.model import CreateOptions, History, LockHolder, Target
 from orchestrator.secret import Secret
 
 __all__ = ["secure"]
@@ -91,6 +92,37 @@ def run(estate: Estate, command: str) -> str:
 def test_a_run_with_nothing_to_do_does_not_load_psycopg(applied: Estate) -> None:
     for command in ("apply", "status", "plan", "wait"):
         assert run(applied, command) == "[] 0"
+
+
+def test_a_fleet_with_nothing_to_do_looks_for_members_that_vanished_without_psycopg(pg_estate: Estate) -> None:
+    estate = pg_estate
+    estate.write("t", {"1_a.up.sql": "CREATE TABLE a (id int);"})
+    for members in ("[acme, globex]", "[acme]"):
+        source = f"for_each: {{values: {members}}}"
+        estate.manifest(f'  - {{name: "t_{{n}}", server: postgres, migrations: migrations/t/schema, {source}}}\n')
+        estate.orch("apply")
+    assert run(estate, "apply") == "[] 0"
+    assert f"'{estate.prefix}t_globex'" in estate.orch("apply").stderr
+
+
+def test_the_names_on_a_server_are_the_same_over_libpq(pg_estate: Estate) -> None:
+    begin = f"{pg_estate.prefix}n'\\%_\""
+    names = [f"{begin}{end}" for end in ("b", "a", "é", "A")]
+    server = pg_estate.servers["postgres"]
+    with psycopg.connect(server.dsn("postgres"), autocommit=True) as connection:
+        for name in (*names, f"{pg_estate.prefix}n'x"):
+            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    there = replace(target(pg_estate), url=Secret(server.dsn("postgres")), database="postgres")
+    engine = Postgres("tester", "run")
+    try:
+        for prefix in (begin, pg_estate.prefix, "nobody has this"):
+            expected = engine.copies(there, CreateOptions()).names(prefix)
+            assert by_libpq.database_names(there, prefix, "orch/run tester", Slots(), ScramKeys()) == expected
+            assert prefix != begin or expected == names
+        refused = replace(there, url=Secret(server.dsn("missing")), database="missing")
+        assert by_libpq.database_names(refused, "", "orch/run tester", Slots(), ScramKeys()) is None
+    finally:
+        engine.close()
 
 
 def test_where_anything_is_pending_a_session_serves(pg_estate: Estate) -> None:

@@ -72,6 +72,14 @@ class Postgres:
             self._met[target.server_key, target.database] = time.monotonic()
         return glanced
 
+    def glance_names(self, target: Target, prefix: str) -> list[str] | None:
+        """Return the names of databases as `PostgresCopies.names` does, over libpq alone. None: only that can tell."""
+        if "psycopg" in sys.modules or self._is_missing(target):
+            return None
+        from orchestrator.engines.postgres.glance import database_names
+
+        return database_names(target, prefix, self._application, self._slots, self._scram)
+
     def keeps(self, target: Target) -> bool:
         """Whether there is room for one more connection that waits for its next use; unknown as long as none was kept."""
         server = target.server_key

@@ -1,9 +1,12 @@
-"""Read the history of one database over libpq alone, where nothing keeps that from being the whole answer."""
+"""Read the history of one database, or the names of all on its server, over libpq alone.
+
+Only where nothing keeps that from being the whole answer: otherwise a session has to look, and tells what is wrong.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 
 from orchestrator.engines.postgres import libpq
 from orchestrator.engines.postgres.find_tables import Usual
@@ -30,19 +33,44 @@ def glance(
 
     None: a session has to look, as where the server refused anything, accepts no writes or is one of several. It tells why.
     """
-    if "," in target.endpoint or libpq.library() is None:
+    if _has_to_be_a_session(target):
         return None
     with suppress(Exception):
-        with slots.one(target.server_key):
-            connection = _log_in(target, application, scram)
-            slots.opened(target.server_key, connection)
-        try:
+        with _connected(target, application, slots, scram) as connection:
             seen = _look(connection, target, usual, extensions, whose_lock=whose_lock)
-        finally:
-            connection.close()
-            slots.closed()
         return None if seen[0].read_only else seen
     return None
+
+
+def database_names(target: Target, prefix: str, application: str, slots: Slots, scram: ScramKeys) -> list[str] | None:
+    """Return the names of the databases of this target's server that begin so, oldest first. Never raises.
+
+    None: the maintenance database has to be asked.
+    """
+    if _has_to_be_a_session(target):
+        return None
+    with suppress(Exception), _connected(target, application, slots, scram) as connection:
+        begins = f"pg_catalog.starts_with(datname::text, {connection.literal(prefix)})"
+        query = f"SELECT datname FROM pg_catalog.pg_database WHERE {begins} ORDER BY oid"  # noqa: S608 - libpq quotes it
+        return [row[0] for row in connection.execute(query).fetchall()]
+    return None
+
+
+def _has_to_be_a_session(target: Target) -> bool:
+    """Whether the target is one of several servers, or libpq cannot be called."""
+    return "," in target.endpoint or libpq.library() is None
+
+
+@contextmanager
+def _connected(target: Target, application: str, slots: Slots, scram: ScramKeys) -> Iterator[libpq.Connection]:
+    with slots.one(target.server_key):
+        connection = _log_in(target, application, scram)
+        slots.opened(target.server_key, connection)
+    try:
+        yield connection
+    finally:
+        connection.close()
+        slots.closed()
 
 
 def _log_in(target: Target, application: str, scram: ScramKeys) -> libpq.Connection:
