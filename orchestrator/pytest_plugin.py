@@ -196,7 +196,7 @@ def _told() -> Iterator[None]:
     from orchestrator.errors import OrchError
     from orchestrator.events import Failure
     from orchestrator.manifest.redact import redactor
-    from orchestrator.testing import EMBEDDED_HERE, WAIT_HERE
+    from orchestrator.testing.names_in_hints import EMBEDDED_HERE, WAIT_HERE
 
     try:
         yield

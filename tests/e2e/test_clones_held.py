@@ -116,7 +116,7 @@ def test_a_server_that_goes_and_comes_back(
         proxy.spoil(Rule(b"never", 1, "delay"))
         with pytest.raises(ConnectError), tests.database("a"):
             pass  # nobody has looked yet
-        monkeypatch.setattr(testing, "_LOOK_AGAIN", 0.0)
+        monkeypatch.setattr(testing.estates, "_LOOK_AGAIN", 0.0)
         with tests.database("a") as again:
             assert again.name != db.name
         tests.close()

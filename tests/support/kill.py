@@ -197,6 +197,7 @@ def install(point: Points) -> None:
     from orchestrator.engines.mongo.session import MongoSession
     from orchestrator.engines.mysql import connection as mysql_connection
     from orchestrator.engines.mysql import session as mysql_session
+    from orchestrator.engines.mysql.intents import Intents
     from orchestrator.engines.mysql.lock import NamedLock
     from orchestrator.engines.mysql.record_writer import RecordWriter
     from orchestrator.engines.mysql.store import Store
@@ -236,8 +237,9 @@ def install(point: Points) -> None:
         _around(SqliteSession, name, point)
     for name in ("begin", "run"):
         _around(Connections, name, point)
-    for name in ("read_history", "commit", "begin", "execute", "probe", "_seen_before"):
+    for name in ("read_history", "commit", "begin", "execute", "probe"):
         _around(mysql_session.MysqlSession, name, point)
+    _around(Intents, "recorded_with", point)
     _around(MysqlWire, "run", point)
     _around(Store, "get_ready", point)
     for name in ("commit", "end"):

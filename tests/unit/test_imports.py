@@ -130,7 +130,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         *("execution.scheduler", "execution.timings", "planning.graph", "planning.plan", "planning.shards", "analysis"),
     ),
     "api": (*CORE, "operations", "execution.scheduler", "planning.plan", "planning.status"),
-    "testing": (*CORE, *RECORDS, "manifest", "operations", "embedded"),
+    "testing": (*CORE, *RECORDS, "manifest", "operations", "embedded", "testing"),
     "pytest_plugin": ("errors", "events", "hints", "manifest", "model", "testing"),
     "__main__": ("cli",),
     "schemas": (),

@@ -48,7 +48,7 @@ class FileState:
         """Keep what these statements may change."""
         touched = False
         named: set[str] = set()
-        for source in sources:
+        for source in filter(_leaves_marks, sources):
             tokens = tokens_of(source)
             words = [token.text for token in tokens]
             if not words:
@@ -188,7 +188,7 @@ def _assigned(tokens: Sequence[Token]) -> list[Token]:
     return [left for left, right in pairwise(tokens) if right.text in ("=", ":") and left.kind in ("word", "variable")]
 
 
-def leaves_marks(source: str) -> bool:
+def _leaves_marks(source: str) -> bool:
     """Whether a statement may leave something in its session."""
     words = words_of(source)
     return is_session(words) or is_temporary(words) or runs_others(words) or "@" in source

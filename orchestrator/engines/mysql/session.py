@@ -20,12 +20,12 @@ from orchestrator.engines.mysql import errors
 from orchestrator.engines.mysql.checks import refuse_writing
 from orchestrator.engines.mysql.connection import Stopper, ask, ask_all
 from orchestrator.engines.mysql.failed import is_partly_done
-from orchestrator.engines.mysql.file_state import FileState, leaves_marks, to_replay
+from orchestrator.engines.mysql.file_state import FileState, to_replay
 from orchestrator.engines.mysql.guard import Guard
+from orchestrator.engines.mysql.intents import Intents
 from orchestrator.engines.mysql.kept_rows import keeping_records
 from orchestrator.engines.mysql.lock import NamedLock
 from orchestrator.engines.mysql.looks import Looks
-from orchestrator.engines.mysql.probe import Intent
 from orchestrator.engines.mysql.reader import DATA, is_session, words_of
 from orchestrator.engines.mysql.record_writer import RecordWriter, Written
 from orchestrator.engines.mysql.records import Records
@@ -61,10 +61,9 @@ class MysqlSession(Looks):
         self._guard = Guard(connection, target, self._records)
         self._state = FileState(connection)
         self._writer = RecordWriter(connection, target, self._records, self._store, self._guard)
+        self._intents = Intents(connection)
         self._tables = Tables(connection, self._records.lock_table)
         self._in_file = False  # a file runs statement by statement
-        self._used = False  # by a file that is done, and has left marks
-        self._intent: Intent | None = None
 
     @cached_property
     def _refusals(self) -> Refusals:
@@ -112,7 +111,7 @@ class MysqlSession(Looks):
         checks: Checks = NO_CHECKS,
     ) -> None:
         """Run statements and write records and version row: all of it or nothing."""
-        if not statements and self._comes_with_the_next(attempts):
+        if not statements and self._lock.held and self._intents.tells_progress(attempts):
             self._writer.keep(attempts[0], version_row)
             self._recorded(attempts)
             return
@@ -127,7 +126,7 @@ class MysqlSession(Looks):
             self._watch_marks(statements)
             self._wire.set_limits(limits)
         refuse_writing(self.connection, self.target, self._wire, checks, limits)
-        written = [(attempt, self._seen_before(attempt)) for attempt in attempts]
+        written = [(attempt, self._intents.recorded_with(attempt)) for attempt in attempts]
         with self._undone_on_error():
             if statements or any(checks):
                 self._run_and_record(statements, written, version_row, limits, checks)
@@ -165,19 +164,9 @@ class MysqlSession(Looks):
     def _recorded(self, attempts: Sequence[Attempt]) -> None:
         """Take note of what is recorded."""
         if attempts and not any(attempt.in_flight for attempt in attempts):
-            self._intent = None
+            self._intents.forget()
         if attempts and all(attempt.done or attempt.error for attempt in attempts):
-            self._used, self._in_file = self._used or self._in_file, False
-
-    def _comes_with_the_next(self, attempts: Sequence[Attempt]) -> bool:
-        """Whether the end of a statement need not be written now, but with the intent of the next one in its file.
-
-        Until then, what the database shows tells that it is done, as it does after a kill between its end and its record.
-        """
-        if len(attempts) != 1 or not self._lock.held or not self._intent or not self._intent.tells_its_end:
-            return False
-        (one,) = attempts
-        return not one.done and not one.in_flight and not one.error and one.applied < one.total
+            self._in_file = False
 
     def _write_what_is_kept(self) -> None:
         with self._undone_on_error():
@@ -196,7 +185,7 @@ class MysqlSession(Looks):
 
     def _may_write(self) -> bool:
         """Whether the statement that was begun may write to our tables."""
-        return self._intent is not None and self._guard.may_write(self._intent.source)
+        return self._intents.source is not None and self._guard.may_write(self._intents.source)
 
     def ask(self, check: Statement, limits: Limits) -> None:
         """Ask a check in a transaction that cannot change anything."""
@@ -235,7 +224,7 @@ class MysqlSession(Looks):
                 ask(self.connection, setting)
         if attempt.in_flight and statements:
             with errors.mapped(self.target):
-                self._intent = Intent(statements[0], self._store.fingerprint_of(attempt))
+                self._intents.resume(statements[0], self._store.fingerprint_of(attempt))
 
     def execute(self, statement: Statement, limits: Limits) -> None:
         """Run one statement that commits by itself."""
@@ -251,7 +240,7 @@ class MysqlSession(Looks):
             self._execute(statement, limits)
 
     def _execute(self, statement: Statement, limits: Limits) -> None:
-        intent = self._intent if self._intent and self._intent.source == statement.source else None
+        intent = self._intents.of(statement)
         body = statement.body
         if intent:
             with errors.mapped(self.target):
@@ -281,15 +270,7 @@ class MysqlSession(Looks):
         """Find out what became of a statement; the first time before it runs, when it has done nothing yet."""
         del limits
         with errors.mapped(self.target):
-            if self._intent is None or self._intent.source != statement.source:
-                self._intent = Intent(statement)
-                self._intent.take(self.connection)
-                if self._intent.change is None:
-                    return Effect.UNKNOWN, "the server keeps no trace of whether it was done"
-                return Effect.NOT_DONE, "it has not run yet"
-            if statement.repeatable:
-                return Effect.NOT_DONE, "it can be made again with the same end"
-            return self._intent.verdict(self.connection)
+            return self._intents.probe(statement)
 
     def commits(self, statement: Statement) -> bool:
         """Whether this statement can commit together with its record: all tables that it reaches are of InnoDB."""
@@ -334,23 +315,13 @@ class MysqlSession(Looks):
                 self._guard.look()
             self._guard.refuse(statements)
 
-    def _seen_before(self, attempt: Attempt) -> str | None:
-        """Return the fingerprint that is recorded with an intent; None: leave what is there."""
-        if not attempt.in_flight:
-            return ""
-        return self._intent.stored() if self._intent and self._intent.before is not None else None
-
     def _watch_marks(self, statements: Sequence[Statement], more: Sequence[str] = ()) -> None:
-        if sources := [one for one in (*more, *(each.source for each in statements)) if leaves_marks(one)]:
-            with errors.mapped(self.target):
-                self._state.watch(sources)
-            self._used = True
+        with errors.mapped(self.target):
+            self._state.watch([*more, *(each.source for each in statements)])
 
     def _clean(self) -> None:
         """Put the session back to what it was before a file."""
-        if self._used:
-            with errors.mapped(self.target):
-                if self._state.put_back():
-                    self._wire.forget_limits()
-            self._used = False
+        with errors.mapped(self.target):
+            if self._state.put_back():
+                self._wire.forget_limits()
         self._in_file = False

@@ -1,15 +1,7 @@
-"""Fresh migrated databases for tests.
-
-    with orchestrator.testing.database("postgres-order") as db:
-        with db.connect() as connection: ...
-
-The database is a copy of a template that is migrated once, for as long as its migrations stay the same. It belongs to
-this process: it is dropped at the end, and by whoever comes next if this process is killed.
-"""
+"""The databases of one manifest as templates, and the copies of them that tests get."""
 
 from __future__ import annotations
 
-import atexit
 import os
 import sys
 import threading
@@ -17,115 +9,30 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from orchestrator.engines import dialect
-from orchestrator.errors import ConnectError, ConnectionLostError, InvalidGroup, OrchError
+from orchestrator.errors import ConnectError, ConnectionLostError, OrchError
 from orchestrator.events import Event, ServerWaiting
-from orchestrator.hints import EMBEDDED, WAIT
 from orchestrator.manifest.dsn import override_variable, variables_of
-from orchestrator.manifest.load import find_manifest
 from orchestrator.manifest.names import resolve_name, select
 from orchestrator.model import Database, Manifest, Target
 from orchestrator.operations.clone import Cloner, cloner
 from orchestrator.operations.load import assemble
+from orchestrator.testing.fresh_database import FreshDatabase
+from orchestrator.testing.names_in_hints import named_here
 
 if TYPE_CHECKING:
     from orchestrator.embedded import Server
 
 Done = TypeVar("Done")
 
-__all__ = ["Estate", "FreshDatabase", "database", "estate"]
-
-PATIENCE = 60.0
+_PATIENCE = 60.0
 """Seconds to wait for servers that are still starting, unless something else is said."""
 _LOOK_AGAIN = 5.0  # seconds after which a server that was waited for in vain is looked for again
-WAIT_HERE = "the argument `wait` of orchestrator.testing.estate()"
-EMBEDDED_HERE = "`embedded=True`"
-"""How hints name these two settings here; pytest has its own names for them."""
-
-
-@dataclass(eq=False)
-class FreshDatabase:
-    """A migrated database of one's own. `dsn` holds the password; `name` is what it is called on the server."""
-
-    id: str
-    engine: str
-    name: str
-    dsn: str = field(repr=False)
-    _closers: list[Callable[[], None]] = field(default_factory=list, repr=False)
-
-    def connect(self, **options: Any) -> Any:
-        """Return a new psycopg connection or, for MongoDB, a client whose `get_default_database()` it is.
-
-        `options` go to the driver. What is still open when the database goes is closed.
-        """
-        connection = dialect(self.engine).clients.connect(self.dsn, **options)
-        self._closers.append(connection.close)
-        return connection
-
-    async def aconnect(self, **options: Any) -> Any:
-        """Return a new psycopg AsyncConnection or, for MongoDB, an AsyncMongoClient, as `connect` does.
-
-        A connection that is still open when the database goes is closed; a client is for the caller to close.
-        """
-        connection, close = await dialect(self.engine).clients.aconnect(self.dsn, **options)
-        if close:
-            self._closers.append(close)
-        return connection
-
-    def url(self, driver: str = "") -> str:
-        """Return the database's URL as SQLAlchemy reads it, for a driver: `psycopg`, `psycopg2`, `asyncpg`, `pg8000`, …
-
-        Without a driver it begins with `postgresql://`, which asyncpg itself and libpq take too. For MongoDB it is the DSN.
-        It holds the password. UsageError for a driver of another engine, or for settings that the driver cannot take.
-        """
-        return dialect(self.engine).clients.url(self.id, self.dsn, driver)
-
-    def close(self) -> None:
-        """Close what `connect` opened."""
-        while self._closers:
-            with suppress(Exception):  # a broken connection is closed too
-                self._closers.pop()()
-
-
-@contextmanager
-def database(
-    name: str, *, file: str | Path | None = None, seeds: bool = True, embedded: bool | None = None
-) -> Iterator[FreshDatabase]:
-    """Lend a fresh migrated database of the manifest, named as `orch --only` takes it.
-
-    Without `seeds`, migrations named as seeds are left out. `embedded` chooses between servers from wheels and the DSNs
-    of the manifest; by default the DSNs, if the environment has any of the variables that they need.
-    """
-    with estate(file, embedded=embedded).database(name, seeds=seeds) as fresh:
-        yield fresh
-
-
-def estate(
-    file: str | Path | None = None,
-    *,
-    embedded: bool | None = None,
-    wait: float | None = None,
-    tell: Callable[[str], None] | None = None,
-) -> Estate:
-    """Return the estate of a manifest (default: the nearest databases.yaml in this or a parent directory); one a process.
-
-    When a server is not ready, orch waits for it up to `wait` seconds (default: 60), at each outage. `tell` gets a line
-    when the waiting begins (default: it is written to stderr).
-    """
-    path = find_manifest(str(file) if file else None, os.environ, Path.cwd()).resolve()
-    key = (os.getpid(), path, embedded)  # connections do not survive a fork
-    with _mutex, _named_here():
-        if key not in _estates:
-            _estates[key] = Estate(path, embedded)
-        found = _estates[key]
-        found.wait = found.wait if wait is None else wait
-        found.tell = tell or found.tell
-        return found
 
 
 class Estate:
@@ -134,7 +41,7 @@ class Estate:
     def __init__(self, path: Path, embedded: bool | None) -> None:
         self._assembly = assemble(str(path), offline=True)
         self._embedded = embedded
-        self.wait = PATIENCE
+        self.wait = _PATIENCE
         self.tell: Callable[[str], None] = _to_stderr
         self._told: set[str] = set()
         self._dropping: ThreadPoolExecutor | None = None
@@ -155,7 +62,7 @@ class Estate:
 
         With `drop_later` one that takes long is dropped in the background; `close` waits for that.
         """
-        with _named_here():
+        with named_here():
             found = resolve_name(self.manifest.databases, name)
             cloner, target = self._clone(found, seeds)
         fresh = FreshDatabase(found.id, found.engine, target.database, target.url.reveal())
@@ -166,7 +73,7 @@ class Estate:
             if drop_later and dialect(found.engine).slow_drop:
                 self._drop_later(cloner, found.id, fresh.name)
             else:
-                with _named_here():
+                with named_here():
                     self._drop(cloner, found, fresh.name)
 
     def select(self, only: Sequence[str] = ()) -> tuple[Database, ...]:
@@ -175,7 +82,7 @@ class Estate:
 
     def server(self, engine: str) -> Server | None:
         """Return the embedded server that this engine's databases use, started if need be; None: the DSNs tell."""
-        with self._mutex, _named_here():
+        with self._mutex, named_here():
             if engine in self._servers and not _lives(self._servers[engine]):
                 self._forget(engine)
             if engine not in self._servers:
@@ -304,24 +211,6 @@ class Estate:
             return self._cloners[found.id, seeds]
 
 
-@contextmanager
-def _named_here() -> Iterator[None]:
-    """Give hints that name options of the command line the names which these have here."""
-    try:
-        yield
-    except InvalidGroup as group:
-        for error in group.errors:
-            error.hint = error.hint.mapped(_here)
-        raise
-    except OrchError as error:
-        error.hint = error.hint.mapped(_here)
-        raise
-
-
-def _here(text: str) -> str:
-    return text.replace(WAIT, WAIT_HERE).replace(EMBEDDED, EMBEDDED_HERE)
-
-
 def _reachable(databases: Sequence[Database], env: Mapping[str, str]) -> bool:
     """Whether the environment was meant to tell where these are: it has a DSN, or a variable that one needs."""
     for database in databases:
@@ -342,15 +231,3 @@ def _lives(server: Server) -> bool:
 def _to_stderr(line: str) -> None:
     sys.stderr.write(f"{line}\n")
     sys.stderr.flush()
-
-
-_mutex = threading.Lock()
-_estates: dict[tuple[int, Path, bool | None], Estate] = {}
-
-
-@atexit.register
-def close_all() -> None:
-    """Close what is kept between two clones; at the end of the process, or of its tests."""
-    for (pid, _, _), one in _estates.items():
-        if pid == os.getpid():
-            one.close()
