@@ -331,6 +331,14 @@ def test_what_swaps_and_is_not_told_by_definitions_alone() -> None:
         ("RENAME TABLE a TO a_old, a_new TO a", False),
         ("RENAME TABLE a TO t, b TO a, t TO b", True),
         ("RENAME TABLE a TO t, b TO a, t TO c", False),
+        ("ALTER TABLE a DROP COLUMN IF EXISTS x, ADD x int", True),
+        ("ALTER TABLE a DROP x, ADD COLUMN (`X` int)", True),
+        ("ALTER TABLE a DROP KEY x, ADD KEY x (y), DROP FOREIGN KEY f, ADD CONSTRAINT f CHECK (1)", False),
+        ("ALTER TABLE a DROP PRIMARY KEY, DROP `key`, ADD PRIMARY KEY (x), ADD y int", False),
+        ("CREATE OR REPLACE SEQUENCE s", True),
+        ("ALTER SEQUENCE s INCREMENT BY 5 RESTART", True),
+        ("ALTER SEQUENCE s INCREMENT BY 5", False),
+        ("CREATE OR REPLACE VIEW v AS SELECT 1", False),
     ):
         change = change_of(text)
         assert change is not None

@@ -27,12 +27,14 @@ class Change(NamedTuple):
     """What a statement changes.
 
     `things` are all whose definition may be another afterwards. `traceless`: it may be done though all of them look as
-    before, and it must not be done twice. `drops`: it drops each of several things, one after the other.
+    before, and it must not be done twice. `drops`: it drops each of several things, one after the other. `empties`: it takes
+    rows away, and may leave the definition as it was: done twice, it would take what others have written in between.
     """
 
     things: tuple[Named, ...]
     traceless: bool = False
     drops: bool = False
+    empties: bool = False
 
 
 _SHOWN = frozenset(
@@ -59,6 +61,22 @@ _TRACELESS = frozenset(
     | {(verb, what) for verb in ("discard", "import") for what in ("tablespace", "partition")}
 )
 """Clauses of ALTER TABLE that change rows and no definition, and would undo themselves or fail if they were made again."""
+_NO_COLUMNS = frozenset(
+    {
+        "constraint",
+        "foreign",
+        "primary",
+        "index",
+        "key",
+        "check",
+        "unique",
+        "fulltext",
+        "spatial",
+        "partition",
+        "period",
+    }
+)
+"""What stands behind ADD and DROP where these name no column."""
 _MAINTAIN = frozenset({"analyze", "optimize", "check", "repair"})
 
 
@@ -82,7 +100,7 @@ class _Change:
             return self._rename()
         if first == "truncate":
             self._skip("table")
-            return Change((self._thing("table"),))
+            return Change((self._thing("table"),), empties=True)
         if first in _MAINTAIN or first in ("flush", "cache"):
             return Change(())
         if first in ("grant", "revoke"):
@@ -92,6 +110,7 @@ class _Change:
         return None
 
     def _definition(self, first: str) -> Change | None:
+        replaces = first == "create" and self._word() == "or"
         self._pass_over()
         kind = _ALIASES.get(self._word(), self._word())
         self._at += 1
@@ -113,6 +132,10 @@ class _Change:
             return Change(tuple(things), drops=len(things) > 1)
         if first == "alter" and kind == "table":
             return self._alter_table(things[0])
+        if replaces and kind in ("table", "sequence", "database"):
+            return Change(tuple(things), traceless=kind != "table", empties=kind == "table")
+        if first == "alter" and kind == "sequence" and "restart" in [token.text for token in self._tokens[self._at :]]:
+            return Change(tuple(things), traceless=True)  # the numbers since then would be given again
         if first == "alter" and kind == "event" and (other := self._after("rename", "to")) is not None:
             things.append(self._thing_at(other, kind))
         return Change(tuple(things))
@@ -120,7 +143,7 @@ class _Change:
     def _alter_table(self, table: Named) -> Change:
         words = [token.text for token in self._tokens[self._at :]]
         pairs = set(pairwise(words))
-        traceless = self._swaps_columns() or bool(pairs & _TRACELESS)
+        traceless = self._swaps_columns() or self._makes_anew() or bool(pairs & _TRACELESS)
         things = [table]
         for at in range(self._at, len(self._tokens) - 1):
             if self._tokens[at].text == "rename" and self._tokens[at].kind == "word":
@@ -129,7 +152,19 @@ class _Change:
                     things.append(self._thing_at(at + 2, "table"))
                 elif follows.text not in ("column", "index", "key", "constraint"):
                     things.append(self._thing_at(at + 1, "table"))
-        return Change(tuple(things), traceless=traceless)
+        return Change(tuple(things), traceless=traceless, empties=("truncate", "partition") in pairs)
+
+    def _makes_anew(self) -> bool:
+        """Whether a column is dropped and added again: its values are gone then."""
+        dropped, added = set[str](), set[str]()
+        for at in range(self._at, len(self._tokens) - 1):
+            word = self._tokens[at].text if self._tokens[at].kind == "word" else ""
+            if word not in ("drop", "add"):
+                continue
+            rest = [token for token in self._tokens[at + 1 : at + 6] if token.text not in ("if", "not", "exists", "(")]
+            named = rest[rest[0].text == "column" :][:1] if rest else []
+            (dropped if word == "drop" else added).update(name_of(token).lower() for token in named)
+        return bool((dropped & added) - _NO_COLUMNS)
 
     def _swaps_columns(self) -> bool:
         """Whether a column gets the name of another one that is renamed too: done twice, both are as they were."""

@@ -18,6 +18,7 @@ import pymysql
 from orchestrator.engines.base import Effect
 from orchestrator.engines.mysql import errors
 from orchestrator.engines.mysql.connection import Answer, ask, ask_all
+from orchestrator.engines.mysql.emptied import files_of, was_emptied
 from orchestrator.engines.mysql.named import Change, Named, change_of, quoted, what_is_left
 from orchestrator.engines.mysql.reader import words_of
 from orchestrator.engines.mysql.shown import IS_PLAIN, plainly
@@ -26,6 +27,8 @@ from orchestrator.model import Statement
 ABSENT, HIDDEN = "absent", "hidden"
 SERVER = "@server"
 """Under this key a fingerprint keeps the release of the server: another one may show the same thing otherwise."""
+ROWS = "@rows"
+"""Under this key it keeps which files hold the rows of a table that the statement empties."""
 _COUNTER = re.compile(r" AUTO_INCREMENT=[0-9]+")
 _NO_SUCH_ACCOUNT = (1141, 1133, 1396)
 Fingerprint = Mapping[str, str]
@@ -43,13 +46,15 @@ class Intent:
     def take(self, connection: Any) -> None:
         """Look at what the statement names, before it runs."""
         now = fingerprint(connection, self.change) if self.change else {}
+        if now and self.change and self.change.empties:
+            now[ROWS] = files_of(connection, self.change.things[0])
         self.before = {**now, SERVER: _release(connection)} if now else {}
 
     @property
     def tells_its_end(self) -> bool:
         """Whether the objects that the statement names tell for certain if it was done, or running it again changes nothing."""
         change, before = self.change, self.before or {}
-        if change is None or change.traceless or not change.things or HIDDEN in before.values():
+        if change is None or change.traceless or change.empties or not change.things or HIDDEN in before.values():
             return False
         is_definition = words_of(self._body)[0] in ("create", "alter", "drop", "rename")
         return is_definition and all(thing.kind != "user" and thing.key in before for thing in change.things)
@@ -89,7 +94,7 @@ class Intent:
                 Effect.UNKNOWN,
                 "the server is of another release than when it began, and may show the same otherwise",
             )
-        if {*self.before} - {SERVER} != {thing.key for thing in self.change.things}:
+        if {*self.before} - {SERVER, ROWS} != {thing.key for thing in self.change.things}:
             return Effect.UNKNOWN, "what it looked like before was not recorded"
         if HIDDEN in self.before.values():
             return Effect.UNKNOWN, "this login may not see what it names"
@@ -97,6 +102,8 @@ class Intent:
         if not other:
             if self.change.traceless:
                 return Effect.UNKNOWN, "the definitions of all that it names are as before, and that tells nothing here"
+            if self.change.empties:
+                return was_emptied(connection, same[0], self.before.get(ROWS, ""))
             return Effect.NOT_DONE, f"{_named(same)} {'is' if len(same) == 1 else 'are'} as before"
         if same and self.change.drops:
             return Effect.NOT_DONE, f"{_named(other)} is gone, {_named(same)} is not: the rest is dropped now"

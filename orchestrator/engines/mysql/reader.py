@@ -30,7 +30,7 @@ _QUERY = ("select", "with", "values", "table")
 DATA = frozenset({"insert", "update", "delete", "replace", "select", "with", "values", "table", "(", "do"})
 """Statements that a transaction of InnoDB holds."""
 _LOOKS = frozenset({"show", "explain", "describe", "desc", "help", "checksum"})
-_REPEATABLE = frozenset({"analyze", "optimize", "flush", "truncate", "grant", "check", "repair", "cache"})
+_REPEATABLE = frozenset({"analyze", "optimize", "flush", "grant", "check", "repair", "cache"})
 _OUTSIDE = frozenset({"shutdown", "kill", "handler", "binlog", "change", "reset", "restart", "stop", "clone"})
 _CLOSED = re.compile(r"""[nN]?'(?:[^'\\]|\\.|'')*+'|"(?:[^"\\]|\\.|"")*+"|`(?:[^`]|``)*+`""", re.DOTALL)
 _OWN_LOCKS = ("release_all_locks",)
