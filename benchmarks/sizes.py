@@ -65,9 +65,9 @@ class Sizes(Bench):
         (_, cpu), printed = self.used(self.bin / "python", HERE / "floor.py", work, prefix, str(count), *files)
         return float(printed), cpu
 
-    def turns(self, *works: Callable[[], Used], warm: bool = True) -> list[Used]:
-        """Let the works take turns, and return the medians of each; the first round is not counted."""
-        rounds = [[work() for work in works] for _ in range(self.runs + warm)][warm:]
+    def turns(self, *works: Callable[[], Used], times: int = 1) -> list[Used]:
+        """Let the works take turns, `times` as often as asked for, and return the medians; the first round is not counted."""
+        rounds = [[work() for work in works] for _ in range(self.runs * times + 1)][1:]
         return [
             (statistics.median(one[0] for one in work), statistics.median(one[1] for one in work))
             for work in zip(*rounds, strict=True)

@@ -105,6 +105,15 @@ def test_a_fleet_with_nothing_to_do_looks_for_members_that_vanished_without_psyc
     assert f"'{estate.prefix}t_globex'" in estate.orch("apply").stderr
 
 
+def test_a_fleet_whose_password_is_stretched_once_does_not_load_psycopg(pg_estate: Estate) -> None:
+    estate = pg_estate
+    estate.write("t", {"1_a.up.sql": "CREATE TABLE a (id int);"})
+    fleet = '{{name: "t_{{n}}", server: postgres, migrations: migrations/t/schema, for_each: {{range: 1..{}}}}}'
+    estate.manifest(f"  - {fleet.format(12)}\n")
+    estate.orch("apply")
+    assert run(estate, "apply") == "[] 0"
+
+
 def test_the_names_on_a_server_are_the_same_over_libpq(pg_estate: Estate) -> None:
     begin = f"{pg_estate.prefix}n'\\%_\""
     names = [f"{begin}{end}" for end in ("b", "a", "é", "A")]
@@ -239,7 +248,6 @@ def test_warnings_of_the_server_do_not_reach_the_terminal(applied: Estate, capfd
 
 @pytest.mark.skipif(psycopg.pq.version() < 180000, reason="this libpq takes no keys")
 def test_the_password_is_stretched_once_for_many_databases(postgres: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(by_libpq, "WORTH_IMPORTING", 2)
     learnt: list[str] = []
     learn = keys._learn
 

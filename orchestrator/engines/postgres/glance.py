@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from orchestrator.engines.postgres import libpq
 from orchestrator.engines.postgres.find_tables import Usual
 from orchestrator.engines.postgres.lock_holder import asks_holder, holder_of
-from orchestrator.engines.postgres.scram import WORTH_IMPORTING, ScramKeys
+from orchestrator.engines.postgres.scram import ScramKeys
 from orchestrator.engines.postgres.slots import Slots
 from orchestrator.engines.postgres.tables import Tables
 from orchestrator.model import History, LockHolder, Target
@@ -81,7 +81,7 @@ def _log_in(target: Target, application: str, scram: ScramKeys) -> libpq.Connect
     parameters = [("gssencmode", "disable"), *libpq.KEEPALIVES.items(), ("dbname", url), *ours.items(), *keys.items()]
     connection = libpq.Connection(parameters, PATIENCE)
     if not keys and connection.used_password:
-        scram.worked(server, connection, WORTH_IMPORTING)
+        scram.worked(server, connection)
     return connection
 
 

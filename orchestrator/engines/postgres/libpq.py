@@ -40,6 +40,10 @@ _FUNCTIONS: tuple[tuple[str, Any, tuple[Any, ...]], ...] = (
     ("PQfinish", None, (c_void_p,)),
     ("PQsetNoticeProcessor", c_void_p, (c_void_p, c_void_p, c_void_p)),
     ("PQconnectionUsedPassword", c_int, (c_void_p,)),
+    ("PQpass", c_char_p, (c_void_p,)),
+    ("PQtrace", None, (c_void_p, c_void_p)),
+    ("PQuntrace", None, (c_void_p,)),
+    ("PQlibVersion", c_int, ()),
     *((name, c_char_p, (c_void_p,)) for name in _TOLD),
     ("PQsendQuery", c_int, (c_void_p, c_char_p)),
     ("PQgetResult", c_void_p, (c_void_p,)),
@@ -95,8 +99,11 @@ def library() -> ctypes.CDLL | None:
 class Connection:
     """A connection that offers what reading both tables needs of a `psycopg.Connection`. For one thread at a time."""
 
-    def __init__(self, parameters: Sequence[tuple[str, str]], seconds: float) -> None:
-        """Log in within so many seconds. Of a parameter that is given twice the last value holds, DSN or not."""
+    def __init__(self, parameters: Sequence[tuple[str, str]], seconds: float, trace: int | None = None) -> None:
+        """Log in within so many seconds. Of a parameter that is given twice the last value holds, DSN or not.
+
+        `trace`: a file descriptor to which libpq writes what it sends and receives; complete once the connection is closed.
+        """
         found = library()
         if found is None or any("\0" in value for _, value in parameters):
             raise Failed
@@ -107,8 +114,12 @@ class Connection:
         self._pg = found.PQconnectStartParams(names, values, 1)
         if not self._pg:
             raise Failed
+        self._trace = None
         try:
             found.PQsetNoticeProcessor(self._pg, _SILENT, None)
+            if trace is not None:
+                self._trace = _stream(trace)
+                found.PQtrace(self._pg, self._trace)
             self._log_in(time.monotonic() + seconds)
             user, options, host, address, port = map(self._told, _TOLD)
             self.info = Info(user, options, host, address, int(port))
@@ -140,6 +151,11 @@ class Connection:
         return bool(self._pq.PQconnectionUsedPassword(self._pg))
 
     @property
+    def password(self) -> bytes:
+        """The password of the DSN, or of a password file. Never to be printed."""
+        return self._pq.PQpass(self._pg) or b""
+
+    @property
     def closed(self) -> bool:
         """Whether the connection is closed."""
         return not self._pg
@@ -148,7 +164,10 @@ class Connection:
         """Close the connection."""
         connection, self._pg = self._pg, None
         if connection:
+            self._pq.PQuntrace(connection)
             self._pq.PQfinish(connection)
+            if self._trace:
+                ctypes.CDLL(None).fclose(c_void_p(self._trace))
 
     def literal(self, value: str) -> str:
         """Return a text as SQL."""
@@ -195,6 +214,16 @@ class Connection:
                     length = pq.PQgetlength(result, row, column)
                     values.append(read(ctypes.string_at(pq.PQgetvalue(result, row, column), length).decode()))
             yield tuple(values)
+
+
+def _stream(descriptor: int) -> int:
+    """Return a stream of the C library that writes to a copy of this file descriptor."""
+    opened = ctypes.CDLL(None).fdopen
+    opened.restype, opened.argtypes = c_void_p, (c_int, c_char_p)
+    stream = opened(os.dup(descriptor), b"w")
+    if not stream:
+        raise Failed
+    return int(stream)
 
 
 class Answer(NamedTuple):

@@ -22,15 +22,11 @@ _STARTING = "57P03"
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Login:
-    """One try to log in to one host. `code` is the SQLSTATE of the server's refusal, `password` what was sent.
-
-    Holds secrets: never printed.
-    """
+    """One try to log in to one host. The trace may hold secrets: it is never printed."""
 
     connected: bool
     text: str
     trace: str
-    password: bytes | None
 
     @property
     def code(self) -> str:
@@ -59,7 +55,7 @@ def is_traceable() -> bool:
     return sys.platform == "linux" and pq.version() >= 140000
 
 
-def log_in(conninfo: str, seconds: float) -> Login:
+def _log_in(conninfo: str, seconds: float) -> Login:
     """Log in within `seconds`, and log out again. Raises OSError or psycopg.Error where the trace cannot be had."""
     trace = os.memfd_create("libpq")
     connection = pq.PGconn.connect_start(conninfo.encode())
@@ -71,14 +67,13 @@ def log_in(conninfo: str, seconds: float) -> Login:
             ready.register(connection.socket, select.POLLIN if status == pq.PollingStatus.READING else select.POLLOUT)
             if not ready.poll(max(0, deadline - time.monotonic()) * 1000):
                 break
-        password = connection.password
         text = connection.get_error_message()
     finally:
         connection.untrace()  # which also writes out what was held back
         connection.finish()
         written = os.pread(trace, 100_000, 0).decode(errors="replace")
         os.close(trace)
-    return Login(status == pq.PollingStatus.OK, text, written, password)
+    return Login(status == pq.PollingStatus.OK, text, written)
 
 
 def what_was_answered(url: str, parameters: Mapping[str, Any], seconds: float) -> Login | None:
@@ -91,7 +86,7 @@ def what_was_answered(url: str, parameters: Mapping[str, Any], seconds: float) -
     tries: list[Login] = []
     try:
         for conninfo in _hosts(conninfo_to_dict(url, **parameters)):
-            tries.append(log_in(conninfo, seconds))
+            tries.append(_log_in(conninfo, seconds))
             if tries[-1].connected:
                 return tries[-1]
     except (Error, OSError):

@@ -8,14 +8,15 @@ depend on besides the password, a role's salt and rounds, stays as it is, and li
 from __future__ import annotations
 
 import hashlib
+import os
 import re
-import sys
 import threading
 from base64 import b64decode, b64encode
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from orchestrator.engines.postgres import libpq
 from orchestrator.patterns import regex
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 SECONDS = 10.0  # for each of the two logins that it takes to learn a salt, unless connect_timeout is shorter
 WORTH_IT = 2  # logins with the password that worked before
-WORTH_IMPORTING = 40  # the same where psycopg would have to be imported for it
 PATIENCE = 0.05  # seconds that others wait for what is being learnt; a password would take that long for all of them
 _CHALLENGE = regex(r"\tB\t\d+\tAuthenticationSASLContinue\t .*,s=([^,']+),i=(\d+)'$", re.MULTILINE)
 _ACCEPTED = "\tAuthenticationSASLFinal\t"
@@ -60,11 +60,11 @@ class ScramKeys:
                 learnt.set()
         return self._known.get(login, {})
 
-    def worked(self, login: str, connection: AnyConnection, worth_it: int = WORTH_IT) -> None:
-        """Take note of a login with the password. After `worth_it` of them its key is learnt."""
+    def worked(self, login: str, connection: AnyConnection) -> None:
+        """Take note of a login with the password. After `WORTH_IT` of them its key is learnt."""
         with self._mutex:
             self._worked[login] += 1
-            if self._worked[login] >= worth_it and login not in self._learnt:
+            if self._worked[login] >= WORTH_IT and login not in self._learnt:
                 self._learnt[login] = threading.Event()
                 info = connection.info
                 place = {"host": info.host, "hostaddr": info.hostaddr, "port": str(info.port)}
@@ -79,18 +79,16 @@ def _learn(url: str, parameters: Mapping[str, str]) -> dict[str, str]:
     """Log in twice: a server that stands in for others, or makes salts up, shows two different ones."""
     import hmac
 
-    from psycopg import Error, pq
-    from psycopg.conninfo import make_conninfo
-
-    if sys.platform != "linux" or pq.version() < 180000 or "scram_client_key" in url:
+    found = libpq.library()
+    if found is None or found.PQlibVersion() < 180000 or "scram_client_key" in url:
         return {}
+    given = [("dbname", url), *((name, str(value)) for name, value in parameters.items())]
     try:
-        conninfo = make_conninfo(url, **parameters)
         seconds = min(SECONDS, float(parameters["connect_timeout"]) or SECONDS)
-        first = _challenge(conninfo, seconds)
-        if first is None or _challenge(conninfo, seconds) != first:
+        first = _challenge(given, seconds)
+        if first is None or _challenge(given, seconds) != first:
             return {}
-    except (Error, OSError, ValueError):
+    except (libpq.Failed, OSError, ValueError):
         return {}
     password, salt, rounds = first
     salted = hashlib.pbkdf2_hmac("sha256", password, salt, rounds)
@@ -98,16 +96,20 @@ def _learn(url: str, parameters: Mapping[str, str]) -> dict[str, str]:
     return {name: b64encode(hmac.digest(salted, label, "sha256")).decode() for name, label in names.items()}
 
 
-def _challenge(conninfo: str, seconds: float) -> tuple[bytes, bytes, int] | None:
+def _challenge(parameters: Sequence[tuple[str, str]], seconds: float) -> tuple[bytes, bytes, int] | None:
     """Log in, and return the password with the salt and the rounds that the server asked for; None if it did not.
 
     (A password beyond ASCII would have to be prepared as RFC 4013 says before it is used.)
     """
-    from orchestrator.engines.postgres.login import log_in
-
-    login = log_in(conninfo, seconds)
-    password = login.password
-    found = _CHALLENGE.search(login.trace)
-    if found is None or _ACCEPTED not in login.trace or not password or not password.isascii():
+    trace = os.memfd_create("libpq")
+    try:
+        connection = libpq.Connection(parameters, seconds, trace)
+        password = connection.password
+        connection.close()
+        written = os.pread(trace, 100_000, 0).decode(errors="replace")
+    finally:
+        os.close(trace)
+    found = _CHALLENGE.search(written)
+    if found is None or _ACCEPTED not in written or not password or not password.isascii():
         return None
     return password, b64decode(found[1]), int(found[2])
