@@ -134,6 +134,36 @@ def test_a_login_that_sees_a_part_of_the_schema_finds_no_drift_and_keeps_nothing
     assert "no drift" in login.orch("drift", "--kept")
 
 
+def test_a_grant_whose_pattern_is_escaped_is_read_as_the_server_reads_it(login: Login) -> None:
+    """The `_` of a name is a wildcard in a GRANT unless it is escaped. Of two patterns the one without wildcards counts alone."""
+    login.shop.write({"1_a.up.sql": "CREATE TABLE a (id int);\nCREATE VIEW v AS SELECT id FROM a;\n"})
+    plain = f"{login.shop.estate.prefix}shop_of_all"
+    escaped, wild = plain.replace("_", r"\_"), f"{login.shop.estate.prefix[:-1]}%"
+    login.shop.estate.env["ORCH_DSN_MYSQL_SHOP"] += "_of_all"
+    every, few = "SELECT, SHOW VIEW, TRIGGER, EVENT, EXECUTE", "SELECT"
+    login.execute(f"GRANT ALL ON `{escaped}`.* TO '{login.name}'@'%'")
+    login.orch("apply")
+    login.orch("drift", "shop", "--accept")
+    for grants in (
+        [(escaped, every)],
+        [(wild, few), (escaped, every)],
+        [(escaped, few), (plain, every)],
+        [(escaped, few), (wild, every)],
+    ):
+        login.execute(f"REVOKE ALL PRIVILEGES, GRANT OPTION FROM '{login.name}'@'%'")
+        for pattern, rights in grants:
+            login.execute(f"GRANT {rights} ON `{pattern}`.* TO '{login.name}'@'%'")
+        is_enough = (escaped, every) in grants
+        told = login.orch("drift", "--kept", code=0 if is_enough else 7)
+        if not is_enough:
+            offered = re.search(r"GRANT [A-Z, ]+ ON `([^`]+)`[^;]+;", told)
+            assert offered, told
+            assert offered[1] == escaped
+            login.execute(offered[0])
+            told = login.orch("drift", "--kept")
+        assert "no drift" in told
+
+
 def test_a_right_that_drift_lacks_stops_apply_only_where_drift_is_refused(login: Login) -> None:
     root(login, "apply")
     root(login, "drift", "shop", "--accept")

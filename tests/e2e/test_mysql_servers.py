@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from mysql_server import program, server_with
+from estate import Estate
+from mysql_server import program, server_with, twins
 from mysql_shop import Shop
 
 from orchestrator.embedded import Server
@@ -200,9 +201,29 @@ def test_an_account_that_may_no_longer_work_is_told_as_that(shop: Shop) -> None:
             shop.estate.mysql("", "FLUSH USER_RESOURCES")
             shop.estate.mysql("", f"ALTER USER {user} WITH MAX_QUERIES_PER_HOUR 0")
         assert shop.sql("SELECT x FROM a") == [(1,)]
+        shop.write({"000002_b.up.sql": "INSERT INTO a VALUES (2);\n" * 60})
+        shop.estate.mysql("", f"ALTER USER {user} WITH MAX_UPDATES_PER_HOUR 40")
+        told = shop.estate.orch("apply", code=1, env={"ORCH_DSN_MYSQL_SHOP": dsn}).text
+        assert "000002_b.up.sql:" in told
+        assert "error 1226" in told
+        assert "ALTER USER … WITH MAX_…" in told
+        assert shop.sql("SELECT x FROM a") == [(1,)]
         shop.estate.mysql("", f"ALTER USER {user} PASSWORD EXPIRE")
         told = shop.estate.orch("status", code=7, env={"ORCH_DSN_MYSQL_SHOP": dsn})
         assert "its password has expired" in told.text
         assert "sesame" not in told.text
     finally:
         shop.estate.mysql("", f"DROP USER {user}")
+
+
+def test_servers_that_have_one_name_port_and_data_directory_are_not_one_database(tmp_path: Path) -> None:
+    """The first pods of two clusters are both called mysql-0. What differs is the second in which they started."""
+    estate = Estate(tmp_path, {})
+    with twins(tmp_path / "twins") as dsns:
+        entries = "".join(f"  - {{name: {name}, engine: mysql, dsn: '${{{name}}}', migrations: m}}\n" for name in "AB")
+        (tmp_path / "databases.yaml").write_text(f"version: 1\ndatabases:\n{entries}")
+        (tmp_path / "m").mkdir()
+        (tmp_path / "m" / "1_a.up.sql").write_text("CREATE TABLE a (x int);\n")
+        estate.env |= {name: f"{dsn}shop" for name, dsn in zip("AB", dsns, strict=True)}
+        estate.orch("apply")
+        assert [estate.status(f"mysql-{name}")["version"] for name in "AB"] == [1, 1]

@@ -1,14 +1,16 @@
-"""Servers of MariaDB or MySQL with options of their own, and a primary with its replica."""
+"""Servers of MariaDB or MySQL with options of their own, two that look the same, and a primary with its replica."""
 
 from __future__ import annotations
 
 import os
 import shlex
 import shutil
+import socket
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 from unittest import mock
@@ -41,8 +43,7 @@ def server_with(root: Path, options: Sequence[str]) -> Iterator[Server]:
     found, is_maria = program()
     wrapper = root / "bin" / "mariadbd"
     wrapper.parent.mkdir(parents=True)
-    base = found.absolute().parent.parent
-    basic = [] if is_maria else [f"--basedir={base}", f"--lc-messages-dir={base}/share/mysql"]
+    basic = [] if is_maria else _basic(found)
     first = [] if is_maria else [*basic, *(one for one in options if one.startswith(_AT_FIRST))]
     wrapper.write_text(
         f'#!/bin/sh\ncase "$*" in *--bootstrap*|*--version*|*--initialize*) exec {found} "$@" {shlex.join(first)};; esac\n'
@@ -55,6 +56,62 @@ def server_with(root: Path, options: Sequence[str]) -> Iterator[Server]:
         yield server
     finally:
         embedded.remove(root / "server")
+
+
+@contextmanager
+def twins(root: Path) -> Iterator[list[str]]:
+    """Run two servers with one port and one data directory, as pods of two clusters have. Give the start of a DSN of each.
+
+    The directory is a link, which leads elsewhere when the second server starts. Both listen on a socket alone.
+    """
+    found, is_maria = program()
+    link = root / "data"
+    options = [f"--datadir={link}", "--port=3306", "--skip-networking", "--pid-file=pid"]
+    options += ["--user=root"] if os.geteuid() == 0 else []
+    options += [] if is_maria else [*_basic(found), "--mysqlx=OFF"]
+    running: list[subprocess.Popen[bytes]] = []
+    dsns = []
+    made = embedded.up(root / "made", ["mysql"])["mysql"].data
+    embedded.down(root / "made")
+    try:
+        for name in ("a", "b"):
+            time.sleep(1 - time.time() % 1)  # they do not start in the same second
+            link.unlink(missing_ok=True)
+            link.symlink_to(shutil.copytree(made, root / name), target_is_directory=True)
+            logins = root / f"{name}.sql"
+            logins.write_text(
+                "CREATE USER t@localhost IDENTIFIED BY 'sesame';\nGRANT ALL ON *.* TO t@localhost WITH GRANT OPTION;\n"
+            )
+            at = root / f"{name}.sock"
+            own = [f"--socket={at}", f"--init-file={logins}"]
+            running.append(subprocess.Popen([found, "--no-defaults", *options, *own], stderr=subprocess.DEVNULL))
+            _until(partial(_listens, at), "a server does not start")
+            dsns.append(f"mysql://t:sesame@unix({at})/")
+        yield dsns
+    finally:
+        for one in running:
+            one.kill()
+            one.wait()
+
+
+def _basic(found: Path) -> list[str]:
+    """Return where MySQL finds its own files, if another program stands in its place."""
+    base = found.absolute().parent.parent
+    return [f"--basedir={base}", f"--lc-messages-dir={base}/share/mysql"]
+
+
+def _listens(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as one, suppress(OSError):
+        one.connect(str(path))
+        return True
+    return False
+
+
+def _until(condition: Callable[[], bool], otherwise: str) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline, otherwise
+        time.sleep(0.05)
 
 
 class Pair(NamedTuple):
@@ -100,10 +157,7 @@ def pair(root: Path) -> Iterator[Pair]:
             more = "SOURCE_AUTO_POSITION=1, GET_SOURCE_PUBLIC_KEY=1"
             _ask(replica, f"CHANGE REPLICATION SOURCE TO SOURCE_{of.format('SOURCE')}, {more}", "START REPLICA")
         made = Pair(primary, replica, is_maria)
-        deadline = time.monotonic() + 60
-        while not _follows(made):
-            assert time.monotonic() < deadline, "the replica does not follow"
-            time.sleep(0.05)
+        _until(partial(_follows, made), "the replica does not follow")
         yield made
 
 

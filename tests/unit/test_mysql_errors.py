@@ -62,6 +62,35 @@ def test_a_statement_that_gtid_forbids_comes_with_its_remedy(code: int, text: st
 
 
 @pytest.mark.parametrize(
+    ("code", "text", "hint", "again"),
+    [
+        (1226, "User 'u' has exceeded the 'max_updates' resource (current value: 9)", "ALTER USER … WITH MAX_…", False),
+        (
+            3024,
+            "Query execution was interrupted, maximum statement execution time exceeded",
+            "max_execution_time",
+            False,
+        ),
+        (
+            3101,
+            "Plugin instructed the server to rollback the current transaction.",
+            "another member of the group",
+            True,
+        ),
+    ],
+)
+def test_a_statement_that_the_server_ends_comes_with_the_reason(code: int, text: str, hint: str, again: bool) -> None:
+    packet = b"\xff" + code.to_bytes(2, "little") + b"#HY000" + text.encode()
+    statement = "UPDATE a SET n = 1"
+    with pytest.raises(StatementError) as raised, mapped(TARGET, Statement(statement, statement, 0, 1, atomic=True)):
+        pymysql.err.raise_mysql_exception(packet)
+    assert hint in str(raised.value.hint)
+    assert raised.value.transient is again, "whether to try it once more at once"
+    (failure,) = Failure.all_of(raised.value, redactor)
+    assert text in failure.what
+
+
+@pytest.mark.parametrize(
     ("code", "hint"),
     [
         (2026, "does the server have TLS on"),

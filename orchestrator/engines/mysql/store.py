@@ -25,7 +25,8 @@ _CHANGED_MEANWHILE = 1412
 _NO_TABLE = 1146
 _NO_COLUMN = 1054
 _TABLES = ("base table", "system versioned")
-# Pods of two clusters can have one name, port and data directory: this number holds when the server started, and its id.
+# Pods of two clusters can have the same name, port and data directory. The number at the end holds the server's id and the
+# second in which it started.
 _SERVER = "CONCAT_WS(':', @@hostname, @@port, @@datadir, UUID_SHORT() >> 24)"
 _FACTS = f"SELECT {READ_ONLY}, {_SERVER}, DATABASE(), CURRENT_USER()"
 
