@@ -11,6 +11,7 @@ from typing import Any
 import psycopg
 from estate import Estate
 from golang import GolangPostgres
+from proxy import Rule, proxied
 
 FILES = {
     "000001_a.up.sql": "CREATE TABLE a (id serial PRIMARY KEY, at timestamptz DEFAULT now());",
@@ -194,3 +195,23 @@ def test_who_may_not_create_is_told_by_the_server(pg_estate: Estate) -> None:
         assert copies(estate) == before
     finally:
         server(estate, f"DROP ROLE {role}")
+
+
+def test_a_member_is_created_in_one_step(pg_estate: Estate) -> None:
+    """Where nothing is to be set on a member, it has its name from the beginning: nobody renames it."""
+    estate = pg_estate
+    estate.write("t", FILES)
+    postgres, manifest = estate.servers["postgres"], estate.root / "databases.yaml"
+    seen = []
+    with proxied(postgres.host, postgres.port) as proxy:
+        for members, mark in ((2, f'CREATE DATABASE "{estate.prefix}t_'), (4, "RENAME TO")):
+            fleet(estate, members)
+            manifest.write_text(manifest.read_text().replace(f":{postgres.port}/", f":{proxy.port}/"))
+            rule = Rule(mark.encode(), 1000, "delay")  # which counts, and never strikes
+            proxy.spoil(rule)
+            estate.orch("apply")
+            seen.append(rule.seen)
+    assert seen == [2, 0]
+    assert [row[1] for row in rows(estate, "t_4")] == ["cloned"] * 2
+    fleet(estate)
+    estate.orch("drop-clone", "--templates")

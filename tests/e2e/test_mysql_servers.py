@@ -196,8 +196,8 @@ def test_an_account_that_may_no_longer_work_is_told_as_that(shop: Shop) -> None:
         shop.estate.mysql("", f"CREATE USER {user} IDENTIFIED BY 'sesame-opens' WITH MAX_QUERIES_PER_HOUR 23")
         shop.estate.mysql("", f"GRANT ALL ON `{shop.estate.prefix}shop`.* TO {user}")
         for expected in ("has reached one of its limits", ""):
-            told = shop.estate.orch("apply", code=None, env={"ORCH_DSN_MYSQL_SHOP": dsn})
-            assert (told.code, expected in told.text) == (7 if expected else 0, True), told.text
+            done = shop.estate.orch("apply", code=None, env={"ORCH_DSN_MYSQL_SHOP": dsn})
+            assert (done.code, expected in done.text) == (7 if expected else 0, True), done.text
             shop.estate.mysql("", "FLUSH USER_RESOURCES")
             shop.estate.mysql("", f"ALTER USER {user} WITH MAX_QUERIES_PER_HOUR 0")
         assert shop.sql("SELECT x FROM a") == [(1,)]
@@ -209,9 +209,9 @@ def test_an_account_that_may_no_longer_work_is_told_as_that(shop: Shop) -> None:
         assert "ALTER USER … WITH MAX_…" in told
         assert shop.sql("SELECT x FROM a") == [(1,)]
         shop.estate.mysql("", f"ALTER USER {user} PASSWORD EXPIRE")
-        told = shop.estate.orch("status", code=7, env={"ORCH_DSN_MYSQL_SHOP": dsn})
-        assert "its password has expired" in told.text
-        assert "sesame" not in told.text
+        told = shop.estate.orch("status", code=7, env={"ORCH_DSN_MYSQL_SHOP": dsn}).text
+        assert "its password has expired" in told
+        assert "sesame" not in told
     finally:
         shop.estate.mysql("", f"DROP USER {user}")
 

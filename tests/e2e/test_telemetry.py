@@ -15,6 +15,7 @@ import pytest
 from estate import Estate
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import Status
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 
@@ -107,6 +108,7 @@ def test_a_run_is_a_trace_with_metrics(pg_estate: Estate, collector: Collector) 
     (run,) = [span for span in spans if span.name == "migrate.run"]
     assert run.parent_span_id.hex() == PARENT
     assert facts(run)["process.exit.code"] == 1
+    assert run.status.code == Status.STATUS_CODE_ERROR
     databases = {facts(span)["migrate.database"]: span for span in spans if span.name == "migrate.database"}
     assert set(databases) == {"postgres-good", "postgres-bad"}, "what is blocked was not begun"
     assert {span.parent_span_id for span in databases.values()} == {run.span_id}
@@ -158,6 +160,24 @@ def test_nothing_to_do_is_a_trace_too(pg_estate: Estate, collector: Collector) -
     collector.bodies.clear()
     pg_estate.orch("apply", "--only", "good", env=off)
     assert not collector.bodies
+
+
+def test_a_rollout_that_is_paused_is_no_failure(pg_estate: Estate, collector: Collector) -> None:
+    """The exit code tells of the pause, and no span and no metric tells of an error."""
+    estate = pg_estate
+    estate.write("t", {"000001_a.up.sql": "CREATE TABLE a (id int);", "000001_a.down.sql": "DROP TABLE a;"})
+    estate.manifest(
+        '  - {name: "t_{n}", server: postgres, migrations: migrations/t/schema, for_each: {range: 1..3}, '
+        "rollout: {canary: [1], then: 2, pause: until resumed}}\n"
+    )
+    estate.orch("apply", env=collector.env, code=8)
+    spans = collector.spans()
+    assert {span.name for span in spans} == {"migrate.run", "migrate.database", "migrate.migration"}
+    assert [span.name for span in spans if span.status.code == Status.STATUS_CODE_ERROR] == []
+    (run,) = [span for span in spans if span.name == "migrate.run"]
+    assert facts(run)["process.exit.code"] == 8
+    assert {facts(span)["migrate.database"] for span in spans if span.name == "migrate.database"} == {"postgres-t_1"}
+    assert "migrate.migrations.failed" not in collector.metrics()
 
 
 @pytest.mark.parametrize("variable", ["OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "OTEL_BSP_MAX_QUEUE_SIZE"])
