@@ -109,7 +109,8 @@ def keep(session: Session, version: int | None, verdict: Verdict | None = None) 
 def keep_or_raise(session: Session, version: int | None, verdict: Verdict | None = None) -> None:
     """Keep how the database looks now, in place of what was kept before.
 
-    What `verdict` found changed before the run stays told: where the run left it alone, what was kept of it is kept again.
+    Changes that `verdict` found before the run are still reported afterwards: for an object that changed before the run, and
+    that the run did not touch, the earlier snapshot stays.
     Raises the error of the server, or OrchError for a schema that cannot be kept.
     """
     base = digest(session.read_history())

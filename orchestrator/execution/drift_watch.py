@@ -27,7 +27,7 @@ class DriftWatch:
     def before(self, session: Session, steps: Sequence[Step]) -> None:
         """Refuse what somebody changed since the last apply, where the manifest says so, before anything is written.
 
-        Say where it is unknown what was changed; for a database with steps, the plan has said so. Raises DriftError.
+        Raises DriftError. If it is unknown what was changed, tell that; not for a database with steps, as the plan tells it.
         """
         if self._settings.drift == "off" or self._scratch or self._verdict is not None:
             return

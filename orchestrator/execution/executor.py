@@ -53,7 +53,7 @@ class Executor:
         self._idle = {planned.id for planned in plan.databases if not planned.has_changes and not planned.failure}
         self._failures: list[Failure] = []
         self._stopped: list[str] = []
-        self._unreached: list[str] = []  # of the idle: their turn did not come, and nothing is undone there
+        self._unreached: list[str] = []  # databases with nothing to do, whose turn did not come
         self._sessions = Sessions(run)
         self._migrate = migrate
 

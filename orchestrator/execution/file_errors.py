@@ -11,7 +11,7 @@ from orchestrator.secret import Redact
 
 
 def made_by_hand(id: str, attempt: Attempt, error: StatementError) -> str:
-    """Return what to do where the file makes what is there already; '' if it is not so."""
+    """Return what to do if the file creates something that exists already; '' for any other error."""
     if not error.exists or attempt.direction is Direction.DOWN or attempt.applied or attempt.in_flight:
         return ""
     return Hint(
@@ -21,7 +21,7 @@ def made_by_hand(id: str, attempt: Attempt, error: StatementError) -> str:
 
 
 def what_next(attempt: Attempt, script: Script | None) -> str:
-    """Return what a file that failed has left behind, and so what of it may be corrected."""
+    """Return what a failed file has left in the database, and which part of the file may therefore be corrected."""
     if attempt.in_flight:
         return f"statement {attempt.applied + 1} may be done in part: the next run looks; run again"
     if not attempt.applied or script is None:

@@ -146,13 +146,14 @@ class FileRunner:
                     hint=Hint("look whether it was done, then: ", Command("repair", self.id)),
                 )
         elif self.session.probe(statement, limits)[0] is not Effect.DONE:
-            # (What is done before it began is refused by the server, or passed over: a later run must not take it for ours.)
+            # If it was DONE before it began, another session did it. No intent is recorded then: a later run would take it for
+            # ours. The server refuses the statement, or does nothing.
             begun = attempt._replace(in_flight=True, prefix=prefixes.in_flight(index), error="")
             attempt = self._commit((), begun, during, limits)
         try:
             self.session.execute(statement, limits)
         except StatementError as error:
-            # Who cancels is not to wait for debris to be cleared: the next run does that.
+            # After a cancel, nobody waits until remains of the statement are removed: the next run does that.
             if attempt.in_flight and not error.partly and not self.run.cancelled.is_set():
                 with suppress(OrchError):  # debris that cannot be cleared yet: the next try looks again
                     if self.session.probe(statement, limits)[0] is Effect.DONE:

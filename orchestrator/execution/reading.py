@@ -1,4 +1,4 @@
-"""Read the files that a plan or a state needs, between what decides which they are and what decides by them."""
+"""Read the migration files that a plan or a state needs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def read(run: Run, id: str, files: Iterable[File]) -> Scripts:
-    """Return the statements of files of a database. One that cannot be read is there as its error."""
+    """Return the statements of files of a database. For a file that cannot be read, the error is returned."""
     scripts: dict[tuple[str, File], Script | OrchError] = {}
     for file in files:
         try:

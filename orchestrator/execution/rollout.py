@@ -17,9 +17,9 @@ LOOK_EVERY = 0.2  # seconds
 
 
 class Rollouts:
-    """The rollouts of one run. Between two waves stands a gate, which the walk over the graph passes as it would a database.
+    """The rollouts of one run. Between two waves there is a gate: the members of the later wave depend on it.
 
-    `ended` tells whether nothing new starts any more in the run as a whole.
+    `ended` tells whether the whole run starts nothing new any more.
     """
 
     def __init__(self, run: Run, rollouts: Sequence[FleetRollout], ended: Callable[[], bool]) -> None:
@@ -38,12 +38,12 @@ class Rollouts:
 
     @property
     def gates(self) -> Mapping[str, Gate]:
-        """What the walk begins to wait for, by the id of the gate."""
+        """For each gate, the function that waits until it may open."""
         return {wave.id: partial(self._begin, wave) for wave in self._waves}
 
     @property
     def after(self) -> Mapping[str, Sequence[str]]:
-        """What must have come to its end before a gate is looked at."""
+        """For each gate, the databases that must be finished before its function is called."""
         return {wave.id: wave.before for wave in self._waves}
 
     def with_gates(self, dependencies: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
@@ -88,7 +88,7 @@ class Rollouts:
             if group in self._halted:
                 return
             self._halted[group] = what = f"the rollout of group:{group} has ended: {why}"
-        # If no member was begun, none has a record of this run, by which `--failed` would know what was left over.
+        # `--failed` finds the remaining members by the records of this run. If no member was begun, there are none.
         again = Command("apply", "--failed") if group in self._begun else Command("apply")
         self._run.sink(Notice("", Hint(f"{what}; what is left over is migrated by: ", again)))
 

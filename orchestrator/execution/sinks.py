@@ -27,7 +27,7 @@ _TEXTS: dict[type, tuple[str, ...]] = {
 
 
 def redacting(sink: Sink, redact: Callable[[str], str]) -> Sink:
-    """Return a sink that gets no secret, whoever forgot to hide it before."""
+    """Return a sink that hides all secrets in events, in case other code forgot to hide one."""
 
     def take(event: Any) -> None:
         if fields := _TEXTS.get(type(event)):

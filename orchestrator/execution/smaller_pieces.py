@@ -27,9 +27,9 @@ class SmallerPieces:
         return (version, statement.offset) not in self._outside and session.commits(statement)
 
     def go_on(self, session: Session, version: int, script: Script, error: StatementError, *, exhausted: bool) -> str:
-        """Return how the file goes on after this error, for people; '' if it does not.
+        """Return a sentence that says how the file continues after this error; '' if it does not continue.
 
-        `exhausted`: what passes by itself did not, however often it was tried. Only what can be made again goes on then.
+        `exhausted`: the error is a transient one, and all retries failed. Then only a statement that can be repeated continues.
         """
         statement = error.statement
         repeatable = statement is not None and statement.repeatable

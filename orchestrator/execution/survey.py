@@ -57,7 +57,7 @@ class _Surveyor:
         self._found: dict[str, Survey] = {}
         self._down: dict[str, Failure] = {}
         self._states = States()
-        # Asked once: to look at a protocol takes as long as to read a small history.
+        # Checked once for each engine: isinstance with a protocol takes as long as reading a small history.
         self._glancing = {name: one if isinstance(one, Glancing) else None for name, one in run.engines.items()}
 
     def surveys(self) -> dict[str, Survey]:

@@ -32,8 +32,8 @@ class Tries:
     def pause(self, error: StatementError, lock_timeout: float | None, first_pause: float) -> float | None:
         """Return after how many seconds to try again, None: not at all.
 
-        What was contended is tried again so often and so soon as the error says. What passes by itself is tried _RETRIES
-        times again. A file that waits for the lock of a table is tried until all
+        After a conflict with another session, the error says how often and how soon to try again. After another transient
+        error there are _RETRIES more tries. A file that waits for the lock of a table is tried until all
         its tries have waited for `lock_timeout` seconds together (None or 0: for ever), if that is longer.
         """
         if error.contended:
@@ -51,7 +51,7 @@ class Tries:
     def watched(
         self, watching: Watching, session: Session, tell: Callable[[Activity], None]
     ) -> AbstractContextManager[None]:
-        """Run one try, and hear what the server says of it: at once if a try before it got no lock, else if it takes long."""
+        """Run one try, and ask the server about it: at once if an earlier try got no lock, otherwise only if it takes long."""
 
         def hear(activity: Activity) -> None:
             found = activity.blocking and activity.blocking._replace(detail=self._told(activity.blocking))

@@ -1,7 +1,7 @@
 """Make the missing members of a fleet from one template, which is migrated once: `bootstrap: template`.
 
-The copies are not connected to. So the template's history is what that of every member is to be: its rows name no database,
-and say that they were cloned, and from which template. What would differ from member to member is refused.
+orch does not connect to the copies, so every member gets the history of the template as it is. Its rows name no database, and
+say that they were cloned and from which template. Files that would have another effect in each member are refused.
 """
 
 from __future__ import annotations

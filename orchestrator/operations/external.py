@@ -47,7 +47,7 @@ class Needed:
         return f"{self.database.id} of {self.path}"
 
     def alone(self, what: str) -> str:
-        """Return what an error says of it, without its name, which stands before."""
+        """Return the text of an error about this database, without the name of the database at its beginning."""
         return what.removeprefix(f"{self.database.id}: ")
 
     def told(self, hint: Hint) -> Hint:
@@ -85,7 +85,7 @@ def needed_by(manifest: Manifest, databases: Iterable[Database]) -> dict[str, tu
 
 
 def not_told(manifest: Manifest, needed: Mapping[str, Sequence[Needed]]) -> Iterator[tuple[str, str]]:
-    """Yield, with the database that they are about, warnings of manifests that do not know that this one depends on them."""
+    """Yield a warning for each other manifest that does not list this one under `dependents`, with the database that needs it."""
     here = _key(manifest.path)
     for id, others in needed.items():
         for other in others:

@@ -1,4 +1,4 @@
-"""Fleets whose members a query tells: ask it. Members that are on a server and no longer in the source. Only reads."""
+"""Ask the queries that return the members of fleets, and find databases of former members. Only reads."""
 
 from __future__ import annotations
 

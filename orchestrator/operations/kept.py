@@ -83,9 +83,9 @@ def edits(session: Session, history: History, migrations: Iterable[Migration]) -
 def with_kept_files(
     assembly: Assembly, run: Run, surveys: Mapping[str, Survey], request: Request
 ) -> tuple[Run, dict[str, Survey]]:
-    """Return the run and its surveys for a rollback in which files that are gone are those that the history keeps.
+    """Return the run and its surveys for a rollback that takes the texts of missing files from the history.
 
-    A kept text that cannot be believed, or whose file was edited since it ran, is the failure of its database.
+    If a kept text cannot be trusted, or its file was edited after it ran, that is a failure of its database.
     """
     catalogs, seen = dict(run.catalogs), dict(surveys)
     for id, survey in surveys.items():

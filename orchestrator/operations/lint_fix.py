@@ -32,7 +32,7 @@ class Fixed:
 
 
 def fix(scope: Scope, sink: Sink, report: Report) -> Fixed:
-    """Split what the report tells of where that keeps what the files mean. OrchError if a file cannot be written."""
+    """Split the files that the report names, if that does not change what they do. OrchError if a file cannot be written."""
     told = {one.finding.where.path: one.database for one in report.findings if one.finding.code == _RULE}
     fixed = Fixed({}, {})
     if not told:

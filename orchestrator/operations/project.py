@@ -105,7 +105,7 @@ def changes(found: Iterable[Change | None], root: Path, following: Hint, notes: 
 
 
 def renamed_notes(before: Project, after: Project) -> list[str]:
-    """Return which other databases are called otherwise in a cluster now: a name came to be shared, or no longer is."""
+    """Return which other databases get another name in a cluster, because a name is now used twice, or no longer is."""
     from orchestrator.render.jobs import renamed
     from orchestrator.render.settings import settings_of
     from orchestrator.render.targets import present

@@ -1,4 +1,4 @@
-"""How large tables are: from the servers, or from a document that somebody who may look has written."""
+"""How large tables are: from the servers, or from a file that `orch stats` wrote where it can reach them."""
 
 from __future__ import annotations
 

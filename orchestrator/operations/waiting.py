@@ -43,7 +43,7 @@ def missing_in(
         return ""
     if not known:
         raise UsageError(f"{database.id} has no migration {version}", hint="its files are what is waited for")
-    # A run at work looks like one that stopped half way: those may still come to an end.
+    # A run at work looks like a run that stopped half way. It may still finish, so these problems do not end the wait.
     for problem in state.blocked(Direction.UP):
         begun = problem.kind is Kind.MISSING and state.partial is not None and problem.version == state.partial.version
         if problem.kind not in UNDERWAY and not begun:

@@ -142,7 +142,7 @@ class Lease:
             )
         if not found.matched_count:
             self._refuse_to_go_on(session)
-        if session is None:  # a transaction may yet be taken back
+        if session is None:  # in a transaction it is not certain yet: an abort would undo it
             self._fresh_until = asked + LEASE_SECONDS / 2
             self._durable = True
 

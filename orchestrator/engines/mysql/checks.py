@@ -1,4 +1,4 @@
-"""Find checks that write before they are asked in the transaction of their file, in which the server would let them."""
+"""Find checks that write. This comes first, because in the transaction of its file the server lets a check write."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _READ_ONLY = "1792"
 
 
 def refuse_writing(connection: Any, target: Target, wire: Wire, checks: Checks, limits: Limits) -> None:
-    """Ask all checks in a read-only transaction; StatementError for one that writes. No answer counts here.
+    """Run all checks in a read-only transaction; StatementError for one that writes. Their answers are ignored.
 
-    The server locks what the functions in a query may change before it runs any of it, so it tells those as well that
-    would change nothing this time.
+    A check that calls a function which can write is refused too, even if the function would write nothing this time: the
+    server locks all tables that the function can write to before it runs the query.
     """
     for check in (*checks.before, *checks.after):
         with errors.mapped(target):

@@ -85,7 +85,7 @@ class OurConnection(Connection):
         super().__init__(**arguments)
 
     def set_character_set(self, charset: str, collation: str | None = None) -> None:
-        """Say what the session speaks; with the same message, what a server may have set otherwise and orch rests on."""
+        """Set the character set of the session and, in the same message, the settings on which orch depends."""
         said = f"SET NAMES {charset} COLLATE {collation}" if collation else f"SET NAMES {charset}"
         ask(self, f"{said}, {_SET_OURS}")
         self.charset, self.collation, self.encoding = charset, collation, charset_by_name(charset).encoding
@@ -145,7 +145,7 @@ def ask_all(connection: Any, queries: Sequence[str], answers: list[Answer] | Non
 
 
 def run_alone(connection: Any, query: str) -> None:
-    """Run one statement, which the server reads as one whatever its text holds. The connection has its first result then."""
+    """Run one statement. The server never reads its text as several. Afterwards the connection has its first result."""
     if connection.waiting:
         waiting, connection.waiting = connection.waiting, []
         ask_all(connection, waiting)
@@ -169,7 +169,7 @@ class Stopper:
 
     @contextmanager
     def within(self, seconds: float) -> Iterator[list[bool]]:
-        """Run a statement that is stopped after some seconds (0: never); the list is not empty if it was."""
+        """Stop what runs in this context after some seconds (0: never). The list is not empty if it was stopped."""
         late: list[bool] = []
         with self._mutex:
             self._running = True

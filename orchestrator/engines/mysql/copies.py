@@ -97,10 +97,10 @@ class MysqlCopies:
         return {name: origin for name, origin in found.items() if origin is not None}
 
     def copy(self, template: str, name: str, wanted: str = "") -> None:
-        """Make a database of the template, called `wanted`, and marked as a clone, if that is given.
+        """Make a database of the template, called `name`. With `wanted` it is called so instead, and marked as a clone.
 
-        DatabaseMissingError if the template is gone, UsageError if the wanted name is taken. A database of the first name
-        says who is making the wanted one, so that one half made is dropped with it.
+        DatabaseMissingError if the template is gone, UsageError if the wanted name is taken. While the wanted database is
+        made, a database called `name` says who makes it: whoever drops that one drops an unfinished copy too.
         """
         with self._server() as connection:
             if self._mark(connection, template, "origin") is None:
@@ -124,7 +124,7 @@ class MysqlCopies:
             return self._readable_mark(connection, name, "clone") is not None
 
     def drop(self, name: str) -> None:
-        """Drop a clone or a template, whoever is connected to it. None of that name: nothing to do.
+        """Drop a clone or a template, even if sessions are connected to it. If there is none of that name, do nothing.
 
         LockError if a session without a current database there, or a prepared XA transaction, holds a lock of it: the
         server does not tell which.
@@ -251,11 +251,11 @@ class _Copying:
         self._made = made
 
     def run(self) -> None:
-        """Copy tables with their rows, then what is made of them."""
+        """Copy tables with their rows, then routines, triggers, events and views."""
         connection = self._connection
         ask(connection, f"USE {quoted(self._made)}")
         ask(connection, "SET SESSION foreign_key_checks = 0, SESSION unique_checks = 0, SESSION sql_notes = 0")
-        # Names in what is shown stand in backticks then, and rows are copied as they are.
+        # So SHOW CREATE puts names in backticks, and a row with 0 in an AUTO_INCREMENT column keeps the 0.
         ask(connection, "SET SESSION sql_mode = 'NO_AUTO_VALUE_ON_ZERO', SESSION sql_quote_show_create = 1")
         views = []
         for name, kind in self._ask(_TABLES):

@@ -24,8 +24,10 @@ _THERE = 1007
 
 
 class Mysql:
-    """The engine. It keeps a connection that has created a database for the session that migrates it, and one that has found
-    a database missing for whoever comes next: USE costs less than a login.
+    """The engine. It uses a connection again where it can, because USE costs less than a login.
+
+    A connection that created a database serves the session that migrates that database. A connection that was opened
+    because a database is missing serves the next one that needs a connection to the same server.
     """
 
     name = "mysql"
@@ -34,9 +36,7 @@ class Mysql:
         self._who = f"orch/{run_id} {actor}"
         self._is_read_only: dict[str, bool] = {}  # by server
         self._new: dict[str, Any] = {}  # by DSN: the connections that have created a database
-        self._idle: dict[
-            str, list[Any]
-        ] = {}  # by server on which databases are missing: connections without a database
+        self._idle: dict[str, list[Any]] = {}  # by server that lacks databases: connections without a database
 
     def parse(self, file: File, text: str, *, piecewise: bool = False) -> Script:
         """Return a file's statements; InvalidError with file, line and column if it is not one of ours."""

@@ -252,7 +252,7 @@ def translated(error: BaseException, target: Target, statement: Statement | None
 
 
 def place(code: int, text: str, source: str) -> int | None:
-    """Return where in a statement the server stopped, where it tells that."""
+    """Return the position in a statement at which the server reports the error; None if it reports none."""
     near = _NEAR.search(text)
     if code == 1064 and near:
         start = 0

@@ -1,6 +1,6 @@
-"""What a file does to its session: what is put back after it, and what a later run restores to go on in the middle.
+"""What a file changes in its session: orch resets it after the file, and sets it again to continue a file in the middle.
 
-A session cannot simply be renewed: the migration lock goes with it.
+orch cannot open a new session instead: the migration lock belongs to this one.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class FileState:
         self._prepared: set[str] = set()
 
     def watch(self, sources: Iterable[str]) -> None:
-        """Keep what these statements may change."""
+        """Remember the values that these statements may change, before they run."""
         touched = False
         named: set[str] = set()
         for source in filter(_leaves_marks, sources):
@@ -77,7 +77,7 @@ class FileState:
                     break
 
     def put_back(self) -> bool:
-        """Make the session what it was. Whether settings of the server may have changed."""
+        """Reset the session to what it was before the file. Return whether its variables were set again."""
         connection, touched = self._connection, bool(self._before)
         if self._before:
             values = {name: value for name, value in self._before.items() if value is not None}
@@ -103,9 +103,9 @@ class FileState:
 
 
 def to_replay(id: str, statements: Sequence[Statement]) -> list[str]:
-    """Return what a file has SET above these statements, where they are run in a session of their own.
+    """Return the SET statements of the file above these, which a new session runs before it continues with these.
 
-    ConflictError where they need what cannot be had again: the value of a variable that was computed, a prepared statement.
+    ConflictError if these need what the old session had and SET cannot restore, such as a prepared statement.
     """
     replayed: list[str] = []
     known: set[str] = set()

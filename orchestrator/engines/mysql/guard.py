@@ -295,7 +295,8 @@ class Guard:
     def _is_ours(self, name: str, other: Any) -> bool:
         """Whether this transaction changed a table: the newest rows that it sees are not what is committed."""
         query = f"SELECT COUNT(*), {_sum_of(self._others[name])} FROM {quoted(name)}"
-        # A locking read sees what is committed by now, which a plain one need not. Its set may be writing all the same.
+        # A locking read sees all that is committed by now; a plain read may see an older state. Both are compared several
+        # times, because a run of the other set may be writing at the same moment.
         now = ask(self._connection, f"{query} LOCK IN SHARE MODE")
         for _ in range(_TRIES):
             committed = ask(other, query)

@@ -1,7 +1,7 @@
 """What a session intends: the statement that it is about to run, and what its record says of it.
 
 The intent of a statement is recorded before it runs, with a fingerprint of what the statement names (`probe`). After a kill,
-the fingerprint tells what became of the statement. While a run goes on, it also saves a record: see `tells_progress`.
+the fingerprint tells what became of the statement. During a run it also makes some records unnecessary: see `tells_progress`.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Intents:
         return self._intent.stored() if self._intent and self._intent.before is not None else None
 
     def tells_progress(self, attempts: Sequence[Attempt]) -> bool:
-        """Whether these records say only that a statement is done, and the file goes on: its next intent may include that.
+        """Whether these records only say that a statement is done and its file continues. The next intent can include that.
 
         Until that intent is written, what the database shows tells that the statement is done, as it does after a kill
         between the end of a statement and its record.

@@ -1,6 +1,7 @@
-"""The records as they were before a statement that runs others, such as CALL: put back if that statement changed them.
+"""Restore the records if a statement that runs other statements, such as CALL, changed them and then failed.
 
-Such a statement commits while it runs. Without their rows, the next run would take what is applied for pending.
+Such a statement can commit while it runs, so a rollback does not restore the records. If rows were missing, the next run
+would apply their migrations again.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ _AS_SQL = "IFNULL(CONCAT('_utf8mb4 X''', HEX(CONVERT({column} USING utf8mb4)), '
 def keeping_records(
     connection: Any, target: Target, records: Records, guard: Guard, statement: Statement, lock_held: str
 ) -> Iterator[None]:
-    """Run a statement in this context: if it fails and has changed the records, they are put back.
+    """Read the records, run a statement in this context, and restore them if the statement changed them and failed.
 
     `lock_held` is the SQL condition that this session has the migration lock: without it, another run may be writing.
     """
@@ -46,7 +47,7 @@ def keeping_records(
 
 
 def _rows_of(connection: Any, table: str) -> list[str]:
-    """Return the SQL that makes the rows of a table what they are now; none if there is no such table."""
+    """Return the SQL statements that restore the rows which a table has now; none if there is no such table."""
     columns = [quoted(str(name)) for (name,) in ask(connection, _COLUMNS.format(table=text(table)))]
     if not columns:
         return []

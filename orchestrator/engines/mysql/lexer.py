@@ -74,7 +74,7 @@ class Piece:
 
     @property
     def words(self) -> list[str]:
-        """The texts of its tokens; names without their quotes. To be asked for when the piece is whole."""
+        """The texts of its tokens; names without their quotes. Read it only when the piece is complete."""
         if self._words is None:
             self._words = [name_of(token) for token in self.tokens]
         return self._words

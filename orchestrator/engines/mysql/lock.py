@@ -30,7 +30,7 @@ def lock_name(database: str, table: str) -> str:
 
 
 class NamedLock:
-    """The lock of one database. Who has it says so in a table, as MariaDB tells no more than the login of a session."""
+    """The lock of one database. Its holder writes who it is into a table, because MariaDB shows only the login of a session."""
 
     def __init__(self, connection: Any, target: Target, records: Records, who: str) -> None:
         self._connection = connection
@@ -69,7 +69,7 @@ class NamedLock:
             return self._holder_of(self.name)
 
     def unlock(self, holder: LockHolder, *, terminate: bool) -> None:
-        """End the session of the holder: the lock goes with it, so there is never a dead one."""
+        """End the session of the holder, which releases the lock. No lock outlives its session."""
         id = self._target.database_id
         if not terminate:
             raise LockError(

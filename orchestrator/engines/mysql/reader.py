@@ -1,4 +1,4 @@
-"""From the text of a migration file to statements, and what each of them is for its record."""
+"""Split the text of a migration file into statements, and decide how each one is recorded."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def is_temporary(words: Sequence[str]) -> bool:
 
 
 def runs_others(words: Sequence[str]) -> bool:
-    """Whether a statement runs others, which its text need not tell; those that are done stay if a later one fails."""
+    """Whether a statement, such as CALL, runs others, which its text may not show. If one fails, the ones before it stay done."""
     return words[0] in ("call", "execute", "begin") or words[0] in COMPOUND
 
 
@@ -290,13 +290,13 @@ def _refuse_looks_back(reader: FileReader, pieces: Sequence[Piece]) -> None:
 
 
 def asked_between(token: Token) -> str:
-    """Return what is wrong with a statement that asks about the one before it, where a record is written between them."""
+    """Return the message for a statement that asks about the one before it, if orch writes a record between the two."""
     what = "GET DIAGNOSTICS" if token.text == "get" else f"{token.text.upper()}()"
     return f"{what} asks about the statement before it, but orch writes its records between these two statements"
 
 
 def look_back(tokens: Sequence[Token]) -> Token | None:
-    """Return where a statement asks what the one before it did, such as how many rows it changed; None if it does not."""
+    """Return the word by which a statement asks about the one before it, such as ROW_COUNT; None if it does not ask."""
     if has_body(tokens):  # the statements inside ask about one another
         return None
     if tokens[0].text == "get":
@@ -320,7 +320,7 @@ def _check_modes(reader: FileReader, pieces: Sequence[Piece]) -> None:
 
 
 def same_without_backslashes(source: str) -> bool:
-    """Whether a statement is one with NO_BACKSLASH_ESCAPES too, and with the same texts."""
+    """Whether NO_BACKSLASH_ESCAPES changes nothing: the text is still one statement, with the same texts in quotes."""
     if "\\" not in source:
         return True
     other = split(source, raw=True)

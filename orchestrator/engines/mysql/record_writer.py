@@ -51,7 +51,10 @@ class RecordWriter:
             self.commit([(attempt, "")], version_row, is_ours, look=False)
 
     def commit(self, written: Written, version_row: VersionRow | None, is_ours: str, *, look: bool) -> None:
-        """Write records in a transaction of their own. `look`: read what our tables hold then: a statement may change it."""
+        """Write records in a transaction of their own.
+
+        `look`: also read what our tables hold afterwards, because the statement that runs next may change that.
+        """
         queries = [*self._store.creating(), "START TRANSACTION"]
         conditions = [is_ours, self._here()]
         if not _is_short(written) or not self._at_once(queries, written, version_row, conditions, look=look):

@@ -64,7 +64,7 @@ class Rows(NamedTuple):
 
     @property
     def mark(self) -> tuple[Any, ...]:
-        """What changes if somebody else writes to either."""
+        """A value that changes when somebody else writes to one of the tables."""
         if self.attempts is None:
             return self.versions, None
         wanted = [

@@ -55,13 +55,14 @@ class Refusals:
                 )
 
     def look_back(self, statement: Statement) -> Token | None:
-        """Return where a statement asks what the one before it did; None if it does not."""
+        """Return the word by which a statement asks about the one before it, such as ROW_COUNT; None if it does not ask."""
         return look_back(tokens_of(statement.source)) if ASKS_BACK.search(statement.source) else None
 
     def check_between(self, statements: Sequence[Statement], *, resumed: bool) -> None:
         """Raise StatementError if one of these asks about the one before it, and each is recorded before the next one runs.
 
-        The text of a file does not tell that of tables without transactions. `resumed`: others have run before these.
+        `read_script` refuses most such files. It does not know which tables have no transactions, so this is checked here.
+        `resumed`: an earlier run has run statements of the file before these.
         """
         for statement in statements if resumed else statements[1:]:
             if token := self.look_back(statement):

@@ -1,4 +1,4 @@
-"""SHOW CREATE as it says the same in every session: neither its sql_mode nor its character set counts."""
+"""SHOW CREATE with the same text in every session, whatever its sql_mode and character set are."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from orchestrator.engines.mysql.connection import ask
 from orchestrator.engines.mysql.records import text
 
-# Each of these, and the modes that stand for several, has ANSI_QUOTES or one NO_…_OPTIONS in it.
+# Every mode that changes what SHOW CREATE shows is one of these, or includes one, as ORACLE does.
 _OTHERWISE = ("ANSI_QUOTES", "NO_TABLE_OPTIONS", "NO_FIELD_OPTIONS", "NO_KEY_OPTIONS")
 IS_PLAIN = (
     *(f"@@SESSION.sql_mode NOT LIKE '%{mode}%'" for mode in _OTHERWISE),
@@ -21,7 +21,7 @@ IS_PLAIN = (
 
 @contextmanager
 def plainly(connection: Any) -> Iterator[None]:
-    """Let SHOW CREATE quote names by backticks and leave nothing out; afterwards the session is what it was."""
+    """In this context, SHOW CREATE quotes names with backticks and leaves nothing out. Afterwards the session is as before."""
     changed = "@@SESSION.sql_mode, @@SESSION.sql_quote_show_create, @@SESSION.character_set_results"
     ((mode, quotes, charset, is_plain),) = ask(connection, f"SELECT {changed}, {' AND '.join(IS_PLAIN)}")
     if is_plain:

@@ -18,7 +18,7 @@ from orchestrator.engines.mysql.writable import READ_ONLY, is_on, read_only
 from orchestrator.errors import ConflictError, ConnectError, StatementError
 from orchestrator.model import Attempt, History, Target, VersionRow
 
-# Below REPEATABLE READ there is no snapshot, and SERIALIZABLE would wait for whoever writes.
+# In READ COMMITTED each query would see another moment. In SERIALIZABLE a query would wait for a session that writes.
 _SNAPSHOT = ("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ", "START TRANSACTION WITH CONSISTENT SNAPSHOT")
 _SNAPSHOT_TRIES = 5
 _CHANGED_MEANWHILE = 1412
@@ -50,7 +50,8 @@ class Store:
         for _ in range(_SNAPSHOT_TRIES):
             try:
                 history = self._read()
-                # Whether a run is at work is asked after the rows were read. One that has ended between left its rows.
+                # `emptied` may be wrong: the run that was at work can have ended after the rows were read and before it was
+                # looked for. Then its rows are there now.
                 return self._read() if history.emptied else history
             except pymysql.Error as error:
                 if errors.code_of(error) != _CHANGED_MEANWHILE:  # somebody completes the history just now

@@ -1,4 +1,4 @@
-"""Run statements of files over one connection: their limits, their answers, and what the server says beside them."""
+"""Run statements of files over one connection, with their time limits, answers and warnings."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class Wire:
         self._columns: tuple[str, ...] = ()
 
     def run(self, statement: Statement, limits: Limits, body: str = "", *, with_warnings: bool = True) -> None:
-        """Run one statement to its end, or to that of its time.
+        """Run one statement until it ends, or stop it after `statement_timeout`.
 
-        Not `with_warnings`: ask for none, as SHOW WARNINGS changes what ROW_COUNT() is in the next statement.
+        `with_warnings`: read its warnings too. SHOW WARNINGS changes what ROW_COUNT() returns in the next statement.
         """
         if self._target.scratch:
             self._refuse_texts(statement)

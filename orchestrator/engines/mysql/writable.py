@@ -1,4 +1,4 @@
-"""Whether a server takes writes. A login with the right to may write on a replica all the same, and must not."""
+"""Whether a server accepts writes. Some logins can write to a replica although it is read-only; orch must not do that."""
 
 from __future__ import annotations
 

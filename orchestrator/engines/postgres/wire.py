@@ -83,7 +83,10 @@ class Wire:
         return message
 
     def ask_between(self, message: Message, checks: Sequence[Statement]) -> Message:
-        """Send what was to come before these checks, ask them, and return the message in which the transaction goes on."""
+        """Send the message, then run the checks in the same transaction. Return an empty message, for what comes after them.
+
+        CheckError if a check fails. Without checks, nothing is sent, and the message itself is returned.
+        """
         if not checks:
             return message
         from orchestrator.engines.postgres.checks import in_file, judge_results

@@ -133,7 +133,7 @@ class Connections:
 
     @contextmanager
     def limited(self, connection: sqlite3.Connection, statement: Statement, limits: Limits) -> Iterator[None]:
-        """End what runs inside when its time is over. Its errors become those of orch."""
+        """Stop what runs in this context after `statement_timeout`, and raise errors of SQLite as errors of orch."""
         seconds = limits.statement_timeout or 0.0
         deadline = time.monotonic() + seconds
         if seconds:
