@@ -6,16 +6,19 @@ import logging
 import pickle
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any
+from queue import Empty, SimpleQueue
+from typing import Any, TypeVar, cast
 
 from orchestrator import __version__
 from orchestrator.errors import ConnectError, UsageError, WorkerError
 from orchestrator.events import Failure
 from orchestrator.manifest.redact import redactor
+from orchestrator.phrases import some
 from orchestrator.secret import hidden
 
+T = TypeVar("T")
 CONNECT_TIMEOUT = 5.0  # seconds
 SAME_RELEASE = "install the same release on the client and on all workers"
 _OWN_FILES = "a worker reads its own files and variables: they must be those of the client"
@@ -53,10 +56,15 @@ def connected(scheduler: str, wait: float) -> Iterator[Any]:
 def _connect(client: Any, scheduler: str, seconds: float) -> None:
     for name in ("distributed", "distributed.client", "distributed.comm", "asyncio"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # what went wrong is told by us
-    try:
+
+    def connect() -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of releases that differ; `examine` compares what matters
             type(client).__init__(client, scheduler, timeout=seconds, set_as_default=False, name="orch")
+
+    try:
+        # Dask has no limit for a scheduler that takes the connection and then says nothing.
+        within(2 * seconds, connect, f"the Dask scheduler at {hidden(scheduler, 200, redactor)}")
     except ValueError as error:
         what = hidden("" if "@" in scheduler else f": {error}", 200, str)
         raise UsageError(
@@ -99,29 +107,54 @@ def call(name: str, tool: str = __version__) -> Callable[[bytes], Any]:
     return orch
 
 
-def ask_all(client: Any, name: str, payload: bytes, seconds: float) -> dict[str, Any]:
+def within(seconds: float, ask: Callable[[], T], who: str) -> T:
+    """Return what a question to a cluster is answered; `who` answers it. Raises what is wrong.
+
+    ConnectError if there is no answer after so many seconds: its process hangs, and Dask would wait for ever.
+    """
+    answers: SimpleQueue[tuple[T | None, Exception | None]] = SimpleQueue()
+
+    def asked() -> None:
+        try:
+            answers.put((ask(), None))
+        except Exception as error:  # noqa: BLE001 - raised by whoever waits
+            answers.put((None, error))
+
+    threading.Thread(target=asked, daemon=True).start()
+    try:
+        answer, error = answers.get(timeout=seconds)
+    except Empty:
+        raise ConnectError(
+            f"{who} does not answer within {seconds:g} s",
+            hint="look at the processes of the cluster; one may hang",
+        ) from None
+    if error:
+        raise error
+    return cast("T", answer)
+
+
+def ask_all(
+    client: Any, name: str, payload: bytes, seconds: float, silent: Callable[[], Sequence[str]]
+) -> dict[str, Any]:
     """Have every worker call a function, and return the answers, or exceptions, by the addresses of the workers.
 
-    ConnectError if one of them has not answered after so many seconds: its process hangs, and Dask would wait for ever.
+    ConnectError if one of them has not answered after so many seconds; `silent` then tells which ones hang.
     """
-    answers: dict[str, Any] = {}
 
-    def ask() -> None:
+    def ask() -> dict[str, Any] | Exception:
         try:
-            answers.update(client.run(call(name), payload, on_error="return"))
+            return dict(client.run(call(name), payload, on_error="return"))
         except Exception as error:  # noqa: BLE001 - the scheduler is gone, or the client closed
-            answers["Dask"] = error
+            return error
 
-    asking = threading.Thread(target=ask, daemon=True)
-    asking.start()
-    asking.join(seconds)
-    if asking.is_alive():
-        raise ConnectError(
-            f"a Dask worker does not answer within {seconds:g} s",
-            hint="look at the workers of the cluster; one may hang",
-        )
-    if isinstance(gone := answers.get("Dask"), Exception):
-        raise ConnectError("the Dask scheduler was lost", detail=hidden(str(gone), 500, redactor))
+    try:
+        answers = within(seconds, ask, "a Dask worker")
+    except ConnectError as error:
+        found = silent()
+        detail = f"the scheduler has not heard from: {some(found)}" if found else ""
+        raise error.completed(detail=detail) from None
+    if isinstance(answers, Exception):
+        raise ConnectError("the Dask scheduler was lost", detail=hidden(str(answers), 500, redactor))
     return answers
 
 

@@ -10,21 +10,23 @@ from __future__ import annotations
 import asyncio
 import pickle
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from itertools import count
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 from orchestrator.engines import dialect
 from orchestrator.errors import ConnectError, ConnectionLostError, InterruptedRunError, UsageError, WorkerError
-from orchestrator.events import Notice, StepFinished
+from orchestrator.events import Failure, Notice, StepFinished
 from orchestrator.execution.one_database import FailedElsewhereError, Migrated
 from orchestrator.execution.run import Run
 from orchestrator.operations.assembly import Assembly
-from orchestrator.operations.dask_client import SAME_RELEASE, ask_all, call, connected, unable
+from orchestrator.operations.dask_client import SAME_RELEASE, ask_all, call, connected, unable, within
+from orchestrator.operations.dask_watch import GOES_ON, LOOK_EVERY, PATIENCE, InHand, Watch
 from orchestrator.operations.dask_worker import TOPIC, Answer, Order, Told
 from orchestrator.operations.fingerprint import files_of, of_migrations
 from orchestrator.operations.fleets import handed_over
@@ -32,11 +34,6 @@ from orchestrator.operations.plan import Planned
 from orchestrator.operations.scope import Scope
 from orchestrator.planning.plan import DatabasePlan, Plan
 from orchestrator.secret import hidden
-
-LOOK_EVERY = 1.0  # seconds
-PATIENCE = 60.0
-"""Seconds without any worker after which nothing is waited for."""
-_GOES_ON = "workers that still run finish their current migration; run the same command again: it continues from there"
 
 
 def needs_workers(plan: Plan) -> bool:
@@ -82,14 +79,6 @@ def _order(run: Run, assembly: Assembly, scope: Scope, *, create: bool, late: bo
     )
 
 
-@dataclass
-class _InHand:
-    """A database that a worker has: which one it is, and the versions of the steps that it told of."""
-
-    worker: str = ""
-    finished: set[int] = field(default_factory=set)
-
-
 class _Cluster:
     """Has databases migrated by workers. Passes their events on, and the signals that stop the run to them."""
 
@@ -99,17 +88,15 @@ class _Cluster:
         self._order = order
         self._brief = order._replace(members=None) if order.members else order
         self._digests: dict[tuple[str, Path], str] = {}
-        self._in_hand: dict[str, _InHand] = {}
-        self._futures: dict[str, Any] = {}
+        self._watch = Watch(client, run)
+        self._unable: set[str] = set()  # workers that joined later and cannot execute this plan
         self._said: set[str] = set()
-        self._over = threading.Event()
-        self._lost = False  # the scheduler
-        self._alone = 0.0  # the monotonic time since which there is no worker
         self._mutex = threading.Lock()
 
     def examine(self, plan: Plan) -> None:
         """Ask every worker whether it can execute a plan. Raises ConnectError, or WorkerError for the first that cannot."""
-        if not self._workers() and not self._comes_a_worker():
+        within(PATIENCE, self._watch.ask, "the Dask scheduler")
+        if not self._watch.workers() and not self._comes_a_worker():
             raise ConnectError(
                 "the Dask cluster has no worker",
                 hint="start one where dborch is installed: dask worker ADDRESS; --wait SECONDS waits for the first",
@@ -118,7 +105,7 @@ class _Cluster:
         kinds = {(one.engine, self._run.databases[one.id].directory, one.steps): one for one in changing}
         servers = {one.id: (one.engine, one.name, one.endpoint) for one in changing}
         payload = pickle.dumps(((self._order, [(one, self._digest(one)) for one in kinds.values()], servers), {}))
-        answers = ask_all(self._client, "examine", payload, max(PATIENCE, self._run.wait))
+        answers = ask_all(self._client, "examine", payload, max(PATIENCE, self._run.wait), self._watch.silent)
         wrong = {worker: found for worker, answer in sorted(answers.items()) if (found := unable(worker, answer))}
         if wrong:
             first = next(iter(wrong.values()))
@@ -130,20 +117,10 @@ class _Cluster:
         """Have a database migrated by a worker. None for one that is a file. Raises whatever stopped it."""
         if _is_file(planned):
             return None
-        id, mine = planned.id, _InHand()
         if self._run.stop.is_set():
             raise InterruptedRunError("stopped before a worker had it")
-        if self._lost:
-            raise ConnectionLostError(f"the Dask scheduler was lost before {id} began", hint=_GOES_ON)
-        with self._mutex:
-            self._in_hand[id] = mine
-        try:
-            answer = self._by_a_worker(self._brief, planned)
-            if answer.lacks_members:  # a worker that joined later
-                answer = self._by_a_worker(self._order, planned)
-        finally:
-            with self._mutex:
-                del self._in_hand[id]
+        with self._watch.has(planned.id) as mine:
+            answer = self._answer(planned, mine)
         self._run.timings.merge(answer.stages, "workers")
         for step in answer.finished:
             if step.version not in mine.finished:  # the answer has what an event lost
@@ -155,20 +132,53 @@ class _Cluster:
             raise FailedElsewhereError(answer.failure)
         return Migrated(answer.version, len(mine.finished))
 
-    def _by_a_worker(self, order: Order, planned: DatabasePlan) -> Answer:
+    def _answer(self, planned: DatabasePlan, mine: InHand) -> Answer:
+        """Submit a database until a worker has worked on it. One that cannot has touched no server."""
+        order = self._brief
+        for number in count():
+            answer = self._by_a_worker(order, planned, mine, number)
+            if answer.lacks_members:  # a worker that joined later
+                order = self._order
+            elif not answer.failure or not answer.unable or not self._does_without(answer.unable, answer.failure):
+                return answer
+            else:  # Dask lets a worker that is idle steal it again
+                self._run.stop.wait(LOOK_EVERY)
+            if self._run.stop.is_set():
+                break
+        raise InterruptedRunError("stopped before a worker had it")
+
+    def _does_without(self, worker: str, failure: Failure) -> bool:
+        """Give a worker nothing more: it would fail one database after another. Returns whether another one is left."""
+        with self._mutex:
+            known = worker in self._unable
+            self._unable.add(worker)
+        if not known:
+            self._run.sink(Notice("", f"{failure.what}; this run gives that worker nothing more"))
+        return bool(self._able())
+
+    def _able(self) -> list[str]:
+        return [one for one in self._watch.workers() if one not in self._unable]
+
+    def _by_a_worker(self, order: Order, planned: DatabasePlan, mine: InHand, number: int) -> Answer:
         """Submit a database, and return what became of it. Raises whatever stopped it."""
         id = planned.id
         payload = pickle.dumps(((order, planned, self._digest(planned)), {}))
-        key = f"orch-{self._run.run_id}-{id}" + "-with-members" * (order is not self._brief)
-        with self._mutex:
-            future = self._client.submit(call("migrate"), payload, key=key, pure=False)
-            self._futures[id] = future
+        able = self._able() if self._unable else ()
+        where = {"workers": able, "allow_other_workers": True} if able else {}
         try:
-            return pickle.loads(self._result(id, future))  # type: ignore[no-any-return]  # noqa: S301 - of our own worker
+            future = self._client.submit(
+                call("migrate"), payload, key=f"orch-{self._run.run_id}-{id}-{number}", pure=False, **where
+            )
+        except Exception as error:  # noqa: BLE001 - the client gave up its connection
+            raise self._lost(id, error) from None
+        threading.Thread(target=_fetch, args=(future, mine.answers), daemon=True).start()
+        try:
+            found = mine.answers.get()
         finally:
-            with self._mutex:
-                del self._futures[id]
             future.release()
+        if isinstance(found, BaseException):
+            raise self._why(id, found) from None
+        return pickle.loads(found)  # type: ignore[no-any-return]  # noqa: S301 - of our own worker
 
     def _digest(self, planned: DatabasePlan) -> str:
         """Return the digest of a database's migrations; databases share directories."""
@@ -177,50 +187,49 @@ class _Cluster:
             known = self._digests[place] = of_migrations(self._run.catalogs[planned.id])
         return known
 
-    def _result(self, id: str, future: Any) -> bytes:
+    def _why(self, id: str, error: BaseException) -> Exception:
+        """Return why there is no answer, as an error of ours."""
         from distributed import KilledWorker
 
-        try:
-            return future.result()  # type: ignore[no-any-return]
-        except KilledWorker:
-            raise ConnectionLostError(
+        detail = hidden(str(error), 500, self._run.redact)
+        if isinstance(error, ConnectionLostError | InterruptedRunError):  # given up by us
+            return error
+        if isinstance(error, KilledWorker):
+            return ConnectionLostError(
                 f"each Dask worker that migrated {id} died",
                 hint="look in the logs of the workers: a file may need more memory than they have. Then run it again",
-            ) from None
-        except (CancelledError, asyncio.CancelledError, OSError) as error:
-            if self._run.stop.is_set():
-                raise InterruptedRunError("stopped on its worker") from None
-            self._lost = not self._alone or self._client.status != "running"
-            what = f"the Dask scheduler was lost while {id} ran" if self._lost else f"no Dask worker is left for {id}"
-            detail = hidden(str(error), 500, self._run.redact)
-            raise ConnectionLostError(what, detail=detail, hint=_GOES_ON) from None
-        except ImportError as error:
-            what = f"a Dask worker cannot migrate {id}: {hidden(str(error), 500, self._run.redact)}"
-            raise WorkerError(what, hint=SAME_RELEASE) from None
-        except Exception as error:  # noqa: BLE001 - of Dask itself: `migrate` never raises
-            raise ConnectionLostError(
-                f"Dask could not have {id} migrated: {type(error).__name__}",
-                detail=hidden(str(error), 500, self._run.redact),
-                hint="client, scheduler and workers need the same releases of Python and Dask",
-            ) from None
+            )
+        if isinstance(error, CancelledError | asyncio.CancelledError | OSError):
+            return self._lost(id, error)
+        if isinstance(error, ImportError):
+            return WorkerError(f"a Dask worker cannot migrate {id}: {detail}", hint=SAME_RELEASE)
+        return ConnectionLostError(
+            f"Dask could not have {id} migrated: {type(error).__name__}",
+            detail=detail,
+            hint="client, scheduler and workers need the same releases of Python and Dask",
+        )
+
+    def _lost(self, id: str, error: BaseException) -> Exception:
+        if self._run.stop.is_set():
+            return InterruptedRunError("stopped on its worker")
+        self._watch.lost = self._watch.lost or "was lost"
+        detail = hidden(str(error), 500, self._run.redact)
+        return ConnectionLostError(f"the Dask scheduler was lost while {id} ran", detail=detail, hint=GOES_ON)
 
     @contextmanager
     def watched(self) -> Iterator[None]:
         """Hear what the workers tell, and let signals reach them."""
         self._client.subscribe_topic(TOPIC, self._hear)
-        threading.Thread(target=self._watch, daemon=True).start()
-        try:
+        with self._watch.watching():
             yield
-        finally:
-            self._over.set()
 
     def _hear(self, message: tuple[float, bytes]) -> None:
         with suppress(Exception):  # another release may have told it to another client
             told: Told = pickle.loads(message[1])  # noqa: S301 - Dask itself runs what a client sends
-            if told.run_id == self._run.run_id and (in_hand := self._in_hand.get(told.database)):
+            if told.run_id == self._run.run_id and (in_hand := self._watch.of(told.database)):
                 self._pass_on(told, in_hand)
 
-    def _pass_on(self, told: Told, in_hand: _InHand) -> None:
+    def _pass_on(self, told: Told, in_hand: InHand) -> None:
         event = told.event
         if event is None:
             if in_hand.worker:
@@ -236,42 +245,24 @@ class _Cluster:
             in_hand.finished.add(event.version)
         self._run.sink(event)
 
-    def _watch(self) -> None:
-        """Tell all workers that the run stops, again and again: one that has just started does not know it yet."""
-        run = self._run
-        while not self._over.is_set():
-            stopping, now = run.stop.is_set(), run.cancelled.is_set()
-            with suppress(Exception):  # a scheduler that is lost fails every database by itself
-                if stopping:
-                    payload = pickle.dumps(((run.run_id,), {"now": now}))
-                    self._client.run(call("stop"), payload, on_error="ignore")
-                self._look_for_workers(stopping=stopping)
-            (self._over if now else run.cancelled if stopping else run.stop).wait(LOOK_EVERY)
-
-    def _look_for_workers(self, *, stopping: bool) -> None:
-        """Give up what no worker can do any more. A scheduler that is lost fails every database by itself."""
-        if self._client.status != "running" or self._workers() or not self._futures:
-            self._alone = 0.0
-            return
-        if not self._alone:
-            self._alone = time.monotonic()
-            self._run.sink(Notice("", "the Dask cluster has no worker; waiting for one"))
-        if stopping or time.monotonic() - self._alone > max(PATIENCE, self._run.wait):
-            with self._mutex:
-                futures = list(self._futures.values())
-            self._client.cancel(futures, force=True)
-
-    def _workers(self) -> int:
-        return len(self._client.scheduler_info(n_workers=-1)["workers"])
-
     def _comes_a_worker(self) -> bool:
         if not self._run.wait:
             return False
+        wait = self._run.wait
         try:
-            self._client.wait_for_workers(1, timeout=self._run.wait)
+            within(2 * wait, lambda: self._client.wait_for_workers(1, timeout=wait), "the Dask scheduler")
         except TimeoutError:
             return False
+        within(PATIENCE, self._watch.ask, "the Dask scheduler")
         return True
+
+
+def _fetch(future: Any, answers: SimpleQueue[bytes | BaseException]) -> None:
+    """Wait for what a worker returns. A thread of its own: it can hang with the scheduler."""
+    try:
+        answers.put(future.result())
+    except BaseException as error:  # noqa: BLE001 - handed to whoever waits
+        answers.put(error)
 
 
 def _is_file(planned: DatabasePlan) -> bool:

@@ -62,8 +62,9 @@ class Order(NamedTuple):
 class Answer(NamedTuple):
     """What became of one database on a worker. `finished` are all steps that were made, in case an event got lost.
 
-    `lacks_members`: nothing was done, because the worker has not been told the members of the fleets. `stages` is where the
-    time went.
+    `lacks_members`: nothing was done, because the worker has not been told the members of the fleets. `unable` is the address
+    of a worker that cannot execute the plan, which `failure` says why: it has touched no server. `stages` is where the time
+    went.
     """
 
     version: int | None = None
@@ -72,6 +73,7 @@ class Answer(NamedTuple):
     interrupted: bool = False
     failure: Failure | None = None
     lacks_members: bool = False
+    unable: str = ""
     stages: Mapping[str, Spent] = {}
 
 
@@ -144,14 +146,15 @@ def migrate(order: Order, planned: DatabasePlan, migrations: str) -> Answer:
             worker.log_event(TOPIC, pickle.dumps(Told(order.run_id, planned.id, worker.address, event)))
 
     try:
-        here = _here(order)
-        tell(None)
-        return _migrate(here, order, planned, migrations, tell, finished)
+        run = _run_for(_here(order), order, planned, migrations, tell)
     except _LacksMembersError:
         return Answer(lacks_members=True)
     except Exception as error:  # noqa: BLE001 - of the manifest, files or variables of this worker
         failure = Failure.of(error, redactor)
-        return Answer(failure=replace(failure, what=f"the Dask worker {worker.address}: {failure.what}"))
+        failure = replace(failure, what=f"the Dask worker {worker.address}: {failure.what}")
+        return Answer(failure=failure, unable=worker.address)
+    tell(None)
+    return _migrate(run, order, planned, finished)
 
 
 def stop(run_id: str, *, now: bool) -> None:
@@ -171,14 +174,16 @@ def _stop(sessions: Sessions, run: Run, now: bool) -> None:
         sessions.stop()
 
 
-def _migrate(
-    here: _Here, order: Order, planned: DatabasePlan, migrations: str, tell: Sink, finished: list[StepFinished]
-) -> Answer:
+def _run_for(here: _Here, order: Order, planned: DatabasePlan, migrations: str, tell: Sink) -> Run:
+    """Return the run that migrates one database. Raises why this worker cannot execute its plan. Asks no server."""
     run = _run_of(here, order, [one for one in (here.databases.get(planned.id),) if one], tell)
     if failure := for_its_server(planned, run).failure:
         raise StalePlanError(failure.what, hint=failure.hint)
     check_migrations(planned, run.databases[planned.id].directory, run.catalogs[planned.id], migrations)
-    run = bootstrapped(run, Plan(Direction.UP, (planned,)))
+    return bootstrapped(run, Plan(Direction.UP, (planned,)))
+
+
+def _migrate(run: Run, order: Order, planned: DatabasePlan, finished: list[StepFinished]) -> Answer:
     sessions = Sessions(run)
     with _stoppable(order.run_id, sessions, run):
         try:

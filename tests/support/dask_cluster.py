@@ -44,11 +44,11 @@ class Nodes:
 class Cluster:
     """A scheduler and its workers. What they print is in files in `root`.
 
-    With `tls` every connection is encrypted; `variables` are those that a client then needs. `allowed_failures` is how many
-    workers may die of one task before the scheduler gives it up.
+    With `tls` every connection is encrypted; `variables` are those that a client then needs. `settings` are those of Dask's
+    scheduler, such as `allowed_failures`: how many workers may die of one task before it is given up.
     """
 
-    def __init__(self, nodes: Nodes, root: Path, *, tls: bool = False, allowed_failures: int = 3) -> None:
+    def __init__(self, nodes: Nodes, root: Path, *, tls: bool = False, **settings: Any) -> None:
         root.mkdir(exist_ok=True)
         self.root = root
         self.workers: dict[str, int] = {}
@@ -57,7 +57,7 @@ class Cluster:
         self._nodes = nodes
         self._common = {
             "root": str(root),
-            "allowed_failures": allowed_failures,
+            "config": {f"distributed.scheduler.{key.replace('_', '-')}": value for key, value in settings.items()},
             "tls": self._certificates() if tls else {},
         }
         self.scheduler, self.address = self._start("scheduler", {"kind": "scheduler"}, os.environ)
@@ -92,6 +92,12 @@ class Cluster:
         order = {"kind": "worker", "address": self.address, "name": name, "threads": threads}
         self.workers[name], _ = self._start(f"worker-{name}", order, env)
         self.started += 1
+
+    def restart(self) -> None:
+        """Kill the scheduler, and start another one at its address."""
+        kill(self.scheduler)
+        port = int(self.address.rpartition(":")[2])
+        self.scheduler, self.address = self._start("scheduler-again", {"kind": "scheduler", "port": port}, os.environ)
 
     def end(self, *names: str) -> None:
         """Kill workers, and wait until they are gone."""

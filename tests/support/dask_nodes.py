@@ -20,12 +20,12 @@ from typing import Any
 ENGINES = ("postgres", "mongo", "mysql", "sqlite")
 
 
-async def scheduler(announce: Any, security: Any, **given: Any) -> None:
+async def scheduler(announce: Any, security: Any, *, port: int = 0, **given: Any) -> None:
     from distributed import Scheduler
 
     async with Scheduler(
         host="127.0.0.1",
-        port=0,
+        port=port,
         protocol="tls" if security else "tcp",
         dashboard=False,
         dashboard_address=":0",
@@ -60,7 +60,7 @@ def node(order: dict[str, Any], answer: int) -> None:
     os.environ.update(order.pop("env"))
     tls = order.pop("tls")
     security = Security(require_encryption=True, **tls) if tls else None
-    dask.config.set({"distributed.scheduler.allowed-failures": order.pop("allowed_failures")})
+    dask.config.set(order.pop("config"))
 
     pid = os.getpid()
 

@@ -184,14 +184,21 @@ class Estate:
         return result
 
     def start(
-        self, *arguments: str, env: dict[str, str] | None = None, start_up: bool = False
+        self,
+        *arguments: str,
+        env: dict[str, str] | None = None,
+        start_up: bool = False,
+        patches: Mapping[str, float] | None = None,
     ) -> subprocess.Popen[str]:
-        """Start the command and return at once; with `start_up` as a new program, which has yet to import all it needs."""
+        """Start the command and return at once; with `start_up` as a new program, which has yet to import all it needs.
+
+        `patches` are as those of `orch`.
+        """
         environment = {**self.env, **(env or {})}
         streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
         if start_up:
             return subprocess.Popen([ORCH, *arguments], cwd=self.root, env=environment, **streams)  # type: ignore[call-overload,no-any-return]
-        return launch(arguments, self.root, environment, **streams)
+        return launch(arguments, self.root, environment, **streams, **({"patches": patches} if patches else {}))
 
     def add(self, engine: str, name: str, files: Files, **keys: object) -> None:
         """Declare a database and write its migrations; `keys` go into its entry of the manifest."""

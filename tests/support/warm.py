@@ -107,14 +107,22 @@ class Warm:
 class Forked(subprocess.Popen[Any]):
     """A run of `orch` that a warm process forks. All three streams must be given."""
 
-    def __init__(self, warm: Warm, arguments: Sequence[str], cwd: Path, env: Mapping[str, str], **streams: Any) -> None:
-        self._warm = warm
+    def __init__(
+        self,
+        warm: Warm,
+        arguments: Sequence[str],
+        cwd: Path,
+        env: Mapping[str, str],
+        patches: Mapping[str, float] | None = None,
+        **streams: Any,
+    ) -> None:
+        self._warm, self._patches = warm, patches
         super().__init__(["orch", *arguments], cwd=cwd, env=env, **streams)
 
     def _execute_child(self, args: list[str], *settings: Any) -> None:
         """Ask the warm process to fork where Popen would fork. The pipes exist already; `settings` are Popen's, in its order."""
         cwd, env, pipes = settings[4], settings[5], settings[9:15]
-        self.pid, self._answer = self._warm.fork(args[1:], cwd, env, (pipes[0], pipes[3], pipes[5]))
+        self.pid, self._answer = self._warm.fork(args[1:], cwd, env, (pipes[0], pipes[3], pipes[5]), self._patches)
         self._child_created = True
         self._close_pipe_fds(*pipes)  # type: ignore[attr-defined]
 
