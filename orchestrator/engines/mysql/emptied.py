@@ -5,6 +5,7 @@ Done a second time, it would take what others have written since the first time.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pymysql
@@ -16,25 +17,27 @@ from orchestrator.engines.mysql.named import Named, quoted
 from orchestrator.engines.mysql.records import text
 
 # The server gives a table a new id when it empties it, and also for OPTIMIZE: only the same id tells something for certain.
-_IDS = """SELECT GROUP_CONCAT(t.TABLE_ID ORDER BY t.TABLE_ID) FROM {ids} t, (SELECT
-    CONCAT(CAST(CONVERT({database} USING filename) AS BINARY), '/', CAST(CONVERT({name} USING filename) AS BINARY)) AS place) f
-    WHERE LOWER(CONVERT(t.NAME USING utf8mb4)) = LOWER(CONVERT(f.place USING utf8mb4))
-    OR LOWER(CONVERT(t.NAME USING utf8mb4)) LIKE CONCAT(REPLACE(LOWER(CONVERT(f.place USING utf8mb4)), '_', '|_'), '#p#%')
-    ESCAPE '|'"""
 _ID_TABLES = ("information_schema.INNODB_SYS_TABLES", "information_schema.INNODB_TABLES")  # MariaDB, MySQL
+_SPECIAL = re.compile(r"[^0-9A-Za-z_]")
 
 
 def files_of(connection: Any, table: Named) -> str:
-    """Return the ids of a table in InnoDB, one for each partition; '' if this login may not see them."""
-    database = text(table.database) if table.database else "DATABASE()"
+    """Return the ids of a table in InnoDB, one for each partition; '' if they cannot be told, as to a login without PROCESS."""
+    database = table.database or str(ask(connection, "SELECT DATABASE()")[0][0])
+    if not (database + table.name).isascii():  # letters that InnoDB writes in a way of its own
+        return ""
+    place = "/".join(_SPECIAL.sub(lambda found: f"@{ord(found[0]):04x}", name) for name in (database, table.name))
+    name = "LOWER(CONVERT(NAME USING utf8mb4))"
+    part = text(f"{place.lower()}#p#")
+    query = f"WHERE {name} = {text(place.lower())} OR LEFT({name}, CHAR_LENGTH({part})) = {part} ORDER BY TABLE_ID"
     for ids in _ID_TABLES:
         try:
-            rows = ask(connection, _IDS.format(ids=ids, database=database, name=text(table.name)))
+            rows = ask(connection, f"SELECT TABLE_ID FROM {ids} {query}")  # noqa: S608 - our own texts
         except pymysql.Error:
             if not connection.open:
                 raise
         else:
-            return str(rows[0][0] or "")
+            return ",".join(str(id) for (id,) in rows)
     return ""
 
 
