@@ -274,7 +274,8 @@ def lock_lost(target: Target) -> LockError:
     """Return the error for a lock that is not ours any more."""
     return LockError(
         f"orch lost the migration lock of {target.database_id}",
-        hint="nothing was recorded since; does the file call RELEASE_LOCK, or did somebody end the session? Run again",
+        hint="nothing was recorded since. Run again, unless the file calls RELEASE_LOCK, or the DSN names a proxy that shares "
+        "sessions between clients or reads elsewhere: give orch the DSN of the server itself",
     )
 
 

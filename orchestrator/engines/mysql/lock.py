@@ -38,6 +38,7 @@ class NamedLock:
         self._records = records
         self._who = who
         self.name = lock_name(target.database, records.version_table)
+        self._condition = f"IS_USED_LOCK('{self.name}') <=> CONNECTION_ID()"
         self.held = False
         self._folded = ""
         self._is_single = False  # no node of a cluster, as far as is known
@@ -49,7 +50,8 @@ class NamedLock:
         with errors.mapped(self._target):
             self._take(self.name, wait, on_wait)
             self._take_folded(wait, on_wait)
-            self._tell()
+            with self.needed():
+                self._tell()
         self.held = True
         try:
             yield
@@ -61,7 +63,17 @@ class NamedLock:
 
     def is_ours(self) -> str:
         """Return SQL that tells whether this session holds the lock; 1 if it needs none."""
-        return f"IS_USED_LOCK('{self.name}') <=> CONNECTION_ID()" if self.held else "1"
+        return self._condition if self.held else "1"
+
+    @contextmanager
+    def needed(self) -> Iterator[None]:
+        """Send messages that stop unless the lock is ours; LockError if one did."""
+        try:
+            yield
+        except pymysql.Error as error:
+            if errors.code_of(error) != errors.OUT_OF_RANGE:
+                raise
+            raise errors.lock_lost(self._target) from None
 
     def holder(self) -> LockHolder | None:
         """Return who holds the lock now."""
@@ -119,12 +131,16 @@ class NamedLock:
             refuse(closed, self._target)
 
     def _tell(self) -> None:
-        """Write down who has the lock, in memory: it ends with the server, as the lock does."""
-        if self._is_told:
-            return
+        """Write down who has the lock, in memory: it ends with the server, as the lock does.
+
+        With the same message, notice a proxy that gives it to another session of the server than the one before.
+        """
+        is_ours = errors.stop_unless([self._condition])
         try:
-            ask(self._connection, self._who_has_it())
+            ask_all(self._connection, [is_ours] if self._is_told else [is_ours, self._who_has_it()])
         except pymysql.Error as error:
+            if errors.code_of(error) == errors.OUT_OF_RANGE:
+                raise
             # Not needed: without it others are told the login of this session.
             if errors.code_of(error) == 1146:
                 with suppress(pymysql.err.ProgrammingError, pymysql.err.OperationalError, pymysql.err.InternalError):

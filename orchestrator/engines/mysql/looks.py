@@ -26,7 +26,7 @@ class Looks:
     def read_history(self, extensions: Sequence[str] = ()) -> History:  # noqa: ARG002 - PostgreSQL has extensions
         """Return what the database remembers, both tables as they were at one moment."""
         with errors.mapped(self.target):
-            return self._store.read()
+            return self._store.read(self._lock.is_ours())
 
     def place(self) -> str:
         """Return `History.place` of a database in which this session has just written records. It was read before."""

@@ -145,13 +145,17 @@ class MysqlSession(Looks):
         is_file = bool(statements) and self._lock.held
         # SET TRANSACTION and the like have a meaning before BEGIN only, and no query may come between them.
         first = next((at for at, one in enumerate(statements) if not is_session(words_of(one.source))), len(statements))
-        begin = ("START TRANSACTION",)  # BEGIN is something else in sql_mode ORACLE
+        begin = ["START TRANSACTION"]  # BEGIN is something else in sql_mode ORACLE
         if is_file:
-            self._guard.begin(() if first else begin)
+            begin.append(errors.stop_unless([self._lock.is_ours()]))
+        with self._lock.needed():
+            if is_file:
+                self._guard.begin(() if first else begin)
         for statement in statements[:first]:
             self._run(statement, limits)
-        if first or not is_file:
-            ask_all(self.connection, begin)
+        with self._lock.needed():
+            if first or not is_file:
+                ask_all(self.connection, begin)
         for check in checks.before:
             self._wire.judge_in_file(check, limits)
         for statement, following in zip_longest(statements[first:], statements[first + 1 :]):

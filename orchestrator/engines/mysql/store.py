@@ -39,14 +39,16 @@ class Store:
         self._target = target
         self._records = records
         self._rows: Rows | None = None
+        self._is_ours = "1"
         self._ready = False  # both tables are there, whole, and in InnoDB
         self._engines: dict[str, str] = {}  # of our tables that are there
         self._role = ""
         self.place = ""
         """`History.place` of the tables that are there or are to be; '' before the first look."""
 
-    def read(self) -> History:
-        """Return what the database remembers, both tables as they were at one moment."""
+    def read(self, is_ours: str = "1") -> History:
+        """Return what the database remembers, both tables as they were at one moment. LockError unless `is_ours` holds, SQL."""
+        self._is_ours = is_ours
         for _ in range(_SNAPSHOT_TRIES):
             try:
                 history = self._read()
@@ -61,7 +63,7 @@ class Store:
     def _read(self) -> History:
         records = self._records
         tables = records.version_table, records.history
-        facts = ", ".join((_FACTS, *map(records.kind_of, tables)))
+        facts = ", ".join((_FACTS, self._is_ours, *map(records.kind_of, tables)))
         told: list[Answer] = []
         queries = [facts, *_SNAPSHOT, records.select_versions(), records.select_history(), "ROLLBACK"]
         if self._connection.is_new:  # most likely there are no tables at all
@@ -73,8 +75,11 @@ class Store:
             if not told or not self._connection.open:
                 raise
             failed = error
-        ((closed, server, database, role, *kinds),) = told[0]
+        ((closed, server, database, role, ours, *kinds),) = told[0]
         self._refuse_another(database)
+        if not ours:
+            self._roll_back()
+            raise errors.lock_lost(self._target)
         for table, kind in zip(tables, kinds, strict=True):
             if kind is not None and str(kind).partition(":")[0] not in _TABLES:
                 self._roll_back()
