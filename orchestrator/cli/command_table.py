@@ -76,5 +76,5 @@ Options:
 
   Exit codes: 0 done, 1 failed, 2 usage, 3 changes pending (--exit-code),
   4 manifest or files invalid, 5 history conflict, 6 lock not obtained,
-  7 cannot connect or not permitted, 8 not yet (wait), 130 interrupted.
+  7 cannot connect or not permitted, 8 not yet, 130 interrupted.
 """

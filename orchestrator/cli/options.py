@@ -241,7 +241,7 @@ LockTimeout = Annotated[
         min=0,
         callback=finite,
         metavar="SECONDS",
-        help="Wait up to SECONDS for a migration lock that another run holds.",
+        help="Wait up to SECONDS for a migration lock that another run holds. Default: 60.",
     ),
 ]
 Embedded = Annotated[bool, Option("--embedded", help="Use the embedded servers (orch dev) instead of the DSNs.")]

@@ -59,15 +59,38 @@ def resolve_name(databases: Sequence[Database], name: str) -> Database:
     return next(database for database in databases if database.id == id)
 
 
+def resolve_files(databases: Sequence[Database], name: str) -> tuple[Database, str]:
+    """Return a database whose migration files `name` means, and what `--only` selects all databases with them by.
+
+    `name` is that of a database, or the name or `group:` of a fleet, whose members share their files. UsageError if it
+    means none or several.
+    """
+    if id := _only_one(_index(databases), name):
+        found = next(database for database in databases if database.id == id)
+    else:
+        wanted = name.removeprefix("group:")
+        members = [one for one in databases if one.fleet and (one.fleet.group == wanted or _is_entry(one, name))]
+        if not members:
+            raise _no_database(databases, name)
+        found = members[0]
+    return found, f"group:{found.fleet.group}" if found.fleet else name
+
+
+def _is_entry(database: Database, name: str) -> bool:
+    """Whether a database is a member of the entry of this name, as the manifest writes it: tenant_{tenant}."""
+    fleet = database.fleet
+    return fleet is not None and name in (fleet.template, f"{database.engine}-{fleet.template}")
+
+
 def select(
     databases: Sequence[Database], only: Sequence[str] = (), exclude: Sequence[str] = (), no_deps: bool = False
 ) -> tuple[Database, ...]:
     """Return the selected databases in declared order.
 
-    `only` and `exclude` hold full ids, bare names, globs over both, `label:` with a label or glob, or `group:` with the
-    group of a fleet or a glob, each alone or several with commas between them. `only` brings along all that the database
-    depends on, unless `no_deps`; `exclude` then drops exactly what it matches. Without `only`, all are selected. UsageError
-    for a pattern that matches nothing, an ambiguous name, or if nothing is left.
+    `only` and `exclude` hold full ids, bare names, globs over both, names of fleets as the manifest writes them, `label:`
+    with a label or glob, or `group:` with the group of a fleet or a glob, each alone or several with commas between them.
+    `only` brings along all that the database depends on, unless `no_deps`; `exclude` then drops exactly what it matches.
+    Without `only`, all are selected. UsageError for a pattern that matches nothing, an ambiguous name, or if nothing is left.
     """
     if no_deps and not only:
         raise UsageError("--no-deps is for --only", hint="it runs exactly those databases, not what they depend on")
@@ -125,12 +148,15 @@ def _matches(databases: Sequence[Database], index: NameIndex, pattern: str) -> l
             raise UsageError(f"no database is in the group {wanted!r}", hint=hint)
         return found
     found = [d.id for d in databases if fnmatchcase(d.id, pattern) or fnmatchcase(d.name, pattern)]
+    found = found or [d.id for d in databases if _is_entry(d, pattern)]
     if not found:
         raise _no_database(databases, pattern)
     return found
 
 
 def _no_database(databases: Sequence[Database], name: str) -> UsageError:
+    if any(database.fleet and database.fleet.group == name for database in databases):
+        return UsageError(f"no database is called {name!r}", hint=f"a fleet is: write group:{name}")
     hint = _index(databases).suggestion(name)
     if not hint and databases:
         shown = [database.id for database in databases[:10]]

@@ -143,6 +143,8 @@ def _check_name(project: Project, engine: str, name: str) -> None:
     if problem:
         lowered = re.sub(r"[^a-z0-9_]+", "_", name.lower()).strip("_")[:63]
         hint = f"perhaps {lowered!r}?" if lowered and lowered not in known.server_databases else ""
+        if re.search(r"\{\w+\}", name):
+            hint = "for one database for each tenant, write an entry with for_each into the manifest: docs/fleets.md"
         raise UsageError(f"the name {name!r} {problem}", hint=hint)
     for database in project.manifest.databases:
         if (database.engine, database.name) == (engine, name):

@@ -9,7 +9,7 @@ from orchestrator.errors import UsageError
 from orchestrator.files.changes import change
 from orchestrator.files.scaffold import next_pair
 from orchestrator.hints import Command, Hint
-from orchestrator.manifest.names import resolve_name
+from orchestrator.manifest.names import resolve_files
 from orchestrator.operations.project import Changes, changes, open_project
 from orchestrator.planning.catalog import MAX_VERSION
 
@@ -17,10 +17,10 @@ from orchestrator.planning.catalog import MAX_VERSION
 def new(name: str, description: str, file: str | None = None) -> Changes:
     """Return the changes that create the next pair, numbered and written as the others in the directory.
 
-    UsageError for a name that means no database, or if the last version is the largest there can be.
+    UsageError for a name that means no database and no fleet, or if the last version is the largest there can be.
     """
     project = open_project(file)
-    database = resolve_name(project.manifest.databases, name)
+    database, users = resolve_files(project.manifest.databases, name)
     directory = database.directory
     names = [path.name for path in directory.iterdir()] if directory.is_dir() else []
     versions = [found[1] for one in names if (found := re.match(r"([0-9]+)_.*\.(?:up|down)\.", one))]
@@ -32,4 +32,4 @@ def new(name: str, description: str, file: str | None = None) -> Changes:
     # A directory elsewhere is where the manifest says; a link must not lead out of either.
     root = project.root if project.holds(directory) else directory
     pair = [change(directory / one, text.encode()) for one, text in files.items()]
-    return changes(pair, root, Hint("write the two files, then: ", Command("apply", "--only", name)))
+    return changes(pair, root, Hint("write the two files, then: ", Command("apply", "--only", users)))

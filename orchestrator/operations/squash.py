@@ -15,7 +15,7 @@ from orchestrator.execution.run import Run
 from orchestrator.files.changes import change
 from orchestrator.files.scaffold import snake
 from orchestrator.hints import Command, Hint
-from orchestrator.manifest.names import resolve_name
+from orchestrator.manifest.names import resolve_files
 from orchestrator.model import Database, File, Migration, Script
 from orchestrator.operations.project import Changes, changes, open_project
 from orchestrator.operations.scope import Scope
@@ -31,7 +31,7 @@ def squash_files(scope: Scope, name: str, to: int, description: str, sink: Sink,
     an engine that cannot; InvalidError for files that cannot be read, or that would be no migration when joined.
     """
     project = open_project(scope.file)
-    database = resolve_name(project.manifest.databases, name)
+    database, users = resolve_files(project.manifest.databases, name)
     chosen = replace(scope, env_file=scope.env_file if snapshot else None, only=[database.id], no_deps=True)
     assembly = chosen.assemble()
     write_snapshot = partial(_snapshot_of, chosen.run(assembly, sink), database.id) if snapshot else None
@@ -45,7 +45,7 @@ def squash_files(scope: Scope, name: str, to: int, description: str, sink: Sink,
     root = project.root if project.holds(database.directory) else database.directory
     found = [change(path, text.encode()) for path, text in squashed.new.items()]
     found += [change(path, None) for path in squashed.removed]
-    after = Hint(Command("verify", name), f"; before you deploy it, bring every database to version {to}")
+    after = Hint(Command("verify", users), f"; before you deploy it, bring every database to version {to}")
     notes = (
         [f"{squashed.without_down} has no down file, so the new migration has none."] if squashed.without_down else []
     )

@@ -8,42 +8,43 @@ from collections.abc import Sequence
 from orchestrator.errors import NotYetError, UsageError
 from orchestrator.events import Notice, Sink
 from orchestrator.hints import Command, Hint
-from orchestrator.manifest.names import resolve_name
+from orchestrator.manifest.names import select
 from orchestrator.operations.scope import Scope
 from orchestrator.operations.waiting import look, missing_in
+from orchestrator.phrases import some
 from orchestrator.records import replace
 
 
 def wait(scope: Scope, sink: Sink, wanted: Sequence[str] = (), *, every: float = 1.0) -> tuple[str, ...]:
     """Wait up to `scope.wait` seconds, looking every `every` seconds; return the databases that are migrated then.
 
-    `wanted` are names, or NAME@VERSION for a part of the migrations; none means all databases. `sink` gets a notice
-    whenever the reason to wait changes. NotYetError when the time is over; ConflictError and others for what waiting
-    cannot mend.
+    `wanted` are names or patterns as for `--only`, or NAME@VERSION for a part of the migrations; none means all databases.
+    `sink` gets a notice whenever the reason to wait changes. NotYetError when the time is over; ConflictError and others
+    for what waiting cannot mend.
     """
     versions = dict(map(_parse, wanted))
     assembly = replace(scope, only=list(versions), no_deps=bool(versions)).assemble()
     upto: dict[str, int | None] = dict.fromkeys(database.id for database in assembly.databases)
-    upto |= {resolve_name(assembly.databases, name).id: version for name, version in versions.items()}
+    for name, version in versions.items():
+        upto |= {one.id: version for one in select(assembly.databases, [name], no_deps=True)}
     run = scope.run(assembly, sink)
     deadline = time.monotonic() + scope.wait
     told = ""
     while True:
         surveys = look(run)
         over = time.monotonic() >= deadline
-        missing = [
-            f"{database.id}: {reason}"
-            for database in assembly.databases
-            if (
-                reason := missing_in(database, run.catalogs[database.id], surveys[database.id], upto[database.id], over)
-            )
-        ]
+        missing: dict[str, list[str]] = {}
+        for database in assembly.databases:
+            id = database.id
+            if reason := missing_in(database, run.catalogs[id], surveys[id], upto[id], over):
+                missing.setdefault(reason, []).append(id)
         if not missing:
             return tuple(upto)
-        state = "; ".join(missing)
+        lines = [f"{some(ids)}: {reason}" for reason, ids in missing.items()]
+        state = "; ".join(lines)
         if over:
             raise NotYetError(
-                f"not migrated within {scope.wait:g} s", detail="\n".join(missing), hint=Hint(Command("status"))
+                f"not migrated within {scope.wait:g} s", detail="\n".join(lines), hint=Hint(Command("status"))
             )
         if state != told:
             run.sink(Notice("", f"waiting for {state}"))

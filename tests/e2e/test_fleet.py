@@ -144,3 +144,25 @@ def test_members_in_mongodb(mongo_estate: Estate) -> None:
     writing = json.dumps('{"aggregate": "tenants", "pipeline": [{"$out": "gone"}]}')
     fleet(estate, f"{{query: {writing}, database: core}}", core, "mongo")
     assert "only reads" in estate.orch("plan", code=4).stderr
+
+
+def test_the_files_of_a_fleet_are_written_and_verified_once(pg_estate: Estate) -> None:
+    """A fleet is named as a whole by `new`, `verify`, `wait`; of its members, which share their files, one is verified."""
+    estate = pg_estate
+    estate.write("t", TENANT)
+    fleet(estate, "{range: 1..12}")
+    made = estate.orch("new", "t_{tenant}", "add_b")
+    assert "orch apply --only group:t" in made.stderr
+    for direction in ("up", "down"):
+        (estate.root / f"migrations/t/schema/000002_add_b.{direction}.sql").write_text("SELECT 1;")
+    verified = estate.orch("verify", "--output", "json")
+    assert [one["id"] for one in verified.json["databases"]] == ["postgres-t_1"]
+    assert "t_{tenant}: postgres-t_1 is verified; 11 other members have the same files" in verified.stderr
+    assert "postgres-t_7  verified" in estate.orch("verify", "t_7").stdout
+    waited = estate.orch("wait", "--for", "group:t", "--timeout", "0", code=8)
+    members = ", ".join(f"postgres-t_{number}" for number in range(1, 6))
+    assert f"{members} and 7 more: does not exist yet" in waited.stderr
+    estate.orch("apply", "--only", "t_{tenant}")
+    assert estate.orch("wait", "--for", "group:t@2", "--for", "t_1@1").stdout.count("is migrated") == 12
+    asked = estate.orch("add-db", "u_{tenant}", code=2)
+    assert "write an entry with for_each" in asked.stderr

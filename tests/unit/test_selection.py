@@ -9,6 +9,7 @@ from manifests import HEAD, read
 
 from orchestrator.errors import UsageError
 from orchestrator.manifest import resolve_name, select
+from orchestrator.manifest.names import resolve_files
 from orchestrator.model import Manifest, Rollout
 from orchestrator.planning.rollout import waves_of
 
@@ -113,3 +114,23 @@ def test_resolve_name() -> None:
         resolve_name(databases, "product")
     with pytest.raises(UsageError, match="no database is called 'order\\*'"):
         resolve_name(databases, "order*")
+
+
+def test_a_fleet_is_chosen_by_the_name_of_its_entry() -> None:
+    text = (
+        HEAD + '  - {name: "t_{n}", server: pg, migrations: m, for_each: {values: [a, b]}}\n  - {name: x, server: pg}\n'
+    )
+    databases = read(text).databases
+    for only in ("t_{n}", "postgres-t_{n}", "group:t"):
+        assert [one.name for one in select(databases, [only])] == ["t_a", "t_b"]
+    for name in ("t_{n}", "postgres-t_{n}", "group:t", "t"):
+        found, users = resolve_files(databases, name)
+        assert (found.name, users) == ("t_a", "group:t")
+    assert resolve_files(databases, "t_b")[1] == "group:t", "its files are those of all members"
+    assert resolve_files(databases, "x")[1] == "x"
+    for refuse in (lambda: select(databases, ["t"]), lambda: resolve_name(databases, "t")):
+        with pytest.raises(UsageError) as caught:
+            refuse()
+        assert caught.value.hint == "a fleet is: write group:t"
+    with pytest.raises(UsageError, match="no database is called 'y'"):
+        resolve_files(databases, "y")

@@ -19,6 +19,7 @@ def command(
 
     Examples:
         orch new inventory add_reserved_until
+        orch new group:tenant add_note
     """
     from orchestrator.cli.project import make
     from orchestrator.operations.new import new

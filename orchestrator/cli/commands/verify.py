@@ -35,7 +35,7 @@ def command(
 
     Each migration is applied, rolled back and applied again, and the schemas are compared. The scratch database is
     dropped; the real one is never touched. Statements that reach beyond their database (CREATE ROLE, ALTER SYSTEM) are
-    skipped.
+    skipped. Of the members of a fleet, one is verified.
     The manifest can accept findings in old migrations: `verify: {accept: [{version: 3}]}`.
 
     Examples:
@@ -49,6 +49,7 @@ def command(
     from orchestrator.cli.stage import (
         Broadcast,
         ended,
+        planning,
         shown_to_people,
         stopped_by_signals,
         summary,
@@ -61,7 +62,8 @@ def command(
     broadcast, view = Broadcast(), VerifyView()
     when_machines_read(options.StreamOutput.text, broadcast, junit, scope.file)
     broadcast.sinks.append(view)
-    verifier = prepare(replace(scope, only=names), broadcast, since)
+    with planning(broadcast, options.StreamOutput.text):
+        verifier = prepare(replace(scope, only=names), broadcast, since)
     with stopped_by_signals(verifier.stop):  # also while the end is told: it must be whole
         with shown_to_people(broadcast):
             finished = verifier.verify()

@@ -21,7 +21,8 @@ def command(
         Option(
             "--for",
             metavar="NAME[@VERSION]",
-            help="Wait for this database, or for one version of it. Repeatable. Default: every database.",
+            help="Wait for this database, or for one version of it: a name, a glob, label:NAME or group:NAME. "
+            "Repeatable. Default: every database.",
             autocompletion=options.complete_name,
         ),
     ] = None,
@@ -45,6 +46,7 @@ def command(
     Examples:
         orch wait
         orch wait --for order --for user@2 --timeout 600
+        orch wait --for group:tenant
     """
     from orchestrator.cli.console import say
     from orchestrator.cli.show import show
