@@ -111,7 +111,7 @@ class Rollouts:
         if wave.group in self._halted or wave.group in self._closed:
             settle(False)
             return
-        pause = fleet.pause if wave.group in self._worked else wave.rest
+        pause = fleet.pause if wave.group in self._worked and not wave.released else wave.rest
         if pause == NEVER:
             self._closed.add(wave.group)
             left = sum(len(one.members) for one in fleet.waves if one.number >= wave.number)

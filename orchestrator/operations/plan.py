@@ -170,13 +170,16 @@ def rollouts_of(
             members.setdefault(one.fleet.group, []).append(one)
     if not members:
         return ()
-    from orchestrator.planning.rollout import refuse_cycles, rollouts, without_meaning
+    from orchestrator.planning.rollout import refuse_cycles, rollouts, skipped_waves, without_meaning
 
     found = rollouts(members, plan, surveys, datetime.now(UTC), resumed=resumed)
     for ones in members.values():
         if ones[0].fleet and (rollout := ones[0].fleet.rollout):
             for what in without_meaning(ones, rollout):
                 run.sink(Notice("", what))
+    if surveys is not None:
+        for what in skipped_waves(found, run.databases):
+            run.sink(Notice("", what))
     refuse_cycles(found, plan)
     return tuple(found)
 

@@ -11,7 +11,7 @@ from orchestrator.errors import InvalidError
 from orchestrator.model import Attempt, Database, Direction, Origin, Rollout
 from orchestrator.phrases import did_you_mean, some
 from orchestrator.planning.graph import cycle
-from orchestrator.planning.plan import Plan
+from orchestrator.planning.plan import DatabasePlan, Plan
 from orchestrator.planning.surveys import Survey
 from orchestrator.records import dataclass
 
@@ -24,6 +24,7 @@ class Wave:
     """A wave after the first: `members` have work in this plan. They begin when all of `before` have come to an end.
 
     `rest` is how many seconds of the pause are left if nothing of `before` runs in this plan; `number` counts from 1.
+    `released`: somebody has ended the pause, also for what `before` tries again.
     """
 
     group: str
@@ -32,6 +33,7 @@ class Wave:
     members: tuple[str, ...]
     before: tuple[str, ...]
     rest: float = 0.0
+    released: bool = False
 
     @property
     def id(self) -> str:
@@ -163,10 +165,10 @@ def rollouts(
             working = [id for id in ids if id in planned and (planned[id].has_changes or planned[id].failure)]
             if working and before:
                 rest = _rest(rollout, all_waves, number - 1, surveys, now)
-                fresh = not any(planned[id].has_changes for id in before if id in planned)
-                if fresh and rest and skip:
+                released = bool(rest and skip and (_is_idle(before, planned) or _is_known(ids, before, surveys or {})))
+                if released:
                     rest, skip = 0.0, False
-                waves.append(Wave(group, number, len(all_waves), tuple(working), tuple(before), rest))
+                waves.append(Wave(group, number, len(all_waves), tuple(working), tuple(before), rest, released))
             before += ids
         canaries = {one.id for one in members if any(_matches(one, pattern) for pattern in rollout.canary)}
         most = rollout.max_failures if not rollout.rate else int(len(members) * rollout.max_failures / 100)
@@ -176,6 +178,16 @@ def rollouts(
             )
         )
     return found
+
+
+def _is_idle(ids: Sequence[str], planned: Mapping[str, DatabasePlan]) -> bool:
+    return not any(planned[id].has_changes for id in ids if id in planned)
+
+
+def _is_known(wave: Sequence[str], before: Sequence[str], surveys: Mapping[str, Survey]) -> bool:
+    """Return whether all that a wave would run is applied before it: then what is pending there failed, or is of new members."""
+    pending = {version for id in wave if id in surveys for version in surveys[id].state.pending}
+    return pending <= {version for id in before if id in surveys for version in surveys[id].state.applied}
 
 
 def _rest(
@@ -194,22 +206,36 @@ def _rest(
         return 0.0
     if surveys is None:
         return rollout.pause
-    before, later = ([id for wave in part for id in wave] for part in (waves[:place], waves[place:]))
+    before = [id for wave in waves[:place] for id in wave]
     applied = {id: set(survey.state.applied) for id, survey in surveys.items()}
     pending = {version for id in waves[place] if id in surveys for version in surveys[id].state.pending}
     coming = pending & {version for id in before for version in applied.get(id, ())}
     if not coming:
         return 0.0
     newest = max(coming)
-    if any(newest in applied.get(id, ()) for id in later):
-        return 0.0  # this wave has been begun
     ends = [
         end for id in before if (survey := surveys.get(id)) for end in _ends(survey.history.attempts, newest) if end
     ]
+    if any(
+        newest in applied[id] or _was_tried(surveys[id].history.attempts, newest, ends)
+        for id in waves[place]
+        if id in surveys
+    ):
+        return 0.0  # this wave has been begun
     if not ends or rollout.pause == NEVER:
         return rollout.pause
     passed = (now - max(ends)).total_seconds()
     return max(0.0, rollout.pause - max(0.0, passed))
+
+
+def _was_tried(attempts: Sequence[Attempt], version: int, ends: Sequence[datetime]) -> bool:
+    """Return whether a version failed here since the waves before were done with it. Older failures are of another rollout."""
+    tried = [
+        one.started_at
+        for one in attempts
+        if one.version == version and one.direction is Direction.UP and not one.done and one.started_at
+    ]
+    return bool(ends) and any(at >= max(ends) for at in tried)
 
 
 def _ends(attempts: Sequence[Attempt], version: int) -> list[datetime | None]:
@@ -217,6 +243,19 @@ def _ends(attempts: Sequence[Attempt], version: int) -> list[datetime | None]:
     return [
         one.finished_at for one in attempts if one.version == version and one.done and one.origin is not Origin.CLONED
     ]
+
+
+def skipped_waves(found: Sequence[FleetRollout], chosen: Collection[str]) -> Iterator[str]:
+    """Yield a sentence on each rollout of which members were chosen without those of the waves before: nobody waits for them."""
+    for one in found:
+        for wave in one.waves:
+            if left := [id for id in wave.before if id not in chosen]:
+                number = f"{len(left):,} member{'s' * (len(left) != 1)}"
+                yield (
+                    f"wave {wave.number} of {wave.of} of group:{one.group} does not wait for {number} of earlier waves, "
+                    f"which --only or --exclude left out: {some(left)}"
+                )
+                break
 
 
 def refuse_cycles(found: Sequence[FleetRollout], plan: Plan) -> None:

@@ -99,6 +99,45 @@ def test_a_pause_until_resumed_is_known_by_the_databases_alone(pg_estate: Estate
     assert "no fleet with a rollout" in estate.orch("rollout", "resume", "x", code=2).stderr
 
 
+def test_a_member_of_a_later_wave_that_was_chosen_skips_no_pause_of_the_others(pg_estate: Estate) -> None:
+    estate = pg_estate
+    estate.write("t", FILES)
+    fleet(estate, "{canary: [1], then: 2, pause: until resumed}", members=5)
+    estate.orch("apply", code=8)
+    told = estate.orch("apply", "--only", "t_4").stderr
+    left = "postgres-t_1, postgres-t_2, postgres-t_3"
+    assert (
+        f"wave 3 of 3 of group:t does not wait for 3 members of earlier waves, which --only or --exclude left out: {left}"
+        in told
+    )
+    assert "paused before wave 2 of 3; 3 left" in estate.orch("apply", code=8).stderr
+    assert versions(estate) == {"1": 1, "2": None, "3": None, "4": 1, "5": None}
+    estate.orch("rollout", "resume", code=8)
+    estate.orch("rollout", "resume")
+    assert versions(estate) == dict.fromkeys("12345", 1)
+
+
+def test_a_member_that_fails_again_and_again_does_not_hold_up_the_waves(pg_estate: Estate) -> None:
+    estate = pg_estate
+    estate.write("t", FILES)
+    fleet(estate, "{canary: [1], then: 1, max_failures: 1}", members=4)
+    estate.orch("apply")
+    fleet(estate, "{canary: [1], then: 1, max_failures: 1, pause: until resumed}", members=4)
+    estate.write("t", SECOND)
+    poison(estate, 2)
+    estate.orch("apply", code=8)
+    assert "paused before wave 3 of 4; 2 left" in estate.orch("rollout", "resume", code=1).stderr
+    # All of wave 2 has failed. It was begun: trying it again needs nobody's leave, and wave 3 goes on after it.
+    assert "paused before wave 3 of 4; 2 left" in estate.orch("apply", code=1).stderr
+    assert "paused before wave 4 of 4; 1 left" in estate.orch("rollout", "resume", code=1).stderr
+    assert versions(estate) == {"1": 2, "2": 1, "3": 2, "4": 1}
+    # New files are no reason to go on: what resumes ends the pause after the files that the members before have.
+    estate.write("t", {"000003_c.up.sql": "SELECT 1;", "000003_c.down.sql": "SELECT 1;"})
+    cure(estate, 2)
+    assert "paused before wave 2 of 4; 3 left" in estate.orch("rollout", "resume", code=8).stderr
+    assert versions(estate) == {"1": 3, "2": 1, "3": 2, "4": 1}
+
+
 def test_a_run_that_was_killed_in_a_wave_goes_on_where_it_was(pg_estate: Estate) -> None:
     estate = pg_estate
     slow = {"000001_a.up.sql": "SELECT pg_sleep(0.4); CREATE TABLE a (id int);", "000001_a.down.sql": "DROP TABLE a;"}
@@ -118,7 +157,7 @@ def test_a_run_that_was_killed_in_a_wave_goes_on_where_it_was(pg_estate: Estate)
     begun = time.monotonic()
     order = finished(estate.orch("apply", "--output", "jsonl").stdout)
     assert order[-1] in "678"
-    assert set(order) == {m for m, v in before.items() if v is None}
+    assert set(order) <= {m for m, v in before.items() if v is None}  # the server may have finished one after that look
     assert time.monotonic() - begun > 1  # the pause before the third wave
     assert versions(estate) == dict.fromkeys("12345678", 1)
     rows = [estate.sql(f"t_{m}", "SELECT count(*) FROM orch_history WHERE done")[0][0] for m in "12345678"]

@@ -103,6 +103,7 @@ def test_a_rollout_without_its_canaries_does_not_begin() -> None:
         (["12", "12", "12", "12", ""], "", 3, 0),  # a new member of a wave that has been begun
         (["12", "12", "12", "", ""], "", 3, 60),  # nobody can tell new members from those that still wait
         (["12", "", "", "", ""], "", 2, 60),
+        (["12", "1", "1", "12", "1"], "", 2, 60),  # `--only` migrated a member of a later wave
     ],
 )
 def test_a_pause_is_known_by_what_is_applied_now(applied: list[str], once: str, wave: int, rest: float) -> None:
