@@ -184,7 +184,7 @@ class Migrator:
                 raise ConnectionLostError(error.what, detail=error.detail, hint=error.hint) from None
             changed = (
                 ""
-                if self._planned.create
+                if self._planned.create or not error.server_down  # of this database alone, such as a damaged file
                 else "a moment ago this login was accepted: has a migration changed this login?"
             )
             raise error.completed(hint=joined("\n", [error.hint, changed])) from None

@@ -210,3 +210,18 @@ def test_a_full_disk_leaves_nothing_of_the_file(place: Place, mode: str) -> None
         assert place.version() == 3
     finally:
         subprocess.run(["umount", "--lazy", str(place.data)], check=True)
+
+
+def test_a_damaged_page_is_told_as_that_and_nothing_runs(place: Place) -> None:
+    """One that is only read once the lock is taken, too: no login has to do with it."""
+    place.applied()
+    with closing(sqlite3.connect(place.path)) as connection:
+        size = connection.execute("PRAGMA page_size").fetchone()[0]
+        (page,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'version_unique'").fetchone()
+    with place.path.open("r+b") as file:
+        file.seek((page - 1) * size)
+        file.write(bytes(size))
+    told = place.told("apply", code=7)
+    assert "is damaged" in told and "login" not in told
+    with closing(sqlite3.connect(place.path)) as connection:
+        assert connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'b'").fetchone() == (0,)

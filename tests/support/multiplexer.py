@@ -56,7 +56,12 @@ class Multiplexer:
 
     def _second(self) -> Any:
         server = self._server
-        login: dict[str, Any] = {"host": server.host, "port": server.port, "user": server.user, "password": server.password}
+        login: dict[str, Any] = {
+            "host": server.host,
+            "port": server.port,
+            "user": server.user,
+            "password": server.password,
+        }
         for database in (self._database, None):  # it may not be there yet
             with contextlib.suppress(pymysql.Error):
                 return pymysql.connect(**login, database=database, autocommit=True, client_flag=CLIENT.MULTI_STATEMENTS)
