@@ -10,6 +10,7 @@ from typing import Any
 import pymysql
 import pytest
 from kill import Forge
+from mysql_server import server_with
 from mysql_shop import Shop
 
 from orchestrator.engines.mysql.connection import OurConnection, ask, ask_all, run_alone
@@ -68,19 +69,21 @@ def test_a_statement_of_a_file_never_becomes_two(shop: Shop) -> None:
         connection.close()
 
 
-def test_a_new_database_takes_few_messages(shop: Shop) -> None:
+def test_a_new_database_takes_few_messages(tmp_path: Path) -> None:
     """Those of a run with nothing to do are taken off: the survey, and what is asked once for a server."""
-    shop.declare(FILES)
-    before = {str(name): int(value) for name, value in shop.estate.mysql("", "SHOW GLOBAL STATUS LIKE 'Com\\_%'")}
-    shop.orch("apply")
-    now = {str(name): int(value) for name, value in shop.estate.mysql("", "SHOW GLOBAL STATUS LIKE 'Com\\_%'")}
-    used = {name: now[name] - before[name] for name in now if now[name] > before[name]}
-    assert used["Com_commit"] == 6, used  # three intents, two ends of files, and the rows of the last file
-    assert used["Com_select"] < 14, used
-    assert used["Com_show_create_table"] == 3, used
-    assert shop.sql("SELECT * FROM item") == [(1, "one; two", None), (2, "DROP TABLE item;", None)]
-    told = shop.sql("SELECT version, applied, total, in_flight, done FROM orch_history ORDER BY version")
-    assert told == [(1, 2, 2, 0, 1), (2, 1, 1, 0, 1), (3, 1, 1, 0, 1)]
+    with server_with(tmp_path / "own", ()) as server:  # it counts what all of its sessions send
+        shop = Shop(tmp_path, server)
+        shop.declare(FILES)
+        before = {str(name): int(value) for name, value in shop.estate.mysql("", "SHOW GLOBAL STATUS LIKE 'Com\\_%'")}
+        shop.orch("apply")
+        now = {str(name): int(value) for name, value in shop.estate.mysql("", "SHOW GLOBAL STATUS LIKE 'Com\\_%'")}
+        used = {name: now[name] - before[name] for name in now if now[name] > before[name]}
+        assert used["Com_commit"] == 6, used  # three intents, two ends of files, and the rows of the last file
+        assert used["Com_select"] < 14, used
+        assert used["Com_show_create_table"] == 3, used
+        assert shop.sql("SELECT * FROM item") == [(1, "one; two", None), (2, "DROP TABLE item;", None)]
+        told = shop.sql("SELECT version, applied, total, in_flight, done FROM orch_history ORDER BY version")
+        assert told == [(1, 2, 2, 0, 1), (2, 1, 1, 0, 1), (3, 1, 1, 0, 1)]
 
 
 def test_a_connection_that_found_a_database_missing_is_used_again_unless_it_is_gone(shop: Shop) -> None:
