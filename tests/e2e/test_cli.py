@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from estate import ORCH, Estate, launch
+from transcript import seen_on
 
 from orchestrator import __version__
 from orchestrator.cli.command_table import COMMANDS
@@ -244,14 +245,7 @@ def on_a_terminal(
         if not pause:
             os.write(ours, typed.encode())
         seen = b""
-        while True:
-            try:
-                chunk = os.read(ours, 65536)
-            except OSError:  # the other end is closed
-                break
-            if not chunk:
-                break
-            seen += chunk
+        for seen in seen_on(ours):
             if watch:
                 watch(seen)
             if pause and b"Type 'yes'" in seen:

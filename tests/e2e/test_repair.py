@@ -9,7 +9,7 @@ import pytest
 from golang import Crashed
 from house import House
 from pymongo.errors import PyMongoError
-from repairs import Kept, ways
+from repairs import Kept, partial_file, ways
 
 # ---------------------------------------------------------------- in doubt
 
@@ -164,19 +164,9 @@ def test_what_a_file_set_holds_for_all_its_statements_also_after_a_kill(pg_house
 # ---------------------------------------------------------------- partial
 
 
-def _partial(house: House, wrong: bool) -> dict[str, str]:
-    """Return a file of three statements whose second fails, or its mended form."""
-    if house.engine == "postgres":
-        second = "SELECT 1/0" if wrong else "INSERT INTO t2 VALUES (20)"
-        text = f"-- orch: no-transaction\nCREATE TABLE t2 (id int);\n{second};\nINSERT INTO t2 VALUES (2);\n"
-        return {"000002_t2.up.sql": text}
-    second = '{"nonsense": 1}' if wrong else '{"insert": "t2", "documents": [{"_id": 20}]}'
-    return {"000002_t2.up.json": f'[{{"create": "t2"}}, {second}, {{"insert": "t2", "documents": [{{"_id": 2}}]}}]'}
-
-
 def test_a_partial_migration_continues_once_the_rest_is_mended(house: House) -> None:
     kept = Kept(house)
-    house.estate.write(house.id, _partial(house, wrong=True))
+    house.estate.write(house.id, partial_file(house, wrong=True))
     house.orch("apply", code=1)
     problem = house.status()["problems"][0]
     assert problem["kind"] == "partial"
@@ -186,7 +176,7 @@ def test_a_partial_migration_continues_once_the_rest_is_mended(house: House) -> 
     assert failed[-1]["error"]
     house.orch("rollback", house.id, "--steps", "1", "--yes", code=5)
     assert ways(house) == ["--mark-applied 2", "--mark-not-applied 2"]
-    house.estate.write(house.id, _partial(house, wrong=False))
+    house.estate.write(house.id, partial_file(house, wrong=False))
     told = house.orch("apply").output
     assert "continues at statement 2 of 3" in told
     kept.look()
@@ -195,10 +185,10 @@ def test_a_partial_migration_continues_once_the_rest_is_mended(house: House) -> 
 
 
 def test_a_partial_migration_whose_done_part_was_changed_is_refused(house: House) -> None:
-    house.estate.write(house.id, _partial(house, wrong=True))
+    house.estate.write(house.id, partial_file(house, wrong=True))
     house.orch("apply", code=1)
     other = [("t2 (id int)", "t2 (id bigint)"), ('"create": "t2"', '"create": "t2", "capped": true, "size": 4096')]
-    changed = _partial(house, wrong=False)
+    changed = partial_file(house, wrong=False)
     for name, text in changed.items():
         for old, new in other:
             text = text.replace(old, new)
@@ -226,9 +216,9 @@ def test_a_partial_migration_whose_done_part_was_changed_is_refused(house: House
 
 
 def test_a_half_done_file_that_no_longer_parses_is_told_by_status(house: House) -> None:
-    house.estate.write(house.id, _partial(house, wrong=True))
+    house.estate.write(house.id, partial_file(house, wrong=True))
     house.orch("apply", code=1)
-    name = next(iter(_partial(house, wrong=True)))
+    name = next(iter(partial_file(house, wrong=True)))
     house.estate.write(house.id, {name: "SELECT 'open;" if house.engine == "postgres" else "["})
     house.orch("apply", code=4)
     found = house.status()["problems"]
@@ -239,14 +229,14 @@ def test_a_half_done_file_that_no_longer_parses_is_told_by_status(house: House) 
 
 def test_a_half_done_version_whose_version_was_forced(house: House) -> None:
     """People used to force a version by guess; that is noticed, and asked about."""
-    house.estate.write(house.id, _partial(house, wrong=True))
+    house.estate.write(house.id, partial_file(house, wrong=True))
     house.orch("apply", code=1)
     house.golang.force(1)
     assert house.status()["problems"][0]["kind"] == "forced"
     house.orch("apply", code=5)
     assert ways(house) == ["--continue", "--mark-applied 2", "--mark-not-applied 2"]
     house.orch("repair", house.id, "--continue", "--reason", "nobody touched it")
-    house.estate.write(house.id, _partial(house, wrong=False))
+    house.estate.write(house.id, partial_file(house, wrong=False))
     house.orch("apply")
     assert house.tables() == [1, 2, 3, 4]
 
@@ -267,10 +257,10 @@ def test_a_failed_try_stays_in_the_history(house: House) -> None:
 
 def test_a_try_that_failed_half_way_stays_in_the_history_too(house: House) -> None:
     kept = Kept(house)
-    house.estate.write(house.id, _partial(house, wrong=True))
+    house.estate.write(house.id, partial_file(house, wrong=True))
     house.orch("apply", code=1)
     house.orch("apply", code=1)
-    house.estate.write(house.id, _partial(house, wrong=False))
+    house.estate.write(house.id, partial_file(house, wrong=False))
     house.orch("apply")
     tries = [r for r in kept.look() if r["version"] == 2]
     assert [(r["result"], bool(r["error"])) for r in tries] == [

@@ -4,20 +4,7 @@ from __future__ import annotations
 
 import pytest
 from house import House
-from repairs import Kept, ways
-
-# ---------------------------------------------------------------- partial
-
-
-def _partial(house: House, wrong: bool) -> dict[str, str]:
-    """Return a file of three statements whose second fails, or its mended form."""
-    if house.engine == "postgres":
-        second = "SELECT 1/0" if wrong else "INSERT INTO t2 VALUES (20)"
-        text = f"-- orch: no-transaction\nCREATE TABLE t2 (id int);\n{second};\nINSERT INTO t2 VALUES (2);\n"
-        return {"000002_t2.up.sql": text}
-    second = '{"nonsense": 1}' if wrong else '{"insert": "t2", "documents": [{"_id": 20}]}'
-    return {"000002_t2.up.json": f'[{{"create": "t2"}}, {second}, {{"insert": "t2", "documents": [{{"_id": 2}}]}}]'}
-
+from repairs import Kept, partial_file, ways
 
 # ---------------------------------------------------------------- edited, missing, out of order, baseline
 
@@ -166,7 +153,7 @@ def test_a_baseline_where_golang_migrate_took_everything_back(house: House) -> N
 
 
 def test_no_baseline_over_what_stopped_half_way(house: House) -> None:
-    files = {name.replace("000002_t2", "000001_t1"): text for name, text in _partial(house, wrong=True).items()}
+    files = {name.replace("000002_t2", "000001_t1"): text for name, text in partial_file(house, wrong=True).items()}
     house.estate.write(house.id, files)
     house.orch("apply", code=1)
     assert "stopped at statement 2 of 3" in house.orch("baseline", house.id, "--version", "1", code=5).output
@@ -253,7 +240,7 @@ def test_a_version_that_stopped_half_way_and_whose_file_is_gone_has_a_way_on(hou
     house.orch("apply", "--only", house.id, "--to", "1")
     for path in house.directory.glob("00000[234]_*"):
         path.unlink()
-    house.estate.write(house.id, _partial(house, wrong=True))
+    house.estate.write(house.id, partial_file(house, wrong=True))
     house.orch("apply", code=1)
     (path,) = house.directory.glob("000002_*")
     text = path.read_bytes()

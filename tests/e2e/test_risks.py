@@ -7,6 +7,7 @@ import pty
 
 import pytest
 from estate import Estate, launch
+from transcript import seen_on
 
 FIRST = {"1_a.up.sql": "CREATE TABLE t (a int, b int);\nCREATE TABLE u (a int);\n", "1_a.down.sql": ""}
 DROPS = "ALTER TABLE t ADD COLUMN c int;\nALTER TABLE t -- no longer used\n  DROP COLUMN b;\n"
@@ -20,14 +21,7 @@ def at_a_terminal(estate: Estate, *arguments: str, typed: str = "", ci: str = ""
     with launch(arguments, estate.root, env, stdin=theirs, stdout=theirs, stderr=theirs) as process:
         os.close(theirs)
         seen = b""
-        while True:
-            try:
-                chunk = os.read(ours, 65536)
-            except OSError:  # the other end is closed
-                break
-            if not chunk:
-                break
-            seen += chunk
+        for seen in seen_on(ours):
             if typed and b"Type 'yes'" in seen:
                 os.write(ours, typed.encode())
                 typed = ""

@@ -11,10 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from unittest import mock
 
-import psycopg
 import pytest
 from estate import SERVERS, Estate
-from replication import execute, program
+from replication import execute, program, serving
 
 from orchestrator import embedded
 from orchestrator.embedded import Server
@@ -118,24 +117,8 @@ def restored(primary: Server, base: Path, archive: Path, settings: str) -> Itera
         )
     (base / "recovery.signal").touch()
     subprocess.run(["chown", "-R", f"{owner.st_uid}:{owner.st_gid}", base], check=True)
-    command = [str(Path(f"/proc/{primary.pid}/exe").resolve()), "-D", str(base)]
-    process = subprocess.Popen(command, user=owner.st_uid, group=owner.st_gid, stderr=subprocess.DEVNULL)
-    try:
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                dsn = primary.dsn("postgres").replace(str(primary.port), str(port))
-                with psycopg.connect(dsn, autocommit=True) as connection:
-                    if connection.execute("SELECT pg_is_in_recovery()").fetchone() == (False,):
-                        break
-            except psycopg.OperationalError:
-                assert process.poll() is None, "it did not start"
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+    with serving(primary, base, port, "SELECT NOT pg_is_in_recovery()"):
         yield port
-    finally:
-        process.terminate()
-        process.wait(30)
 
 
 @pytest.mark.soak

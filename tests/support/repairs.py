@@ -32,3 +32,13 @@ def ways(house: House) -> list[str]:
     """Return the flags that `orch repair` offers."""
     document = json.loads(house.orch("repair", house.id, "--output", "json").output)
     return [way["flag"] for way in document["ways"]]
+
+
+def partial_file(house: House, wrong: bool) -> dict[str, str]:
+    """Return a file of three statements whose second fails, or its mended form."""
+    if house.engine == "postgres":
+        second = "SELECT 1/0" if wrong else "INSERT INTO t2 VALUES (20)"
+        text = f"-- orch: no-transaction\nCREATE TABLE t2 (id int);\n{second};\nINSERT INTO t2 VALUES (2);\n"
+        return {"000002_t2.up.sql": text}
+    second = '{"nonsense": 1}' if wrong else '{"insert": "t2", "documents": [{"_id": 20}]}'
+    return {"000002_t2.up.json": f'[{{"create": "t2"}}, {second}, {{"insert": "t2", "documents": [{{"_id": 2}}]}}]'}

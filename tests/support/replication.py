@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import subprocess
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psycopg
+from processes import until
 
 from orchestrator.embedded import Server
 from orchestrator.embedded.process import free_port
@@ -36,7 +36,7 @@ def execute(dsn: str, *statements: str) -> None:
 @contextmanager
 def standby_of(primary: Server, data: Path) -> Iterator[int]:
     """Run a hot standby on a copy of the primary's data, made while that was down; yield its port."""
-    owner, port = data.stat(), free_port()
+    port = free_port()
     with (data / "postgresql.conf").open("a") as file:
         file.write(
             f"\nport = {port}\nlisten_addresses = '127.0.0.1'\nunix_socket_directories = ''\nhot_standby = on\n"
@@ -46,21 +46,27 @@ def standby_of(primary: Server, data: Path) -> Iterator[int]:
         )
     (data / "standby.signal").touch()
     (data / "postmaster.pid").unlink(missing_ok=True)
-    command = [str(Path(f"/proc/{primary.pid}/exe").resolve()), "-D", str(data)]
-    process = subprocess.Popen(command, user=owner.st_uid, group=owner.st_gid, stderr=subprocess.DEVNULL)
-    try:
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                dsn = primary.dsn("postgres").replace(str(primary.port), str(port))
-                with psycopg.connect(dsn, autocommit=True) as connection:
-                    if connection.execute("SELECT count(*) FROM pg_stat_wal_receiver").fetchone() == (1,):
-                        break
-            except psycopg.OperationalError:
-                pass
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+    with serving(primary, data, port, "SELECT count(*) = 1 FROM pg_stat_wal_receiver"):
         yield port
+
+
+@contextmanager
+def serving(like: Server, data: Path, port: int, ready: str) -> Iterator[None]:
+    """Run the program of a server on another directory, with the same logins, from when the query `ready` is true."""
+    owner = data.stat()
+    command = [str(Path(f"/proc/{like.pid}/exe").resolve()), "-D", str(data)]
+    process = subprocess.Popen(command, user=owner.st_uid, group=owner.st_gid, stderr=subprocess.DEVNULL)
+    dsn = like.dsn("postgres").replace(str(like.port), str(port))
+
+    def is_ready() -> bool:
+        assert process.poll() is None, "it did not start"
+        with suppress(psycopg.OperationalError), psycopg.connect(dsn, autocommit=True) as connection:
+            return connection.execute(ready.encode()).fetchone() == (True,)
+        return False
+
+    try:
+        until(is_ready)
+        yield
     finally:
         process.terminate()
         process.wait(30)

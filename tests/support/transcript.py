@@ -8,7 +8,8 @@ import pty
 import re
 import struct
 import termios
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from estate import launch
@@ -67,17 +68,23 @@ def received_on_a_terminal(
     process = launch(arguments, directory, {**env, "TERM": "xterm-256color"}, stdin=slave, stdout=slave, stderr=slave)
     os.close(slave)
     os.write(master, typed.encode())
+    received = deque(seen_on(master), 1)
+    os.close(master)
+    return process.wait(60), b"".join(received).decode(errors="replace")
+
+
+def seen_on(master: int) -> Iterator[bytes]:
+    """Yield all that a terminal has received so far, each time that there is more, until no program has it open."""
     received = b""
     while True:
         try:
             part = os.read(master, 65536)
         except OSError:  # the last one who had the terminal open is gone
-            break
+            return
         if not part:
-            break
+            return
         received += part
-    os.close(master)
-    return process.wait(60), received.decode(errors="replace")
+        yield received
 
 
 def screen(received: str) -> str:

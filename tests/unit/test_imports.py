@@ -70,12 +70,14 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "engines.checks": ("errors", "model"),
     "engines.identity": (),
     "engines.foreign": ("errors", "hints"),
+    "engines.lock_holders": ("errors", "hints", "model"),
     "engines.directives": ("model",),
     "engines.file_reader": ("errors", "model"),
     "engines.file_settings": ("model", "engines.checks", "engines.file_reader"),
     "engines.postgres": (
         *OF_EVERY_ENGINE,
         "engines.postgres",
+        "engines.lock_holders",
         "engines.checks",
         "engines.directives",
     ),
@@ -87,6 +89,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "engines.mysql": (
         *OF_EVERY_ENGINE,
         "engines.mysql",
+        "engines.lock_holders",
         "engines.file_reader",
         "engines.file_settings",
         "engines.checks",

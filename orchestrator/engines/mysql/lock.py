@@ -16,11 +16,9 @@ from orchestrator.engines.mysql.connection import Answer, ask, ask_all
 from orchestrator.engines.mysql.records import Records, quoted, text
 from orchestrator.engines.mysql.writable import READ_ONLY, is_on, refuse
 from orchestrator.errors import LockError
-from orchestrator.hints import Command, Hint
 from orchestrator.model import LockHolder, Target
 
 TRY_EVERY = 0.25  # seconds
-TERMINATE_WITHIN = 10.0  # seconds
 _UNKNOWN_VARIABLE = 1193
 
 
@@ -82,22 +80,13 @@ class NamedLock:
 
     def unlock(self, holder: LockHolder, *, terminate: bool) -> None:
         """End the session of the holder, which releases the lock. No lock outlives its session."""
-        id = self._target.database_id
-        if not terminate:
-            raise LockError(
-                f"the lock of {id} is held by a running session: {holder.description}",
-                hint=Hint("let it finish, or end that session: ", Command("unlock", id, "--terminate")),
-            )
-        deadline = time.monotonic() + TERMINATE_WITHIN
-        with errors.mapped(self._target), suppress(pymysql.err.InternalError, pymysql.err.OperationalError):
-            ask(self._connection, f"KILL {int(holder.key)}")
-        while (now := self.holder()) and now.key == holder.key:
-            if time.monotonic() >= deadline:
-                raise LockError(
-                    f"{holder.description} was told to end and still holds the lock of {id}",
-                    hint=Hint("look again: ", Command("unlock", id)),
-                )
-            time.sleep(TRY_EVERY)
+        from orchestrator.engines.lock_holders import end_holder
+
+        def end() -> None:
+            with errors.mapped(self._target), suppress(pymysql.err.InternalError, pymysql.err.OperationalError):
+                ask(self._connection, f"KILL {int(holder.key)}")
+
+        end_holder(self._target.database_id, holder, terminate=terminate, end=end, current=self.holder)
 
     def _holder_of(self, name: str) -> LockHolder | None:
         ((id, now),) = ask(self._connection, f"SELECT IS_USED_LOCK('{name}'), UTC_TIMESTAMP(6)")

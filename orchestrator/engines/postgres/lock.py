@@ -16,7 +16,6 @@ from orchestrator.engines.postgres.lock_holder import TERMINATE, asks_holder, ho
 from orchestrator.engines.postgres.record_tables import QUESTION
 from orchestrator.engines.postgres.tables import Tables
 from orchestrator.errors import LockError
-from orchestrator.hints import Command, Hint
 from orchestrator.model import Attempt, History, LockHolder, Target
 
 if TYPE_CHECKING:
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
 
 CONNECT_TIMEOUT = 10  # seconds, unless the DSN says otherwise
 _TRY_LOCK_EVERY = 0.25  # seconds
-TERMINATE_WITHIN = 10.0  # seconds
 _POOLER_TRIES = 3
 _BACKEND = "pg_catalog.pg_backend_pid()"
 
@@ -132,24 +130,18 @@ class AdvisoryLock:
         return holder_of(row[0])
 
     def end(self, holder: LockHolder, *, terminate: bool) -> None:
-        """End the session: an advisory lock goes with its own, so there is never a dead one."""
-        id = self._target.database_id
-        if not terminate:
-            raise LockError(
-                f"the lock of {id} is held by a running session: {holder.description}",
-                hint=Hint("let it finish, or end that session: ", Command("unlock", id, "--terminate")),
-            )
-        deadline = time.monotonic() + TERMINATE_WITHIN
+        """End the session of the holder, which releases the lock. No advisory lock outlives its session."""
+        from orchestrator.engines.lock_holders import end_holder
+
         key = self._tables.lock_key()
-        with errors.mapped(self._connection, self._target):
-            self._connection.execute(TERMINATE, (holder.key,))
-        while (now := self.holder(key)) and now.key == holder.key:
-            if time.monotonic() >= deadline:
-                raise LockError(
-                    f"{holder.description} was told to end and still holds the lock of {id}",
-                    hint=Hint("look again: ", Command("unlock", id)),
-                )
-            time.sleep(_TRY_LOCK_EVERY)
+
+        def terminated() -> None:
+            with errors.mapped(self._connection, self._target):
+                self._connection.execute(TERMINATE, (holder.key,))
+
+        end_holder(
+            self._target.database_id, holder, terminate=terminate, end=terminated, current=lambda: self.holder(key)
+        )
 
     def refuse_pooler(self) -> None:
         """A session lock means nothing behind a pooler that hands the server session to others between transactions."""
