@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import in_memory
 import pytest
 from bench import KINDS, Bench, MemoryBench, opened
 from estate import ROOT_VARIABLE, SERVERS, Estate, Figure, start
@@ -28,9 +29,13 @@ from orchestrator.embedded.process import free_port
 from orchestrator.manifest import load
 from orchestrator.model import Manifest
 
+_memory_key = pytest.StashKey[Path | None]()
+_failed_key = pytest.StashKey[bool]()
+
 
 def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
+        config.stash[_memory_key] = in_memory.begin()
         os.environ[ROOT_VARIABLE] = tempfile.mkdtemp(prefix="orch-tests-")
     os.environ[RECORD] = str(Path(os.environ[ROOT_VARIABLE]) / f"hints-{os.getpid()}.jsonl")
     record(os.environ[RECORD])
@@ -42,6 +47,12 @@ def pytest_unconfigure(config: pytest.Config) -> None:
             if (Path(root) / name).exists():
                 embedded.remove(Path(root) / name)
         shutil.rmtree(root, ignore_errors=True)
+        if memory := config.stash.get(_memory_key, None):
+            in_memory.end(memory, keep=config.stash.get(_failed_key, False))
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    session.config.stash[_failed_key] = session.testsfailed > 0
 
 
 @pytest.fixture(autouse=True)

@@ -126,7 +126,8 @@ class Estate:
         for server in servers.values():
             self.env[f"{server.engine.upper()}_PASSWORD"] = server.password
         if RECORD in os.environ:
-            self.env["PYTHONPATH"] = os.pathsep.join(filter(None, [SITE, os.environ.get("PYTHONPATH")]))
+            others = [one for one in os.environ.get("PYTHONPATH", "").split(os.pathsep) if one not in ("", SITE)]
+            self.env["PYTHONPATH"] = os.pathsep.join([SITE, *others])
 
     def server(self, engine: str) -> str:
         """Return the line of the manifest that declares this engine's server."""

@@ -7,6 +7,7 @@ import shlex
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -71,6 +72,7 @@ def twins(root: Path) -> Iterator[list[str]]:
     options += [] if is_maria else [*_basic(found), "--mysqlx=OFF"]
     running: list[subprocess.Popen[bytes]] = []
     dsns = []
+    sockets = Path(tempfile.mkdtemp(prefix="orch-"))  # the path of a socket has 107 characters at most
     made = embedded.up(root / "made", ["mysql"])["mysql"].data
     embedded.down(root / "made")
     try:
@@ -82,7 +84,7 @@ def twins(root: Path) -> Iterator[list[str]]:
             logins.write_text(
                 "CREATE USER t@localhost IDENTIFIED BY 'sesame';\nGRANT ALL ON *.* TO t@localhost WITH GRANT OPTION;\n"
             )
-            at = root / f"{name}.sock"
+            at = sockets / name
             own = [f"--socket={at}", f"--init-file={logins}"]
             running.append(subprocess.Popen([found, "--no-defaults", *options, *own], stderr=subprocess.DEVNULL))
             _until(partial(_listens, at), "a server does not start")
@@ -92,6 +94,7 @@ def twins(root: Path) -> Iterator[list[str]]:
         for one in running:
             one.kill()
             one.wait()
+        shutil.rmtree(sockets)
 
 
 def _basic(found: Path) -> list[str]:
