@@ -131,6 +131,9 @@ def test_what_commits_with_its_record() -> None:
         ("XA START 'x';", "1:1", "XA does not belong"),
         ("INSERT INTO a VALUES (1); ROLLBACK;", "1:27", "undo the file's own work"),
         ("SET SESSION sql_log_bin = 0;", "1:5", "replicas would miss"),
+        ("SET @@skip_replication = 1;", "1:5", "replicas could miss"),
+        ("SET @x = 1, server_id = 7;", "1:13", "a replica with this id"),
+        ("SET SESSION gtid_domain_id = 7;", "1:5", "before those of earlier files"),
         ("SET STATEMENT sql_log_bin = 0 FOR INSERT INTO a VALUES (1);", "1:15", "replicas would miss"),
         (
             "CREATE TABLE a (i int);\nSET foreign_key_checks = 0, @@session.sql_select_limit = 1;",

@@ -69,6 +69,7 @@ _HINTS = {
     1451: "other rows refer to it: remove or change those first",
     1452: "the row that it refers to is not there",
     1419: "the server has log_bin_trust_function_creators off: an administrator can switch it on",
+    1665: "set transaction_isolation to REPEATABLE-READ or binlog_format to ROW: on the server, or in the DSN",
     1785: "a transaction cannot hold tables of InnoDB and of other engines on this server: give them files of their own",
     1786: "write CREATE TABLE and INSERT … SELECT as two statements, in two files",
     1787: _NO_TEMPORARY,

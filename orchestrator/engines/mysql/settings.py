@@ -19,10 +19,17 @@ _NOT_TO_SET = {
     "tx_read_only": "orch could not write its records",
     "wsrep_on": "the other nodes of the cluster would miss what the file does",
     "gtid_next": "the record of the file would get this id too",
+    "skip_replication": "replicas could miss what the file does, and the record of it",
+    "server_id": "a replica with this id would miss what the file does, and the record of it",
+    "gtid_seq_no": "the record of the file would get this number too",
+    "gtid_domain_id": "a replica could apply the record of the file before those of earlier files",
     "pseudo_thread_id": "orch finds its lock by it",
     "timestamp": "the history would have a wrong time",
     "sql_select_limit": "orch could not read all of its records",
     "completion_type": "a COMMIT would begin another transaction, or end the session",
+}
+_INSTEAD = {
+    "gtid_domain_id": "remove it, or write SET STATEMENT gtid_domain_id = … FOR before the statement that needs it"
 }
 # What a file must not change for all sessions, each with what to do instead.
 _CLOSES = ("no session could write, that of orch neither", "run it outside of migrations")
@@ -145,7 +152,7 @@ def is_for_next_transaction(piece: Piece) -> bool:
 
 def _not_to_set(reader: FileReader, one: Setting) -> Exception:
     what = f"SET {one.name} does not belong in a migration: {_NOT_TO_SET[one.name]}"
-    return reader.error(what, one.start, "remove it")
+    return reader.error(what, one.start, _INSTEAD.get(one.name, "remove it"))
 
 
 def refuse_charsets(reader: FileReader, pieces: Sequence[Piece]) -> None:
