@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote, unquote, unquote_plus
@@ -23,6 +22,7 @@ from orchestrator.engines.url import (
     put,
 )
 from orchestrator.phrases import either
+from orchestrator.records import dataclass
 
 _FORM = "write mysql://user:password@tcp(host:3306)/{database}, or unix(/path/of/the.sock) instead of tcp(…)"
 _NETWORK = re.compile(r"(?P<kind>[a-z0-9]*)(?:\((?P<address>.*)\))?", re.DOTALL)

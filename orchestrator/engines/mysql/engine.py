@@ -7,12 +7,11 @@ from contextlib import contextmanager, suppress
 from itertools import chain
 from typing import Any
 
-import pymysql
-
 from orchestrator.engines.base import Confined, Copies
 from orchestrator.engines.mysql import errors
 from orchestrator.engines.mysql.connection import ask, ask_all, open_connection
 from orchestrator.engines.mysql.container import create_statement
+from orchestrator.engines.mysql.driver import pymysql
 from orchestrator.engines.mysql.reader import read_script
 from orchestrator.engines.mysql.records import quoted
 from orchestrator.engines.mysql.session import MysqlSession

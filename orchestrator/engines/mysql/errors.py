@@ -6,8 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-import pymysql
-
+from orchestrator.engines.mysql.driver import pymysql
 from orchestrator.engines.mysql.dsn import split
 from orchestrator.errors import (
     ConnectError,
