@@ -2,6 +2,8 @@
 
 One message writes them, lets the server check that everything is as it should be, and commits. If a check fails, its query
 fails, and the server stops before COMMIT. Then orch does the same step by step, and finds out which check it was.
+
+A server answers each statement of a message with a packet of its own. MariaDB takes several as one block, with one answer.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from orchestrator.model import Attempt, Target, VersionRow
 Written = Sequence[tuple[Attempt, str | None]]
 """Attempts, each with the fingerprint that is recorded with it; None leaves the one that is there."""
 _SAVEPOINT = "orch_end"
+_SYNTAX = 1064
 _MANY, _LONG = 50, 200_000
 """So many attempts, and characters of their texts, go step by step: the server takes messages up to max_allowed_packet."""
 
@@ -35,6 +38,7 @@ class RecordWriter:
         self._store = store
         self._guard = guard
         self._kept: tuple[Attempt, VersionRow | None] | None = None
+        self._takes_blocks = "mariadb" in str(connection.get_server_info()).lower()
 
     def keep(self, attempt: Attempt, version_row: VersionRow | None) -> None:
         """Keep the progress of a file until the next record of its attempt, which includes it."""
@@ -55,9 +59,9 @@ class RecordWriter:
 
         `look`: also read what our tables hold afterwards, because the statement that runs next may change that.
         """
-        queries = [*self._store.creating(), "START TRANSACTION"]
+        first, begin = self._store.creating(), ["START TRANSACTION"]
         conditions = [is_ours, self._here()]
-        if not _is_short(written) or not self._at_once(queries, written, version_row, conditions, look=look):
+        if not _is_short(written) or not self._at_once(first, begin, written, version_row, conditions, look=look):
             ask(self._connection, "ROLLBACK")
             self._store.get_ready()
             ask(self._connection, "START TRANSACTION")
@@ -67,27 +71,32 @@ class RecordWriter:
     def end(self, written: Written, version_row: VersionRow | None, is_ours: str, *, is_file: bool) -> None:
         """Write records at the end of an open transaction, and commit it."""
         before = [is_ours, self._here(), *self._store.are_known(), *(self._guard.are_unchanged() if is_file else ())]
-        queries = [f"SAVEPOINT {_SAVEPOINT}", errors.stop_unless(before)]
+        first, checked = [f"SAVEPOINT {_SAVEPOINT}"], [errors.stop_unless(before)]
         is_short = _is_short(written)
-        if not is_short or not self._at_once(queries, written, version_row, (), look=False):
+        if not is_short or not self._at_once(first, checked, written, version_row, (), look=False):
             if is_short:
                 ask(self._connection, f"ROLLBACK TO SAVEPOINT {_SAVEPOINT}")
             self._step_by_step(written, version_row, is_ours, is_file=is_file)
 
     def _at_once(
         self,
-        queries: list[str],
+        first: Sequence[str],
+        then: Sequence[str],
         written: Written,
         version_row: VersionRow | None,
         conditions: Sequence[str],
         *,
         look: bool,
     ) -> bool:
-        """Send these queries and all that is to be written as one message. False: the server has stopped before COMMIT."""
-        queries += [self._store.record(attempt, seen_before) for attempt, seen_before in written]
-        queries += self._store.point(version_row)
-        queries.append(errors.stop_unless([*conditions, *self._are_there([one for one, _ in written], version_row)]))
-        queries += [*([self._guard.marks()] if look else ()), "COMMIT"]
+        """Send these queries and all that is to be written as one message. False: the server has stopped before COMMIT.
+
+        `then` are the queries that go into the block with the records.
+        """
+        records = [self._store.record(attempt, seen_before) for attempt, seen_before in written]
+        check = errors.stop_unless([*conditions, *self._are_there([one for one, _ in written], version_row)])
+        block = self._block([*then, *records, *self._store.point(version_row), check])
+        # COMMIT is no part of the block: only so the answers tell that it was the COMMIT that failed.
+        queries = [*first, *block, *([self._guard.marks()] if look else ()), "COMMIT"]
         answers: list[Answer] = []
         try:
             ask_all(self._connection, queries, answers)
@@ -97,6 +106,7 @@ class RecordWriter:
                 raise
             if len(answers) == len(queries) - 1:  # all is as it should be, and the server refuses the COMMIT itself
                 raise
+            self._takes_blocks &= code != _SYNTAX  # in sql_mode ORACLE, and behind a proxy that names another server
             return False
         self._store.note_ready()
         self._store.note_committed(version_row)
@@ -114,6 +124,10 @@ class RecordWriter:
         self._guard.check_kept([one for one, _ in written], version_row, self._store.finished)
         ask(self._connection, "COMMIT")
         self._store.note_committed(version_row)
+
+    def _block(self, queries: Sequence[str]) -> Sequence[str]:
+        """Return queries that have no rows as one statement, if the server takes it."""
+        return [f"BEGIN NOT ATOMIC {'; '.join(queries)}; END"] if self._takes_blocks else queries
 
     def _here(self) -> str:
         return f"LOWER(DATABASE()) <=> LOWER({text(self._target.database)})"
