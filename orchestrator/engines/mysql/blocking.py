@@ -24,14 +24,15 @@ _OPEN = """SELECT p.ID, p.USER, p.HOST, p.TIME, p.COMMAND,
 
 
 @contextmanager
-def watching(target: Target, id: int) -> Iterator[Callable[[], Activity]]:
-    """Watch a session over a connection of its own; a server that does not tell is no error."""
+def watching(target: Target, id: int, first: Callable[[Any], None]) -> Iterator[Callable[[], Activity]]:
+    """Watch a session over a connection of its own, with which `first` is called; a server that does not tell is no error."""
     try:
         other = open_connection(target, database=False)
     except OrchError:
         yield Activity
         return
     try:
+        first(other)
         yield lambda: _look(other, target, id)
     finally:
         with suppress(pymysql.Error, OSError):

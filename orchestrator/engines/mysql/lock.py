@@ -19,6 +19,7 @@ from orchestrator.errors import LockError
 from orchestrator.model import LockHolder, Target
 
 TRY_EVERY = 0.25  # seconds
+_TELL_AFTER = 1.0  # seconds that a session has the lock of a new database
 _UNKNOWN_VARIABLE = 1193
 
 
@@ -28,7 +29,10 @@ def lock_name(database: str, table: str) -> str:
 
 
 class NamedLock:
-    """The lock of one database. Its holder writes who it is into a table, because MariaDB shows only the login of a session."""
+    """The lock of one database. Its holder writes who it is into a table, because MariaDB shows only the login of a session.
+
+    A new database has no such table yet, and hardly anybody waits for it: the table is created only if the lock is held for long.
+    """
 
     def __init__(self, connection: Any, target: Target, records: Records, who: str) -> None:
         self._connection = connection
@@ -41,6 +45,7 @@ class NamedLock:
         self._folded = ""
         self._is_single = False  # no node of a cluster, as far as is known
         self._is_told = False
+        self._since = 0.0  # when it was taken, by `time.monotonic`
 
     @contextmanager
     def taken(self, wait: float, on_wait: Callable[[LockHolder], None]) -> Iterator[None]:
@@ -48,8 +53,10 @@ class NamedLock:
         with errors.mapped(self._target):
             self._take(self.name, wait, on_wait)
             self._take_folded(wait, on_wait)
-            with self.needed():
-                self._tell()
+            self._since = time.monotonic()
+            if not self._connection.is_new:
+                with self.needed():
+                    self._tell()
         self.held = True
         try:
             yield
@@ -119,14 +126,37 @@ class NamedLock:
             ask(self._connection, f"SELECT RELEASE_LOCK('{name}')")
             refuse(closed, self._target)
 
+    def tell_if_long(self) -> None:
+        """Write down who has the lock, if that is not done and it is held for long. No transaction is open then."""
+        if self.held and not self._is_told and time.monotonic() - self._since >= _TELL_AFTER:
+            with errors.mapped(self._target), self.needed():
+                self._tell()
+
+    def tell_over(self, other: Any) -> None:
+        """Write the same over another connection, while this one runs a statement that takes long."""
+        if not self.held or self._is_told:
+            return
+        id = self._connection.thread_id()
+        still = errors.stop_unless([f"IS_USED_LOCK('{self.name}') <=> {id}"])
+        queries = [
+            "SET SESSION lock_wait_timeout = 1",  # the file may have locked all tables
+            f"USE {quoted(self._target.database)}",
+            *(still, self._create_table()),
+            *(still, self._who_has_it(str(id))),
+        ]
+        with suppress(pymysql.Error, OSError):
+            ask_all(other, queries)
+            self._is_told = True
+
     def _tell(self) -> None:
         """Write down who has the lock, in memory: it ends with the server, as the lock does.
 
         With the same message, notice a proxy that gives it to another session of the server than the one before.
         """
         is_ours = errors.stop_unless([self._condition])
+        self._is_told = True
         try:
-            ask_all(self._connection, [is_ours] if self._is_told else [is_ours, self._who_has_it()])
+            ask_all(self._connection, [is_ours, self._who_has_it()])
         except pymysql.Error as error:
             if errors.code_of(error) == errors.OUT_OF_RANGE:
                 raise
@@ -142,9 +172,9 @@ class NamedLock:
             "ENGINE=MEMORY DEFAULT CHARSET=utf8mb4"
         )
 
-    def _who_has_it(self) -> str:
-        values = f"1, CONNECTION_ID(), {text(self._who[:255])}, UTC_TIMESTAMP(6)"
-        return f"REPLACE INTO {quoted(self._records.lock_table)} VALUES ({values})"
+    def _who_has_it(self, id: str = "CONNECTION_ID()") -> str:
+        since = f"UTC_TIMESTAMP(6) - INTERVAL {time.monotonic() - self._since:.3f} SECOND"
+        return f"REPLACE INTO {quoted(self._records.lock_table)} VALUES (1, {id}, {text(self._who[:255])}, {since})"
 
     def _described(self, id: int, now: datetime) -> LockHolder:
         who, since = "", cast("datetime | None", None)
@@ -159,16 +189,12 @@ class NamedLock:
         return LockHolder(who or f"connection {id}", since, str(id), alive=True)
 
     def _try(self, name: str) -> tuple[Any, Any]:
-        """Try to take a lock. Return whether that is done, and what read_only is. LockError on a node of a cluster.
-
-        In a new database, whose lock nobody else is likely to want, the same message says who has it.
-        """
+        """Try to take a lock. Return whether that is done, and what read_only is. LockError on a node of a cluster."""
         query = f"SELECT GET_LOCK('{name}', 0), {READ_ONLY}"
         if not self._is_single:
             answers: list[Answer] = []
-            tells = [self._create_table(), self._who_has_it()] if self._connection.is_new else []
             try:
-                ask_all(self._connection, [f"{query}, @@wsrep_on, @@wsrep_provider", *tells], answers)
+                ask_all(self._connection, [f"{query}, @@wsrep_on, @@wsrep_provider"], answers)
             except pymysql.Error as error:
                 if not answers and errors.code_of(error) != _UNKNOWN_VARIABLE:
                     raise
@@ -176,7 +202,6 @@ class NamedLock:
             if answers:
                 ((got, closed, on, provider),) = answers[0]
                 self._refuse_cluster(on, provider)
-                self._is_told = bool(tells) and got == 1
                 return got, closed
         ((got, closed),) = ask(self._connection, query)
         return got, closed

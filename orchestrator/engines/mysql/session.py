@@ -94,12 +94,6 @@ class MysqlSession(Looks):
         """End the session of the holder, if that is asked for; LockError else."""
         self._lock.unlock(holder, terminate=terminate)
 
-    def keep(self) -> None:
-        """Do nothing: connecting takes half a millisecond."""
-
-    def prepare(self, extensions: Sequence[str]) -> None:
-        """Do nothing: there are no extensions."""
-
     # ------------------------------------------------------------ writing
 
     def commit(
@@ -111,6 +105,7 @@ class MysqlSession(Looks):
         checks: Checks = NO_CHECKS,
     ) -> None:
         """Run statements and write records and version row: all of it or nothing."""
+        self._lock.tell_if_long()
         if not statements and self._lock.held and self._intents.tells_progress(attempts):
             self._writer.keep(attempts[0], version_row)
             self._recorded(attempts)
