@@ -23,7 +23,7 @@ _NAMES = ("mariadbd", "mysqld")
 _PLACES = ("/usr/sbin", "/usr/libexec", "/usr/local/sbin", "/usr/local/mysql/bin", "/opt/mysql/bin")
 _SCRIPTS = ("mysql_system_tables.sql", "mysql_performance_tables.sql", "mysql_system_tables_data.sql")
 _SYSTEM = ("create database mysql;\n", "use mysql;\n")
-# "loose": each product, and each release of MySQL, knows one of both.
+# "loose": a product or release that does not know the option starts all the same.
 _SMALL = (
     "--loose-innodb-log-file-size=8M",
     "--loose-innodb-redo-log-capacity=8M",
@@ -62,7 +62,11 @@ class Mysql:
             settings += [f"--init-file={_logins(home)}", "--pid-file=server.pid", "--socket=server.sock"]
             settings += ["--skip-log-bin"] + ([] if is_maria else ["--mysqlx=OFF", "--secure-file-priv="])
             if not durable:  # survives a killed process, not a power cut
-                settings += ["--innodb-flush-log-at-trx-commit=2", "--innodb-flush-method=nosync"]
+                settings += [
+                    "--innodb-flush-log-at-trx-commit=2",
+                    "--innodb-flush-method=nosync",
+                    "--loose-debug-no-sync",
+                ]
             running = launch(self, home, [binary, "--no-defaults"], settings)
         port = running.port
         wait(self, home, running, lambda: _greets(port))

@@ -26,6 +26,7 @@ from orchestrator.embedded.home import HOST, POLL_SECONDS, USER, ClaimedError, H
 from orchestrator.errors import OrchError
 from orchestrator.hints import Command, Hint
 
+_NOT_DURABLE = {"fsync=off": "PostgreSQL", "--innodb-flush-method=nosync": "MariaDB or MySQL"}
 START_SECONDS = 60.0
 """How long a server may take to be ready; a crash recovery takes longer than a start."""
 _STOP_SECONDS = 30.0
@@ -314,11 +315,12 @@ def _started(pid: int) -> int:
 
 
 def _check_durable(running: Running, durable: bool) -> None:
-    if durable and "fsync=off" in running.arguments:
-        raise OrchError(
-            "the embedded PostgreSQL server already runs without fsync",
-            hint=Hint("stop it first: ", Command("dev", "down")),
-        )
+    for argument, name in _NOT_DURABLE.items():
+        if durable and argument in running.arguments:
+            raise OrchError(
+                f"the embedded {name} server already runs without fsync",
+                hint=Hint("stop it first: ", Command("dev", "down")),
+            )
 
 
 def _parent(pid: int) -> int:

@@ -27,6 +27,7 @@ from orchestrator import embedded
 from orchestrator.embedded import Server, home, postgres, process
 from orchestrator.embedded.home import Home
 from orchestrator.embedded.mongo import Mongod
+from orchestrator.embedded.mysql import Mysql
 from orchestrator.errors import OrchError, UsageError
 
 AS_ROOT = os.geteuid() == 0
@@ -365,6 +366,19 @@ def test_durability_is_lowered_only_where_it_was_not_asked_for(kept_postgres: Pa
     assert "dev down" in caught.value.hint
     embedded.down(kept_postgres)
     assert fsync(embedded.up(kept_postgres, ["postgres"], durable=True)["postgres"]) == ("on", "on")
+
+
+def test_mariadb_writes_to_the_disk_at_once_only_where_that_was_asked_for(root: Path) -> None:
+    if not Mysql().installed():
+        pytest.skip("no MariaDB or MySQL on this machine")
+    for durable in (False, True):
+        server = embedded.up(root, ["mysql"], durable=durable)["mysql"]
+        arguments = Path(f"/proc/{server.pid}/cmdline").read_text().split("\0")
+        assert ("--loose-debug-no-sync" in arguments) is not durable
+        if not durable:
+            with pytest.raises(OrchError, match="MariaDB or MySQL server already runs without fsync"):
+                embedded.up(root, ["mysql"], durable=True)
+        embedded.down(root)
 
 
 def test_a_start_that_fails_shows_the_end_of_the_log(root: Path) -> None:
