@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from orchestrator.errors import InvalidError
 from orchestrator.manifest.names import control_problem
 from orchestrator.manifest.source import Source, Steps, read_text, shown
-from orchestrator.model import Mark, MemberQuery
+from orchestrator.model import Fleet, Mark, MemberQuery
 from orchestrator.patterns import regex
 from orchestrator.phrases import did_you_mean
 from orchestrator.records import NamedTuple
@@ -27,6 +27,12 @@ FORMATS = (".txt", ".csv", ".json")
 _RANGE = regex(r"([0-9]{1,9})\.\.([0-9]{1,9})")
 COLUMN = regex(r"[A-Za-z_][A-Za-z0-9_]*")
 """What a column that stands in a template may be called."""
+
+
+def files_of(fleets: Iterable[Fleet]) -> list[str]:
+    """Return the files that the members of these fleets come from, each once, as the manifest names them."""
+    found = [one.origin for one in fleets if one.query is None and Path(one.origin).suffix.lower() in FORMATS]
+    return list(dict.fromkeys(found))
 
 
 class Row(NamedTuple):

@@ -56,7 +56,8 @@ def prepare(
         made = guarded(run, _for_these_servers(part, run))
         return Planned(bootstrapped(run, made), made, elsewhere=elsewhere(run, awaited), assembly=assembly)
     made = guarded(run, _for_these_servers(saved, run))
-    return Planned(bootstrapped(run, made), made, rollouts=rollouts_of(run, assembly, made, None), assembly=assembly)
+    waves = rollouts_of(run, assembly, made, None, embedded=scope.embedded)
+    return Planned(bootstrapped(run, made), made, rollouts=waves, assembly=assembly)
 
 
 def resume(scope: Scope, sink: Sink, groups: Collection[str], *, late: bool = False) -> Planned:

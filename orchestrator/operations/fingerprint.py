@@ -7,7 +7,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from orchestrator.errors import WorkerError
-from orchestrator.manifest.for_each import FORMATS
+from orchestrator.manifest import for_each
 from orchestrator.model import Direction, Manifest, Migration
 from orchestrator.planning.plan import DatabasePlan
 
@@ -18,10 +18,7 @@ _OWN_FILES = "a worker reads its own files: put them at the path that they have 
 
 def files_of(manifest: Manifest) -> dict[str, str]:
     """Return the digests of the manifest (its name is empty) and of the files that its fleets come from, by their names."""
-    sources = [
-        one.origin for one in manifest.fleets if one.query is None and Path(one.origin).suffix.lower() in FORMATS
-    ]
-    return {name: _digest(_place(manifest.path, name)) for name in dict.fromkeys(["", *sources])}
+    return {name: _digest(_place(manifest.path, name)) for name in ["", *for_each.files_of(manifest.fleets)]}
 
 
 def check_files(manifest: Path, files: Mapping[str, str]) -> None:

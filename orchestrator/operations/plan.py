@@ -120,7 +120,7 @@ def plan(
         from orchestrator.operations.fleets import tell_vanished
 
         tell_vanished(run, assembly)
-    waves = rollouts_of(run, assembly, made, surveys, resumed)
+    waves = rollouts_of(run, assembly, made, surveys, resumed, embedded=scope.embedded)
     if scope.shard:
         from orchestrator.operations.shards import elsewhere, refuse_rollouts
 
@@ -158,11 +158,17 @@ def _counted(number: int) -> str:
 
 
 def rollouts_of(
-    run: Run, assembly: Assembly, plan: Plan, surveys: Mapping[str, Survey] | None, resumed: Collection[str] = ()
+    run: Run,
+    assembly: Assembly,
+    plan: Plan,
+    surveys: Mapping[str, Survey] | None,
+    resumed: Collection[str] = (),
+    *,
+    embedded: bool,
 ) -> tuple[FleetRollout, ...]:
     """Return the waves of the fleets of a plan; tells of canaries and waves that mean no member.
 
-    InvalidError if none is, or two rollouts wait for each other.
+    On `embedded` servers, which are for development, no wave waits. InvalidError if none is, or two rollouts wait for each other.
     """
     members: dict[str, list[Database]] = {}
     for one in assembly.manifest.databases:
@@ -172,7 +178,7 @@ def rollouts_of(
         return ()
     from orchestrator.planning.rollout import refuse_cycles, rollouts, skipped_waves, without_meaning
 
-    found = rollouts(members, plan, surveys, datetime.now(UTC), resumed=resumed)
+    found = rollouts(members, plan, surveys, datetime.now(UTC), resumed=resumed, pauses=not embedded)
     for ones in members.values():
         if ones[0].fleet and (rollout := ones[0].fleet.rollout):
             for what in without_meaning(ones, rollout):

@@ -139,12 +139,13 @@ def rollouts(
     now: datetime,
     *,
     resumed: Collection[str] = (),
+    pauses: bool = True,
 ) -> list[FleetRollout]:
     """Return how the fleets of a plan are rolled out. `fleet_members` has all members of each, by group.
 
     Without `surveys` (a saved plan) nothing is known of earlier runs, and a wave whose predecessors are done waits its whole
-    pause. `resumed` are groups whose first pause somebody has ended. InvalidError for a rollout whose canaries are no
-    members, if it has work.
+    pause. `resumed` are groups whose first pause somebody has ended; without `pauses` no wave waits. InvalidError for a
+    rollout whose canaries are no members, if it has work.
     """
     if plan.direction is not Direction.UP:
         return []
@@ -154,6 +155,8 @@ def rollouts(
         rollout = members[0].fleet.rollout if members[0].fleet else None
         if rollout is None:
             continue
+        if not pauses:
+            rollout = rollout._replace(pause=0.0)
         works = any(one.id in planned and planned[one.id].has_changes for one in members)
         if works and (wrong := _no_canary(members, rollout)):
             raise wrong

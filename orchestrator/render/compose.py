@@ -1,4 +1,7 @@
-"""`docker-compose.multi-db.yml`: the servers, a service for each database in the order of the graph, and one for all."""
+"""`docker-compose.multi-db.yml`: the servers, a service for each database in the order of the graph, and one for all.
+
+With fleets there is only the one for all: members may be thousands, or not known before other databases are migrated.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,8 @@ def render(manifest: Manifest, settings: Settings) -> dict[str, str]:
     if not manifest.databases:
         return {}
     servers = servers_of(manifest)
-    slug = slugs({database.id: database.id for database in manifest.databases}, 50)
+    databases = () if manifest.fleets else manifest.databases
+    slug = slugs({database.id: database.id for database in databases}, 50)
     names = {id: f"migrate-{name}" for id, name in slug.items()}
     check(servers, [_IMAGE_SERVICE, "migrate-all", *names.values()], manifest)
     services: dict[str, Any] = {server.service: _server(server, settings) for server in servers if server.ours}
@@ -42,7 +46,7 @@ def render(manifest: Manifest, settings: Settings) -> dict[str, str]:
         "command": Flow(["--version"]),
         "restart": "no",
     }
-    for database in manifest.databases:
+    for database in databases:
         server = next(server for server in servers if database in server.databases)
         needs = _ready([server])
         for id in database.depends_on:
@@ -50,7 +54,7 @@ def render(manifest: Manifest, settings: Settings) -> dict[str, str]:
         command = ["apply", "--only", database.id, "--no-deps", "--wait", "60"]
         services[names[database.id]] = _migrate(settings, command, [server], needs)
     services["migrate-all"] = {
-        "profiles": Flow(["all"]),
+        **({} if manifest.fleets else {"profiles": Flow(["all"])}),
         **_migrate(settings, ["apply", "--wait", "60"], list(servers), _ready(servers)),
     }
     data: dict[str, Any] = {"services": services}
@@ -61,10 +65,13 @@ def render(manifest: Manifest, settings: Settings) -> dict[str, str]:
     secrets = {server.password.name: {"environment": server.password.name} for server in ours if server.password.name}
     if secrets:
         data["secrets"] = secrets
+    each = (
+        "#   docker compose -f FILE up                                  every database, each after what it depends on\n"
+        "#   docker compose -f FILE --profile all run --rm migrate-all  the same in one container"
+    )
     usage = (
         "#\n"
-        "#   docker compose -f FILE up                                  every database, each after what it depends on\n"
-        "#   docker compose -f FILE --profile all run --rm migrate-all  the same in one container\n"
+        f"{'#   docker compose -f FILE up   all databases, in one container' if manifest.fleets else each}\n"
         "#\n"
         "# Each builds the image first, so that new migrations are in it. Passwords are read from the environment or from\n"
         "# .env, and reach the containers as secrets.\n"

@@ -15,7 +15,7 @@ from orchestrator.render.jobs import USER
 from orchestrator.render.package import is_path, requirement
 from orchestrator.render.servers import servers_of
 from orchestrator.render.settings import Settings
-from orchestrator.render.sources import directory_of
+from orchestrator.render.sources import directory_of, member_files
 from orchestrator.render.text import header
 from orchestrator.render.volumes import ESTATE, volumes_of
 
@@ -57,19 +57,17 @@ def render(manifest: Manifest, settings: Settings) -> dict[str, str]:
     if not manifest.databases:
         return {}
     install, sources = _install(manifest, settings)
-    directories = _directories(manifest)
+    taken = [*_directories(manifest), *_member_files(manifest)]
     top = header("dockerfile", manifest)
     text = _TEXT.format(
         base=settings.base_image,
         install=install,
         manifest=_word(f"{ESTATE}/{manifest.path.name}"),
         estate=ESTATE,
-        copies="\n".join(
-            [*(_copy(path, f"./{path}") for path in [manifest.path.name, *directories]), *_for_files(manifest)]
-        ),
+        copies="\n".join([*(_copy(path, f"./{path}") for path in [manifest.path.name, *taken]), *_for_files(manifest)]),
         user=USER,
     )
-    seen = [manifest.path.name, *directories, *sources]
+    seen = [manifest.path.name, *taken, *sources]
     for name in seen:
         _refuse_signs(name, manifest)
     path = settings.files["dockerfile"]
@@ -98,6 +96,19 @@ def _install(manifest: Manifest, settings: Settings) -> tuple[str, list[str]]:
     held = f"/locked/{lock.name}"
     text = _LOCKED.format(requirements=shlex.quote(held), copies=copies, package=shlex.quote(there))
     return f"{_copy(str(lock), held)}\n{text}", [str(lock), *sources]
+
+
+def _member_files(manifest: Manifest) -> list[str]:
+    """Return the files that members of fleets come from; InvalidError for one that lies outside of the project."""
+    found = member_files(manifest)
+    for file, inside in found.items():
+        if not inside:
+            raise InvalidError(
+                f"the file {file!r} with members lies outside of the project, where an image cannot take it from",
+                where=Mark(manifest.path.name),
+                hint="move it into the project",
+            )
+    return list(found)
 
 
 def _for_files(manifest: Manifest) -> list[str]:

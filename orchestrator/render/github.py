@@ -11,6 +11,7 @@ from orchestrator.files.yaml_text import Flow, to_yaml
 from orchestrator.manifest.load import FILE_NAME
 from orchestrator.model import Manifest, Mark
 from orchestrator.render.package import requirement
+from orchestrator.render.pipeline import UNTIL_MEMBERS_ARE_KNOWN, members_are_asked
 from orchestrator.render.servers import all_variables, servers_of
 from orchestrator.render.settings import Settings
 from orchestrator.render.sources import watched
@@ -41,7 +42,7 @@ def render(manifest: Manifest, settings: Settings) -> dict[str, str]:
         if "${{" in text:
             raise InvalidError(f"GitHub would replace a part of {text!r}", where=Mark(manifest.path.name))
     paths = watched(manifest, settings, "**", lambda path: _PATTERN.sub(r"\\\g<0>", path))
-    jobs = {"check": _check(settings)}
+    jobs = {"check": _check(manifest, settings)}
     if settings.plan_environment:
         jobs["plan"] = _plan(manifest, settings)
     jobs["apply"] = _apply(manifest, settings)
@@ -62,7 +63,11 @@ def render(manifest: Manifest, settings: Settings) -> dict[str, str]:
     return {settings.files["github"]: header("github", manifest) + text}
 
 
-def _check(settings: Settings) -> dict[str, Any]:
+def _check(manifest: Manifest, settings: Settings) -> dict[str, Any]:
+    verify = _run("Every migration up, down and up again, on real servers", "orch verify --embedded")
+    steps = [verify, _run("From nothing", "orch apply --embedded --output github")]
+    if members_are_asked(manifest):
+        steps = [_run("What tells the members of fleets", UNTIL_MEMBERS_ARE_KNOWN), *reversed(steps)]
     return {
         "name": "Check",
         "runs-on": "ubuntu-24.04",
@@ -71,8 +76,7 @@ def _check(settings: Settings) -> dict[str, Any]:
             *_setup("embedded", settings),
             _run("Manifest and files", "orch validate"),
             _run("Rendered files", "orch render --check"),
-            _run("Every migration up, down and up again, on real servers", "orch verify --embedded"),
-            _run("From nothing", "orch apply --embedded --output github"),
+            *steps,
             _run("Again: nothing to do", "orch plan --embedded --exit-code"),
         ],
     }

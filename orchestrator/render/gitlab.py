@@ -11,6 +11,7 @@ from orchestrator.files.yaml_text import Flow, to_yaml
 from orchestrator.manifest.load import FILE_NAME
 from orchestrator.model import Manifest, Mark
 from orchestrator.render.package import requirement
+from orchestrator.render.pipeline import UNTIL_MEMBERS_ARE_KNOWN, members_are_asked
 from orchestrator.render.servers import all_variables, servers_of
 from orchestrator.render.settings import Settings
 from orchestrator.render.sources import watched
@@ -27,6 +28,9 @@ def render(manifest: Manifest, settings: Settings) -> dict[str, str]:
     needed = ", ".join(name for name, _ in all_variables(servers_of(manifest)))
     usage = f"# Include it from .gitlab-ci.yml: include: {{local: /{path}}}\n"
     usage += f"# CI/CD variables (masked and protected) that apply reads: {needed}\n" if needed else ""
+    tries = ["orch verify --embedded", "orch apply --embedded"]
+    if members_are_asked(manifest):
+        tries = [UNTIL_MEMBERS_ARE_KNOWN, *reversed(tries)]
     pipeline = {
         "databases:check": _job(
             manifest,
@@ -35,8 +39,7 @@ def render(manifest: Manifest, settings: Settings) -> dict[str, str]:
             [
                 "orch validate",
                 "orch render --check",
-                "orch verify --embedded",
-                "orch apply --embedded",
+                *tries,
                 "orch plan --embedded --exit-code",
             ],
             {"stage": "test", "rules": [_when(manifest, settings)]},

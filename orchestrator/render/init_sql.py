@@ -13,7 +13,9 @@ from orchestrator.render.text import header
 
 
 def _name(database: Database) -> str:
-    """Return the name of a database on its server; '' where a variable holds it, so that only `orch apply` can create it."""
+    """Return the name of a database on its server; '' where a variable or a query tells it: only `orch apply` creates it."""
+    if database.stands_for_all:
+        return ""
     pieces = parse(database.database)
     if any(isinstance(piece, Variable) for piece in pieces):
         return ""

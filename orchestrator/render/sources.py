@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
+from orchestrator.manifest.for_each import files_of
 from orchestrator.model import Database, Manifest
 from orchestrator.render.settings import Settings
 from orchestrator.render.targets import TARGETS
@@ -24,6 +25,12 @@ def directory_of(database: Database, manifest: Manifest) -> PurePosixPath | None
     return PurePosixPath("migrations") if inside.parts[:1] == ("migrations",) else inside
 
 
+def member_files(manifest: Manifest) -> dict[str, bool]:
+    """Return the files that members of fleets come from, as paths from the manifest, and whether they lie in the project."""
+    places = {file: PurePosixPath(os.path.normpath(file)) for file in files_of(manifest.fleets)}
+    return {str(place): not place.is_absolute() and ".." not in place.parts for place in places.values()}
+
+
 def watched(manifest: Manifest, settings: Settings, everything: str, escape: Callable[[str], str]) -> list[str]:
     """Return patterns of all files that a pipeline checks.
 
@@ -33,6 +40,7 @@ def watched(manifest: Manifest, settings: Settings, everything: str, escape: Cal
     directories = [directory_of(database, manifest) for database in manifest.databases]
     for directory in filter(None, directories):
         found[_below(escape(str(directory)), everything)] = None
+    found |= {escape(file): None for file, inside in member_files(manifest).items() if inside}
     for target in settings.targets or TARGETS:
         place = PurePosixPath(os.path.normpath(settings.files[target]))
         if target == "k8s":

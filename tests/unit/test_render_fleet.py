@@ -8,6 +8,7 @@ import pytest
 import yaml
 from manifests import read
 
+from orchestrator.errors import InvalidError
 from orchestrator.render.settings import settings_of
 from orchestrator.render.targets import files_of
 
@@ -65,3 +66,48 @@ def test_a_rollout_is_not_divided() -> None:
     assert "--shard" not in alone["container"]["command"]
     assert job["spec"]["backoffLimit"] == 3
     assert "--shard" not in job["spec"]["template"]["spec"]["containers"][0]["command"]
+
+
+ASKED = """\
+version: 1
+servers:
+  pg: {engine: postgres, dsn: "postgres://${PGUSER:-u}:${PGPASSWORD}@${PGHOST:-localhost}/{database}"}
+databases:
+  - {name: core, server: pg, migrations: migrations/core}
+  - {name: "t_{n}", server: pg, migrations: migrations/t, for_each: {file: data/t.csv}}
+  - name: "shop_{slug}"
+    server: pg
+    migrations: migrations/shop
+    for_each: {query: "SELECT slug FROM tenants", database: core}
+"""
+
+
+def test_containers_and_pipelines_of_members_from_a_file_and_from_a_query() -> None:
+    Path("data").mkdir()
+    Path("data/t.csv").write_text("n\n" + "".join(f"{number}\n" for number in range(200)))
+    for name in ("core", "t", "shop"):
+        Path("migrations", name).mkdir(parents=True)
+    manifest = read(ASKED)
+    settings = settings_of(manifest)
+    compose = yaml.safe_load(files_of("compose", manifest, settings)["docker-compose.multi-db.yml"])
+    assert set(compose["services"]) == {"pg", "migrate-image", "migrate-all"}, "not one for each member"
+    assert compose["services"]["migrate-all"]["command"] == ["apply", "--wait", "60"]
+    assert "profiles" not in compose["services"]["migrate-all"], "it is what `up` runs"
+    (sql,) = files_of("init-sql", manifest, settings).values()
+    assert 'CREATE DATABASE "t_199";' in sql
+    assert "{slug}" not in sql, "nobody knows the members before apply"
+    files = files_of("dockerfile", manifest, settings)
+    assert "COPY data/t.csv ./data/t.csv\n" in files["Dockerfile"], "without it the manifest is not valid in the image"
+    assert "!data/t.csv\n" in files["Dockerfile.dockerignore"]
+    workflow = yaml.safe_load(files_of("github", manifest, settings)[".github/workflows/databases.yml"])
+    assert "data/t.csv" in workflow["on"]["push"]["paths"]
+    runs = [step["run"] for step in workflow["jobs"]["check"]["steps"] if "run" in step]
+    first = "orch apply --embedded || test $? -eq 8"  # core; then its query tells the members
+    assert runs[-4:-1] == [first, "orch apply --embedded --output github", "orch verify --embedded"]
+    pipeline = yaml.safe_load(files_of("gitlab", manifest, settings)[".gitlab/databases.gitlab-ci.yml"])
+    assert pipeline["databases:check"]["script"][-4:-1] == [first, "orch apply --embedded", "orch verify --embedded"]
+    text = ASKED.replace("data/t.csv", "../t.csv")
+    Path("../t.csv").write_text("n\n1\n")
+    manifest = read(text)
+    with pytest.raises(InvalidError, match="outside of the project"):
+        files_of("dockerfile", manifest, settings_of(manifest))

@@ -119,8 +119,12 @@ def test_a_pause_is_known_by_what_is_applied_now(applied: list[str], once: str, 
         )
         surveys[member.id] = Survey("h", History(attempts=attempts), state=State(applied=versions, pending=pending))
         plans.append(DatabasePlan(member.id, member.engine, member.name, "h", create=member.member != "acme"))
-    (fleet,) = rollouts({"tenant": found}, Plan(Direction.UP, tuple(plans)), surveys, now)
+    plan = Plan(Direction.UP, tuple(plans))
+    (fleet,) = rollouts({"tenant": found}, plan, surveys, now)
     assert {step.number: step.rest for step in fleet.waves}[wave] == pytest.approx(rest)
+    (fleet,) = rollouts({"tenant": found}, plan, surveys, now, pauses=False)  # as for embedded servers
+    assert fleet.pause == 0
+    assert not any(step.rest for step in fleet.waves)
 
 
 @pytest.mark.parametrize(
