@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from orchestrator.manifest.for_each import Answer, Members, Report, Row, only, read_members, value_problem
+from orchestrator.manifest.for_each import Answer, Members, Report, only, read_members, value_problem
+from orchestrator.manifest.member_files import Row
 from orchestrator.manifest.source import Source, Steps
 from orchestrator.model import Fleet, Mark
 from orchestrator.patterns import regex
@@ -160,15 +161,26 @@ def _wanted(values: Mapping[str, Any], key: str) -> set[str]:
     return {part for name in _TEXTS for part in _in_texts(values.get(name))} | set(used(values)) | {key}
 
 
+def _secret(values: Mapping[str, Any], key: str) -> set[str]:
+    """Return the columns whose values may be passwords: they stand in the DSN, and in no text that is shown anyway."""
+    in_dsn = {found[1] for found in _PART_OR_VARIABLE.finditer(str(values.get("dsn", ""))) if found[1]}
+    shown = {part for name in ("name", "database", "labels", "depends_on") for part in _in_texts(values.get(name))}
+    return in_dsn - shown - {key}
+
+
 def _members(values: Mapping[str, Any], members: Members, key: str, error: Report, steps: Steps) -> Iterator[Member]:
     """Yield the members whose values can be used; errors for the others."""
     changing = [name for name in _TEXTS if name in values and next(_in_texts(values[name]), None)]
     wanted = _wanted(values, key)
+    secret = _secret(values, key)
     for row in members.rows or ():
         own = _value(row, members, key)
         columns = {key: own, **row.columns}
         if problem := next(((name, why) for name in sorted(wanted) if (why := value_problem(columns[name]))), None):
-            error(steps, f"{members.origin}: {problem[0]} {columns[problem[0]][:80]!r} {problem[1]}", "", row.mark)
+            told = (
+                f"the value of {problem[0]}" if problem[0] in secret else f"{problem[0]} {columns[problem[0]][:80]!r}"
+            )
+            error(steps, f"{members.origin}: {told} {problem[1]}", "", row.mark)
             continue
         changed = {name: _filled(values[name], columns) for name in changing}
         yield Member({**values, **changed}, columns, own, row.mark)

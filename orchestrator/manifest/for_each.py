@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import io
-import json
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from orchestrator.errors import InvalidError
+from orchestrator.manifest.member_files import FORMATS, Row
 from orchestrator.manifest.names import control_problem
 from orchestrator.manifest.source import Source, Steps, read_text, shown
 from orchestrator.model import Fleet, Mark, MemberQuery
@@ -22,8 +20,6 @@ MAX_MEMBERS = 100_000
 _MAX_VALUE = 1_000
 """A value has at most so many characters."""
 _SOURCES = ("values", "range", "file", "query")
-FORMATS = (".txt", ".csv", ".json")
-"""The kinds of files that members come from."""
 _RANGE = regex(r"([0-9]{1,9})\.\.([0-9]{1,9})")
 COLUMN = regex(r"[A-Za-z_][A-Za-z0-9_]*")
 """What a column that stands in a template may be called."""
@@ -33,14 +29,6 @@ def files_of(fleets: Iterable[Fleet]) -> list[str]:
     """Return the files that the members of these fleets come from, each once, as the manifest names them."""
     found = [one.origin for one in fleets if one.query is None and Path(one.origin).suffix.lower() in FORMATS]
     return list(dict.fromkeys(found))
-
-
-class Row(NamedTuple):
-    """A member: its columns, where it stands, and its value if the source has no named columns."""
-
-    columns: Mapping[str, str]
-    mark: Mark
-    value: str = ""
 
 
 class Answer(NamedTuple):
@@ -90,7 +78,10 @@ def read_members(
     if kind == "range":
         rows, origin = _range(given["range"], [*at, "range"], source, error), "range"
     elif kind == "values":
-        rows, origin = _values(given["values"] or [], [*at, "values"], source, error), "values"
+        rows, origin = (
+            _values(given["values"] or [], [*at, "values"], source, error, str(entry.get("dsn", ""))),
+            "values",
+        )
     else:
         rows, origin = _file(given["file"], [*at, "file"], base, error), given["file"]
     if rows is None:
@@ -138,7 +129,8 @@ def _range(text: Any, at: Steps, source: Source, error: Report) -> list[Row] | N
     return [Row({}, mark, str(number).zfill(width)) for number in range(first, last + 1)]
 
 
-def _values(values: Sequence[Any], at: Steps, source: Source, error: Report) -> list[Row] | None:
+def _values(values: Sequence[Any], at: Steps, source: Source, error: Report, dsn: str) -> list[Row] | None:
+    """Return the members; an error does not show what stands in the DSN, which may be a password."""
     rows: list[Row] = []
     sound = True
     keys = tuple(values[0]) if values and isinstance(values[0], dict) else None
@@ -156,7 +148,10 @@ def _values(values: Sequence[Any], at: Steps, source: Source, error: Report) -> 
         texts = {}
         for key, (cell, where) in cells.items():
             if not isinstance(cell, str) and source.text(where) != str(cell):
-                error(where, f"YAML reads {source.text(where)!r} as {cell!r}", "put it in quotes")
+                told = f"YAML reads {source.text(where)!r} as {cell!r}"
+                if key and f"{{{key}}}" in dsn:
+                    told = f"YAML does not read the value of {key} as text"
+                error(where, told, "put it in quotes")
                 sound = False
             texts[key] = str(cell)
         rows.append(Row(texts, source.mark(here)) if keys else Row({}, source.mark(here), texts[""]))
@@ -179,129 +174,12 @@ def _file(name: str, at: Steps, base: Path, error: Report) -> list[Row] | None:
             raise
         error(at, wrong.what, wrong.hint)
         return None
-    reader = {".txt": _lines, ".csv": _table, ".json": _json}[kind]
     rows = []
-    for row in reader(text, shown(path)):
+    for row in FORMATS[kind](text, shown(path)):
         rows.append(row)
         if len(rows) > MAX_MEMBERS:
             raise InvalidError(f"more than {MAX_MEMBERS:,} members", where=row.mark)
     return rows
-
-
-def _lines(text: str, path: str) -> Iterator[Row]:
-    for number, line in enumerate(re.split(r"\r\n|\n|\r", text), 1):
-        value = line.strip()
-        if value and not value.startswith("#"):
-            yield Row({}, Mark(path, number, line.index(value) + 1), value)
-
-
-def _table(text: str, path: str) -> Iterator[Row]:
-    import csv
-
-    lines = list(io.StringIO(text, newline=""))
-    reader = csv.reader(lines, strict=True)
-    names: list[str] = []
-    line = 0
-    try:
-        for cells in reader:
-            first, line = line + 1, reader.line_num
-            mark = Mark(path, first, 1)
-            if not cells or cells == [""]:
-                continue
-            if not names:
-                names = [cell.strip() for cell in cells]
-                if problem := _header_problem(names):
-                    raise InvalidError(problem, where=mark, hint="the first line has the names of the columns")
-                continue
-            if lines[first - 1].lstrip().startswith("#"):
-                hint = "remove it; or, if it is a value, put it in double quotes"
-                raise InvalidError("this line begins with #, and CSV has no comments", where=mark, hint=hint)
-            if len(cells) != len(names):
-                what = f"this line has {_counted(cells, 'value')}, and the first line names {_counted(names, 'column')}"
-                raise InvalidError(what, where=mark)
-            yield Row(dict(zip(names, (cell.strip() for cell in cells), strict=True)), mark)
-    except csv.Error as wrong:
-        raise InvalidError(f"this is not CSV: {wrong}", where=Mark(path, reader.line_num or 1, 1)) from None
-
-
-def _counted(cells: Sequence[str], noun: str) -> str:
-    return f"{len(cells)} {noun}{'s' * (len(cells) != 1)}"
-
-
-def _header_problem(names: Sequence[str]) -> str:
-    if "" in names:
-        return "a column has no name"
-    if names[0].startswith("#"):
-        return "the first line begins with #, and CSV has no comments"
-    if len(names) == 1 and (mark := next((mark for mark in (";", "\t") if mark in names[0]), "")):
-        return f"its columns are separated by {'semicolons' if mark == ';' else 'tabs'} instead of commas"
-    twice = next((name for name in names if names.count(name) > 1), "")
-    return f"the column {twice!r} is named twice" if twice else ""
-
-
-def _json(text: str, path: str) -> Iterator[Row]:
-    """Yield the items of a JSON array, each with its place."""
-    decoder = json.JSONDecoder(object_pairs_hook=_object)
-    space = re.compile(r"[ \t\r\n]*")
-    at = _after(space, text, 0)
-    if text[at : at + 1] != "[":
-        hint = 'such as ["acme", "globex"], or [{"slug": "acme"}]'
-        raise InvalidError("the file is not a JSON array", where=Mark.at(path, text, at), hint=hint)
-    at = _after(space, text, at + 1)
-    keys: list[str] | None = None
-    begun = False
-    while text[at : at + 1] != "]":
-        mark = Mark.at(path, text, at)
-        try:
-            value, at = decoder.raw_decode(text, at)
-        except json.JSONDecodeError as wrong:
-            raise InvalidError(f"this is not JSON: {wrong.msg}", where=Mark.at(path, text, wrong.pos)) from None
-        except (ValueError, RecursionError) as wrong:
-            raise InvalidError(f"this item cannot be read: {wrong}", where=mark) from None
-        row, names = _item(value, mark)
-        if begun and names != keys:
-            raise InvalidError("this item has other keys than the first", where=mark)
-        keys, begun = names, True
-        yield row
-        at = _after(space, text, at)
-        if text[at : at + 1] == ",":
-            at = _after(space, text, at + 1)
-            if text[at : at + 1] != "]":
-                continue
-        elif text[at : at + 1] == "]":
-            break
-        raise InvalidError("this is not JSON: a comma or ] is missing here", where=Mark.at(path, text, at))
-    if text[at + 1 :].strip():
-        raise InvalidError("there is more behind the JSON array", where=Mark.at(path, text, at + 1))
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a key stands in it twice")
-    return found
-
-
-def _after(space: re.Pattern[str], text: str, at: int) -> int:
-    found = space.match(text, at)
-    return found.end() if found else at
-
-
-def _item(value: Any, mark: Mark) -> tuple[Row, list[str] | None]:
-    """Return the row of an item, and its keys in order; None for one that is no object."""
-    if not isinstance(value, dict):
-        return Row({}, mark, _scalar(value, mark)), None
-    if not value or "" in value:
-        raise InvalidError("this item has a key without a name" if value else "this item has no keys", where=mark)
-    return Row({key: _scalar(cell, mark) for key, cell in value.items()}, mark), sorted(value)
-
-
-def _scalar(value: Any, mark: Mark) -> str:
-    if isinstance(value, str):
-        return value
-    if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
-    raise InvalidError(f"a value must be text or a whole number, not {json.dumps(value)[:40]}", where=mark)
 
 
 # ---------------------------------------------------------------- queries

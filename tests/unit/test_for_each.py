@@ -235,6 +235,30 @@ def test_what_is_wrong_in_a_file_of_members_is_told_with_its_line(name: str, tex
     assert place == where
 
 
+@pytest.mark.parametrize(
+    ("source", "what"),
+    [
+        ('[{"slug": "a", "pw": " 4711secret"}]', "the value of pw begins or ends with white space"),
+        ('[{"slug": "a", "pw": "4711\\u0007"}]', "the value of pw holds the control character U+0007"),
+        ('[{"slug": "a", "pw": {"4711": 1}}]', "the value of 'pw' must be text or a whole number, not an object"),
+        (
+            '[{"slug": "a", "pw": 4711.5}]',
+            "the value of 'pw' must be text or a whole number, not a number with a fraction",
+        ),
+        ("slug,pw\na,4711" + "x" * 1000, "the value of pw has 1,004 characters"),
+        ("[{slug: a, pw: 04711_0}]", "YAML does not read the value of pw as text"),
+    ],
+)
+def test_a_value_that_stands_in_the_dsn_is_in_no_message(source: str, what: str) -> None:
+    kind = "values" if source.startswith("[{slug") else "json" if source.startswith("[") else "csv"
+    Path(f"t.{kind}").write_text(source)
+    given = f"values: {source}" if kind == "values" else f"file: t.{kind}"
+    entry = '  - {name: "t_{slug}", engine: postgres, dsn: "postgres://u:{pw}@h/{database}", migrations: m, for_each: '
+    _, said, hint = one(f"{HEAD}{entry}{{{given}, column: slug}}}}\n")
+    assert what in said
+    assert "4711" not in said + hint
+
+
 def test_templates_that_name_no_column_are_told_once() -> None:
     Path("t.csv").write_text("slug,region\n" + "".join(f"t{n},eu\n" for n in range(50)))
     entry = '  - {{name: "{}", server: pg, migrations: m, for_each: {{file: t.csv{}}}{}}}\n'
