@@ -1,8 +1,12 @@
 """PyMySQL is loaded without cryptography, and a login that needs cryptography loads it."""
 
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+
+import pymysql
 
 _LIGHT = """
 import sys
@@ -46,8 +50,9 @@ except RuntimeError as error:
 """
 
 
-def _run(program: str, *arguments: object) -> str:
-    done = subprocess.run([sys.executable, "-c", program, *map(str, arguments)], capture_output=True, text=True)
+def _run(program: str, *arguments: object, path: str = "") -> str:
+    command = [sys.executable, "-c", program, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path})
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 
@@ -70,3 +75,11 @@ def test_a_login_that_encrypts_its_password_loads_cryptography(tmp_path: Path) -
 
 def test_without_cryptography_the_driver_says_what_is_missing() -> None:
     assert "'cryptography' package is required" in _run(_ABSENT)
+
+
+def test_another_release_of_the_driver_loads_what_it_needs(tmp_path: Path) -> None:
+    other = tmp_path / "pymysql"
+    shutil.copytree(Path(pymysql.__file__).parent, other)
+    login = other / "_auth.py"
+    login.write_text(login.read_text().replace("_have_cryptography", "_has_it"))
+    assert "'cryptography'" in _run(_LIGHT, path=str(tmp_path))

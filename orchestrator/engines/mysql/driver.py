@@ -9,10 +9,12 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Sequence
-from importlib import import_module
+from importlib import import_module, reload
 from typing import Any
 
 _LATER = "cryptography"
+_KNOWN = {"sha2_rsa_encrypt", "_have_cryptography"}
+"""What PyMySQL 1.1 has in `_auth`, and what is replaced there."""
 
 
 class _NotYet:
@@ -37,6 +39,9 @@ def _load() -> None:
         login: Any = import_module("pymysql._auth")
     finally:
         sys.meta_path.remove(finder)
+    if not _KNOWN <= vars(login).keys():  # of another release of PyMySQL: it loads what it needs
+        reload(login)
+        return
     encrypt = login.sha2_rsa_encrypt
 
     def encrypt_with_cryptography(password: bytes, salt: bytes, public_key: bytes) -> Any:
