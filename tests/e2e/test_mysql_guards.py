@@ -17,7 +17,7 @@ from orchestrator.engines.mysql.connection import ask, ask_all, open_connection
 from orchestrator.engines.mysql.guard import Guard
 from orchestrator.engines.mysql.lock import NamedLock
 from orchestrator.engines.mysql.record_writer import RecordWriter
-from orchestrator.engines.mysql.records import Records
+from orchestrator.engines.mysql.records import COLUMNS, Records
 from orchestrator.engines.mysql.store import Store
 from orchestrator.errors import OrchError
 from orchestrator.model import Attempt, Direction, Target, VersionRow
@@ -197,3 +197,26 @@ def test_records_that_are_not_as_they_should_be_stop_the_message_in_any_mode(sho
 def state(shop: Shop) -> list[object]:
     tables = "item", "schema_migrations", "orch_history", "other_versions", "other_history"
     return [sorted(shop.sql(f"SELECT * FROM {table}"), key=str) for table in tables]
+
+
+def test_later_records_of_an_attempt_leave_the_same_row_as_one_record(shop: Shop) -> None:
+    """They update only what has changed. If somebody has removed the row meanwhile, it is written again as a whole."""
+    shop.declare({"000001_a.up.sql": "CREATE TABLE item (x int);\n"})
+    shop.orch("apply")
+    session = Session(shop)
+    with closing(session.connection), session.lock.taken(1, print):
+        session.use("")
+        session.write()
+        session.begins()
+        session.write()
+        session.begins()
+        shop.sql("DELETE FROM orch_history WHERE version = 4")
+        session.guard.forget()
+        session.write()
+    columns = ", ".join(name for name in COLUMNS if name not in ("version", "started_at", "finished_at", "seconds"))
+    rows = shop.sql(f"SELECT {columns}, finished_at >= started_at, seconds >= 0 FROM orch_history WHERE version > 1")
+    assert len(rows) == 3
+    assert len({*rows}) == 1
+    assert shop.sql("SELECT version, done, in_flight, applied, seen_before FROM orch_history WHERE version > 1") == [
+        (version, 1, 0, 1, "") for version in (2, 3, 4)
+    ]

@@ -17,11 +17,9 @@ from orchestrator.engines.mysql import errors
 from orchestrator.engines.mysql.connection import Answer, ask, ask_all
 from orchestrator.engines.mysql.guard import Guard
 from orchestrator.engines.mysql.records import Records, quoted, text
-from orchestrator.engines.mysql.store import Store, rows_of
+from orchestrator.engines.mysql.store import Store, Written, rows_of
 from orchestrator.model import Attempt, Target, VersionRow
 
-Written = Sequence[tuple[Attempt, str | None]]
-"""Attempts, each with the fingerprint that is recorded with it; None leaves the one that is there."""
 _SAVEPOINT = "orch_end"
 _SYNTAX = 1064
 _MANY, _LONG = 50, 200_000
@@ -92,7 +90,7 @@ class RecordWriter:
 
         `then` are the queries that go into the block with the records.
         """
-        records = [self._store.record(attempt, seen_before) for attempt, seen_before in written]
+        records = self._store.record(written, again=True)
         check = errors.stop_unless([*conditions, *self._are_there([one for one, _ in written], version_row)])
         block = self._block([*then, *records, *self._store.point(version_row), check])
         # COMMIT is no part of the block: only so the answers tell that it was the COMMIT that failed.
@@ -117,9 +115,7 @@ class RecordWriter:
         self._store.check(is_ours, is_file=is_file)
         if is_file:
             self._guard.check()
-        for attempt, seen_before in written:
-            ask(self._connection, self._store.record(attempt, seen_before))
-        for query in self._store.point(version_row):
+        for query in (*self._store.record(written), *self._store.point(version_row)):
             ask(self._connection, query)
         self._guard.check_kept([one for one, _ in written], version_row, self._store.finished)
         ask(self._connection, "COMMIT")

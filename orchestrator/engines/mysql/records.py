@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache, lru_cache
 from typing import Any, NamedTuple
@@ -52,7 +52,9 @@ READ = (*(name for name in COLUMNS if name != "texts"), "texts")
 _OURS = frozenset({"version", "attempt", "direction", "checksum", "done"})
 _SHORT = 100
 """Characters of a text that is kept as SQL: the records of a fleet have the same names and checksums again and again."""
-_ENDS = ("finished_at", "seconds")
+_SECONDS = "GREATEST(0, TIMESTAMPDIFF(MICROSECOND, `started_at`, UTC_TIMESTAMP(6))) / 1000000"
+_FIRST = ("version", "attempt", "started_at")
+"""What the first record of an attempt writes, and no other one changes."""
 
 
 class Rows(NamedTuple):
@@ -183,14 +185,14 @@ class Records:
             text.append(f"INSERT INTO {table} (version, dirty) VALUES ({int(row.version)}, {int(row.dirty)})")
         return text
 
-    def record(self, attempt: Attempt, database: str, role: str, seen_before: str | None) -> str:
-        """Return SQL that adds or updates an attempt. `seen_before` None: leave it as it is.
+    def values(self, attempt: Attempt, database: str, role: str, seen_before: str | None) -> dict[str, str]:
+        """Return what each column of an attempt's row is to hold, as SQL.
 
         Times are the server's: an attempt starts with its first record, and ends with its last.
         """
         now = "UTC_TIMESTAMP(6)"
         finished = now if attempt.done else "NULL"
-        values = {
+        return {
             "version": str(attempt.version),
             "attempt": str(attempt.number),
             "name": text(attempt.name),
@@ -217,9 +219,20 @@ class Records:
             "texts": text(attempt.texts) if attempt.texts else "NULL",
             "done": str(int(attempt.done)),  # the last to be assigned: until then it says whether the row is finished
         }
-        left = (*(("seen_before",) if seen_before is None else ()), *(() if attempt.texts else ("texts",)))
-        form = _upsert(tuple(values), left, attempt.done)
-        return form.format(quoted(self.history), *values.values())
+
+    def record(self, values: Mapping[str, str], left: tuple[str, ...], before: Mapping[str, str] | None = None) -> str:
+        """Return SQL that adds or updates an attempt. A row that is there keeps the columns `left`, or all if it is finished.
+
+        `before`: what the row holds, as far as that is known. Then there is a row, and the server needs half as long.
+        """
+        done = values["done"] == "1"
+        if before is None:
+            return _upsert(tuple(values), left, done).format(quoted(self.history), *values.values())
+        changed = {name: value for name, value in values.items() if value != before.get(name)}
+        changed |= {"seconds": _SECONDS} if done else {}
+        assigned = [f"`{name}` = {value}" for name, value in changed.items() if name not in (*_FIRST, *left)]
+        key = f"`version` = {values['version']} AND `attempt` = {values['attempt']} AND NOT `done`"
+        return f"UPDATE {quoted(self.history)} SET {', '.join(assigned) or '`done` = `done`'} WHERE {key}"
 
     def _identity(self, attempt: Attempt, database: str) -> str:
         if self._target.scratch:
@@ -239,8 +252,8 @@ def _upsert(names: tuple[str, ...], left: tuple[str, ...], done: bool) -> str:
     values = {name: f"{{{at}}}" for at, name in enumerate(names, 1)}
     inserted = ", ".join(values.values())
     if done:
-        values["seconds"] = "GREATEST(0, TIMESTAMPDIFF(MICROSECOND, `started_at`, UTC_TIMESTAMP(6))) / 1000000"
-    kept = ("version", "attempt", "started_at", *left)
+        values["seconds"] = _SECONDS
+    kept = (*_FIRST, *left)
     updates = [f"`{name}` = IF(`done`, `{name}`, {value})" for name, value in values.items() if name not in kept]
     columns = ", ".join(f"`{name}`" for name in names)
     return f"INSERT INTO {{0}} ({columns}) VALUES ({inserted}) ON DUPLICATE KEY UPDATE {', '.join(updates)}"

@@ -27,8 +27,9 @@ from orchestrator.engines.mysql.kept_rows import keeping_records
 from orchestrator.engines.mysql.lock import NamedLock
 from orchestrator.engines.mysql.looks import Looks
 from orchestrator.engines.mysql.reader import DATA, is_session, words_of
-from orchestrator.engines.mysql.record_writer import RecordWriter, Written
+from orchestrator.engines.mysql.record_writer import RecordWriter
 from orchestrator.engines.mysql.records import Records
+from orchestrator.engines.mysql.store import Written
 from orchestrator.engines.mysql.transactional import Tables
 from orchestrator.engines.mysql.wire import Wire
 from orchestrator.errors import OrchError, StatementError

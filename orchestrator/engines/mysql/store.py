@@ -30,6 +30,10 @@ _TABLES = ("base table", "system versioned")
 _SERVER = "CONCAT_WS(':', @@hostname, @@port, @@datadir, UUID_SHORT() >> 24)"
 _FACTS = f"SELECT {READ_ONLY}, {_SERVER}, DATABASE(), CURRENT_USER()"
 
+Written = Sequence[tuple[Attempt, str | None]]
+"""Attempts, each with the fingerprint that is recorded with it; None leaves the one that is there."""
+Kept = dict[tuple[int, int], dict[str, str]]
+
 
 class Store:
     """Reads the history, makes what is missing of it, and writes records inside of a transaction of the caller."""
@@ -42,6 +46,8 @@ class Store:
         self._is_ours = "1"
         self._ready = False  # both tables are there, whole, and in InnoDB
         self._engines: dict[str, str] = {}  # of our tables that are there
+        self._last: Kept = {}  # what the last records of this session hold, by their keys
+        self._next: Kept = {}  # the same of those that are not committed yet
         self._role = ""
         self.place = ""
         """`History.place` of the tables that are there or are to be; '' before the first look."""
@@ -222,9 +228,20 @@ class Store:
         conditions = [f"{count}{more}) = {len(rows)}"]
         return [*conditions, f"{count} WHERE {same}{more}) = {len(rows)}"] if rows else conditions
 
-    def record(self, attempt: Attempt, seen_before: str | None) -> str:
-        """Return SQL that adds or updates an attempt."""
-        return self._records.record(attempt, self._target.database, self._role, seen_before)
+    def record(self, written: Written, *, again: bool = False) -> list[str]:
+        """Return SQL that adds or updates attempts.
+
+        `again`: only what has changed, in rows that the last records of this session are about. The caller checks the rows.
+        """
+        queries, self._next = [], {}
+        for attempt, seen_before in written:
+            values = self._records.values(attempt, self._target.database, self._role, seen_before)
+            left = (*(("seen_before",) if seen_before is None else ()), *(() if attempt.texts else ("texts",)))
+            before = self._last.get(attempt[:2]) if again else None
+            queries.append(self._records.record(values, left, before))
+            # What a row that is there keeps is not known.
+            self._next[attempt[:2]] = {**(before or {}), **{name: values[name] for name in values.keys() - {*left}}}
+        return queries
 
     def point(self, version_row: VersionRow | None) -> list[str]:
         """Return SQL that sets the version row; None: leave it as it is."""
@@ -241,7 +258,8 @@ class Store:
         return {(int(row[version]), int(row[number])) for row in rows.attempts if row[done]}
 
     def note_committed(self, version_row: VersionRow | None) -> None:
-        """Take note that the version row is what it was set to."""
+        """Take note that the records are committed, and the version row is what it was set to."""
+        self._last, self._next = self._next, {}
         if self._rows is not None and version_row is not None:
             self._rows = self._rows._replace(versions=rows_of(version_row))
 
