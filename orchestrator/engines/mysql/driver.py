@@ -39,7 +39,7 @@ def _load() -> None:
         login: Any = import_module("pymysql._auth")
     finally:
         sys.meta_path.remove(finder)
-    if not _KNOWN <= vars(login).keys():  # of another release of PyMySQL: it loads what it needs
+    if not vars(login).keys() >= _KNOWN:  # of another release of PyMySQL: it loads what it needs
         reload(login)
         return
     encrypt = login.sha2_rsa_encrypt
