@@ -26,6 +26,7 @@ from orchestrator.cli.options import StreamOutput
 from orchestrator.errors import ExitCode
 from orchestrator.events import DatabaseFailed, Event, LockWaiting, RunFinished, ServerWaiting, Sink, Stopping
 from orchestrator.hints import Command, Hint
+from orchestrator.model import Direction
 from orchestrator.planning.plan import Plan
 
 if TYPE_CHECKING:
@@ -120,7 +121,11 @@ def execute(planned: Planned, broadcast: Broadcast, output: StreamOutput, *, ver
         elif output is not StreamOutput.jsonl and (text := outcome.text(plan)):
             (out if output is StreamOutput.text else say)(text)
         say_failures((event.database, event.failure) for event in failed)
-        say(summary(finished, {one.id for one in plan.databases if one.has_changes}))
+        changing = {one.id for one in plan.databases if one.has_changes}
+        say(summary(finished, changing))
+        fleets = any((one := planned.run.databases.get(id)) and one.fleet for id in finished.failed)
+        if plan.direction is Direction.UP and fleets and not planned.rollouts and changing & {*finished.succeeded}:
+            say(pasteable(Hint("When the cause is corrected: ", Command("apply", "--failed"))))
     return ended(finished.exit_code, written)
 
 

@@ -144,8 +144,8 @@ class DocumentView:
                 self._end(id, result="failed", error=_as_json(failure))
             case events.DatabaseBlocked(id, by):
                 self._end(id, result="blocked", blocked_by=list(by))
-            case events.DatabaseSkipped(id):
-                self._end(id, result="skipped")
+            case events.DatabaseSkipped(id, why):
+                self._end(id, result="skipped", **({"why": why} if why else {}))
             case events.DatabaseStarted(id):
                 self._of(id)
             case _:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from orchestrator.errors import ExitCode
 from orchestrator.events import Failure
@@ -21,24 +21,38 @@ def shared(failures: Iterable[tuple[str, Failure]]) -> list[tuple[list[str], Fai
 
 
 def alike(failures: Iterable[tuple[str, Failure]]) -> list[tuple[list[str], Failure]]:
-    """Return what `shared` does; many failures that differ by the names of their databases alone are one."""
-    found = shared(failures)
+    """Return what `shared` does; many failures that differ by the names of their databases alone are one.
+
+    So are many of one statement of a file that differ by what the server says of its values; then the detail is that of the
+    first, and says so.
+    """
+    found = _folded(shared(failures), lambda failure: failure.detail)
+    return _folded(found, lambda failure: "" if failure.where and failure.code else failure.detail)
+
+
+def _folded(
+    found: list[tuple[list[str], Failure]], detail_of: Callable[[Failure], str]
+) -> list[tuple[list[str], Failure]]:
+    """Return the failures with those as one that are `MANY` and differ by the names of their databases alone."""
     if len(found) < MANY:
         return found
     groups: dict[tuple[str, ...], list[tuple[list[str], Failure]]] = {}
     for databases, failure in found:
-        groups.setdefault(_without_names(databases[0], failure), []).append((databases, failure))
+        groups.setdefault(_without_names(databases[0], failure, detail_of(failure)), []).append((databases, failure))
     result = []
     for group in groups.values():
+        (first, *_), failure = group[0]
+        if failure.detail != detail_of(failure):
+            failure = replace(failure, detail=f"{failure.detail}\nThis is of {first}; values of the others differ.")
         databases = [database for databases, _ in group for database in databases]
-        result += [(databases, group[0][1])] if len(group) >= MANY else group
+        result += [(databases, failure)] if len(group) >= MANY else group
     return result
 
 
-def _without_names(database: str, failure: Failure) -> tuple[str, ...]:
+def _without_names(database: str, failure: Failure, detail: str) -> tuple[str, ...]:
     """Return what two failures have in common that differ only by the names of their databases."""
     name = database.partition("-")[2] or database
-    texts = (failure.kind, failure.what, str(failure.where), failure.detail, failure.hint)
+    texts = (failure.kind, failure.what, str(failure.where), detail, failure.hint)
     return tuple(str(text).replace(database, "").replace(name, "") for text in texts)
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Mapping, Sequence
-from typing import Any
+from collections.abc import Container, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from orchestrator.analysis.risks import Risk
 from orchestrator.errors import ExitCode
@@ -12,7 +12,7 @@ from orchestrator.events import Failure
 from orchestrator.phrases import some
 from orchestrator.planning.plan import DatabasePlan, Plan
 from orchestrator.secret import bounded
-from orchestrator.views.failures import shared
+from orchestrator.views.failures import alike
 from orchestrator.views.graph_text import mermaid
 from orchestrator.views.table import counted
 
@@ -20,10 +20,15 @@ MAX_SUMMARY = 900_000
 """Bytes; GitHub drops a summary above 1 MiB whole."""
 MAX_ROWS = 500
 _MAX_ERROR = 4_000
+_MAX_NAMES = 100  # of databases with the same error
 MAX_NODES = 40  # of more, those at rest are left out
 _MAX_EDGES = 400  # Mermaid draws no more than 500
 _MAX_GRAPH = 40_000  # and no text longer than 50,000
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~$!&@])")
+_FOLDED = 10
+"""So many databases with the same work, or the same result, are one row."""
+_Kind = TypeVar("_Kind")
+_Row = TypeVar("_Row")
 _ICONS = {"done": "✅", "failed": "❌", "blocked": "⛔", "skipped": "⏭️", "running": "⏳"}
 
 
@@ -34,13 +39,19 @@ def plan_markdown(plan: Plan, risks: Mapping[str, Sequence[Risk]], room: int = M
     lines += _problems(plan)
     if any(risks.values()):
         lines += ["### Look at these first", ""]
-        rows = [(id, risk) for id, found in risks.items() for risk in found]
-        lines += [_risk(id, risk) for id, risk in rows[:MAX_ROWS]]
-        lines += [*_more(rows), ""]
+        shares: dict[tuple[str, str, str], list[tuple[str, Risk]]] = {}
+        for id, found in risks.items():
+            for risk in found:
+                shares.setdefault((str(risk.where), risk.what, risk.statement), []).append((id, risk))
+        dangers = [_risk(ids, risk) for ids, risk in (_of_all(ones) for ones in shares.values())]
+        lines += [*dangers[:MAX_ROWS], *_more(dangers), ""]
     if changing:
         lines += ["| database | where | what will run |", "|---|---|---|"]
-        lines += [f"| {text(p.id)} | {text(p.place)} | {_what_runs(p)} |" for p in changing[:MAX_ROWS]]
-        lines += [*_more(changing), ""]
+        rows = [
+            f"| {_names([p.id for p in ones])} | {_places(ones)} | {what} |"
+            for what, ones in _folded((_what_runs(p), p) for p in changing)
+        ]
+        lines += [*rows[:MAX_ROWS], *_more(rows), ""]
     return _fitting(lines, graph(plan, {}), room)
 
 
@@ -64,23 +75,49 @@ def run_markdown(
         f"{counted(done, 'migration')} run, {counted(len(failed), 'database')} failed.",
         "",
     ]
-    for ids, failure in shared(failed)[:MAX_ROWS]:
-        lines += _error(some(ids), failure.document())
+    for ids, failure in alike(failed)[:MAX_ROWS]:
+        lines += _error(some(ids, _MAX_NAMES), failure.document())
     for error in refused[:MAX_ROWS]:
         lines += _error("orch", error)
     if entries:
         lines += ["| | database | version | migrations | seconds |", "|---|---|---|---|---|"]
-        for id, entry in list(entries.items())[:MAX_ROWS]:
-            version = entry.get("version")
-            facts = [
-                "" if version is None else str(version),
-                str(len(entry["steps"])),
-                f"{entry.get('seconds', 0):.2f}",
-            ]
-            lines.append(f"| {_ICONS[entry['result']]} | {text(id)} | {' | '.join(facts)} |")
-        lines += [*_more(list(entries)), ""]
+        rows = []
+        for kind, ones in _folded((_facts(entry), entry) for entry in entries.values()):
+            seconds = max(entry.get("seconds", 0) for entry in ones)
+            took = f"{'up to ' if len(ones) > 1 else ''}{seconds:.2f}"
+            rows.append(f"| {kind[0]} | {_names([one['id'] for one in ones])} | {kind[1]} | {kind[2]} | {took} |")
+        lines += [*rows[:MAX_ROWS], *_more(rows), ""]
     results = {id: entry["result"] for id, entry in entries.items()}
     return _fitting(lines, graph(plan, results) if plan else [], room)
+
+
+def _facts(entry: Mapping[str, Any]) -> tuple[str, str, str]:
+    version = entry.get("version")
+    return _ICONS[entry["result"]], "" if version is None else str(version), str(len(entry["steps"]))
+
+
+def _folded(pairs: Iterable[tuple[_Kind, _Row]]) -> list[tuple[_Kind, list[_Row]]]:
+    """Return the rows of a table, in their order; many of one kind are one row."""
+    found: dict[_Kind, list[_Row]] = {}
+    for kind, row in pairs:
+        found.setdefault(kind, []).append(row)
+    rows: list[tuple[_Kind, list[_Row]]] = []
+    for kind, ones in found.items():
+        rows += [(kind, ones)] if len(ones) >= _FOLDED else [(kind, [one]) for one in ones]
+    return rows
+
+
+def _names(ids: Sequence[str]) -> str:
+    return text(some(ids)) if len(ids) == 1 else f"{len(ids):,} databases: {text(some(ids))}"
+
+
+def _places(planned: Sequence[DatabasePlan]) -> str:
+    places = [one.place if len(planned) == 1 else one.endpoint for one in planned]
+    return text(some(list(dict.fromkeys(places))))
+
+
+def _of_all(ones: Sequence[tuple[str, Risk]]) -> tuple[list[str], Risk]:
+    return [id for id, _ in ones], ones[0][1]
 
 
 def graph(plan: Plan, results: Mapping[str, str]) -> list[str]:
@@ -127,13 +164,13 @@ def _sentence(plan: Plan) -> str:
 
 
 def _problems(plan: Plan) -> list[str]:
-    failing = shared((planned.id, planned.failure) for planned in plan.databases if planned.failure)
+    failing = alike((planned.id, planned.failure) for planned in plan.databases if planned.failure)
     lines = [line for ids, failure in failing[:MAX_ROWS] for line in _error(some(ids), failure.document())]
     return lines + _more(failing)
 
 
-def _risk(id: str, risk: Risk) -> str:
-    line = f"- ⚠️ {text(id)}: {text(str(risk.where))} {text(risk.what)}"
+def _risk(ids: Sequence[str], risk: Risk) -> str:
+    line = f"- ⚠️ {_names(ids)}: {text(str(risk.where))} {text(risk.what)}"
     return f"{line}<br>{text(risk.statement)}" if risk.loses_data else line
 
 

@@ -62,9 +62,13 @@ def _coloured(line: str) -> str:
     return Painted(f"    {line}", colour) if colour else f"    {line}"
 
 
-def plan_document(plan: Plan, checks: Sequence[Mapping[str, Any]] | None = None) -> dict[str, Any]:
-    """Return what `orch plan --output json` shows: the plan, and the answers to its checks if they were asked."""
-    return plan.document() | ({} if checks is None else {"checks": list(checks)})
+def plan_document(
+    plan: Plan, checks: Sequence[Mapping[str, Any]] | None = None, not_known: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Return what `orch plan --output json` shows: the plan, the answers to its checks if they were asked, and which members
+    of fleets are not known yet."""
+    asked = {} if checks is None else {"checks": list(checks)}
+    return plan.document() | asked | ({"not_known": list(not_known)} if not_known else {})
 
 
 def _sentence(plan: Plan, dangers: int) -> str:

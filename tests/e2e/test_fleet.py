@@ -84,6 +84,8 @@ def test_members_that_a_query_tells(pg_estate: Estate) -> None:
     assert "t_{tenant}" in estate.orch("graph").stdout
     planned = estate.orch("plan", "--output", "json")
     assert ids(planned.stdout) == ["postgres-core"]  # not the report either: it needs a member
+    (unknown, _) = planned.json["not_known"]
+    assert "t_{tenant}: its members are not known yet" in unknown
     assert "its members are not known yet: postgres-core, which tells them, does not exist" in planned.stderr
     assert "postgres-report depends on members that are not known yet" in planned.stderr
     first = estate.orch("apply", code=8)
@@ -166,3 +168,14 @@ def test_the_files_of_a_fleet_are_written_and_verified_once(pg_estate: Estate) -
     assert estate.orch("wait", "--for", "group:t@2", "--for", "t_1@1").stdout.count("is migrated") == 12
     asked = estate.orch("add-db", "u_{tenant}", code=2)
     assert "write an entry with for_each" in asked.stderr
+
+
+def test_what_failed_in_a_fleet_is_one_command_away(pg_estate: Estate) -> None:
+    estate = pg_estate
+    estate.write("t", TENANT)
+    fleet(estate, "{range: 1..3}")
+    estate.orch("apply")
+    estate.sql("t_2", "INSERT INTO a VALUES (1), (1)")
+    (estate.root / "migrations/t/schema/000002_b.up.sql").write_text("CREATE UNIQUE INDEX i ON a (id);")
+    assert "When the cause is corrected: orch apply --failed" in estate.orch("apply", code=1).stderr
+    assert "apply --failed" not in estate.orch("apply", code=1).stderr, "it would not do less"

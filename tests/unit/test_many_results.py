@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 from orchestrator import events
+from orchestrator.analysis.risks import Risk
 from orchestrator.events import Failure
 from orchestrator.model import Direction, Mark
-from orchestrator.planning.plan import DatabasePlan, Plan
+from orchestrator.planning.plan import DatabasePlan, Plan, Step
 from orchestrator.planning.status import DatabaseStatus, FailedTry, Status
+from orchestrator.views.document import DocumentView
 from orchestrator.views.failures import MANY, alike, shared
 from orchestrator.views.graph_text import text as graph_text
+from orchestrator.views.markdown import plan_markdown, run_markdown
 from orchestrator.views.status import status_text
 from orchestrator.views.text import OutcomeTable
 
@@ -44,6 +47,37 @@ def test_another_failure_is_not_hidden_among_many() -> None:
     found = alike([*named(ids(40)), *others])
     assert [len(databases) for databases, _ in found] == [40, 1, 1]
     assert found[1][1].what == "permission denied"
+
+
+def test_failures_of_one_statement_with_other_values_are_one() -> None:
+    what = 'could not create unique index "i"'
+    found = [(id, replace(failure(id, what=what), detail=f"SQLSTATE 23505\nKey (a)=({id[-2]}.5)")) for id in ids(MANY)]
+    ((databases, told),) = alike(found)
+    assert databases == ids(MANY)
+    assert told.detail == "SQLSTATE 23505\nKey (a)=(0.5)\nThis is of postgres-t_0x; values of the others differ."
+    assert len(alike([(id, replace(one, where=None)) for id, one in found])) == MANY, "not of one statement of a file"
+
+
+def test_markdown_folds_databases_with_the_same_work_and_result() -> None:
+    step = Step(2, "b", Direction.UP, "m/000002_b.up.sql", "sha256:0", 1, atomic=True)
+    plans = tuple(DatabasePlan(id, "postgres", id.partition("-")[2], "h:1", steps=(step,)) for id in ids(40))
+    risk = Risk(Mark("m/000002_b.up.sql", 1), "drops column a", "ALTER TABLE t DROP a")
+    shown = plan_markdown(Plan(Direction.UP, plans), {id: [risk] for id in ids(40)})
+    assert shown.count("postgres-t\\_0x") == 2, "in the risk and in the table"
+    assert "| 40 databases: postgres-t\\_0x" in shown
+    assert "and 35 more | h:1 | 2 b |" in shown
+    document = DocumentView()
+    for id in ids(40):
+        document(events.DatabaseStarted(id, 1))
+        document(events.DatabaseFinished(id, 2, 1, 0.25 if id == "postgres-t_7x" else 0.1))
+    document(events.DatabaseSkipped("postgres-last", "the rollout of group:t is paused"))
+    made = document.document()
+    databases = list(made["databases"])
+    assert databases[-1]["why"] == "the rollout of group:t is paused"
+    shown = run_markdown(None, made | {"databases": databases}, [])
+    assert "| ✅ | 40 databases: postgres-t\\_0x" in shown
+    assert "| 2 | 0 | up to 0.25 |" in shown
+    assert "| ⏭️ | postgres-last |" in shown
 
 
 def test_a_server_that_is_down_is_one_failure_whatever_it_said_of_each_login() -> None:

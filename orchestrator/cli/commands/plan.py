@@ -97,7 +97,8 @@ def command(
     if output is options.PlanOutput.github:
         written = _report(planned)
     elif output is options.PlanOutput.json:
-        show("plan", output, planned.plan, [one.document() for one in planned.checks or ()] if check else None)
+        checks = [one.document() for one in planned.checks or ()] if check else None
+        show("plan", output, planned.plan, checks, planned.later)
     else:
         show("plan", output, planned.plan, planned.risks)
     say_failures(planned.failures)
