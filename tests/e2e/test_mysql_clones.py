@@ -165,3 +165,33 @@ def test_columns_that_a_select_does_not_show_are_copied(shop: Shop) -> None:
     if versioned:
         assert shop.estate.mysql("copy", "SELECT n FROM v") == [(3,)]
     shop.orch("drop-clone", wanted)
+
+
+def test_what_names_its_own_database_is_of_the_copy_and_no_drift(shop: Shop) -> None:
+    """A sequence in a DEFAULT, which the server shows with its database; bodies that name it without quotes, or as an alias."""
+    own = f"{shop.estate.prefix}shop"
+    up = (
+        f"CREATE TABLE log (i int);\nCREATE FUNCTION f() RETURNS int DETERMINISTIC RETURN (SELECT count(*) FROM {own}.log);\n"
+        f"CREATE TRIGGER t BEFORE INSERT ON log FOR EACH ROW SET NEW.i = NEW.i + (SELECT count(*) FROM {own}.log {own} "
+        f"WHERE {own}.i < 0 AND '{own}.log' <> '');\n"
+    )
+    down = "DROP FUNCTION f;\nDROP TABLE log;\n"
+    if shop.is_maria():
+        up += (
+            "CREATE SEQUENCE zs;\nCREATE TABLE a (i int DEFAULT NEXTVAL(zs), n int CHECK (n > 0));\n"
+            "SET check_constraint_checks = 0;\nINSERT INTO a (n) VALUES (-1);\nCREATE TABLE m1 (i int) ENGINE=MyISAM;\n"
+            "CREATE TABLE all_m (i int) ENGINE=MERGE UNION=(m1) INSERT_METHOD=LAST;\nINSERT INTO all_m VALUES (1);\n"
+        )
+        down += "DROP TABLE a, all_m, m1;\nDROP SEQUENCE zs;\n"
+    shop.declare({"1_a.up.sql": up, "1_a.down.sql": down})
+    shop.orch("apply")
+    shop.orch("drift")
+    shop.orch("verify")
+    shop.orch("clone", "shop", "--as", f"{shop.estate.prefix}copy")
+    assert shop.estate.mysql("copy", "SELECT f()") == [(0,)]
+    if shop.is_maria():
+        shop.orch("drop-clone", "--templates")
+        shop.estate.mysql("copy", "INSERT INTO a (n) VALUES (5)")
+        assert shop.estate.mysql("copy", "SELECT n FROM a ORDER BY n") == [(-1,), (5,)]
+        assert shop.estate.mysql("copy", "SELECT (SELECT count(*) FROM m1), (SELECT count(*) FROM all_m)") == [(1, 1)]
+        assert shop.sql("SELECT NEXTVAL(zs)") == [(2,)]

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from orchestrator.engines.mysql.connection import ask
+from orchestrator.engines.mysql.reach import confine
 from orchestrator.engines.mysql.records import quoted
 from orchestrator.engines.mysql.rights import rights_of
 from orchestrator.engines.mysql.shown import plainly
 from orchestrator.errors import NotPermittedError
-from orchestrator.model import SchemaObject, SchemaSnapshot
+from orchestrator.model import File, SchemaObject, SchemaSnapshot, Script, Statement
 
 _TABLES = "SELECT TABLE_NAME, TABLE_TYPE FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() ORDER BY 1"
 # SHOW CREATE TRIGGER has the name of its table as it is spelled: otherwise after the table was renamed and back.
@@ -60,12 +62,13 @@ def _read(connection: Any, ours: Sequence[str]) -> SchemaSnapshot:
         if name.lower() in hidden or name.lower() == _MARKS:
             continue
         if kind in ("BASE TABLE", "SYSTEM VERSIONED"):
-            _read_table(connection, str(name), found)
+            _read_table(connection, str(name), own, found)
         else:
             _read_other(connection, "sequence" if kind == "SEQUENCE" else "view", str(name), own, found)
     for name, table, *rest in ask(connection, _TRIGGERS):
         trigger = SchemaObject("trigger", str(name), str(table))
-        found[trigger] = "\n".join(map(str, rest)).replace(own, "")
+        when, order, body, *settings = map(str, rest)
+        found[trigger] = "\n".join((when, order, _without(own, body), *settings))
     for name, kind in ask(connection, _ROUTINES):
         _read_other(connection, str(kind).lower(), str(name), own, found)
     for name, at_once in ask(connection, _EVENTS):
@@ -78,10 +81,10 @@ def _read(connection: Any, ours: Sequence[str]) -> SchemaSnapshot:
     return found
 
 
-def _read_table(connection: Any, name: str, found: dict[SchemaObject, str]) -> None:
+def _read_table(connection: Any, name: str, own: str, found: dict[SchemaObject, str]) -> None:
     """Add a table, and its columns, keys, constraints and partitions one by one: where a column stands does not matter."""
     table = SchemaObject("table", name)
-    lines = str(ask(connection, f"SHOW CREATE TABLE {quoted(name)}")[0][1]).split("\n")
+    lines = str(ask(connection, f"SHOW CREATE TABLE {quoted(name)}")[0][1]).replace(own, "").split("\n")
     options: list[str] = []
     partition: SchemaObject | None = None
     for line in lines[1:]:
@@ -114,7 +117,18 @@ def _read_other(connection: Any, kind: str, name: str, own: str, found: dict[Sch
     row = ask(connection, f"SHOW CREATE {kind} {quoted(name)}")[0]
     if row[_SHOWN[kind][0]] is None:
         raise _hidden_routine(connection, kind, name)
-    found[SchemaObject(kind, name)] = "\n".join(str(row[at]) for at in _SHOWN[kind]).replace(own, "")
+    definition, *settings = (str(row[at]) for at in _SHOWN[kind])
+    found[SchemaObject(kind, name)] = "\n".join((_without(own, definition), *settings))
+
+
+def _without(own: str, definition: str) -> str:
+    """Return a definition that does not name its own database: a body names it as the file does, in quotes or without."""
+    database = own[1:-2].replace("``", "`")
+    if database.lower() in definition.lower():
+        statement = Statement(definition, definition, 0, 1, atomic=False)
+        script = Script(File("", Path(), ""), definition, (statement,), atomic=False)
+        definition = str(confine(script, database, database).script.statements[0].body)
+    return definition.replace(own, "")
 
 
 def _refuse_half_blind(connection: Any) -> None:
