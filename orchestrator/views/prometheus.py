@@ -21,13 +21,15 @@ if TYPE_CHECKING:
 class PrometheusFile:
     """Folds the events of one run, and writes the file whole at its end, so that nobody reads half of it.
 
-    UsageError if the directory of the file is not there.
+    A device or a pipe is written to, not replaced. UsageError if the directory of the file is not there, or it is one.
     """
 
     def __init__(self, path: str, now: float) -> None:
         self._path = Path(path)
         if not self._path.parent.is_dir():
             raise UsageError(f"{path} cannot be written: its directory does not exist")
+        if self._path.is_dir():
+            raise UsageError(f"{path} cannot be written: it is a directory", hint="name a file in it: orch.prom")
         self._began = now
         self._mutex = threading.Lock()
         self._engines: dict[str, str] = {}
@@ -60,16 +62,10 @@ class PrometheusFile:
         """Write the file; OrchError if it cannot be written."""
         text = self.text(code, time.time())
         try:
-            handle, name = tempfile.mkstemp(prefix=f".{self._path.name}.", dir=self._path.parent)
-            try:
-                with os.fdopen(handle, "w", encoding="utf-8") as file:
-                    file.write(text)
-                Path(name).chmod(0o644)  # the node exporter runs as another user
-                Path(name).replace(self._path)
-            except BaseException:
-                with suppress(OSError):
-                    Path(name).unlink()
-                raise
+            if self._path.exists() and (not self._path.is_file() or self._path.parent == Path("/dev")):
+                _write_into(self._path, text)
+            else:
+                _write_whole(self._path.resolve(), text)  # a symbolic link stays one
         except OSError as error:
             raise OrchError(f"{self._path} cannot be written: {error.strerror}") from None
 
@@ -112,3 +108,24 @@ def _metric(name: str, what: str, values: Iterable[tuple[str, float]]) -> list[s
 
 def _label(text: str) -> str:
     return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+
+
+def _write_whole(path: Path, text: str) -> None:
+    """Write a file so that nobody reads half of it."""
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        Path(name).chmod(0o644)  # the node exporter runs as another user
+        Path(name).replace(path)
+    except BaseException:
+        with suppress(OSError):
+            Path(name).unlink()
+        raise
+
+
+def _write_into(path: Path, text: str) -> None:
+    """Write to a device or a pipe. OSError, instead of waiting, if nobody reads there."""
+    handle = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
+    with os.fdopen(handle, "wb", buffering=0) as file:
+        file.write(text.encode())

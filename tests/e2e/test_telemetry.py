@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -307,3 +308,26 @@ def test_a_webhook_that_does_not_answer_or_leads_elsewhere_stops_nobody(
         (pg_estate.root / "databases.yaml").write_text(before.replace("{variable: HOOK, events: [finished]}", wrong))
         assert "databases.yaml:" in pg_estate.orch("validate", code=4).stderr
         (pg_estate.root / "databases.yaml").write_text(before)
+
+
+def test_metrics_go_into_a_pipe_and_through_a_link_and_replace_neither(tmp_path: Path) -> None:
+    """As root, an ordinary rename would have replaced /dev/null for all programs."""
+    estate = Estate(tmp_path, {})
+    estate.write("t", {"000001_a.up.sql": "SELECT 1;", "000001_a.down.sql": "SELECT 1;"})
+    entry = '  - {name: a, engine: sqlite, dsn: "sqlite3://{database}.db", migrations: migrations/t/schema}\n'
+    (tmp_path / "databases.yaml").write_text(f"version: 1\ndatabases:\n{entry}")
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link.prom").symlink_to("real.prom")
+    told = estate.orch("apply", "--prometheus", "pipe")  # nobody reads there: nobody waits for that
+    assert "pipe cannot be written: No such device or address" in told.stderr
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        estate.orch("apply", "--prometheus", "pipe")
+        assert b"orch_run_exit_code 0" in os.read(reader, 100_000)
+    finally:
+        os.close(reader)
+    assert (tmp_path / "pipe").is_fifo()
+    estate.orch("apply", "--prometheus", "link.prom")
+    assert (tmp_path / "link.prom").is_symlink()
+    assert "orch_run_exit_code 0" in (tmp_path / "real.prom").read_text()
+    assert "it is a directory" in estate.orch("apply", "--prometheus", "migrations", code=2).stderr
