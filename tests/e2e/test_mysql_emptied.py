@@ -1,7 +1,8 @@
-"""MySQL and MariaDB: what takes rows or numbers away is not made a second time after a kill, when others have written again."""
+"""MySQL and MariaDB: what takes rows or numbers away, or runs by itself, is not made a second time after a kill."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -79,6 +80,33 @@ def test_a_login_that_sees_no_ids_asks_a_person_only_where_there_are_rows(shop: 
         assert shop.sql(LOOKED) == [(0,)]
     finally:
         shop.estate.mysql("", f"DROP USER '{user}'@'%'")
+
+
+@pytest.mark.parametrize("when", ["after", "before"])
+def test_an_event_that_has_run_and_is_gone_does_not_run_again(shop: Shop, forge: Forge, when: str) -> None:
+    """And a variable of the server that is made out of itself is not set twice."""
+    ((scheduler, most),) = shop.estate.mysql("", "SELECT @@GLOBAL.event_scheduler, @@GLOBAL.max_connect_errors")
+    shop.declare({"1_a.up.sql": "CREATE TABLE log (i int);\n"})
+    shop.orch("apply")
+    added = "SET GLOBAL max_connect_errors = @@GLOBAL.max_connect_errors + 1"
+    event = "CREATE EVENT once ON SCHEDULE AT CURRENT_TIMESTAMP DO INSERT INTO log VALUES (1)"
+    try:
+        shop.estate.mysql("", "SET GLOBAL event_scheduler = ON")
+        for number, text in enumerate((event, added), 2):
+            shop.write({f"{number}_b.up.sql": f"CREATE TABLE first_{number} (i int);\n{text};\n"})
+            _killed(shop, forge, f"{when} MysqlSession.execute", 2)
+            deadline = time.monotonic() + 20
+            while when == "after" and not shop.sql("SELECT i FROM log"):
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+            assert "in doubt at statement 2" in shop.orch("apply", code=5).text
+            shop.orch("repair", "shop", "--statement-done", "--reason", "looked")
+            shop.orch("apply")
+        done = int(when == "after")
+        assert shop.sql("SELECT count(*) FROM log") == [(done,)]
+        assert shop.estate.mysql("", "SELECT @@GLOBAL.max_connect_errors") == [(most + done,)]
+    finally:
+        shop.estate.mysql("", f"SET GLOBAL event_scheduler = {scheduler}, GLOBAL max_connect_errors = {most}")
 
 
 def _killed(shop: Shop, forge: Forge, label: str, number: int) -> None:

@@ -342,6 +342,11 @@ def test_what_swaps_and_is_not_told_by_definitions_alone() -> None:
         ("ALTER SEQUENCE s INCREMENT BY 5 RESTART", True),
         ("ALTER SEQUENCE s INCREMENT BY 5", False),
         ("CREATE OR REPLACE VIEW v AS SELECT 1", False),
+        ("CREATE EVENT e ON SCHEDULE AT NOW() DO INSERT INTO a VALUES (1)", True),
+        ("CREATE EVENT e ON SCHEDULE EVERY 1 HOUR ENDS '2030-01-01' DO INSERT INTO a VALUES (1)", True),
+        ("CREATE EVENT e ON SCHEDULE EVERY 1 HOUR DO INSERT INTO a VALUES (1)", False),
+        ("SET GLOBAL max_connections = @@GLOBAL.max_connections + 1", True),
+        ("SET GLOBAL max_connections = 5, @x = @@GLOBAL.max_connections", False),
     ):
         change = change_of(text)
         assert change is not None

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from orchestrator.engines.mysql.lexer import Token, as_written, name_of
 from orchestrator.engines.mysql.reader import tokens_of
+from orchestrator.engines.mysql.settings import settings_of
 
 
 class Named(NamedTuple):
@@ -106,7 +107,7 @@ class _Change:
         if first in ("grant", "revoke"):
             return self._rights()
         if first == "set":
-            return Change(())
+            return Change((), traceless=self._adds_up())
         return None
 
     def _definition(self, first: str) -> Change | None:
@@ -136,9 +137,21 @@ class _Change:
             return Change(tuple(things), traceless=kind != "table", empties=kind == "table")
         if first == "alter" and kind == "sequence" and "restart" in [token.text for token in self._tokens[self._at :]]:
             return Change(tuple(things), traceless=True)  # the numbers since then would be given again
+        if first == "create" and kind == "event" and self._ends_by_itself():
+            return Change(tuple(things), traceless=True)
         if first == "alter" and kind == "event" and (other := self._after("rename", "to")) is not None:
             things.append(self._thing_at(other, kind))
         return Change(tuple(things))
+
+    def _ends_by_itself(self) -> bool:
+        """Whether an event drops itself when it has run: absent, it may have been there, and have changed rows."""
+        words = [token.text for token in self._tokens[self._at :]]
+        return ("schedule", "at") in pairwise(words) or "ends" in words
+
+    def _adds_up(self) -> bool:
+        """Whether a SET makes a value for all sessions out of another one: done twice, it may be another value."""
+        lasting = (one for one in settings_of(self._tokens[1:]) if not (one.is_of_session or one.name.startswith("@")))
+        return any(token.kind == "variable" for one in lasting for token in one.value)
 
     def _alter_table(self, table: Named) -> Change:
         words = [token.text for token in self._tokens[self._at :]]
