@@ -17,8 +17,11 @@ SIGNS = ("✓", "▶", "✗", "⊘")  # of the first four
 
 
 def frames(received: str) -> list[str]:
-    """Return the frames of a live view, with colours, from all that a terminal has received."""
-    return [frame.replace("\r\n", "\n") for frame in NEXT_FRAME.split(received) if " migrations  " in frame]
+    """Return the frames of a live view, with colours, from all that a terminal has received.
+
+    The first frame is left out: the plan stands above it. On a busy machine it may come late, and show all states.
+    """
+    return [frame.replace("\r\n", "\n") for frame in NEXT_FRAME.split(received)[1:] if " migrations  " in frame]
 
 
 def states(frame: str) -> set[str]:
