@@ -7,13 +7,13 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import psycopg
 import pytest
 from estate import SOON, Estate
-from gate import Gate
+from gate import closed_gate
 from house import House
 from kill import Ended, Forge
 from pooler import pgbouncer
@@ -228,22 +228,28 @@ def _stopped(pid: int) -> bool:
 @pytest.mark.timing
 @pytest.mark.parametrize("engine", ["postgres", "mongo"])
 def test_a_file_that_is_being_run_is_not_taken_for_one_that_was_cut_off(estate: Estate, engine: str) -> None:
-    gate = Gate(estate.servers["postgres"])
-    slow = {
-        "postgres": f"-- orch: no-transaction\nCREATE TABLE a ();\n{gate.sql}\n",
-        "mongo": '[{"create": "a"}, {"aggregate": 1, "cursor": {}, "pipeline": [{"$documents": [{}]}, {"$project": {"x": {'
-        '"$function": {"body": "function() {sleep(15000); return 1}", "args": [], "lang": "js"}}}}]}]',
-    }
-    estate.add(engine, "a", {f"1_x.up.{'sql' if engine == 'postgres' else 'json'}": slow[engine]})
-    running = estate.start("apply")
-    deadline = time.monotonic() + 60
-    while "being migrated now" not in (told := estate.orch("status", code=None).stdout):
-        assert time.monotonic() < deadline, told
-    assert "orch/" in told
-    if engine == "postgres":  # MongoDB's lock does not tell whether who is named in it lives
-        assert "cut off" not in told
-        assert estate.status("postgres-a")["problems"] == []
-    assert "being migrated now" in estate.orch("plan").stdout
-    gate.open()
+    first = {"postgres": "CREATE TABLE a ();", "mongo": '[{"create": "a"}]'}
+    ending = "sql" if engine == "postgres" else "json"
+    estate.add(engine, "a", {f"1_a.up.{ending}": first[engine]})
+    estate.orch("apply")
+    with ExitStack() as held:
+        if engine == "postgres":
+            gate = held.enter_context(closed_gate(estate.servers["postgres"]))
+            slow = f"-- orch: no-transaction\nCREATE TABLE b ();\n{gate.sql}\n"
+        else:  # collMod waits for the end of a transaction that has written to the collection
+            session = held.enter_context(estate.client().start_session())
+            held.enter_context(session.start_transaction())
+            estate.mongo("a").a.insert_one({}, session=session)
+            slow = '[{"create": "b"}, {"collMod": "a", "validationLevel": "off"}]'
+        estate.write(f"{engine}-a", {f"2_b.up.{ending}": slow})
+        running = estate.start("apply")
+        deadline = time.monotonic() + 60
+        while "being migrated now" not in (told := estate.orch("status", code=None).stdout):
+            assert time.monotonic() < deadline, told
+        assert "orch/" in told
+        if engine == "postgres":  # MongoDB's lock does not tell whether who is named in it lives
+            assert "cut off" not in told
+            assert estate.status("postgres-a")["problems"] == []
+        assert "being migrated now" in estate.orch("plan").stdout
     assert running.wait(60) == 0
     assert "being migrated" not in estate.orch("status").stdout
