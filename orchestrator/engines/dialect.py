@@ -84,7 +84,8 @@ class EmbeddedServers(NamedTuple):
     `programs` are the classes that start one, the best first, as `module:Class`. `query` is the part of the DSN after
     `?`, `address` how host and port stand in it. `variables` are set by `orch dev env` beside user, password, host and
     port. An engine without a server has `files` instead: the DSN of databases below a directory of ours beside the
-    manifest, whose name is filled in for `{directory}`.
+    manifest, whose name is filled in for `{directory}`. Where pip brings no server, `package` is the one of Debian and Ubuntu
+    that does, and `binary` its program.
     """
 
     programs: tuple[str, ...]
@@ -92,6 +93,8 @@ class EmbeddedServers(NamedTuple):
     address: str = "{host}:{port}"
     variables: Mapping[str, str] = MappingProxyType({})
     files: str = ""
+    package: str = ""
+    binary: str = ""
 
 
 class DsnForm(Protocol):

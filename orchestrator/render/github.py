@@ -11,7 +11,7 @@ from orchestrator.files.yaml_text import Flow, to_yaml
 from orchestrator.manifest.load import FILE_NAME
 from orchestrator.model import Manifest, Mark
 from orchestrator.render.package import requirement
-from orchestrator.render.pipeline import UNTIL_MEMBERS_ARE_KNOWN, members_are_asked
+from orchestrator.render.pipeline import UNTIL_MEMBERS_ARE_KNOWN, members_are_asked, servers_to_install
 from orchestrator.render.servers import all_variables, servers_of
 from orchestrator.render.settings import Settings
 from orchestrator.render.sources import watched
@@ -74,6 +74,7 @@ def _check(manifest: Manifest, settings: Settings) -> dict[str, Any]:
         "timeout-minutes": 15,
         "steps": [
             *_setup("embedded", settings),
+            *(_run("Install a server", command) for command in servers_to_install(manifest, "sudo ")),
             _run("Manifest and files", "orch validate"),
             _run("Rendered files", "orch render --check"),
             *steps,

@@ -11,7 +11,7 @@ from orchestrator.files.yaml_text import Flow, to_yaml
 from orchestrator.manifest.load import FILE_NAME
 from orchestrator.model import Manifest, Mark
 from orchestrator.render.package import requirement
-from orchestrator.render.pipeline import UNTIL_MEMBERS_ARE_KNOWN, members_are_asked
+from orchestrator.render.pipeline import UNTIL_MEMBERS_ARE_KNOWN, members_are_asked, servers_to_install
 from orchestrator.render.servers import all_variables, servers_of
 from orchestrator.render.settings import Settings
 from orchestrator.render.sources import watched
@@ -37,6 +37,7 @@ def render(manifest: Manifest, settings: Settings) -> dict[str, str]:
             settings,
             "embedded",
             [
+                *servers_to_install(manifest),
                 "orch validate",
                 "orch render --check",
                 *tries,

@@ -111,3 +111,19 @@ def test_containers_and_pipelines_of_members_from_a_file_and_from_a_query() -> N
     manifest = read(text)
     with pytest.raises(InvalidError, match="outside of the project"):
         files_of("dockerfile", manifest, settings_of(manifest))
+
+
+def test_a_pipeline_installs_a_server_that_pip_does_not_bring() -> None:
+    Path("m").mkdir()
+    manifest = read(
+        "version: 1\nservers:\n  my: {engine: mysql, dsn: 'mysql://u:${P}@tcp(${H}:3306)/{database}'}\n"
+        "databases:\n  - {name: shop, server: my, migrations: m}\n"
+    )
+    settings = settings_of(manifest)
+    install = "apt-get install --yes --quiet --no-install-recommends mariadb-server-core"
+    workflow = yaml.safe_load(files_of("github", manifest, settings)[".github/workflows/databases.yml"])
+    runs = [step["run"] for step in workflow["jobs"]["check"]["steps"] if "run" in step]
+    assert f"command -v mariadbd || {{ sudo apt-get update --quiet && sudo {install}; }}" in runs
+    pipeline = yaml.safe_load(files_of("gitlab", manifest, settings)[".gitlab/databases.gitlab-ci.yml"])
+    assert f"command -v mariadbd || {{ apt-get update --quiet && {install}; }}" in pipeline["databases:check"]["script"]
+    assert not any("apt-get" in line for line in pipeline["databases:apply"]["script"])

@@ -74,7 +74,12 @@ DIALECT = Dialect(
     ),
     dsn_variable="MYSQL_DSN",
     container=CONTAINER,
-    embedded=EmbeddedServers(programs=("orchestrator.embedded.mysql:Mysql",), address="tcp({host}:{port})"),
+    embedded=EmbeddedServers(
+        programs=("orchestrator.embedded.mysql:Mysql",),
+        address="tcp({host}:{port})",
+        package="mariadb-server-core",
+        binary="mariadbd",
+    ),
     client="orchestrator.engines.mysql.client",
     extra="mysql",
     lint_rules=("MY",),
