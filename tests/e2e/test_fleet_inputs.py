@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from estate import Estate, start
 
 FILES = {"000001_a.up.sql": "CREATE TABLE a (id int);", "000001_a.down.sql": "DROP TABLE a;"}
@@ -126,6 +127,36 @@ def test_a_query_of_sqlite_that_never_ends(tmp_path: Path) -> None:
         running.send_signal(signal.SIGINT)
         running.communicate(timeout=20)
     assert running.returncode == 130
+
+
+@pytest.mark.parametrize("server", ["mariadb", "postgres-wheel", "sqlite"])
+def test_the_members_have_the_order_of_the_query(tmp_path: Path, server: str) -> None:
+    """Waves follow it. MariaDB ignores the ORDER BY of a derived table."""
+    engine = {"mariadb": "mysql", "postgres-wheel": "postgres"}.get(server, server)
+    estate = Estate(tmp_path, {} if engine == "sqlite" else {engine: start(server)})
+    rows = "CREATE TABLE t (slug varchar(9) PRIMARY KEY, n int); INSERT INTO t VALUES ('a', 3), ('b', 1), ('c', 2);"
+    estate.write("t", {"000001_a.up.sql": rows, "000001_a.down.sql": "DROP TABLE t;"})
+    where = 'engine: sqlite, dsn: "sqlite3://{database}.db"' if engine == "sqlite" else f"server: {engine}"
+    entry = f"{where}, migrations: migrations/t/schema"
+
+    def planned(query: str) -> list[str]:
+        source = f"{{query: {json.dumps(query)}, database: core}}"
+        entries = f'  - {{name: core, {entry}}}\n  - {{name: "t_{{slug}}", {entry}, for_each: {source}}}\n'
+        if engine == "sqlite":
+            (tmp_path / "databases.yaml").write_text(f"version: 1\ndatabases:\n{entries}")
+        else:
+            estate.manifest(entries)
+        estate.orch("apply", "--only", "core", code=None)
+        found = estate.orch("plan", "--output", "json").json["databases"]
+        return [one["id"].partition("-t_")[2] for one in found if "-t_" in one["id"]]
+
+    try:
+        assert planned("SELECT slug FROM t ORDER BY n") == ["b", "c", "a"]
+        assert planned("SELECT slug FROM t ORDER BY n DESC LIMIT 2 -- the newest") == ["a", "c"]
+        assert planned("WITH x AS (SELECT * FROM t) SELECT slug FROM x ORDER BY n") == ["b", "c", "a"]
+        assert planned("SELECT slug FROM t WHERE n < 3 UNION SELECT 'z' ORDER BY 1 DESC") == ["z", "c", "b"]
+    finally:
+        estate.drop()
 
 
 def test_an_interrupted_query_does_not_go_on_in_mysql(tmp_path: Path) -> None:

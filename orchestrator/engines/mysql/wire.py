@@ -16,6 +16,8 @@ from orchestrator.model import Statement, Target
 
 _SHOWN = 200  # characters of a text that is refused
 
+_SYNTAX = "1064"
+
 
 class Wire:
     """Runs the statements of one session."""
@@ -113,8 +115,15 @@ class Wire:
         """Return the answer to a query: at most `most` rows and one more."""
         from orchestrator.engines.checks import text_of
 
-        wrapped = f"SELECT * FROM (\n{query.body}\n) AS members LIMIT {most + 1}"  # noqa: S608 - the manifest's own
-        self.run(query, limits, wrapped)
+        # MariaDB ignores the ORDER BY of a derived table that has no LIMIT. One with its own LIMIT takes no second one.
+        whole = "SELECT * FROM (\n{}\n{}) AS members {}"
+        bound = f"LIMIT {most + 1}"
+        try:
+            self.run(query, limits, whole.format(query.body, bound, ""))
+        except StatementError as error:
+            if error.code != _SYNTAX:
+                raise
+            self.run(query, limits, whole.format(query.body, "", bound))
         rows = tuple(tuple(None if cell is None else text_of(cell) for cell in row) for row in self._rows)
         return Rows(self._columns, rows)
 
