@@ -225,3 +225,17 @@ def test_a_damaged_page_is_told_as_that_and_nothing_runs(place: Place) -> None:
     assert "is damaged" in told and "login" not in told
     with closing(sqlite3.connect(place.path)) as connection:
         assert connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'b'").fetchone() == (0,)
+
+
+def test_a_file_of_somebody_else_with_the_name_of_the_lock_is_left_alone(place: Place) -> None:
+    """It could be a database: orch would empty it, and remove it."""
+    place.applied()
+    other = Path(f"{place.path}-orch-lock")
+    with closing(sqlite3.connect(other)) as connection:
+        connection.execute("CREATE TABLE t (i)")
+    before = other.read_bytes()
+    assert f"{other} is a file of another program" in place.told("apply", code=7)
+    assert other.read_bytes() == before and place.version() == 1
+    manifest = place.estate.root / "databases.yaml"
+    manifest.write_text(manifest.read_text().replace("{database}.db", "{database}.db-orch-lock"))
+    assert "what orch calls a file beside a database" in place.told("apply", code=4)

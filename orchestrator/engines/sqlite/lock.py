@@ -70,7 +70,7 @@ class FileLock:
     def _take(self) -> int | None:
         """Return the descriptor that holds the lock, None if somebody else does."""
         try:
-            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
         except OSError as error:
             if isinstance(error, PermissionError):
                 there = os.path.lexists(self._path)
@@ -87,6 +87,7 @@ class FileLock:
             if not self._locked(descriptor):
                 os.close(descriptor)
                 return None
+            self._refuse_others(descriptor)
             told = {"who": self._who, "pid": os.getpid(), "since": datetime.now(UTC).isoformat()}
             os.ftruncate(descriptor, 0)
             with suppress(OSError):  # a full disk: then nobody knows who it is, and the lock holds
@@ -95,6 +96,14 @@ class FileLock:
             os.close(descriptor)
             raise
         return descriptor
+
+    def _refuse_others(self, descriptor: int) -> None:
+        """Raise ConnectError for a file that no run of orch has written: it would be emptied."""
+        if os.pread(descriptor, 1, 0) not in (b"", b"{"):
+            raise ConnectError(
+                f"{self._path} is a file of another program, and orch needs this name for its lock",
+                hint="move that file away",
+            )
 
     def _locked(self, descriptor: int) -> bool:
         """Whether this descriptor now holds the lock. ConnectError where nothing can be locked."""
