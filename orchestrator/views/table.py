@@ -13,6 +13,7 @@ from orchestrator.phrases import width
 
 _GAP = 2  # columns between two cells
 _NARROW = 12  # columns: no word is broken into less; a table turns into one block for each row instead
+_TALL = 5  # lines: a cell that would take more, such as an error in a narrow column, makes blocks of the rows too
 _WHITE = regex(r"[ \t\r\n]+")
 _NUMBER = regex(r"[\d,]+|[-?]|")
 # Thai: no line ends with a vowel that is written before its consonant, and none begins with one that is written after.
@@ -72,6 +73,9 @@ class Table(str):
         widths = _natural(self.header, self.rows)
         if columns is not None and sum(widths) + _GAP * (len(widths) - 1) > columns:
             widths = _shrunk(self.header, self.rows, columns)
+            cells = [cell for row in self.rows for cell in zip(row, widths, strict=False)]
+            if any(len(wrapped(cell, wide)) > _TALL for cell, wide in cells if width(cell) > wide):
+                widths = []
         if not widths:
             return "\n\n".join("\n".join(_block(self.header, row, columns or 0, paint)) for row in self.rows)
         return "\n".join(_lines(self.header, self.rows, widths, paint))

@@ -91,3 +91,11 @@ def test_a_diff_has_the_colours_of_its_signs_and_a_removed_comment_is_no_name_of
         "++ x": "green",
         "-DROP TABLE a;": "red",
     }
+
+
+def test_a_long_text_in_a_narrow_column_makes_blocks_of_the_rows() -> None:
+    error = 'migrations/tenant/000006_add_z.up.sql:1:39: could not create unique index "z_ix"'
+    row = ("2026-11-28 00:38:04 UTC", "postgres-tenant_t042", "6 add_z", "failed", "root@vm as orch", error)
+    shown = table(("WHEN", "DATABASE", "MIGRATION", "RESULT", "BY", "NOTE"), [row]).fitted(80, plain)
+    assert "NOTE       migrations/tenant/000006_add_z.up.sql:1:39:" in shown
+    assert len(shown.splitlines()) == 7
