@@ -66,6 +66,8 @@ def _adding(tables: Tables, table: str, clause: Sequence[Token], words: list[str
         kind = next((word for word in rest[1:4] if word in NO_COLUMN), "")
     if rest[:1] == ["partition"]:
         return Judged(NO_COPY)
+    if rest[:2] == ["system", "versioning"]:
+        return Judged(COPY)
     if kind == "foreign":
         return Judged(COPY, [Hit("MY205", at, f"checks every row of {where} while nobody can write to it", table)])
     if kind == "check":
@@ -107,6 +109,8 @@ def _dropping(tables: Tables, table: str, clause: Sequence[Token], rest: list[st
         if adds_key:
             return Judged(NO_COPY)
         return Judged(COPY, [Hit("MY202", at, f"rewrites {where} while nobody can write to it", table)])
+    if rest[:2] == ["system", "versioning"]:
+        return Judged(SHARED, [Hit("MY102", at, f"drops the old versions of all rows of {where}", table)])
     if rest[:1] and rest[0] in NO_COLUMN and len(clause) > 2:
         return Judged()
     start = 2 if rest[:1] == ["column"] else 1
