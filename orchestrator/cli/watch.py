@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
 
 class Watcher(Protocol):
-    """Takes the events of a run, and is told its plan and its end."""
+    """Takes the events of a run, and is told its plan and its end. `title` is what people call it."""
+
+    title: str
 
     def __call__(self, event: Event) -> None:
         """Take one event."""
@@ -70,12 +72,14 @@ class Watch:
             from orchestrator.cli.console import say
 
             why = error.what if isinstance(error, OrchError) else f"it failed ({type(error).__name__})"
-            say(f"warning: {type(watcher).__name__} tells nothing more: {why}")
+            say(f"warning: {watcher.title}: {why} (the run itself is not affected)")
             self._watchers.remove(watcher)
 
 
 class ShownTimings:
     """Shows at the end, on stderr, where the time went."""
+
+    title = "the table of --timings"
 
     def __init__(self, timings: Timings) -> None:
         from orchestrator.execution.timings import age_of_process
@@ -101,6 +105,8 @@ class ShownTimings:
 
 class Notifier:
     """Tells the webhooks of the manifest how a run ended. A run that was refused before its plan has none."""
+
+    title = "the webhooks of 'notify'"
 
     def __init__(self, command: str) -> None:
         self._command = command

@@ -51,6 +51,8 @@ Attributes = dict[str, str | int]
 class Telemetry:
     """Folds the events of one run into spans and metrics. Its events come from several threads."""
 
+    title = "OpenTelemetry"
+
     def __init__(self, command: str, env: Mapping[str, str]) -> None:
         logging.getLogger("opentelemetry").propagate = False  # it would tell of an endpoint, which may hold a secret
         logging.getLogger("opentelemetry").addHandler(logging.NullHandler())

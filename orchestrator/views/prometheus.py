@@ -24,6 +24,8 @@ class PrometheusFile:
     A device or a pipe is written to, not replaced. UsageError if the directory of the file is not there, or it is one.
     """
 
+    title = "the file of --prometheus"
+
     def __init__(self, path: str, now: float) -> None:
         self._path = Path(path)
         if not self._path.parent.is_dir():

@@ -198,7 +198,7 @@ def test_a_collector_that_is_gone_or_slow_stops_nobody(pg_estate: Estate, collec
     three(pg_estate)
     secret = "http://user:hidden-secret@127.0.0.1:1"
     result = pg_estate.orch("apply", "--only", "good", env={"OTEL_EXPORTER_OTLP_ENDPOINT": secret})
-    assert "warning: Telemetry tells nothing more: the collector did not take what was sent to it" in result.stderr
+    assert "warning: OpenTelemetry: the collector did not take what was sent to it" in result.stderr
     assert "hidden-secret" not in result.text
     collector.delay = 60
     began = time.monotonic()
