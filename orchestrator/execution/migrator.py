@@ -14,6 +14,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from functools import partial
 
+from orchestrator.engines import dialect
 from orchestrator.engines.base import KnowsPlace, Limits, ReleasesLock, Session
 from orchestrator.errors import (
     ConnectError,
@@ -184,7 +185,7 @@ class Migrator:
                 raise ConnectionLostError(error.what, detail=error.detail, hint=error.hint) from None
             changed = (
                 ""
-                if self._planned.create or not error.server_down  # of this database alone, such as a damaged file
+                if self._planned.create or dialect(self._target.engine).embedded.files  # a file has no login
                 else "a moment ago this login was accepted: has a migration changed this login?"
             )
             raise error.completed(hint=joined("\n", [error.hint, changed])) from None
