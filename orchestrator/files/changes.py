@@ -66,12 +66,15 @@ def commit(changes: Sequence[Change], root: Path) -> None:
     done: list[Callable[[], object]] = []
     with _signals() as signals:
         try:
-            prepared = [(one, _prepare(one, undo)) for one in changes]
+            prepared = []
+            for one in changes:
+                signals.check()
+                prepared.append((one, _prepare(one, undo)))
             for one, temporary in prepared:
+                signals.check()
                 _replace(one, temporary, undo, done)
-            signals.ignore()
+            signals.check()
         except BaseException as error:
-            signals.ignore()
             for step in reversed(undo):
                 with suppress(OSError):
                     step()
@@ -182,17 +185,20 @@ def _remove_empty(directory: Path, root: Path) -> None:
 
 
 class _Signals:
-    """Ctrl-C and SIGTERM, while files are changed: they undo everything, until there is nothing left to undo."""
+    """Ctrl-C and SIGTERM, while files are changed: they undo everything, until there is nothing left to undo.
 
-    ignored = False
+    They are looked at between two steps: an exception that a signal raises inside a destructor would be lost.
+    """
 
-    def ignore(self) -> None:
-        self.ignored = True
+    came = False
+
+    def check(self) -> None:
+        """Raise KeyboardInterrupt if one came."""
+        if self.came:
+            raise KeyboardInterrupt
 
     def __call__(self, _signal: int, _frame: object) -> None:
-        if not self.ignored:
-            self.ignored = True  # a second one must not disturb the undoing
-            raise KeyboardInterrupt
+        self.came = True
 
 
 @contextmanager

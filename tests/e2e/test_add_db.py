@@ -375,6 +375,34 @@ def test_a_failure_at_any_step_leaves_every_file(
     assert calls, "the step was never reached"
 
 
+DYING = """
+import os, signal
+from pathlib import Path
+from orchestrator.cli import main
+
+class Dying:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+        for _ in range(100):
+            pass
+
+def dying(self, target, replace=Path.replace):
+    Dying()
+    return replace(self, target)
+
+Path.replace = dying
+main()
+"""
+
+
+def test_ctrl_c_inside_a_destructor_leaves_every_file(project: Path) -> None:
+    before = snapshot(project)
+    command = [sys.executable, "-c", DYING, "add-db", "logs2", "--engine", "mongo"]
+    done = subprocess.run(command, cwd=project, capture_output=True, text=True)
+    assert done.returncode == 130, done.stderr
+    assert snapshot(project) == before
+
+
 BEGUN = "import sys; from orchestrator.cli import main; print('begun', flush=True); main()"
 
 
