@@ -17,6 +17,10 @@ from estate import SOON, Estate, Result
 from golang import Crashed, GolangError, GolangSqlite
 from kill import Forge
 
+from orchestrator.engines.sqlite.engine import Sqlite
+from orchestrator.model import Target
+from orchestrator.secret import Secret
+
 TABLES = {
     f"{n:06d}_t{n}.{way}.sql": text
     for n in range(1, 4)
@@ -188,6 +192,23 @@ def test_many_runs_at_once_run_each_file_once(files: Files) -> None:
     ends = [(one.communicate(timeout=120), one.returncode) for one in running]
     assert {code for _, code in ends} <= {0}, ends
     assert sorted(row[0] for row in files.sql("SELECT n FROM log")) == [1, 2, 3]
+
+
+def test_a_file_that_another_run_creates_at_this_moment_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "shop.db"
+    target = Target("sqlite-shop", "sqlite", Secret(f"sqlite3://{path}"), "shop", str(path), "s")
+    is_file = os.path.isfile
+
+    def created_after(asked: Any) -> bool:
+        found = is_file(asked)
+        path.touch()
+        return found
+
+    monkeypatch.setattr(os.path, "isfile", created_after)
+    with Sqlite("tester", "run").connect(target) as session:
+        assert not session.read_history().store
 
 
 # ---------------------------------------------------------------- kills

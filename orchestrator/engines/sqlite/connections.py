@@ -58,7 +58,7 @@ class Connections:
         if self.writes or self._writer is not None:
             return read(self.writer())
         if self._reader is None:
-            self._refuse_no_file()
+            errors.refuse_no_file(self._target)
             self._reader = self._open("ro")
         try:
             return read(self._reader)
@@ -72,7 +72,7 @@ class Connections:
     def writer(self) -> sqlite3.Connection:
         """Return the connection that writes; it never creates the file."""
         if self._writer is None:
-            self._refuse_no_file()
+            errors.refuse_no_file(self._target)
             with errors.mapped(self._target):
                 if self._reader is not None:
                     self._reader.close()
@@ -181,10 +181,6 @@ class Connections:
                     hint = "SQLite writes the file and, beside it, its journal: give this user the right to write all of them"
                 return ReadOnly(f"{self._target.database_id} takes no writes: {place} {why}", hint)
         return None
-
-    def _refuse_no_file(self) -> None:
-        if not os.path.isfile(self._path):  # noqa: PTH113 - the method of a path raises where it may not look
-            raise errors.cannot_open(self._target)
 
     def _beside(self) -> set[str]:
         return {suffix for suffix in ("-wal", "-shm") if os.path.exists(self._path + suffix)}  # noqa: PTH110 - Path takes longer

@@ -71,8 +71,7 @@ class Sqlite:
     def connect(self, target: Target, until: float | None = None) -> Iterator[SqliteSession]:
         """Open a session; DatabaseMissingError where there is no file."""
         del until
-        if not os.path.isfile(path_of(target.url.reveal())):  # noqa: PTH113 - the method of a path may raise
-            raise errors.cannot_open(target)
+        errors.refuse_no_file(target)
         session = SqliteSession(target, self._who)
         try:
             yield session

@@ -162,6 +162,15 @@ def no_locks(path: str, code: str) -> OrchError:
     )
 
 
+def refuse_no_file(target: Target) -> None:
+    """Raise what `cannot_open` returns if there is no database file, also none that another run has created meanwhile."""
+    path = path_of(target.url.reveal())
+    if not os.path.isfile(path):  # noqa: PTH113 - the method of a path raises where it may not look
+        error = cannot_open(target)
+        if not os.path.isfile(path):  # noqa: PTH113 - as above
+            raise error
+
+
 def cannot_open(target: Target) -> OrchError:
     """Return why a file cannot be opened."""
     path = Path(path_of(target.url.reveal()))
