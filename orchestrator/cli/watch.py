@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Watcher(Protocol):
-    """Takes the events of a run, and is told its plan and its end. `title` is what people call it."""
+    """Receives the events of a run, its plan and its exit code. `title` is its name in warnings."""
 
     title: str
 

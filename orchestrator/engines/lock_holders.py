@@ -30,7 +30,7 @@ def end_holder(
     while (now := current()) and now.key == holder.key:
         if time.monotonic() >= deadline:
             raise LockError(
-                f"{holder.description} was told to end and still holds the lock of {id}",
+                f"orch has ended {holder.description}, but it still holds the lock of {id}",
                 hint=Hint("look again: ", Command("unlock", id)),
             )
         time.sleep(_LOOK_EVERY)

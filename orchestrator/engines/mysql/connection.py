@@ -169,7 +169,7 @@ class Stopper:
 
     @contextmanager
     def within(self, seconds: float) -> Iterator[list[bool]]:
-        """Stop what runs in this context after some seconds (0: never). The list is not empty if it was stopped."""
+        """Stop what runs in this context after `seconds` (0: never). Once it was stopped, the yielded list has an element."""
         late: list[bool] = []
         with self._mutex:
             self._running = True

@@ -100,7 +100,7 @@ class MysqlCopies:
         """Make a database of the template, called `name`. With `wanted` it is called so instead, and marked as a clone.
 
         DatabaseMissingError if the template is gone, UsageError if the wanted name is taken. While the wanted database is
-        made, a database called `name` says who makes it: whoever drops that one drops an unfinished copy too.
+        made, there is also a database called `name`. Its name has the process in it. Dropping it drops the unfinished copy too.
         """
         with self._server() as connection:
             if self._mark(connection, template, "origin") is None:

@@ -13,8 +13,7 @@ from importlib import import_module, reload
 from typing import Any
 
 _LATER = "cryptography"
-_KNOWN = {"sha2_rsa_encrypt", "_have_cryptography"}
-"""What PyMySQL 1.1 has in `_auth`, and what is replaced there."""
+_mutex = threading.Lock()
 
 
 class _NotYet:
@@ -39,30 +38,18 @@ def _load() -> None:
         login: Any = import_module("pymysql._auth")
     finally:
         sys.meta_path.remove(finder)
-    if not vars(login).keys() >= _KNOWN:  # of another release of PyMySQL: it loads what it needs
+    if not hasattr(login, "sha2_rsa_encrypt"):  # of another release of PyMySQL: it loads what it needs
         reload(login)
         return
-    encrypt = login.sha2_rsa_encrypt
 
-    def encrypt_with_cryptography(password: bytes, salt: bytes, public_key: bytes) -> Any:
-        if not login._have_cryptography:
-            _add_cryptography(login)
-        return encrypt(password, salt, public_key)
+    def encrypt(*arguments: Any) -> Any:
+        """Let the driver load what it needs, which puts its own function in the place of this one, and call that."""
+        with _mutex:
+            if login.sha2_rsa_encrypt is encrypt:
+                reload(login)
+        return login.sha2_rsa_encrypt(*arguments)
 
-    login.sha2_rsa_encrypt = encrypt_with_cryptography
-
-
-def _add_cryptography(login: Any) -> None:
-    """Give the module of the driver what it would have imported itself. It raises an error of its own without it."""
-    try:
-        from cryptography.hazmat.backends import default_backend
-        from cryptography.hazmat.primitives import hashes, serialization
-        from cryptography.hazmat.primitives.asymmetric import padding
-    except ImportError:
-        return
-    login.default_backend, login.hashes = default_backend, hashes
-    login.serialization, login.padding = serialization, padding
-    login._have_cryptography = True  # the last: another thread may log in just now
+    login.sha2_rsa_encrypt = encrypt
 
 
 _load()

@@ -77,7 +77,7 @@ _NO_COLUMNS = frozenset(
         "period",
     }
 )
-"""What stands behind ADD and DROP where these name no column."""
+"""Words that follow ADD or DROP if what is added or dropped is no column."""
 _MAINTAIN = frozenset({"analyze", "optimize", "check", "repair"})
 
 

@@ -1,6 +1,6 @@
 """Read the history of one database, or the names of all on its server, over libpq alone.
 
-Only where nothing keeps that from being the whole answer: otherwise a session has to look, and tells what is wrong.
+It gives a whole answer or none. If it gives none, a session over psycopg has to look, and tells what is wrong.
 """
 
 from __future__ import annotations
