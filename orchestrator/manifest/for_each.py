@@ -78,10 +78,8 @@ def read_members(
     if kind == "range":
         rows, origin = _range(given["range"], [*at, "range"], source, error), "range"
     elif kind == "values":
-        rows, origin = (
-            _values(given["values"] or [], [*at, "values"], source, error, str(entry.get("dsn", ""))),
-            "values",
-        )
+        dsn = str(entry.get("dsn", ""))
+        rows, origin = _values(given["values"] or [], [*at, "values"], source, error, dsn), "values"
     else:
         rows, origin = _file(given["file"], [*at, "file"], base, error), given["file"]
     if rows is None:

@@ -52,9 +52,8 @@ class Watch:
         self._over = threading.Event()
         self._mutex = threading.Lock()
         self._in_hand: dict[str, InHand] = {}
-        self._workers: dict[
-            str, tuple[float, float]
-        ] = {}  # what it was last seen at, and the monotonic time of that news
+        # By address: when the scheduler last heard from it, by its own clock, and when we learnt that.
+        self._workers: dict[str, tuple[float, float]] = {}
         self._heard = time.monotonic()  # when the scheduler answered last
         self._alone = 0.0  # since when there is no worker
         self._cancelled = 0.0  # since when all is cancelled
@@ -150,9 +149,8 @@ class Watch:
             return
         for id, one in self._all():
             if self._is_silent(one.worker):
-                who = f"the Dask worker {one.worker}" if one.worker else "no Dask worker"
-                what = f"{who} answers to the cancellation; " if not one.worker else f"{who} does not answer; "
-                self._run.sink(Notice(id, f"{what}a migration may still run: look with `orch status`"))
+                silent = f"the Dask worker {one.worker} does not answer" if one.worker else "no Dask worker answers"
+                self._run.sink(Notice(id, f"{silent}; a migration may still run: look with `orch status`"))
                 one.answers.put(InterruptedRunError("cancelled, and its worker does not answer"))
 
     def _is_silent(self, worker: str) -> bool:

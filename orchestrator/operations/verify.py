@@ -27,11 +27,10 @@ def prepare(scope: Scope, sink: Sink, since: int = 0) -> Verifier:
 
 
 def _keep_one_of_each_fleet(assembly: Assembly, sink: Sink) -> None:
-    kept: dict[tuple[str, str | None], Database] = {}
+    kept: dict[object, Database] = {}
     others: dict[str, int] = {}
     for one in assembly.databases:
-        key = (f"{one.fleet.entry}", one.server) if one.fleet else (one.id, None)
-        first = kept.setdefault(key, one)
+        first = kept.setdefault((one.fleet.entry, one.server) if one.fleet else one.id, one)
         others[first.id] = others.get(first.id, -1) + 1
     assembly.databases = tuple(kept.values())
     for one in assembly.databases:

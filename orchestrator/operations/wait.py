@@ -25,8 +25,12 @@ def wait(scope: Scope, sink: Sink, wanted: Sequence[str] = (), *, every: float =
     versions = dict(map(_parse, wanted))
     assembly = replace(scope, only=list(versions), no_deps=bool(versions)).assemble()
     upto: dict[str, int | None] = dict.fromkeys(database.id for database in assembly.databases)
+    asked: dict[str, list[int | None]] = {}
     for name, version in versions.items():
-        upto |= {one.id: version for one in select(assembly.databases, [name], no_deps=True)}
+        for one in select(assembly.databases, [name], no_deps=True):
+            asked.setdefault(one.id, []).append(version)
+    for id, several in asked.items():  # each of them has to be reached; None is the last version
+        upto[id] = None if None in several else max(filter(None, several), default=0)
     run = scope.run(assembly, sink)
     deadline = time.monotonic() + scope.wait
     told = ""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import select
 import tempfile
 import threading
 import time
@@ -16,6 +18,8 @@ from orchestrator.events import DatabaseBlocked, DatabaseFailed, DatabaseFinishe
 
 if TYPE_CHECKING:
     from orchestrator.operations.plan import Planned
+
+_PATIENCE = 5.0  # seconds, for whoever reads from a pipe
 
 
 class PrometheusFile:
@@ -127,7 +131,13 @@ def _write_whole(path: Path, text: str) -> None:
 
 
 def _write_into(path: Path, text: str) -> None:
-    """Write to a device or a pipe. OSError, instead of waiting, if nobody reads there."""
-    handle = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
-    with os.fdopen(handle, "wb", buffering=0) as file:
-        file.write(text.encode())
+    """Write to a device or a pipe. OSError if nobody reads there, or not within a few seconds."""
+    handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK)
+    try:
+        left = memoryview(text.encode())
+        while left:
+            if not select.select([], [handle], [], _PATIENCE)[1]:
+                raise TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
+            left = left[os.write(handle, left) :]
+    finally:
+        os.close(handle)

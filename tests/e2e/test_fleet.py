@@ -166,6 +166,9 @@ def test_the_files_of_a_fleet_are_written_and_verified_once(pg_estate: Estate) -
     assert f"{members} and 7 more: does not exist yet" in waited.stderr
     estate.orch("apply", "--only", "t_{tenant}")
     assert estate.orch("wait", "--for", "group:t@2", "--for", "t_1@1").stdout.count("is migrated") == 12
+    estate.orch("rollback", "t_1", "--to", "1", "--yes")
+    estate.orch("wait", "--for", "group:t@2", "--for", "t_1@1", "--timeout", "0", code=8)
+    assert "orch verify group:t" in estate.orch("squash", "t_{tenant}", "--to", "2").stderr
     asked = estate.orch("add-db", "u_{tenant}", code=2)
     assert "write an entry with for_each" in asked.stderr
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import gzip
 import json
 import os
+import select
 import threading
 import time
 from collections.abc import Iterator
@@ -308,6 +310,31 @@ def test_a_webhook_that_does_not_answer_or_leads_elsewhere_stops_nobody(
         (pg_estate.root / "databases.yaml").write_text(before.replace("{variable: HOOK, events: [finished]}", wrong))
         assert "databases.yaml:" in pg_estate.orch("validate", code=4).stderr
         (pg_estate.root / "databases.yaml").write_text(before)
+
+
+def test_metrics_that_are_longer_than_a_pipe_arrive_whole(tmp_path: Path) -> None:
+    estate = Estate(tmp_path, {})
+    estate.write("t", {"000001_a.up.sql": "SELECT 1;"})
+    entry = "name: 'a{n}', for_each: {range: 1..40}, engine: sqlite, dsn: 'sqlite3://{database}.db'"
+    (tmp_path / "databases.yaml").write_text(
+        f"version: 1\ndatabases:\n  - {{{entry}, migrations: migrations/t/schema}}\n"
+    )
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    fcntl.fcntl(reader, fcntl.F_SETPIPE_SZ, 4096)
+    run = estate.start("apply", "--prometheus", "pipe")
+    text = b""
+    while run.poll() is None or select.select([reader], [], [], 0)[0]:
+        try:
+            text += (data := os.read(reader, 100_000))
+        except BlockingIOError:
+            data = b""
+        if not data and run.poll() is not None:
+            break
+        time.sleep(0.05)
+    os.close(reader)
+    assert run.wait() == 0, run.communicate()
+    assert text.count(b"orch_database_failed{") == 40
 
 
 def test_metrics_go_into_a_pipe_and_through_a_link_and_replace_neither(tmp_path: Path) -> None:

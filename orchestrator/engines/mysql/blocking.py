@@ -9,7 +9,7 @@ from typing import Any
 
 import pymysql
 
-from orchestrator.engines.mysql.connection import ask, open_connection
+from orchestrator.engines.mysql.connection import ask, is_mariadb, open_connection
 from orchestrator.errors import OrchError
 from orchestrator.model import Activity, Blocking, Target
 
@@ -43,7 +43,7 @@ def _look(connection: Any, target: Target, id: int) -> Activity:
     from orchestrator.engines.mysql.records import text
 
     with suppress(pymysql.Error, OSError):
-        counted = "mariadb" in str(connection.get_server_info()).lower()
+        counted = is_mariadb(connection)
         found = ask(connection, _STATE.format(id=id, progress=_PROGRESS if counted else "0, 0, 0"))
         if not found:
             return Activity()

@@ -154,6 +154,11 @@ def run_alone(connection: Any, query: str) -> None:
     connection.query(query)
 
 
+def is_mariadb(connection: Any) -> bool:
+    """Whether the server is MariaDB, as it says itself."""
+    return "mariadb" in str(connection.get_server_info()).lower()
+
+
 def _decoded(row: tuple[Any, ...]) -> tuple[Any, ...]:
     return tuple(cell.decode(errors="replace") if isinstance(cell, bytes) else cell for cell in row)
 

@@ -15,7 +15,7 @@ from typing import Any
 import pymysql
 
 from orchestrator.engines.mysql import errors
-from orchestrator.engines.mysql.connection import ask, open_connection
+from orchestrator.engines.mysql.connection import ask, is_mariadb, open_connection
 from orchestrator.engines.mysql.records import quoted, text
 from orchestrator.engines.mysql.writable import READ_ONLY, is_on, refuse
 from orchestrator.errors import DatabaseMissingError, LockError, StatementError, UsageError
@@ -257,9 +257,7 @@ class _Copying:
         ask(connection, "SET SESSION foreign_key_checks = 0, SESSION unique_checks = 0, SESSION sql_notes = 0")
         # So SHOW CREATE puts names in backticks, and a row with 0 in an AUTO_INCREMENT column keeps the 0.
         ask(connection, "SET SESSION sql_mode = 'NO_AUTO_VALUE_ON_ZERO', SESSION sql_quote_show_create = 1")
-        if (
-            "mariadb" in str(connection.get_server_info()).lower()
-        ):  # a row may be older than a constraint, or need not hold it
+        if is_mariadb(connection):  # a row may be older than a constraint, or need not hold it
             ask(connection, "SET SESSION check_constraint_checks = 0")
         views = []
         for name, kind in self._ask(_TABLES):

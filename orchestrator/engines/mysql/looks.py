@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from orchestrator.engines.mysql import errors
+from orchestrator.engines.mysql.connection import is_mariadb
 from orchestrator.engines.mysql.lock import NamedLock
 from orchestrator.engines.mysql.records import Records
 from orchestrator.engines.mysql.store import Store
@@ -69,7 +70,7 @@ class Looks:
     def server(self) -> str:
         """Return the product and its version, as `mariadb 10.11`: SHOW CREATE says the same in all releases of it."""
         told = str(self.connection.get_server_info())
-        kind = "mariadb" if "mariadb" in told.lower() else "mysql"
+        kind = "mariadb" if is_mariadb(self.connection) else "mysql"
         return f"{kind} {'.'.join(told.removeprefix('5.5.5-').split('.')[:2])}"
 
     def vitals(self) -> Vitals:

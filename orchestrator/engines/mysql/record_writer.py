@@ -14,7 +14,7 @@ from typing import Any
 import pymysql
 
 from orchestrator.engines.mysql import errors
-from orchestrator.engines.mysql.connection import Answer, ask, ask_all
+from orchestrator.engines.mysql.connection import Answer, ask, ask_all, is_mariadb
 from orchestrator.engines.mysql.guard import Guard
 from orchestrator.engines.mysql.records import Records, quoted, text
 from orchestrator.engines.mysql.store import Store, Written, rows_of
@@ -36,7 +36,7 @@ class RecordWriter:
         self._store = store
         self._guard = guard
         self._kept: tuple[Attempt, VersionRow | None] | None = None
-        self._takes_blocks = "mariadb" in str(connection.get_server_info()).lower()
+        self._takes_blocks = is_mariadb(connection)
 
     def keep(self, attempt: Attempt, version_row: VersionRow | None) -> None:
         """Keep the progress of a file until the next record of its attempt, which includes it."""

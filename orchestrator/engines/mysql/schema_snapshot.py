@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from orchestrator.engines.mysql.connection import ask
+from orchestrator.engines.mysql.connection import ask, is_mariadb
 from orchestrator.engines.mysql.reach import confine
 from orchestrator.engines.mysql.records import quoted
 from orchestrator.engines.mysql.rights import rights_of
@@ -146,7 +146,7 @@ def _hidden_routine(connection: Any, kind: str, name: str) -> NotPermittedError:
     """Return the error for a routine of another definer, whose text the server does not show."""
     ((login,),) = ask(connection, "SELECT CURRENT_USER()")
     user, _, host = str(login).rpartition("@")
-    maria = "mariadb" in str(connection.get_server_info()).lower()
+    maria = is_mariadb(connection)
     right = "SELECT ON mysql.proc" if maria else "SHOW_ROUTINE ON *.*"
     return NotPermittedError(
         f"the schema cannot be read: the server does not show the text of {kind} {name} to '{user}'@'{host}'",
