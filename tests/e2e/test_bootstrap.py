@@ -6,12 +6,15 @@ import json
 import os
 import signal
 import time
+from pathlib import Path
 from typing import Any
 
 import psycopg
 from estate import Estate
 from golang import GolangPostgres
 from proxy import Rule, proxied
+
+from orchestrator.scratch.clone_names import is_clone
 
 FILES = {
     "000001_a.up.sql": "CREATE TABLE a (id serial PRIMARY KEY, at timestamptz DEFAULT now());",
@@ -40,9 +43,32 @@ def rows(estate: Estate, name: str) -> list[tuple[Any, ...]]:
 
 
 def copies(estate: Estate) -> set[str]:
-    """Return the templates and half made copies on the server."""
-    names = server(estate, "SELECT datname FROM pg_database WHERE datname ~ '^orch_(template|clone)_'")
-    return {name for (name,) in names}
+    """Return the templates of this project and the half made copies on the server. Other tests make such things too.
+
+    Theirs have the directory of another project, or a process that still runs: all of ours have ended. A template that is
+    being built has no directory yet, so it is waited for: one that nobody builds any more stays as it is.
+    """
+    query = (
+        "SELECT datname, coalesce(shobj_description(oid, 'pg_database'), '') "
+        "FROM pg_database WHERE datname ~ '^orch_(template|clone)_'"
+    )
+    deadline = time.monotonic() + 20
+    while True:
+        found = dict(server(estate, query))
+        if time.monotonic() > deadline or all(origin or is_clone(name) for name, origin in found.items()):
+            break
+        time.sleep(0.2)
+    return {
+        name
+        for name, origin in found.items()
+        if (is_left(name) if is_clone(name) else str(estate.root) in origin or not origin)
+    }
+
+
+def is_left(clone: str) -> bool:
+    """Whether the process that a clone belongs to has ended."""
+    pid = clone.split("_")[3]
+    return pid != "0" and not Path("/proc", pid).exists()
 
 
 def test_members_are_copied_and_then_like_any_other(pg_estate: Estate) -> None:
